@@ -1,0 +1,1 @@
+"""Program -> something that runs."""

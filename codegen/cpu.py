@@ -1,0 +1,330 @@
+"""Program -> machine code for this CPU -> a callable.
+
+Consecutive kernels and products become one native function each (a segment), entered as a
+CPython built-in that takes the arrays themselves. Library calls run between segments.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from graphjit.eager import run_primitive
+from graphjit.errors import (
+    IndexOutOfRangeError,
+    InternalError,
+    InvalidArgumentError,
+    OutOfMemoryError,
+    at_user_line,
+)
+from graphjit.ops.index import OUT_OF_RANGE
+from graphjit.program import Gemm, Kernel, LibraryCall, Program, reads_and_writes, step_cost
+from graphjit.types import TupleType
+
+from .builder import Module
+from .emit import Check, KernelEmitter
+from .entry import write_entry, write_gemm
+from .loops import LoopNest
+from .lower import lower
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Target:
+    """The CPU that code is made for."""
+
+    cpu: str
+    features: str
+    vector_bytes: int
+
+
+@functools.cache
+def host() -> Target:
+    """This machine's CPU."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    found = llvm.get_host_cpu_features()
+    width = 64 if found.get("avx512f") and found.get("avx512dq") and found.get("avx512bw") else 16
+    if width == 16 and found.get("avx2"):
+        width = 32
+    return Target(llvm.get_host_cpu_name(), found.flatten(), width)
+
+
+def target_machine(opt: int = 2) -> Any:
+    """LLVM's machine for the host."""
+    target = host()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=opt, jit=True
+    )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Native steps that run as one call, and the buffers it takes, in order."""
+
+    steps: tuple[Kernel | Gemm, ...]
+    buffers: tuple[int, ...]
+    symbol: str
+
+
+@dataclass
+class Emitted:
+    """A program's LLVM IR, with what its statuses mean."""
+
+    text: str
+    sequence: list[Segment | LibraryCall]
+    checks: list[Check]
+    externals: list[str]
+    nests: list[LoopNest]
+
+
+def emit_program(program: Program) -> Emitted:
+    """LLVM IR of all of a program's kernels and of the entry of each segment."""
+    target = host()
+    module = Module()
+    checks: list[Check] = []
+    externals: list[str] = []
+    nests: list[LoopNest] = []
+    sequence: list[Segment | LibraryCall] = []
+    for steps in _segments(program):
+        if isinstance(steps, LibraryCall):
+            sequence.append(steps)
+            continue
+        calls: list[tuple[str, list[int], bool]] = []
+        for step in steps:
+            before = len(checks)
+            if isinstance(step, Gemm):
+                symbol = f"gemm{len(module.functions)}"
+                module.functions.append(write_gemm(module, step, symbol, externals))
+                calls.append((symbol, [step.a, step.b, step.c], False))
+                continue
+            nest = lower(step, target.vector_bytes)
+            nests.append(nest)
+            emitter = KernelEmitter(module, nest, checks)
+            module.functions.append(emitter.emit())
+            calls.append((step.name, emitter.buffers, len(checks) > before))
+        symbol = f"segment{len(sequence)}"
+        order, text = write_entry(module, program, symbol, calls, _long(program, steps))
+        module.functions.append(text)
+        sequence.append(Segment(tuple(steps), order, symbol))
+    vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
+    text = module.text().replace("#kernel", f"nounwind {vectors}")
+    text = text.replace(") alwaysinline {", f") alwaysinline nounwind {vectors} {{")
+    text = text.replace(") noinline {", f") noinline nounwind {vectors} {{")
+    table = f"@externals = global [{max(1, len(externals))} x ptr] zeroinitializer\n"
+    return Emitted(table + text, sequence, checks, externals, nests)
+
+
+def _segments(program: Program) -> list[list[Kernel | Gemm] | LibraryCall]:
+    result: list[list[Kernel | Gemm] | LibraryCall] = []
+    for step in program.steps:
+        if isinstance(step, LibraryCall):
+            result.append(step)
+        elif result and isinstance(result[-1], list):
+            result[-1].append(step)
+        else:
+            result.append([step])
+    return result
+
+
+# Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
+RELEASE_BYTES, RELEASE_FLOPS = 256 * 1024, 200_000
+
+
+def _long(program: Program, steps: Sequence[Kernel | Gemm]) -> bool:
+    costs = [step_cost(step, program.buffers) for step in steps]
+    return (
+        sum(c["bytes"] for c in costs) > RELEASE_BYTES
+        or sum(c["flops"] for c in costs) > RELEASE_FLOPS
+    )
+
+
+def optimize(text: str, machine: Any, level: int = 2) -> Any:
+    """The parsed module after LLVM's pipeline (vectors are explicit: no vectorisers)."""
+    module = llvm.parse_assembly(text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    options.loop_unrolling = False
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(module, passes)
+    return module
+
+
+class Executable:
+    """A compiled program."""
+
+    def __init__(self, program: Program) -> None:
+        emitted = emit_program(program)
+        self.program = program
+        self.checks = emitted.checks
+        self.sequence = emitted.sequence
+        self._externals = emitted.externals
+        self._natives: dict[str, Callable[..., int]] = {}
+        self._pool: list[Array] = []
+        if any(isinstance(s, Segment) for s in emitted.sequence):
+            with _lock:
+                self._load(emitted)
+        self._outputs = [self._made(i) for i in program.outputs]
+        self._updates = [self._made(i) for i in program.updates]
+        self._constants = {
+            i: np.ascontiguousarray(b.value).reshape(b.type.shape)
+            for i, b in enumerate(program.buffers)
+            if b.role == "constant"
+        }
+        self._simple = self._simple_order()
+
+    def _load(self, emitted: Emitted) -> None:
+        from .entry import builtin_function, external_address
+
+        machine = target_machine()
+        module = optimize(emitted.text, machine)
+        engine = llvm.create_mcjit_compiler(module, machine)
+        engine.finalize_object()
+        self._engine = engine
+        if emitted.externals:
+            table = (ctypes.c_void_p * len(emitted.externals)).from_address(
+                engine.get_global_value_address("externals")
+            )
+            for number, name in enumerate(emitted.externals):
+                table[number] = external_address(name)
+        for segment in emitted.sequence:
+            if isinstance(segment, Segment):
+                address = engine.get_function_address(segment.symbol)
+                self._natives[segment.symbol] = builtin_function(segment.symbol, address)
+
+    def _made(self, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        type = self.program.buffers[number].type
+        return type.shape, type.dtype.dtype
+
+    def _simple_order(self) -> Any:
+        """For a program that is one native call: how its arguments follow one another."""
+        if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
+            return None
+        segment = self.sequence[0]
+        results = (*self.program.outputs, *self.program.updates)
+        wanted = (*self.program.inputs, *results, *self._constants)
+        if segment.buffers != wanted:
+            return None
+        return self._natives[segment.symbol], tuple(self._constants.values())
+
+    # -- running --------------------------------------------------------------------------------
+
+    def _empty(self, made: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
+        try:
+            return np.empty(*made)
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                at_user_line(f"no memory for an array of shape {list(made[0])}")
+            ) from error
+
+    def _arena(self) -> Array:
+        try:
+            return self._pool.pop()
+        except IndexError:
+            return np.empty(max(1, self.program.arena_bytes), np.uint8)
+
+    def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """Outputs and updates for inputs that are aligned, in C order, of the right types."""
+        outputs = [self._empty(made) for made in self._outputs]
+        updates = [self._empty(made) for made in self._updates]
+        arena = self._arena()
+        if self._simple is not None:
+            native, constants = self._simple
+            record: Any = None if not self.checks else np.zeros(3, np.int64)
+            status = native(*inputs, *outputs, *updates, *constants, arena, record)
+            if status:
+                raise self._failure(status, record)
+        else:
+            self._run_sequence(inputs, outputs, updates, arena)
+        self._pool.append(arena)
+        return outputs, updates
+
+    def _run_sequence(
+        self,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        updates: Sequence[Array],
+        arena: Array,
+    ) -> None:
+        program = self.program
+        held: dict[int, Array] = dict(self._constants)
+        for ids, arrays in (
+            (program.inputs, inputs),
+            (program.outputs, outputs),
+            (program.updates, updates),
+        ):
+            held.update(zip(ids, arrays, strict=True))
+        for item in self.sequence:
+            if isinstance(item, Segment):
+                record = np.zeros(3, np.int64)
+                arguments = [held[i] for i in item.buffers]
+                status = self._natives[item.symbol](*arguments, arena, record)
+                if status:
+                    raise self._failure(status, record)
+            else:
+                self._call_library(item, held, arena)
+
+    def _call_library(self, call: LibraryCall, held: dict[int, Array], arena: Array) -> None:
+        buffers = self.program.buffers
+        arrays = []
+        for number in call.inputs:
+            buffer = buffers[number]
+            if buffer.role == "temporary":
+                part = arena[buffer.offset_bytes : buffer.offset_bytes + buffer.type.nbytes]
+                array = part.view(buffer.type.dtype.dtype).reshape(buffer.type.shape)
+                arrays.append(array.copy())
+            else:
+                arrays.append(held[number])
+        types = tuple(buffers[i].type for i in call.outputs)
+        single = not call.several
+        result = run_primitive(
+            call.primitive, arrays, types[0] if single else TupleType(types), dict(call.attrs)
+        )
+        for number, value in zip(call.outputs, (result,) if single else result, strict=True):
+            held[number] = np.asarray(value, order="C")
+
+    def _failure(self, status: int, record: Array) -> Exception:
+        if not 0 < status <= len(self.checks):
+            return InternalError(f"status {status} of {self.program.name}")
+        check = self.checks[status - 1]
+        message = check.reason.format(*record.tolist()) + f" [Op:{check.op}]"
+        kind = IndexOutOfRangeError if check.reason == OUT_OF_RANGE else InvalidArgumentError
+        return kind(at_user_line(message, source=check.source))
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def llvm_ir(self, optimized: bool = False) -> str:
+        """The program's LLVM IR."""
+        return llvm_text(self.program, optimized)
+
+    def assembly(self) -> str:
+        """The program's machine code as text."""
+        return assembly(self.program)
+
+
+def llvm_text(program: Program, optimized: bool = False) -> str:
+    """A program's LLVM IR, as emitted or after LLVM's passes."""
+    text = emit_program(program).text
+    return str(optimize(text, target_machine())) if optimized else text
+
+
+def assembly(program: Program) -> str:
+    """A program's machine code as assembly text."""
+    machine = target_machine()
+    text: str = machine.emit_assembly(optimize(emit_program(program).text, machine))
+    return text
+
+
+__all__ = ["Executable", "assembly", "emit_program", "host", "llvm_text", "reads_and_writes"]

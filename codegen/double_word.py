@@ -1,0 +1,158 @@
+"""Double-word arithmetic and float formats, the ground under math.py and complex_math.py.
+
+A *double word* is an unevaluated sum high + low with |low| at most half a unit in the last
+place of high: twice the digits for a few more instructions. Everything here is written with
+the Builder's ops, for float32 and float64 alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from graphjit.types import DType, float32, float64, int32, int64
+
+if TYPE_CHECKING:
+    from .builder import Builder, Value
+
+
+class Format(NamedTuple):
+    """What the code for one float type must know of its bits.
+
+    fraction: stored bits of the significand. bias: of the exponent. integer: the signed type
+    of the same size. shifter: 1.5 · 2^fraction; adding it to a small number rounds that to an
+    integer, which then stands in the low bits. smallest: the least normal number.
+    """
+
+    dtype: DType
+    fraction: int
+    bias: int
+    integer: DType
+    shifter: float
+    shifter_bits: int
+    smallest: float
+    infinity_bits: int
+
+
+SINGLE = Format(float32, 23, 127, int32, 1.5 * 2**23, 0x4B400000, 2.0**-126, 0x7F800000)
+DOUBLE = Format(
+    float64, 52, 1023, int64, 1.5 * 2**52, 0x4338000000000000, 2.0**-1022, 0x7FF << 52
+)
+
+
+class Pair(NamedTuple):
+    """A double word: high + low."""
+
+    high: Value
+    low: Value
+
+
+def format_of(x: Value) -> Format:
+    """The format of a real value."""
+    return DOUBLE if x.dtype.name == "float64" else SINGLE
+
+
+def polynomial(b: Builder, x: Value, coefficients: Sequence[float]) -> Value:
+    """c0 + c1 x + c2 x² + … by Horner's rule, one fma a term."""
+    total = b.const(coefficients[-1], x.dtype)
+    for coefficient in reversed(coefficients[:-1]):
+        total = b.fma(x, total, coefficient)
+    return total
+
+
+def fast_two_sum(b: Builder, x: Value, y: Value) -> Pair:
+    """x + y exactly, given |x| ≥ |y| or x = 0. Source: Dekker, 1971."""
+    total = b.add(x, y)
+    return Pair(total, b.sub(y, b.sub(total, x)))
+
+
+def two_sum(b: Builder, x: Value, y: Value) -> Pair:
+    """x + y exactly. Source: Knuth, The Art of Computer Programming, vol. 2, 4.2.2."""
+    total = b.add(x, y)
+    back = b.sub(total, x)
+    rest = b.sub(x, b.sub(total, back))
+    return Pair(total, b.add(rest, b.sub(y, back)))
+
+
+def two_product(b: Builder, x: Value, y: Value) -> Pair:
+    """x · y exactly, where nothing under- or overflows."""
+    product = b.mul(x, y)
+    return Pair(product, b.fma(x, y, b.neg(product)))
+
+
+def multiply(b: Builder, x: Pair, y: Pair) -> Pair:
+    """x · y to about twice the digits; low may be a few units in the last place of high."""
+    high, low = two_product(b, x.high, y.high)
+    return Pair(high, b.fma(x.high, y.low, b.fma(x.low, y.high, low)))
+
+
+def constant(b: Builder, high: float, low: float, dtype: DType) -> Pair:
+    """A double word of two constants."""
+    return Pair(b.const(high, dtype), b.const(low, dtype))
+
+
+def square_root(b: Builder, x: Pair) -> Pair:
+    """√x of a positive double word; 0 where x is 0."""
+    root = b.sqrt(x.high)
+    rest = b.add(b.fma(b.neg(root), root, x.high), x.low)
+    low = b.div(b.mul(rest, 0.5), root)
+    return Pair(root, b.select(b.gt(x.high, 0.0), low, b.const(0.0, root.dtype)))
+
+
+def quotient(b: Builder, x: Pair, y: Pair) -> Pair:
+    """x / y to about twice the digits, with one division."""
+    reciprocal = b.div(b.const(1.0, y.high.dtype), y.high)
+    high = b.mul(x.high, reciprocal)
+    rest = b.fma(b.neg(high), y.high, x.high)
+    rest = b.fma(b.neg(high), y.low, b.add(rest, x.low))
+    return fast_two_sum(b, high, b.mul(rest, reciprocal))
+
+
+def bits_of(b: Builder, x: Value) -> Value:
+    """The bits of a float as a signed integer."""
+    return b.bitcast(x, format_of(x).integer)
+
+
+def nearest(b: Builder, x: Value, factor: float) -> tuple[Value, Value]:
+    """The integer nearest to x · factor: as a float, and in the low bits of an integer.
+
+    |x · factor| must stay below 2^(fraction − 2). The high bits of the integer are not its
+    sign but those of the shifter.
+    """
+    form = format_of(x)
+    shifted = b.fma(x, factor, form.shifter)
+    return b.sub(shifted, form.shifter), b.bitcast(shifted, form.integer)
+
+
+def power_of_two(b: Builder, n: Value, form: Format) -> Value:
+    """2^n for an integer n in the range of normal exponents; n's high bits may be anything."""
+    bits = b.add(b.shl(n, form.fraction), form.bias << form.fraction)
+    return b.bitcast(bits, form.dtype)
+
+
+def scale(b: Builder, x: Value, n: Value) -> Value:
+    """x · 2^n in two steps, so that only the last one rounds; n as `nearest` gives it.
+
+    n may be twice what the exponent holds.
+    """
+    form = format_of(x)
+    n = b.sub(n, form.shifter_bits)
+    half = b.shr(n, 1)
+    x = b.mul(x, power_of_two(b, half, form))
+    return b.mul(x, power_of_two(b, b.sub(n, half), form))
+
+
+def clamp(b: Builder, x: Value, low: float, high: float) -> Value:
+    """x forced into [low, high]; NaN stays."""
+    limit = b.const(low, x.dtype)
+    x = b.select(b.lt(x, limit), limit, x)
+    limit = b.const(high, x.dtype)
+    return b.select(b.gt(x, limit), limit, x)
+
+
+def to_float(b: Builder, n: Value, form: Format) -> Value:
+    """A small signed integer as a float, without the slow 64-bit conversion."""
+    if form is SINGLE:
+        return b.cast(n, form.dtype)
+    shifted = b.bitcast(b.add(n, form.shifter_bits), form.dtype)
+    return b.sub(shifted, form.shifter)

@@ -1,0 +1,661 @@
+"""Loop IR -> LLVM IR. Knows instructions, no schedule.
+
+A kernel becomes `i64 @name(ptr b0, ptr b1, …, ptr record)`: 0, or the number of the check
+that failed, with up to three integers about it in the record. Loop counters and accumulators
+live in allocas, which LLVM turns into registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphjit.errors import SourceLine
+from graphjit.ops.index import OUT_OF_RANGE
+from graphjit.ops.primitive import Pointwise, Reduce, Scan, Scatter
+from graphjit.program import (
+    Choice,
+    Compute,
+    Constant,
+    GatherLoad,
+    Index,
+    Load,
+    Place,
+    Reduction,
+    Running,
+)
+from graphjit.types import DType, bool_, float32, int64, uint32
+
+from .builder import Builder, Module, Value, ir_type
+from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step
+from .math import MATH
+
+MEMORY_ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a status stands for: a message with {0}, {1} for the record's integers."""
+
+    reason: str
+    op: str
+    source: SourceLine | None
+
+
+def storage_type(dtype: DType) -> str:
+    """LLVM's type of one element in memory (of one part, for complex)."""
+    if dtype.kind == "b":
+        return "i8"
+    if dtype.name == "float16":
+        return "half"
+    if dtype.name == "bfloat16":
+        return "i16"
+    return ir_type(dtype)
+
+
+class KernelEmitter:
+    """Writes one kernel's function."""
+
+    def __init__(self, module: Module, nest: LoopNest, checks: list[Check]) -> None:
+        self.module = module
+        self.nest = nest
+        self.kernel = nest.kernel
+        self.checks = checks
+        self.b = Builder(module, nest.width, MATH)
+        self.b.fail = self._fail
+        self.entry: list[str] = []
+        self.values: dict[int, Value] = {}
+        self.counters: dict[int, str] = {}
+        self.accumulators: dict[int, list[tuple[str, DType, bool]]] = {}
+        self.room: dict[int, str] = {}
+        self.current: tuple[str, SourceLine | None] = ("", None)
+        self._label = 0
+
+    def emit(self) -> str:
+        """The function's text."""
+        kernel = self.kernel
+        stored = {s.buffer for s in kernel.stores}
+        loaded = {v.buffer for v in kernel.values if isinstance(v, (Load, GatherLoad))}
+        parameters = []
+        for buffer in sorted(stored | loaded):
+            facts = "noalias" if buffer in stored else "noalias readonly"
+            parameters.append(f"ptr {facts} %b{buffer}")
+        for number, points in self.nest.kept:
+            self._make_room(number, points)
+        self.run(self.nest.body)
+        listed = ", ".join([*parameters, "ptr %record"])
+        lines = [f"define internal i64 @{kernel.name}({listed}) #kernel {{", "entry:"]
+        lines += [*self.entry, *self.b.lines, "  ret i64 0", "}"]
+        return "\n".join(lines)
+
+    @property
+    def buffers(self) -> list[int]:
+        """The buffers in the order of the function's parameters."""
+        stored = {s.buffer for s in self.kernel.stores}
+        loaded = {v.buffer for v in self.kernel.values if isinstance(v, (Load, GatherLoad))}
+        return sorted(stored | loaded)
+
+    # -- statements -----------------------------------------------------------------------------
+
+    def run(self, body: Sequence[Statement]) -> None:
+        """Write statements in order."""
+        for statement in body:
+            match statement:
+                case Let(value=number):
+                    self.values[number] = self._compute(number)
+                case Start(value=number):
+                    self._start(number)
+                case Step(value=number):
+                    self._step(number)
+                case Finish(value=number):
+                    self._finish(number)
+                case Put(store=number):
+                    self._put(number)
+                case Keep(value=number):
+                    self._keep(number)
+                case Recall(value=number):
+                    self.values[number] = self._recall(number)
+                case Loop():
+                    self._loop(statement)
+
+    def line(self, text: str) -> None:
+        """Append an instruction without a result."""
+        self.b.lines.append("  " + text)
+
+    def label(self) -> str:
+        """A fresh label."""
+        self._label += 1
+        return f"L{self._label}"
+
+    def _loop(self, loop: Loop) -> None:
+        whole = loop.extent - loop.extent % loop.width
+        b = self.b
+        if whole == loop.width:
+            self._iteration(loop, "0")
+        elif whole:
+            counter = self.b.fresh()
+            self.entry.append(f"  {counter} = alloca i64")
+            head, body, done = self.label(), self.label(), self.label()
+            self.line(f"store i64 0, ptr {counter}")
+            self.line(f"br label %{head}")
+            b.lines.append(f"{head}:")
+            now = b.emit(f"load i64, ptr {counter}")
+            more = b.emit(f"icmp ult i64 {now}, {whole}")
+            self.line(f"br i1 {more}, label %{body}, label %{done}")
+            b.lines.append(f"{body}:")
+            self._iteration(loop, now)
+            following = b.emit(f"add nuw nsw i64 {now}, {loop.width}")
+            self.line(f"store i64 {following}, ptr {counter}")
+            self.line(f"br label %{head}")
+            b.lines.append(f"{done}:")
+        rest = loop.extent - whole
+        if rest:
+            kind = f"<{loop.width} x i1>"
+            bits = ", ".join(f"i1 {'true' if k < rest else 'false'}" for k in range(loop.width))
+            previous, b.mask = b.mask, Value(bool_, f"<{bits}>", True)
+            assert kind
+            self._iteration(loop, str(whole))
+            b.mask = previous
+
+    def _iteration(self, loop: Loop, start: str) -> None:
+        self.counters[loop.dim] = start
+        self.run(loop.body)
+
+    # -- addresses ---------------------------------------------------------------------------------
+
+    def _offset(self, index: Index, scale: int = 1) -> tuple[str, int]:
+        """The place of lane 0, and how far the next lane is, in elements."""
+        b = self.b
+        total, constant = "", index.offset * scale
+        for dim, stride in enumerate(index.strides):
+            if not stride or dim not in self.counters:
+                continue
+            counter = self.counters[dim]
+            if not counter.startswith("%"):
+                constant += int(counter) * stride * scale
+                continue
+            term = counter
+            if stride * scale != 1:
+                term = b.emit(f"mul nsw i64 {counter}, {stride * scale}")
+            total = b.emit(f"add nsw i64 {total}, {term}") if total else term
+        if constant or not total:
+            total = b.emit(f"add nsw i64 {total}, {constant}") if total else str(constant)
+        lane = self.nest.lane_dim
+        step = index.strides[lane] * scale if lane >= 0 and self.b.width > 1 else 0
+        return total, step
+
+    def _address(self, base: str, dtype: DType, offset: str) -> str:
+        return self.b.emit(f"getelementptr inbounds {storage_type(dtype)}, ptr {base}, i64 {offset}")
+
+    def _lane_numbers(self, step: int, wide: bool = True) -> Value:
+        """step * lane for each lane."""
+        width = self.b.width
+        if width == 1:
+            return Value(int64, "0", True)
+        items = ", ".join(f"i64 {k * step}" for k in range(width))
+        return Value(int64, f"<{items}>", True)
+
+    # -- values ---------------------------------------------------------------------------------------
+
+    def _compute(self, number: int) -> Value:
+        value = self.kernel.values[number]
+        b = self.b
+        match value:
+            case Constant():
+                return b.const(value.number, value.dtype)
+            case Load():
+                offset, step = self._offset(value.index, _parts(value.dtype))
+                return self._load(f"%b{value.buffer}", value.dtype, offset, step)
+            case Place():
+                offset, step = self._offset(value.index)
+                base = Value(int64, offset, b.width == 1)
+                return b.add(base, self._lane_numbers(step)) if step else base
+            case Compute():
+                self.current = (value.primitive.tensorflow, value.source)
+                kind = value.primitive.kind
+                assert isinstance(kind, Pointwise)
+                args = [self.values[a] for a in value.args]
+                result: Value = kind.scalar(b, *args, **dict(value.attrs))
+                return result
+            case GatherLoad():
+                self.current = ("GatherV2", value.source)
+                parts = _parts(value.dtype)
+                offset, step = self._offset(value.index, parts)
+                place = self._chosen(offset, step, value.choices, parts)
+                return self._load_at(f"%b{value.buffer}", value.dtype, place)
+            case _:
+                raise AssertionError(value)
+
+    def _chosen(self, offset: str, step: int, choices: Sequence[Choice], scale: int) -> Value:
+        """The place that checked indices choose."""
+        b = self.b
+        place = Value(int64, offset, b.width == 1)
+        if step:
+            place = b.add(place, self._lane_numbers(step))
+        for choice in choices:
+            index = self.values[choice.arg]
+            below, above = b.lt(index, 0), b.ge(index, choice.extent)
+            bad = b.or_(below, above)
+            b.fail_if(bad, OUT_OF_RANGE, index, b.const(choice.extent, int64))
+            # lanes that are masked off may hold anything
+            safe = b.select(bad, b.const(0, int64), index)
+            place = b.add(place, b.mul(safe, choice.stride * scale))
+        return place
+
+    def _load(self, base: str, dtype: DType, offset: str, step: int) -> Value:
+        b = self.b
+        parts = _parts(dtype)
+        if step == 0 or b.width == 1:
+            address = self._address(base, dtype, offset)
+            return self._scalar_load(address, dtype, b.width == 1)
+        if step == parts and parts == 1:
+            address = self._address(base, dtype, offset)
+            return self._unpack(self._vector_load(address, dtype, b.width), dtype)
+        if step == 2 and parts == 2 and b.mask is None:
+            return self._load_pairs(self._address(base, dtype, offset), dtype)
+        if step == -1 and b.mask is None:
+            back = b.emit(f"add nsw i64 {offset}, {1 - b.width}")
+            raw = self._vector_load(self._address(base, dtype, back), dtype, b.width)
+            order = ", ".join(f"i32 {b.width - 1 - k}" for k in range(b.width))
+            kind = f"<{b.width} x {storage_type(dtype)}>"
+            turned = b.emit(
+                f"shufflevector {kind} {raw}, {kind} poison, <{b.width} x i32> <{order}>"
+            )
+            return self._unpack(turned, dtype)
+        place = b.add(Value(int64, offset, False), self._lane_numbers(step))
+        return self._load_at(base, dtype, place)
+
+    def _scalar_load(self, address: str, dtype: DType, wide: bool) -> Value:
+        b = self.b
+        kind, size = storage_type(dtype), dtype.real.size
+        raw = b.emit(f"load {kind}, ptr {address}, align {size}")
+        if dtype.kind == "c":
+            other = b.emit(f"getelementptr inbounds {kind}, ptr {address}, i64 1")
+            return Value(dtype, raw, wide, b.emit(f"load {kind}, ptr {other}, align {size}"))
+        return self._unpack(raw, dtype, wide)
+
+    def _vector_load(self, address: str, dtype: DType, lanes: int) -> str:
+        b = self.b
+        kind, size = f"<{lanes} x {storage_type(dtype)}>", dtype.real.size
+        if b.mask is None:
+            return b.emit(f"load {kind}, ptr {address}, align {size}")
+        name = f"llvm.masked.load.{_suffix(lanes, dtype)}.p0"
+        mask = f"<{lanes} x i1>"
+        self.module.declare(kind, name, f"ptr, {mask}, {kind}")
+        operands = f"ptr align {size} {address}, {mask} {b.mask.ir}, {kind} zeroinitializer"
+        return b.emit(f"call {kind} @{name}({operands})")
+
+    def _load_pairs(self, address: str, dtype: DType) -> Value:
+        b = self.b
+        width, part = b.width, storage_type(dtype)
+        both = f"<{2 * width} x {part}>"
+        raw = b.emit(f"load {both}, ptr {address}, align {dtype.real.size}")
+        halves = []
+        for first in (0, 1):
+            order = ", ".join(f"i32 {2 * k + first}" for k in range(width))
+            halves.append(
+                b.emit(f"shufflevector {both} {raw}, {both} poison, <{width} x i32> <{order}>")
+            )
+        return Value(dtype, halves[0], True, halves[1])
+
+    def _load_at(self, base: str, dtype: DType, place: Value) -> Value:
+        """Elements at places that differ by lane in any way."""
+        b = self.b
+        if b.width == 1 or not place.wide:
+            address = self._address(base, dtype, place.ir)
+            return self._scalar_load(address, dtype, b.width == 1)
+        first = self._gather(base, dtype, place)
+        if dtype.kind != "c":
+            return self._unpack(first, dtype)
+        return Value(dtype, first, True, self._gather(base, dtype, b.add(place, 1)))
+
+    def _gather(self, base: str, dtype: DType, place: Value) -> str:
+        b = self.b
+        width, part, size = b.width, storage_type(dtype), dtype.real.size
+        kind, pointers, mask = f"<{width} x {part}>", f"<{width} x ptr>", f"<{width} x i1>"
+        addresses = b.emit(
+            f"getelementptr inbounds {part}, ptr {base}, <{width} x i64> {place.ir}"
+        )
+        name = f"llvm.masked.gather.{_suffix(width, dtype)}.v{width}p0"
+        self.module.declare(kind, name, f"{pointers}, {mask}, {kind}")
+        chosen = b.mask.ir if b.mask is not None else "splat (i1 true)"
+        operands = (
+            f"{pointers} align {size} {addresses}, {mask} {chosen}, {kind} zeroinitializer"
+        )
+        return b.emit(f"call {kind} @{name}({operands})")
+
+    def _unpack(self, raw: str, dtype: DType, wide: bool = True) -> Value:
+        """A register value from an element as memory holds it."""
+        b = self.b
+        vector = wide and b.width > 1
+        prefix = (lambda t: f"<{b.width} x {t}>") if vector else (lambda t: t)
+        if dtype.kind == "b":
+            zero = "zeroinitializer" if vector else "0"
+            return Value(dtype, b.emit(f"icmp ne {prefix('i8')} {raw}, {zero}"), wide)
+        if dtype.name == "float16":
+            return Value(
+                dtype, b.emit(f"fpext {prefix('half')} {raw} to {prefix('float')}"), wide
+            )
+        if dtype.name == "bfloat16":
+            bits = b.emit(f"zext {prefix('i16')} {raw} to {prefix('i32')}")
+            high = b.shl(Value(uint32, bits, wide), 16)
+            return Value(dtype, b.bitcast(high, float32).ir, wide)
+        return Value(dtype, raw, wide)
+
+    def _pack(self, value: Value) -> str:
+        """An element as memory holds it, from a register value."""
+        b = self.b
+        dtype = value.dtype
+        vector = value.wide and b.width > 1
+        prefix = (lambda t: f"<{b.width} x {t}>") if vector else (lambda t: t)
+        if dtype.kind == "b":
+            return b.emit(f"zext {prefix('i1')} {value.ir} to {prefix('i8')}")
+        if dtype.name == "float16":
+            return b.emit(f"fptrunc {prefix('float')} {value.ir} to {prefix('half')}")
+        if dtype.name == "bfloat16":
+            bits = b.shr(b.bitcast(Value(float32, value.ir, value.wide), uint32), 16)
+            return b.emit(f"trunc {prefix('i32')} {bits.ir} to {prefix('i16')}")
+        return value.ir
+
+    # -- stores ------------------------------------------------------------------------------------------
+
+    def _put(self, number: int) -> None:
+        store = self.kernel.stores[number]
+        value = self.values[store.arg]
+        parts = _parts(value.dtype)
+        base = f"%b{store.buffer}"
+        offset, step = self._offset(store.index, parts)
+        if store.choices:
+            self._scatter(number, offset, step, value)
+            return
+        self._store(base, value, offset, step)
+
+    def _scatter(self, number: int, offset: str, step: int, value: Value) -> None:
+        store = self.kernel.stores[number]
+        assert store.primitive is not None
+        kind = store.primitive.kind
+        assert isinstance(kind, Scatter)
+        self.current = (store.primitive.tensorflow, store.source)
+        place = self._chosen(offset, step, store.choices, _parts(value.dtype))
+        base = f"%b{store.buffer}"
+        address = self._address(base, value.dtype, place.ir)
+        old = self._scalar_load(address, value.dtype, True)
+        new = kind.combine(self.b, old, value, **dict(store.attrs))
+        self._scalar_store(address, new)
+
+    def _store(self, base: str, value: Value, offset: str, step: int) -> None:
+        b = self.b
+        parts = _parts(value.dtype)
+        if b.width == 1 or (step == 0 and not value.wide):
+            self._scalar_store(self._address(base, value.dtype, offset), value)
+            return
+        value = b.widen(value)
+        if step == 1 and parts == 1:
+            self._vector_store(self._address(base, value.dtype, offset), self._pack(value), value.dtype)
+            return
+        if step == 2 and parts == 2 and b.mask is None:
+            self._store_pairs(self._address(base, value.dtype, offset), value)
+            return
+        place = b.add(Value(int64, offset, False), self._lane_numbers(step))
+        self._spread(base, value.dtype, self._pack(value), place)
+        if value.imag is not None:
+            self._spread(base, value.dtype, value.imag, b.add(place, 1))
+
+    def _scalar_store(self, address: str, value: Value) -> None:
+        kind, size = storage_type(value.dtype), value.dtype.real.size
+        self.line(f"store {kind} {self._pack(value)}, ptr {address}, align {size}")
+        if value.imag is not None:
+            other = self.b.emit(f"getelementptr inbounds {kind}, ptr {address}, i64 1")
+            self.line(f"store {kind} {value.imag}, ptr {other}, align {size}")
+
+    def _vector_store(self, address: str, raw: str, dtype: DType) -> None:
+        b = self.b
+        kind, size = f"<{b.width} x {storage_type(dtype)}>", dtype.real.size
+        if b.mask is None:
+            self.line(f"store {kind} {raw}, ptr {address}, align {size}")
+            return
+        name = f"llvm.masked.store.{_suffix(b.width, dtype)}.p0"
+        mask = f"<{b.width} x i1>"
+        self.module.declare("void", name, f"{kind}, ptr, {mask}")
+        self.line(
+            f"call void @{name}({kind} {raw}, ptr align {size} {address}, {mask} {b.mask.ir})"
+        )
+
+    def _store_pairs(self, address: str, value: Value) -> None:
+        b = self.b
+        width, part = b.width, storage_type(value.dtype)
+        half, both = f"<{width} x {part}>", f"<{2 * width} x {part}>"
+        order = ", ".join(f"i32 {k // 2 + (k % 2) * width}" for k in range(2 * width))
+        raw = b.emit(
+            f"shufflevector {half} {value.ir}, {half} {value.imag}, <{2 * width} x i32> <{order}>"
+        )
+        self.line(f"store {both} {raw}, ptr {address}, align {value.dtype.real.size}")
+
+    def _spread(self, base: str, dtype: DType, raw: str, place: Value) -> None:
+        b = self.b
+        width, part, size = b.width, storage_type(dtype), dtype.real.size
+        kind, pointers, mask = f"<{width} x {part}>", f"<{width} x ptr>", f"<{width} x i1>"
+        addresses = b.emit(
+            f"getelementptr inbounds {part}, ptr {base}, <{width} x i64> {place.ir}"
+        )
+        name = f"llvm.masked.scatter.{_suffix(width, dtype)}.v{width}p0"
+        self.module.declare("void", name, f"{kind}, {pointers}, {mask}")
+        chosen = b.mask.ir if b.mask is not None else "splat (i1 true)"
+        self.line(
+            f"call void @{name}({kind} {raw}, {pointers} align {size} {addresses}, {mask} {chosen})"
+        )
+
+    # -- accumulators ------------------------------------------------------------------------------------
+
+    def _identity(self, number: int) -> tuple[tuple[object, DType], ...]:
+        value = self.kernel.values[number]
+        assert isinstance(value, (Reduction, Running))
+        kind = value.primitive.kind
+        if isinstance(kind, Reduce):
+            return kind.identity(value.arg_dtype)
+        assert isinstance(kind, Scan)
+        return (kind.identity(value.arg_dtype),)
+
+    def _start(self, number: int) -> None:
+        if number not in self.accumulators:
+            slots = []
+            for _, dtype in self._identity(number):
+                for _part in range(_parts(dtype)):
+                    slot = self.b.fresh()
+                    self.entry.append(f"  {slot} = alloca {self.b.type(dtype, True)}, align 64")
+                    slots.append(slot)
+            self.accumulators[number] = [(s, bool_, True) for s in slots]
+        values = [self.b.const(n, d) for n, d in self._identity(number)]
+        self._write(number, values)
+
+    def _read(self, number: int) -> tuple[Value, ...]:
+        slots = iter(self.accumulators[number])
+        found = []
+        for _, dtype in self._identity(number):
+            kind = self.b.type(dtype, True)
+            texts = [
+                self.b.emit(f"load {kind}, ptr {next(slots)[0]}, align 64")
+                for _ in range(_parts(dtype))
+            ]
+            found.append(Value(dtype, texts[0], True, texts[1] if len(texts) > 1 else None))
+        return tuple(found)
+
+    def _write(self, number: int, values: Sequence[Value]) -> None:
+        slots = iter(self.accumulators[number])
+        for value in values:
+            wide = self.b.widen(value)
+            kind = self.b.type(value.dtype, True)
+            for text in (wide.ir, wide.imag)[: _parts(value.dtype)]:
+                self.line(f"store {kind} {text}, ptr {next(slots)[0]}, align 64")
+
+    def _step(self, number: int) -> None:
+        value = self.kernel.values[number]
+        b = self.b
+        assert isinstance(value, (Reduction, Running))
+        self.current = (value.primitive.tensorflow, None)
+        old = self._read(number)
+        x = self.values[value.arg]
+        kind = value.primitive.kind
+        if isinstance(kind, Scan):
+            total = kind.combine(b, old[0], x)
+            self._write(number, [total])
+            self.values[number] = kind.finish(b, total, value.dtype)
+            return
+        assert isinstance(kind, Reduce)
+        place = None
+        if value.place is not None:
+            offset, step = self._offset(value.place)
+            place = Value(int64, offset, b.width == 1)
+            place = b.add(place, self._lane_numbers(step)) if step else place
+        new = kind.combine(b, old, kind.element(b, x, place))
+        if b.mask is not None and self._lanes_reduced():
+            mask = b.mask
+            new = tuple(b.select(mask, n, o) for n, o in zip(new, old, strict=True))
+        self._write(number, new)
+
+    def _lanes_reduced(self) -> bool:
+        """Whether lanes hold different elements of one row."""
+        return self.nest.lane_dim >= len(self.kernel.outer_dims)
+
+    def _finish(self, number: int) -> None:
+        value = self.kernel.values[number]
+        assert isinstance(value, Reduction)
+        kind = value.primitive.kind
+        assert isinstance(kind, Reduce)
+        totals = self._read(number)
+        wide = True
+        if self._lanes_reduced() and self.b.width > 1:
+            totals, wide = self._across_lanes(kind, totals), False
+        totals = tuple(Value(t.dtype, t.ir, wide, t.imag) for t in totals)
+        self.values[number] = kind.finish(self.b, totals, value.dtype)
+
+    def _across_lanes(self, kind: Reduce, totals: tuple[Value, ...]) -> tuple[Value, ...]:
+        """Lanes combined by halves: a tree that the number of lanes alone decides."""
+        b = self.b
+        width = b.width
+        narrow = Builder(self.module, width, MATH)
+        narrow.lines = b.lines
+        while width > 1:
+            half = width // 2
+            sides = []
+            for start in (0, half):
+                sides.append(tuple(self._part(t, width, start, half) for t in totals))
+            narrow.width = half
+            totals = kind.combine(narrow, sides[0], sides[1])
+            width = half
+        return totals
+
+    def _part(self, value: Value, width: int, start: int, size: int) -> Value:
+        b = self.b
+        kind = f"<{width} x {ir_type(value.dtype)}>"
+        texts: list[str] = []
+        for text in (value.ir, value.imag):
+            if text is None:
+                continue
+            if size == 1:
+                texts.append(b.emit(f"extractelement {kind} {text}, i64 {start}"))
+                continue
+            order = ", ".join(f"i32 {start + k}" for k in range(size))
+            texts.append(
+                b.emit(f"shufflevector {kind} {text}, {kind} poison, <{size} x i32> <{order}>")
+            )
+        return Value(value.dtype, texts[0], True, texts[1] if len(texts) > 1 else None)
+
+    # -- values kept between stages ----------------------------------------------------------------------
+
+    def _make_room(self, number: int, points: int) -> None:
+        dtype = self.kernel.values[number].dtype
+        lanes = 1 if self._lanes_reduced() else self.b.width
+        width = self.b.width if self._lanes_reduced() else 1
+        count = -(-points // width) * width * lanes * _parts(dtype)
+        slot = self.b.fresh()
+        element = "i8" if dtype.kind == "b" else ir_type(dtype)
+        self.entry.append(f"  {slot} = alloca [{count} x {element}], align 64")
+        self.room[number] = slot
+
+    def _slot(self, number: int, part: int) -> str:
+        """The address of the current point's lanes in a kept value's room."""
+        b = self.b
+        dtype = self.kernel.values[number].dtype
+        inner = self.kernel.inner_dims
+        start = len(self.kernel.outer_dims)
+        strides, step = [0] * len(self.kernel.dims), 1
+        for k in range(len(inner) - 1, -1, -1):
+            strides[start + k] = step
+            step *= inner[k]
+        scale = _parts(dtype) * (1 if self._lanes_reduced() else b.width)
+        offset, _ = self._offset(Index(0, tuple(strides)), scale)
+        if part:
+            offset = b.emit(f"add nsw i64 {offset}, {b.width}")
+        element = "i8" if dtype.kind == "b" else ir_type(dtype)
+        return b.emit(f"getelementptr inbounds {element}, ptr {self.room[number]}, i64 {offset}")
+
+    def _keep(self, number: int) -> None:
+        b = self.b
+        value = b.widen(self.values[number])
+        texts = [value.ir] if value.imag is None else [value.ir, value.imag]
+        for part, text in enumerate(texts):
+            address = self._slot(number, part)
+            kind = b.type(value.dtype, True)
+            if value.dtype.kind == "b":
+                wide = kind.replace("i1", "i8")
+                text = b.emit(f"zext {kind} {text} to {wide}")
+                kind = wide
+            self.line(f"store {kind} {text}, ptr {address}, align 1")
+
+    def _recall(self, number: int) -> Value:
+        b = self.b
+        dtype = self.kernel.values[number].dtype
+        texts = []
+        for part in range(_parts(dtype)):
+            address = self._slot(number, part)
+            kind = b.type(dtype, True)
+            if dtype.kind == "b":
+                wide = kind.replace("i1", "i8")
+                raw = b.emit(f"load {wide}, ptr {address}, align 1")
+                zero = "zeroinitializer" if b.width > 1 else "0"
+                texts.append(b.emit(f"icmp ne {wide} {raw}, {zero}"))
+            else:
+                texts.append(b.emit(f"load {kind}, ptr {address}, align 1"))
+        return Value(dtype, texts[0], True, texts[1] if len(texts) > 1 else None)
+
+    # -- failure ---------------------------------------------------------------------------------------------
+
+    def _fail(self, condition: Value, reason: str, details: tuple[Value, ...]) -> None:
+        """Leave the kernel with a status if a lane fails; details of the first such lane."""
+        b = self.b
+        op, source = self.current
+        self.checks.append(Check(reason, op, source))
+        status = len(self.checks)
+        vector = condition.wide and b.width > 1
+        bad, good = self.label(), self.label()
+        flag = condition.ir
+        if vector:
+            bits = b.emit(f"bitcast <{b.width} x i1> {condition.ir} to i{b.width}")
+            flag = b.emit(f"icmp ne i{b.width} {bits}, 0")
+        self.line(f"br i1 {flag}, label %{bad}, label %{good}")
+        b.lines.append(f"{bad}:")
+        lane = "0"
+        if vector:
+            name = f"llvm.cttz.i{b.width}"
+            self.module.declare(f"i{b.width}", name, f"i{b.width}, i1")
+            first = b.emit(f"call i{b.width} @{name}(i{b.width} {bits}, i1 true)")
+            wide = "trunc" if b.width > 64 else "zext" if b.width < 64 else "bitcast"
+            lane = b.emit(f"{wide} i{b.width} {first} to i64")
+        for number, detail in enumerate(details):
+            text = detail.ir
+            if detail.wide and b.width > 1:
+                text = b.emit(f"extractelement <{b.width} x i64> {text}, i64 {lane}")
+            address = b.emit(f"getelementptr inbounds i64, ptr %record, i64 {number}")
+            self.line(f"store i64 {text}, ptr {address}, align 8")
+        self.line(f"ret i64 {status}")
+        b.lines.append(f"{good}:")
+
+
+def _parts(dtype: DType) -> int:
+    return 2 if dtype.kind == "c" else 1
+
+
+def _suffix(lanes: int, dtype: DType) -> str:
+    element = storage_type(dtype)
+    return f"v{lanes}" + {"float": "f32", "double": "f64", "half": "f16"}.get(element, element)

@@ -1,0 +1,242 @@
+"""The compiled way in: a CPython built-in that takes arrays and runs a segment's kernels.
+
+The generated function has CPython's METH_FASTCALL signature. It reads each array's data
+pointer from the ndarray object; types and shapes were checked by whoever calls it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphjit.errors import InternalError
+from graphjit.program import Gemm, Program
+
+from .builder import Module, ir_type
+
+METH_FASTCALL = 0x0080
+POINTER = 8
+_api = ctypes.pythonapi
+
+
+def data_offset() -> int:
+    """Where an ndarray object holds its data pointer [bytes]; found, then checked twice."""
+    for offset in range(2 * POINTER, 8 * POINTER, POINTER):
+        if all(
+            ctypes.c_void_p.from_address(id(a) + offset).value == a.ctypes.data
+            for a in (np.arange(7), np.ones((2, 3)), np.zeros(5, np.int8))
+        ):
+            return offset
+    raise InternalError("this NumPy lays arrays out in a way that graphjit doesn't know")
+
+
+DATA_OFFSET = data_offset()
+
+
+class _MethodDef(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+# CPython keeps a pointer to the definition for as long as the function lives.
+_definitions: list[_MethodDef] = []
+
+
+def builtin_function(name: str, address: int) -> Callable[..., int]:
+    """A Python callable for a generated METH_FASTCALL function."""
+    definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)
+    _definitions.append(definition)
+    make = _api.PyCFunction_NewEx
+    make.restype = ctypes.py_object
+    make.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    function: Callable[..., int] = make(ctypes.addressof(definition), None, None)
+    return function
+
+
+def external(externals: list[str], name: str) -> int:
+    """The place of an outside function in the module's table."""
+    if name not in externals:
+        externals.append(name)
+    return externals.index(name)
+
+
+def external_address(name: str) -> int:
+    """The address of an outside function: BLAS by way of SciPy."""
+    from scipy.linalg import cython_blas
+
+    capsule = cython_blas.__pyx_capi__[name]
+    get_name = _api.PyCapsule_GetName
+    get_name.restype, get_name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
+    get = _api.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    address: int = get(capsule, get_name(capsule))
+    return address
+
+
+def _python(name: str) -> str:
+    """The address of a function of Python's C API, as an LLVM operand."""
+    address = ctypes.cast(getattr(_api, name), ctypes.c_void_p).value
+    return f"inttoptr (i64 {address} to ptr)"
+
+
+def write_entry(
+    module: Module,
+    program: Program,
+    symbol: str,
+    calls: list[tuple[str, list[int], bool]],
+    release: bool,
+) -> tuple[tuple[int, ...], str]:
+    """The entry of a segment, and the buffers whose arrays it takes, in order.
+
+    Its arguments are those arrays, then the arena and the record. release: let other Python
+    threads run while the kernels do.
+    """
+    used = {number for _, buffers, _ in calls for number in buffers}
+    buffers = program.buffers
+    results = (*program.outputs, *program.updates)
+    first = [*program.inputs, *results]
+    others = [i for i, b in enumerate(buffers) if b.role in ("constant", "library")]
+    order = (*first, *(i for i in others if i in used or buffers[i].role == "constant"))
+    lines = [f"define ptr @{symbol}(ptr %self, ptr %args, i64 %count) nounwind {{", "entry:"]
+
+    def data(name: str, position: int) -> None:
+        lines.append(f"  {name}.slot = getelementptr ptr, ptr %args, i64 {position}")
+        lines.append(f"  {name}.object = load ptr, ptr {name}.slot")
+        lines.append(f"  {name}.field = getelementptr i8, ptr {name}.object, i64 {DATA_OFFSET}")
+        lines.append(f"  {name} = load ptr, ptr {name}.field")
+
+    for position, number in enumerate(order):
+        if number in used:
+            data(f"%b{number}", position)
+    if any(buffers[i].role == "temporary" for i in used):
+        data("%arena", len(order))
+    for number in sorted(used):
+        if buffers[number].role == "temporary":
+            offset = buffers[number].offset_bytes
+            lines.append(f"  %b{number} = getelementptr i8, ptr %arena, i64 {offset}")
+    if any(checked for _, _, checked in calls):
+        data("%record", len(order) + 1)
+    if release:
+        lines.append(f"  %thread = call ptr {_python('PyEval_SaveThread')}()")
+    lines.append("  br label %step0")
+    arrivals = []
+    for number, (name, operands, checked) in enumerate(calls):
+        lines.append(f"step{number}:")
+        listed = [f"ptr %b{i}" for i in operands]
+        listed.append("ptr %record" if checked else "ptr null")
+        lines.append(f"  %status{number} = call i64 @{name}({', '.join(listed)})")
+        if checked:
+            lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
+            lines.append(
+                f"  br i1 %bad{number}, label %done, label %step{number + 1}"
+            )
+            arrivals.append(f"[ %status{number}, %step{number} ]")
+        else:
+            lines.append(f"  br label %step{number + 1}")
+    last = len(calls)
+    lines += [f"step{last}:", "  br label %done", "done:"]
+    arrivals.append(f"[ 0, %step{last} ]")
+    lines.append(f"  %status = phi i64 {', '.join(arrivals)}")
+    if release:
+        lines.append(f"  call void {_python('PyEval_RestoreThread')}(ptr %thread)")
+    lines.append(f"  %result = call ptr {_python('PyLong_FromLongLong')}(i64 %status)")
+    lines += ["  ret ptr %result", "}"]
+    return order, "\n".join(lines)
+
+
+_BLAS = {"float32": "sgemm", "float64": "dgemm", "complex64": "cgemm", "complex128": "zgemm"}
+
+
+def write_gemm(module: Module, step: Gemm, symbol: str, externals: list[str]) -> str:
+    """A function that runs a batched product through BLAS's Fortran interface.
+
+    BLAS counts in column order, in which a row-major matrix is its own transpose: so it is
+    given b and a exchanged, and computes the transpose of c, which is c in row order.
+    """
+    place = external(externals, _BLAS[step.dtype.name])
+    part = ir_type(step.dtype)
+    parts = 2 if step.dtype.is_complex else 1
+    size = step.dtype.size
+    ldb = step.k if step.transpose_b else step.n
+    lda = step.m if step.transpose_a else step.k
+    integers = {
+        "m": step.n, "n": step.m, "k": step.k,
+        "lda": max(1, ldb), "ldb": max(1, lda), "ldc": max(1, step.n),
+    }  # fmt: skip
+    lines = [
+        f"define internal i64 @{symbol}(ptr %a, ptr %b, ptr %c, ptr %record) nounwind {{",
+        "entry:",
+        f"  %slot = getelementptr ptr, ptr @externals, i64 {place}",
+        "  %gemm = load ptr, ptr %slot",
+    ]
+    for name, value in integers.items():
+        lines += [f"  %{name}.at = alloca i32", f"  store i32 {value}, ptr %{name}.at"]
+    for name, letter in (("ta", step.transpose_b), ("tb", step.transpose_a)):
+        lines += [f"  %{name}.at = alloca i8", f"  store i8 {ord('T' if letter else 'N')}, ptr %{name}.at"]
+    for name, number in (("one", 1.0), ("zero", 0.0)):
+        lines.append(f"  %{name}.at = alloca [{parts} x {part}]")
+        for k in range(parts):
+            value = number if k == 0 else 0.0
+            lines.append(f"  %{name}{k} = getelementptr {part}, ptr %{name}.at, i64 {k}")
+            lines.append(f"  store {part} {value}, ptr %{name}{k}")
+    offsets = {"a": "0", "b": "0", "c": "0"}
+    strides = {"a": step.a_strides, "b": step.b_strides, "c": _dense(step)}
+    for level, extent in enumerate(step.batch):
+        lines += [f"  %i{level}.at = alloca i64", f"  store i64 0, ptr %i{level}.at"]
+    for level, extent in enumerate(step.batch):
+        lines += [
+            f"  store i64 0, ptr %i{level}.at",
+            f"  br label %head{level}",
+            f"head{level}:",
+            f"  %i{level} = load i64, ptr %i{level}.at",
+            f"  %more{level} = icmp ult i64 %i{level}, {extent}",
+            f"  br i1 %more{level}, label %body{level}, label %exit{level}",
+            f"body{level}:",
+        ]
+        for name in offsets:
+            lines.append(
+                f"  %{name}.step{level} = mul i64 %i{level}, {strides[name][level] * size}"
+            )
+            lines.append(
+                f"  %{name}.offset{level} = add i64 {offsets[name]}, %{name}.step{level}"
+            )
+            offsets[name] = f"%{name}.offset{level}"
+    for name, offset in offsets.items():
+        lines.append(f"  %{name}.here = getelementptr i8, ptr %{name}, i64 {offset}")
+    order = ("ta", "tb", "m", "n", "k", "one", "b.here", "lda", "a.here", "ldb", "zero", "c.here", "ldc")
+    listed = ", ".join(f"ptr %{n}" if n.endswith("here") else f"ptr %{n}.at" for n in order)
+    lines.append(f"  call void %gemm({listed})")
+    for level in reversed(range(len(step.batch))):
+        lines += [
+            f"  %next{level} = add i64 %i{level}, 1",
+            f"  store i64 %next{level}, ptr %i{level}.at",
+            f"  br label %head{level}",
+            f"exit{level}:",
+        ]
+    lines += ["  ret i64 0", "}"]
+    return "\n".join(lines)
+
+
+def _dense(step: Gemm) -> tuple[int, ...]:
+    strides, total = [], step.m * step.n
+    for extent in reversed(step.batch):
+        strides.append(total)
+        total *= extent
+    return tuple(reversed(strides))
+
+
+__all__: list[Any] = [
+    "builtin_function",
+    "external_address",
+    "write_entry",
+    "write_gemm",
+]

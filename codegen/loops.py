@@ -1,0 +1,114 @@
+"""The loop IR: where and in what order a kernel's values are computed. Still no target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphjit.program import Kernel, print_kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """Compute value `value`."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Set a reduction's or scan's accumulators to their identity."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Combine one element into a reduction's or scan's accumulators."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A reduction's result from its accumulators."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Carry out store `store`."""
+
+    store: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Keep an element of value `value` for a later stage."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Take an element of value `value` that an earlier stage kept."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Walk dim `dim`, `width` elements at a time; what is left over is masked."""
+
+    dim: int
+    extent: int
+    width: int
+    body: tuple[Statement, ...]
+
+
+Statement = Let | Start | Step | Finish | Put | Keep | Recall | Loop
+
+
+@dataclass(frozen=True, slots=True)
+class LoopNest:
+    """A kernel with the order of its work.
+
+    width: vector lanes. lane_dim: the dim they go along, -1 for none. kept: the values kept
+    between stages, each with the number of elements to keep room for.
+    """
+
+    kernel: Kernel
+    width: int
+    lane_dim: int
+    body: tuple[Statement, ...]
+    kept: tuple[tuple[int, int], ...] = ()
+
+    def __str__(self) -> str:
+        return print_nest(self)
+
+
+def print_nest(nest: LoopNest) -> str:
+    """A loop nest as text: the kernel, then its loops."""
+    kernel = nest.kernel
+    lines = [print_kernel(kernel), f"loops of {kernel.name}"]
+    shown = print_kernel(kernel).splitlines()[1:]
+    values, stores = shown[: len(kernel.values)], shown[len(kernel.values) :]
+
+    def show(body: tuple[Statement, ...], depth: int) -> None:
+        indent = "  " * depth
+        for statement in body:
+            match statement:
+                case Loop(dim=dim, extent=extent, width=width, body=inner):
+                    step = f", step {width}" if width > 1 else ""
+                    lines.append(f"{indent}for d{dim} in 0..{extent}{step}")
+                    show(inner, depth + 1)
+                case Let(value=value):
+                    lines.append(indent + values[value].strip())
+                case Put(store=store):
+                    lines.append(indent + stores[store].strip())
+                case _:
+                    name = type(statement).__name__.lower()
+                    lines.append(f"{indent}{name} %{statement.value}")
+
+    show(nest.body, 1)
+    return "\n".join(lines)

@@ -1,0 +1,348 @@
+"""Kernel -> loop IR: the schedule. Which dim the vector lanes go along, what is computed at
+which depth, what is kept between stages and what is computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from graphjit.program import (
+    Compute,
+    GatherLoad,
+    Index,
+    Kernel,
+    Load,
+    Place,
+    Reduction,
+    Running,
+    Store,
+    Value,
+)
+from graphjit.types import DType
+
+from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step
+
+# Lanes of every reduction along contiguous rows, whatever the target and dtype: the order of
+# combining, and so the bits of the result, is a function of the shape alone.
+ROW_LANES = 32
+# A value that costs at least this much (rough cycles) is kept between stages, not computed
+# again, while what is kept fits KEEP_BYTES.
+KEEP_COST = 8
+KEEP_BYTES = 128 * 1024
+# Bodies below this cost are unrolled twice, to hide latency.
+UNROLL_COST = 24
+
+
+def lower(kernel: Kernel, vector_bytes: int) -> LoopNest:
+    """The loop nest of a kernel for vectors of this many bytes."""
+    return _Lowering(merge_outer(kernel), vector_bytes).nest()
+
+
+def merge_outer(kernel: Kernel) -> Kernel:
+    """The kernel with neighbouring outer dims merged where all accesses allow it."""
+    while True:
+        indices = [i for v in (*kernel.values, *kernel.stores) for i in indices_of(v)]
+        outer = len(kernel.outer_dims)
+        for low in range(1, outer):
+            if all(i.strides[low - 1] == i.strides[low] * kernel.dims[low] for i in indices):
+                kernel = _merged(kernel, low)
+                break
+        else:
+            return kernel
+
+
+def _merged(kernel: Kernel, low: int) -> Kernel:
+    dims = list(kernel.dims)
+    dims[low] *= dims[low - 1]
+    del dims[low - 1]
+
+    def drop(index: Index) -> Index:
+        return Index(index.offset, (*index.strides[: low - 1], *index.strides[low:]))
+
+    values = tuple(map_indices(v, drop) for v in kernel.values)
+    stores = tuple(map_indices(s, drop) for s in kernel.stores)
+    return replace(kernel, dims=tuple(dims), values=values, stores=stores)  # type: ignore[arg-type]
+
+
+def indices_of(value: Value | Store) -> list[Index]:
+    """The affine indices in a value or store."""
+    match value:
+        case Load(index=index) | Place(index=index) | GatherLoad(index=index) | Store(index=index):
+            return [index]
+        case Reduction(place=place) if place is not None:
+            return [place]
+    return []
+
+
+def map_indices(value: Value | Store, function: Callable[[Index], Index]) -> Value | Store:
+    """The value or store with its indices replaced."""
+    match value:
+        case Load(index=index) | Place(index=index) | GatherLoad(index=index) | Store(index=index):
+            return replace(value, index=function(index))
+        case Reduction(place=place) if place is not None:
+            return replace(value, place=function(place))
+    return value
+
+
+def arguments(value: Value) -> tuple[int, ...]:
+    """The values that a value is computed from."""
+    match value:
+        case Compute(args=args):
+            return args
+        case Reduction(arg=arg) | Running(arg=arg):
+            return (arg,)
+        case GatherLoad(choices=choices):
+            return tuple(c.arg for c in choices)
+    return ()
+
+
+def register_bytes(dtype: DType) -> int:
+    """Bytes that an element takes in a register: narrow floats are held as float32."""
+    if dtype.kind == "b":
+        return 1
+    if dtype.kind == "f":
+        return max(4, dtype.size)
+    return dtype.real.size
+
+
+def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -> int:
+    """Rough cycles to compute a value and what it is computed from, loads being free."""
+    seen = set() if seen is None else seen
+    total, todo = 0, [number]
+    while todo:
+        current = todo.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        value = kernel.values[current]
+        if isinstance(value, Compute):
+            total += value.primitive.cost
+        if not isinstance(value, (Reduction, Running)):
+            todo += arguments(value)
+    return total
+
+
+class _Lowering:
+    def __init__(self, kernel: Kernel, vector_bytes: int) -> None:
+        self.kernel = kernel
+        self.outer = len(kernel.outer_dims)
+        self.width, self.lane_dim = self._lanes(vector_bytes)
+        self.dims: list[frozenset[int]] = []
+        for value in kernel.values:
+            self.dims.append(self._depends(value))
+        self.available = [0] * len(kernel.values)
+        for number in range(len(kernel.values)):
+            self.available[number] = self._available(number)
+        self.stages = 1 + max(
+            (self.available[v.arg] for v in kernel.values if isinstance(v, (Reduction, Running))),
+            default=0,
+        )
+        for store in kernel.stores:
+            if self._inner(store.arg):
+                self.stages = max(self.stages, self.available[store.arg] + 1)
+
+    def _lanes(self, vector_bytes: int) -> tuple[int, int]:
+        """Vector lanes, and the dim they go along."""
+        kernel = self.kernel
+        inner = kernel.inner_dims
+        if kernel.lanes == "inner" and inner and inner[-1] >= ROW_LANES:
+            return ROW_LANES, len(kernel.dims) - 1
+        if not self.outer or any(s.choices for s in kernel.stores):
+            return 1, -1
+        lane = self.outer - 1
+        loads = [i for v in kernel.values if isinstance(v, Load) for i in indices_of(v)]
+        contiguous = any(i.strides[lane] in (1, -1) for i in loads)
+        if any(isinstance(v, Running) for v in kernel.values) and not contiguous:
+            return 1, -1
+        widest = max(register_bytes(v.dtype) for v in kernel.values)
+        cost = sum(v.primitive.cost for v in kernel.values if isinstance(v, Compute))
+        width = max(1, vector_bytes // widest)
+        if inner and kernel.dims[lane] >= 8 * width:
+            return min(64, 4 * width), lane
+        if cost < UNROLL_COST and kernel.dims[lane] >= 2 * width:
+            width *= 2
+        while width > 8 and width >= 2 * kernel.dims[lane]:
+            width //= 2
+        return min(64, width), lane
+
+    def _depends(self, value: Value) -> frozenset[int]:
+        """The dims that a value depends on."""
+        found: set[int] = set()
+        for index in indices_of(value):
+            found.update(k for k, s in enumerate(index.strides) if s)
+        for arg in arguments(value):
+            found |= self.dims[arg]
+        inner = set(range(self.outer, len(self.kernel.dims)))
+        if isinstance(value, Reduction):
+            found -= inner
+        if isinstance(value, Running):
+            found |= inner
+        return frozenset(found)
+
+    def _inner(self, number: int) -> bool:
+        """Whether a value is computed for each point of the inner dims."""
+        return any(d >= self.outer for d in self.dims[number])
+
+    def _available(self, number: int) -> int:
+        """The first stage in which a value can be used."""
+        value = self.kernel.values[number]
+        first = max((self.available[a] for a in arguments(value)), default=0)
+        return first + 1 if isinstance(value, Reduction) else first
+
+    # -- what each stage computes ---------------------------------------------------------------
+
+    def _stage_values(self, stage: int) -> tuple[set[int], list[int], list[int]]:
+        """The inner values a stage needs, its reductions and scans, its inner stores."""
+        kernel = self.kernel
+        combined = [
+            n
+            for n, v in enumerate(kernel.values)
+            if (isinstance(v, Reduction) and self.available[v.arg] == stage)
+            or (isinstance(v, Running) and self.available[n] == stage)
+        ]
+        stores = [
+            n
+            for n, s in enumerate(kernel.stores)
+            if self._per_point(s) and self.available[s.arg] == stage
+        ]
+        todo = [a for n in combined for a in arguments(kernel.values[n])]
+        todo += [kernel.stores[n].arg for n in stores]
+        todo += [c.arg for n in stores for c in kernel.stores[n].choices]
+        needed: set[int] = set()
+        while todo:
+            number = todo.pop()
+            if number in needed or not self._inner(number):
+                continue
+            needed.add(number)
+            todo += arguments(kernel.values[number])
+        return needed, combined, stores
+
+    def _per_point(self, store: Store) -> bool:
+        """Whether a store is carried out for each point of the inner dims."""
+        return self._inner(store.arg) or any(s for s in store.index.strides[self.outer :])
+
+    def _kept(self) -> dict[int, int]:
+        """The values to keep between stages, with the first stage of each."""
+        if self.stages == 1:
+            return {}
+        first: dict[int, int] = {}
+        later: set[int] = set()
+        for stage in range(self.stages):
+            for number in sorted(self._stage_values(stage)[0]):
+                if number in first:
+                    later.add(number)
+                else:
+                    first[number] = stage
+        points = 1
+        for extent in self.kernel.inner_dims:
+            points *= extent
+        if self.lane_dim < self.outer:
+            points *= self.width
+        kept: dict[int, int] = {}
+        room = KEEP_BYTES
+        for number in sorted(later):
+            value = self.kernel.values[number]
+            size = points * max(1, value.dtype.size if value.dtype.kind != "f" else register_bytes(value.dtype))
+            if isinstance(value, Running) or (
+                expression_cost(self.kernel, number) >= KEEP_COST and size <= room
+            ):
+                kept[number] = first[number]
+                room -= size
+        return kept
+
+    # -- order -------------------------------------------------------------------------------------
+
+    def nest(self) -> LoopNest:
+        """The loops."""
+        kernel = self.kernel
+        kept = self._kept()
+        lane_outer = 0 <= self.lane_dim < self.outer
+        rows = [d for d in range(self.outer) if d != self.lane_dim]
+        top, row, lane = [], [], []
+        for number, value in enumerate(kernel.values):
+            if isinstance(value, (Reduction, Running)) or self._inner(number):
+                continue
+            if self.available[number] > 0:
+                continue
+            dims = self.dims[number]
+            place = top if not dims else row if self.lane_dim not in dims else lane
+            place.append(Let(number))
+        inside: list[Statement] = list(lane)
+        placed: set[int] = set()
+        for stage in range(self.stages):
+            inside += self._stage(stage, kept, placed)
+        placed_stores = {
+            n for stage in range(self.stages) for n in self._stage_values(stage)[2]
+        }
+        inside += [Put(n) for n in range(len(kernel.stores)) if n not in placed_stores]
+        body: tuple[Statement, ...] = tuple(inside)
+        if lane_outer:
+            body = (Loop(self.lane_dim, kernel.dims[self.lane_dim], self.width, body),)
+        body = (*row, *body)
+        for dim in reversed(rows):
+            body = (Loop(dim, kernel.dims[dim], 1, body),)
+        points = 1
+        for extent in kernel.inner_dims:
+            points *= extent
+        return LoopNest(
+            kernel,
+            self.width,
+            self.lane_dim,
+            (*top, *body),
+            tuple((n, points) for n in sorted(kept)),
+        )
+
+    def _stage(self, stage: int, kept: dict[int, int], placed: set[int]) -> list[Statement]:
+        kernel = self.kernel
+        needed, combined, stores = self._stage_values(stage)
+        result: list[Statement] = []
+        if kernel.inner:
+            result += [Start(n) for n in combined]
+        recalled = {n for n in needed if n in kept and kept[n] < stage}
+        wanted = self._without_inputs_of(recalled, combined, stores)
+        inner: list[Statement] = []
+        for number in sorted((needed & wanted) | (set(combined) & needed)):
+            value = kernel.values[number]
+            if number in recalled:
+                inner.append(Recall(number))
+                continue
+            inner.append(Step(number) if isinstance(value, Running) else Let(number))
+            if number in kept:
+                inner.append(Keep(number))
+        inner += [Step(n) for n in combined if n not in needed]
+        inner += [Put(n) for n in stores]
+        if kernel.inner and inner:
+            loops: tuple[Statement, ...] = tuple(inner)
+            for dim in range(len(kernel.dims) - 1, self.outer - 1, -1):
+                width = self.width if dim == self.lane_dim else 1
+                loops = (Loop(dim, kernel.dims[dim], width, loops),)
+            result += loops
+        else:
+            result += inner
+        result += [Finish(n) for n in combined if isinstance(kernel.values[n], Reduction)]
+        for number in range(len(kernel.values)):
+            value = kernel.values[number]
+            ready = 0 < self.available[number] <= stage + 1 and number not in placed
+            if ready and not self._inner(number) and not isinstance(value, Reduction):
+                result.append(Let(number))
+                placed.add(number)
+        return result
+
+    def _without_inputs_of(
+        self, recalled: set[int], combined: list[int], stores: list[int]
+    ) -> set[int]:
+        """What a stage must have when recalled values need not be computed."""
+        kernel = self.kernel
+        todo = [a for n in combined for a in arguments(kernel.values[n])]
+        todo += [n for n in combined if isinstance(kernel.values[n], Running)]
+        todo += [kernel.stores[n].arg for n in stores]
+        todo += [c.arg for n in stores for c in kernel.stores[n].choices]
+        found: set[int] = set()
+        while todo:
+            number = todo.pop()
+            if number in found:
+                continue
+            found.add(number)
+            if number not in recalled:
+                todo += arguments(kernel.values[number])
+        return found

@@ -1,0 +1,111 @@
+"""The error family, and the finder of the user's own line.
+
+Every error that graphjit raises derives from `GraphJitError` and, where natural, from the
+built-in that a NumPy or TensorFlow user would catch.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+# The three folders of the package, as a checkout and as an install lay them out.
+_OWN = tuple(
+    str(folder) + os.sep for folder in (_HERE, _HERE.parent / "passes", _HERE.parent / "codegen")
+)
+_LIBRARY = (os.sep + "numpy" + os.sep, "<frozen ", "<__array_function__")
+
+
+class GraphJitError(Exception):
+    """Base of every error that graphjit raises."""
+
+
+class InvalidArgumentError(GraphJitError, ValueError):
+    """Shapes, dtypes or values that an op can't take."""
+
+
+class IndexOutOfRangeError(InvalidArgumentError, IndexError):
+    """An index outside the tensor it indexes."""
+
+
+class DTypeError(GraphJitError, TypeError):
+    """An argument of a type or dtype that is refused as Python refuses it."""
+
+
+class ShapeError(GraphJitError, ValueError):
+    """A value that has no place in the shape it is given to."""
+
+
+class FrozenTensorError(GraphJitError, TypeError):
+    """An attempt to write into an immutable tensor."""
+
+
+class OutOfMemoryError(GraphJitError, MemoryError):
+    """An array that the system has no memory for."""
+
+
+class UnsupportedError(GraphJitError, NotImplementedError):
+    """Something graphjit doesn't do; the message says what to write in its place."""
+
+
+class TracingError(GraphJitError, RuntimeError):
+    """Python code that can't be traced, such as `if` on a traced value."""
+
+
+class LeakedTracerError(TracingError):
+    """A symbolic tensor used outside the trace that made it."""
+
+
+class InternalError(GraphJitError, RuntimeError):
+    """A broken invariant of graphjit's own: a bug."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A line of the user's source."""
+
+    file: str
+    line: int
+    function: str = ""
+
+    @property
+    def text(self) -> str:
+        """The line's code, or an empty string where the file can't be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+    def describe(self) -> str:
+        """The line as errors show it: `at model.py:12 in step: y = x + bias`."""
+        where = f"at {os.path.basename(self.file)}:{self.line}"
+        if self.function:
+            where += f" in {self.function}"
+        return f"{where}: {self.text}" if self.text else where
+
+
+def user_line() -> SourceLine | None:
+    """The innermost line on the stack that belongs to neither graphjit nor NumPy."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        file = code.co_filename
+        if not file.startswith(_OWN) and not any(part in file for part in _LIBRARY):
+            return SourceLine(file, frame.f_lineno, code.co_name)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def at_user_line(message: str, advice: str = "", source: SourceLine | None = None) -> str:
+    """The message followed by the user's line and, where there is one, the way out."""
+    line = source or user_line()
+    lines = [message]
+    if line is not None:
+        lines.append("  " + line.describe())
+    if advice:
+        lines.append("  " + advice)
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The public functions: plain Python over primitives, eager and traced alike."""

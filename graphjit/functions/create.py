@@ -1,0 +1,233 @@
+"""Tensors made from nothing but a shape and a dtype."""
+
+from __future__ import annotations
+
+import math as pymath
+from typing import Any
+
+import numpy as np
+
+from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype, wrap
+from graphjit.errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
+from graphjit.ops import view
+from graphjit.types import as_dtype, check_size, float32, int32, int64
+
+from . import math
+from .shape import as_shape, broadcast_to, reshape
+
+__all__ = [
+    "arange",
+    "asarray",
+    "constant",
+    "convert_to_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "fill",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "range",
+    "tril",
+    "triu",
+    "zeros",
+    "zeros_like",
+]
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None) -> Any:
+    """A tensor of a Python value, nested list, ndarray or tensor.
+
+    Python floats give float32, ints int32 (int64 where needed); an ndarray keeps its dtype.
+    shape: one value fills it, or the elements are laid out in it. Raises DTypeError for a
+    Python value that the dtype can't hold, ShapeError for ragged lists.
+    """
+    target = None if dtype is None else as_dtype(dtype)
+    try:
+        tensor = as_tensor(value, target)
+    except InvalidArgumentError as error:
+        if target is not None and not isinstance(value, str) and "cannot convert" in str(error):
+            raise DTypeError(
+                at_user_line(f"Cannot convert {value!r} to EagerTensor of dtype {target.name}")
+            ) from None
+        raise
+    if target is not None and tensor.dtype is not target:
+        tensor = math.cast(tensor, target)
+    if shape is None:
+        return tensor
+    wanted = as_shape(shape, "Const")
+    if tensor.type.size == 1:
+        return broadcast_to(reshape(tensor, ()), wanted)
+    if tensor.type.size != pymath.prod(wanted):
+        raise ShapeError(
+            at_user_line(
+                f"Eager execution of constant with unsupported shape: the value has "
+                f"{tensor.type.size} elements, the shape {list(wanted)} {pymath.prod(wanted)}"
+            )
+        )
+    return reshape(tensor, wanted)
+
+
+def convert_to_tensor(value: Any, dtype: Any = None) -> Any:
+    """The value as a tensor. A tensor or array of another dtype than asked for is refused."""
+    target = None if dtype is None else as_dtype(dtype)
+    tensor = as_tensor(value, target)
+    if target is not None and tensor.dtype is not target:
+        if isinstance(value, TensorBase):
+            raise InvalidArgumentError(
+                at_user_line(
+                    f"Tensor conversion requested dtype {target.name} for Tensor with dtype "
+                    f"{tensor.dtype.name}"
+                )
+            )
+        return math.cast(tensor, target)
+    return tensor
+
+
+def asarray(value: Any, dtype: Any = None) -> Any:
+    """The value as a tensor, converted to a dtype if one is given."""
+    tensor = as_tensor(value, None if dtype is None else as_dtype(dtype))
+    return tensor if dtype is None else math.cast(tensor, dtype)
+
+
+def fill(dims: Any, value: Any) -> Any:
+    """A tensor of this shape, all elements equal to the value."""
+    wanted = as_shape(dims, "Fill")
+    tensor = as_tensor(value)
+    if tensor.ndim:
+        raise InvalidArgumentError(at_user_line("value must be a scalar [Op:Fill]"))
+    check_size(wanted, tensor.dtype, "Fill")
+    return apply(view.broadcast, tensor, shape=wanted)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """A tensor of this shape, all elements equal to the value."""
+    return fill(shape, constant(fill_value, dtype))
+
+
+def zeros(shape: Any, dtype: Any = float32) -> Any:
+    """Zeros."""
+    return fill(shape, as_tensor(False, as_dtype(dtype)))
+
+
+def ones(shape: Any, dtype: Any = float32) -> Any:
+    """Ones."""
+    return fill(shape, as_tensor(True, as_dtype(dtype)))
+
+
+def empty(shape: Any, dtype: Any = float32) -> Any:
+    """Zeros, under NumPy's name for an array yet to be filled."""
+    return zeros(shape, dtype)
+
+
+def zeros_like(x: Any, dtype: Any = None) -> Any:
+    """Zeros of the shape and (unless given) dtype of x."""
+    x = as_tensor(x)
+    return zeros(x.type.shape, dtype or x.dtype)
+
+
+def ones_like(x: Any, dtype: Any = None) -> Any:
+    """Ones of the shape and (unless given) dtype of x."""
+    x = as_tensor(x)
+    return ones(x.type.shape, dtype or x.dtype)
+
+
+def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """The value repeated, of the shape and (unless given) dtype of x."""
+    x = as_tensor(x)
+    return full(x.type.shape, fill_value, dtype or x.dtype)
+
+
+def empty_like(x: Any, dtype: Any = None) -> Any:
+    """Zeros of the shape and (unless given) dtype of x."""
+    return zeros_like(x, dtype)
+
+
+def eye(
+    num_rows: int, num_columns: int | None = None, batch_shape: Any = (), dtype: Any = float32
+) -> Any:
+    """The identity matrix [num_rows, num_columns], repeated for a batch."""
+    columns = num_rows if num_columns is None else num_columns
+    shape = as_shape((num_rows, columns), "Eye")
+    check_size(shape, as_dtype(dtype), "Eye")
+    matrix = wrap(np.eye(*shape).astype(as_dtype(dtype).dtype))
+    return broadcast_to(matrix, (*as_shape(batch_shape, "Eye"), *shape))
+
+
+def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> Any:
+    """start, start + delta, … before the limit; one argument is the limit.
+
+    Ints give int32 (int64 where needed), floats float32, unless a dtype is given. The bounds
+    are static.
+    """
+    if limit is None:
+        start, limit = 0, start
+    bounds = [_static_number(v) for v in (start, limit, delta)]
+    if bounds[2] == 0:
+        raise InvalidArgumentError(at_user_line("Requires delta != 0: 0 [Op:Range]"))
+    if dtype is None:
+        found = same_dtype(*(v if isinstance(v, TensorBase) else b for v, b in zip((start, limit, delta), bounds, strict=True)))[0].dtype
+        dtype = found if not (found is int32 and max(map(abs, bounds[:2])) > 2**31 - 1) else int64
+    target = as_dtype(dtype)
+    if target.is_integer:
+        return wrap(np.arange(*bounds).astype(target.dtype))
+    count = max(0, pymath.ceil((bounds[1] - bounds[0]) / bounds[2]))
+    check_size((count,), target, "Range")
+    wide = np.float64 if target.name != "float32" else np.float32
+    steps = np.arange(count).astype(wide) * np.asarray(bounds[2], wide)
+    return wrap((np.asarray(bounds[0], wide) + steps).astype(target.dtype))
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Any:
+    """As range, under NumPy's name."""
+    return range(start, stop, step, dtype)
+
+
+def _static_number(value: Any) -> Any:
+    if isinstance(value, TensorBase):
+        if value.trace is not None:
+            value.__index__()  # type: ignore[attr-defined]
+        value = value.numpy()  # type: ignore[attr-defined]
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.item()
+    if not isinstance(value, (int, float)):
+        raise InvalidArgumentError(at_user_line(f"range of {value!r} [Op:Range]"))
+    return value
+
+
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Any:
+    """Num evenly spaced values from start to stop (left out unless endpoint)."""
+    count = int(num)
+    if count < 0:
+        raise InvalidArgumentError(at_user_line(f"Requires num >= 0: {num} [Op:LinSpace]"))
+    first, last = same_dtype(start, stop)
+    if not first.dtype.is_inexact:
+        first, last = math.cast(first, float32), math.cast(last, float32)
+    wide = math.cast(first, "float64") if first.dtype.is_floating else first
+    steps = count - 1 if endpoint else count
+    weights = wrap(np.arange(count) / max(steps, 1))
+    weights = math.cast(weights, wide.dtype)
+    column = (count,) + (1,) * first.ndim
+    span = math.subtract(math.cast(last, wide.dtype), wide)
+    values = math.add(wide, math.multiply(reshape(weights, column), span))
+    values = math.cast(values, first.dtype)
+    if endpoint and count > 1:  # the end exactly
+        at_end = reshape(wrap(np.arange(count) == count - 1), column)
+        values = math.where(at_end, last, values)
+    return values if dtype is None else math.cast(values, dtype)
+
+
+def tril(x: Any, k: int = 0) -> Any:
+    """The lower triangle of the last two axes up to the k-th diagonal, else 0."""
+    x = as_tensor(x)
+    mask = wrap(np.tri(*x.type.shape[-2:], k, dtype=np.bool_))
+    return math.where(mask, x, math.zeros_like_scalar(x))
+
+
+def triu(x: Any, k: int = 0) -> Any:
+    """The upper triangle of the last two axes from the k-th diagonal, else 0."""
+    x = as_tensor(x)
+    mask = wrap(~np.tri(*x.type.shape[-2:], k - 1, dtype=np.bool_))
+    return math.where(mask, x, math.zeros_like_scalar(x))

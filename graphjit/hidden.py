@@ -1,0 +1,109 @@
+"""Where a function's Python code finds the ndarrays that it reads but isn't given.
+
+They are hidden inputs: looked up again at each call, so that a rebound name is seen. Searched
+are closure cells, the globals that the code names, and objects among the arguments (`self`),
+through containers and attributes a few levels deep.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Getter = Callable[[], Any]
+DEPTH = 4
+MOST_OBJECTS = 20_000
+
+
+def find_captures(
+    function: Callable[..., Any], statics: Sequence[Any], arrays: Sequence[Any]
+) -> list[Getter | None]:
+    """For each array a way to look it up again, or None if only its value is known."""
+    if not arrays:
+        return []
+    wanted = {id(a): n for n, a in enumerate(arrays)}
+    found: list[Getter | None] = [None] * len(arrays)
+    seen: set[int] = set()
+    todo: list[tuple[Any, Getter, int]] = [(o, _constant(o), 0) for o in statics]
+    todo += _of_function(function)
+    while todo and len(seen) < MOST_OBJECTS:
+        value, getter, depth = todo.pop(0)
+        if isinstance(value, np.ndarray):
+            number = wanted.get(id(value))
+            if number is not None and found[number] is None:
+                found[number] = getter
+            continue
+        if id(value) in seen or depth >= DEPTH:
+            continue
+        seen.add(id(value))
+        todo += [(v, g, depth + 1) for v, g in _parts(value, getter)]
+        if isinstance(value, types.FunctionType):
+            todo += [(v, g, depth + 1) for v, g, _ in _of_function(value)]
+    return found
+
+
+def _constant(value: Any) -> Getter:
+    return lambda: value
+
+
+def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
+    """Values of a function's closure cells and of the globals it names."""
+    function = getattr(function, "python_function", function)
+    if isinstance(function, types.MethodType):
+        owner = function.__self__
+        return [(owner, _constant(owner), 0), *_of_function(function.__func__)]
+    if not isinstance(function, types.FunctionType):
+        return []
+    found: list[tuple[Any, Getter, int]] = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append((cell.cell_contents, _cell_getter(cell), 0))
+        except ValueError:  # a name not yet bound
+            continue
+    names = function.__globals__
+    for name in _names(function.__code__):
+        if name in names:
+            found.append((names[name], _item_getter(lambda d=names: d, name), 0))
+    return found
+
+
+def _names(code: types.CodeType) -> list[str]:
+    result = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            result += _names(constant)
+    return result
+
+
+def _cell_getter(cell: Any) -> Getter:
+    return lambda: cell.cell_contents
+
+
+def _item_getter(parent: Getter, key: Any) -> Getter:
+    def get() -> Any:
+        try:
+            return parent()[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+
+    return get
+
+
+def _attribute_getter(parent: Getter, name: str) -> Getter:
+    return lambda: getattr(parent(), name, None)
+
+
+def _parts(value: Any, getter: Getter) -> list[tuple[Any, Getter]]:
+    if isinstance(value, dict):
+        return [(v, _item_getter(getter, k)) for k, v in list(value.items())[:1000]]
+    if isinstance(value, (list, tuple)):
+        return [(v, _item_getter(getter, k)) for k, v in enumerate(value[:1000])]
+    if isinstance(value, (types.ModuleType, type, str, bytes, int, float)):
+        return []
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict):
+        return [(v, _attribute_getter(getter, k)) for k, v in list(attributes.items())]
+    return []

@@ -1,0 +1,5 @@
+"""Keras's low-level names."""
+
+from . import backend
+
+__all__ = ["backend"]

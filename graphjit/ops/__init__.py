@@ -1,0 +1,18 @@
+"""The primitive ops: the only place that knows one op from another."""
+
+from . import assemble, contract, index, library, pointwise, reduce, source, view
+from .primitive import PRIMITIVES, Primitive, primitive_named
+
+__all__ = [
+    "PRIMITIVES",
+    "Primitive",
+    "assemble",
+    "contract",
+    "index",
+    "library",
+    "pointwise",
+    "primitive_named",
+    "reduce",
+    "source",
+    "view",
+]

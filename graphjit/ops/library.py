@@ -1,0 +1,291 @@
+"""Primitives that are routines of NumPy or SciPy, called between kernels.
+
+Only what has no kernel of its own: sorting, linear algebra, Fourier transforms, and special
+functions without a polynomial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphjit.errors import InvalidArgumentError, at_user_line
+from graphjit.types import (
+    DType,
+    TensorType,
+    TupleType,
+    broadcast_shapes,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int64,
+    shape_text,
+)
+
+from .primitive import Library, Primitive, define
+from .rules import require_kind, require_same_dtype
+
+Array = np.ndarray[Any, np.dtype[Any]]
+BLAS_DTYPES = (float32, float64, complex64, complex128)
+
+
+def _call(name: str, tensorflow: str, type: Callable[..., Any], numpy: Callable[..., Any]) -> Primitive:
+    return define(name, Library(), type, numpy, tensorflow=tensorflow)
+
+
+# -- sorting ----------------------------------------------------------------------------------
+
+
+def _sortable(op: str, result: DType | None = None) -> Callable[..., TensorType]:
+    def rule(x: TensorType, axis: int) -> TensorType:
+        require_kind(x.dtype, "biufc", op)
+        return x.with_dtype(result) if result else x
+
+    return rule
+
+
+def _single(x: Array) -> Array:
+    return x.astype(np.float32) if x.dtype.kind == "V" else x
+
+
+sort = _call("sort", "Sort", _sortable("Sort"), lambda x, axis: np.sort(_single(x), axis=axis, kind="stable").astype(x.dtype))
+argsort = _call("argsort", "ArgSort", _sortable("ArgSort", int64), lambda x, axis: np.argsort(_single(x), axis=axis, kind="stable"))
+
+
+def _search_type(sequence: TensorType, values: TensorType, right: bool) -> TensorType:
+    require_same_dtype((sequence, values), "SearchSorted")
+    if sequence.ndim != 1:
+        raise InvalidArgumentError(
+            at_user_line("searchsorted takes a sorted 1-d tensor first [Op:SearchSorted]")
+        )
+    return values.with_dtype(int64)
+
+
+searchsorted = _call(
+    "searchsorted",
+    "SearchSorted",
+    _search_type,
+    lambda sequence, values, right: np.asarray(
+        np.searchsorted(sequence, values, side="right" if right else "left"), np.int64
+    ),
+)
+
+# -- linear algebra ------------------------------------------------------------------------------
+
+
+def _matrices(x: TensorType, op: str, square: bool = False) -> tuple[tuple[int, ...], int, int]:
+    if x.dtype not in BLAS_DTYPES:
+        require_kind(x.dtype, "", op)
+    if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
+        what = "square matrices" if square else "matrices"
+        raise InvalidArgumentError(
+            at_user_line(f"Input must be {what}, not of shape {shape_text(x.shape)} [Op:{op}]")
+        )
+    return x.shape[:-2], x.shape[-2], x.shape[-1]
+
+
+def _square(op: str) -> Callable[..., TensorType]:
+    def rule(x: TensorType, **_: Any) -> TensorType:
+        _matrices(x, op, square=True)
+        return x
+
+    return rule
+
+
+def _guarded(op: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The routine with LinAlgError turned into InvalidArgumentError."""
+
+    def rule(*arrays: Array, **attrs: Any) -> Any:
+        try:
+            return function(*arrays, **attrs)
+        except np.linalg.LinAlgError as error:
+            raise InvalidArgumentError(at_user_line(f"{error} [Op:{op}]")) from error
+
+    return rule
+
+
+def _linalg(name: str, op: str, type: Callable[..., Any], numpy: Callable[..., Any]) -> Primitive:
+    return _call(name, op, type, _guarded(op, numpy))
+
+
+cholesky = _linalg("cholesky", "Cholesky", _square("Cholesky"), np.linalg.cholesky)
+inv = _linalg("inv", "MatrixInverse", _square("MatrixInverse"), np.linalg.inv)
+
+
+def _det_type(x: TensorType) -> TensorType:
+    batch, _, _ = _matrices(x, "MatrixDeterminant", square=True)
+    return x.with_shape(batch)
+
+
+def _slogdet_type(x: TensorType) -> TupleType:
+    batch, _, _ = _matrices(x, "LogMatrixDeterminant", square=True)
+    sign = x.with_shape(batch)
+    return TupleType((sign, sign.with_dtype(x.dtype.real)))
+
+
+det = _linalg("det", "MatrixDeterminant", _det_type, np.linalg.det)
+slogdet = _linalg("slogdet", "LogMatrixDeterminant", _slogdet_type, lambda x: tuple(np.linalg.slogdet(x)))
+
+
+def _solve_type(a: TensorType, b: TensorType, **_: Any) -> TensorType:
+    require_same_dtype((a, b), "MatrixSolve")
+    batch, n, _ = _matrices(a, "MatrixSolve", square=True)
+    other, m, _ = _matrices(b, "MatrixSolve")
+    if m != n:
+        raise InvalidArgumentError(
+            at_user_line(
+                f"Input matrix and rhs are incompatible: {shape_text(a.shape)}, "
+                f"{shape_text(b.shape)} [Op:MatrixSolve]"
+            )
+        )
+    return b.with_shape((*broadcast_shapes((batch, other), "MatrixSolve"), *b.shape[-2:]))
+
+
+solve = _linalg("solve", "MatrixSolve", _solve_type, np.linalg.solve)
+
+
+def _triangular_numpy(a: Array, b: Array, lower: bool, adjoint: bool) -> Array:
+    from scipy.linalg import solve_triangular
+
+    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a = np.broadcast_to(a, shape + a.shape[-2:])
+    b = np.broadcast_to(b, shape + b.shape[-2:])
+    result = np.empty_like(b, order="C")
+    for index in np.ndindex(shape):
+        result[index] = solve_triangular(
+            a[index], b[index], lower=lower, trans="C" if adjoint else "N", check_finite=False
+        )
+    return result
+
+
+triangular_solve = _linalg("triangular_solve", "MatrixTriangularSolve", _solve_type, _triangular_numpy)
+
+
+def _qr_type(x: TensorType, complete: bool) -> TupleType:
+    batch, m, n = _matrices(x, "Qr")
+    k = m if complete else min(m, n)
+    return TupleType((x.with_shape((*batch, m, k)), x.with_shape((*batch, k, n))))
+
+
+def _svd_type(x: TensorType, full: bool) -> TupleType:
+    batch, m, n = _matrices(x, "Svd")
+    k = min(m, n)
+    u = x.with_shape((*batch, m, m if full else k))
+    vh = x.with_shape((*batch, n if full else k, n))
+    return TupleType((u, x.with_shape((*batch, k)).with_dtype(x.dtype.real), vh))
+
+
+def _eigh_type(x: TensorType) -> TupleType:
+    batch, n, _ = _matrices(x, "SelfAdjointEigV2", square=True)
+    return TupleType((x.with_shape((*batch, n)).with_dtype(x.dtype.real), x))
+
+
+def _eig_type(x: TensorType) -> TupleType:
+    batch, n, _ = _matrices(x, "Eig", square=True)
+    dtype = complex64 if x.dtype in (float32, complex64) else complex128
+    return TupleType((TensorType((*batch, n), dtype), x.with_dtype(dtype)))
+
+
+def _eig_numpy(x: Array) -> Any:
+    values, vectors = np.linalg.eig(x)
+    dtype = np.complex64 if x.dtype in (np.float32, np.complex64) else np.complex128
+    return values.astype(dtype), vectors.astype(dtype)
+
+
+qr = _linalg("qr", "Qr", _qr_type, lambda x, complete: tuple(np.linalg.qr(x, mode="complete" if complete else "reduced")))
+svd = _linalg("svd", "Svd", _svd_type, lambda x, full: tuple(np.linalg.svd(x, full_matrices=full)))
+eigh = _linalg("eigh", "SelfAdjointEigV2", _eigh_type, lambda x: tuple(np.linalg.eigh(x)))
+eig = _linalg("eig", "Eig", _eig_type, _eig_numpy)
+
+
+def _lstsq_type(a: TensorType, b: TensorType, rcond: float | None) -> TensorType:
+    require_same_dtype((a, b), "MatrixSolveLs")
+    _, m, n = _matrices(a, "MatrixSolveLs")
+    if a.ndim != 2 or b.ndim not in (1, 2) or b.shape[0] != m:
+        raise InvalidArgumentError(
+            at_user_line(
+                f"least squares of {shape_text(a.shape)} and {shape_text(b.shape)} "
+                "[Op:MatrixSolveLs]"
+            )
+        )
+    return b.with_shape((n, *b.shape[1:]))
+
+
+lstsq = _linalg("lstsq", "MatrixSolveLs", _lstsq_type, lambda a, b, rcond: np.linalg.lstsq(a, b, rcond=rcond)[0])
+
+
+def _expm_numpy(x: Array) -> Array:
+    from scipy.linalg import expm as scipy_expm
+
+    return np.asarray(scipy_expm(x), x.dtype)
+
+
+expm = _linalg("expm", "MatrixExponential", _square("MatrixExponential"), _expm_numpy)
+
+# -- Fourier transforms --------------------------------------------------------------------------
+
+_FFT_RESULT = {"fft": "c", "ifft": "c", "rfft": "c", "irfft": "f"}
+
+
+def _fft_type(x: TensorType, transform: str, axis: int, n: int) -> TensorType:
+    allowed = "f" if transform == "rfft" else "c"
+    require_kind(x.dtype, allowed, transform.upper())
+    if n < 1:
+        raise InvalidArgumentError(
+            at_user_line(f"a transform of {n} points [Op:{transform.upper()}]")
+        )
+    wide = x.dtype in (float64, complex128)
+    if _FFT_RESULT[transform] == "c":
+        dtype = complex128 if wide else complex64
+    else:
+        dtype = float64 if wide else float32
+    points = n // 2 + 1 if transform == "rfft" else n
+    return TensorType((*x.shape[:axis], points, *x.shape[axis + 1 :]), dtype)
+
+
+def _fft_numpy(x: Array, transform: str, axis: int, n: int) -> Array:
+    from scipy import fft as scipy_fft
+
+    if x.dtype.itemsize == 2:
+        x = x.astype(np.float32)
+    return np.asarray(getattr(scipy_fft, transform)(x, n=n, axis=axis))
+
+
+fft = _call("fft", "FFT", _fft_type, _fft_numpy)
+
+# -- special functions ------------------------------------------------------------------------------
+
+
+def _special_type(op: str) -> Callable[..., TensorType]:
+    def rule(*inputs: TensorType, name: str) -> TensorType:
+        dtype = require_same_dtype(inputs, op)
+        require_kind(dtype, "f", op)
+        return TensorType(broadcast_shapes(tuple(t.shape for t in inputs), op), dtype)
+
+    return rule
+
+
+SPECIAL = (
+    "digamma", "erfinv", "erfcinv", "ndtri", "log_ndtr", "i0", "i0e", "i1", "i1e", "k0", "k0e",
+    "k1", "k1e", "j0", "j1", "y0", "y1", "dawsn", "spence", "exp1", "expi", "gammainc", "gammaincc",
+    "betainc", "zeta", "sici_s", "sici_c", "fresnel_s", "fresnel_c",
+)  # fmt: skip
+
+
+def _special_numpy(*arrays: Array, name: str) -> Array:
+    import scipy.special
+
+    narrow = arrays[0].dtype.itemsize == 2
+    wide = [a.astype(np.float32) if narrow else a for a in arrays]
+    routine, _, part = name.partition("_") if name[-2] == "_" else (name, "", "")
+    result = getattr(scipy.special, routine)(*wide)
+    if part:
+        result = result[0 if part == "s" else 1]
+    return np.asarray(result).astype(arrays[0].dtype)
+
+
+# name: one of SPECIAL, scipy.special's name (sici and fresnel give two: _s and _c).
+special = _call("special", "Special", _special_type("Special"), _special_numpy)

@@ -1,0 +1,181 @@
+"""What a primitive op is: one record that holds everything known about the op.
+
+Everything after `ops/` knows the *kinds* below, not the names. `b` in the rules is a builder:
+the code generator's in compiled code (codegen/builder.py documents its methods). `s` is a
+space of kernel dims that index rules compute in (passes/space.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphjit.types import DType, TensorType, TupleType
+
+Attrs = dict[str, Any]
+TypeRule = Callable[..., TensorType | TupleType]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A parameter or a constant: a buffer that exists before the kernels run."""
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """One output element from the input elements at the same (broadcast) index.
+
+    scalar: (b, *elements, **attrs) -> element.
+    """
+
+    scalar: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """An element that is its own index along `axis`."""
+
+
+@dataclass(frozen=True)
+class View:
+    """An output element is an input element at another index: no code of its own.
+
+    index: (s, output index, input type, output type, **attrs) -> input index.
+    """
+
+    index: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """Elements along `axes` combined into one.
+
+    identity: dtype -> the (number, dtype) of each accumulator before the first element.
+    element: (b, x, coordinate) -> the accumulators that one element alone stands for.
+    combine: (b, accumulators, accumulators) -> accumulators; associative, and exact in any
+        order but for rounding.
+    finish: (b, accumulators, dtype) -> the result.
+    """
+
+    identity: Callable[[DType], tuple[tuple[Any, DType], ...]]
+    element: Callable[..., tuple[Any, ...]]
+    combine: Callable[..., tuple[Any, ...]]
+    finish: Callable[..., Any]
+    needs_coordinate: bool = False
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Elements combined along `axis`, each partial result kept, in order.
+
+    identity: dtype -> the (number, dtype) of the accumulator before the first element.
+    combine: (b, accumulator, x) -> accumulator. finish: (b, accumulator, dtype) -> element.
+    """
+
+    identity: Callable[[DType], tuple[Any, DType]]
+    combine: Callable[..., Any]
+    finish: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Matrix product over the last two axes, batched over the others."""
+
+
+@dataclass(frozen=True)
+class Assemble:
+    """An output made of boxes, each filled from one input, later ones over earlier ones.
+
+    boxes: (input types, **attrs) -> for each input the starts and steps of its box.
+    """
+
+    boxes: Callable[..., tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]]
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Elements of the first input chosen along `axes` by the other inputs."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The first input with the second's elements combined in where the others say, in order.
+
+    combine: (b, old element, update, mode=...) -> element.
+    """
+
+    combine: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A routine of NumPy or SciPy, called between kernels by its `numpy` rule."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One of the several results of a node."""
+
+
+Kind = (
+    Source | Pointwise | Coordinate | View | Reduce | Scan | Contract | Assemble | Gather
+    | Scatter | Library | Item
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Primitive:
+    """An op: its kind with the rules for code, its type rule and its NumPy rule.
+
+    type: (input types, **attrs) -> the result's type; raises InvalidArgumentError.
+    numpy: (*arrays, **attrs) -> the value, for eager mode and constant folding.
+    tensorflow: the op's name in TensorFlow's messages.
+    exact: compiled and NumPy's results are equal to the bit, so NumPy may fold it.
+    commutative: the two inputs may be swapped without changing a bit.
+    cost: rough cycles for one element, for the fusion planner.
+    """
+
+    name: str
+    kind: Kind
+    type: TypeRule
+    numpy: Callable[..., Any]
+    tensorflow: str = ""
+    exact: bool = False
+    commutative: bool = False
+    cost: int = 1
+    doc: str = field(default="", compare=False)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return primitive_named, (self.name,)
+
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+def define(
+    name: str,
+    kind: Kind,
+    type: TypeRule,
+    numpy: Callable[..., Any],
+    *,
+    tensorflow: str = "",
+    exact: bool = False,
+    commutative: bool = False,
+    cost: int = 1,
+) -> Primitive:
+    """Add a primitive to the table."""
+    if name in PRIMITIVES:
+        raise ValueError(f"primitive {name} is defined twice")
+    shown = tensorflow or name.title().replace("_", "")
+    record = Primitive(name, kind, type, numpy, shown, exact, commutative, cost)
+    PRIMITIVES[name] = record
+    return record
+
+
+def primitive_named(name: str) -> Primitive:
+    """The primitive of this name; KeyError if there is none."""
+    return PRIMITIVES[name]

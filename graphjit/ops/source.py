@@ -1,0 +1,67 @@
+"""Where values come from (parameters, constants) and how one of several results is taken."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from graphjit.errors import InternalError
+from graphjit.types import TensorType, TupleType, as_dtype
+
+from .primitive import Item, Source, define
+
+
+class Literal:
+    """A constant array, compared and hashed by its bytes."""
+
+    __slots__ = ("_key", "array")
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = array
+        self._key: tuple[Any, ...] | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Shape, dtype and digest of the bytes."""
+        if self._key is None:
+            data = np.ascontiguousarray(self.array).tobytes()
+            digest = data if len(data) <= 64 else hashlib.sha256(data).digest()
+            self._key = (self.array.shape, self.array.dtype.name, digest)
+        return self._key
+
+    @property
+    def type(self) -> TensorType:
+        """Shape and dtype."""
+        return TensorType(self.array.shape, as_dtype(self.array.dtype))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Literal({self.type})"
+
+
+def _no_value(*_: Any, **__: Any) -> Any:
+    raise InternalError("a parameter has no value of its own")
+
+
+# role: "argument", "variable" or "capture" (an array that the function's Python code reads).
+param = define(
+    "param",
+    Source(),
+    lambda type, name, role: type,
+    _no_value,
+)
+const = define("const", Source(), lambda value: value.type, lambda value: value.array)
+
+
+def _item_type(source: TupleType, index: int) -> TensorType:
+    return source.items[index]
+
+
+item = define("item", Item(), _item_type, lambda results, index: results[index])

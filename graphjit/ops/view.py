@@ -1,0 +1,126 @@
+"""View primitives: the same elements at other indices. They never copy by themselves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from graphjit.errors import InvalidArgumentError, at_user_line
+from graphjit.types import Shape, TensorType, broadcast_shapes, shape_text
+
+from .primitive import View, define
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def _reshape_type(x: TensorType, shape: Shape) -> TensorType:
+    if math.prod(shape) != x.size:
+        raise InvalidArgumentError(
+            at_user_line(
+                f"Input to reshape is a tensor with {x.size} values, but the requested shape "
+                f"has {math.prod(shape)} [Op:Reshape]"
+            )
+        )
+    return x.with_shape(shape)
+
+
+reshape = define(
+    "reshape",
+    View(lambda s, out, x, y, shape: s.reshape(out, y.shape, x.shape)),
+    _reshape_type,
+    lambda x, shape: np.reshape(x, shape),
+    tensorflow="Reshape",
+    exact=True,
+)
+
+
+def _transpose_type(x: TensorType, perm: Shape) -> TensorType:
+    if sorted(perm) != list(range(x.ndim)):
+        raise InvalidArgumentError(
+            at_user_line(
+                f"transpose expects a permutation of {list(range(x.ndim))}, not {list(perm)} "
+                "[Op:Transpose]"
+            )
+        )
+    return x.with_shape(x.shape[axis] for axis in perm)
+
+
+def _transpose_index(s: Any, out: Any, x: TensorType, y: TensorType, perm: Shape) -> Any:
+    return [out[perm.index(axis)] for axis in range(x.ndim)]
+
+
+transpose = define(
+    "transpose",
+    View(_transpose_index),
+    _transpose_type,
+    lambda x, perm: np.transpose(x, perm),
+    tensorflow="Transpose",
+    exact=True,
+)
+
+
+def _broadcast_type(x: TensorType, shape: Shape) -> TensorType:
+    if broadcast_shapes((x.shape, shape), "BroadcastTo") != shape:
+        raise InvalidArgumentError(
+            at_user_line(
+                f"Cannot broadcast input shape {shape_text(x.shape)} into shape "
+                f"{shape_text(shape)} [Op:BroadcastTo]"
+            )
+        )
+    return x.with_shape(shape)
+
+
+def _broadcast_index(s: Any, out: Any, x: TensorType, y: TensorType, shape: Shape) -> Any:
+    tail = out[len(out) - x.ndim :]
+    return [s.zero if extent == 1 else i for extent, i in zip(x.shape, tail, strict=True)]
+
+
+broadcast = define(
+    "broadcast",
+    View(_broadcast_index),
+    _broadcast_type,
+    lambda x, shape: np.broadcast_to(x, shape),
+    tensorflow="BroadcastTo",
+    exact=True,
+)
+
+
+def _slice_type(x: TensorType, starts: Shape, sizes: Shape, steps: Shape) -> TensorType:
+    for axis, (start, size, step) in enumerate(zip(starts, sizes, steps, strict=True)):
+        last = start + (size - 1) * step
+        extent = x.shape[axis]
+        if size and not (0 <= start < extent and 0 <= last < extent):
+            raise InvalidArgumentError(
+                at_user_line(
+                    f"slice from {start} by {step} to {last} leaves axis {axis} of extent "
+                    f"{extent} [Op:StridedSlice]"
+                )
+            )
+    return x.with_shape(sizes)
+
+
+def _slice_numpy(x: Array, starts: Shape, sizes: Shape, steps: Shape) -> Array:
+    slices = []
+    for start, size, step in zip(starts, sizes, steps, strict=True):
+        stop = start + size * step
+        slices.append(slice(start, None if stop < 0 else stop, step) if size else slice(0, 0))
+    return x[tuple(slices)]
+
+
+def _slice_index(
+    s: Any, out: Any, x: TensorType, y: TensorType, starts: Shape, sizes: Shape, steps: Shape
+) -> Any:
+    return [i * step + start for i, start, step in zip(out, starts, steps, strict=True)]
+
+
+# Element i of an axis is element start + step * i of the input; a negative step flips.
+slice_ = define(
+    "slice",
+    View(_slice_index),
+    _slice_type,
+    _slice_numpy,
+    tensorflow="StridedSlice",
+    exact=True,
+)

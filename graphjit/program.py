@@ -1,0 +1,348 @@
+"""Program: what the passes hand to the code generator.
+
+A Program is a list of steps over buffers. Most steps are Kernels: one loop nest each, over
+*dims*, the last `inner` of which are walked inside one outer point (reductions, scans, and
+what reads their results). A Kernel's values are scalar expressions in SSA form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import SourceLine
+from .ops.primitive import Primitive
+from .types import DType, TensorType
+
+Attrs = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A dense array in C order.
+
+    role: "input" (`index`: which parameter), "output" and "update" (`index`: which one),
+    "constant" (`value`: the array), "library" (`index`: the step that makes it) or
+    "temporary" (`offset_bytes` in the arena, once planned).
+    """
+
+    type: TensorType
+    role: str
+    index: int = 0
+    value: Any = field(default=None, compare=False)
+    offset_bytes: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An element's place: offset + the sum of strides times dims, counted in elements."""
+
+    offset: int
+    strides: tuple[int, ...]
+
+    def __str__(self) -> str:
+        terms = [f"{s}*d{k}" if s != 1 else f"d{k}" for k, s in enumerate(self.strides) if s]
+        if self.offset or not terms:
+            terms.append(str(self.offset))
+        return " + ".join(terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An element of a buffer."""
+
+    buffer: int
+    index: Index
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """The same number everywhere."""
+
+    number: Any
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An index as a value (int64)."""
+
+    index: Index
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A pointwise primitive of earlier values."""
+
+    primitive: Primitive
+    attrs: Attrs
+    args: tuple[int, ...]
+    dtype: DType
+    source: SourceLine | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One index that is data: value `arg`, which must be in range(extent), times stride."""
+
+    arg: int
+    extent: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatherLoad:
+    """An element of a buffer at a place that depends on values."""
+
+    buffer: int
+    index: Index
+    choices: tuple[Choice, ...]
+    dtype: DType
+    source: SourceLine | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Value `arg` combined over all inner dims. `place`: an element's number, if asked for."""
+
+    primitive: Primitive
+    arg: int
+    place: Index | None
+    arg_dtype: DType
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Value `arg` combined over the inner dim up to here."""
+
+    primitive: Primitive
+    arg: int
+    arg_dtype: DType
+    dtype: DType
+
+
+Value = Load | Constant | Place | Compute | GatherLoad | Reduction | Running
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A value written to a buffer; with choices, combined in by a scatter primitive."""
+
+    buffer: int
+    index: Index
+    arg: int
+    choices: tuple[Choice, ...] = ()
+    primitive: Primitive | None = None
+    attrs: Attrs = ()
+    source: SourceLine | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One loop nest: for every point of the outer dims, walk the inner dims as often as needed.
+
+    lanes: "inner" if the last inner dim is the last axis of what is reduced, so that vector
+    lanes go along it; else "outer". nodes: the graph nodes it computes, for dumps.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    inner: int
+    lanes: str
+    values: tuple[Value, ...]
+    stores: tuple[Store, ...]
+    nodes: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def outer_dims(self) -> tuple[int, ...]:
+        """Extents of the dims that may run in parallel."""
+        return self.dims[: len(self.dims) - self.inner]
+
+    @property
+    def inner_dims(self) -> tuple[int, ...]:
+        """Extents of the dims walked inside one outer point."""
+        return self.dims[len(self.dims) - self.inner :]
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """A batched matrix product by BLAS: c[m, n] = a[m, k] b[k, n] for every batch index.
+
+    batch: extents; the strides say how far each operand moves, in elements, for each.
+    transpose_a: a is stored as [k, m].
+    """
+
+    a: int
+    b: int
+    c: int
+    m: int
+    n: int
+    k: int
+    transpose_a: bool
+    transpose_b: bool
+    batch: tuple[int, ...]
+    a_strides: tuple[int, ...]
+    b_strides: tuple[int, ...]
+    dtype: DType
+    nodes: tuple[int, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryCall:
+    """A routine of NumPy or SciPy, called from Python between native segments.
+
+    several: it gives a tuple, one array for each of `outputs`.
+    """
+
+    primitive: Primitive
+    attrs: Attrs
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    several: bool
+    source: SourceLine | None = field(default=None, compare=False)
+    nodes: tuple[int, ...] = field(default=(), compare=False)
+
+
+Step = Kernel | Gemm | LibraryCall
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Steps in order over buffers.
+
+    inputs: the buffer of each parameter. outputs, updates: the buffers of results, and of
+    variables' new values. decisions: what the planner did and why, for `explain`.
+    """
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    steps: tuple[Step, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    updates: tuple[int, ...]
+    arena_bytes: int = 0
+    decisions: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        return print_program(self)
+
+
+def reads_and_writes(step: Step) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The buffers a step reads and those it writes."""
+    match step:
+        case Kernel():
+            read = [v.buffer for v in step.values if isinstance(v, (Load, GatherLoad))]
+            written = [s.buffer for s in step.stores]
+            return tuple(dict.fromkeys(read)), tuple(dict.fromkeys(written))
+        case Gemm():
+            return (step.a, step.b), (step.c,)
+        case LibraryCall():
+            return step.inputs, step.outputs
+
+
+def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
+    """Least bytes moved and rough flops of a step: {"bytes": …, "flops": …}."""
+    read, written = reads_and_writes(step)
+    moved = sum(buffers[i].type.nbytes for i in (*read, *written))
+    flops = 0.0
+    if isinstance(step, Gemm):
+        flops = 2.0 * step.m * step.n * step.k
+        for extent in step.batch:
+            flops *= extent
+    elif isinstance(step, Kernel):
+        points = 1.0
+        for extent in step.dims:
+            points *= extent
+        flops = points * sum(
+            v.primitive.cost for v in step.values if isinstance(v, (Compute, Reduction, Running))
+        )
+    return {"bytes": float(moved), "flops": flops}
+
+
+def _print_attrs(attrs: Attrs) -> str:
+    from .text import _print_attr
+
+    shown = ", ".join(f"{name}={_print_attr(value)}" for name, value in attrs)
+    return f"{{{shown}}}" if shown else ""
+
+
+def _print_value(value: Value) -> str:
+    match value:
+        case Load():
+            return f"load b{value.buffer}[{value.index}]"
+        case Constant():
+            return f"const {value.number!r}"
+        case Place():
+            return f"place {value.index}"
+        case Compute():
+            args = ", ".join(f"%{a}" for a in value.args)
+            return f"{value.primitive.name}{_print_attrs(value.attrs)} {args}"
+        case GatherLoad():
+            return f"load b{value.buffer}[{value.index}{_print_choices(value.choices)}]"
+        case Reduction():
+            return f"reduce {value.primitive.name} %{value.arg}"
+        case Running():
+            return f"running {value.primitive.name} %{value.arg}"
+
+
+def _print_choices(choices: tuple[Choice, ...]) -> str:
+    return "".join(f" + {c.stride}*%{c.arg}" for c in choices)
+
+
+def print_kernel(kernel: Kernel) -> str:
+    """A kernel as text."""
+    outer = ", ".join(f"d{k} < {n}" for k, n in enumerate(kernel.outer_dims))
+    start = len(kernel.outer_dims)
+    inner = ", ".join(f"d{start + k} < {n}" for k, n in enumerate(kernel.inner_dims))
+    lines = [f"kernel {kernel.name} [{outer}]" + (f" [{inner}]" if kernel.inner else "")]
+    for number, value in enumerate(kernel.values):
+        lines.append(f"  %{number}: {value.dtype.short} = {_print_value(value)}")
+    for store in kernel.stores:
+        how = ""
+        if store.primitive is not None:
+            how = f" by {store.primitive.name}{_print_attrs(store.attrs)}"
+        place = f"{store.index}{_print_choices(store.choices)}"
+        lines.append(f"  store %{store.arg} -> b{store.buffer}[{place}]{how}")
+    return "\n".join(lines)
+
+
+def print_step(step: Step) -> str:
+    """A step as text."""
+    match step:
+        case Kernel():
+            return print_kernel(step)
+        case Gemm():
+            a = f"b{step.a}" + ("^T" if step.transpose_a else "")
+            b = f"b{step.b}" + ("^T" if step.transpose_b else "")
+            batch = f" batch {list(step.batch)}" if step.batch else ""
+            size = f"m={step.m} n={step.n} k={step.k}"
+            return f"gemm {step.dtype.short} b{step.c} = {a} {b} ({size}){batch}"
+        case LibraryCall():
+            read = ", ".join(f"b{i}" for i in step.inputs)
+            written = ", ".join(f"b{i}" for i in step.outputs)
+            return f"call {step.primitive.name}{_print_attrs(step.attrs)} {read} -> {written}"
+
+
+def print_buffers(program: Program) -> str:
+    """The buffers as text, with their places in the arena."""
+    lines = [f"arena {program.arena_bytes} bytes"]
+    for number, buffer in enumerate(program.buffers):
+        where = f" at {buffer.offset_bytes}" if buffer.role == "temporary" else f" {buffer.index}"
+        if buffer.role == "constant":
+            where = ""
+        lines.append(f"b{number}: {buffer.type} {buffer.role}{where}")
+    return "\n".join(lines)
+
+
+def print_program(program: Program) -> str:
+    """The program as text: buffers, then steps in order."""
+    lines = [f"program {program.name}", print_buffers(program)]
+    lines += [print_step(step) for step in program.steps]
+    lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))
+    if program.updates:
+        lines.append("update " + ", ".join(f"b{i}" for i in program.updates))
+    return "\n".join(lines)

@@ -1,0 +1,388 @@
+"""Tracing: symbolic tensors that record what Python does with them.
+
+A `Trace` collects nodes. Its symbolic tensors carry an origin: "numpy" (ndarray arguments and
+results of `np.*`: NumPy's dtype rules), "tensor" (TensorFlow's strict rules) or "weak" (a
+Python scalar that is an argument). Inside a trace variables are read and written
+symbolically; their last values are the graph's updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import numpy_protocol
+from .dispatch import TensorBase, as_tensor, current_trace
+from .errors import LeakedTracerError, SourceLine, TracingError, at_user_line, user_line
+from .ir import Graph, GraphBuilder
+from .operators import Operators
+from .ops import source
+from .ops.primitive import Primitive, View
+from .types import TensorType, TupleType, as_dtype, check_size
+from .variable import Variable
+
+
+class StaticValueNeeded(TracingError):
+    """Python needs the value of a traced Python scalar; `params` are those it depends on."""
+
+    def __init__(self, message: str, params: frozenset[int]) -> None:
+        super().__init__(message)
+        self.params = params
+
+
+class Storage:
+    """What a traced ndarray stands on: whether writing to it would be seen elsewhere."""
+
+    __slots__ = ("shared",)
+
+    def __init__(self, shared: bool) -> None:
+        self.shared = shared
+
+
+class SymbolicTensor(Operators):
+    """A tensor whose type is known and whose value isn't: what a traced function computes on.
+
+    Of NumPy origin it behaves as an ndarray: ufuncs, NumPy functions, methods, and `x[i] = v`
+    on arrays that nothing else views.
+    """
+
+    __slots__ = ("_target", "_type", "line", "node", "origin", "storage", "trace")
+
+    def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
+        self.trace = trace
+        self.node = node
+        self._type = type
+        self.origin = origin
+        self.storage = Storage(shared=False)
+        self.line: SourceLine | None = None
+        self._target: tuple[Variable, Any] | None = None
+
+    @property
+    def type(self) -> TensorType:  # type: ignore[override]
+        """Shape and dtype."""
+        return self._type
+
+    # -- what needs a value ------------------------------------------------------------------
+
+    def _needs_value(self, what: str) -> TracingError:
+        params = self.trace.weak_params_of(self.node)
+        message = at_user_line(
+            f"{what} needs the value of a traced {self._type}, which is known only when the "
+            "compiled function runs",
+            "use gj.where for a choice by element, or let the function fall back to eager mode",
+        )
+        return StaticValueNeeded(message, params) if params else TracingError(message)
+
+    def __bool__(self) -> bool:
+        raise self._needs_value("`if`, `while`, `and`, `or` or bool()")
+
+    def __int__(self) -> int:
+        raise self._needs_value("int()")
+
+    def __float__(self) -> float:
+        raise self._needs_value("float()")
+
+    def __complex__(self) -> complex:
+        raise self._needs_value("complex()")
+
+    def __index__(self) -> int:
+        raise self._needs_value("a Python index")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise self._needs_value("conversion to a real ndarray")
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> Any:
+        raise self._needs_value("pickling")
+
+    # -- NumPy's manners --------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return self.trace.with_numpy_rules(
+            lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
+        )
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self.trace.with_numpy_rules(
+            lambda: numpy_protocol.call_function(func, args, kwargs)
+        )
+
+    def _operator(self, name: str, *operands: Any) -> Any:
+        if any(is_strict(x) for x in operands):
+            return super()._operator(name, *operands)
+        ufunc = numpy_protocol.OPERATORS[name]
+        return self.trace.with_numpy_rules(
+            lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), operands
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "assign" and self._target is not None:
+            variable, key = self._target
+            return lambda value: variable._assign_slice(key, value)
+        if self.origin != "tensor" and name in numpy_protocol.ATTRIBUTES:
+            trace = self.trace
+            found = trace.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
+            if not callable(found) or isinstance(found, SymbolicTensor):
+                return found
+            return lambda *args, **kwargs: trace.with_numpy_rules(lambda: found(*args, **kwargs))
+        if name == "numpy" and self.origin == "tensor":
+            raise self._needs_value("numpy()")
+        raise AttributeError(
+            f"a traced tensor ({self._type}, {self.origin} rules) has no attribute {name!r}"
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        if self.origin == "tensor":
+            return super().__getitem__(key)
+        return self.trace.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self.origin == "tensor":
+            super().__setitem__(key, value)
+        self._require_own("x[...] = v")
+        trace = self.trace
+        new = trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value))
+        self.node = new.node
+
+    def _require_own(self, what: str) -> None:
+        if self.storage.shared:
+            raise TracingError(
+                at_user_line(
+                    f"{what} writes into an argument, a captured array or an array that has "
+                    "views, which can't be traced",
+                    "write into a copy: x = x.copy()",
+                )
+            )
+
+    def _in_place(self, name: str, other: Any) -> Any:
+        result = self._binary(name, self, other)
+        if self.origin != "numpy" or result is NotImplemented or not self._type.shape:
+            return result
+        self._require_own("an operator such as +=")
+        trace = self.trace
+        result = trace.with_numpy_rules(lambda: numpy_protocol.same_kind(result, self))
+        self.node = result.node
+        return self
+
+    def __iadd__(self, other: Any) -> Any:
+        return self._in_place("add", other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._in_place("sub", other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._in_place("mul", other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._in_place("truediv", other)
+
+    def __ifloordiv__(self, other: Any) -> Any:
+        return self._in_place("floordiv", other)
+
+    def __imod__(self, other: Any) -> Any:
+        return self._in_place("mod", other)
+
+    def __ipow__(self, other: Any) -> Any:
+        return self._in_place("pow", other)
+
+    def __iand__(self, other: Any) -> Any:
+        return self._in_place("and", other)
+
+    def __ior__(self, other: Any) -> Any:
+        return self._in_place("or", other)
+
+    def __ixor__(self, other: Any) -> Any:
+        return self._in_place("xor", other)
+
+    def __repr__(self) -> str:
+        return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
+
+    __str__ = __repr__
+
+    __hash__ = Operators.__hash__
+
+
+def is_strict(value: Any) -> bool:
+    """Whether a value brings TensorFlow's dtype rules with it."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "tensor"
+    return isinstance(value, TensorBase)
+
+
+def is_weak(value: Any) -> bool:
+    """Whether a value is a Python scalar, traced or not."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "weak"
+    return isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic)
+
+
+class Trace:
+    """One run of a Python function on symbolic tensors.
+
+    captures: the ndarrays met on the way, each a parameter read at every call. variables: the
+    variables read or written.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.builder = GraphBuilder(name)
+        self.origin = "tensor"
+        self.closed = False
+        self.captures: list[np.ndarray[Any, Any]] = []
+        self.variables: list[Variable] = []
+        self._captured: dict[int, SymbolicTensor] = {}
+        self._constants: dict[int, tuple[TensorBase, int]] = {}
+        self._reads: dict[int, int] = {}  # cell -> its parameter
+        self._values: dict[int, TensorBase] = {}  # cell -> its value now
+        self._written: list[int] = []
+        self._weak: set[int] = set()
+
+    # -- running ----------------------------------------------------------------------------
+
+    @contextmanager
+    def active(self) -> Iterator[Trace]:
+        """Make this the trace of the context."""
+        token = current_trace.set(self)
+        try:
+            yield self
+        finally:
+            current_trace.reset(token)
+            self.closed = True
+
+    def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
+        """Run an action whose results are of NumPy origin (weak if all operands are)."""
+        previous = self.origin
+        self.origin = "weak" if operands and all(map(is_weak, operands)) else "numpy"
+        try:
+            return action()
+        finally:
+            self.origin = previous
+
+    # -- sources ------------------------------------------------------------------------------
+
+    def parameter(self, type: TensorType, name: str, origin: str, role: str) -> SymbolicTensor:
+        """A new parameter of the graph."""
+        node = self.builder.add(source.param, (), None, type=type, name=name, role=role)
+        if origin == "weak":
+            self._weak.add(node)
+        symbol = SymbolicTensor(self, node, type, origin)
+        symbol.storage.shared = True
+        return symbol
+
+    def capture(self, array: np.ndarray[Any, Any]) -> SymbolicTensor:
+        """The parameter for an ndarray that the function's Python code holds."""
+        found = self._captured.get(id(array))
+        if found is None:
+            self.captures.append(array)
+            type = TensorType(array.shape, as_dtype(array.dtype))
+            name = f"capture{len(self.captures) - 1}"
+            found = self.parameter(type, name, "numpy", "capture")
+            self._captured[id(array)] = found
+        return found
+
+    def read(self, variable: Variable) -> TensorBase:
+        """A variable's value at this point of the trace."""
+        cell = id(variable.cell)
+        if cell not in self._values:
+            self.variables.append(variable)
+            name = variable.name.removesuffix(":0")
+            symbol = self.parameter(variable.type, name, "tensor", "variable")
+            self._reads[cell] = symbol.node
+            self._values[cell] = symbol
+        return self._values[cell]
+
+    def assign(self, variable: Variable, value: TensorBase) -> None:
+        """A variable's value from this point of the trace on."""
+        self.read(variable)
+        cell = id(variable.cell)
+        if cell not in self._written:
+            self._written.append(cell)
+        self._values[cell] = value
+
+    def slice_of(self, variable: Variable, key: Any, part: Any) -> Any:
+        """A slice of a variable, with `assign`."""
+        if isinstance(part, SymbolicTensor):
+            symbol = SymbolicTensor(self, part.node, part.type, part.origin)
+            symbol._target = (variable, key)
+            return symbol
+        return part
+
+    def weak_params_of(self, node: int) -> frozenset[int]:
+        """The Python-scalar parameters that a node depends on."""
+        found, todo, seen = set(), [node], set()
+        while todo:
+            index = todo.pop()
+            if index in seen:
+                continue
+            seen.add(index)
+            if index in self._weak:
+                found.add(index)
+            todo += self.builder.nodes[index].inputs
+        return frozenset(found)
+
+    # -- recording ----------------------------------------------------------------------------
+
+    def node_of(self, x: TensorBase) -> int:
+        """The node of an input: a constant for a tensor that has a value."""
+        if isinstance(x, SymbolicTensor):
+            if x.trace is not self or self.closed:
+                raise _leaked(x)
+            return x.node
+        known = self._constants.get(id(x))
+        if known is None:
+            array = x._array  # type: ignore[attr-defined]
+            known = (x, self.builder.const(array, user_line()))
+            self._constants[id(x)] = known
+        return known[1]
+
+    def record(
+        self, primitive: Primitive, inputs: Sequence[TensorBase], attrs: dict[str, Any]
+    ) -> Any:
+        """Append a node; its result, or results, as symbolic tensors."""
+        for x in inputs:
+            if isinstance(x, SymbolicTensor) and (x.trace is not self or x.trace.closed):
+                raise _leaked(x)
+        nodes = [self.node_of(x) for x in inputs]
+        line = user_line()
+        node = self.builder.add(primitive, nodes, line, **attrs)
+        type = self.builder.nodes[node].type
+        if isinstance(type, TupleType):
+            items = [self.builder.add(source.item, (node,), line, index=i) for i in range(len(type.items))]
+            return tuple(
+                self._symbol(item, t, line) for item, t in zip(items, type.items, strict=True)
+            )
+        check_size(type.shape, type.dtype, primitive.tensorflow)
+        symbol = self._symbol(node, type, line)
+        if isinstance(primitive.kind, View) and isinstance(inputs[0], SymbolicTensor):
+            symbol.storage = inputs[0].storage
+            symbol.storage.shared = True
+        return symbol
+
+    def _symbol(self, node: int, type: TensorType, line: SourceLine | None) -> SymbolicTensor:
+        symbol = SymbolicTensor(self, node, type, self.origin)
+        symbol.line = line
+        return symbol
+
+    def updates(self) -> list[tuple[int, int]]:
+        """Pairs (a variable's parameter, the node of its last value)."""
+        return [(self._reads[cell], self.node_of(self._values[cell])) for cell in self._written]
+
+    def finish(self, outputs: Sequence[Any]) -> Graph:
+        """The graph of these outputs and of all variables written."""
+        nodes = [self.node_of(as_tensor(x)) for x in outputs]
+        return self.builder.finish(nodes, self.updates())
+
+
+def _leaked(x: SymbolicTensor) -> LeakedTracerError:
+    born = f", made {x.line.describe()}," if x.line else ""
+    return LeakedTracerError(
+        at_user_line(
+            f"a symbolic tensor ({x.type}) of the trace of {x.trace.builder.name!r}{born} is "
+            "used outside that trace",
+            "return values from the function instead of storing them",
+        )
+    )

@@ -1,0 +1,57 @@
+"""Nested containers flattened to leaves: tuples, lists, dicts, namedtuples, dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+Leaf = object()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tree:
+    """How leaves make up a container; hashable. `kind` None means: a leaf."""
+
+    kind: Any
+    keys: tuple[Any, ...]
+    children: tuple[Tree, ...]
+
+
+LEAF = Tree(None, (), ())
+
+
+def flatten(value: Any, leaves: list[Any]) -> Tree:
+    """Append the leaves of a value in order; gives the tree to put them together again."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return Tree(kind, (), tuple(flatten(item, leaves) for item in value))
+    if kind is dict:
+        return Tree(kind, tuple(value), tuple(flatten(v, leaves) for v in value.values()))
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return Tree(kind, kind._fields, tuple(flatten(item, leaves) for item in value))
+    if dataclasses.is_dataclass(kind) and not isinstance(value, type):
+        names = tuple(f.name for f in dataclasses.fields(value))
+        return Tree(kind, names, tuple(flatten(getattr(value, n), leaves) for n in names))
+    leaves.append(value)
+    return LEAF
+
+
+def unflatten(tree: Tree, next_leaf: Callable[[], Any]) -> Any:
+    """The container with leaves taken in order."""
+    kind = tree.kind
+    if kind is None:
+        return next_leaf()
+    items = [unflatten(child, next_leaf) for child in tree.children]
+    if kind is list:
+        return items
+    if kind is tuple:
+        return tuple(items)
+    if kind is dict:
+        return dict(zip(tree.keys, items, strict=True))
+    if issubclass(kind, tuple):
+        return kind(*items)
+    copy = object.__new__(kind)
+    for name, item in zip(tree.keys, items, strict=True):
+        object.__setattr__(copy, name, item)
+    return copy

@@ -1,0 +1,8 @@
+"""The passes: Graph -> smaller Graph -> Program."""
+
+from .default import DEFAULT, PASSES
+from .fuse import fuse
+from .memory import plan_memory
+from .pipeline import Pass, Pipeline, Timing, verifying
+
+__all__ = ["DEFAULT", "PASSES", "Pass", "Pipeline", "Timing", "fuse", "plan_memory", "verifying"]

@@ -1,0 +1,460 @@
+"""Builds one Kernel: follows index maps from what is computed back to buffers.
+
+A `Walk` starts from nodes at given indices and goes down the node numbers, through pointwise
+ops and views, to *leaves*: nodes that have a buffer. No recursion, so any depth will do.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from graphjit.ir import Graph, Node
+from graphjit.ops import source
+from graphjit.ops.primitive import Coordinate, Gather, Pointwise, Reduce, Scan, View
+from graphjit.program import (
+    Choice,
+    Compute,
+    Constant,
+    GatherLoad,
+    Index,
+    Kernel,
+    Load,
+    Place,
+    Reduction,
+    Running,
+    Store,
+    Value,
+)
+from graphjit.types import Shape, int64
+
+from .space import ZERO, Expr, Exprs, Space, Unfusable, row_major
+
+# An element is asked for by its index, or by its place in the flattened tensor.
+Where = Exprs | Expr
+T = TypeVar("T", bound=Value | Store)
+
+
+class MustStore(Exception):
+    """A node that has to be stored before the kernel at hand can be built."""
+
+    def __init__(self, node: int) -> None:
+        super().__init__(f"%{node} must be stored")
+        self.node = node
+
+
+@dataclass
+class Target:
+    """What a kernel stores: a node's value at an index, into a buffer at a place."""
+
+    node: int
+    where: Exprs
+    buffer: int
+    place: Expr
+    scatter: int | None = None  # the scatter node, whose indices choose the place
+
+
+@dataclass
+class Domain:
+    """A kernel's iteration domain in its space.
+
+    shape and index: of the full tensor. axes: those walked inside. lanes: see Kernel.
+    """
+
+    space: Space
+    shape: Shape
+    axes: tuple[int, ...]
+    index: Exprs
+    scan: bool = False
+
+    @property
+    def outer_shape(self) -> Shape:
+        """The extents that remain when the axes are gone."""
+        return tuple(n for k, n in enumerate(self.shape) if k not in self.axes)
+
+    @property
+    def outer_index(self) -> Exprs:
+        """The index of an outer value."""
+        return tuple(e for k, e in enumerate(self.index) if k not in self.axes)
+
+    @property
+    def inner_index(self) -> Exprs:
+        """The index along the axes walked inside."""
+        return tuple(self.index[k] for k in self.axes)
+
+    @property
+    def lanes(self) -> str:
+        """Which dims vector lanes go along."""
+        longer = [k for k, n in enumerate(self.shape) if n != 1]
+        return "inner" if longer and longer[-1] in self.axes and not self.scan else "outer"
+
+
+def new_domain(shape: Shape, axes: tuple[int, ...] = (), scan: bool = False) -> Domain:
+    """A domain of its own space: outer atoms first, then the inner ones, which stay whole."""
+    space = Space()
+    parts = {k: space.atom(n) for k, n in enumerate(shape) if n != 1 and k not in axes}
+    parts |= {k: space.atom(shape[k], fixed=True) for k in axes if shape[k] != 1}
+    return Domain(space, shape, axes, tuple(parts.get(k, ZERO) for k in range(len(shape))), scan)
+
+
+@dataclass
+class Walk:
+    """Demands for elements of nodes, from consumers down to leaves."""
+
+    graph: Graph
+    domain: Domain
+    is_leaf: Callable[[int], bool]
+    asked: dict[int, list[Where]] = field(default_factory=dict)
+    reads: list[tuple[int, Expr]] = field(default_factory=list)
+    _heap: list[int] = field(default_factory=list)
+
+    def ask(self, node: int, where: Where) -> None:
+        """Demand an element of a node."""
+        found = self.asked.get(node)
+        if found is None:
+            self.asked[node] = [where]
+            heapq.heappush(self._heap, -node)
+        elif where not in found:
+            found.append(where)
+
+    def run(self, members: frozenset[int] | set[int]) -> None:
+        """Follow all demands. Members are computed here though they would be leaves."""
+        while self._heap:
+            node = -heapq.heappop(self._heap)
+            for where in self.asked[node]:
+                if node not in members and self.is_leaf(node):
+                    self.reads.append((node, self.flat(node, where)))
+                else:
+                    try:
+                        self._expand(node, where)
+                    except Unfusable:
+                        raise self._blame(node) from None
+
+    def _blame(self, node: int) -> MustStore:
+        inputs = self.graph.nodes[node].inputs
+        for candidate in (*inputs[:1], node):
+            if not self.is_leaf(candidate):
+                return MustStore(candidate)
+        raise Unfusable
+
+    def flat(self, node: int, where: Where) -> Expr:
+        """The place of an element in its tensor, flattened."""
+        space = self.domain.space
+        if isinstance(where, Expr):
+            return space.resolve(where)
+        return space.resolve(space.flat(where, self.graph.nodes[node].tensor.shape))
+
+    def inputs_of(self, number: int, where: Where) -> list[tuple[int, Where]]:
+        """For each input of a node, which of its elements this element needs."""
+        node = self.graph.nodes[number]
+        space = self.domain.space
+        kind = node.primitive.kind
+        if isinstance(where, Expr):
+            flat = self._flat_inputs(node, where)
+            if flat is not None:
+                return flat
+            shape = node.tensor.shape
+            where = space.reshape((where,), (node.tensor.size,), shape)
+        match kind:
+            case Pointwise():
+                return [(i, self._broadcast(i, where)) for i in node.inputs]
+            case View():
+                return [(node.inputs[0], self._view(node, where))]
+            case Gather():
+                count = self.graph.nodes[node.inputs[1]].tensor.ndim
+                return [(i, where[:count]) for i in node.inputs[1:]]
+            case Coordinate():
+                return []
+            case Reduce():
+                return [(node.inputs[0], self._whole(node))]
+            case Scan():
+                return [(node.inputs[0], where)]
+            case _:
+                raise Unfusable
+
+    def _flat_inputs(self, node: Node, where: Expr) -> list[tuple[int, Where]] | None:
+        """Inputs of an element known by its flat place, if they can be had that way."""
+        kind = node.primitive.kind
+        if isinstance(kind, View) and self._is_reshape(node):
+            return [(node.inputs[0], where)]
+        if not isinstance(kind, Pointwise):
+            return None
+        types = [self.graph.nodes[i].tensor for i in node.inputs]
+        if any(t.size != 1 and t.shape != node.tensor.shape for t in types):
+            return None
+        return [
+            (i, where if t.size != 1 else (ZERO,) * t.ndim)
+            for i, t in zip(node.inputs, types, strict=True)
+        ]
+
+    def _is_reshape(self, node: Node) -> bool:
+        return any(name == "shape" for name, _ in node.attrs) and (
+            self.graph.nodes[node.inputs[0]].tensor.size == node.tensor.size
+        )
+
+    def _view(self, node: Node, where: Exprs) -> Where:
+        x = self.graph.nodes[node.inputs[0]].tensor
+        y = node.tensor
+        assert isinstance(node.primitive.kind, View)
+        space = self.domain.space
+        reshaped = self._is_reshape(node)
+        if reshaped and self.is_leaf(node.inputs[0]):
+            return space.flat(where, y.shape)
+        try:
+            index: Sequence[Expr] = node.primitive.kind.index(
+                space, where, x, y, **dict(node.attrs)
+            )
+        except Unfusable:
+            if not reshaped:
+                raise
+            return space.flat(where, y.shape)
+        return tuple(index)
+
+    def _broadcast(self, number: int, where: Exprs) -> Exprs:
+        shape = self.graph.nodes[number].tensor.shape
+        tail = where[len(where) - len(shape) :]
+        return tuple(ZERO if n == 1 else e for n, e in zip(shape, tail, strict=True))
+
+    def _whole(self, node: Node) -> Exprs:
+        """The index of a reduction's operand: outer atoms, and inner ones along its axes."""
+        shape = self.graph.nodes[node.inputs[0]].tensor.shape
+        return self.operand_index(shape)
+
+    def operand_index(self, shape: Shape) -> Exprs:
+        """The domain's full index as the index of a tensor of this shape."""
+        if shape == self.domain.shape:
+            return self.domain.index
+        return self.domain.space.reshape(self.domain.index, self.domain.shape, shape)
+
+    def _expand(self, number: int, where: Where) -> None:
+        for node, index in self.inputs_of(number, where):
+            self.ask(node, index)
+
+
+def build_kernel(
+    graph: Graph,
+    domain: Domain,
+    targets: Sequence[Target],
+    members: set[int],
+    buffer_of: Callable[[int], int],
+    is_leaf: Callable[[int], bool],
+    name: str,
+) -> Kernel:
+    """The kernel that computes the targets' nodes and stores them."""
+    walk = Walk(graph, domain, is_leaf)
+    for target in targets:
+        walk.ask(target.node, target.where)
+        if target.scatter is not None:
+            for index in graph.nodes[target.scatter].inputs[2:]:
+                count = graph.nodes[index].tensor.ndim
+                walk.ask(index, target.where[:count])
+    walk.run(members)
+    emitter = _Emitter(walk, members, buffer_of)
+    for number in sorted(walk.asked):
+        emitter.node(number)
+    stores = tuple(emitter.store(target) for target in targets)
+    space = domain.space
+    inner_atoms = {a for e in domain.inner_index for a, _ in space.resolve(e).terms}
+    order = [a for a in space.order if a not in inner_atoms]
+    order += [a for a in space.order if a in inner_atoms]
+    values = tuple(_with_atoms(v, order) for v in emitter.values)
+    stores = tuple(_with_atoms(s, order) for s in stores)
+    dims = tuple(space.extents[a] for a in order)
+    kernel = Kernel(
+        name, dims, len(inner_atoms), domain.lanes, values, stores, tuple(sorted(members))
+    )
+    return _merge_inner(kernel, domain, graph, members)
+
+
+class _Emitter:
+    """Turns demands into values, inputs before users."""
+
+    def __init__(
+        self, walk: Walk, members: set[int], buffer_of: Callable[[int], int]
+    ) -> None:
+        self.walk = walk
+        self.graph = walk.graph
+        self.space = walk.domain.space
+        self.members = members
+        self.buffer_of = buffer_of
+        self.values: list[Value] = []
+        self.places: dict[tuple[int, Expr | Exprs], int] = {}
+        self._same: dict[Value, int] = {}
+
+    def append(self, value: Value) -> int:
+        """Add a value unless the same one is there."""
+        if value not in self._same:
+            self._same[value] = len(self.values)
+            self.values.append(value)
+        return self._same[value]
+
+    def key(self, number: int, where: Where) -> tuple[int, Expr | Exprs]:
+        """What makes two demands for a node the same."""
+        if isinstance(where, Expr):
+            return number, self.space.resolve(where)
+        return number, tuple(self.space.resolve(e) for e in where)
+
+    def node(self, number: int) -> None:
+        """Add the values of all demands for a node."""
+        for where in self.walk.asked[number]:
+            key = self.key(number, where)
+            if key not in self.places:
+                self.places[key] = self.append(self._value(number, where))
+
+    def arg(self, number: int, where: Where) -> int:
+        """The value that answers a demand."""
+        return self.places[self.key(number, where)]
+
+    def _index(self, expr: Expr) -> Index:
+        # strides by atom for now; _with_atoms lays them out by dim
+        resolved = self.space.resolve(expr)
+        return Index(resolved.constant, resolved.terms)  # type: ignore[arg-type]
+
+    def _value(self, number: int, where: Where) -> Value:
+        node = self.graph.nodes[number]
+        type = node.tensor
+        if node.primitive is source.const and type.size == 1:
+            return Constant(node.attr("value").array.reshape(()).item(), type.dtype)
+        if number not in self.members and self.walk.is_leaf(number):
+            place = self._index(self.walk.flat(number, where))
+            return Load(self.buffer_of(number), place, type.dtype)
+        inputs = self.walk.inputs_of(number, where)
+        args = tuple(self.arg(i, w) for i, w in inputs)
+        kind = node.primitive.kind
+        match kind:
+            case Pointwise():
+                return Compute(node.primitive, node.attrs, args, type.dtype, node.source)
+            case View():
+                return self.values[args[0]]
+            case Coordinate():
+                if isinstance(where, Expr):
+                    where = self.space.reshape((where,), (type.size,), type.shape)
+                return Place(self._index(where[node.attr("axis")]), int64)
+            case Gather():
+                return self._gather(node, where, args)
+            case Reduce():
+                place = None
+                if kind.needs_coordinate:
+                    domain = self.walk.domain
+                    shape = tuple(domain.shape[k] for k in domain.axes)
+                    place = self._index(self.space.flat(domain.inner_index, shape))
+                dtype = self.graph.nodes[node.inputs[0]].tensor.dtype
+                return Reduction(node.primitive, args[0], place, dtype, type.dtype)
+            case Scan():
+                dtype = self.graph.nodes[node.inputs[0]].tensor.dtype
+                return Running(node.primitive, args[0], dtype, type.dtype)
+            case _:
+                raise Unfusable
+
+    def _gather(self, node: Node, where: Where, args: tuple[int, ...]) -> Value:
+        data = self.graph.nodes[node.inputs[0]].tensor
+        if isinstance(where, Expr):
+            where = self.space.reshape((where,), (node.tensor.size,), node.tensor.shape)
+        count = len(where) - (data.ndim - len(args))
+        base, choices = _chosen(data.shape, node.attr("axes"), where[count:], args)
+        buffer = self.buffer_of(node.inputs[0])
+        return GatherLoad(buffer, self._index(base), choices, data.dtype, node.source)
+
+    def store(self, target: Target) -> Store:
+        """The store of a target."""
+        arg = self.arg(target.node, target.where)
+        if target.scatter is None:
+            return Store(target.buffer, self._index(target.place), arg)
+        node = self.graph.nodes[target.scatter]
+        base = self.graph.nodes[node.inputs[0]].tensor
+        count = self.graph.nodes[node.inputs[2]].tensor.ndim
+        args = tuple(self.arg(i, target.where[:count]) for i in node.inputs[2:])
+        place, choices = _chosen(base.shape, node.attr("axes"), target.where[count:], args)
+        attrs = tuple((k, v) for k, v in node.attrs if k != "axes")
+        return Store(
+            target.buffer, self._index(place), arg, choices, node.primitive, attrs, node.source
+        )
+
+
+def _chosen(
+    shape: Shape, axes: Shape, rest: Exprs, args: tuple[int, ...]
+) -> tuple[Expr, tuple[Choice, ...]]:
+    """Place and choices of an element whose index along `axes` is data."""
+    strides = row_major(shape)
+    others = [k for k in range(len(shape)) if k not in axes]
+    base = ZERO
+    for axis, expr in zip(others, rest, strict=True):
+        base = base + expr * strides[axis]
+    choices = tuple(
+        Choice(arg, shape[axis], strides[axis]) for axis, arg in zip(axes, args, strict=True)
+    )
+    return base, choices
+
+
+def _with_atoms(value: T, order: list[int]) -> T:
+    """The value with its index's strides laid out by dim."""
+    changes = {}
+    for name in ("index", "place"):
+        index = getattr(value, name, None)
+        if isinstance(index, Index):
+            terms: dict[int, int] = dict(index.strides)  # type: ignore[arg-type]
+            changes[name] = Index(index.offset, tuple(terms.get(a, 0) for a in order))
+    return replace(value, **changes) if changes else value
+
+
+def _merge_inner(kernel: Kernel, domain: Domain, graph: Graph, members: set[int]) -> Kernel:
+    """Neighbouring axes that are walked inside become one dim: the order in which elements
+    are combined is that of the flattened tensor, whatever its axes."""
+    groups: list[list[int]] = []
+    position = len(kernel.dims) - kernel.inner
+    previous = None
+    for axis in domain.axes:
+        if domain.shape[axis] == 1:
+            continue
+        between = domain.shape[previous + 1 : axis] if previous is not None else (2,)
+        if groups and all(n == 1 for n in between):
+            groups[-1].append(position)
+        else:
+            groups.append([position])
+        previous = axis
+        position += 1
+    if all(len(group) == 1 for group in groups):
+        return kernel
+    indices = [i for v in (*kernel.values, *kernel.stores) for i in _indices(v)]
+    for group in groups:
+        for high, low in zip(group, group[1:], strict=False):
+            for index in indices:
+                if index.strides[high] != index.strides[low] * kernel.dims[low]:
+                    operand = next(
+                        graph.nodes[m].inputs[0]
+                        for m in sorted(members)
+                        if isinstance(graph.nodes[m].primitive.kind, Reduce)
+                    )
+                    raise MustStore(operand)
+    keep = list(range(len(kernel.dims) - kernel.inner)) + [group[-1] for group in groups]
+    extents = list(kernel.dims)
+    for group in groups:
+        for k in group[:-1]:
+            extents[group[-1]] *= kernel.dims[k]
+
+    def narrowed(index: Index) -> Index:
+        return Index(index.offset, tuple(index.strides[k] for k in keep))
+
+    return replace(
+        kernel,
+        dims=tuple(extents[k] for k in keep),
+        inner=len(groups),
+        values=tuple(_map_indices(v, narrowed) for v in kernel.values),
+        stores=tuple(_map_indices(s, narrowed) for s in kernel.stores),
+    )
+
+
+def _indices(value: Value | Store) -> list[Index]:
+    found = [getattr(value, name, None) for name in ("index", "place")]
+    return [i for i in found if isinstance(i, Index)]
+
+
+def _map_indices(value: T, function: Callable[[Index], Index]) -> T:
+    changes = {
+        name: function(getattr(value, name))
+        for name in ("index", "place")
+        if isinstance(getattr(value, name, None), Index)
+    }
+    return replace(value, **changes) if changes else value

@@ -1,0 +1,28 @@
+"""The passes by name, and the default order, each line with its reason."""
+
+from __future__ import annotations
+
+from .cse import Cse
+from .dce import Dce
+from .expand import ExpandProducts, SplitReductions
+from .fold import Fold
+from .pipeline import Pass, Pipeline
+from .simplify import Simplify
+
+PASSES: dict[str, type[Pass]] = {
+    step.name: step for step in (Simplify, Fold, Cse, ExpandProducts, SplitReductions, Dce)
+}
+
+DEFAULT = Pipeline(
+    (
+        Dce(),  # what the function computed and dropped costs the other passes nothing
+        Simplify(),  # makes more equal nodes and more constants
+        Fold(),
+        Cse(),  # after folding: equal constants become one
+        ExpandProducts(),  # before reductions are split: integer products become sums
+        SplitReductions(),  # before fusion, so that bits don't depend on what is fused
+        Simplify(),  # views that the last two put in
+        Cse(),
+        Dce(),
+    )
+)

@@ -1,0 +1,131 @@
+"""Rewrites nodes into forms that have fast kernels: long reductions, products without BLAS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphjit.ir import Graph, Node, Rewriter
+from graphjit.ops import assemble, pointwise as pw
+from graphjit.ops import reduce as rd
+from graphjit.ops import view
+from graphjit.ops.primitive import Contract, Reduce
+from graphjit.types import float32
+
+from .pipeline import Pass
+
+
+@dataclass(frozen=True)
+class SplitReductions(Pass):
+    """Reduce long rows block by block: parallel, and with less rounding than one long sum.
+
+    A reduction over more than `limit` elements becomes one over blocks of `block` elements,
+    then one over the blocks' results. Which is done depends on the shape alone.
+    """
+
+    limit: int = 16384
+    block: int = 4096
+
+    name = "split-reductions"
+
+    def run(self, graph: Graph) -> Graph:
+        """The graph with long reductions in two steps."""
+        rewriter = Rewriter(graph)
+        for index, node in enumerate(graph.nodes):
+            if self._long(graph, node):
+                rewriter.map[index] = self._split(rewriter, node)
+            else:
+                rewriter.map[index] = rewriter.copy(index)
+        return rewriter.result()
+
+    def _long(self, graph: Graph, node: Node) -> bool:
+        kind = node.primitive.kind
+        if not isinstance(kind, Reduce) or kind.needs_coordinate:
+            return False
+        shape, axes = graph.nodes[node.inputs[0]].tensor.shape, node.attr("axes")
+        adjacent = axes == tuple(range(axes[0], axes[0] + len(axes))) if axes else False
+        return adjacent and _size(shape[a] for a in axes) > self.limit
+
+    def _split(self, rewriter: Rewriter, node: Node) -> int:
+        x = rewriter.map[node.inputs[0]]
+        type = rewriter.type_of(x)
+        axes = node.attr("axes")
+        first = axes[0]
+        before, after = type.shape[:first], type.shape[first + len(axes) :]
+        total = _size(type.shape[a] for a in axes)
+        narrow = type.dtype.size == 2 and node.primitive in (rd.sum_, rd.prod)
+        if narrow:  # partial sums stay in float32, as a sum in one step would
+            x = rewriter.add(pw.cast, (x,), node.source, dtype=float32)
+        rows = rewriter.add(view.reshape, (x,), node.source, shape=(*before, total, *after))
+        blocks, rest = divmod(total, self.block)
+        whole = blocks * self.block
+        parts = [self._partial(rewriter, node, rows, first, 0, whole, blocks)]
+        if rest:
+            parts.append(self._partial(rewriter, node, rows, first, whole, rest, 1))
+        joined = parts[0]
+        if rest:
+            joined = rewriter.add(assemble.concat, parts, node.source, axis=first)
+        result = rewriter.add(node.primitive, (joined,), node.source, axes=(first,))
+        if narrow:
+            result = rewriter.add(pw.cast, (result,), node.source, dtype=type.dtype)
+        return result
+
+    def _partial(
+        self, rewriter: Rewriter, node: Node, rows: int, axis: int, start: int, size: int, blocks: int
+    ) -> int:
+        shape = rewriter.type_of(rows).shape
+        if size != shape[axis]:
+            starts = tuple(start if k == axis else 0 for k in range(len(shape)))
+            sizes = tuple(size if k == axis else n for k, n in enumerate(shape))
+            steps = (1,) * len(shape)
+            rows = rewriter.add(
+                view.slice_, (rows,), node.source, starts=starts, sizes=sizes, steps=steps
+            )
+        split = (*shape[:axis], blocks, size // blocks, *shape[axis + 1 :])
+        rows = rewriter.add(view.reshape, (rows,), node.source, shape=split)
+        return rewriter.add(node.primitive, (rows,), node.source, axes=(axis + 1,))
+
+
+@dataclass(frozen=True)
+class ExpandProducts(Pass):
+    """Products of dtypes that BLAS doesn't know: narrow floats by way of float32, integers as
+    a sum of products that is never stored."""
+
+    name = "expand-products"
+
+    def run(self, graph: Graph) -> Graph:
+        """The graph with only float32, float64 and complex products."""
+        rewriter = Rewriter(graph)
+        for index, node in enumerate(graph.nodes):
+            if not isinstance(node.primitive.kind, Contract):
+                rewriter.map[index] = rewriter.copy(index)
+                continue
+            a, b = (rewriter.map[i] for i in node.inputs)
+            dtype = node.tensor.dtype
+            if dtype.kind == "f" and dtype.size == 2:
+                wide = [rewriter.add(pw.cast, (i,), node.source, dtype=float32) for i in (a, b)]
+                product = rewriter.add(node.primitive, wide, node.source)
+                rewriter.map[index] = rewriter.add(
+                    pw.cast, (product,), node.source, dtype=dtype
+                )
+            elif dtype.kind in "iu":
+                rewriter.map[index] = self._sum(rewriter, node, a, b)
+            else:
+                rewriter.map[index] = rewriter.copy(index)
+        return rewriter.result()
+
+    def _sum(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
+        left, right = rewriter.type_of(a).shape, rewriter.type_of(b).shape
+        a = rewriter.add(view.reshape, (a,), node.source, shape=(*left, 1))
+        b = rewriter.add(
+            view.reshape, (b,), node.source, shape=(*right[:-2], 1, *right[-2:])
+        )
+        products = rewriter.add(pw.mul, (a, b), node.source)
+        axis = rewriter.type_of(products).ndim - 2
+        return rewriter.add(rd.sum_, (products,), node.source, axes=(axis,))
+
+
+def _size(extents: object) -> int:
+    total = 1
+    for extent in extents:  # type: ignore[attr-defined]
+        total *= extent
+    return int(total)

@@ -1,0 +1,47 @@
+"""Constant folding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphjit.eager import run_primitive
+from graphjit.ir import Graph, Node, Rewriter
+from graphjit.ops import source
+from graphjit.types import TensorType
+
+from .pipeline import Pass
+
+
+@dataclass(frozen=True)
+class Fold(Pass):
+    """Replace nodes whose inputs are all constant by their value.
+
+    Only ops that NumPy and compiled code agree on to the bit are folded, and only into
+    constants of at most max_bytes.
+    """
+
+    max_bytes: int = 65536
+
+    name = "fold"
+
+    def run(self, graph: Graph) -> Graph:
+        """The graph with constant nodes as constants."""
+        rewriter = Rewriter(graph)
+        for index, node in enumerate(graph.nodes):
+            inputs = [rewriter.nodes[rewriter.map[i]] for i in node.inputs]
+            if self._foldable(node, inputs):
+                arrays = [n.attr("value").array for n in inputs]
+                value = run_primitive(node.primitive, arrays, node.type, dict(node.attrs))
+                rewriter.map[index] = rewriter.const(value, node.source)
+            else:
+                rewriter.map[index] = rewriter.copy(index)
+        return rewriter.result()
+
+    def _foldable(self, node: Node, inputs: list[Node]) -> bool:
+        if not inputs or not node.primitive.exact or not isinstance(node.type, TensorType):
+            return False
+        if node.type.nbytes > self.max_bytes:
+            return False
+        if any(n.primitive is not source.const for n in inputs):
+            return False
+        return not any(n.tensor.dtype.is_complex for n in inputs)

@@ -1,0 +1,543 @@
+"""Graph -> Program: nodes that share a loop nest become one kernel.
+
+*Roots* are the nodes that need a value of their own: results, what kernels of other kinds
+read, reductions, and shared pointwise nodes that cost too much to compute twice. All others
+are computed where they are read. A root joins the kernel of a root it reads if both walk the
+same domain and element meets element; so a softmax is one kernel with three stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphjit.ir import Graph, reachable
+from graphjit.ops import source
+from graphjit.ops.primitive import (
+    Assemble,
+    Contract,
+    Coordinate,
+    Gather,
+    Item,
+    Library,
+    Pointwise,
+    Reduce,
+    Scan,
+    Scatter,
+    Source,
+    View,
+)
+from graphjit.program import Buffer, Gemm, Kernel, LibraryCall, Program, Step
+from graphjit.types import TensorType, TupleType
+
+from .build import Domain, MustStore, Target, Walk, build_kernel, new_domain
+from .space import Exprs, Expr, Unfusable, row_major
+
+# A shared pointwise value of at most this cost (rough cycles, inputs' included) is computed
+# again by each kernel that reads it: cheaper than storing and loading it.
+RECOMPUTE_COST = 3
+# Later stages walk the inner dims again. Where lanes go along outer dims each pass strides
+# through memory, so stages are joined only while a block's inner walk stays in the cache.
+STAGE_CACHE_BYTES = 256 * 1024
+LANE_BLOCK_BYTES = 256
+FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan)
+
+
+@dataclass
+class Unit:
+    """What becomes one step or a few in a row: a cluster of roots, or a node of another kind."""
+
+    nodes: list[int]
+    domain: Domain | None = None
+    homes: dict[int, Exprs] = field(default_factory=dict)
+    depends: int = 0  # bit set of the units that must run before
+    reads: set[int] = field(default_factory=set)
+
+
+class _Plan:
+    """One attempt; starts again with another forced root where an index can't be fused."""
+
+    def __init__(self, graph: Graph, forced: set[int]) -> None:
+        self.graph = graph
+        self.nodes = graph.nodes
+        self.live = reachable(graph)
+        self.users = graph.users()
+        self.decisions: list[str] = []
+        self.transposed: dict[int, tuple[bool, bool]] = {}
+        self.required = self._required()
+        self.roots = self.required | forced | self._shared()
+        self.units: list[Unit] = []
+        self.unit_of: dict[int, int] = {}
+
+    # -- roots ---------------------------------------------------------------------------
+
+    def kind(self, node: int) -> Any:
+        """A node's kind."""
+        return self.nodes[node].primitive.kind
+
+    def _required(self) -> set[int]:
+        found = set(self.graph.roots)
+        for number, node in enumerate(self.nodes):
+            if not self.live[number]:
+                continue
+            match node.primitive.kind:
+                case Library():
+                    found.update(node.inputs)
+                case Contract():
+                    found.update(self._operand(number, side)[0] for side in (0, 1))
+                case Gather():
+                    found.add(node.inputs[0])
+        return found
+
+    def _operand(self, number: int, side: int) -> tuple[int, bool]:
+        """An operand of a product, and whether BLAS should read it transposed."""
+        operand = self.nodes[number].inputs[side]
+        node = self.nodes[operand]
+        if isinstance(node.primitive.kind, View) and dict(node.attrs).keys() == {"perm"}:
+            ndim = node.tensor.ndim
+            swapped = (*range(ndim - 2), ndim - 1, ndim - 2)
+            if node.attr("perm") == swapped:
+                return node.inputs[0], True
+        return operand, False
+
+    def _shared(self) -> set[int]:
+        """Reductions, scans, and pointwise nodes with several users that cost too much."""
+        found: set[int] = set()
+        cost = [0] * len(self.nodes)
+        for number, node in enumerate(self.nodes):
+            if not self.live[number]:
+                continue
+            kind = node.primitive.kind
+            if isinstance(kind, (Reduce, Scan)):
+                found.add(number)
+                cost[number] = 1
+            elif isinstance(kind, (Pointwise, Gather)):
+                total = node.primitive.cost + sum(cost[i] for i in node.inputs)
+                users = sum(self.live[u] for u in self.users[number])
+                if users > 1 and total > RECOMPUTE_COST:
+                    found.add(number)
+                    total = 1
+                cost[number] = 1 if number in self.required else total
+            elif isinstance(kind, View):
+                cost[number] = cost[node.inputs[0]]
+                if self._repeats(number) and cost[node.inputs[0]] > RECOMPUTE_COST:
+                    found.add(node.inputs[0])
+            else:
+                cost[number] = 1
+            if isinstance(kind, Pointwise):
+                for i in node.inputs:
+                    spread = node.tensor.size > 64 * max(1, self.nodes[i].tensor.size)
+                    if spread and cost[i] > RECOMPUTE_COST and isinstance(self.kind(i), FUSABLE):
+                        found.add(i)
+        return found
+
+    def _repeats(self, number: int) -> bool:
+        """Whether a view gives the same element many times."""
+        node = self.nodes[number]
+        return node.tensor.size > 4 * max(1, self.nodes[node.inputs[0]].tensor.size)
+
+    # -- leaves ----------------------------------------------------------------------------
+
+    def is_leaf(self, number: int) -> bool:
+        """Whether a node has a buffer of its own (or is a number)."""
+        if number in self.roots:
+            return True
+        return not isinstance(self.kind(number), FUSABLE)
+
+    # -- clusters ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Make units of all live nodes that need one."""
+        for number in range(len(self.nodes)):
+            if not self.live[number]:
+                continue
+            kind = self.kind(number)
+            if isinstance(kind, FUSABLE):
+                if number in self.roots:
+                    self._place(number)
+            elif not isinstance(kind, (Source, Item)):
+                self._add(self._barrier(number), number)
+
+    def _add(self, unit: Unit, *nodes: int) -> None:
+        unit.depends = self._closure(unit.reads)
+        self.units.append(unit)
+        for node in nodes:
+            self.unit_of[node] = len(self.units) - 1
+
+    def _closure(self, reads: set[int]) -> int:
+        bits = 0
+        for node in reads:
+            unit = self._unit(node)
+            if unit is not None:
+                bits |= self.units[unit].depends | (1 << unit)
+        return bits
+
+    def _unit(self, node: int) -> int | None:
+        if isinstance(self.kind(node), Item):
+            node = self.nodes[node].inputs[0]
+        return self.unit_of.get(node)
+
+    def _barrier(self, number: int) -> Unit:
+        node = self.nodes[number]
+        unit = Unit([number])
+        kind = node.primitive.kind
+        if isinstance(kind, Contract):
+            unit.reads = {self._operand(number, side)[0] for side in (0, 1)}
+        elif isinstance(kind, Library):
+            unit.reads = set(node.inputs)
+        else:  # assembled and scattered pieces are computed as they are stored
+            for piece in node.inputs:
+                unit.reads |= self._reads_of(piece)
+        return unit
+
+    def _reads_of(self, number: int) -> set[int]:
+        domain = new_domain(self.nodes[number].tensor.shape)
+        walk = Walk(self.graph, domain, self.is_leaf)
+        walk.ask(number, domain.index)
+        walk.run(set())
+        reads = {node for node, _ in walk.reads}
+        return reads | self._gathered(walk)
+
+    def _gathered(self, walk: Walk) -> set[int]:
+        """The tensors that gathers on a walk read from."""
+        return {
+            self.nodes[n].inputs[0]
+            for n in walk.asked
+            if isinstance(self.kind(n), Gather) and not (self.is_leaf(n) and n not in self.roots)
+        }
+
+    def _own_domain(self, number: int) -> Domain:
+        node = self.nodes[number]
+        kind = node.primitive.kind
+        if isinstance(kind, Reduce):
+            return new_domain(self.nodes[node.inputs[0]].tensor.shape, node.attr("axes"))
+        if isinstance(kind, Scan):
+            return new_domain(node.tensor.shape, (node.attr("axis"),), scan=True)
+        return new_domain(node.tensor.shape)
+
+    def _home(self, number: int, domain: Domain) -> Exprs:
+        """A root's index in a domain: full or outer. Unfusable if it is neither."""
+        type = self.nodes[number].tensor
+        if isinstance(self.kind(number), Reduce) or (
+            domain.axes and type.size != _size(domain.shape)
+        ):
+            shape, index = domain.outer_shape, domain.outer_index
+        else:
+            shape, index = domain.shape, domain.index
+        if _size(shape) != type.size:
+            raise Unfusable
+        return index if shape == type.shape else domain.space.reshape(index, shape, type.shape)
+
+    def _walk(self, number: int, domain: Domain, home: Exprs) -> Walk:
+        walk = Walk(self.graph, domain, self.is_leaf)
+        walk.ask(number, home)
+        walk.run({number})
+        return walk
+
+    def _place(self, number: int) -> None:
+        """Put a root into a unit that it fits, else into one of its own."""
+        domain = self._own_domain(number)
+        home = self._home(number, domain)
+        walk = self._walk(number, domain, home)
+        reads = {node for node, _ in walk.reads} | self._gathered(walk)
+        tried: set[int] = set()
+        for node in sorted(reads, reverse=True):
+            unit = self.unit_of.get(node)
+            if unit is None or unit in tried or self.units[unit].domain is None:
+                continue
+            tried.add(unit)
+            if self._join(number, unit, reads):
+                return
+        for unit in self._siblings(reads, tried):
+            if self._join(number, unit, reads):
+                return
+        self._add(Unit([number], domain, {number: home}, 0, reads), number)
+
+    def _siblings(self, reads: set[int], tried: set[int]) -> list[int]:
+        """The latest units that read a buffer this root reads."""
+        found = []
+        for unit in range(len(self.units) - 1, max(-1, len(self.units) - 5), -1):
+            other = self.units[unit]
+            large = {n for n in reads & other.reads if self.nodes[n].tensor.size > 1}
+            if unit not in tried and other.domain is not None and large:
+                found.append(unit)
+        return found
+
+    def _join(self, number: int, unit_number: int, reads: set[int]) -> bool:
+        """Add a root to a unit if domains match and no cycle comes of it."""
+        unit = self.units[unit_number]
+        outside = {n for n in reads if self._unit(n) != unit_number}
+        depends = self._closure(outside)
+        if depends >> unit_number & 1:
+            return False
+        domain = self._common_domain(number, unit)
+        if isinstance(domain, str):
+            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: {domain}")
+            return False
+        try:
+            homes = (
+                unit.homes
+                if domain is unit.domain
+                else {n: self._home(n, domain) for n in unit.nodes}
+            )
+            home = self._home(number, domain)
+            walk = self._walk(number, domain, home)
+        except (Unfusable, MustStore):
+            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: the domains differ")
+            return False
+        space = domain.space
+        for node, flat in walk.reads:
+            if self._unit(node) == unit_number:
+                shape = self.nodes[node].tensor.shape
+                if space.resolve(flat) != space.resolve(space.flat(homes[node], shape)):
+                    self.decisions.append(f"%{number} apart from %{node}: reads other elements")
+                    return False
+        if self._gathered(walk) & set(unit.nodes):
+            return False
+        unit.domain = domain
+        unit.homes = homes | {number: home}
+        unit.nodes.append(number)
+        unit.reads |= outside
+        self.unit_of[number] = unit_number
+        if depends | unit.depends != unit.depends:
+            unit.depends |= depends
+            for other in self.units:
+                if other.depends >> unit_number & 1:
+                    other.depends |= unit.depends
+        return True
+
+    def _common_domain(self, number: int, unit: Unit) -> Domain | str:
+        """The domain for a unit together with one more root, or why there is none."""
+        domain = unit.domain
+        assert domain is not None
+        node = self.nodes[number]
+        kind = node.primitive.kind
+        if isinstance(kind, Scan) or domain.scan:
+            return "a scan runs alone"
+        if isinstance(kind, Reduce):
+            own = self._own_domain(number)
+            if not domain.axes:
+                full = node.inputs[0]
+                if self.nodes[full].tensor.shape != domain.shape:
+                    return "the domains differ"
+                if _leaves_cache(own):
+                    return "it walks its axes with strides, a map doesn't"
+                return own
+            if own.shape != domain.shape or own.axes != domain.axes:
+                return "it reduces other axes"
+        full_size = node.tensor.size == _size(domain.shape)
+        if (full_size or isinstance(kind, Reduce)) and _leaves_cache(domain):
+            return "a second pass over the reduced axes would not find them in the cache"
+        return domain
+
+
+def _leaves_cache(domain: Domain) -> bool:
+    """Whether one block of lanes, walked along the reduced axes, is too much for the cache."""
+    walked = LANE_BLOCK_BYTES * _size(tuple(domain.shape[k] for k in domain.axes))
+    return bool(domain.axes) and domain.lanes == "outer" and walked > STAGE_CACHE_BYTES
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    total = 1
+    for extent in shape:
+        total *= extent
+    return total
+
+
+def fuse(graph: Graph) -> Program:
+    """The program of a graph: its nodes grouped into kernels, products and library calls."""
+    forced: set[int] = set()
+    while True:
+        plan = _Plan(graph, forced)
+        try:
+            plan.run()
+            return _Assembler(plan).program()
+        except MustStore as need:
+            if need.node in forced:
+                raise
+            forced.add(need.node)
+
+
+class _Assembler:
+    """Makes the program of a finished plan: buffers, then steps in order."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self.plan = plan
+        self.graph = plan.graph
+        self.buffers: list[Buffer] = []
+        self.buffer_of: dict[int, int] = {}
+        self.steps: list[Step] = []
+        self.outputs: list[int] = []
+        self.updates: list[int] = []
+        self.copies: list[tuple[int, int]] = []  # (node, buffer)
+        self.external = {node for unit in plan.units for node in unit.reads}
+
+    def program(self) -> Program:
+        """The program."""
+        inputs = []
+        for number, param in enumerate(self.graph.params):
+            type = self.graph.nodes[param].tensor
+            inputs.append(self._new(Buffer(type, "input", number)))
+            self.buffer_of[param] = inputs[-1]
+        for role, roots, found in (
+            ("output", self.graph.outputs, self.outputs),
+            ("update", tuple(v for _, v in self.graph.updates), self.updates),
+        ):
+            for number, node in enumerate(roots):
+                found.append(self._result(node, role, number))
+        for unit in self._ordered():
+            self._steps(unit)
+        for number, (node, buffer) in enumerate(self.copies):
+            self._copy(node, buffer, f"copy{number}")
+        return Program(
+            self.graph.name,
+            tuple(self.buffers),
+            tuple(self.steps),
+            tuple(inputs),
+            tuple(self.outputs),
+            tuple(self.updates),
+            0,
+            tuple(self.plan.decisions),
+        )
+
+    def _new(self, buffer: Buffer) -> int:
+        self.buffers.append(buffer)
+        return len(self.buffers) - 1
+
+    def _result(self, node: int, role: str, number: int) -> int:
+        """The buffer of a result; what can't be computed there is copied at the end."""
+        type = self.graph.nodes[node].tensor
+        buffer = self._new(Buffer(type, role, number))
+        kind = self.plan.kind(node)
+        if isinstance(kind, (Source, Item, Library)) or node in self.buffer_of:
+            self.copies.append((node, buffer))
+        else:
+            self.buffer_of[node] = buffer
+        return buffer
+
+    def _buffer(self, node: int) -> int:
+        """A node's buffer, made where there is none yet."""
+        found = self.buffer_of.get(node)
+        if found is None:
+            record = self.graph.nodes[node]
+            if record.primitive is source.const:
+                value = record.attr("value").array
+                found = self._new(Buffer(record.tensor, "constant", 0, value))
+            else:
+                found = self._new(Buffer(record.tensor, "temporary"))
+            self.buffer_of[node] = found
+        return found
+
+    def _ordered(self) -> list[Unit]:
+        """The units so that each comes after those it depends on, else in node order."""
+        units = self.plan.units
+        return [units[i] for i in sorted(range(len(units)), key=lambda i: (units[i].depends.bit_count(), i))]
+
+    def _steps(self, unit: Unit) -> None:
+        if unit.domain is not None:
+            self._cluster(unit)
+            return
+        number = unit.nodes[0]
+        node = self.graph.nodes[number]
+        match node.primitive.kind:
+            case Library():
+                self._library(number)
+            case Contract():
+                self._gemm(number)
+            case Assemble() as kind:
+                types = [self.graph.nodes[i].tensor for i in node.inputs]
+                boxes = kind.boxes(*types, **dict(node.attrs))
+                for k, (piece, box) in enumerate(zip(node.inputs, boxes, strict=True)):
+                    self._piece(number, piece, box, f"k{number}_{k}")
+            case Scatter():
+                shape = node.tensor.shape
+                whole = ((0,) * len(shape), (1,) * len(shape))
+                self._piece(number, node.inputs[0], whole, f"k{number}_base")
+                self._scatter(number)
+
+    def _kernel(self, domain: Domain, targets: list[Target], members: set[int], name: str) -> None:
+        if any(n == 0 for n in domain.outer_shape) or all(
+            self.buffers[t.buffer].type.size == 0 for t in targets
+        ):
+            return
+        kernel = build_kernel(
+            self.graph, domain, targets, members, self._buffer, self.plan.is_leaf, name
+        )
+        self.steps.append(kernel)
+
+    def _cluster(self, unit: Unit) -> None:
+        domain = unit.domain
+        assert domain is not None
+        members = set(unit.nodes)
+        needed = [n for n in unit.nodes if n in self.plan.required or n in self.external]
+        targets = []
+        for node in needed:
+            home = unit.homes[node]
+            place = domain.space.flat(home, self.graph.nodes[node].tensor.shape)
+            targets.append(Target(node, home, self._buffer(node), place))
+        self._kernel(domain, targets, members, f"k{unit.nodes[-1]}")
+
+    def _piece(self, number: int, piece: int, box: Any, name: str) -> None:
+        type = self.graph.nodes[piece].tensor
+        domain = new_domain(type.shape)
+        starts, steps = box
+        inside = [e * step + start for e, start, step in zip(domain.index, starts, steps, strict=True)]
+        place = domain.space.flat(inside, self.graph.nodes[number].tensor.shape)
+        target = Target(piece, domain.index, self._buffer(number), place)
+        self._kernel(domain, [target], set(), name)
+
+    def _scatter(self, number: int) -> None:
+        node = self.graph.nodes[number]
+        domain = new_domain(self.graph.nodes[node.inputs[1]].tensor.shape)
+        target = Target(node.inputs[1], domain.index, self._buffer(number), Expr(0, ()), number)
+        self._kernel(domain, [target], set(), f"k{number}")
+
+    def _copy(self, node: int, buffer: int, name: str) -> None:
+        domain = new_domain(self.graph.nodes[node].tensor.shape)
+        place = domain.space.flat(domain.index, self.graph.nodes[node].tensor.shape)
+        self._kernel(domain, [Target(node, domain.index, buffer, place)], set(), name)
+
+    def _library(self, number: int) -> None:
+        node = self.graph.nodes[number]
+        if isinstance(node.type, TupleType):
+            outputs = [self._new(Buffer(t, "library")) for t in node.type.items]
+            for user in self.plan.users[number]:
+                item = self.graph.nodes[user]
+                self.buffer_of[user] = outputs[item.attr("index")]
+        else:
+            outputs = [self._new(Buffer(node.tensor, "library"))]
+            self.buffer_of[number] = outputs[0]
+        inputs = tuple(self._buffer(i) for i in node.inputs)
+        self.steps.append(
+            LibraryCall(
+                node.primitive, node.attrs, inputs, tuple(outputs),
+                isinstance(node.type, TupleType), node.source, (number,),
+            )  # fmt: skip
+        )
+
+    def _gemm(self, number: int) -> None:
+        node = self.graph.nodes[number]
+        (a, flip_a), (b, flip_b) = (self.plan._operand(number, side) for side in (0, 1))
+        types = [self.graph.nodes[i].tensor for i in node.inputs]
+        *batch, m, n = node.tensor.shape
+        if node.tensor.size == 0:
+            return
+        self.steps.append(
+            Gemm(
+                self._buffer(a), self._buffer(b), self._buffer(number),
+                m, n, types[0].shape[-1], flip_a, flip_b, tuple(batch),
+                _batch_strides(types[0], batch), _batch_strides(types[1], batch),
+                node.tensor.dtype, (number,),
+            )
+        )  # fmt: skip
+
+
+def _batch_strides(type: TensorType, batch: list[int]) -> tuple[int, ...]:
+    """How far a product's operand moves for each batch axis: 0 where it is broadcast."""
+    strides = row_major(type.shape)[:-2]
+    lead = len(batch) - len(strides)
+    own = [0 if n == 1 else s for n, s in zip(type.shape[:-2], strides, strict=True)]
+    return (0,) * lead + tuple(own)
+
+
+__all__ = ["Kernel", "fuse"]

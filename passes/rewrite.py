@@ -1,0 +1,197 @@
+"""Patterns, rules, and the one rewriting loop.
+
+A rule says *this looks like that*: a pattern of nodes and a function that gives the node to
+use instead. Patterns are written with operators: `x * 1`. The loop alone knows about
+traversal, fixpoints, and shapes (a replacement of smaller shape is broadcast).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphjit.ir import Graph, Node, Rewriter
+from graphjit.ops import pointwise as pw
+from graphjit.ops import source, view
+from graphjit.ops.primitive import Primitive
+from graphjit.types import TupleType
+
+Bindings = dict[str, int]
+
+
+class Pattern:
+    """What a node must look like."""
+
+    def __add__(self, other: Any) -> Op:
+        return Op(pw.add, (self, as_pattern(other)))
+
+    def __sub__(self, other: Any) -> Op:
+        return Op(pw.sub, (self, as_pattern(other)))
+
+    def __mul__(self, other: Any) -> Op:
+        return Op(pw.mul, (self, as_pattern(other)))
+
+    def __truediv__(self, other: Any) -> Op:
+        return Op(pw.div, (self, as_pattern(other)))
+
+    def __pow__(self, other: Any) -> Op:
+        return Op(pw.pow_, (self, as_pattern(other)))
+
+    def __neg__(self) -> Op:
+        return Op(pw.neg, (self,))
+
+    def __invert__(self) -> Op:
+        return Op(pw.bit_not, (self,))
+
+
+@dataclass(frozen=True, eq=False)
+class Any_(Pattern):
+    """Any node; the same name means the same node."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Number(Pattern):
+    """A constant whose elements all equal the number, sign of zero included."""
+
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Op(Pattern):
+    """A primitive of patterns; either order if it is commutative."""
+
+    primitive: Primitive
+    args: tuple[Pattern, ...]
+
+
+def as_pattern(value: Any) -> Pattern:
+    """A pattern, or the pattern of a number."""
+    return value if isinstance(value, Pattern) else Number(value)
+
+
+class Match:
+    """A node under rewriting: what rules may ask and make."""
+
+    def __init__(self, rewriter: Rewriter, node: Node, index: int) -> None:
+        self.rewriter = rewriter
+        self.node = node
+        self.index = index
+
+    def input(self, number: int) -> Node:
+        """The node of an input."""
+        return self.rewriter.nodes[self.node.inputs[number]]
+
+    def make(self, primitive: Primitive, *inputs: int, **attrs: Any) -> int:
+        """A new node with the source line of the one it replaces."""
+        return self.rewriter.add(primitive, inputs, self.node.source, **attrs)
+
+    def number_of(self, index: int) -> Any:
+        """The number that all elements of a constant equal, or None."""
+        node = self.rewriter.nodes[index]
+        if node.primitive in (view.broadcast, view.reshape):
+            return self.number_of(node.inputs[0])
+        if node.primitive is not source.const or node.tensor.size != 1:
+            return None
+        return node.attr("value").array.reshape(()).item()
+
+    def bind(self, pattern: Pattern, index: int, found: Bindings) -> bool:
+        """Whether a node looks like a pattern; names are bound as they are met."""
+        match pattern:
+            case Any_(name=name):
+                return found.setdefault(name, index) == index
+            case Number(value=value):
+                number = self.number_of(index)
+                if number is None or isinstance(number, bool):
+                    return False
+                return bool(number == value) and str(float(value)).startswith("-") == (
+                    str(number).startswith("-")
+                )
+            case Op(primitive=primitive, args=args):
+                node = self.rewriter.nodes[index]
+                if node.primitive is not primitive:
+                    return False
+                orders = [node.inputs]
+                if primitive.commutative and len(args) == 2:
+                    orders.append(node.inputs[::-1])
+                for order in orders:
+                    trial = dict(found)
+                    if all(self.bind(a, i, trial) for a, i in zip(args, order, strict=True)):
+                        found |= trial
+                        return True
+        return False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A name (the equation it states), the primitives it may replace, and how."""
+
+    name: str
+    primitives: tuple[Primitive, ...]
+    apply: Callable[[Match], int | None]
+
+
+def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biufc") -> Rule:
+    """A rule from a pattern; `replace` takes the match and the bound nodes by name.
+
+    kinds: the dtype kinds that the replaced node may have.
+    """
+
+    def apply(match: Match) -> int | None:
+        if match.node.tensor.dtype.kind not in kinds:
+            return None
+        found: Bindings = {}
+        if not match.bind(pattern, match.index, found):
+            return None
+        result: int | None = replace(match, **found)
+        return result
+
+    return Rule(name, (pattern.primitive,), apply)
+
+
+def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str, int]]]:
+    """The graph with rules applied until none fits, and which fired at which old node."""
+    table: dict[Primitive, list[Rule]] = {}
+    for item in rules:
+        for primitive in item.primitives:
+            table.setdefault(primitive, []).append(item)
+    fired: list[tuple[str, int]] = []
+    while True:
+        rewriter = Rewriter(graph)
+        count = len(fired)
+        for index in range(len(graph.nodes)):
+            rewriter.map[index] = _rewrite_node(rewriter, table, index, fired)
+        if len(fired) == count:
+            return graph, fired
+        graph = _compact(rewriter.result())
+
+
+def _rewrite_node(
+    rewriter: Rewriter,
+    table: dict[Primitive, list[Rule]],
+    index: int,
+    fired: list[tuple[str, int]],
+) -> int:
+    current = rewriter.copy(index)
+    for item in table.get(rewriter.nodes[current].primitive, ()):
+        node = rewriter.nodes[current]
+        if isinstance(node.type, TupleType):
+            break
+        result = item.apply(Match(rewriter, node, current))
+        if result is not None:
+            if rewriter.nodes[result].type != node.type:
+                result = rewriter.add(
+                    view.broadcast, (result,), node.source, shape=node.type.shape
+                )
+            fired.append((item.name, index))
+            return result
+    return current
+
+
+def _compact(graph: Graph) -> Graph:
+    """The graph without the nodes that replacing left dead; parameters stay."""
+    from .dce import Dce
+
+    return Dce().run(graph)

@@ -1,0 +1,11 @@
+"""What all tests share: hypothesis's settings."""
+
+from hypothesis import HealthCheck, settings
+
+# No deadline: a first call compiles. Graphs are large examples by hypothesis's measure.
+settings.register_profile(
+    "graphjit",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("graphjit")
