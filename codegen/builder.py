@@ -197,23 +197,23 @@ class Builder:
         return self._rounded(self._instruction(opcode, x.dtype, x, y))
 
     def add(self, x: Value, y: Any) -> Value:
-        """x + y; integers wrap."""
+        """X + y; integers wrap."""
         return self._arithmetic("add", x, y)
 
     def sub(self, x: Value, y: Any) -> Value:
-        """x - y; integers wrap."""
+        """X - y; integers wrap."""
         return self._arithmetic("sub", x, y)
 
     def mul(self, x: Value, y: Any) -> Value:
-        """x * y; integers wrap."""
+        """X * y; integers wrap."""
         return self._arithmetic("mul", x, y)
 
     def div(self, x: Value, y: Any) -> Value:
-        """x / y of floating-point or complex values."""
+        """X / y of floating-point or complex values."""
         return self._arithmetic("div", x, y)
 
     def fma(self, x: Value, y: Any, z: Any) -> Value:
-        """x * y + z, rounded once."""
+        """X * y + z, rounded once."""
         return self.intrinsic("fma", x, self._match(x, y), self._match(x, z))
 
     def fmod(self, x: Value, y: Value) -> Value:
@@ -306,27 +306,27 @@ class Builder:
         return self._instruction(code, bool_, x, y)
 
     def eq(self, x: Value, y: Any) -> Value:
-        """x == y."""
+        """X == y."""
         return self._compare("eq", x, y)
 
     def ne(self, x: Value, y: Any) -> Value:
-        """x != y; true for NaN."""
+        """X != y; true for NaN."""
         return self._compare("ne", x, y)
 
     def lt(self, x: Value, y: Any) -> Value:
-        """x < y."""
+        """X < y."""
         return self._compare("lt", x, y)
 
     def le(self, x: Value, y: Any) -> Value:
-        """x <= y."""
+        """X <= y."""
         return self._compare("le", x, y)
 
     def gt(self, x: Value, y: Any) -> Value:
-        """x > y."""
+        """X > y."""
         return self._compare("gt", x, y)
 
     def ge(self, x: Value, y: Any) -> Value:
-        """x >= y."""
+        """X >= y."""
         return self._compare("ge", x, y)
 
     def and_(self, x: Value, y: Any) -> Value:
@@ -346,11 +346,11 @@ class Builder:
         return self.xor(x, True if x.dtype.kind == "b" else -1)
 
     def shl(self, x: Value, y: Any) -> Value:
-        """x << y for y in range(bits): the caller guards wider shifts."""
+        """X << y for y in range(bits): the caller guards wider shifts."""
         return self._instruction("shl", x.dtype, x, self._match(x, y))
 
     def shr(self, x: Value, y: Any) -> Value:
-        """x >> y for y in range(bits), arithmetic for signed types."""
+        """X >> y for y in range(bits), arithmetic for signed types."""
         opcode = "ashr" if x.dtype.kind == "i" else "lshr"
         return self._instruction(opcode, x.dtype, x, self._match(x, y))
 
@@ -359,7 +359,7 @@ class Builder:
         return self.intrinsic("ctpop", x)
 
     def select(self, condition: Value, x: Value, y: Any) -> Value:
-        """x where the condition holds, else y."""
+        """X where the condition holds, else y."""
         y = self._match(x, y)
         wide = condition.wide or x.wide or y.wide
         mask = f"{self.type(bool_, condition.wide)} {self.operand(condition, condition.wide)}"
@@ -605,7 +605,9 @@ class Builder:
         texts = ", ".join(f"{kind} {self.operand(v, wide)}" for v in values)
         return Value(dtype, self.emit(f"call {kind} @{symbol}({texts})"), wide)
 
-    def _define_math(self, symbol: str, name: str, dtype: DType, lanes: int, count: int) -> None:
+    def _define_math(
+        self, symbol: str, name: str, dtype: DType, lanes: int, count: int
+    ) -> None:
         self.module.math_bodies[symbol] = ""  # keeps the order: callees come after
         inner = Builder(self.module, lanes, self.math)
         arguments = [Value(dtype, f"%a{i}", lanes > 1) for i in range(count)]

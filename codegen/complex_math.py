@@ -73,19 +73,19 @@ def double(x: Value) -> bool:
 
 @rule
 def complex_add(b: Builder, z: Value, w: Value) -> Value:
-    """z + w."""
+    """Z + w."""
     return b.complex(b.add(b.real(z), b.real(w)), b.add(b.imag(z), b.imag(w)))
 
 
 @rule
 def complex_sub(b: Builder, z: Value, w: Value) -> Value:
-    """z − w."""
+    """Z − w."""
     return b.complex(b.sub(b.real(z), b.real(w)), b.sub(b.imag(z), b.imag(w)))
 
 
 @rule
 def complex_mul(b: Builder, z: Value, w: Value) -> Value:
-    """z · w, by the plain formula, as NumPy has it."""
+    """Z · w, by the plain formula, as NumPy has it."""
     (x, y), (u, v) = parts(b, z), parts(b, w)
     re = b.sub(b.mul(x, u), b.mul(y, v))
     return b.complex(re, b.add(b.mul(x, v), b.mul(y, u)))
@@ -93,7 +93,7 @@ def complex_mul(b: Builder, z: Value, w: Value) -> Value:
 
 @rule
 def complex_div(b: Builder, z: Value, w: Value) -> Value:
-    """z / w. Source: Smith, "Algorithm 116: Complex division", 1962, as in NumPy."""
+    """Z / w. Source: Smith, "Algorithm 116: Complex division", 1962, as in NumPy."""
     (x, y), (u, v) = parts(b, z), parts(b, w)
     swap = b.lt(b.abs(u), b.abs(v))
     large, small = b.select(swap, v, u), b.select(swap, u, v)
@@ -203,13 +203,13 @@ def complex_expm1(b: Builder, z: Value) -> Value:
 
 @rule
 def complex_log(b: Builder, z: Value) -> Value:
-    """ln |z| + i arg z."""
+    """Ln |z| + i arg z."""
     x, y = parts(b, z)
     return b.complex(b.log_hypot(x, y), b.atan2(y, x))
 
 
 def log_over(b: Builder, z: Value, base: float) -> Value:
-    """ln z / ln base."""
+    """Ln z / ln base."""
     x, y = parts(b, complex_log(b, z))
     factor = 1 / math.log(base)
     return b.complex(b.mul(x, factor), b.mul(y, factor))
@@ -286,7 +286,7 @@ def reduced(b: Builder, x: Value) -> tuple[Value, Value]:
 
 @rule
 def complex_sinh(b: Builder, z: Value) -> Value:
-    """sinh x cos y + i cosh x sin y; its special cases are C99's, G.6.2.5."""
+    """Sinh x cos y + i cosh x sin y; its special cases are C99's, G.6.2.5."""
     x, y = parts(b, z)
     inside, more = reduced(b, x)
     cos, sin = b.cos(y), b.sin(y)
@@ -300,7 +300,7 @@ def complex_sinh(b: Builder, z: Value) -> Value:
 
 @rule
 def complex_cosh(b: Builder, z: Value) -> Value:
-    """cosh x cos y + i sinh x sin y; its special cases are C99's, G.6.2.4."""
+    """Cosh x cos y + i sinh x sin y; its special cases are C99's, G.6.2.4."""
     x, y = parts(b, z)
     inside, more = reduced(b, x)
     cos, sin = b.cos(y), b.sin(y)
@@ -338,19 +338,19 @@ def complex_tanh(b: Builder, z: Value) -> Value:
 
 @rule
 def complex_sin(b: Builder, z: Value) -> Value:
-    """sin z = −i sinh(i z)."""
+    """Sin z = −i sinh(i z)."""
     return swapped(b, complex_sinh(b, swapped(b, z)))
 
 
 @rule
 def complex_cos(b: Builder, z: Value) -> Value:
-    """cos z = cosh(i z)."""
+    """Cos z = cosh(i z)."""
     return complex_cosh(b, b.complex(b.neg(b.imag(z)), b.real(z)))
 
 
 @rule
 def complex_tan(b: Builder, z: Value) -> Value:
-    """tan z = −i tanh(i z)."""
+    """Tan z = −i tanh(i z)."""
     return swapped(b, complex_tanh(b, swapped(b, z)))
 
 
@@ -414,7 +414,7 @@ def complex_acos(b: Builder, z: Value) -> Value:
 @rule
 @widened
 def complex_asinh(b: Builder, z: Value) -> Value:
-    """asinh z = −i asin(i z)."""
+    """Asinh z = −i asin(i z)."""
     return swapped(b, complex_asin(b, swapped(b, z)))
 
 
@@ -454,5 +454,5 @@ def complex_atanh(b: Builder, z: Value) -> Value:
 @rule
 @widened
 def complex_atan(b: Builder, z: Value) -> Value:
-    """atan z = −i atanh(i z)."""
+    """Atan z = −i atanh(i z)."""
     return swapped(b, complex_atanh(b, swapped(b, z)))

@@ -61,13 +61,13 @@ def polynomial(b: Builder, x: Value, coefficients: Sequence[float]) -> Value:
 
 
 def fast_two_sum(b: Builder, x: Value, y: Value) -> Pair:
-    """x + y exactly, given |x| ≥ |y| or x = 0. Source: Dekker, 1971."""
+    """X + y exactly, given |x| ≥ |y| or x = 0. Source: Dekker, 1971."""
     total = b.add(x, y)
     return Pair(total, b.sub(y, b.sub(total, x)))
 
 
 def two_sum(b: Builder, x: Value, y: Value) -> Pair:
-    """x + y exactly. Source: Knuth, The Art of Computer Programming, vol. 2, 4.2.2."""
+    """X + y exactly. Source: Knuth, The Art of Computer Programming, vol. 2, 4.2.2."""
     total = b.add(x, y)
     back = b.sub(total, x)
     rest = b.sub(x, b.sub(total, back))
@@ -75,13 +75,13 @@ def two_sum(b: Builder, x: Value, y: Value) -> Pair:
 
 
 def two_product(b: Builder, x: Value, y: Value) -> Pair:
-    """x · y exactly, where nothing under- or overflows."""
+    """X · y exactly, where nothing under- or overflows."""
     product = b.mul(x, y)
     return Pair(product, b.fma(x, y, b.neg(product)))
 
 
 def multiply(b: Builder, x: Pair, y: Pair) -> Pair:
-    """x · y to about twice the digits; low may be a few units in the last place of high."""
+    """X · y to about twice the digits; low may be a few units in the last place of high."""
     high, low = two_product(b, x.high, y.high)
     return Pair(high, b.fma(x.high, y.low, b.fma(x.low, y.high, low)))
 
@@ -100,7 +100,7 @@ def square_root(b: Builder, x: Pair) -> Pair:
 
 
 def quotient(b: Builder, x: Pair, y: Pair) -> Pair:
-    """x / y to about twice the digits, with one division."""
+    """X / y to about twice the digits, with one division."""
     reciprocal = b.div(b.const(1.0, y.high.dtype), y.high)
     high = b.mul(x.high, reciprocal)
     rest = b.fma(b.neg(high), y.high, x.high)
@@ -131,7 +131,7 @@ def power_of_two(b: Builder, n: Value, form: Format) -> Value:
 
 
 def scale(b: Builder, x: Value, n: Value) -> Value:
-    """x · 2^n in two steps, so that only the last one rounds; n as `nearest` gives it.
+    """X · 2^n in two steps, so that only the last one rounds; n as `nearest` gives it.
 
     n may be twice what the exponent holds.
     """
@@ -143,7 +143,7 @@ def scale(b: Builder, x: Value, n: Value) -> Value:
 
 
 def clamp(b: Builder, x: Value, low: float, high: float) -> Value:
-    """x forced into [low, high]; NaN stays."""
+    """X forced into [low, high]; NaN stays."""
     limit = b.const(low, x.dtype)
     x = b.select(b.lt(x, limit), limit, x)
     limit = b.const(high, x.dtype)

@@ -185,10 +185,12 @@ class KernelEmitter:
         return total, step
 
     def _address(self, base: str, dtype: DType, offset: str) -> str:
-        return self.b.emit(f"getelementptr inbounds {storage_type(dtype)}, ptr {base}, i64 {offset}")
+        return self.b.emit(
+            f"getelementptr inbounds {storage_type(dtype)}, ptr {base}, i64 {offset}"
+        )
 
     def _lane_numbers(self, step: int, wide: bool = True) -> Value:
-        """step * lane for each lane."""
+        """Step * lane for each lane."""
         width = self.b.width
         if width == 1:
             return Value(int64, "0", True)
@@ -391,7 +393,9 @@ class KernelEmitter:
             return
         value = b.widen(value)
         if step == 1 and parts == 1:
-            self._vector_store(self._address(base, value.dtype, offset), self._pack(value), value.dtype)
+            self._vector_store(
+                self._address(base, value.dtype, offset), self._pack(value), value.dtype
+            )
             return
         if step == 2 and parts == 2 and b.mask is None:
             self._store_pairs(self._address(base, value.dtype, offset), value)
@@ -503,7 +507,7 @@ class KernelEmitter:
             return
         assert isinstance(kind, Reduce)
         place = None
-        if value.place is not None:
+        if isinstance(value, Reduction) and value.place is not None:
             offset, step = self._offset(value.place)
             place = Value(int64, offset, b.width == 1)
             place = b.add(place, self._lane_numbers(step)) if step else place
@@ -588,7 +592,9 @@ class KernelEmitter:
         if part:
             offset = b.emit(f"add nsw i64 {offset}, {b.width}")
         element = "i8" if dtype.kind == "b" else ir_type(dtype)
-        return b.emit(f"getelementptr inbounds {element}, ptr {self.room[number]}, i64 {offset}")
+        return b.emit(
+            f"getelementptr inbounds {element}, ptr {self.room[number]}, i64 {offset}"
+        )
 
     def _keep(self, number: int) -> None:
         b = self.b

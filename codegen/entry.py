@@ -73,7 +73,7 @@ def external_address(name: str) -> int:
     """The address of an outside function: BLAS by way of SciPy."""
     from scipy.linalg import cython_blas
 
-    capsule = cython_blas.__pyx_capi__[name]
+    capsule = dict(cython_blas.__pyx_capi__)[name]
     get_name = _api.PyCapsule_GetName
     get_name.restype, get_name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
     get = _api.PyCapsule_GetPointer
@@ -136,9 +136,7 @@ def write_entry(
         lines.append(f"  %status{number} = call i64 @{name}({', '.join(listed)})")
         if checked:
             lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
-            lines.append(
-                f"  br i1 %bad{number}, label %done, label %step{number + 1}"
-            )
+            lines.append(f"  br i1 %bad{number}, label %done, label %step{number + 1}")
             arrivals.append(f"[ %status{number}, %step{number} ]")
         else:
             lines.append(f"  br label %step{number + 1}")
@@ -178,20 +176,22 @@ def write_gemm(module: Module, step: Gemm, symbol: str, externals: list[str]) ->
         f"  %slot = getelementptr ptr, ptr @externals, i64 {place}",
         "  %gemm = load ptr, ptr %slot",
     ]
-    for name, value in integers.items():
-        lines += [f"  %{name}.at = alloca i32", f"  store i32 {value}, ptr %{name}.at"]
+    for name, integer in integers.items():
+        lines += [f"  %{name}.at = alloca i32", f"  store i32 {integer}, ptr %{name}.at"]
     for name, letter in (("ta", step.transpose_b), ("tb", step.transpose_a)):
-        lines += [f"  %{name}.at = alloca i8", f"  store i8 {ord('T' if letter else 'N')}, ptr %{name}.at"]
-    for name, number in (("one", 1.0), ("zero", 0.0)):
+        lines += [
+            f"  %{name}.at = alloca i8",
+            f"  store i8 {ord('T' if letter else 'N')}, ptr %{name}.at",
+        ]
+    for name, number in (("one", "1.0"), ("zero", "0.0")):
         lines.append(f"  %{name}.at = alloca [{parts} x {part}]")
         for k in range(parts):
-            value = number if k == 0 else 0.0
+            value = number if k == 0 else "0.0"
             lines.append(f"  %{name}{k} = getelementptr {part}, ptr %{name}.at, i64 {k}")
             lines.append(f"  store {part} {value}, ptr %{name}{k}")
     offsets = {"a": "0", "b": "0", "c": "0"}
     strides = {"a": step.a_strides, "b": step.b_strides, "c": _dense(step)}
-    for level, extent in enumerate(step.batch):
-        lines += [f"  %i{level}.at = alloca i64", f"  store i64 0, ptr %i{level}.at"]
+    lines += [f"  %i{level}.at = alloca i64" for level in range(len(step.batch))]
     for level, extent in enumerate(step.batch):
         lines += [
             f"  store i64 0, ptr %i{level}.at",
@@ -212,7 +212,21 @@ def write_gemm(module: Module, step: Gemm, symbol: str, externals: list[str]) ->
             offsets[name] = f"%{name}.offset{level}"
     for name, offset in offsets.items():
         lines.append(f"  %{name}.here = getelementptr i8, ptr %{name}, i64 {offset}")
-    order = ("ta", "tb", "m", "n", "k", "one", "b.here", "lda", "a.here", "ldb", "zero", "c.here", "ldc")
+    order = (
+        "ta",
+        "tb",
+        "m",
+        "n",
+        "k",
+        "one",
+        "b.here",
+        "lda",
+        "a.here",
+        "ldb",
+        "zero",
+        "c.here",
+        "ldc",
+    )
     listed = ", ".join(f"ptr %{n}" if n.endswith("here") else f"ptr %{n}.at" for n in order)
     lines.append(f"  call void %gemm({listed})")
     for level in reversed(range(len(step.batch))):

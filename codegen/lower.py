@@ -1,9 +1,9 @@
 """Kernel -> loop IR: the schedule. Which dim the vector lanes go along, what is computed at
-which depth, what is kept between stages and what is computed again."""
+which depth, what is kept between stages and what is computed again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from graphjit.program import (
@@ -12,11 +12,12 @@ from graphjit.program import (
     Index,
     Kernel,
     Load,
-    Place,
     Reduction,
     Running,
     Store,
     Value,
+    indices_of,
+    map_indices,
 )
 from graphjit.types import DType
 
@@ -61,27 +62,7 @@ def _merged(kernel: Kernel, low: int) -> Kernel:
 
     values = tuple(map_indices(v, drop) for v in kernel.values)
     stores = tuple(map_indices(s, drop) for s in kernel.stores)
-    return replace(kernel, dims=tuple(dims), values=values, stores=stores)  # type: ignore[arg-type]
-
-
-def indices_of(value: Value | Store) -> list[Index]:
-    """The affine indices in a value or store."""
-    match value:
-        case Load(index=index) | Place(index=index) | GatherLoad(index=index) | Store(index=index):
-            return [index]
-        case Reduction(place=place) if place is not None:
-            return [place]
-    return []
-
-
-def map_indices(value: Value | Store, function: Callable[[Index], Index]) -> Value | Store:
-    """The value or store with its indices replaced."""
-    match value:
-        case Load(index=index) | Place(index=index) | GatherLoad(index=index) | Store(index=index):
-            return replace(value, index=function(index))
-        case Reduction(place=place) if place is not None:
-            return replace(value, place=function(place))
-    return value
+    return replace(kernel, dims=tuple(dims), values=values, stores=stores)
 
 
 def arguments(value: Value) -> tuple[int, ...]:
@@ -134,7 +115,11 @@ class _Lowering:
         for number in range(len(kernel.values)):
             self.available[number] = self._available(number)
         self.stages = 1 + max(
-            (self.available[v.arg] for v in kernel.values if isinstance(v, (Reduction, Running))),
+            (
+                self.available[v.arg]
+                for v in kernel.values
+                if isinstance(v, (Reduction, Running))
+            ),
             default=0,
         )
         for store in kernel.stores:
@@ -242,7 +227,9 @@ class _Lowering:
         room = KEEP_BYTES
         for number in sorted(later):
             value = self.kernel.values[number]
-            size = points * max(1, value.dtype.size if value.dtype.kind != "f" else register_bytes(value.dtype))
+            size = points * max(
+                1, value.dtype.size if value.dtype.kind != "f" else register_bytes(value.dtype)
+            )
             if isinstance(value, Running) or (
                 expression_cost(self.kernel, number) >= KEEP_COST and size <= room
             ):
@@ -258,7 +245,9 @@ class _Lowering:
         kept = self._kept()
         lane_outer = 0 <= self.lane_dim < self.outer
         rows = [d for d in range(self.outer) if d != self.lane_dim]
-        top, row, lane = [], [], []
+        top: list[Statement] = []
+        row: list[Statement] = []
+        lane: list[Statement] = []
         for number, value in enumerate(kernel.values):
             if isinstance(value, (Reduction, Running)) or self._inner(number):
                 continue
@@ -295,9 +284,7 @@ class _Lowering:
     def _stage(self, stage: int, kept: dict[int, int], placed: set[int]) -> list[Statement]:
         kernel = self.kernel
         needed, combined, stores = self._stage_values(stage)
-        result: list[Statement] = []
-        if kernel.inner:
-            result += [Start(n) for n in combined]
+        result: list[Statement] = [Start(n) for n in combined]
         recalled = {n for n in needed if n in kept and kept[n] < stage}
         wanted = self._without_inputs_of(recalled, combined, stores)
         inner: list[Statement] = []

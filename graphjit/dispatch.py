@@ -39,6 +39,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 TRACED_CONSTANT_BYTES = 1024
 INT32_RANGE = range(-(2**31), 2**31)
 INT64_RANGE = range(-(2**63), 2**63)
+_FLOAT_LIMIT = int(np.finfo(np.float64).max)  # of the ints that Python converts to a float
 
 
 class TensorBase:
@@ -47,7 +48,7 @@ class TensorBase:
     __slots__ = ()
 
     # The trace that a symbolic tensor belongs to; None for a tensor with a value.
-    trace: Any = None
+    recorder: Any = None
     type: TensorType
 
     def as_tensor(self) -> TensorBase:
@@ -88,8 +89,8 @@ def wrap(array: Array) -> TensorBase:
 def apply(primitive: Primitive, *inputs: TensorBase, **attrs: Any) -> Any:
     """The primitive's result: recorded if an input is symbolic, else computed now."""
     for x in inputs:
-        if x.trace is not None:
-            return x.trace.record(primitive, inputs, attrs)
+        if x.recorder is not None:
+            return x.recorder.record(primitive, inputs, attrs)
     types = [x.type for x in inputs]
     result = primitive.type(*types, **attrs)
     if isinstance(result, TensorType):
@@ -115,7 +116,7 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
     """
     if isinstance(value, TensorBase):
         tensor = value.as_tensor()
-        if tensor.trace is not None and tensor.origin == "weak":  # type: ignore[attr-defined]
+        if tensor.recorder is not None and tensor.origin == "weak":  # type: ignore[attr-defined]
             return _adopt_weak(tensor, dtype)
         return tensor
     if isinstance(value, (np.ndarray, np.generic)):
@@ -165,9 +166,7 @@ def scalar_dtype(value: bool | int | float | complex) -> DType:
             return int64
         if 0 < value < 2**64:
             return uint64
-        raise InvalidArgumentError(
-            at_user_line(f"the integer {value} has no place in 64 bits")
-        )
+        raise InvalidArgumentError(at_user_line(f"the integer {value} has no place in 64 bits"))
     return float32 if isinstance(value, float) else complex128
 
 
@@ -183,7 +182,11 @@ def scalar_array(value: Any, dtype: DType | None) -> Array:
             )
         )
     with np.errstate(over="ignore"):
-        return np.array(value).astype(dtype.dtype) if dtype.is_inexact else np.array(value, dtype.dtype)
+        return (
+            np.array(value).astype(dtype.dtype)
+            if dtype.is_inexact
+            else np.array(value, dtype.dtype)
+        )
 
 
 def _fits(value: Any, dtype: DType) -> bool:
@@ -193,7 +196,10 @@ def _fits(value: Any, dtype: DType) -> bool:
     if dtype.is_bool:
         return False
     if isinstance(value, (int, np.integer)):
-        return dtype.is_inexact or dtype.min <= value <= dtype.max
+        low, high = (
+            (-_FLOAT_LIMIT, _FLOAT_LIMIT) if dtype.is_inexact else (dtype.min, dtype.max)
+        )
+        return bool(low <= value <= high)
     if isinstance(value, (float, np.floating)):
         return dtype.is_inexact
     return dtype.is_complex
@@ -203,17 +209,19 @@ def _adopt_weak(tensor: Any, dtype: DType | None) -> TensorBase:
     """A traced Python scalar as a tensor of the dtype it meets."""
     kind = tensor.type.dtype
     if dtype is None:
-        dtype = {"i": int32, "f": float32, "c": complex128}[kind.kind]
-    allowed = {"i": "iufc", "f": "fc", "c": "c"}[kind.kind]
+        dtype = {"b": bool_, "i": int32, "f": float32, "c": complex128}[kind.kind]
+    allowed = {"b": "biufc", "i": "iufc", "f": "fc", "c": "c"}[kind.kind]
     if dtype.kind not in allowed:
         raise InvalidArgumentError(
-            at_user_line(f"cannot convert a Python {_PYTHON[kind.kind]} to a {dtype.tensorflow} tensor")
+            at_user_line(
+                f"cannot convert a Python {_PYTHON[kind.kind]} to a {dtype.tensorflow} tensor"
+            )
         )
-    cast: TensorBase = tensor.trace.record(pw.cast, (tensor,), {"dtype": dtype})
+    cast: TensorBase = tensor.recorder.record(pw.cast, (tensor,), {"dtype": dtype})
     return cast
 
 
-_PYTHON = {"i": "int", "f": "float", "c": "complex"}
+_PYTHON = {"b": "bool", "i": "int", "f": "float", "c": "complex"}
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -288,7 +296,7 @@ def same_dtype(*values: Any) -> list[TensorBase]:
     """The operands as tensors; Python values adopt the dtype of the first tensor or array."""
     for value in values:
         if isinstance(value, TensorBase):
-            if value.trace is not None and value.origin == "weak":  # type: ignore[attr-defined]
+            if value.recorder is not None and value.origin == "weak":  # type: ignore[attr-defined]
                 continue
             dtype = value.dtype
         elif isinstance(value, (np.ndarray, np.generic)):

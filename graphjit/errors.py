@@ -15,7 +15,8 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 # The three folders of the package, as a checkout and as an install lay them out.
 _OWN = tuple(
-    str(folder) + os.sep for folder in (_HERE, _HERE.parent / "passes", _HERE.parent / "codegen")
+    str(folder) + os.sep
+    for folder in (_HERE, _HERE.parent / "passes", _HERE.parent / "codegen")
 )
 _LIBRARY = (os.sep + "numpy" + os.sep, "<frozen ", "<__array_function__")
 

@@ -66,7 +66,7 @@ def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
     names = function.__globals__
     for name in _names(function.__code__):
         if name in names:
-            found.append((names[name], _item_getter(lambda d=names: d, name), 0))
+            found.append((names[name], _item_getter(_constant(names), name), 0))
     return found
 
 

@@ -130,7 +130,9 @@ class GraphBuilder:
         inputs = tuple(inputs)
         types = [self.nodes[i].type for i in inputs]
         result = primitive.type(*types, **attrs)
-        return self.append(Node(primitive, inputs, tuple(sorted(attrs.items())), result, source))
+        return self.append(
+            Node(primitive, inputs, tuple(sorted(attrs.items())), result, source)
+        )
 
     def const(self, array: np.ndarray[Any, Any], line: SourceLine | None = None) -> int:
         """Append a constant."""
@@ -145,9 +147,7 @@ class GraphBuilder:
         """Type of a node with one result."""
         return self.nodes[index].tensor
 
-    def finish(
-        self, outputs: Iterable[int], updates: Iterable[tuple[int, int]] = ()
-    ) -> Graph:
+    def finish(self, outputs: Iterable[int], updates: Iterable[tuple[int, int]] = ()) -> Graph:
         """The graph."""
         return Graph(self.name, tuple(self.nodes), tuple(outputs), tuple(updates))
 

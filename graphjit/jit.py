@@ -7,9 +7,7 @@ import threading
 import time
 import types
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,82 +16,45 @@ from .config import config
 from .dispatch import TensorBase, as_tensor, current_trace
 from .errors import (
     GraphJitError,
+    InternalError,
     InvalidArgumentError,
     LeakedTracerError,
+    SourceLine,
     TracingError,
     at_user_line,
+    user_line,
 )
-from .hidden import Getter, find_captures
+from .hidden import find_captures
 from .ir import Graph
-from .program import Program, print_step, step_cost
-from .tensor import Tensor, TensorSpec, _wrap
+from .passes import Pass
+from .specialization import (
+    ARRAY,
+    SCALAR,
+    STATIC,
+    TENSOR,
+    Identity,
+    LeafKind,
+    Specialization,
+    build_program,
+    explain,
+)
+from .tensor import Tensor, TensorSpec
 from .trace import StaticValueNeeded, SymbolicTensor, Trace
-from .tree import LEAF, Tree, flatten, unflatten
+from .tree import Tree, flatten, unflatten
 from .types import TensorType, as_dtype
 from .variable import Variable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+__all__ = ["FallbackWarning", "Function", "Specialization", "build_program", "function"]
+
+
 class FallbackWarning(UserWarning):
     """A decorated function runs eagerly, and why."""
 
 
-class _Identity:
-    """A key that is equal to itself for as long as the object lives."""
-
-    __slots__ = ("_number", "_ref")
-
-    def __init__(self, value: Any) -> None:
-        self._number = id(value)
-        try:
-            self._ref: Callable[[], Any] = weakref.ref(value)
-        except TypeError:
-            self._ref = lambda: value
-
-    def __hash__(self) -> int:
-        return self._number
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Identity) or other._number != self._number:
-            return False
-        return self._ref() is not None and self._ref() is other._ref()
-
-
-# What a leaf is to the traced function.
-ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
 _BY_VALUE = (str, bytes, bool, type(None), type, np.dtype, types.FunctionType)
-
-
-@dataclass(frozen=True, slots=True)
-class LeafKind:
-    """How a leaf is passed: kind, and its type (or the key of a static value)."""
-
-    kind: str
-    key: Any
-
-
-@dataclass
-class Specialization:
-    """A traced and compiled form of a function for one signature, or the reason for none.
-
-    graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
-    it up again. reason: why calls run eagerly instead.
-    """
-
-    kinds: tuple[LeafKind, ...]
-    reason: str = ""
-    graph: Graph | None = None
-    program: Program | None = None
-    executable: Any = None
-    captures: list[Array] = field(default_factory=list)
-    getters: list[Getter | None] = field(default_factory=list)
-    variables: list[Variable] = field(default_factory=list)
-    order: list[tuple[str, int]] = field(default_factory=list)
-    updated: list[Variable] = field(default_factory=list)
-    tree: Tree = LEAF
-    results: list[tuple[str, Any]] = field(default_factory=list)
-    times_ns: dict[str, int] = field(default_factory=dict)
 
 
 class Function:
@@ -108,6 +69,7 @@ class Function:
         input_signature: Sequence[TensorSpec] | None = None,
         fallback: str = "eager",
         outputs: str | None = None,
+        passes: Sequence[Pass] = (),
     ) -> None:
         if fallback not in ("eager", "error"):
             raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
@@ -120,6 +82,7 @@ class Function:
         self.input_signature = None if input_signature is None else tuple(input_signature)
         self.fallback = fallback
         self.outputs = outputs
+        self.passes = tuple(passes)
         self.trace_count = 0
         self._lock = threading.RLock()
         self._known: dict[Any, list[Specialization]] = {}
@@ -141,9 +104,8 @@ class Function:
     def __repr__(self) -> str:
         return f"<graphjit.function {self.python_function.__qualname__}>"
 
-    # -- calling ----------------------------------------------------------------------------
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the Python function gives for these arguments."""
         if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
         if self.input_signature is not None:
@@ -161,8 +123,8 @@ class Function:
                     break
             else:
                 forms = self._known.get(tuple(key))
-                if forms is not None and len(forms) == 1 and not forms[0].getters:
-                    return self._run(forms[0], args, args, {})
+                if forms and forms[0].direct is not None:
+                    return forms[0].direct(args)
                 return self._call(tuple(key), args, args, {})
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
@@ -178,12 +140,12 @@ class Function:
         forms = self._known.get(key)
         if forms is not None:
             for form in forms:
-                if self._captures_fit(form):
+                if form.captures_fit():
                     return form
         with self._lock:
             forms = self._known.setdefault(key, [])
             for form in forms:  # another thread may have been first
-                if self._captures_fit(form):
+                if form.captures_fit():
                     return form
             form = self._specialize(args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
@@ -196,28 +158,13 @@ class Function:
                 forms.append(form)
             return form
 
-    def _captures_fit(self, form: Specialization) -> bool:
-        for number, getter in enumerate(form.getters):
-            if getter is None:
-                continue
-            found, old = getter(), form.captures[number]
-            if found is old:
-                continue
-            if type(found) is not np.ndarray or (found.shape, found.dtype) != (
-                old.shape,
-                old.dtype,
-            ):
-                return False
-            form.captures[number] = found
-        return True
-
     def _kind(self, x: Any, where: Any) -> LeafKind:
         """How a leaf is passed, and what of it a specialisation depends on."""
         kind = type(x)
         if kind is np.ndarray or isinstance(x, np.generic):
             if x.dtype.kind in "biufcV":
                 return LeafKind(ARRAY, (x.shape, x.dtype))
-            return LeafKind(STATIC, _Identity(x))
+            return LeafKind(STATIC, Identity(x))
         if isinstance(x, TensorBase) and not isinstance(x, Variable):
             if isinstance(x, SymbolicTensor):
                 raise LeakedTracerError(
@@ -225,14 +172,14 @@ class Function:
                 )
             return LeafKind(TENSOR, x.type)
         if isinstance(x, Variable):
-            return LeafKind(STATIC, _Identity(x.cell))
+            return LeafKind(STATIC, Identity(x.cell))
         if kind in (float, complex, int) and where not in self._pinned:
             if kind is int and not self._varies(x, where):
                 return LeafKind(STATIC, (int, x))
             return LeafKind(SCALAR, kind)
         if kind in (float, complex, int) or isinstance(x, _BY_VALUE):
             return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
-        return LeafKind(STATIC, _Identity(x))
+        return LeafKind(STATIC, Identity(x))
 
     def _varies(self, x: int, where: Any) -> bool:
         """Whether an int has had another value before: then it becomes a run-time scalar."""
@@ -249,8 +196,9 @@ class Function:
         if kwargs or len(args) != len(self.input_signature):
             raise InvalidArgumentError(
                 at_user_line(
-                    f"{self.__name__} takes {len(self.input_signature)} positional arguments by "
-                    f"its input_signature, not {len(args)} and {len(kwargs)} by name"
+                    f"{self.python_function.__name__} takes {len(self.input_signature)} "
+                    f"positional arguments by its input_signature, not {len(args)} and "
+                    f"{len(kwargs)} by name"
                 )
             )
         result = []
@@ -261,8 +209,9 @@ class Function:
             if not spec.accepts(TensorType(shape, as_dtype(x.dtype))):
                 raise InvalidArgumentError(
                     at_user_line(
-                        f"Python inputs incompatible with input_signature: argument {number} is "
-                        f"{as_dtype(x.dtype).name} of shape {list(shape)}, the signature says {spec}"
+                        "Python inputs incompatible with input_signature: argument "
+                        f"{number} is {as_dtype(x.dtype).name} of shape {list(shape)}, the "
+                        f"signature says {spec}"
                     )
                 )
             result.append(x)
@@ -274,8 +223,6 @@ class Function:
             return self.outputs == "numpy"
         arrays = [isinstance(x, (np.ndarray, np.generic)) for x in leaves]
         return any(arrays) and not any(isinstance(x, TensorBase) for x in leaves)
-
-    # -- eager ---------------------------------------------------------------------------------
 
     def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
         """What the Python function gives, with arrays of the type that compiled code gives."""
@@ -290,13 +237,9 @@ class Function:
         if not self._warned:
             self._warned = True
             name = self.python_function.__qualname__
-            warnings.warn(
-                f"{name} runs eagerly, without being compiled: {reason}",
-                FallbackWarning,
-                stacklevel=5,
-            )
-
-    # -- tracing ---------------------------------------------------------------------------------
+            text = f"{name} runs eagerly, without being compiled: {reason}"
+            line = user_line() or SourceLine("<unknown>", 0)
+            warnings.warn_explicit(text, FallbackWarning, line.file, line.line)
 
     def _specialize(self, args: Any, kwargs: Any) -> Specialization:
         """Trace and compile for these arguments, or find that they have to run eagerly."""
@@ -306,7 +249,7 @@ class Function:
             kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
             try:
                 form = self._trace(tree, leaves, kinds)
-                self._compile(form)
+                form.compile(self.passes)
                 return form
             except StaticValueNeeded as need:
                 scalars = [i for i, k in enumerate(kinds) if k.kind == SCALAR]
@@ -319,18 +262,15 @@ class Function:
                 raise
             except TracingError as error:
                 return self._fallen(kinds, error)
-            except GraphJitError as error:
-                if self._must_raise(leaves):
-                    raise
-                return self._rescued(kinds, error, args, kwargs)
+            except InternalError:
+                raise
             except Exception as error:
-                if self.fallback == "error":
+                # tensors have one set of rules: eager mode would refuse what tracing refused
+                strict = any(isinstance(x, TensorBase) for x in leaves)
+                if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
                     raise
-                return self._rescued(kinds, error, args, kwargs)
-
-    def _must_raise(self, leaves: Sequence[Any]) -> bool:
-        """Whether eager mode would refuse what tracing refused: tensors have one set of rules."""
-        return self.fallback == "error" or any(isinstance(x, TensorBase) for x in leaves)
+                reason = f"tracing raised {type(error).__name__}: {error}"
+                return Specialization(kinds, reason=reason, doubt=error)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
         if self.fallback == "error":
@@ -338,31 +278,41 @@ class Function:
         self._warn(str(error))
         return Specialization(kinds, reason=str(error))
 
-    def _rescued(
-        self, kinds: tuple[LeafKind, ...], error: Exception, args: Any, kwargs: Any
-    ) -> Specialization:
-        """An error while tracing NumPy code: if NumPy has none, the function runs eagerly."""
+    def _run_in_doubt(
+        self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Run eagerly what raised an error while it was traced. If it raises here too, the
+        arguments were bad and the form is forgotten; if not, it goes on running eagerly.
+        """
+        error = form.doubt
         try:
-            with config.eager():
-                self.python_function(*args, **kwargs)
+            value = self._eager(args, kwargs, leaves)
         except Exception as again:
-            if isinstance(error, GraphJitError) and isinstance(again, type(error).__mro__[-4:]):
-                raise error from None
-            raise again from None
-        reason = f"tracing raised {type(error).__name__}: {error}"
-        self._warn(reason)
-        return Specialization(kinds, reason=reason)
+            with self._lock:
+                for forms in self._known.values():
+                    if form in forms:
+                        forms.remove(form)
+            natural = [c for c in type(again).__mro__ if c.__module__ == "builtins"][:-3]
+            if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
+                raise error from again
+            raise
+        form.doubt = None
+        self._warn(form.reason)
+        return value
 
     def _trace(
         self, tree: Tree, leaves: Sequence[Any], kinds: tuple[LeafKind, ...]
     ) -> Specialization:
-        form = Specialization(kinds)
+        form = Specialization(kinds, numpy=self._wants_numpy(leaves))
         started = time.perf_counter_ns()
         self.trace_count += 1
         trace = Trace(self.python_function.__name__)
         with trace.active():
             symbols = iter(
-                [self._symbol(trace, form, i, x, k) for i, (x, k) in enumerate(zip(leaves, kinds, strict=True))]
+                [
+                    self._symbol(trace, form, i, x, k)
+                    for i, (x, k) in enumerate(zip(leaves, kinds, strict=True))
+                ]
             )
             args, kwargs = unflatten(tree, lambda: next(symbols))
             value = self.python_function(*args, **kwargs)
@@ -383,10 +333,9 @@ class Function:
         form.captures = trace.captures
         statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
         form.getters = find_captures(self.python_function, statics, trace.captures)
-        if all(g is None for g in form.getters):
-            form.getters = []
+        form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         form.variables = trace.variables
-        self._order(form, trace)
+        form.order_parameters()
         form.times_ns["trace"] = time.perf_counter_ns() - started
         return form
 
@@ -411,92 +360,12 @@ class Function:
         names = code.co_varnames[: code.co_argcount] if code is not None else ()
         return names[number] if number < len(names) else f"arg{number}"
 
-    def _order(self, form: Specialization, trace: Trace) -> None:
-        """Where each parameter of the graph comes from at a call."""
-        assert form.graph is not None
-        counts = {"capture": 0, "variable": 0}
-        for node in form.graph.params:
-            role = form.graph.nodes[node].attr("role")
-            if role in counts:
-                form.order.append((role, counts[role]))
-                counts[role] += 1
-        # arguments were noted as they were made; put all in the order of the graph
-        given = iter([o for o in form.order if o[0] == "leaf"])
-        others = {r: iter([o for o in form.order if o[0] == r]) for r in counts}
-        order = []
-        for node in form.graph.params:
-            role = form.graph.nodes[node].attr("role")
-            order.append(next(others[role]) if role in others else next(given))
-        form.order = order
-        params = {node: place for node, place in zip(form.graph.params, order, strict=True)}
-        form.updated = [form.variables[params[p][1]] for p, _ in form.graph.updates]
-
-    def _compile(self, form: Specialization) -> None:
-        from .codegen.cpu import Executable
-
-        assert form.graph is not None
-        form.program = build_program(form.graph, form.times_ns)
-        started = time.perf_counter_ns()
-        form.executable = Executable(form.program)
-        form.times_ns["compile"] = time.perf_counter_ns() - started
-
-    # -- running -----------------------------------------------------------------------------------
-
     def _run(self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any) -> Any:
         if form.reason:
+            if form.doubt is not None:
+                return self._run_in_doubt(form, leaves, args, kwargs)
             return self._eager(args, kwargs, leaves)
-        if not form.variables:
-            return self._results(form, form.executable(self._inputs(form, leaves))[0], leaves)
-        held = sorted({id(v.cell): v.cell for v in form.variables}.values(), key=lambda c: c.number)
-        for cell in held:
-            cell.lock.acquire()
-        try:
-            outputs, updates = form.executable(self._inputs(form, leaves))
-            for variable, array in zip(form.updated, updates, strict=True):
-                variable.cell.array = array
-        finally:
-            for cell in held:
-                cell.lock.release()
-        return self._results(form, outputs, leaves)
-
-    def _inputs(self, form: Specialization, leaves: Sequence[Any]) -> list[Array]:
-        arrays = []
-        for role, number in form.order:
-            if role == "leaf":
-                x = leaves[number]
-                if type(x) is not np.ndarray:
-                    x = x._array if isinstance(x, Tensor) else _boxed(x)
-            elif role == "capture":
-                x = form.captures[number]
-            else:
-                x = form.variables[number].cell.array
-            flags = x.flags
-            if not (flags.c_contiguous and flags.aligned and x.dtype.isnative):
-                x = np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
-            arrays.append(x)
-        return arrays
-
-    def _results(
-        self, form: Specialization, outputs: Sequence[Array], leaves: Sequence[Any]
-    ) -> Any:
-        numpy = self._wants_numpy(leaves)
-        if form.tree is LEAF and form.results[0][0] == "array":
-            array = outputs[0]
-            return (array if array.shape else array[()]) if numpy else _wrap(array)
-        arrays = iter(outputs)
-        found = []
-        for kind, value in form.results:
-            if kind == "static":
-                found.append(value)
-            elif kind == "python":
-                found.append(next(arrays).item())
-            else:
-                array = next(arrays)
-                found.append((array if array.shape else array[()]) if numpy else _wrap(array))
-        items = iter(found)
-        return unflatten(form.tree, lambda: next(items))
-
-    # -- looking --------------------------------------------------------------------------------------
+        return form.run(leaves)
 
     def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
         """The form that a call with these arguments uses, made if there is none yet."""
@@ -522,42 +391,6 @@ class Function:
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments runs: kernels, what was not fused and why, times."""
         return explain(self.specialization(*args, **kwargs))
-
-
-def build_program(graph: Graph, times_ns: dict[str, int] | None = None) -> Program:
-    """A traced graph through the default passes, fusion and the memory plan."""
-    from .passes import DEFAULT, fuse, plan_memory, verifying
-
-    started = time.perf_counter_ns()
-    optimized = DEFAULT.run(graph, [verifying] if config.verify else [])
-    done = time.perf_counter_ns()
-    program = plan_memory(fuse(optimized))
-    if times_ns is not None:
-        times_ns["passes"] = done - started
-        times_ns["fuse"] = time.perf_counter_ns() - done
-    return program
-
-
-def explain(form: Specialization) -> str:
-    """A specialisation in words: steps with bytes and flops, decisions, times."""
-    if form.program is None:
-        return f"runs eagerly: {form.reason}"
-    program = form.program
-    lines = [f"{program.name}: {len(program.steps)} steps, arena {program.arena_bytes} bytes"]
-    for number, step in enumerate(program.steps):
-        cost = step_cost(step, program.buffers)
-        lines.append(f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops")
-        lines += ["  " + line for line in print_step(step).splitlines()]
-    lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
-    times = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in form.times_ns.items())
-    lines.append(f"times: {times}")
-    return "\n".join(lines)
-
-
-def _boxed(x: Any) -> Array:
-    if isinstance(x, int):
-        return np.array(x, np.int64)
-    return np.asarray(x)
 
 
 def _converted(x: Any, numpy: bool) -> Any:
@@ -587,14 +420,16 @@ def function(
     input_signature: Sequence[TensorSpec] | None = None,
     fallback: str = "eager",
     outputs: str | None = None,
+    passes: Sequence[Pass] = (),
 ) -> Any:
     """Make a Python function on arrays a compiled one. A decorator, with or without options.
 
     input_signature: a TensorSpec for each argument. fallback: what to do where the function
     can't be traced: "eager" runs it as plain Python, with one warning; "error" raises
     TracingError. outputs: "tensor" or "numpy"; by default ndarrays if all array arguments
-    are ndarrays, else tensors.
+    are ndarrays, else tensors. passes: graph passes of your own (graphjit.passes.Pass), run
+    before the default ones.
     """
     if func is None:
-        return lambda f: Function(f, input_signature, fallback, outputs)
-    return Function(func, input_signature, fallback, outputs)
+        return lambda f: Function(f, input_signature, fallback, outputs, passes)
+    return Function(func, input_signature, fallback, outputs, passes)

@@ -207,7 +207,9 @@ class Operators(TensorBase):
         return iter([self[i] for i in range(self.type.shape[0])])
 
     def __hash__(self) -> int:
-        raise DTypeError(at_user_line("Tensor is unhashable. Instead, use id(tensor) as the key."))
+        raise DTypeError(
+            at_user_line("Tensor is unhashable. Instead, use id(tensor) as the key.")
+        )
 
     @property
     def T(self) -> Any:

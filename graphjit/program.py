@@ -7,9 +7,9 @@ what reads their results). A Kernel's values are scalar expressions in SSA form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
 
 from .errors import SourceLine
 from .ops.primitive import Primitive
@@ -141,6 +141,30 @@ class Store:
     source: SourceLine | None = field(default=None, compare=False)
 
 
+def indices_of(value: Value | Store) -> list[Index]:
+    """The affine indices in a value or store."""
+    match value:
+        case Load() | Place() | GatherLoad() | Store():
+            return [value.index]
+        case Reduction() if value.place is not None:
+            return [value.place]
+    return []
+
+
+ValueOrStore = TypeVar("ValueOrStore", bound=Value | Store)
+
+
+def map_indices(value: ValueOrStore, function: Callable[[Index], Index]) -> ValueOrStore:
+    """The value or store with its indices replaced."""
+    changed: Any = value
+    match value:
+        case Load() | Place() | GatherLoad() | Store():
+            changed = replace(value, index=function(value.index))
+        case Reduction() if value.place is not None:
+            changed = replace(value, place=function(value.place))
+    return cast(ValueOrStore, changed)
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One loop nest: for every point of the outer dims, walk the inner dims as often as needed.
@@ -258,7 +282,9 @@ def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
         for extent in step.dims:
             points *= extent
         flops = points * sum(
-            v.primitive.cost for v in step.values if isinstance(v, (Compute, Reduction, Running))
+            v.primitive.cost
+            for v in step.values
+            if isinstance(v, (Compute, Reduction, Running))
         )
     return {"bytes": float(moved), "flops": flops}
 
@@ -331,7 +357,9 @@ def print_buffers(program: Program) -> str:
     """The buffers as text, with their places in the arena."""
     lines = [f"arena {program.arena_bytes} bytes"]
     for number, buffer in enumerate(program.buffers):
-        where = f" at {buffer.offset_bytes}" if buffer.role == "temporary" else f" {buffer.index}"
+        where = (
+            f" at {buffer.offset_bytes}" if buffer.role == "temporary" else f" {buffer.index}"
+        )
         if buffer.role == "constant":
             where = ""
         lines.append(f"b{number}: {buffer.type} {buffer.role}{where}")

@@ -8,10 +8,10 @@ import numpy as np
 
 from . import dispatch
 from .dispatch import as_tensor
-from .errors import InvalidArgumentError, ShapeError, at_user_line
+from .errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
 from .functions import create
 from .operators import Operators
-from .types import TensorType, as_dtype
+from .types import TensorType, as_dtype, as_int
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -89,7 +89,9 @@ class Tensor(Operators):
 
     def __index__(self) -> int:
         if not self.type.dtype.is_integer or self._array.shape:
-            raise TypeError("only integer scalar tensors can be converted to a scalar index")
+            raise DTypeError(
+                at_user_line("only integer scalar tensors can be converted to a scalar index")
+            )
         return int(self._array)
 
     def _scalar(self, kind: str) -> Any:
@@ -108,7 +110,9 @@ class Tensor(Operators):
         return self._array.tolist()
 
     def __format__(self, spec: str) -> str:
-        return format(self._array[()], spec) if not self._array.shape else format(str(self), spec)
+        return (
+            format(self._array[()], spec) if not self._array.shape else format(str(self), spec)
+        )
 
     def __repr__(self) -> str:
         return (
@@ -163,7 +167,7 @@ class TensorSpec:
     __slots__ = ("dtype", "name", "shape")
 
     def __init__(self, shape: Any, dtype: Any = "float32", name: str | None = None) -> None:
-        self.shape = tuple(None if n is None else int(n) for n in shape)
+        self.shape = _spec_shape(shape)
         self.dtype = as_dtype(dtype)
         self.name = name
 
@@ -186,6 +190,17 @@ class TensorSpec:
 
     def __repr__(self) -> str:
         return f"TensorSpec(shape={self.shape}, dtype={self.dtype!r})"
+
+
+def _spec_shape(shape: Any) -> tuple[int | None, ...]:
+    if not isinstance(shape, (tuple, list)):
+        raise InvalidArgumentError(
+            at_user_line(f"a TensorSpec's shape is a list of extents, not {shape!r}")
+        )
+    extents = tuple(n if n is None else as_int(n, "an extent", "TensorSpec") for n in shape)
+    if any(n is not None and n < 0 for n in extents):
+        raise InvalidArgumentError(at_user_line(f"a negative extent in {list(extents)}"))
+    return extents
 
 
 __all__ = ["Tensor", "TensorSpec", "as_tensor", "from_dlpack"]

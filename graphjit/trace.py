@@ -8,6 +8,7 @@ symbolically; their last values are the graph's updates.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,12 +35,27 @@ class StaticValueNeeded(TracingError):
 
 
 class Storage:
-    """What a traced ndarray stands on: whether writing to it would be seen elsewhere."""
+    """What traced ndarrays stand on: an array of the trace's own and the views of it.
 
-    __slots__ = ("shared",)
+    shared: others than the handles see it, so nothing may be written. handles: the array and
+    its views, where it has any; those that no code can reach any more don't count.
+    """
+
+    __slots__ = ("_handles", "shared")
 
     def __init__(self, shared: bool) -> None:
         self.shared = shared
+        self._handles: list[weakref.ref[SymbolicTensor]] = []
+
+    def add(self, base: SymbolicTensor, view: SymbolicTensor) -> None:
+        """Note that a view of `base` has come up."""
+        known = self.handles()
+        new = [h for h in (base, view) if all(h is not other for other in known)]
+        self._handles = [weakref.ref(h) for h in (*known, *new)]
+
+    def handles(self) -> list[SymbolicTensor]:
+        """The array and its views that live, in the order in which they came up."""
+        return [h for h in (ref() for ref in self._handles) if h is not None]
 
 
 class SymbolicTensor(Operators):
@@ -49,16 +65,20 @@ class SymbolicTensor(Operators):
     on arrays that nothing else views.
     """
 
-    __slots__ = ("_target", "_type", "line", "node", "origin", "storage", "trace")
+    __slots__ = (
+        "__weakref__", "_part", "_target", "_type", "line", "node", "origin", "recorder", "storage",
+    )  # fmt: skip
 
     def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
-        self.trace = trace
+        self.recorder = trace
         self.node = node
         self._type = type
         self.origin = origin
         self.storage = Storage(shared=False)
         self.line: SourceLine | None = None
         self._target: tuple[Variable, Any] | None = None
+        # Of a view by an index: the array and the index.
+        self._part: tuple[SymbolicTensor, Any] | None = None
 
     @property
     def type(self) -> TensorType:  # type: ignore[override]
@@ -68,7 +88,7 @@ class SymbolicTensor(Operators):
     # -- what needs a value ------------------------------------------------------------------
 
     def _needs_value(self, what: str) -> TracingError:
-        params = self.trace.weak_params_of(self.node)
+        params = self.recorder.weak_params_of(self.node)
         message = at_user_line(
             f"{what} needs the value of a traced {self._type}, which is known only when the "
             "compiled function runs",
@@ -103,12 +123,12 @@ class SymbolicTensor(Operators):
     # -- NumPy's manners --------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return self.trace.with_numpy_rules(
+        return self.recorder.with_numpy_rules(
             lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
         )
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self.trace.with_numpy_rules(
+        return self.recorder.with_numpy_rules(
             lambda: numpy_protocol.call_function(func, args, kwargs)
         )
 
@@ -116,7 +136,7 @@ class SymbolicTensor(Operators):
         if any(is_strict(x) for x in operands):
             return super()._operator(name, *operands)
         ufunc = numpy_protocol.OPERATORS[name]
-        return self.trace.with_numpy_rules(
+        return self.recorder.with_numpy_rules(
             lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), operands
         )
 
@@ -125,11 +145,13 @@ class SymbolicTensor(Operators):
             variable, key = self._target
             return lambda value: variable._assign_slice(key, value)
         if self.origin != "tensor" and name in numpy_protocol.ATTRIBUTES:
-            trace = self.trace
+            trace = self.recorder
             found = trace.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
             if not callable(found) or isinstance(found, SymbolicTensor):
                 return found
-            return lambda *args, **kwargs: trace.with_numpy_rules(lambda: found(*args, **kwargs))
+            return lambda *args, **kwargs: trace.with_numpy_rules(
+                lambda: found(*args, **kwargs)
+            )
         if name == "numpy" and self.origin == "tensor":
             raise self._needs_value("numpy()")
         raise AttributeError(
@@ -139,34 +161,64 @@ class SymbolicTensor(Operators):
     def __getitem__(self, key: Any) -> Any:
         if self.origin == "tensor":
             return super().__getitem__(key)
-        return self.trace.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
+        return self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.origin == "tensor":
             super().__setitem__(key, value)
         self._require_own("x[...] = v")
-        trace = self.trace
-        new = trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value))
-        self.node = new.node
+        if isinstance(value, SymbolicTensor) and value._part is not None:
+            array, part = value._part
+            if array is self and part is key:  # x[key] += v has written already
+                return
+        trace = self.recorder
+        self._write(trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value)))
+
+    def _stand_on(self, base: SymbolicTensor, key: Any = None, frozen: bool = False) -> None:
+        """Be a view of an array: base[key] if there is a key; read-only if frozen."""
+        base.storage.add(base, self)
+        self.storage = Storage(shared=True) if frozen else base.storage
+        if key is not None:
+            self._part = (base, key)
+
+    def _root(self) -> SymbolicTensor:
+        return self if self._part is None else self._part[0]._root()
 
     def _require_own(self, what: str) -> None:
-        if self.storage.shared:
+        root = self._root()
+        if self.storage.shared or any(h._root() is not root for h in self.storage.handles()):
             raise TracingError(
                 at_user_line(
                     f"{what} writes into an argument, a captured array or an array that has "
-                    "views, which can't be traced",
+                    "other views than by index, which can't be traced",
                     "write into a copy: x = x.copy()",
                 )
             )
+
+    def _write(self, new: TensorBase) -> None:
+        """Make an array's elements those of `new`, and so those of its views."""
+        rules = self.recorder.with_numpy_rules
+        self.node = self.recorder.node_of(new)
+        written, value = [self], self
+        while value._part is not None:
+            array, key = value._part
+            whole = rules(lambda a=array, k=key, v=value: numpy_protocol.setitem(a, k, v))
+            array.node = whole.node
+            written.append(array)
+            value = array
+        for view in self.storage.handles():
+            if view._part is not None and all(view is not h for h in written):
+                array, key = view._part
+                part = rules(lambda a=array, k=key: numpy_protocol.part(a, k))
+                view.node = self.recorder.node_of(part)
 
     def _in_place(self, name: str, other: Any) -> Any:
         result = self._binary(name, self, other)
         if self.origin != "numpy" or result is NotImplemented or not self._type.shape:
             return result
         self._require_own("an operator such as +=")
-        trace = self.trace
-        result = trace.with_numpy_rules(lambda: numpy_protocol.same_kind(result, self))
-        self.node = result.node
+        trace = self.recorder
+        self._write(trace.with_numpy_rules(lambda: numpy_protocol.same_kind(result, self)))
         return self
 
     def __iadd__(self, other: Any) -> Any:
@@ -198,6 +250,56 @@ class SymbolicTensor(Operators):
 
     def __ixor__(self, other: Any) -> Any:
         return self._in_place("xor", other)
+
+    def __ilshift__(self, other: Any) -> Any:
+        return self._in_place("lshift", other)
+
+    def __irshift__(self, other: Any) -> Any:
+        return self._in_place("rshift", other)
+
+    def __imatmul__(self, other: Any) -> Any:
+        return self._in_place("matmul", other)
+
+    def __pos__(self) -> Any:
+        return self if self.origin == "tensor" else self._operator("pos", self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __round__(self, digits: int | None = None) -> Any:
+        raise self._needs_value("round()")
+
+    def __eq__(self, other: Any) -> Any:
+        return self._compare("eq", other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self._compare("ne", other)
+
+    def _compare(self, name: str, other: Any) -> Any:
+        result = self._binary(name, self, other)
+        if result is not NotImplemented:
+            return result
+        if self.origin == "numpy":  # elementwise in NumPy, whatever the other operand is
+            raise TracingError(at_user_line(f"comparison with a {type(other).__name__}"))
+        return name == "ne"
+
+    @property
+    def T(self) -> Any:
+        """The axes reversed."""
+        return self._turned("T", Operators.T)
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes exchanged."""
+        return self._turned("mT", Operators.mT)
+
+    def _turned(self, name: str, strict: Any) -> Any:
+        if self.origin == "tensor":
+            return strict.fget(self)
+        return self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
 
     def __repr__(self) -> str:
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
@@ -301,6 +403,8 @@ class Trace:
         cell = id(variable.cell)
         if cell not in self._written:
             self._written.append(cell)
+        if isinstance(value, SymbolicTensor):  # its handle may be written to later
+            value = SymbolicTensor(self, value.node, value.type, "tensor")
         self._values[cell] = value
 
     def slice_of(self, variable: Variable, key: Any, part: Any) -> Any:
@@ -329,7 +433,7 @@ class Trace:
     def node_of(self, x: TensorBase) -> int:
         """The node of an input: a constant for a tensor that has a value."""
         if isinstance(x, SymbolicTensor):
-            if x.trace is not self or self.closed:
+            if x.recorder is not self or self.closed:
                 raise _leaked(x)
             return x.node
         known = self._constants.get(id(x))
@@ -344,22 +448,24 @@ class Trace:
     ) -> Any:
         """Append a node; its result, or results, as symbolic tensors."""
         for x in inputs:
-            if isinstance(x, SymbolicTensor) and (x.trace is not self or x.trace.closed):
+            if isinstance(x, SymbolicTensor) and (x.recorder is not self or x.recorder.closed):
                 raise _leaked(x)
         nodes = [self.node_of(x) for x in inputs]
         line = user_line()
         node = self.builder.add(primitive, nodes, line, **attrs)
         type = self.builder.nodes[node].type
         if isinstance(type, TupleType):
-            items = [self.builder.add(source.item, (node,), line, index=i) for i in range(len(type.items))]
+            items = [
+                self.builder.add(source.item, (node,), line, index=i)
+                for i in range(len(type.items))
+            ]
             return tuple(
                 self._symbol(item, t, line) for item, t in zip(items, type.items, strict=True)
             )
         check_size(type.shape, type.dtype, primitive.tensorflow)
         symbol = self._symbol(node, type, line)
         if isinstance(primitive.kind, View) and isinstance(inputs[0], SymbolicTensor):
-            symbol.storage = inputs[0].storage
-            symbol.storage.shared = True
+            symbol._stand_on(inputs[0])
         return symbol
 
     def _symbol(self, node: int, type: TensorType, line: SourceLine | None) -> SymbolicTensor:
@@ -381,7 +487,7 @@ def _leaked(x: SymbolicTensor) -> LeakedTracerError:
     born = f", made {x.line.describe()}," if x.line else ""
     return LeakedTracerError(
         at_user_line(
-            f"a symbolic tensor ({x.type}) of the trace of {x.trace.builder.name!r}{born} is "
+            f"a symbolic tensor ({x.type}) of the trace of {x.recorder.builder.name!r}{born} is "
             "used outside that trace",
             "return values from the function instead of storing them",
         )

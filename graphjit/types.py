@@ -7,6 +7,7 @@ from here.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,7 @@ from .errors import InvalidArgumentError, at_user_line
 
 Shape = tuple[int, ...]
 MAX_BYTES = 2**63 - 1
-# DType has NumPy's attributes `str` and `type`, which hide the built-ins in its body.
-_STR, _TYPE = str, type
+_TYPE = type  # DType has an attribute of that name, as NumPy's dtypes have
 
 
 class DType:
@@ -67,11 +67,6 @@ class DType:
     def char(self) -> str:
         """NumPy's one-letter code."""
         return self.dtype.char
-
-    @property
-    def str(self) -> str:
-        """NumPy's code with byte order and size."""
-        return self.dtype.str
 
     @property
     def as_numpy_dtype(self) -> Any:
@@ -151,7 +146,7 @@ class DType:
             return True
         if isinstance(other, DType):
             return False
-        if isinstance(other, _STR):
+        if isinstance(other, str):
             return self.name == other
         if isinstance(other, (np.dtype, _TYPE)):
             try:
@@ -271,7 +266,10 @@ class TupleType:
 
 
 class TensorShape(tuple[int, ...]):
-    """A shape that prints as TensorFlow prints it: `TensorShape([2, 3])`, as str `(2, 3)`."""
+    """A shape that prints as TensorFlow prints it: `TensorShape([2, 3])`, as str `(2, 3)`.
+
+    Equal to a tuple or a list of the same extents.
+    """
 
     __slots__ = ()
 
@@ -292,6 +290,14 @@ class TensorShape(tuple[int, ...]):
     def num_elements(self) -> int:
         """Number of elements."""
         return math.prod(self)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
 
     def __repr__(self) -> str:
         return f"TensorShape({list(self)!r})"
@@ -343,14 +349,21 @@ def broadcast_shapes(shapes: Sequence[Shape], op: str) -> Shape:
     return tuple(result)
 
 
+def as_int(value: Any, what: str, op: str) -> int:
+    """A Python int from whatever stands for one, which a bool doesn't."""
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise InvalidArgumentError(
+        at_user_line(f"{what} must be an integer, not {value!r} [Op:{op}]")
+    )
+
+
 def normalize_axis(axis: Any, ndim: int, op: str) -> int:
     """An axis in range(ndim), from one that may count from the end."""
-    try:
-        index = axis.__index__()
-    except AttributeError:
-        raise InvalidArgumentError(
-            at_user_line(f"axis must be an integer, not {type(axis).__name__} [Op:{op}]")
-        ) from None
+    index = as_int(axis, "an axis", op)
     if not -ndim <= index < ndim:
         raise InvalidArgumentError(
             at_user_line(
@@ -358,7 +371,7 @@ def normalize_axis(axis: Any, ndim: int, op: str) -> int:
                 f"rank {ndim} [Op:{op}]"
             )
         )
-    return int(index % ndim)
+    return index % ndim
 
 
 def normalize_axes(axes: Any, ndim: int, op: str) -> tuple[int, ...]:

@@ -124,9 +124,9 @@ class Variable(Operators):
     def __getitem__(self, key: Any) -> Any:
         """The elements at `key`: a tensor that also has `assign`."""
         current = self.as_tensor()
-        if current.trace is not None:
+        if current.recorder is not None:
             part = index.getitem(current, key)
-            return current.trace.slice_of(self, key, part)
+            return current.recorder.slice_of(self, key, part)
         part = index.getitem(current, key)
         return VariableSlice(self, key, part)
 
@@ -149,7 +149,9 @@ class Variable(Operators):
     def assign_add(self, delta: Any) -> Any:
         """Add to the value."""
         with self.cell.lock:
-            return self._write(math.add(self.as_tensor(), self._converted(delta, broadcast=True)))
+            return self._write(
+                math.add(self.as_tensor(), self._converted(delta, broadcast=True))
+            )
 
     def assign_sub(self, delta: Any) -> Any:
         """Subtract from the value."""

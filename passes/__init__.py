@@ -5,4 +5,13 @@ from .fuse import fuse
 from .memory import plan_memory
 from .pipeline import Pass, Pipeline, Timing, verifying
 
-__all__ = ["DEFAULT", "PASSES", "Pass", "Pipeline", "Timing", "fuse", "plan_memory", "verifying"]
+__all__ = [
+    "DEFAULT",
+    "PASSES",
+    "Pass",
+    "Pipeline",
+    "Timing",
+    "fuse",
+    "plan_memory",
+    "verifying",
+]

@@ -7,9 +7,10 @@ ops and views, to *leaves*: nodes that have a buffer. No recursion, so any depth
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import cast
 
 from graphjit.ir import Graph, Node
 from graphjit.ops import source
@@ -27,14 +28,15 @@ from graphjit.program import (
     Running,
     Store,
     Value,
+    indices_of,
+    map_indices,
 )
 from graphjit.types import Shape, int64
 
-from .space import ZERO, Expr, Exprs, Space, Unfusable, row_major
+from .space import ZERO, Expr, Exprs, Space, Term, Unfusable, row_major
 
 # An element is asked for by its index, or by its place in the flattened tensor.
 Where = Exprs | Expr
-T = TypeVar("T", bound=Value | Store)
 
 
 class MustStore(Exception):
@@ -96,7 +98,9 @@ def new_domain(shape: Shape, axes: tuple[int, ...] = (), scan: bool = False) -> 
     space = Space()
     parts = {k: space.atom(n) for k, n in enumerate(shape) if n != 1 and k not in axes}
     parts |= {k: space.atom(shape[k], fixed=True) for k in axes if shape[k] != 1}
-    return Domain(space, shape, axes, tuple(parts.get(k, ZERO) for k in range(len(shape))), scan)
+    return Domain(
+        space, shape, axes, tuple(parts.get(k, ZERO) for k in range(len(shape))), scan
+    )
 
 
 @dataclass
@@ -108,6 +112,7 @@ class Walk:
     is_leaf: Callable[[int], bool]
     asked: dict[int, list[Where]] = field(default_factory=dict)
     reads: list[tuple[int, Expr]] = field(default_factory=list)
+    expanded: set[int] = field(default_factory=set)
     _heap: list[int] = field(default_factory=list)
 
     def ask(self, node: int, where: Where) -> None:
@@ -127,6 +132,7 @@ class Walk:
                 if node not in members and self.is_leaf(node):
                     self.reads.append((node, self.flat(node, where)))
                 else:
+                    self.expanded.add(node)
                     try:
                         self._expand(node, where)
                     except Unfusable:
@@ -232,6 +238,53 @@ class Walk:
         for node, index in self.inputs_of(number, where):
             self.ask(node, index)
 
+    def coordinate(self, node: Node, where: Where) -> Expr:
+        """The index that an element of a Coordinate node is."""
+        return self._by_axis(node, where)[node.attr("axis")]
+
+    def chosen(
+        self, node: Node, where: Where, args: tuple[int, ...]
+    ) -> tuple[Expr, tuple[Choice, ...]]:
+        """Place and choices of the element that a Gather node takes, by index values `args`."""
+        data = self.graph.nodes[node.inputs[0]].tensor
+        where = self._by_axis(node, where)
+        count = len(where) - (data.ndim - len(args))
+        return _chosen(data.shape, node.attr("axes"), where[count:], args)
+
+    def _by_axis(self, node: Node, where: Where) -> Exprs:
+        if isinstance(where, Expr):
+            return self.domain.space.reshape((where,), (node.tensor.size,), node.tensor.shape)
+        return where
+
+    def keeps_order(self) -> bool:
+        """Whether neighbouring inner axes can be walked as one, in the order of the shape."""
+        space = self.domain.space
+        groups = [
+            [self.domain.index[axis].terms[0][0] for axis in group]
+            for group in _walked_as_one(self.domain)
+        ]
+        pairs = [pair for atoms in groups for pair in zip(atoms, atoms[1:], strict=False)]
+        if not pairs:
+            return True
+        steps = [dict(space.resolve(index).terms) for index in self._indices()]
+        return all(
+            step.get(high, 0) == step.get(low, 0) * space.extents[low]
+            for step in steps
+            for high, low in pairs
+        )
+
+    def _indices(self) -> Iterator[Expr]:
+        """Every affine index that a kernel of what was asked for will have."""
+        yield from (place for _, place in self.reads)
+        for number, places in self.asked.items():
+            node = self.graph.nodes[number]
+            kind = node.primitive.kind
+            for where in places if number in self.expanded else ():
+                if isinstance(kind, Coordinate):
+                    yield self.coordinate(node, where)
+                elif isinstance(kind, Gather):
+                    yield self.chosen(node, where, (0,) * (len(node.inputs) - 1))[0]
+
 
 def build_kernel(
     graph: Graph,
@@ -259,21 +312,24 @@ def build_kernel(
     inner_atoms = {a for e in domain.inner_index for a, _ in space.resolve(e).terms}
     order = [a for a in space.order if a not in inner_atoms]
     order += [a for a in space.order if a in inner_atoms]
-    values = tuple(_with_atoms(v, order) for v in emitter.values)
-    stores = tuple(_with_atoms(s, order) for s in stores)
+
+    def by_dim(index: Index) -> Index:
+        terms = dict(cast(tuple[Term, ...], index.strides))
+        return Index(index.offset, tuple(terms.get(a, 0) for a in order))
+
+    values = tuple(map_indices(v, by_dim) for v in emitter.values)
+    stores = tuple(map_indices(s, by_dim) for s in stores)
     dims = tuple(space.extents[a] for a in order)
     kernel = Kernel(
         name, dims, len(inner_atoms), domain.lanes, values, stores, tuple(sorted(members))
     )
-    return _merge_inner(kernel, domain, graph, members)
+    return _merge_inner(kernel, domain)
 
 
 class _Emitter:
     """Turns demands into values, inputs before users."""
 
-    def __init__(
-        self, walk: Walk, members: set[int], buffer_of: Callable[[int], int]
-    ) -> None:
+    def __init__(self, walk: Walk, members: set[int], buffer_of: Callable[[int], int]) -> None:
         self.walk = walk
         self.graph = walk.graph
         self.space = walk.domain.space
@@ -308,7 +364,7 @@ class _Emitter:
         return self.places[self.key(number, where)]
 
     def _index(self, expr: Expr) -> Index:
-        # strides by atom for now; _with_atoms lays them out by dim
+        # strides by atom for now; build_kernel lays them out by dim
         resolved = self.space.resolve(expr)
         return Index(resolved.constant, resolved.terms)  # type: ignore[arg-type]
 
@@ -329,19 +385,17 @@ class _Emitter:
             case View():
                 return self.values[args[0]]
             case Coordinate():
-                if isinstance(where, Expr):
-                    where = self.space.reshape((where,), (type.size,), type.shape)
-                return Place(self._index(where[node.attr("axis")]), int64)
+                return Place(self._index(self.walk.coordinate(node, where)), int64)
             case Gather():
                 return self._gather(node, where, args)
             case Reduce():
-                place = None
+                number_in_row: Index | None = None
                 if kind.needs_coordinate:
                     domain = self.walk.domain
                     shape = tuple(domain.shape[k] for k in domain.axes)
-                    place = self._index(self.space.flat(domain.inner_index, shape))
+                    number_in_row = self._index(self.space.flat(domain.inner_index, shape))
                 dtype = self.graph.nodes[node.inputs[0]].tensor.dtype
-                return Reduction(node.primitive, args[0], place, dtype, type.dtype)
+                return Reduction(node.primitive, args[0], number_in_row, dtype, type.dtype)
             case Scan():
                 dtype = self.graph.nodes[node.inputs[0]].tensor.dtype
                 return Running(node.primitive, args[0], dtype, type.dtype)
@@ -349,13 +403,9 @@ class _Emitter:
                 raise Unfusable
 
     def _gather(self, node: Node, where: Where, args: tuple[int, ...]) -> Value:
-        data = self.graph.nodes[node.inputs[0]].tensor
-        if isinstance(where, Expr):
-            where = self.space.reshape((where,), (node.tensor.size,), node.tensor.shape)
-        count = len(where) - (data.ndim - len(args))
-        base, choices = _chosen(data.shape, node.attr("axes"), where[count:], args)
+        base, choices = self.walk.chosen(node, where, args)
         buffer = self.buffer_of(node.inputs[0])
-        return GatherLoad(buffer, self._index(base), choices, data.dtype, node.source)
+        return GatherLoad(buffer, self._index(base), choices, node.tensor.dtype, node.source)
 
     def store(self, target: Target) -> Store:
         """The store of a target."""
@@ -388,73 +438,37 @@ def _chosen(
     return base, choices
 
 
-def _with_atoms(value: T, order: list[int]) -> T:
-    """The value with its index's strides laid out by dim."""
-    changes = {}
-    for name in ("index", "place"):
-        index = getattr(value, name, None)
-        if isinstance(index, Index):
-            terms: dict[int, int] = dict(index.strides)  # type: ignore[arg-type]
-            changes[name] = Index(index.offset, tuple(terms.get(a, 0) for a in order))
-    return replace(value, **changes) if changes else value
-
-
-def _merge_inner(kernel: Kernel, domain: Domain, graph: Graph, members: set[int]) -> Kernel:
-    """Neighbouring axes that are walked inside become one dim: the order in which elements
-    are combined is that of the flattened tensor, whatever its axes."""
+def _walked_as_one(domain: Domain) -> list[list[int]]:
+    """The axes walked inside, neighbours in one group, axes of extent 1 left out."""
     groups: list[list[int]] = []
-    position = len(kernel.dims) - kernel.inner
-    previous = None
-    for axis in domain.axes:
-        if domain.shape[axis] == 1:
-            continue
-        between = domain.shape[previous + 1 : axis] if previous is not None else (2,)
+    for axis in (k for k in domain.axes if domain.shape[k] != 1):
+        between = domain.shape[groups[-1][-1] + 1 : axis] if groups else ()
         if groups and all(n == 1 for n in between):
-            groups[-1].append(position)
+            groups[-1].append(axis)
         else:
-            groups.append([position])
-        previous = axis
-        position += 1
-    if all(len(group) == 1 for group in groups):
-        return kernel
-    indices = [i for v in (*kernel.values, *kernel.stores) for i in _indices(v)]
-    for group in groups:
-        for high, low in zip(group, group[1:], strict=False):
-            for index in indices:
-                if index.strides[high] != index.strides[low] * kernel.dims[low]:
-                    operand = next(
-                        graph.nodes[m].inputs[0]
-                        for m in sorted(members)
-                        if isinstance(graph.nodes[m].primitive.kind, Reduce)
-                    )
-                    raise MustStore(operand)
-    keep = list(range(len(kernel.dims) - kernel.inner)) + [group[-1] for group in groups]
-    extents = list(kernel.dims)
-    for group in groups:
-        for k in group[:-1]:
-            extents[group[-1]] *= kernel.dims[k]
+            groups.append([axis])
+    return groups
+
+
+def _merge_inner(kernel: Kernel, domain: Domain) -> Kernel:
+    """Neighbouring axes that are walked inside become one dim: the order in which elements
+    are combined is that of the flattened tensor, whatever its axes. (`Walk.keeps_order` has
+    seen to it that all indices allow that.)
+    """
+    position = len(kernel.outer_dims)
+    keep, dims = list(range(position)), list(kernel.outer_dims)
+    for group in _walked_as_one(domain):
+        dims.append(math.prod(kernel.dims[position : position + len(group)]))
+        position += len(group)
+        keep.append(position - 1)
 
     def narrowed(index: Index) -> Index:
         return Index(index.offset, tuple(index.strides[k] for k in keep))
 
     return replace(
         kernel,
-        dims=tuple(extents[k] for k in keep),
-        inner=len(groups),
-        values=tuple(_map_indices(v, narrowed) for v in kernel.values),
-        stores=tuple(_map_indices(s, narrowed) for s in kernel.stores),
+        dims=tuple(dims),
+        inner=len(dims) - len(kernel.outer_dims),
+        values=tuple(map_indices(v, narrowed) for v in kernel.values),
+        stores=tuple(map_indices(s, narrowed) for s in kernel.stores),
     )
-
-
-def _indices(value: Value | Store) -> list[Index]:
-    found = [getattr(value, name, None) for name in ("index", "place")]
-    return [i for i in found if isinstance(i, Index)]
-
-
-def _map_indices(value: T, function: Callable[[Index], Index]) -> T:
-    changes = {
-        name: function(getattr(value, name))
-        for name in ("index", "place")
-        if isinstance(getattr(value, name, None), Index)
-    }
-    return replace(value, **changes) if changes else value

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphjit.ir import Graph, Node, Rewriter
-from graphjit.ops import assemble, pointwise as pw
+from graphjit.ops import assemble, view
+from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
-from graphjit.ops import view
 from graphjit.ops.primitive import Contract, Reduce
 from graphjit.types import float32
 
@@ -70,7 +70,14 @@ class SplitReductions(Pass):
         return result
 
     def _partial(
-        self, rewriter: Rewriter, node: Node, rows: int, axis: int, start: int, size: int, blocks: int
+        self,
+        rewriter: Rewriter,
+        node: Node,
+        rows: int,
+        axis: int,
+        start: int,
+        size: int,
+        blocks: int,
     ) -> int:
         shape = rewriter.type_of(rows).shape
         if size != shape[axis]:
@@ -88,7 +95,8 @@ class SplitReductions(Pass):
 @dataclass(frozen=True)
 class ExpandProducts(Pass):
     """Products of dtypes that BLAS doesn't know: narrow floats by way of float32, integers as
-    a sum of products that is never stored."""
+    a sum of products that is never stored.
+    """
 
     name = "expand-products"
 
@@ -116,9 +124,7 @@ class ExpandProducts(Pass):
     def _sum(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
         left, right = rewriter.type_of(a).shape, rewriter.type_of(b).shape
         a = rewriter.add(view.reshape, (a,), node.source, shape=(*left, 1))
-        b = rewriter.add(
-            view.reshape, (b,), node.source, shape=(*right[:-2], 1, *right[-2:])
-        )
+        b = rewriter.add(view.reshape, (b,), node.source, shape=(*right[:-2], 1, *right[-2:]))
         products = rewriter.add(pw.mul, (a, b), node.source)
         axis = rewriter.type_of(products).ndim - 2
         return rewriter.add(rd.sum_, (products,), node.source, axes=(axis,))

@@ -31,7 +31,7 @@ from graphjit.program import Buffer, Gemm, Kernel, LibraryCall, Program, Step
 from graphjit.types import TensorType, TupleType
 
 from .build import Domain, MustStore, Target, Walk, build_kernel, new_domain
-from .space import Exprs, Expr, Unfusable, row_major
+from .space import Expr, Exprs, Unfusable, row_major
 
 # A shared pointwise value of at most this cost (rough cycles, inputs' included) is computed
 # again by each kernel that reads it: cheaper than storing and loading it.
@@ -127,7 +127,11 @@ class _Plan:
             if isinstance(kind, Pointwise):
                 for i in node.inputs:
                     spread = node.tensor.size > 64 * max(1, self.nodes[i].tensor.size)
-                    if spread and cost[i] > RECOMPUTE_COST and isinstance(self.kind(i), FUSABLE):
+                    if (
+                        spread
+                        and cost[i] > RECOMPUTE_COST
+                        and isinstance(self.kind(i), FUSABLE)
+                    ):
                         found.add(i)
         return found
 
@@ -203,7 +207,8 @@ class _Plan:
         return {
             self.nodes[n].inputs[0]
             for n in walk.asked
-            if isinstance(self.kind(n), Gather) and not (self.is_leaf(n) and n not in self.roots)
+            if isinstance(self.kind(n), Gather)
+            and not (self.is_leaf(n) and n not in self.roots)
         }
 
     def _own_domain(self, number: int) -> Domain:
@@ -232,6 +237,8 @@ class _Plan:
         walk = Walk(self.graph, domain, self.is_leaf)
         walk.ask(number, home)
         walk.run({number})
+        if not walk.keeps_order():
+            raise MustStore(self.nodes[number].inputs[0])
         return walk
 
     def _place(self, number: int) -> None:
@@ -280,6 +287,9 @@ class _Plan:
                 if domain is unit.domain
                 else {n: self._home(n, domain) for n in unit.nodes}
             )
+            if domain is not unit.domain:
+                for node in unit.nodes:
+                    self._walk(node, domain, homes[node])
             home = self._home(number, domain)
             walk = self._walk(number, domain, home)
         except (Unfusable, MustStore):
@@ -431,7 +441,10 @@ class _Assembler:
     def _ordered(self) -> list[Unit]:
         """The units so that each comes after those it depends on, else in node order."""
         units = self.plan.units
-        return [units[i] for i in sorted(range(len(units)), key=lambda i: (units[i].depends.bit_count(), i))]
+        return [
+            units[i]
+            for i in sorted(range(len(units)), key=lambda i: (units[i].depends.bit_count(), i))
+        ]
 
     def _steps(self, unit: Unit) -> None:
         if unit.domain is not None:
@@ -455,7 +468,9 @@ class _Assembler:
                 self._piece(number, node.inputs[0], whole, f"k{number}_base")
                 self._scatter(number)
 
-    def _kernel(self, domain: Domain, targets: list[Target], members: set[int], name: str) -> None:
+    def _kernel(
+        self, domain: Domain, targets: list[Target], members: set[int], name: str
+    ) -> None:
         if any(n == 0 for n in domain.outer_shape) or all(
             self.buffers[t.buffer].type.size == 0 for t in targets
         ):
@@ -481,7 +496,9 @@ class _Assembler:
         type = self.graph.nodes[piece].tensor
         domain = new_domain(type.shape)
         starts, steps = box
-        inside = [e * step + start for e, start, step in zip(domain.index, starts, steps, strict=True)]
+        inside = [
+            e * step + start for e, start, step in zip(domain.index, starts, steps, strict=True)
+        ]
         place = domain.space.flat(inside, self.graph.nodes[number].tensor.shape)
         target = Target(piece, domain.index, self._buffer(number), place)
         self._kernel(domain, [target], set(), name)
@@ -510,8 +527,13 @@ class _Assembler:
         inputs = tuple(self._buffer(i) for i in node.inputs)
         self.steps.append(
             LibraryCall(
-                node.primitive, node.attrs, inputs, tuple(outputs),
-                isinstance(node.type, TupleType), node.source, (number,),
+                node.primitive,
+                node.attrs,
+                inputs,
+                tuple(outputs),
+                isinstance(node.type, TupleType),
+                node.source,
+                (number,),
             )  # fmt: skip
         )
 

@@ -42,7 +42,7 @@ ARITHMETIC = (
     rule("x + 0 -> x", x + 0, _same, INTEGERS),
     rule("x + -0.0 -> x", x + -0.0, _same, FLOATS),
     rule("x * 0 -> 0", x * 0, lambda m, x: _const_like(m, 0), INTEGERS),
-    rule("--x -> x", -(-x), _same, FLOATS + INTEGERS),
+    rule("--x -> x", Op(pw.neg, (-x,)), _same, FLOATS + INTEGERS),
     rule("x + -y -> x - y", x + (-y), lambda m, x, y: m.make(pw.sub, x, y), FLOATS + INTEGERS),
     rule("x - -y -> x + y", x - (-y), lambda m, x, y: m.make(pw.add, x, y), FLOATS + INTEGERS),
     rule("x * -1 -> -x", x * -1, lambda m, x: m.make(pw.neg, x), FLOATS),
@@ -89,7 +89,11 @@ LOGIC = (
     rule("~~x -> x", ~(~x), _same),
     rule("not not x -> x", Op(pw.logical_not, (Op(pw.logical_not, (x,)),)), _same),
     rule("abs(-x) -> abs(x)", Op(pw.abs_, (-x,)), lambda m, x: m.make(pw.abs_, x), FLOATS),
-    rule("abs(abs(x)) -> abs(x)", Op(pw.abs_, (Op(pw.abs_, (x,)),)), lambda m, x: m.make(pw.abs_, x)),
+    rule(
+        "abs(abs(x)) -> abs(x)",
+        Op(pw.abs_, (Op(pw.abs_, (x,)),)),
+        lambda m, x: m.make(pw.abs_, x),
+    ),
     _idempotent(pw.minimum, "minimum"),
     _idempotent(pw.maximum, "maximum"),
     _idempotent(pw.bit_and, "and"),
@@ -182,9 +186,13 @@ def _slice_of_slice(match: Match) -> int | None:
     if inner.primitive is not view.slice_ or match.node.tensor.size == 0:
         return None
     a, b = dict(inner.attrs), dict(match.node.attrs)
-    starts = tuple(s + p * t for s, p, t in zip(a["starts"], a["steps"], b["starts"], strict=True))
+    starts = tuple(
+        s + p * t for s, p, t in zip(a["starts"], a["steps"], b["starts"], strict=True)
+    )
     steps = tuple(p * q for p, q in zip(a["steps"], b["steps"], strict=True))
-    return match.make(view.slice_, inner.inputs[0], starts=starts, steps=steps, sizes=b["sizes"])
+    return match.make(
+        view.slice_, inner.inputs[0], starts=starts, steps=steps, sizes=b["sizes"]
+    )
 
 
 def _broadcast_of_broadcast(match: Match) -> int | None:

@@ -182,9 +182,7 @@ class Space:
         return quotient + expr.constant // by, remainder + expr.constant % by
 
 
-def _groups(
-    shape: Shape, other: Shape
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _groups(shape: Shape, other: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Axes of two shapes of one size in the smallest groups of equal products."""
     groups, i, j = [], 0, 0
     while i < len(shape) or j < len(other):

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from tolerance import assert_close
 
 import graphjit
+from graphjit.errors import InvalidArgumentError
 from graphjit.tensor import Tensor
 from graphjit.types import as_dtype
 
@@ -45,7 +47,15 @@ def check(
             assert_close(np.asarray(result), value, ulps=ulps, length=length, scale=scale)
 
 
+def refused(fn: Callable[..., Any], *arrays: Any, match: str) -> None:
+    """Fail unless both ways raise InvalidArgumentError, eagerly with a message that matches."""
+    for number, run in enumerate(ways(fn)):
+        # an error that the data make is found later, and worded by another op, when compiled
+        with pytest.raises(InvalidArgumentError, match="" if number else match):
+            run(*(Tensor(a) if isinstance(a, (np.ndarray, np.generic)) else a for a in arrays))
+
+
 def ways(fn: Callable[..., Any]) -> Sequence[Callable[..., Any]]:
     """The function itself and, where there is a compiler, the function compiled."""
     function = getattr(graphjit, "function", None)
-    return [fn] if function is None else [fn, function(fn)]
+    return [fn] if function is None else [fn, function(fn, fallback="error")]

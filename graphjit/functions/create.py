@@ -168,8 +168,15 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> A
     if bounds[2] == 0:
         raise InvalidArgumentError(at_user_line("Requires delta != 0: 0 [Op:Range]"))
     if dtype is None:
-        found = same_dtype(*(v if isinstance(v, TensorBase) else b for v, b in zip((start, limit, delta), bounds, strict=True)))[0].dtype
-        dtype = found if not (found is int32 and max(map(abs, bounds[:2])) > 2**31 - 1) else int64
+        found = same_dtype(
+            *(
+                v if isinstance(v, TensorBase) else b
+                for v, b in zip((start, limit, delta), bounds, strict=True)
+            )
+        )[0].dtype
+        dtype = (
+            found if not (found is int32 and max(map(abs, bounds[:2])) > 2**31 - 1) else int64
+        )
     target = as_dtype(dtype)
     if target.is_integer:
         return wrap(np.arange(*bounds).astype(target.dtype))
@@ -187,7 +194,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> An
 
 def _static_number(value: Any) -> Any:
     if isinstance(value, TensorBase):
-        if value.trace is not None:
+        if value.recorder is not None:
             value.__index__()  # type: ignore[attr-defined]
         value = value.numpy()  # type: ignore[attr-defined]
     if isinstance(value, (np.ndarray, np.generic)):
@@ -197,7 +204,9 @@ def _static_number(value: Any) -> Any:
     return value
 
 
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Any:
+def linspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None
+) -> Any:
     """Num evenly spaced values from start to stop (left out unless endpoint)."""
     count = int(num)
     if count < 0:

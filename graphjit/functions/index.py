@@ -5,6 +5,7 @@ Indices are checked: one outside its axis is an error, never clamped.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,7 +100,7 @@ def expand_key(key: Any, shape: Shape) -> list[Any]:
         part = _normalize(item)
         if isinstance(part, list):  # a boolean mask: one index array for each of its axes
             mask_shape, part = part[0], part[1]
-            covered = shape[used : used + len(mask_shape)] if Ellipsis not in parts else None
+            covered = shape[used : used + len(mask_shape)] if not any(p is Ellipsis for p in parts) else None
             if covered is not None and tuple(covered) != mask_shape:
                 raise InvalidArgumentError(
                     at_user_line(
@@ -129,36 +130,37 @@ def _normalize(item: Any) -> Any:
     """An index as None, Ellipsis, int, slice, index tensor, or [mask shape, index tensors]."""
     if item is None or item is Ellipsis or isinstance(item, slice):
         return item
-    if isinstance(item, (bool, np.bool_)):
-        item = np.asarray(item)
-    if hasattr(item, "__index__") and not isinstance(item, (TensorBase, np.ndarray)):
-        return int(item.__index__())
-    if isinstance(item, TensorBase) and item.trace is not None:
-        tensor = item.as_tensor()
-        if tensor.dtype.is_bool:
-            raise TracingError(
-                at_user_line(
-                    "a boolean mask gives a shape that depends on data, which can't be traced",
-                    "write gj.where(mask, x, 0), or let the function fall back to eager mode",
-                )
-            )
-        return _index_tensor(tensor)
-    if isinstance(item, (float, complex, str)):
+    if isinstance(item, bool):
+        item = np.bool_(item)
+    if not isinstance(item, (TensorBase, np.ndarray)) and _is_index(item):
+        return operator.index(item)
+    if not isinstance(item, (TensorBase, np.ndarray, np.bool_, list, tuple)):
         raise InvalidArgumentError(
-            at_user_line(f"only integers, slices, ..., newaxis and arrays index a tensor, not {item!r}")
+            at_user_line(
+                f"only integers, slices, ..., newaxis and arrays index a tensor, not {item!r}"
+            )
         )
-    array = np.asarray(item.numpy() if isinstance(item, TensorBase) else item)
-    if array.dtype == np.bool_:
-        return [array.shape, [wrap(i) for i in np.nonzero(array)]] if array.ndim else _scalar_mask(array)
-    if array.ndim == 0 and array.dtype.kind in "iu":
-        return int(array)
-    if array.size == 0 and not isinstance(item, (TensorBase, np.ndarray)):
-        array = array.astype(np.int64)
-    return _index_tensor(as_tensor(item if isinstance(item, (TensorBase, np.ndarray)) else array))
+    empty = isinstance(item, (list, tuple)) and not item
+    tensor = as_tensor(item, int64 if empty else None)
+    if tensor.dtype.is_bool:
+        return _mask_indices(tensor)
+    if tensor.ndim == 0 and tensor.recorder is None and tensor.dtype.is_integer:
+        return int(tensor)  # type: ignore[call-overload]
+    return _index_tensor(tensor)
 
 
-def _scalar_mask(mask: Any) -> Any:
-    raise InvalidArgumentError(at_user_line(f"a bool ({bool(mask)}) doesn't index a tensor"))
+def _mask_indices(mask: TensorBase) -> Any:
+    """A boolean mask's shape, and index tensors of its true elements."""
+    if mask.recorder is not None:
+        raise TracingError(
+            at_user_line(
+                "a boolean mask gives a shape that depends on data, which can't be traced",
+                "write gj.where(mask, x, 0), or let the function fall back to eager mode",
+            )
+        )
+    if mask.ndim == 0:
+        raise InvalidArgumentError(at_user_line("a single bool doesn't index a tensor"))
+    return [mask.shape, [wrap(i) for i in np.nonzero(mask.numpy())]]  # type: ignore[attr-defined]
 
 
 def _index_tensor(tensor: TensorBase) -> TensorBase:
@@ -173,15 +175,27 @@ def _index_tensor(tensor: TensorBase) -> TensorBase:
 def slice_bounds(item: slice, extent: int) -> tuple[int, int, int]:
     """Start, number of elements and step of a slice."""
     for bound in (item.start, item.stop, item.step):
-        if isinstance(bound, TensorBase) and bound.trace is not None:
-            raise TracingError(
-                at_user_line("a slice's bounds are static: one of these is a traced value")
+        if isinstance(bound, TensorBase) and bound.recorder is not None:
+            bound.__index__()  # type: ignore[attr-defined]
+        elif bound is not None and not _is_index(bound):
+            raise InvalidArgumentError(
+                at_user_line(f"a slice's bounds are integers or None, not {bound!r}")
             )
     if item.step == 0:
-        raise InvalidArgumentError(at_user_line("strides[0] must be non-zero [Op:StridedSlice]"))
+        raise InvalidArgumentError(
+            at_user_line("strides[0] must be non-zero [Op:StridedSlice]")
+        )
     start, stop, step = item.indices(extent)
     size = max(0, (stop - start + (step - (1 if step > 0 else -1))) // step)
     return (start if size else 0), size, (step if size else 1)
+
+
+def _is_index(value: Any) -> bool:
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
 
 
 def check_index(index: int, extent: int, axis: int) -> int:
@@ -218,7 +232,7 @@ def _broadcast_indices(indices: Sequence[TensorBase]) -> list[Any]:
 
 def from_end(index: Any, extent: int) -> Any:
     """Indices with the extent added to negative ones."""
-    if index.trace is None:
+    if index.recorder is None:
         values = index.numpy()
         return wrap(np.where(values < 0, values + extent, values))
     return math.where(math.less(index, 0), math.add(index, extent), index)
@@ -282,7 +296,11 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
         raise InvalidArgumentError(
             at_user_line(f"indices of rank {chosen.ndim} for a tensor of rank {x.ndim}")
         )
-    shape = list(broadcast_shapes((_without(x.type.shape, k), _without(chosen.type.shape, k)), "GatherV2"))
+    shape = list(
+        broadcast_shapes(
+            (_without(x.type.shape, k), _without(chosen.type.shape, k)), "GatherV2"
+        )
+    )
     shape[k] = chosen.type.shape[k]
     chosen = broadcast_to(from_end(chosen, x.type.shape[k]), tuple(shape))
     wide = list(shape)
@@ -326,7 +344,7 @@ def scatter_by(base: Any, indices: Any, updates: Any, mode: str) -> Any:
 
 def check_rows(rows: TensorBase, shape: Shape) -> None:
     """TensorFlow's error for an index vector that leaves a shape, where its value is known."""
-    if rows.trace is not None:
+    if rows.recorder is not None:
         return
     table = rows.numpy().reshape(-1, rows.type.shape[-1])  # type: ignore[attr-defined]
     bad = ((table < 0) | (table >= np.array(shape[: table.shape[1]]))).any(axis=1)
@@ -424,7 +442,12 @@ def _set_arrays(x: TensorBase, parts: list[Any], value: TensorBase) -> Any:
     updates = broadcast_value(value, chosen.type.shape)
     flat = reshape(x, (-1,))
     result = apply(
-        ix.scatter, flat, reshape(updates, (-1,)), reshape(chosen, (-1,)), axes=(0,), mode="update"
+        ix.scatter,
+        flat,
+        reshape(updates, (-1,)),
+        reshape(chosen, (-1,)),
+        axes=(0,),
+        mode="update",
     )
     return reshape(result, x.type.shape)
 
@@ -455,7 +478,9 @@ def sort(values: Any, axis: int = -1, direction: str = "ASCENDING") -> Any:
     return apply(library.sort, x, axis=normalize_axis(axis, x.ndim, "Sort"))
 
 
-def argsort(values: Any, axis: int = -1, direction: str = "ASCENDING", stable: bool = True) -> Any:
+def argsort(
+    values: Any, axis: int = -1, direction: str = "ASCENDING", stable: bool = True
+) -> Any:
     """The indices (int32) that sort along an axis; equal elements keep their order."""
     x = as_tensor(values)
     k = normalize_axis(axis, x.ndim, "ArgSort")
@@ -493,7 +518,7 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
 
 def _known(x: Any, op: str) -> Any:
     tensor = as_tensor(x)
-    if tensor.trace is not None:
+    if tensor.recorder is not None:
         raise TracingError(
             at_user_line(f"{op} gives a shape that depends on data, which can't be traced")
         )
@@ -557,5 +582,3 @@ def unsorted_segment_max(data: Any, segment_ids: Any, num_segments: int) -> Any:
 
     dtype = as_tensor(data).dtype
     return _segment(data, segment_ids, num_segments, "max", lowest(dtype))
-
-

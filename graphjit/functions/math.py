@@ -160,7 +160,9 @@ bitwise_and = _binary(pw.bit_and, "bitwise_and", "Bitwise and of integers or boo
 bitwise_or = _binary(pw.bit_or, "bitwise_or", "Bitwise or of integers or bools.")
 bitwise_xor = _binary(pw.bit_xor, "bitwise_xor", "Bitwise exclusive or of integers or bools.")
 left_shift = _binary(pw.shift_left, "left_shift", "x << y; 0 where y is no valid shift.")
-right_shift = _binary(pw.shift_right, "right_shift", "x >> y; 0 or -1 where y is no valid shift.")
+right_shift = _binary(
+    pw.shift_right, "right_shift", "x >> y; 0 or -1 where y is no valid shift."
+)
 
 negative = _unary(pw.neg, "negative", "-x.")
 abs = _unary(pw.abs_, "abs", "|x|; of complex x its modulus.")
@@ -323,7 +325,9 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
         return nonzero_rows(condition)
     if x is None or y is None:
-        raise InvalidArgumentError(at_user_line("x and y must both be non-None or both be None."))
+        raise InvalidArgumentError(
+            at_user_line("x and y must both be non-None or both be None.")
+        )
     return apply(pw.where, _as_condition(condition, "SelectV2"), *same_dtype(x, y))
 
 
@@ -454,7 +458,9 @@ def polyval(coeffs: Any, x: Any) -> Any:
     x = as_tensor(x)
     result: Any = zeros_like_scalar(x)
     for number, coefficient in enumerate(coeffs):
-        result = add(multiply(result, x), coefficient) if number else as_tensor(coefficient, x.dtype)
+        result = (
+            add(multiply(result, x), coefficient) if number else as_tensor(coefficient, x.dtype)
+        )
     return add(result, multiply(x, zeros_like_scalar(x))) if len(coeffs) == 1 else result
 
 

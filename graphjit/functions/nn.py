@@ -1,7 +1,8 @@
 """Neural networks: activations, softmax, normalisation, cross entropies, attention.
 
 Names and meanings are TensorFlow's where it has them, else JAX's. Everything is written in
-plain primitives, so that the compiler may fuse it. Losses are names of this module too.
+plain primitives, so that the compiler may fuse it. Convolutions and pooling are names of this
+module too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,19 @@ from graphjit.ops.rules import require_kind
 from graphjit.types import float32, normalize_axes, normalize_axis, shape_text
 
 from . import math
+from .conv import (
+    avg_pool,
+    conv1d,
+    conv2d,
+    conv2d_transpose,
+    conv3d,
+    conv_transpose,
+    convolution,
+    depthwise_conv2d,
+    max_pool,
+    pool,
+    separable_conv2d,
+)
 from .index import gather, iota
 from .linalg import clip_by_norm, l2_normalize
 from .math import sigmoid, softplus, tanh
@@ -306,7 +320,7 @@ def sparse_softmax_cross_entropy_with_logits(labels: Any, logits: Any) -> Any:
                 f"logits.shape={tuple(x.type.shape)} [Op:{op}]"
             )
         )
-    if chosen.trace is None:
+    if chosen.recorder is None:
         _check_labels(chosen, x.type.shape[-1], op)
     return math.negative(gather(log_softmax(x), chosen, axis=-1, batch_dims=chosen.ndim))
 
@@ -455,12 +469,15 @@ def cosine_similarity(x: Any, y: Any, axis: int = -1) -> Any:
 
 
 __all__ = [
-    "batch_normalization", "bias_add", "celu", "cosine_similarity", "crelu", "elu",
-    "embedding_lookup", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
-    "in_top_k", "l2_loss", "l2_normalize", "layer_norm", "leaky_relu", "log_poisson_loss",
-    "log_sigmoid", "log_softmax", "logsumexp", "mish", "moments", "relu", "relu6", "rms_norm",
-    "scaled_dot_product_attention", "selu", "sigmoid", "sigmoid_cross_entropy_with_logits",
-    "silu", "softmax", "softmax_cross_entropy_with_logits", "softplus", "softsign",
+    "avg_pool", "batch_normalization", "bias_add", "celu", "conv1d", "conv2d",
+    "conv2d_transpose", "conv3d", "conv_transpose", "convolution", "cosine_similarity",
+    "crelu", "depthwise_conv2d", "elu", "embedding_lookup", "gelu", "glu", "hard_sigmoid",
+    "hard_silu", "hard_swish", "hard_tanh", "in_top_k", "l2_loss", "l2_normalize",
+    "layer_norm", "leaky_relu", "log_poisson_loss", "log_sigmoid", "log_softmax", "logsumexp",
+    "max_pool", "mish", "moments", "pool", "relu", "relu6", "rms_norm",
+    "scaled_dot_product_attention", "selu", "separable_conv2d", "sigmoid",
+    "sigmoid_cross_entropy_with_logits", "silu", "softmax",
+    "softmax_cross_entropy_with_logits", "softplus", "softsign",
     "sparse_softmax_cross_entropy_with_logits", "swish", "tanh",
     "weighted_cross_entropy_with_logits", "zero_fraction",
 ]  # fmt: skip

@@ -55,7 +55,7 @@ def reduce_by(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 def _static_axis(axis: Any) -> Any:
-    if isinstance(axis, TensorBase) and axis.trace is None:
+    if isinstance(axis, TensorBase) and axis.recorder is None:
         return axis.numpy().tolist()  # type: ignore[attr-defined]
     return axis
 

@@ -11,7 +11,14 @@ import numpy as np
 from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype
 from graphjit.errors import InvalidArgumentError, TracingError, at_user_line
 from graphjit.ops import assemble, view
-from graphjit.types import Shape, broadcast_shapes, normalize_axes, normalize_axis, shape_text
+from graphjit.types import (
+    Shape,
+    as_int,
+    broadcast_shapes,
+    normalize_axes,
+    normalize_axis,
+    shape_text,
+)
 
 __all__ = [
     "broadcast_static_shape",
@@ -47,25 +54,19 @@ __all__ = [
 def as_shape(shape: Any, op: str) -> Shape:
     """A shape from ints, a sequence of ints, an integer array or an integer tensor."""
     if isinstance(shape, TensorBase):
-        if shape.trace is not None:
+        shape = shape.as_tensor()
+        if shape.recorder is not None:
+            if not shape.ndim:
+                shape.__index__()  # a Python int is made static
             raise TracingError(
                 at_user_line(f"the shape given to {op} is a traced value: shapes are static")
             )
         shape = shape.numpy()  # type: ignore[attr-defined]
-    if isinstance(shape, np.ndarray):
+    if isinstance(shape, (np.ndarray, np.generic)):
         shape = shape.tolist()
     if not isinstance(shape, (tuple, list)):
         shape = (shape,)
-    extents = []
-    for extent in shape:
-        if isinstance(extent, TensorBase) and extent.trace is None:
-            extent = extent.numpy()  # type: ignore[attr-defined]
-        if isinstance(extent, (bool, float)) or not hasattr(extent, "__index__"):
-            raise InvalidArgumentError(
-                at_user_line(f"a shape holds integers, not {extent!r} [Op:{op}]")
-            )
-        extents.append(int(extent.__index__()))
-    return tuple(extents)
+    return tuple(as_int(extent, "an extent", op) for extent in shape)
 
 
 def static_ints(values: Any, op: str) -> list[int]:
@@ -79,7 +80,9 @@ def reshape(x: Any, shape: Any) -> Any:
     wanted = as_shape(shape, "Reshape")
     if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
         raise InvalidArgumentError(
-            at_user_line(f"only one extent may be -1, and none below it: {list(wanted)} [Op:Reshape]")
+            at_user_line(
+                f"only one extent may be -1, and none below it: {list(wanted)} [Op:Reshape]"
+            )
         )
     if -1 in wanted:
         known = pymath.prod(n for n in wanted if n != -1)
@@ -202,7 +205,9 @@ def slice(x: Any, begin: Any, size: Any) -> Any:
         raise InvalidArgumentError(
             at_user_line(f"begin and size must have {x.ndim} elements [Op:Slice]")
         )
-    whole = [n - s if m == -1 else m for n, s, m in zip(x.type.shape, starts, sizes, strict=True)]
+    whole = [
+        n - s if m == -1 else m for n, s, m in zip(x.type.shape, starts, sizes, strict=True)
+    ]
     for k, (start, count) in enumerate(zip(starts, whole, strict=True)):
         if start < 0 or count < 0 or start + count > x.type.shape[k]:
             raise InvalidArgumentError(
@@ -363,7 +368,8 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
         moved = amount % extent if extent else 0
         if moved:
             x = concat(
-                [slice_axis(x, k, extent - moved, moved), slice_axis(x, k, 0, extent - moved)], k
+                [slice_axis(x, k, extent - moved, moved), slice_axis(x, k, 0, extent - moved)],
+                k,
             )
     return x
 

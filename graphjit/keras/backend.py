@@ -328,7 +328,7 @@ def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
     chosen = as_tensor(condition)
     if not chosen.dtype.is_bool:
         chosen = math.cast(chosen, bool_)
-    if chosen.ndim == 0 and chosen.trace is None:
+    if chosen.ndim == 0 and chosen.recorder is None:
         taken = then_expression if builtins.bool(chosen) else else_expression
         return taken() if callable(taken) else as_tensor(taken)
     then, other = same_dtype(

@@ -22,7 +22,9 @@ def _concat_type(*inputs: TensorType, axis: int) -> TensorType:
         raise InvalidArgumentError(at_user_line("can't concatenate scalars [Op:ConcatV2]"))
     for other in inputs[1:]:
         rest = [n for k, n in enumerate(other.shape) if k != axis]
-        if other.ndim != first.ndim or rest != [n for k, n in enumerate(first.shape) if k != axis]:
+        if other.ndim != first.ndim or rest != [
+            n for k, n in enumerate(first.shape) if k != axis
+        ]:
             raise InvalidArgumentError(
                 at_user_line(
                     f"Dimensions of inputs should match: shapes {shape_text(first.shape)} and "

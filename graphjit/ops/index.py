@@ -92,7 +92,7 @@ def _scatter_numpy(
         "min": np.minimum,
         "max": np.maximum,
     }
-    functions[mode].at(target, indices, updates)  # type: ignore[attr-defined]
+    functions[mode].at(target, indices, updates)
     return result
 
 

@@ -32,7 +32,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 BLAS_DTYPES = (float32, float64, complex64, complex128)
 
 
-def _call(name: str, tensorflow: str, type: Callable[..., Any], numpy: Callable[..., Any]) -> Primitive:
+def _call(
+    name: str, tensorflow: str, type: Callable[..., Any], numpy: Callable[..., Any]
+) -> Primitive:
     return define(name, Library(), type, numpy, tensorflow=tensorflow)
 
 
@@ -51,8 +53,18 @@ def _single(x: Array) -> Array:
     return x.astype(np.float32) if x.dtype.kind == "V" else x
 
 
-sort = _call("sort", "Sort", _sortable("Sort"), lambda x, axis: np.sort(_single(x), axis=axis, kind="stable").astype(x.dtype))
-argsort = _call("argsort", "ArgSort", _sortable("ArgSort", int64), lambda x, axis: np.argsort(_single(x), axis=axis, kind="stable"))
+sort = _call(
+    "sort",
+    "Sort",
+    _sortable("Sort"),
+    lambda x, axis: np.sort(_single(x), axis=axis, kind="stable").astype(x.dtype),
+)
+argsort = _call(
+    "argsort",
+    "ArgSort",
+    _sortable("ArgSort", int64),
+    lambda x, axis: np.argsort(_single(x), axis=axis, kind="stable"),
+)
 
 
 def _search_type(sequence: TensorType, values: TensorType, right: bool) -> TensorType:
@@ -107,7 +119,9 @@ def _guarded(op: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-def _linalg(name: str, op: str, type: Callable[..., Any], numpy: Callable[..., Any]) -> Primitive:
+def _linalg(
+    name: str, op: str, type: Callable[..., Any], numpy: Callable[..., Any]
+) -> Primitive:
     return _call(name, op, type, _guarded(op, numpy))
 
 
@@ -127,10 +141,12 @@ def _slogdet_type(x: TensorType) -> TupleType:
 
 
 det = _linalg("det", "MatrixDeterminant", _det_type, np.linalg.det)
-slogdet = _linalg("slogdet", "LogMatrixDeterminant", _slogdet_type, lambda x: tuple(np.linalg.slogdet(x)))
+slogdet = _linalg(
+    "slogdet", "LogMatrixDeterminant", _slogdet_type, lambda x: tuple(np.linalg.slogdet(x))
+)
 
 
-def _solve_type(a: TensorType, b: TensorType, **_: Any) -> TensorType:
+def _solve_type(a: TensorType, b: TensorType, **attrs: Any) -> TensorType:
     require_same_dtype((a, b), "MatrixSolve")
     batch, n, _ = _matrices(a, "MatrixSolve", square=True)
     other, m, _ = _matrices(b, "MatrixSolve")
@@ -161,7 +177,9 @@ def _triangular_numpy(a: Array, b: Array, lower: bool, adjoint: bool) -> Array:
     return result
 
 
-triangular_solve = _linalg("triangular_solve", "MatrixTriangularSolve", _solve_type, _triangular_numpy)
+triangular_solve = _linalg(
+    "triangular_solve", "MatrixTriangularSolve", _solve_type, _triangular_numpy
+)
 
 
 def _qr_type(x: TensorType, complete: bool) -> TupleType:
@@ -195,8 +213,15 @@ def _eig_numpy(x: Array) -> Any:
     return values.astype(dtype), vectors.astype(dtype)
 
 
-qr = _linalg("qr", "Qr", _qr_type, lambda x, complete: tuple(np.linalg.qr(x, mode="complete" if complete else "reduced")))
-svd = _linalg("svd", "Svd", _svd_type, lambda x, full: tuple(np.linalg.svd(x, full_matrices=full)))
+qr = _linalg(
+    "qr",
+    "Qr",
+    _qr_type,
+    lambda x, complete: tuple(np.linalg.qr(x, mode="complete" if complete else "reduced")),
+)
+svd = _linalg(
+    "svd", "Svd", _svd_type, lambda x, full: tuple(np.linalg.svd(x, full_matrices=full))
+)
 eigh = _linalg("eigh", "SelfAdjointEigV2", _eigh_type, lambda x: tuple(np.linalg.eigh(x)))
 eig = _linalg("eig", "Eig", _eig_type, _eig_numpy)
 
@@ -214,7 +239,12 @@ def _lstsq_type(a: TensorType, b: TensorType, rcond: float | None) -> TensorType
     return b.with_shape((n, *b.shape[1:]))
 
 
-lstsq = _linalg("lstsq", "MatrixSolveLs", _lstsq_type, lambda a, b, rcond: np.linalg.lstsq(a, b, rcond=rcond)[0])
+lstsq = _linalg(
+    "lstsq",
+    "MatrixSolveLs",
+    _lstsq_type,
+    lambda a, b, rcond: np.linalg.lstsq(a, b, rcond=rcond)[0],
+)
 
 
 def _expm_numpy(x: Array) -> Array:

@@ -68,7 +68,9 @@ def _single(function: Callable[..., Any]) -> Callable[..., Any]:
 
 # -- arithmetic ---------------------------------------------------------------------------
 
-add = _op("add", "AddV2", "iufc", np.add, lambda b, x, y: b.add(x, y), exact=True, commutative=True)
+add = _op(
+    "add", "AddV2", "iufc", np.add, lambda b, x, y: b.add(x, y), exact=True, commutative=True
+)
 sub = _op("sub", "Sub", "iufc", np.subtract, lambda b, x, y: b.sub(x, y), exact=True)
 mul = _op(
     "mul", "Mul", "iufc", np.multiply, lambda b, x, y: b.mul(x, y), exact=True, commutative=True
@@ -114,7 +116,9 @@ def _float_divmod(b: Any, x: Any, y: Any) -> tuple[Any, Any]:
     return b.select(b.eq(y, 0.0), b.div(x, y), floor), remainder
 
 
-def _integer_divmod(b: Any, x: Any, y: Any, strict: bool, floor: bool = True) -> tuple[Any, Any]:
+def _integer_divmod(
+    b: Any, x: Any, y: Any, strict: bool, floor: bool = True
+) -> tuple[Any, Any]:
     if strict:
         b.fail_if(b.eq(y, 0), DIVISION_BY_ZERO)
     quotient, remainder = b.divmod(x, y, floor)
@@ -167,25 +171,54 @@ def _pow(b: Any, x: Any, y: Any) -> Any:
 pow_ = _op("pow", "Pow", "iufc", _pow_numpy, _pow, cost=30)
 
 
+def _complex_sign(b: Any, x: Any) -> Any:
+    """x / |x|; where |x| is infinite, by NumPy's rule, the direction of the infinite part."""
+    re, im, size = b.real(x), b.imag(x), b.abs(x)
+    zero, infinity = b.const(0.0, re.dtype), float("inf")
+    endless, nought = b.eq(size, infinity), b.eq(size, 0.0)
+    along_re, along_im = b.eq(b.abs(re), infinity), b.eq(b.abs(im), infinity)
+    far_re = b.select(along_re, b.copysign(b.const(1.0, re.dtype), re), zero)
+    far_im = b.select(along_re, zero, b.copysign(b.const(1.0, re.dtype), im))
+    neither = b.const(float("nan"), re.dtype)
+    parts = []
+    for near, far in ((re, far_re), (im, far_im)):
+        far = b.select(b.and_(along_re, along_im), neither, far)
+        parts.append(b.select(endless, far, b.select(nought, zero, b.div(near, size))))
+    return b.complex(*parts, x.dtype)
+
+
 def _sign(b: Any, x: Any) -> Any:
     if x.dtype.kind == "c":
-        return b.select(b.eq(x, 0), x, b.div(x, b.complex(b.abs(x), b.const(0, x.dtype.real))))
+        return _complex_sign(b, x)
     one, zero = b.const(1, x.dtype), b.const(0, x.dtype)
     positive = b.select(b.gt(x, 0), one, zero)
-    result = positive if x.dtype.kind == "u" else b.select(b.lt(x, 0), b.const(-1, x.dtype), positive)
+    result = (
+        positive
+        if x.dtype.kind == "u"
+        else b.select(b.lt(x, 0), b.const(-1, x.dtype), positive)
+    )
     return b.select(b.isnan(x), x, result) if x.dtype.kind == "f" else result
 
 
 sign = _op("sign", "Sign", "iufc", np.sign, _sign)
-minimum = _op("minimum", "Minimum", "biufc", np.minimum, lambda b, x, y: b.minimum(x, y), exact=True)
-maximum = _op("maximum", "Maximum", "biufc", np.maximum, lambda b, x, y: b.maximum(x, y), exact=True)
+minimum = _op(
+    "minimum", "Minimum", "biufc", np.minimum, lambda b, x, y: b.minimum(x, y), exact=True
+)
+maximum = _op(
+    "maximum", "Maximum", "biufc", np.maximum, lambda b, x, y: b.maximum(x, y), exact=True
+)
 sqrt = _op("sqrt", "Sqrt", "fc", np.sqrt, lambda b, x: b.sqrt(x), cost=6)
 floor = _op("floor", "Floor", "f", _single(np.floor), lambda b, x: b.floor(x), exact=True)
 ceil = _op("ceil", "Ceil", "f", _single(np.ceil), lambda b, x: b.ceil(x), exact=True)
 trunc = _op("trunc", "Trunc", "f", _single(np.trunc), lambda b, x: b.trunc(x), exact=True)
 rint = _op("rint", "Rint", "f", _single(np.rint), lambda b, x: b.rint(x), exact=True)
 copysign = _op(
-    "copysign", "Copysign", "f", _single(np.copysign), lambda b, x, y: b.copysign(x, y), exact=True
+    "copysign",
+    "Copysign",
+    "f",
+    _single(np.copysign),
+    lambda b, x, y: b.copysign(x, y),
+    exact=True,
 )
 
 
@@ -221,7 +254,9 @@ nextafter = define(
 # -- elementary functions: polynomials in codegen/math.py ----------------------------------
 
 
-def _unary(name: str, tensorflow: str, kinds: str, numpy: Callable[..., Any], cost: int) -> Primitive:
+def _unary(
+    name: str, tensorflow: str, kinds: str, numpy: Callable[..., Any], cost: int
+) -> Primitive:
     return _op(
         name, tensorflow, kinds, _single(numpy), lambda b, x: getattr(b, name)(x), cost=cost
     )
@@ -275,23 +310,83 @@ lgamma = _unary("lgamma", "Lgamma", "f", _scipy("gammaln"), 100)
 tgamma = _unary("tgamma", "Gamma", "f", _scipy("gamma"), 100)
 sigmoid = _unary("sigmoid", "Sigmoid", "f", _scipy("expit"), 16)
 softplus = _unary("softplus", "Softplus", "f", _softplus_numpy, 28)
-atan2 = _op(
-    "atan2", "Atan2", "f", _single(np.arctan2), lambda b, y, x: b.atan2(y, x), cost=30
-)
+atan2 = _op("atan2", "Atan2", "f", _single(np.arctan2), lambda b, y, x: b.atan2(y, x), cost=30)
 hypot = _op("hypot", "Hypot", "f", _single(np.hypot), lambda b, x, y: b.hypot(x, y), cost=12)
 
 # -- comparison, logic, bits ------------------------------------------------------------------
 
-eq = _op("eq", "Equal", "biufc", np.equal, lambda b, x, y: b.eq(x, y), result=to_bool, exact=True, commutative=True)
-ne = _op("ne", "NotEqual", "biufc", np.not_equal, lambda b, x, y: b.ne(x, y), result=to_bool, exact=True, commutative=True)
+eq = _op(
+    "eq",
+    "Equal",
+    "biufc",
+    np.equal,
+    lambda b, x, y: b.eq(x, y),
+    result=to_bool,
+    exact=True,
+    commutative=True,
+)
+ne = _op(
+    "ne",
+    "NotEqual",
+    "biufc",
+    np.not_equal,
+    lambda b, x, y: b.ne(x, y),
+    result=to_bool,
+    exact=True,
+    commutative=True,
+)
 lt = _op("lt", "Less", "biufc", np.less, lambda b, x, y: b.lt(x, y), result=to_bool, exact=True)
-le = _op("le", "LessEqual", "biufc", np.less_equal, lambda b, x, y: b.le(x, y), result=to_bool, exact=True)
-gt = _op("gt", "Greater", "biufc", np.greater, lambda b, x, y: b.gt(x, y), result=to_bool, exact=True)
-ge = _op("ge", "GreaterEqual", "biufc", np.greater_equal, lambda b, x, y: b.ge(x, y), result=to_bool, exact=True)
-isnan = _op("isnan", "IsNan", "fc", np.isnan, lambda b, x: b.isnan(x), result=to_bool, exact=True)
-bit_and = _op("bit_and", "BitwiseAnd", "biu", np.bitwise_and, lambda b, x, y: b.and_(x, y), exact=True, commutative=True)
-bit_or = _op("bit_or", "BitwiseOr", "biu", np.bitwise_or, lambda b, x, y: b.or_(x, y), exact=True, commutative=True)
-bit_xor = _op("bit_xor", "BitwiseXor", "biu", np.bitwise_xor, lambda b, x, y: b.xor(x, y), exact=True, commutative=True)
+le = _op(
+    "le",
+    "LessEqual",
+    "biufc",
+    np.less_equal,
+    lambda b, x, y: b.le(x, y),
+    result=to_bool,
+    exact=True,
+)
+gt = _op(
+    "gt", "Greater", "biufc", np.greater, lambda b, x, y: b.gt(x, y), result=to_bool, exact=True
+)
+ge = _op(
+    "ge",
+    "GreaterEqual",
+    "biufc",
+    np.greater_equal,
+    lambda b, x, y: b.ge(x, y),
+    result=to_bool,
+    exact=True,
+)
+isnan = _op(
+    "isnan", "IsNan", "fc", np.isnan, lambda b, x: b.isnan(x), result=to_bool, exact=True
+)
+bit_and = _op(
+    "bit_and",
+    "BitwiseAnd",
+    "biu",
+    np.bitwise_and,
+    lambda b, x, y: b.and_(x, y),
+    exact=True,
+    commutative=True,
+)
+bit_or = _op(
+    "bit_or",
+    "BitwiseOr",
+    "biu",
+    np.bitwise_or,
+    lambda b, x, y: b.or_(x, y),
+    exact=True,
+    commutative=True,
+)
+bit_xor = _op(
+    "bit_xor",
+    "BitwiseXor",
+    "biu",
+    np.bitwise_xor,
+    lambda b, x, y: b.xor(x, y),
+    exact=True,
+    commutative=True,
+)
 bit_not = _op("bit_not", "Invert", "biu", np.invert, lambda b, x: b.not_(x), exact=True)
 
 
@@ -326,7 +421,15 @@ def _to_uint8(_: DType) -> DType:
     return uint8
 
 
-popcount = _op("popcount", "PopulationCount", "iu", np.bitwise_count, _popcount, result=_to_uint8, exact=True)
+popcount = _op(
+    "popcount",
+    "PopulationCount",
+    "iu",
+    np.bitwise_count,
+    _popcount,
+    result=_to_uint8,
+    exact=True,
+)
 
 
 # -- choice, conversion, complex parts ----------------------------------------------------------
@@ -419,8 +522,25 @@ def _complex_numpy(re: Array, im: Array) -> Any:
     return result
 
 
-complex_ = _op("complex", "Complex", "f", _complex_numpy, lambda b, x, y: b.complex(x, y), result=_complex_of, exact=True)
+complex_ = _op(
+    "complex",
+    "Complex",
+    "f",
+    _complex_numpy,
+    lambda b, x, y: b.complex(x, y),
+    result=_complex_of,
+    exact=True,
+)
 real = _op("real", "Real", "c", np.real, lambda b, x: b.real(x), result=to_real, exact=True)
 imag = _op("imag", "Imag", "c", np.imag, lambda b, x: b.imag(x), result=to_real, exact=True)
-conj = _op("conj", "Conj", "c", np.conjugate, lambda b, x: b.complex(b.real(x), b.neg(b.imag(x)), x.dtype), exact=True)
-logical_not = _op("logical_not", "LogicalNot", "b", np.logical_not, lambda b, x: b.not_(x), exact=True)
+conj = _op(
+    "conj",
+    "Conj",
+    "c",
+    np.conjugate,
+    lambda b, x: b.complex(b.real(x), b.neg(b.imag(x)), x.dtype),
+    exact=True,
+)
+logical_not = _op(
+    "logical_not", "LogicalNot", "b", np.logical_not, lambda b, x: b.not_(x), exact=True
+)

@@ -68,23 +68,59 @@ def _reduce(
 def _max_numpy(x: Array, axes: Shape) -> Any:
     if x.dtype.kind == "V":
         return _max_numpy(x.astype(np.float32), axes).astype(x.dtype)
-    low = False if x.dtype == np.bool_ else -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    low = (
+        False
+        if x.dtype == np.bool_
+        else -np.inf
+        if x.dtype.kind == "f"
+        else np.iinfo(x.dtype).min
+    )
     return np.max(x, axis=axes, initial=low)
 
 
 def _min_numpy(x: Array, axes: Shape) -> Any:
     if x.dtype.kind == "V":
         return _min_numpy(x.astype(np.float32), axes).astype(x.dtype)
-    high = True if x.dtype == np.bool_ else np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).max
+    high = (
+        True
+        if x.dtype == np.bool_
+        else np.inf
+        if x.dtype.kind == "f"
+        else np.iinfo(x.dtype).max
+    )
     return np.min(x, axis=axes, initial=high)
 
 
-sum_ = _reduce("sum", "Sum", "iufc", lambda d: 0, lambda b, x, y: b.add(x, y), _accumulated(np.sum))
-prod = _reduce("prod", "Prod", "iufc", lambda d: 1, lambda b, x, y: b.mul(x, y), _accumulated(np.prod))
-max_ = _reduce("max", "Max", "biuf", lowest, lambda b, x, y: b.maximum(x, y), _max_numpy, exact=True)
-min_ = _reduce("min", "Min", "biuf", highest, lambda b, x, y: b.minimum(x, y), _min_numpy, exact=True)
-any_ = _reduce("any", "Any", "b", lambda d: False, lambda b, x, y: b.or_(x, y), lambda x, axes: np.any(x, axis=axes), exact=True)
-all_ = _reduce("all", "All", "b", lambda d: True, lambda b, x, y: b.and_(x, y), lambda x, axes: np.all(x, axis=axes), exact=True)
+sum_ = _reduce(
+    "sum", "Sum", "iufc", lambda d: 0, lambda b, x, y: b.add(x, y), _accumulated(np.sum)
+)
+prod = _reduce(
+    "prod", "Prod", "iufc", lambda d: 1, lambda b, x, y: b.mul(x, y), _accumulated(np.prod)
+)
+max_ = _reduce(
+    "max", "Max", "biuf", lowest, lambda b, x, y: b.maximum(x, y), _max_numpy, exact=True
+)
+min_ = _reduce(
+    "min", "Min", "biuf", highest, lambda b, x, y: b.minimum(x, y), _min_numpy, exact=True
+)
+any_ = _reduce(
+    "any",
+    "Any",
+    "b",
+    lambda d: False,
+    lambda b, x, y: b.or_(x, y),
+    lambda x, axes: np.any(x, axis=axes),
+    exact=True,
+)
+all_ = _reduce(
+    "all",
+    "All",
+    "b",
+    lambda d: True,
+    lambda b, x, y: b.and_(x, y),
+    lambda x, axes: np.all(x, axis=axes),
+    exact=True,
+)
 
 
 def _arg_reduce(name: str, tensorflow: str, largest: bool) -> Primitive:
@@ -163,7 +199,25 @@ def _accumulate(function: Any) -> Callable[..., Any]:
     return rule
 
 
-cumsum = _scan("cumsum", "Cumsum", "iufc", lambda d: 0, lambda b, x, y: b.add(x, y), _accumulated(np.cumsum))
-cumprod = _scan("cumprod", "Cumprod", "iufc", lambda d: 1, lambda b, x, y: b.mul(x, y), _accumulated(np.cumprod))
-cummax = _scan("cummax", "Cummax", "iuf", lowest, lambda b, x, y: b.maximum(x, y), _accumulate(np.maximum))
-cummin = _scan("cummin", "Cummin", "iuf", highest, lambda b, x, y: b.minimum(x, y), _accumulate(np.minimum))
+def _nothing(dtype: DType) -> Any:
+    """What leaves every number as it is when added: -0.0, for 0.0 + -0.0 is 0.0."""
+    return 0 if dtype.is_integer else complex(-0.0, -0.0) if dtype.is_complex else -0.0
+
+
+cumsum = _scan(
+    "cumsum", "Cumsum", "iufc", _nothing, lambda b, x, y: b.add(x, y), _accumulated(np.cumsum)
+)
+cumprod = _scan(
+    "cumprod",
+    "Cumprod",
+    "iufc",
+    lambda d: 1,
+    lambda b, x, y: b.mul(x, y),
+    _accumulated(np.cumprod),
+)
+cummax = _scan(
+    "cummax", "Cummax", "iuf", lowest, lambda b, x, y: b.maximum(x, y), _accumulate(np.maximum)
+)
+cummin = _scan(
+    "cummin", "Cummin", "iuf", highest, lambda b, x, y: b.minimum(x, y), _accumulate(np.minimum)
+)

@@ -3,7 +3,7 @@ import math as pymath
 import numpy as np
 import pytest
 import scipy.special as sp
-from both_ways import check
+from both_ways import check, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import shapes
@@ -118,7 +118,7 @@ def test_crelu_and_glu():
         nn.glu(Tensor(random((2, 3))))
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(shapes(1, empty=False), st.data())
 def test_softmax(shape, data):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
@@ -126,7 +126,12 @@ def test_softmax(shape, data):
     x = random(shape, dtype) * np.asarray(data.draw(st.sampled_from((1, 100, 1e4))), dtype)
     check(lambda x: nn.softmax(x, axis), sp.softmax(x, axis), x)
     check(lambda x: nn.log_softmax(x, axis), sp.log_softmax(x, axis), x)
-    check(lambda x: nn.logsumexp(x, axis), np.asarray(sp.logsumexp(x, axis)), x)
+    check(
+        lambda x: nn.logsumexp(x, axis),
+        np.asarray(sp.logsumexp(x, axis)),
+        x,
+        scale=abs(x).max(),
+    )
 
 
 def test_softmax_edges():
@@ -141,7 +146,7 @@ def test_softmax_edges():
         nn.softmax(Tensor([1, 2]))
 
 
-# -- normalisation ----------------------------------------------------------------------------
+# -- normalisation -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("axis", [-1, 0, 1, (1, 2), (0, 2), (0, 1, 2)])
@@ -205,11 +210,6 @@ def test_l2_loss_and_bias():
     check(lambda x, b: nn.bias_add(x, b, "NCW"), x + c[:, None], x, c)
 
 
-def refused(fn, *arrays, match):
-    with pytest.raises(InvalidArgumentError, match=match):
-        fn(*(Tensor(a) for a in arrays))
-
-
 def test_normalisation_refuses():
     x = random((2, 3))
     refused(nn.layer_norm, x, random(2), match="gamma must have shape \\[3\\]")
@@ -226,7 +226,7 @@ def test_normalisation_refuses():
     refused(nn.l2_loss, np.arange(3), match="allowed values")
 
 
-# -- cross entropies --------------------------------------------------------------------------
+# -- cross entropies -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -290,7 +290,7 @@ def test_cross_entropies_refuse():
     refused(weighted, random(2), random(1), match="must have the same shape")
 
 
-# -- losses -------------------------------------------------------------------------------------
+# -- losses --------------------------------------------------------------------------------
 
 
 def huber(t, p, delta=1.0):
@@ -339,7 +339,7 @@ def test_losses_of_labels():
     check(lambda t, p: losses.huber(t, p, 0.3), huber(t, p, 0.3), t, p)
 
 
-# -- attention, look-up, counts ---------------------------------------------------------------
+# -- attention, look-up, counts ------------------------------------------------------------
 
 
 def attention(q, k, v, mask=0.0, scale=None):

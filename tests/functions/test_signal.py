@@ -31,7 +31,7 @@ def dtype_of(name, dtype):
 
 @pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128", "float16"])
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(shape=st.tuples(EXTENT, EXTENT, EXTENT), data=st.data())
 def test_one_axis(name, dtype, shape, data):
     if name == "rfft" and dtype.startswith("c"):

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import scipy.special as sp
@@ -32,7 +34,8 @@ UNARY = {
     "erfcinv": (sp.erfcinv, UNIT), "ndtri": (sp.ndtri, UNIT), "log_ndtr": (sp.log_ndtr, LINE),
     "ndtr": (sp.ndtr, LINE), "i0": (sp.i0, LINE), "i0e": (sp.i0e, LINE), "i1": (sp.i1, LINE),
     "i1e": (sp.i1e, LINE), "k0": (sp.k0, POSITIVE), "k0e": (sp.k0e, POSITIVE),
-    "k1": (sp.k1, POSITIVE), "k1e": (sp.k1e, POSITIVE), "j0": (sp.j0, LINE), "j1": (sp.j1, LINE),
+    "k1": (sp.k1, POSITIVE), "k1e": (sp.k1e, POSITIVE), "j0": (sp.j0, LINE),
+    "j1": (sp.j1, LINE),
     "y0": (sp.y0, POSITIVE), "y1": (sp.y1, POSITIVE), "dawsn": (sp.dawsn, LINE),
     "spence": (sp.spence, POSITIVE), "exp1": (sp.exp1, POSITIVE), "expi": (sp.expi, POSITIVE),
     "expint": (sp.expi, POSITIVE), "sin_integral": (sici(0), LINE),
@@ -88,7 +91,7 @@ def test_binary(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["xlogy", "xlog1py", "rel_entr", "kl_div"])
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_edges_of_entropies(name, data):
     values = (0.0, 1.0, -1.0, 0.5, np.inf, -np.inf, np.nan, -0.0, 2.0)
@@ -135,17 +138,19 @@ def test_lbeta_and_multigammaln():
             special.multigammaln(Tensor(1.0), bad)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     arrays(as_dtype("float64"), shapes(1, empty=False), values=("count", "small", "special")),
     st.booleans(),
 )
 def test_logsumexp(x, keepdims):
     with np.errstate(all="ignore"):
-        expected = sp.logsumexp(x, keepdims=keepdims)
-        check(lambda x: special.logsumexp(x, keepdims=keepdims), np.asarray(expected), x)
-        last = sp.logsumexp(x, axis=-1, keepdims=keepdims)
-        check(lambda x: special.logsumexp(x, -1, keepdims), np.asarray(last), x)
+        # the maximum and the logarithm may cancel
+        scale = np.max(np.abs(x), initial=1, where=np.isfinite(x))
+        for axis in (None, -1):
+            expected = np.asarray(sp.logsumexp(x, axis, keepdims=keepdims))
+            fn = functools.partial(special.logsumexp, axis=axis, keepdims=keepdims)
+            check(lambda x, fn=fn: fn(x), expected, x, scale=scale)
 
 
 def test_accurate_at_the_ends():

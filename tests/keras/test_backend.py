@@ -3,7 +3,7 @@ import inspect
 import numpy as np
 import pytest
 import scipy.special as sp
-from both_ways import check
+from both_ways import check, refused
 
 from graphjit.errors import GraphJitError, InvalidArgumentError
 from graphjit.keras import backend as K
@@ -18,11 +18,6 @@ def random(shape, dtype="float32", seed=0):
 X = random((2, 3))
 
 
-def refused(fn, *arrays, match):
-    with pytest.raises(InvalidArgumentError, match=match):
-        fn(*(Tensor(a) if isinstance(a, np.ndarray) else a for a in arrays))
-
-
 @pytest.fixture(autouse=True)
 def settings():
     yield
@@ -31,7 +26,7 @@ def settings():
     K.set_image_data_format("channels_last")
 
 
-# -- settings, shapes, dtypes -------------------------------------------------------------------
+# -- settings, shapes, dtypes --------------------------------------------------------------
 
 
 def test_settings():
@@ -87,7 +82,7 @@ def test_constants():
     check(lambda x: K.stop_gradient([x, x]), (X, X), X)
 
 
-# -- variables ------------------------------------------------------------------------------------
+# -- variables -----------------------------------------------------------------------------
 
 
 def test_variables():
@@ -111,17 +106,19 @@ def test_variables():
         K.update(v, [1.0, 2.0, 3.0])
 
 
-# -- elementwise ------------------------------------------------------------------------------------
+# -- elementwise ---------------------------------------------------------------------------
 
 
 UNARY = {
     "abs": np.abs, "cos": np.cos, "exp": np.exp, "round": np.round, "sigmoid": sp.expit,
     "sign": np.sign, "sin": np.sin, "softplus": lambda x: np.logaddexp(0, x),
     "softsign": lambda x: x / (1 + np.abs(x)), "square": np.square, "tanh": np.tanh,
-    "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1), "sqrt": lambda x: np.sqrt(np.maximum(x, 0)),
+    "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "sqrt": lambda x: np.sqrt(np.maximum(x, 0)),
     "relu": lambda x: np.maximum(x, 0), "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
     "softmax": lambda x: sp.softmax(x, -1), "l2_normalize": lambda x: x / np.linalg.norm(x),
-    "transpose": np.transpose, "flatten": np.ravel, "batch_flatten": lambda x: x.reshape(x.shape[0], -1),
+    "transpose": np.transpose, "flatten": np.ravel,
+    "batch_flatten": lambda x: x.reshape(x.shape[0], -1),
 }  # fmt: skip
 BINARY = (
     "equal",
@@ -191,7 +188,7 @@ def test_switch():
     refused(K.switch, X > 0, X[0], y[0], match="Rank of `condition`")
 
 
-# -- reductions, scans, products --------------------------------------------------------------------
+# -- reductions, scans, products -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["max", "min", "sum", "prod", "mean", "var", "std"])
@@ -279,7 +276,7 @@ def test_products_refuse():
     refused(K.batch_dot, X, X[:, :2].copy(), match="x.shape\\[1\\] != y.shape\\[1\\]")
 
 
-# -- shapes -------------------------------------------------------------------------------------------
+# -- shapes --------------------------------------------------------------------------------
 
 
 def test_shapes():
@@ -348,7 +345,7 @@ def test_loops():
     refused(lambda x: K.foldl(lambda a, b: a, x), X[:0], match="initializer")
 
 
-# -- neural networks ------------------------------------------------------------------------------------
+# -- neural networks -----------------------------------------------------------------------
 
 
 def test_bias_and_normalization():

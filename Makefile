@@ -1,0 +1,31 @@
+# Tasks for people. `python -m venv .venv && .venv/bin/pip install -e '.[dev]'` first.
+PYTHON ?= .venv/bin/python
+BIN := $(dir $(PYTHON))
+
+.PHONY: check format lint types test golden bench example
+
+check: lint types test
+
+format:
+	$(BIN)ruff format .
+	$(BIN)ruff check --fix .
+
+lint:
+	$(BIN)ruff format --check .
+	$(BIN)ruff check .
+
+types:
+	$(BIN)mypy
+
+test:
+	$(BIN)pytest -n auto
+
+golden:
+	GRAPHJIT_UPDATE_GOLDEN=1 $(BIN)pytest -q tests/passes tests/codegen tests/test_cli.py
+	git diff --stat tests/golden
+
+bench:
+	$(PYTHON) benchmarks/compare.py
+
+example:
+	$(PYTHON) examples/digits.py

@@ -1,0 +1,175 @@
+"""What the benchmarks share: interleaved timing, tables, the machine and its copy bandwidth.
+
+`interleaved` takes competing calls and gives their times per call, round by round; each round
+runs all of them in a rotated order, so that a slow second of the machine meets them all.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+
+Call = Callable[[], object]
+
+PACKAGES = ("graphjit", "numpy", "scipy", "llvmlite", "numexpr", "numba", "jax", "jaxlib")
+
+
+# -- timing -------------------------------------------------------------------------------
+
+
+def elapsed_ns(call: Call, count: int) -> float:
+    """The time of one call [ns], from `count` calls in a row; each result outlives the next."""
+    kept = None
+    started = time.perf_counter_ns()
+    for _ in repeat(None, count):
+        kept = call()
+    elapsed = time.perf_counter_ns() - started
+    del kept
+    return elapsed / count
+
+
+def calls_per_sample(call: Call, sample_s: float) -> int:
+    """How many calls fill a sample of about `sample_s` seconds."""
+    count = 1
+    while True:
+        once_ns = elapsed_ns(call, count)
+        if once_ns * count > 0.2e9 * sample_s or count >= 1_000_000:
+            return max(1, min(1_000_000, int(sample_s * 1e9 / max(once_ns, 1.0))))
+        count *= 4
+
+
+def interleaved(
+    calls: Mapping[str, Call], rounds: int, sample_s: float = 0.01, rest_s: float = 0.0
+) -> dict[str, list[float]]:
+    """Times per call [ns] of each name, one for each round.
+
+    rest_s: a pause before each sample, in which other libraries' threads stop spinning.
+    """
+    for call in calls.values():
+        elapsed_ns(call, 3)
+    counts = {name: calls_per_sample(call, sample_s) for name, call in calls.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(rounds):
+            shift = turn % len(names)
+            for name in names[shift:] + names[:shift]:
+                time.sleep(rest_s)
+                elapsed_ns(calls[name], max(1, counts[name] // 10))
+                times[name].append(elapsed_ns(calls[name], counts[name]))
+    finally:
+        gc.enable()
+    return times
+
+
+def spread(times: Sequence[float]) -> float:
+    """Half the distance between the quartiles, as a part of the median."""
+    if len(times) < 4:
+        return (max(times) - min(times)) / 2 / statistics.median(times)
+    low, middle, high = statistics.quantiles(times, n=4)
+    return (high - low) / 2 / middle
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """The median over the rounds of one time over another of the same round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+# -- the machine --------------------------------------------------------------------------
+
+
+class Copies:
+    """Copies between arrays that are already mapped: the least a memory-bound call can take."""
+
+    def __init__(self) -> None:
+        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+        self.pool = ThreadPoolExecutor(self.threads)
+
+    def seconds(self, traffic_bytes: int, rounds: int = 15) -> float:
+        """The time to read and write so many bytes in all, by one thread or by all."""
+        count = max(1, traffic_bytes // 8)
+        source, target = np.ones(count, np.float32), np.ones(count, np.float32)
+        parts = list(
+            zip(
+                np.array_split(target, self.threads),
+                np.array_split(source, self.threads),
+                strict=True,
+            )
+        )
+
+        def one() -> None:
+            np.copyto(target, source)
+
+        def every() -> None:
+            wait([self.pool.submit(np.copyto, t, s) for t, s in parts])
+
+        times = interleaved({"one": one, "every": every}, rounds, sample_s=0.003)
+        return min(statistics.median(t) for t in times.values()) / 1e9
+
+
+def machine() -> str:
+    """The processor, the cores, the system and the versions, in a few lines."""
+    name = platform.processor() or platform.machine()
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        for line in facts.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    versions = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"no {package}")
+    return (
+        f"{name}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}\n"
+        + ", ".join(versions)
+    )
+
+
+# -- tables -------------------------------------------------------------------------------
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as an aligned Markdown table, the first two columns to the left."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    left = [not any(_is_number(row[i]) for row in rows) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            c.ljust(w) if lf else c.rjust(w) for c, w, lf in zip(row, widths, left, strict=True)
+        ]
+        return "| " + " | ".join(cells) + " |"
+
+    rule = ["-" * w if lf else "-" * (w - 1) + ":" for w, lf in zip(widths, left, strict=True)]
+    return "\n".join([line(head), line(rule), *map(line, rows)])
+
+
+def _is_number(text: str) -> bool:
+    return text[:1].isdigit()
+
+
+def digits(value: float) -> str:
+    """A number with three digits that count."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def progress(text: str) -> None:
+    """Say on the error stream what is going on."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,605 @@
+"""The command line: graphjit dump, explain, run and passes.
+
+Takes a function by file or module and its arguments as text. Gives the stages that `inspect`
+makes, in colour on a terminal and as plain text elsewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+
+from . import __version__, inspect
+from .errors import GraphJitError, InternalError, InvalidArgumentError, TracingError
+from .ir import Graph
+from .tensor import Tensor
+from .text import print_graph
+from .types import TensorType, as_dtype
+
+DIFFERENT, USER_ERROR, NOT_TRACED, INTERNAL, INTERRUPTED = 1, 2, 3, 4, 130
+EPILOG = (
+    "Exit codes: 0 done, 1 compiled and eager results differ, 2 wrong usage or an error in "
+    "the user's code, 3 the function can't be traced, 4 an error of graphjit's own."
+)
+_TRACEBACK = "graphjit.traceback"
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """A message for stderr and an exit code."""
+
+    def __init__(self, message: str, exit_code: int = USER_ERROR) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class _Commands(click.Group):
+    """The commands; whatever they raise becomes one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            with np.errstate(all="ignore"):
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit) as error:
+            if isinstance(error, Failure):
+                self._show_traceback(ctx, error.__cause__)
+            raise
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            self._show_traceback(ctx, error)
+            raise _failure(error) from error
+
+    def _show_traceback(self, ctx: click.Context, error: BaseException | None) -> None:
+        if error is not None and ctx.meta.get(_TRACEBACK):
+            click.echo("".join(traceback.format_exception(error)), err=True)
+
+
+def _failure(error: Exception) -> Failure:
+    match error:
+        case InternalError():
+            return Failure(f"internal error: {error}", INTERNAL)
+        case TracingError():
+            return Failure(f"can't be traced: {error}", NOT_TRACED)
+        case GraphJitError() | inspect.CallError():
+            return Failure(str(error))
+        case MemoryError():
+            return Failure(f"out of memory: {error}")
+        case _:
+            name = type(error).__name__
+            return Failure(f"internal error: {name}: {error} (-v shows where)", INTERNAL)
+
+
+# -- finding the function -----------------------------------------------------------------
+
+
+@contextmanager
+def loaded(target: str) -> Iterator[Any]:
+    """The function that `model.py:step` or `package.model:step` names.
+
+    Its folder (for a module: the current one) leads sys.path in the block.
+    """
+    place, colon, name = target.rpartition(":")
+    if not colon or not place or not name:
+        raise Failure(
+            f"{target!r} names no function: write model.py:step or package.model:step"
+        )
+    is_file = place.endswith(".py") or os.sep in place or Path(place).is_file()
+    folder = str(Path(place).resolve().parent) if is_file else os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        module = _import_file(Path(place)) if is_file else _import_module(place)
+        yield _find(module, name)
+    finally:
+        sys.path.remove(folder)
+        if is_file:
+            sys.modules.pop(Path(place).stem, None)
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise Failure(f"no file {path}")
+    name = path.stem
+    if name in sys.modules:
+        raise Failure(f"{path.name} has the name of a module in use; give the file another")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Failure(f"{path.name} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise _import_failure(path.name, error, str(path)) from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name + ".").startswith(error.name + "."):
+            raise Failure(f"no module {error.name!r}; a file is named as model.py") from error
+        raise _import_failure(name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failure(name, error) from error
+
+
+def _import_failure(name: str, error: BaseException, file: str = "") -> Failure:
+    where = inspect.line_of(error, file) if file else ""
+    return Failure(f"importing {name} raised {type(error).__name__}: {error}{where}")
+
+
+def _find(module: ModuleType, name: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        if isinstance(found, type):
+            raise Failure(
+                f"{name} is a method of a class; name a function, or an object's method"
+            )
+        if not hasattr(found, part):
+            known = [n for n, value in vars(found).items() if callable(value)]
+            known = [n for n in known if not n.startswith("_")]
+            near = difflib.get_close_matches(part, known, n=3)
+            advice = f"did you mean {' or '.join(near)}?" if near else _listed(known)
+            owner = getattr(found, "__name__", type(found).__name__)
+            raise Failure(f"{owner} has no {part!r}: {advice}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise Failure(f"{name} is no function but a {type(found).__name__}")
+    return found
+
+
+def _listed(names: Sequence[str], limit: int = 8) -> str:
+    if not names:
+        return "it has no functions"
+    return "it has " + ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+# -- arguments ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument as written: a tensor's type, an array from a file, or a Python value."""
+
+    text: str
+    tensor: bool = False
+    type: TensorType | None = None
+    value: Any = None
+
+    def make(self, random: np.random.Generator | None = None) -> Any:
+        """The argument: random or, without a generator, all zero."""
+        array = self.value
+        if self.type is not None:
+            array = _random_array(self.type, random) if random else _zeros(self.type)
+        return Tensor(array) if self.tensor and isinstance(array, np.ndarray) else array
+
+
+_ARRAY = re.compile(r"(\w+)\s*\[([\d,\s]*)\]")
+
+
+def parse_argument(text: str, tensor: bool = False) -> Argument:
+    """The argument that a text means: `f32[3,4]`, `t:f32[3]`, `x.npy`, `0.5`."""
+    marked = text.startswith("t:")
+    body = text.removeprefix("t:").strip()
+    if match := _ARRAY.fullmatch(body):
+        try:
+            shape = tuple(int(n) for n in match[2].split(",")) if match[2].strip() else ()
+            return Argument(text, tensor or marked, TensorType(shape, as_dtype(match[1])))
+        except InvalidArgumentError:
+            raise Failure(
+                f"no dtype {match[1]!r} in {text!r}; write f32, float32, i64 ..."
+            ) from None
+        except ValueError:
+            raise Failure(f"{text!r} has no such shape; write f32[2,3] or f32[]") from None
+    if body.endswith(".npy"):
+        return Argument(text, tensor or marked, value=_read(body))
+    try:
+        if marked:
+            raise ValueError
+        return Argument(text, value=ast.literal_eval(body))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise Failure(
+            f"{text!r} is no argument: write a type (f32[2,3], i32[], t:f32[3] for a gj.Tensor), "
+            "a file (x.npy) or a Python literal (3, 0.5, True, 'text')"
+        ) from None
+
+
+def _read(path: str) -> Any:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise Failure(f"{path} can't be read as an array: {error}") from error
+    return array
+
+
+def _zeros(type: TensorType) -> Any:
+    return np.zeros(type.shape, type.dtype.dtype)
+
+
+def _random_array(type: TensorType, random: np.random.Generator) -> Any:
+    """Normally distributed floats; integers from 0 to 9, fit for most uses as an index."""
+    dtype = type.dtype
+    if dtype.is_complex:
+        real, imaginary = random.standard_normal((2, *type.shape))
+        return np.asarray(real + 1j * imaginary).astype(dtype.dtype)
+    if dtype.is_floating:
+        return np.asarray(random.standard_normal(type.shape)).astype(dtype.dtype)
+    return np.asarray(
+        random.integers(0, 2 if dtype.is_bool else 10, type.shape, np.int8)
+    ).astype(dtype.dtype)
+
+
+# -- showing ------------------------------------------------------------------------------
+
+
+def _on_terminal() -> bool:
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
+_GRAPH_STYLES = (
+    (r"#.*$|^---.*$", "dim"),
+    (r"\b(?:bool|b?[fciu]\d+)(?:\[[\d, ]*\])?", "green"),
+    (r"%\d+|\bb\d+\b", "cyan"),
+    (
+        r"\b(?:graph|return|update|kernel|loops|for|in|step|store|param|const|arena)\b",
+        "magenta",
+    ),
+    (r'"[^"]*"', "yellow"),
+)
+
+
+def _show(text: str, language: str = "graph") -> None:
+    """Text on stdout, coloured on a terminal."""
+    if not _on_terminal():
+        click.echo(text)
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    if language != "graph":
+        plain = Syntax(text, language, theme="ansi_dark", background_color="default")
+        console.print(plain.highlight(text), end="")
+        return
+    shown = Text(text)
+    for pattern, style in reversed(_GRAPH_STYLES):
+        shown.highlight_regex(re.compile(pattern, re.MULTILINE), style)
+    console.print(shown)
+
+
+def _show_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
+    """Columns; those named in `right` are numbers and end at one edge."""
+    numbers = [name in right.split() for name in head]
+    if _on_terminal():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False)
+        for name, number in zip(head, numbers, strict=True):
+            table.add_column(name, justify="right" if number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, numbers, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _counted(number: float, unit: str) -> str:
+    for prefix in ("", "k", "M", "G", "T"):
+        if number < 1000 or prefix == "T":
+            break
+        number /= 1000
+    return f"{number:.3g} {prefix}{unit}".rstrip()
+
+
+def _duration(ns: float) -> str:
+    return f"{ns / 1e3:.3g} µs" if ns < 1e6 else f"{ns / 1e6:.4g} ms"
+
+
+# -- the commands -------------------------------------------------------------------------
+
+
+def _verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[_TRACEBACK] = True
+
+
+traceback_option = click.option(
+    "-v", "--traceback", is_flag=True, expose_value=False, callback=_verbose, is_eager=True,
+    help="With an error, show Python's traceback too.",
+)  # fmt: skip
+
+
+def function_options(command: _Decorated) -> _Decorated:
+    """What every command takes that is about one function."""
+    for option in (
+        traceback_option,
+        click.option("--tensor", is_flag=True, help="Pass gj.Tensor in place of ndarrays."),
+        click.option(
+            "--arg", "--input", "arguments", multiple=True, metavar="ARG",
+            help="An argument, in order: a type (f32[64,8], float32[64,8], i32[]), a type with "
+            "t: before it for a gj.Tensor, a file (x.npy, t:x.npy) or a Python literal (3, "
+            "0.5, True).",
+        ),
+        click.argument("target", metavar="FILE_OR_MODULE:FUNCTION"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Commands, epilog=EPILOG)
+@click.version_option(__version__, prog_name="graphjit")
+@traceback_option
+def main() -> None:
+    """See what graphjit makes of a Python function on arrays."""
+
+
+FORMATS = ("text", "dot", "json", "svg")
+_LANGUAGES = {"llvm": "llvm", "llvm-opt": "llvm", "asm": "gas", "dot": "dot", "json": "json"}
+
+
+@main.command(epilog=EPILOG)
+@function_options
+@click.option(
+    "--stage", default=inspect.PIPELINE_STAGE, show_default=True,
+    help="trace: the graph as traced. default: the graph after each default pass. A pipeline "
+    "as simplify,dce or fold{max_bytes=16}: the graph after each of its passes. kernels, "
+    "buffers, loops, llvm, llvm-opt, asm: what the whole default pipeline ends in.",
+)  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS),
+    help="Text, or the (last) graph as a drawing or JSON; by the name of --output if not "
+    "given. For the kernels stage, drawings are coloured by kernel.",
+)  # fmt: skip
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file.")
+def dump(
+    target: str,
+    arguments: tuple[str, ...],
+    tensor: bool,
+    stage: str,
+    form: str | None,
+    output: str | None,
+) -> None:
+    """Print a stage of a function's way to machine code.
+
+    On a terminal, long constants are abbreviated; elsewhere graphs are whole and read back in.
+    """
+    specs = [parse_argument(text, tensor) for text in arguments]
+    suffix = Path(output or "").suffix.removeprefix(".")
+    form = form or (suffix if suffix in FORMATS else "text")
+    stage = stage.strip()
+    if stage in inspect.PROGRAM_STAGES and (
+        form == "json" or (form != "text" and stage != "kernels")
+    ):
+        raise Failure(f"stage {stage} has no {form} format: it is no graph")
+    if stage not in inspect.STAGES:
+        _parse_pipeline(stage)
+    with loaded(target) as function:
+        graph = inspect.trace_graph(function, [spec.make() for spec in specs])
+        abbreviate = output is None and _on_terminal()
+        text = _stage_text(graph, stage, form, abbreviate)
+    if output is None:
+        _show(text.rstrip("\n"), _LANGUAGES.get(stage if form == "text" else form, "graph"))
+        return
+    try:
+        Path(output).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"{output} can't be written: {error.strerror}") from error
+
+
+def _parse_pipeline(text: str) -> Any:
+    try:
+        return inspect.parse_pipeline(text)
+    except InvalidArgumentError as error:
+        stages = ", ".join(inspect.STAGES)
+        raise Failure(f"{error.args[0].splitlines()[0]}; the stages are {stages}") from error
+
+
+def _stage_text(graph: Graph, stage: str, form: str, abbreviate: bool) -> str:
+    if stage in inspect.PROGRAM_STAGES:
+        plan = inspect.plan(graph)
+        if form == "text":
+            return inspect.print_stage(plan.program, stage)
+        return _drawn(plan.graph, form, plan.kernel_of())
+    if stage == "trace":
+        return print_graph(graph, abbreviate) if form == "text" else _drawn(graph, form)
+    steps = list(inspect.run_passes(graph, _parse_pipeline(stage)))
+    if form != "text":
+        return _drawn(steps[-1].graph if steps else graph, form)
+    lines = ["--- traced", print_graph(graph, abbreviate)]
+    for step in steps:
+        lines.append(step.header)
+        if step.changed:
+            lines.append(print_graph(step.graph, abbreviate))
+    return "\n".join(lines)
+
+
+def _drawn(graph: Graph, form: str, kernel_of: dict[int, int] | None = None) -> str:
+    match form:
+        case "dot":
+            return graph.to_dot(kernel_of)
+        case "svg":
+            return graph.to_svg(kernel_of)
+        case _:
+            return graph.to_json()
+
+
+@main.command(epilog=EPILOG)
+@function_options
+def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
+    """Say what a call runs: what was fused, what was not and why, and what each step costs."""
+    specs = [parse_argument(text, tensor) for text in arguments]
+    with loaded(target) as function:
+        session = inspect.Session(function, [spec.make() for spec in specs])
+        plan = session.plan()
+    program, graph = plan.program, plan.graph
+    calls = [
+        cost.name.removeprefix("call ") for cost in inspect.costs(plan) if "call " in cost.name
+    ]
+    click.echo(f"{program.name}: {_plural(len(program.steps), 'step')}")
+    rows = [
+        (str(number), cost.name, _counted(cost.moved_bytes, "B"), _counted(cost.flops, ""),
+         ", ".join(f"%{node} {graph.nodes[node].primitive.name}" for node in cost.nodes))
+        for number, cost in enumerate(inspect.costs(plan))
+    ]  # fmt: skip
+    _show_table(("step", "what", "bytes", "flops", "nodes"), rows, right="step bytes flops")
+    shared = [n for n in plan.kernel_of() if sum(n in nodes for nodes in plan.nodes) > 1]
+    for node in sorted(shared):
+        steps = [str(k) for k, nodes in enumerate(plan.nodes) if node in nodes]
+        name = inspect.node_name(graph, node)
+        click.echo(f"computed again: {name} in steps {', '.join(steps)}")
+    for decision in inspect.decisions(plan):
+        click.echo(f"not fused: {decision}")
+    for name in calls:
+        click.echo(f"library: {name} is a call between native code")
+    click.echo(f"native calls: {inspect.native_calls(program)}")
+    click.echo(f"arena: {program.arena_bytes} bytes for temporaries")
+    times = session.form.times_ns
+    click.echo("times: " + ", ".join(f"{name} {_duration(ns)}" for name, ns in times.items()))
+    click.echo("--- optimized, the nodes named above")
+    _show(print_graph(graph, abbreviate=True))
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+@main.command("run", epilog=EPILOG)
+@function_options
+@click.option("--compare-eager", is_flag=True, help="Run eagerly too, and compare.")
+@click.option(
+    "--ulps", default=256.0, show_default=True, type=click.FloatRange(min=0),
+    help="Largest difference allowed, in units in the last place of an element or, where that "
+    "is larger, of the result's mean size.",
+)  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the random inputs.")
+@click.option(
+    "--repeat", default=10, show_default=True, type=click.IntRange(min=1),
+    help="How many calls are timed.",
+)  # fmt: skip
+def run_command(
+    target: str,
+    arguments: tuple[str, ...],
+    tensor: bool,
+    compare_eager: bool,
+    ulps: float,
+    seed: int,
+    repeat: int,
+) -> None:
+    """Run a function compiled, on random inputs or on files, and sum up its results.
+
+    Floats are drawn from the normal distribution, integers from 0 to 9. Variables are as they
+    were before each call.
+    """
+    specs = [parse_argument(text, tensor) for text in arguments]
+    random = np.random.default_rng(abs(seed))
+    with loaded(target) as function:
+        session = inspect.Session(function, [spec.make(random) for spec in specs])
+        results = session.results()
+        expected = session.results(eagerly=True) if compare_eager else []
+        compiled, eager = session.times_ns(repeat, compare_eager)
+    rows = [(result.name, *_summary(result)) for result in results]
+    _show_table(("name", "type", "values"), rows)
+    bad = compare_eager and not _show_differences(results, expected, ulps)
+    made = sum(session.form.times_ns.values())
+    line = f"compiled {_duration(inspect.median(compiled))}"
+    if compare_eager:
+        line += f", eager {_duration(inspect.median(eager))}"
+    line += f" (median of {repeat}{', in turns' if compare_eager else ''})"
+    if compare_eager:
+        ratio = inspect.median(eager) / max(1.0, inspect.median(compiled))
+        line += f": {ratio:.3g} times as fast"
+    click.echo(f"{line}; made in {_duration(made)}")
+    if bad:
+        raise Failure("compiled and eager results differ", DIFFERENT)
+
+
+def _show_differences(
+    actual: Sequence[inspect.Result], expected: Sequence[inspect.Result], ulps: float
+) -> bool:
+    """Print how far results are from eager ones; whether all are near enough."""
+    found = inspect.differences(actual, expected)
+    good = [not item.problem and item.ulps <= ulps for item in found]
+    rows = [
+        (item.name, f"{item.absolute:.3g}", f"{item.ulps:.3g}",
+         "same" if fine else item.problem or f"more than {ulps:g} ulps")
+        for item, fine in zip(found, good, strict=True)
+    ]  # fmt: skip
+    head = ("name", "difference", "ulps", "compared with eager")
+    _show_table(head, rows, right="difference ulps")
+    return all(good)
+
+
+def _summary(result: inspect.Result) -> tuple[str, str]:
+    if result.type is None:
+        return type(result.value).__name__, repr(result.value)
+    array = np.asarray(result.value)
+    if not array.size:
+        return str(result.type), "empty"
+    if not array.shape:
+        return str(result.type), str(array)
+    if result.type.dtype.is_bool:
+        return str(result.type), f"{int(array.sum())} of {array.size} true"
+    shown = np.abs(array) if result.type.dtype.is_complex else array.astype(np.float64)
+    size = "|x| " if result.type.dtype.is_complex else ""
+    finite = shown[np.isfinite(shown)]
+    parts = [f"{size}no finite element"]
+    if finite.size:
+        low, mean, high = finite.min(), finite.mean(), finite.max()
+        parts = [f"{size}min {low:.6g}, mean {mean:.6g}, max {high:.6g}"]
+    if finite.size < array.size:
+        parts.append(f"{array.size - finite.size} not finite")
+    return str(result.type), ", ".join(parts)
+
+
+@main.command(epilog=EPILOG)
+@traceback_option
+def passes() -> None:
+    """List the passes, their options, and the default pipeline."""
+    from dataclasses import fields
+
+    from .passes import DEFAULT, PASSES
+
+    rows = []
+    for name, kind in PASSES.items():
+        options = ", ".join(f"{f.name}={f.default!r}" for f in fields(kind))
+        rows.append((name, options, " ".join((kind.__doc__ or "").split("\n\n")[0].split())))
+    _show_table(("pass", "options", "what it does"), rows)
+    click.echo(f"\ndefault: {DEFAULT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,476 @@
+"""The stages of a function as data: graph, passes, kernels, loops, machine code, comparison.
+
+Takes a Python function and example arguments. Gives what the command line prints; nothing here
+prints. The compiled function itself is `jit`'s.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .config import config
+from .dispatch import TensorBase
+from .errors import GraphJitError, InternalError, TracingError, UnsupportedError
+from .ir import Graph
+from .jit import Function, Specialization
+from .ops import source
+from .ops.primitive import Source
+from .program import Kernel, LibraryCall, Program, print_buffers, print_step, step_cost
+from .tree import flatten
+from .types import TensorType, as_dtype
+from .variable import Variable
+
+if TYPE_CHECKING:
+    from .passes import Pipeline
+
+PIPELINE_STAGE = "default"
+PROGRAM_STAGES = ("kernels", "buffers", "loops", "llvm", "llvm-opt", "asm")
+STAGES = ("trace", PIPELINE_STAGE, *PROGRAM_STAGES)
+
+
+class CallError(Exception):
+    """The user's function, or how it is called, is at fault; eager mode says the same."""
+
+
+# -- tracing ------------------------------------------------------------------------------
+
+
+class _Traced(Function):
+    """A Function that stops after tracing, so that no later stage can spoil a dump."""
+
+    def _compile(self, form: Specialization) -> None:
+        pass
+
+
+def as_call(
+    target: Any, args: Sequence[Any], kind: type[Function] = Function
+) -> tuple[Function, tuple[Any, ...]]:
+    """A Function that never falls back, and its arguments (`self` first, where there is one).
+
+    target: a decorated function, a plain one, a bound method or an object with `__call__`.
+    """
+    if inspect.ismethod(target):
+        args, target = [target.__self__, *args], target.__func__
+    elif not isinstance(target, type) and not hasattr(target, "__name__"):
+        method = getattr(type(target), "__call__", None)
+        if inspect.isfunction(method):
+            args, target = [target, *args], method
+    if isinstance(target, type):
+        raise CallError(f"{target.__qualname__} is a class, not a function")
+    if isinstance(target, Function):
+        signature, outputs = target.input_signature, target.outputs
+        function = kind(target.python_function, signature, "error", outputs)
+    elif callable(target) and hasattr(target, "__name__"):
+        function = kind(target, None, "error")
+    else:
+        raise CallError(f"a {type(target).__name__} is no Python function")
+    _check_count(function, args)
+    return function, tuple(args)
+
+
+def trace_graph(target: Any, args: Sequence[Any]) -> Graph:
+    """The graph as traced. TracingError where there is none, CallError where eager fails too."""
+    function, args = as_call(target, args, _Traced)
+    try:
+        return function.get_graph(*args)
+    except (InternalError, TracingError):
+        raise
+    except UnsupportedError as error:
+        raise TracingError(str(error)) from error
+    except Exception as error:
+        run(function, args, eagerly=True)
+        name = type(error).__name__
+        raise TracingError(f"tracing raised {name}: {error}") from error
+
+
+def run(function: Function, args: Sequence[Any], eagerly: bool) -> Any:
+    """The function's value; CallError for what the user's code raises."""
+    try:
+        with config.eager(eagerly), np.errstate(all="ignore"):
+            return function(*args)
+    except InternalError:
+        raise
+    except GraphJitError as error:
+        raise CallError(str(error)) from error
+    except Exception as error:
+        if not eagerly:  # compiled code raises no others
+            raise
+        code = getattr(function.python_function, "__code__", None)
+        where = line_of(error, code.co_filename) if code is not None else ""
+        name = type(error).__name__
+        raise CallError(f"{function.__name__} raised {name}: {error}{where}") from error
+
+
+def _check_count(function: Function, args: Sequence[Any]) -> None:
+    try:
+        signature = inspect.signature(function.python_function)
+    except (TypeError, ValueError):  # built in
+        return
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        raise CallError(f"{function.__name__}{signature}: {error}") from None
+
+
+def line_of(error: BaseException, file: str) -> str:
+    """The innermost line of a file on an error's way, as the last line of a message."""
+    from traceback import extract_tb
+
+    from .errors import SourceLine
+
+    frames = [f for f in extract_tb(error.__traceback__) if f.filename == file]
+    if not frames:
+        return ""
+    line = SourceLine(file, frames[-1].lineno or 0, frames[-1].name)
+    return f"\n  {line.describe()}"
+
+
+# -- passes -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PassStep:
+    """One pass of a pipeline: the graph after it, and which rules fired at which nodes.
+
+    title: the pass with its options. fired: pairs (rule, nodes of the graph before).
+    """
+
+    title: str
+    graph: Graph
+    changed: bool
+    fired: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @property
+    def header(self) -> str:
+        """`--- simplify    # x * 1 -> x at %2`."""
+        notes = [f"{name} at {', '.join(f'%{n}' for n in nodes)}" for name, nodes in self.fired]
+        if not self.changed:
+            notes = ["nothing changed"]
+        return f"--- {self.title}" + (f"    # {'; '.join(notes)}" if notes else "")
+
+
+def parse_pipeline(text: str) -> Pipeline:
+    """The pipeline that a text means; `default` is the default one."""
+    from .passes import DEFAULT, PASSES, Pipeline
+
+    return DEFAULT if text == PIPELINE_STAGE else Pipeline.parse(text, PASSES)
+
+
+def run_passes(graph: Graph, pipeline: Pipeline) -> Iterator[PassStep]:
+    """The graph after each pass."""
+    from .ir import verify
+
+    for step in pipeline.passes:
+        explain = getattr(step, "explain", None)
+        fired: dict[str, list[int]] = {}
+        for name, node in explain(graph) if explain is not None else ():
+            fired.setdefault(name, []).append(node)
+        after = step.run(graph)
+        verify(after)
+        rules = tuple((name, tuple(dict.fromkeys(nodes))) for name, nodes in fired.items())
+        yield PassStep(str(step), after, after is not graph, rules)
+        graph = after
+
+
+# -- programs -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A program, the graph it was made of, and the nodes that each step computes.
+
+    A node in several steps is computed again in each.
+    """
+
+    graph: Graph
+    program: Program
+    nodes: tuple[tuple[int, ...], ...]
+
+    def kernel_of(self) -> dict[int, int]:
+        """The first step that computes each node."""
+        steps = reversed(list(enumerate(self.nodes)))
+        return {node: number for number, nodes in steps for node in nodes}
+
+
+def optimized(graph: Graph) -> Graph:
+    """A traced graph through the default passes."""
+    from .passes import DEFAULT
+
+    return DEFAULT.run(graph)
+
+
+def plan(graph: Graph) -> Plan:
+    """A traced graph through the default passes, fusion and the memory plan."""
+    from .passes import fuse, plan_memory
+
+    graph = optimized(graph)
+    return plan_of(graph, plan_memory(fuse(graph)))
+
+
+def plan_of(graph: Graph, program: Program) -> Plan:
+    """The plan of a program whose optimised graph is known.
+
+    A step names the nodes it stores; those it computes on the way to them are found here.
+    """
+    owner = {node: k for k, step in enumerate(program.steps) for node in step.nodes}
+    for index, node in enumerate(graph.nodes):
+        if node.primitive is source.item and node.inputs[0] in owner:
+            owner.setdefault(index, owner[node.inputs[0]])
+    found = []
+    for number in range(len(program.steps)):
+        members = {node for node, step in owner.items() if step == number}
+        todo = list(members)
+        while todo:
+            for argument in graph.nodes[todo.pop()].inputs:
+                inside = argument in members or argument in owner
+                if not inside and not isinstance(graph.nodes[argument].primitive.kind, Source):
+                    members.add(argument)
+                    todo.append(argument)
+        found.append(tuple(sorted(members)))
+    return Plan(graph, program, tuple(found))
+
+
+def print_stage(program: Program, stage: str) -> str:
+    """A stage after the graph as text: kernels, buffers, loops, llvm, llvm-opt or asm."""
+    match stage:
+        case "kernels":
+            return "\n".join([*map(print_step, program.steps), *_leaving(program)])
+        case "buffers":
+            return print_buffers(program)
+        case "loops":
+            from .codegen import cpu
+            from .codegen.lower import lower
+
+            width = cpu.host().vector_bytes
+            return "\n".join(
+                str(lower(step, width)) if isinstance(step, Kernel) else print_step(step)
+                for step in program.steps
+            )
+        case "llvm" | "llvm-opt":
+            from .codegen.cpu import llvm_text
+
+            return llvm_text(program, optimized=stage == "llvm-opt")
+        case "asm":
+            from .codegen.cpu import assembly
+
+            return assembly(program)
+        case _:
+            raise InternalError(f"no stage {stage!r}")
+
+
+def _leaving(program: Program) -> list[str]:
+    lines = ["return " + ", ".join(f"b{i}" for i in program.outputs)]
+    if program.updates:
+        lines.append("update " + ", ".join(f"b{i}" for i in program.updates))
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A step in numbers: its name, least bytes moved, flops, and the nodes fused into it."""
+
+    name: str
+    moved_bytes: int
+    flops: int
+    nodes: tuple[int, ...]
+
+
+def costs(found: Plan) -> list[Cost]:
+    """What each step of a plan costs."""
+    rows = []
+    for step, nodes in zip(found.program.steps, found.nodes, strict=True):
+        cost = step_cost(step, found.program.buffers)
+        rows.append(Cost(_step_name(step), int(cost["bytes"]), int(cost["flops"]), nodes))
+    return rows
+
+
+def _step_name(step: Any) -> str:
+    if isinstance(step, Kernel):
+        return f"kernel {step.name}"
+    return f"call {step.primitive.name}" if isinstance(step, LibraryCall) else "gemm"
+
+
+def node_name(graph: Graph, node: int) -> str:
+    """A node as prose has it: `%3 exp (model.py:12)`."""
+    found = graph.nodes[node]
+    where = f" ({found.source})" if found.source is not None else ""
+    return f"%{node} {found.primitive.name}{where}"
+
+
+def decisions(found: Plan) -> list[str]:
+    """What the planner did not fuse and why, with the nodes' ops and lines."""
+    count = len(found.graph.nodes)
+
+    def named(match: re.Match[str]) -> str:
+        node = int(match[1])
+        return node_name(found.graph, node) if node < count else match[0]
+
+    said = dict.fromkeys(found.program.decisions)
+    return [re.sub(r"%(\d+)", named, decision) for decision in said]
+
+
+def native_calls(program: Program) -> int:
+    """How many times a call enters native code: library calls split the steps."""
+    calls, inside = 0, False
+    for step in program.steps:
+        native = not isinstance(step, LibraryCall)
+        calls += native and not inside
+        inside = native
+    return calls
+
+
+# -- running ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One array that a call gave, or left in a variable."""
+
+    name: str
+    value: Any
+
+    @property
+    def type(self) -> TensorType | None:
+        """Shape and dtype; None for what is no number."""
+        array = np.asarray(self.value)
+        try:
+            return TensorType(array.shape, as_dtype(array.dtype))
+        except GraphJitError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far two results are apart.
+
+    absolute: the largest difference. ulps: the largest in units in the last place of its
+    element or, where that is larger, of the result's mean size (sums cancel). problem: what
+    is not a matter of rounding.
+    """
+
+    name: str
+    absolute: float
+    ulps: float
+    problem: str = ""
+
+
+class Session:
+    """A function and its arguments, run compiled or eagerly from the same variables.
+
+    form: what was compiled, with the times that took.
+    """
+
+    def __init__(self, target: Any, args: Sequence[Any]) -> None:
+        trace_graph(target, args)  # the user's errors; later ones are ours
+        self.function, self.args = as_call(target, args)
+        self.form: Specialization = self.function.specialization(*self.args)
+        self._held = [(v, v.cell.array) for v in self.form.variables]
+
+    def plan(self) -> Plan:
+        """The compiled program's plan."""
+        assert self.form.graph is not None and self.form.program is not None
+        return plan_of(optimized(self.form.graph), self.form.program)
+
+    def _restore(self) -> None:
+        for variable, array in self._held:
+            variable.cell.array = array
+
+    def results(self, eagerly: bool = False) -> list[Result]:
+        """The results of one call, then the variables it wrote."""
+        try:
+            leaves: list[Any] = []
+            flatten(run(self.function, self.args, eagerly), leaves)
+            found = [Result(f"result {k}", _plain(x)) for k, x in enumerate(leaves)]
+            for variable in self.form.updated:
+                name = f"variable {variable.name.removesuffix(':0')}"
+                found.append(Result(name, variable.cell.array))
+            return found
+        finally:
+            self._restore()
+
+    def times_ns(self, repeat: int, with_eager: bool) -> tuple[list[int], list[int]]:
+        """Times of `repeat` compiled calls and, in turns with them, eager ones [ns]."""
+        compiled: list[int] = []
+        eager: list[int] = []
+        with np.errstate(all="ignore"):
+            for _ in range(repeat):
+                with config.eager(False):
+                    compiled.append(self._time(self.function))
+                if with_eager:
+                    with config.eager():
+                        eager.append(self._time(self.function.python_function))
+        return compiled, eager
+
+    def _time(self, function: Callable[..., Any]) -> int:
+        started = time.perf_counter_ns()
+        function(*self.args)
+        elapsed = time.perf_counter_ns() - started
+        self._restore()
+        return elapsed
+
+
+def median(times: Sequence[int]) -> float:
+    """The median of times [ns]."""
+    return float(statistics.median(times))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (TensorBase, Variable, np.ndarray)):
+        return np.asarray(value)
+    return value
+
+
+def differences(actual: Sequence[Result], expected: Sequence[Result]) -> list[Difference]:
+    """How far compiled results are from eager ones, result by result."""
+    if len(actual) != len(expected):
+        counts = f"{len(actual)} results, eagerly {len(expected)}"
+        return [Difference("results", np.inf, np.inf, counts)]
+    return [_difference(a, e) for a, e in zip(actual, expected, strict=True)]
+
+
+def _difference(actual: Result, expected: Result) -> Difference:
+    if actual.type is None or expected.type is None:
+        same = actual.value is expected.value or bool(actual.value == expected.value)
+        problem = "" if same else f"{actual.value!r}, eagerly {expected.value!r}"
+        return Difference(actual.name, 0.0, 0.0, problem)
+    if actual.type != expected.type:
+        problem = f"{actual.type}, eagerly {expected.type}"
+        return Difference(actual.name, np.inf, np.inf, problem)
+    dtype = actual.type.dtype
+    if not actual.type.size:
+        return Difference(actual.name, 0.0, 0.0)
+    wide = np.complex128 if dtype.is_complex else np.float64
+    a, e = (np.asarray(x.value).astype(wide) for x in (actual, expected))
+    if not dtype.is_inexact:
+        unequal = int(np.count_nonzero(np.asarray(actual.value) != np.asarray(expected.value)))
+        problem = f"{unequal} of {actual.type.size} elements differ" if unequal else ""
+        return Difference(actual.name, float(np.max(np.abs(a - e))), 0.0, problem)
+    finite = np.isfinite(a) & np.isfinite(e)
+    same = (a == e) | (np.isnan(a) & np.isnan(e))
+    unequal = int(np.count_nonzero(~finite & ~same))
+    problem = f"{unequal} NaNs or infinities are not the same" if unequal else ""
+    if not finite.any():
+        return Difference(actual.name, 0.0, 0.0, problem)
+    a, e = a[finite], e[finite]
+    apart, size = np.abs(a - e), np.abs(e)
+    largest = float(size.max())
+    mean = largest * float(np.mean(size / largest)) if largest else 0.0
+    spacing = _epsilon(dtype.real) * np.maximum(size, mean)
+    with np.errstate(all="ignore"):
+        ulps = np.where(apart > 0, apart / spacing, 0.0)
+    return Difference(actual.name, float(apart.max()), float(np.max(ulps)), problem)
+
+
+def _epsilon(dtype: Any) -> float:
+    import ml_dtypes
+
+    info: Any = ml_dtypes.finfo(dtype.dtype)
+    return float(info.eps)

@@ -1,0 +1,245 @@
+"""What NumPy's functions, ufuncs, methods and operators do with traced arrays.
+
+A symbolic tensor of NumPy origin answers `__array_ufunc__` and `__array_function__` from the
+tables of this package: dtypes are promoted by NumPy 2's rules (Python scalars are weak), then
+the same primitives are recorded that the `gj` functions record. What the tables or their
+handlers don't do raises TracingError, and the function falls back to eager mode.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from graphjit.dispatch import TensorBase, apply
+from graphjit.errors import DTypeError, ShapeError, TracingError, at_user_line
+from graphjit.functions import shape
+from graphjit.ops import pointwise as pw
+
+from . import functions, indexing, methods, products, reductions, shapes
+from .promotion import (
+    array,
+    cast,
+    convert,
+    detached,
+    faithful,
+    is_symbol,
+    is_weak_symbol,
+    owned,
+    promoted,
+    refuse,
+    refuse_order,
+    result_dtype,
+    strong,
+    symbols,
+    trace_of,
+    unsupported,
+    viewing,
+)
+from .ufuncs import UFUNCS, outer, run_python, run_ufunc
+
+OPERATORS = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide,
+    "floordiv": np.floor_divide, "mod": np.remainder, "pow": np.power, "matmul": np.matmul,
+    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
+    "lshift": np.left_shift, "rshift": np.right_shift, "eq": np.equal, "ne": np.not_equal,
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert,
+}  # fmt: skip
+VIEWS = shapes.VIEWS | functions.VIEWS | products.VIEWS
+FUNCTIONS = (
+    reductions.FUNCTIONS
+    | shapes.FUNCTIONS
+    | functions.FUNCTIONS
+    | products.FUNCTIONS
+    | indexing.FUNCTIONS
+)
+READ_ONLY = {
+    np.broadcast_to, np.broadcast_arrays, np.diagonal, np.diag, np.linalg.diagonal,
+}  # fmt: skip
+ATTRIBUTES = dict.fromkeys(methods.KNOWN | methods.UNKNOWN)
+
+
+# -- ufuncs ------------------------------------------------------------------------------------
+
+
+def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """The result of a ufunc of which a traced array is an operand."""
+    what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
+    trace = trace_of(tuple(inputs), tuple(kwargs.values()))
+    with faithful(what):
+        if trace.origin == "weak":
+            result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))
+            return owned(result, trace)
+        plain = [detached(x) for x in inputs]
+        options = dict(kwargs)
+        if method == "__call__":
+            return _call(ufunc, plain, options, trace)
+        if method == "outer" and len(plain) == 2:
+            dtype = options.pop("dtype", None)
+            _refuse_options(options)
+            return owned(outer(ufunc, *plain, dtype=dtype), trace)
+        if method in ("reduce", "accumulate"):
+            run = reductions.run_reduce if method == "reduce" else reductions.run_accumulate
+            return owned(run(ufunc, *plain, **options), trace)
+        raise unsupported(what)
+
+
+def _call(ufunc: Any, inputs: list[Any], options: dict[str, Any], trace: Any) -> Any:
+    out = options.pop("out", None)
+    mask = options.pop("where", True)
+    dtype = options.pop("dtype", None)
+    _refuse_options(options)
+    targets = out if isinstance(out, tuple) else (out,) * (out is not None)
+    targets = tuple(t for t in targets if t is not None)
+    if mask is not True and (not targets or ufunc.nout != 1):
+        raise unsupported("where= without out=, which leaves elements unset,")
+    result = run_ufunc(ufunc, *inputs, dtype=dtype)
+    if not targets:
+        return owned(result, trace)
+    results = result if isinstance(result, tuple) else (result,)
+    if len(targets) != len(results):
+        raise unsupported("out= for some of the results")
+    for target, value in zip(targets, results, strict=True):
+        _store(target, value, detached(mask))
+    return targets if len(targets) > 1 else targets[0]
+
+
+def _refuse_options(options: dict[str, Any]) -> None:
+    refuse_order(options.pop("order", None))
+    refuse(casting=(options.pop("casting", None), "same_kind"))
+    refuse(subok=(options.pop("subok", None), True))
+    refuse(**{name: (value,) for name, value in options.items()})
+
+
+def _store(target: Any, value: Any, mask: Any) -> None:
+    """Put a ufunc's result into its out= array, which must be traced and nobody else's."""
+    if not is_symbol(target) or target.origin != "numpy":
+        raise unsupported("out= that isn't a traced array")
+    target._require_own("out=")
+    source, dtype = value.type.dtype, target.type.dtype
+    if not np.can_cast(source.dtype, dtype.dtype, "same_kind"):
+        raise DTypeError(
+            at_user_line(f"Cannot cast ufunc output from {source.name} to {dtype.name}")
+        )
+    if np.broadcast_shapes(value.type.shape, target.type.shape) != target.type.shape:
+        raise ShapeError(at_user_line("non-broadcastable output operand"))
+    value = shape.broadcast_to(cast(value, dtype), target.type.shape)
+    if mask is not True:
+        chosen = shape.broadcast_to(array(mask), target.type.shape)
+        value = apply(pw.where, chosen, value, detached(target))
+    indexing.replace(target, value)
+
+
+# -- functions ---------------------------------------------------------------------------------
+
+
+def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """The result of a NumPy function of which a traced array is an argument."""
+    what = f"{getattr(func, '__module__', 'np').replace('numpy', 'np')}.{func.__name__}"
+    trace = trace_of(tuple(args), tuple(kwargs.values()))
+    with faithful(what):
+        handler = FUNCTIONS.get(func)
+        if handler is not None:
+            _check_options(handler, what, args, kwargs)
+            plain = [detached(a) for a in args]
+            return owned(handler(*plain, **{k: detached(v) for k, v in kwargs.items()}), trace)
+        handler = VIEWS.get(func)
+        if handler is not None:
+            _check_options(handler, what, args, kwargs)
+            bases = [s for s in symbols(tuple(args)) if not is_weak_symbol(s)]
+            return viewing(handler(*args, **kwargs), bases, trace, frozen=func in READ_ONLY)
+        handler = indexing.IN_PLACE.get(func)
+        if handler is not None:
+            _check_options(handler, what, args, kwargs)
+            return handler(*args, **kwargs)
+        raise unsupported(what)
+
+
+@cache
+def _signature(handler: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(handler)
+
+
+def _check_options(
+    handler: Callable[..., Any], what: str, args: Sequence[Any], kwargs: dict[str, Any]
+) -> None:
+    """TracingError for arguments that NumPy has and the handler hasn't."""
+    try:
+        _signature(handler).bind(*args, **kwargs)
+    except TypeError as error:
+        raise unsupported(f"{what} with these arguments ({error})") from error
+
+
+# -- methods ------------------------------------------------------------------------------------
+
+
+def attribute(x: Any, name: str) -> Any:
+    """An ndarray's attribute or method."""
+    trace = x.recorder
+    if x.origin == "weak":
+        if name not in methods.OF_SCALARS:
+            raise AttributeError(f"a traced Python number has no attribute {name!r}")
+        x = strong(x)
+    if name in methods.UNKNOWN:
+        raise unsupported(f".{name}")
+    with faithful(f".{name}"):
+        if name in methods.VALUES:
+            return owned(methods.VALUES[name](detached(x)), trace)
+        if name in methods.VIEW_VALUES:
+            return viewing(methods.VIEW_VALUES[name](x), [x], trace)
+    return lambda *args, **kwargs: _method(x, name, args, kwargs)
+
+
+def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    what = f"ndarray.{name}"
+    with faithful(what):
+        if name in methods.VIEW_METHODS:
+            handler = methods.VIEW_METHODS[name]
+            _check_options(handler, what, (x, *args), kwargs)
+            frozen = name == "diagonal"
+            return viewing(handler(x, *args, **kwargs), [x], x.recorder, frozen=frozen)
+        if name in methods.IN_PLACE_METHODS:
+            handler = methods.IN_PLACE_METHODS[name]
+            _check_options(handler, what, (x, *args), kwargs)
+            return handler(x, *args, **kwargs)
+        handler = methods.METHODS[name]
+        _check_options(handler, what, (x, *args), kwargs)
+        options = {k: detached(v) for k, v in kwargs.items()}
+        return owned(handler(*(detached(a) for a in (x, *args)), **options), x.recorder)
+
+
+def getitem(x: Any, key: Any) -> Any:
+    """x[key]."""
+    with faithful("indexing"):
+        return indexing.getitem(x, key, x.recorder)
+
+
+def part(x: Any, key: Any) -> Any:
+    """x[key] as it is now, under a handle of its own."""
+    return getitem(detached(x), detached(key))
+
+
+def setitem(x: Any, key: Any, value: Any) -> Any:
+    """x as it is after x[key] = value, which NumPy casts without asking."""
+    with faithful("assignment to an index"):
+        return indexing.setitem(detached(x), detached(key), detached(value))
+
+
+def same_kind(result: TensorBase, x: TensorBase) -> Any:
+    """The result of an in-place operator in x's dtype, if NumPy allows the cast."""
+    if not np.can_cast(result.type.dtype.dtype, x.type.dtype.dtype, "same_kind"):
+        raise TracingError(at_user_line(f"{result.type.dtype.name} into {x.type.dtype.name}"))
+    if result.type.shape != x.type.shape:
+        raise TracingError(at_user_line("an in-place operator that changes the shape"))
+    return convert(result, x.type.dtype)
+
+
+__all__ = [
+    "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "UFUNCS", "VIEWS", "attribute", "call_function",
+    "call_ufunc", "convert", "getitem", "part", "promoted", "result_dtype", "same_kind", "setitem",
+]  # fmt: skip

@@ -1,0 +1,431 @@
+"""NumPy's indexing of traced arrays: x[key], x[key] = value, take, put and their kin."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from graphjit.dispatch import TensorBase, apply, wrap
+from graphjit.errors import IndexOutOfRangeError, ShapeError, at_user_line
+from graphjit.functions import index, math, shape
+from graphjit.ops import index as ix
+from graphjit.ops import pointwise as pw
+from graphjit.types import DType, int64
+
+from .promotion import (
+    Handler,
+    array,
+    axis_of,
+    broadcast,
+    broadcast_shape,
+    cast,
+    constant,
+    convert,
+    detached,
+    is_python_scalar,
+    is_symbol,
+    is_weak_symbol,
+    leaves,
+    need_value,
+    owned,
+    refuse,
+    strong,
+    unsupported,
+    viewing,
+)
+
+FUNCTIONS: dict[Any, Handler] = {}
+# Functions that write into their first argument.
+IN_PLACE: dict[Any, Handler] = {}
+Key = list[Any]
+
+
+# -- keys -------------------------------------------------------------------------------------
+
+
+def _key(key: Any) -> Key:
+    """The key as a list of ints, slices, None, Ellipsis, index tensors and traced masks."""
+    return [_part(item) for item in (key if isinstance(key, tuple) else (key,))]
+
+
+def _part(item: Any) -> Any:
+    if item is None or item is Ellipsis:
+        return item
+    if isinstance(item, slice):
+        return slice(
+            *(
+                None if b is None else operator.index(b)
+                for b in (item.start, item.stop, item.step)
+            )
+        )
+    if isinstance(item, (bool, np.bool_)):
+        raise unsupported("a bool as an index")
+    if isinstance(item, (int, np.integer)):
+        return int(item)
+    if isinstance(item, (list, tuple, range)):
+        known = not any(isinstance(leaf, (TensorBase, np.ndarray)) for leaf in leaves(item))
+        if known:
+            return _index_of(np.array(item, np.int64 if not len(item) else None))
+        return _index_of(array(item))
+    if isinstance(item, TensorBase) or type(item) is np.ndarray:
+        return _index_of(array(item))
+    if hasattr(item, "__index__"):
+        return operator.index(item)
+    raise IndexOutOfRangeError(
+        at_user_line(
+            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or "
+            "boolean arrays are valid indices"
+        )
+    )
+
+
+def _index_of(found: Any) -> Any:
+    if isinstance(found, TensorBase):
+        if found.recorder is not None or found.type.dtype.is_integer:
+            if not found.type.dtype.is_bool and not found.type.dtype.is_integer:
+                raise _no_index()
+            return found if found.type.dtype.is_bool else cast(found, int64)
+        found = found.numpy()  # type: ignore[attr-defined]
+    found = np.asarray(found)
+    if found.dtype.kind not in "biu":
+        raise _no_index()
+    return wrap(found.astype(np.int64) if found.dtype.kind in "iu" else found)
+
+
+def _no_index() -> IndexOutOfRangeError:
+    return IndexOutOfRangeError(
+        at_user_line("arrays used as indices must be of integer (or boolean) type")
+    )
+
+
+def _is_mask(part: Any) -> bool:
+    return isinstance(part, TensorBase) and part.type.dtype.is_bool
+
+
+def _check_masks(parts: Key, x: Any) -> None:
+    """IndexError for a mask that doesn't match its axes, or for too many indices."""
+    used = 0
+    total = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
+    if total > x.ndim:
+        raise IndexOutOfRangeError(
+            at_user_line(
+                f"too many indices: array is {x.ndim}-dimensional, {total} were indexed"
+            )
+        )
+    for part in parts:
+        if part is Ellipsis:
+            used += x.ndim - total
+        elif _is_mask(part):
+            if part.type.shape != x.type.shape[used : used + part.ndim]:
+                raise IndexOutOfRangeError(
+                    at_user_line(
+                        f"boolean index of shape {part.type.shape} did not match indexed array "
+                        f"of shape {x.type.shape}"
+                    )
+                )
+            used += part.ndim
+        elif part is not None:
+            used += 1
+
+
+def _check_bounds(parts: Key, x: Any) -> None:
+    """IndexError for a known index that is out of bounds."""
+    total = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
+    axis = 0
+    for part in parts:
+        if part is Ellipsis:
+            axis += x.ndim - total
+            continue
+        if part is None:
+            continue
+        extent = x.type.shape[axis]
+        known: Any = part
+        if isinstance(part, TensorBase):
+            known = part.numpy() if part.recorder is None and not _is_mask(part) else ()  # type: ignore[attr-defined]
+        if not isinstance(part, slice):
+            values = np.asarray(known)
+            if values.size and ((values < -extent) | (values >= extent)).any():
+                raise IndexOutOfRangeError(
+                    at_user_line(
+                        f"index {known} is out of bounds for axis {axis} with size {extent}"
+                    )
+                )
+        axis += part.ndim if _is_mask(part) else 1
+
+
+def getitem(x: Any, key: Any, trace: Any) -> Any:
+    """x[key]: a view for ints and slices, a new array for index arrays, a scalar for ints."""
+    x = strong(x) if is_weak_symbol(x) else x
+    parts = _key(key)
+    _check_masks(parts, x)
+    if any(_is_mask(p) and p.recorder is not None for p in parts):
+        raise unsupported(
+            "x[mask], whose shape depends on data (write np.where(mask, x, 0)): indexing"
+        )
+    _check_bounds(parts, x)
+    arrays = [p for p in parts if isinstance(p, TensorBase)]
+    ints = [p for p in parts if isinstance(p, int) or _is_scalar(p)]
+    scalar = len(ints) == x.ndim == len(parts)
+    if any(p.ndim for p in arrays) or scalar:
+        return owned(index.getitem(detached(x), tuple(parts)), trace)
+    return viewing(index.getitem(x, tuple(parts)), [x], trace, key)
+
+
+def _is_scalar(part: Any) -> bool:
+    return isinstance(part, TensorBase) and not part.type.shape
+
+
+# -- assignment ---------------------------------------------------------------------------------
+
+
+def assigned(value: Any, dtype: DType) -> Any:
+    """A value as x[...] = value casts it, which may lose digits but not the sign of an int."""
+    if is_weak_symbol(value):
+        return convert(value, dtype)
+    if is_python_scalar(value) or isinstance(value, (list, tuple, range)):
+        if any(isinstance(leaf, (TensorBase, np.ndarray)) for leaf in leaves(value)):
+            found = array(value)
+        else:
+            with np.errstate(all="ignore"):
+                return wrap(np.array(value, dtype.dtype))
+    else:
+        found = array(value)
+    return cast(found, dtype)
+
+
+def setitem(x: Any, key: Any, value: Any) -> Any:
+    """x as it is after x[key] = value."""
+    parts = _key(key)
+    _check_masks(parts, x)
+    value = assigned(value, x.type.dtype)
+    if any(_is_mask(p) and p.recorder is not None for p in parts):
+        return _set_masked(x, parts, value)
+    _check_bounds(parts, x)
+    _check_value(x, parts, value)
+    return index.setitem(x, tuple(parts), value)
+
+
+def _check_value(x: Any, parts: Key, value: Any) -> None:
+    """ValueError for a value that doesn't fit, where the shape of x[key] is plain."""
+    if any(isinstance(p, TensorBase) for p in parts):
+        return
+    chosen = np.broadcast_to(np.zeros((), bool), x.type.shape)[tuple(parts)]
+    given = value.type.shape
+    while len(given) > chosen.ndim and given[0] == 1:
+        given = given[1:]
+    if len(given) > chosen.ndim or broadcast_or_none(given, chosen.shape) != chosen.shape:
+        raise ShapeError(
+            at_user_line(
+                f"could not broadcast input array from shape {value.type.shape} into shape "
+                f"{chosen.shape}"
+            )
+        )
+
+
+def broadcast_or_none(*shapes: Any) -> Any:
+    """The broadcast shape, None where the shapes don't fit."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
+
+
+def _set_masked(x: Any, parts: Key, value: Any) -> Any:
+    """Assignment where a traced mask holds: a choice by element."""
+    masks = [i for i, p in enumerate(parts) if _is_mask(p)]
+    others = [p for i, p in enumerate(parts) if i not in masks]
+    plain = all(p is Ellipsis or p == slice(None) for p in others)
+    if len(masks) != 1 or not plain:
+        raise unsupported("x[mask, ...] = v with other indices next to the mask")
+    mask = parts[masks[0]]
+    count = sum(1 for p in parts[: masks[0]] if p is not Ellipsis)
+    if Ellipsis in parts[: masks[0]]:
+        after = len(parts) - masks[0] - 1
+        count = x.ndim - mask.ndim - after
+    rest = x.ndim - count - mask.ndim
+    if value.ndim > rest:
+        lead = value.type.shape[: value.ndim - rest]
+        if any(n != 1 for n in lead):
+            raise unsupported("x[mask] = v with as many values as the mask has True")
+        value = shape.reshape(value, value.type.shape[value.ndim - rest :])
+    mask = shape.reshape(mask, mask.type.shape + (1,) * rest)
+    return apply(pw.where, mask, broadcast(value, x.type.shape), x)
+
+
+# -- functions ----------------------------------------------------------------------------------
+
+
+def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
+    """np.take."""
+    refuse(out=(out,), mode=(mode, "raise", "wrap", "clip"))
+    x = array(a)
+    if axis is None:
+        x, k = shape.reshape(x, (x.type.size,)), 0
+    else:
+        k = axis_of(axis, x.ndim)
+    chosen = array(indices)
+    if not chosen.type.dtype.is_integer:
+        raise unsupported("np.take at places that are not integers")
+    chosen = cast(chosen, int64)
+    extent = constant(x.type.shape[k], int64)
+    if mode == "wrap":
+        chosen = apply(pw.mod, chosen, extent, strict=False)
+    elif mode == "clip":
+        last = constant(max(x.type.shape[k] - 1, 0), int64)
+        chosen = math.minimum(math.maximum(chosen, constant(0, int64)), last)
+    else:
+        chosen = index.from_end(chosen, x.type.shape[k])
+    result = apply(ix.gather, x, chosen, axes=(k,))
+    rank = chosen.ndim
+    return shape.moveaxis(result, tuple(range(rank)), tuple(range(k, k + rank)))
+
+
+def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
+    """np.take_along_axis."""
+    x, chosen, k = _along(arr, indices, axis)
+    return index.take_along_axis(x, chosen, k)
+
+
+def _along(arr: Any, indices: Any, axis: Any) -> tuple[Any, Any, int]:
+    x, chosen = array(arr), array(indices)
+    if not chosen.type.dtype.is_integer:
+        raise IndexOutOfRangeError(at_user_line("`indices` must be an integer array"))
+    if axis is None:
+        if chosen.ndim != 1:
+            raise ShapeError(
+                at_user_line("when axis=None, `indices` must have a single dimension.")
+            )
+        x, axis = shape.reshape(x, (x.type.size,)), 0
+    k = axis_of(axis, x.ndim)
+    if chosen.ndim != x.ndim:
+        raise ShapeError(
+            at_user_line("`indices` and `arr` must have the same number of dimensions")
+        )
+    rests = [s[:k] + (1,) + s[k + 1 :] for s in (x.type.shape, chosen.type.shape)]
+    if broadcast_or_none(*rests) is None:
+        raise IndexOutOfRangeError(
+            at_user_line("shape mismatch: indices could not be broadcast")
+        )
+    return x, chosen, k
+
+
+def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
+    """np.compress by a known condition."""
+    refuse(out=(out,))
+    if is_symbol(condition) or isinstance(condition, np.ndarray):
+        raise unsupported("np.compress, whose shape depends on data")
+    return take(a, np.flatnonzero(np.asarray(condition)).tolist() or _nothing(), axis)
+
+
+def _nothing() -> Any:
+    return wrap(np.zeros(0, np.int64))
+
+
+def choose(a: Any, choices: Any, out: Any = None, mode: Any = "raise") -> Any:
+    """np.choose is left to NumPy, which checks the indices."""
+    raise unsupported("np.choose")
+
+
+def _own(x: Any, what: str) -> None:
+    if not is_symbol(x):
+        raise unsupported(f"{what} into an array that isn't traced")
+    x._require_own(what)
+
+
+def replace(x: Any, new: Any) -> None:
+    """Make an array's handle stand for its new value."""
+    x._write(new)
+
+
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
+    """np.put_along_axis."""
+    _own(arr, "np.put_along_axis")
+    if axis is None:
+        raise unsupported("np.put_along_axis with axis=None")
+    x, chosen, k = _along(detached(arr), indices, axis)
+    if chosen.type.shape != tuple(
+        chosen.type.shape[k] if a == k else n for a, n in enumerate(x.type.shape)
+    ):
+        raise unsupported("np.put_along_axis with indices that broadcast")
+    given = broadcast(assigned(values, x.type.dtype), chosen.type.shape)
+    chosen = cast(index.from_end(cast(chosen, int64), x.type.shape[k]), int64)
+    grids = [chosen if a == k else index.iota(chosen.type.shape, a) for a in range(x.ndim)]
+    flat = [shape.reshape(g, (g.type.size,)) for g in grids]
+    updates = shape.reshape(given, (given.type.size,))
+    axes = tuple(range(x.ndim))
+    replace(arr, apply(ix.scatter, x, updates, *flat, axes=axes, mode="update"))
+
+
+def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
+    """np.copyto."""
+    refuse(casting=(casting, "same_kind"))
+    _own(dst, "np.copyto")
+    x = detached(dst)
+    if not is_python_scalar(src):
+        source = array(src)
+        if not np.can_cast(source.type.dtype.dtype, x.type.dtype.dtype, "same_kind"):
+            raise unsupported("np.copyto that casts to another kind")
+    value = broadcast(convert(src, x.type.dtype), x.type.shape)
+    if where is not True:
+        mask = broadcast(array(where), x.type.shape)
+        if not mask.type.dtype.is_bool:
+            raise unsupported("np.copyto where a mask isn't bool")
+        value = apply(pw.where, mask, value, x)
+    replace(dst, value)
+
+
+def putmask(a: Any, /, mask: Any, values: Any) -> None:
+    """np.putmask with one value or one for each element."""
+    _own(a, "np.putmask")
+    x = detached(a)
+    m, value = array(mask), assigned(values, x.type.dtype)
+    if m.type.shape != x.type.shape:
+        raise unsupported("np.putmask with a mask of another shape")
+    if value.type.size == 1:
+        value = shape.broadcast_to(shape.reshape(value, ()), x.type.shape)
+    elif value.type.shape != x.type.shape:
+        raise unsupported("np.putmask with values of another shape")
+    from .promotion import truth
+
+    replace(a, apply(pw.where, truth(m), value, x))
+
+
+def fill_diagonal(a: Any, val: Any, wrap: Any = False) -> None:
+    """np.fill_diagonal of a matrix with one value."""
+    _own(a, "np.fill_diagonal")
+    x = detached(a)
+    if x.ndim != 2:
+        raise unsupported("np.fill_diagonal of other than two dimensions")
+    value = assigned(val, x.type.dtype)
+    if value.ndim or wrap:
+        raise unsupported("np.fill_diagonal with several values")
+    replace(a, apply(pw.where, _eye(x.type.shape), value, x))
+
+
+def _eye(extents: tuple[int, ...]) -> Any:
+    return wrap(np.eye(*extents, dtype=bool))
+
+
+def fill(x: Any, value: Any) -> None:
+    """x.fill(value)."""
+    x._require_own("x.fill")
+    given = assigned(value, x.type.dtype)
+    if given.ndim:
+        raise unsupported("x.fill with an array")
+    replace(x, shape.broadcast_to(given, x.type.shape))
+
+
+FUNCTIONS |= {
+    np.take: take,
+    np.take_along_axis: take_along_axis,
+    np.compress: compress,
+}
+IN_PLACE |= {
+    np.put_along_axis: put_along_axis,
+    np.copyto: copyto,
+    np.putmask: putmask,
+    np.fill_diagonal: fill_diagonal,
+}
+_ = (choose, broadcast_shape, need_value)

@@ -1,0 +1,203 @@
+"""Methods and attributes of ndarray on traced arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphjit.errors import DTypeError, ShapeError, at_user_line
+from graphjit.functions import math, shape
+from graphjit.types import as_dtype
+
+from . import functions, indexing, products, reductions, shapes
+from .promotion import (
+    NO_VALUE,
+    Handler,
+    array,
+    cast,
+    need_value,
+    refuse,
+    refuse_order,
+    target_dtype,
+    unsupported,
+)
+from .ufuncs import run_ufunc
+
+
+def _astype(
+    x: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True,
+    copy: Any = True,
+) -> Any:  # fmt: skip
+    refuse_order(order)
+    target = target_dtype(dtype)
+    source = x.type.dtype
+    if not np.can_cast(source.dtype, target.dtype, casting):
+        raise DTypeError(
+            at_user_line(f"Cannot cast array data from {source.name} to {target.name}")
+        )
+    if not copy and source is target:
+        raise unsupported("astype(copy=False) to the same dtype")
+    return cast(array(x), target)
+
+
+def _copy(x: Any, order: Any = "C") -> Any:
+    refuse_order(order)
+    return array(x)
+
+
+def _flatten(x: Any, order: Any = "C") -> Any:
+    return shapes.ravel(x, order)
+
+
+def _reshape(x: Any, *wanted: Any, order: Any = "C", copy: Any = None) -> Any:
+    if len(wanted) == 1 and wanted[0] is not None:
+        wanted = wanted[0]
+    return shapes.reshape(x, wanted, order, copy=copy)
+
+
+def _transpose(x: Any, *axes: Any) -> Any:
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        axes = axes[0]
+    return shapes.transpose(x, axes or None)
+
+
+def _turned(x: Any) -> Any:
+    return shapes.transpose(x)
+
+
+def _view(x: Any, dtype: Any = None, type: Any = None) -> Any:
+    refuse(type=(type,))
+    if dtype is None:
+        return shape.reshape(x, x.type.shape)
+    target, source = target_dtype(dtype), x.type.dtype
+    if target is source:
+        return x
+    if target.size != source.size or "c" in target.kind + source.kind:
+        raise unsupported(f"a view of {source.name} as {target.name}")
+    if target.is_bool or (source.is_bool and target.size == 1):
+        if target.is_bool:
+            raise unsupported("a view as bool")
+        return cast(x, target)
+    return math.bitcast(x, target)
+
+
+def _item(x: Any, *args: Any) -> Any:
+    need_value(x, "item()")
+
+
+def _tolist(x: Any) -> Any:
+    need_value(x, "tolist()")
+
+
+def _sort(
+    x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+) -> None:
+    x._require_own("x.sort")
+    if axis is None:
+        raise unsupported("x.sort(axis=None)")
+    indexing.replace(x, reductions.sort(x, axis, kind, order, stable=stable))
+
+
+def _round(x: Any, decimals: Any = 0, out: Any = None) -> Any:
+    return functions.round_(x, decimals, out)
+
+
+def _clip(
+    x: Any, min: Any = NO_VALUE, max: Any = NO_VALUE, out: Any = None, **kwargs: Any
+) -> Any:
+    return functions.clip(x, min, max, out, **kwargs)
+
+
+def _nothing_to_do(x: Any) -> Any:
+    return x
+
+
+def _conjugate(x: Any) -> Any:
+    return math.conj(x)  # the array itself if it isn't complex
+
+
+def _device(x: Any, device: Any, /, *, stream: Any = None) -> Any:
+    refuse(stream=(stream,))
+    if device != "cpu":
+        raise ShapeError(at_user_line(f"Unsupported device: {device}. Only 'cpu' is accepted."))
+    return x
+
+
+def _choose_axis(x: Any, *args: Any, **kwargs: Any) -> Any:
+    return reductions.argsort(x, *args, **kwargs)
+
+
+# Methods whose results are new arrays: name -> (x, *args, **kwargs).
+METHODS: dict[str, Handler] = {
+    "all": reductions.all_,
+    "any": reductions.any_,
+    "argmax": reductions.argmax,
+    "argmin": reductions.argmin,
+    "argsort": reductions.argsort,
+    "astype": _astype,
+    "clip": _clip,
+    "copy": _copy,
+    "cumprod": reductions.cumprod,
+    "cumsum": reductions.cumsum,
+    "dot": products.dot,
+    "flatten": _flatten,
+    "item": _item,
+    "max": reductions.maximum,
+    "mean": reductions.mean,
+    "min": reductions.minimum,
+    "prod": reductions.product,
+    "repeat": shapes.repeat,
+    "round": _round,
+    "searchsorted": reductions.searchsorted,
+    "std": reductions.std,
+    "sum": reductions.total,
+    "take": indexing.take,
+    "tolist": _tolist,
+    "trace": shapes.trace,
+    "var": reductions.var,
+    "__array_namespace__": lambda x, api_version=None: np,
+    "__copy__": _copy,
+    "__deepcopy__": lambda x, memo=None: _copy(x),
+    "__complex__": lambda x: need_value(x, "complex()"),
+    "__divmod__": lambda x, y: run_ufunc(np.divmod, x, y),
+    "__rdivmod__": lambda x, y: run_ufunc(np.divmod, y, x),
+}
+VIEW_METHODS: dict[str, Handler] = {
+    "conj": _conjugate,
+    "conjugate": _conjugate,
+    "diagonal": shapes.diagonal,
+    "ravel": shapes.ravel,
+    "reshape": _reshape,
+    "squeeze": shapes.squeeze,
+    "swapaxes": shapes.swapaxes,
+    "to_device": _device,
+    "transpose": _transpose,
+    "view": _view,
+}
+IN_PLACE_METHODS: dict[str, Handler] = {"fill": indexing.fill, "sort": _sort}
+VALUES: dict[str, Callable[[Any], Any]] = {
+    "device": lambda x: "cpu",
+    "itemsize": lambda x: x.type.dtype.size,
+    "nbytes": lambda x: x.type.nbytes,
+    "size": lambda x: x.type.size,
+    "imag": functions.imag,
+}
+VIEW_VALUES: dict[str, Callable[[Any], Any]] = {
+    "T": _turned,
+    "mT": shapes.matrix_transpose,
+    "real": functions.real,
+}
+KNOWN = {
+    name
+    for name in (*METHODS, *VIEW_METHODS, *IN_PLACE_METHODS, *VALUES, *VIEW_VALUES)
+    if not name.startswith("__") or name in ("__array_namespace__", "__divmod__", "__rdivmod__")
+}
+# What an ndarray has and a traced one hasn't: TracingError, not AttributeError.
+UNKNOWN = (
+    {n for n in dir(np.ndarray) if not n.startswith("_")} - KNOWN - {"shape", "dtype", "ndim"}
+)
+# What Python numbers have.
+OF_SCALARS = {"real", "imag", "conjugate"}
+_ = (_nothing_to_do, _choose_axis, as_dtype)

@@ -1,0 +1,422 @@
+"""NumPy's view of operands: arrays, weak scalars, promotion, casts, static options.
+
+Handlers work on tensors that `array` or `convert` gave, never on weak ones, and raise
+`ShapeError`, `DTypeError` or NumPy's own AxisError where NumPy raises ValueError, TypeError
+or AxisError. Whatever else goes wrong in them is turned into TracingError by `faithful`:
+then the function falls back to NumPy itself, which knows best.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.exceptions import AxisError
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from graphjit.dispatch import TensorBase, apply, as_tensor, current_trace, wrap
+from graphjit.errors import (
+    DTypeError,
+    IndexOutOfRangeError,
+    InternalError,
+    OutOfMemoryError,
+    ShapeError,
+    TracingError,
+    at_user_line,
+)
+from graphjit.functions import math, shape
+from graphjit.ops import pointwise as pw
+from graphjit.types import DType, Shape, as_dtype, bool_, float16, float32, float64, int64
+
+Handler = Callable[..., Any]
+NO_VALUE: Any = np._NoValue  # type: ignore[attr-defined]
+_WEAK: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float, "c": complex}
+_SAMPLES: dict[Any, Any] = {int: 0, float: 0.0, complex: 0j}
+_DELIBERATE = (
+    TracingError, ShapeError, DTypeError, IndexOutOfRangeError, OutOfMemoryError, InternalError,
+    AxisError, OverflowError, ZeroDivisionError, np.linalg.LinAlgError, MemoryError,
+)  # fmt: skip
+
+
+def unsupported(what: str) -> TracingError:
+    """The error for what NumPy does and tracing doesn't."""
+    return TracingError(
+        at_user_line(
+            f"{what} of a traced array can't be traced",
+            "let the function fall back to eager mode, or write it otherwise",
+        )
+    )
+
+
+@contextmanager
+def faithful(what: str) -> Iterator[None]:
+    """Let NumPy's own errors through and turn all others into TracingError."""
+    try:
+        yield
+    except _DELIBERATE:
+        raise
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise TracingError(
+            at_user_line(f"{what} can't be traced with these arguments: {reason}")
+        ) from error
+
+
+# -- what an operand is -----------------------------------------------------------------------
+
+
+def is_symbol(value: Any) -> bool:
+    """Whether a value is known only when the graph runs."""
+    return isinstance(value, TensorBase) and value.recorder is not None
+
+
+def is_weak_symbol(value: Any) -> bool:
+    """Whether a value is a traced Python scalar."""
+    return is_symbol(value) and value.origin == "weak"
+
+
+def is_python_scalar(value: Any) -> bool:
+    """Whether a value is a Python number, weak in NumPy's promotion."""
+    return isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic)
+
+
+def need_value(value: Any, what: str) -> NoReturn:
+    """Say that Python needs the value of a traced operand."""
+    raise value._needs_value(what)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The values in nested lists and tuples."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def symbols(value: Any) -> Iterator[Any]:
+    """The symbolic tensors in nested lists, tuples and dicts."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    for leaf in leaves(value):
+        if is_symbol(leaf):
+            yield leaf
+
+
+def trace_of(*values: Any) -> Any:
+    """The trace that the symbols among these belong to, else the current one."""
+    for symbol in symbols(values):
+        return symbol.recorder
+    return current_trace.get()
+
+
+def array(value: Any, dtype: Any = None) -> Any:
+    """What np.asarray makes of a value: a tensor of NumPy's dtype, never weak."""
+    tensor = _as_array(value)
+    return tensor if dtype is None else cast(tensor, target_dtype(dtype))
+
+
+def _as_array(value: Any) -> Any:
+    if isinstance(value, TensorBase):
+        tensor: Any = value.as_tensor()
+        return strong(tensor) if is_weak_symbol(tensor) else tensor
+    if isinstance(value, np.ndarray):
+        if type(value) not in (np.ndarray, np.memmap):
+            raise unsupported(f"a {type(value).__name__} in an operation")
+        return as_tensor(value)
+    if isinstance(value, np.generic):
+        return wrap(np.array(value))
+    if isinstance(value, (list, tuple)) and any(
+        isinstance(leaf, (TensorBase, np.ndarray)) for leaf in leaves(value)
+    ):
+        return _stacked(value)
+    if is_python_scalar(value) or isinstance(value, (list, tuple, range)):
+        try:
+            found = np.array(value)
+        except ValueError as error:
+            raise ShapeError(at_user_line(str(error))) from error
+        return wrap(found)
+    raise unsupported(f"an operand of type {type(value).__name__}")
+
+
+def strong(weak: Any) -> Any:
+    """A traced Python scalar as the 0-d array that np.asarray makes of it."""
+    return type(weak)(weak.recorder, weak.node, weak.type, "numpy")
+
+
+def _stacked(value: Sequence[Any]) -> Any:
+    dtype = result_dtype(*(leaf for leaf in leaves(value)))
+
+    def stack(item: Any) -> Any:
+        if not isinstance(item, (list, tuple)):
+            return convert(item, dtype)
+        rows = [stack(part) for part in item]
+        if len({row.type.shape for row in rows}) > 1:
+            raise ShapeError(at_user_line("setting an array element with a sequence"))
+        return shape.stack(rows) if rows else wrap(np.zeros(0, dtype.dtype))
+
+    return stack(value)
+
+
+# -- promotion --------------------------------------------------------------------------------
+
+
+def promotion_part(value: Any) -> Any:
+    """An operand as NumPy's resolvers take it: a dtype, or int, float, complex if weak."""
+    if is_weak_symbol(value):
+        return _WEAK[value.type.dtype.kind]
+    if isinstance(value, TensorBase):
+        return value.type.dtype.dtype
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype.newbyteorder("=")
+    if is_python_scalar(value):
+        return np.dtype(bool) if isinstance(value, bool) else type(value)
+    return array(value).type.dtype.dtype
+
+
+def result_dtype(*values: Any) -> DType:
+    """NumPy's result type of tensors, arrays and (weak) Python scalars."""
+    parts = [promotion_part(v) for v in values]
+    return as_dtype(np.result_type(*(_SAMPLES.get(part, part) for part in parts)))
+
+
+def target_dtype(dtype: Any) -> DType:
+    """A dtype as NumPy understands it: float means float64."""
+    if isinstance(dtype, DType):
+        return dtype
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise DTypeError(at_user_line(str(error))) from error
+    if not found.isnative:
+        raise unsupported(f"dtype {found}")
+    return as_dtype(found)
+
+
+def cast(tensor: Any, dtype: DType) -> Any:
+    """A tensor as NumPy's astype converts it."""
+    return tensor if tensor.type.dtype is dtype else apply(pw.cast, tensor, dtype=dtype)
+
+
+def convert(value: Any, dtype: DType) -> Any:
+    """A value as an operand of a loop of this dtype; out-of-range Python ints overflow."""
+    if is_weak_symbol(value):
+        return _convert_weak(value, dtype)
+    if is_python_scalar(value):
+        return constant(value, dtype)
+    return cast(array(value), dtype)
+
+
+def constant(value: Any, dtype: DType) -> Any:
+    """A 0-d constant of a Python number; OverflowError where NumPy raises it."""
+    with np.errstate(all="ignore"):
+        return wrap(np.array(value, dtype.dtype))
+
+
+def chosen(value: Any, dtype: DType) -> Any:
+    """A value as np.where casts it: Python ints wrap."""
+    if is_weak_symbol(value):
+        return cast(strong(value), dtype)
+    if is_python_scalar(value):
+        with np.errstate(all="ignore"):
+            return wrap(np.asarray(value).astype(dtype.dtype))
+    return convert(value, dtype)
+
+
+def _convert_weak(value: Any, dtype: DType) -> Any:
+    kind = value.type.dtype.kind
+    tensor = strong(value)
+    if dtype.is_integer and dtype is not int64 and kind == "i":
+        need_value(value, f"a Python int that must fit {dtype.name}")
+    if dtype.is_integer and kind in "fc":
+        need_value(value, f"a Python float that becomes {dtype.name}")
+    if kind == "i" and dtype.is_inexact:
+        tensor = cast(tensor, float64)
+    return cast(tensor, dtype)
+
+
+def promoted(*values: Any, dtype: Any = None) -> list[Any]:
+    """The operands as tensors of the one dtype that NumPy's promotion gives them."""
+    target = target_dtype(dtype) if dtype is not None else result_dtype(*values)
+    return [convert(v, target) for v in values]
+
+
+def inexact(x: Any) -> Any:
+    """A tensor as floating-point numbers, integers as float64."""
+    return x if x.type.dtype.is_inexact else cast(x, float64)
+
+
+def truth(x: Any) -> Any:
+    """Whether each element isn't 0 (NaN is true)."""
+    x = array(x)
+    return x if x.type.dtype.is_bool else apply(pw.ne, x, constant(0, x.type.dtype))
+
+
+def single(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A composition that computes float16 in float32, as NumPy's half loops do."""
+
+    def wide(*tensors: Any) -> Any:
+        if tensors[0].type.dtype is not float16:
+            return function(*tensors)
+        result = function(*(cast(t, float32) for t in tensors))
+        return back(result)
+
+    def back(result: Any) -> Any:
+        if isinstance(result, tuple):
+            return tuple(back(r) for r in result)
+        return cast(result, float16) if result.type.dtype is float32 else result
+
+    return wide
+
+
+# -- static options ---------------------------------------------------------------------------
+
+
+def static_int(value: Any) -> int:
+    """A Python int; a traced one becomes static."""
+    if isinstance(value, (bool, np.bool_)):
+        return int(value)
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise DTypeError(at_user_line(str(error))) from error
+
+
+def static_ints(value: Any) -> tuple[int, ...]:
+    """A tuple of Python ints from one or several."""
+    if isinstance(value, TensorBase) and value.type.shape:
+        if value.recorder is not None:
+            need_value(value, "a static option")
+        value = value.numpy()  # type: ignore[attr-defined]
+    if isinstance(value, (np.ndarray, range)):
+        value = list(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(static_int(v) for v in value)
+    return (static_int(value),)
+
+
+def static_number(value: Any) -> Any:
+    """A number whose value Python knows; a traced one becomes static."""
+    if is_symbol(value):
+        need_value(value, "a static option")
+    return value
+
+
+def axis_of(axis: Any, ndim: int) -> int:
+    """An axis counted from the start; AxisError if there is none."""
+    return int(normalize_axis_index(static_int(axis), ndim))
+
+
+def axes_of(axis: Any, ndim: int) -> Shape:
+    """Axes counted from the start, None for all; AxisError or ValueError as in NumPy."""
+    if axis is None:
+        return tuple(range(ndim))
+    try:
+        return tuple(int(a) for a in normalize_axis_tuple(static_ints(axis), ndim))
+    except AxisError:
+        raise
+    except ValueError as error:
+        raise ShapeError(at_user_line(str(error))) from error
+
+
+def refuse(**options: Any) -> None:
+    """Raise TracingError for options that are neither None, np._NoValue nor their default.
+
+    Each option is given as (value, *values that are the default).
+    """
+    for name, (value, *defaults) in options.items():
+        if value is None or value is NO_VALUE:
+            continue
+        if is_symbol(value) or isinstance(value, np.ndarray):
+            raise unsupported(f"{name}=")
+        if not any(value is d or value == d for d in defaults):
+            raise unsupported(f"{name}={value!r}")
+
+
+def refuse_order(order: Any) -> None:
+    """Raise TracingError for a memory order that would be seen in the result."""
+    refuse(order=(order, "C", "K", "A"))
+
+
+def broadcast_shape(*shapes: Shape) -> Shape:
+    """NumPy's broadcast of shapes; ValueError where they don't fit."""
+    try:
+        return tuple(np.broadcast_shapes(*shapes))
+    except ValueError as error:
+        texts = " ".join(str(tuple(s)).replace(" ", "") for s in shapes)
+        raise ShapeError(
+            at_user_line(f"operands could not be broadcast together with shapes {texts}")
+        ) from error
+
+
+def broadcast(x: Any, wanted: Shape) -> Any:
+    """A tensor broadcast to a shape; ValueError where it doesn't fit."""
+    if broadcast_shape(x.type.shape, wanted) != tuple(wanted):
+        raise ShapeError(
+            at_user_line(f"could not broadcast from shape {x.type.shape} into {tuple(wanted)}")
+        )
+    return shape.broadcast_to(x, wanted)
+
+
+# -- handles ----------------------------------------------------------------------------------
+
+
+def detached(value: Any) -> Any:
+    """The value with each array in it under a new handle: nothing done to it is a view."""
+    if is_symbol(value):
+        if value.origin == "weak":
+            return value
+        return type(value)(value.recorder, value.node, value.type, value.origin)
+    if type(value) in (list, tuple):
+        return type(value)(detached(v) for v in value)
+    if type(value) is dict:
+        return {k: detached(v) for k, v in value.items()}
+    return value
+
+
+def owned(value: Any, trace: Any) -> Any:
+    """The result with each tensor in it as an array of its own, of the trace's origin now."""
+    if isinstance(value, TensorBase):
+        line = getattr(value, "line", None)
+        return trace._symbol(trace.node_of(value), value.type, line)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(owned(v, trace) for v in value))
+    if type(value) in (list, tuple):
+        return type(value)(owned(v, trace) for v in value)
+    return value
+
+
+def viewing(
+    value: Any, bases: Sequence[Any], trace: Any, key: Any = None, frozen: bool = False
+) -> Any:
+    """The result with each tensor in it as a view of the bases: base[key], if there is a key.
+
+    frozen: the views are read-only.
+    """
+    if isinstance(value, TensorBase):
+        own = is_symbol(value) and value.origin == "numpy"  # type: ignore[attr-defined]
+        if own and not frozen and any(value is base for base in bases):
+            return value
+        view = value if own and not frozen else owned(value, trace)
+        for base in bases:
+            view._stand_on(base, key, frozen)
+        if len(bases) > 1:
+            for base in bases:
+                base.storage.shared = True
+        return view
+    if type(value) in (list, tuple):
+        return type(value)(viewing(v, bases, trace, key, frozen) for v in value)
+    return value
+
+
+__all__ = [
+    "NO_VALUE", "Handler", "array", "axes_of", "axis_of", "bool_", "broadcast",
+    "broadcast_shape", "cast", "chosen", "constant", "convert", "detached", "faithful", "inexact",
+    "is_python_scalar", "is_symbol", "is_weak_symbol", "leaves", "math", "need_value", "owned",
+    "promoted", "promotion_part", "refuse", "refuse_order", "result_dtype", "single",
+    "static_int", "static_ints", "static_number", "strong", "symbols", "target_dtype",
+    "trace_of", "truth", "unsupported", "viewing",
+]  # fmt: skip

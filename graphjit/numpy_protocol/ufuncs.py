@@ -1,0 +1,500 @@
+"""NumPy's ufuncs: which primitives each is, on operands of its loop's dtypes.
+
+NumPy itself resolves the dtypes (`ufunc.resolve_dtypes`), so promotion, weak scalars, `dtype=`
+and the errors for operands that have no loop are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphjit.dispatch import TensorBase, apply, wrap
+from graphjit.errors import DTypeError, ShapeError, at_user_line
+from graphjit.functions import linalg, math, shape
+from graphjit.ops import pointwise as pw
+from graphjit.ops.primitive import Primitive
+from graphjit.types import Shape, as_dtype, bool_, float64, uint64
+
+from .promotion import (
+    array,
+    broadcast_shape,
+    cast,
+    constant,
+    convert,
+    is_python_scalar,
+    is_symbol,
+    need_value,
+    promotion_part,
+    result_dtype,
+    single,
+    target_dtype,
+    truth,
+    unsupported,
+)
+
+Loop = Callable[..., Any]
+
+
+def _of(primitive: Primitive, **attrs: Any) -> Loop:
+    return lambda *tensors: apply(primitive, *tensors, **attrs)
+
+
+def _bools(on_bools: Loop, otherwise: Loop) -> Loop:
+    return lambda *t: on_bools(*t) if t[0].type.dtype.is_bool else otherwise(*t)
+
+
+def _floats(on_floats: Loop, otherwise: Loop = lambda x: x) -> Loop:
+    return lambda *t: on_floats(*t) if t[0].type.dtype.is_inexact else otherwise(*t)
+
+
+def _parts(function: Loop) -> Loop:
+    """A function of real numbers, of complex ones by parts."""
+
+    def loop(x: Any) -> Any:
+        if not x.type.dtype.is_complex:
+            return function(x)
+        return math.complex(function(math.real(x)), function(math.imag(x)))
+
+    return loop
+
+
+def _full(x: Any, value: Any, dtype: Any = None) -> Any:
+    """The value in x's shape."""
+    number = constant(value, dtype or x.type.dtype)
+    return shape.broadcast_to(number, x.type.shape)
+
+
+def _reciprocal(x: Any) -> Any:
+    one = constant(1, x.type.dtype)
+    if x.type.dtype.is_inexact:
+        return apply(pw.div, one, x)
+    # NumPy casts 1.0 / x, whose value for 0 is what x86-64 makes of infinity.
+    lowest = x.type.dtype.min if x.type.dtype.name in ("int32", "int64") else 0
+    zero = constant(0, x.type.dtype)
+    unit = apply(pw.eq, apply(pw.abs_, x), one)
+    rest = apply(pw.where, unit, x, zero)
+    return apply(pw.where, apply(pw.eq, x, zero), constant(lowest, x.type.dtype), rest)
+
+
+def _isinf(x: Any) -> Any:
+    if x.type.dtype.is_complex:
+        return math.logical_or(_isinf(math.real(x)), _isinf(math.imag(x)))
+    if not x.type.dtype.is_inexact:
+        return _full(x, False, bool_)
+    return apply(pw.eq, apply(pw.abs_, x), constant(np.inf, x.type.dtype))
+
+
+def _isfinite(x: Any) -> Any:
+    if x.type.dtype.is_complex:
+        return math.logical_and(_isfinite(math.real(x)), _isfinite(math.imag(x)))
+    if not x.type.dtype.is_inexact:
+        return _full(x, True, bool_)
+    return apply(pw.lt, apply(pw.abs_, x), constant(np.inf, x.type.dtype))
+
+
+def isnan(x: Any) -> Any:
+    """np.isnan of a tensor of any dtype."""
+    if not x.type.dtype.is_inexact:
+        return _full(x, False, bool_)
+    return apply(pw.isnan, x)
+
+
+def _signbit(x: Any) -> Any:
+    one = constant(1, x.type.dtype)
+    return apply(pw.lt, apply(pw.copysign, one, x), constant(0, x.type.dtype))
+
+
+def _ignoring_nan(primitive: Primitive) -> Loop:
+    def loop(x: Any, y: Any) -> Any:
+        if not x.type.dtype.is_inexact:
+            return apply(primitive, x, y)
+        other = apply(pw.where, apply(pw.isnan, y), x, apply(primitive, x, y))
+        return apply(pw.where, apply(pw.isnan, x), y, other)
+
+    return loop
+
+
+def _heaviside(x: Any, middle: Any) -> Any:
+    zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
+    sides = apply(pw.where, apply(pw.lt, x, zero), zero, one)
+    result = apply(pw.where, apply(pw.eq, x, zero), middle, sides)
+    return apply(pw.where, apply(pw.isnan, x), x, result)
+
+
+def _logaddexp(x: Any, y: Any) -> Any:
+    return math.logaddexp(x, y)
+
+
+def _logaddexp2(x: Any, y: Any) -> Any:
+    distance = math.negative(math.abs(math.subtract(x, y)))
+    distance = math.where(math.equal(x, y), constant(0, x.type.dtype), distance)
+    rest = math.log1p(math.exp2(distance))
+    return math.add(
+        math.maximum(x, y), math.multiply(rest, constant(np.log2(np.e), x.type.dtype))
+    )
+
+
+def _scaled(numerator: float, denominator: float) -> Loop:
+    def loop(x: Any) -> Any:
+        dtype = x.type.dtype
+        factor = dtype.type(numerator) / dtype.type(denominator)
+        return apply(pw.mul, x, constant(float(factor), dtype))
+
+    return single(loop)
+
+
+def _modf(x: Any) -> tuple[Any, Any]:
+    whole = apply(pw.trunc, x)
+    zero = constant(0, x.type.dtype)
+    rest = apply(pw.where, _isinf(x), zero, apply(pw.sub, x, whole))
+    return apply(pw.copysign, rest, x), whole
+
+
+def _logical(primitive: Primitive) -> Loop:
+    return lambda x, y: apply(primitive, truth(x), truth(y))
+
+
+def _power(x: Any, y: Any) -> Any:
+    if y.recorder is None and not y.type.shape:
+        exponent = y.numpy().item()
+        if y.type.dtype.is_integer and exponent < 0:
+            raise ShapeError(
+                at_user_line("Integers to negative integer powers are not allowed.")
+            )
+        if exponent == 2:
+            return apply(pw.mul, x, x)
+        if exponent == 1:
+            return x
+        if x.type.dtype.is_floating and exponent == 0.5:
+            return apply(pw.sqrt, x)
+        if x.type.dtype.is_floating and exponent == -1:
+            return _reciprocal(x)
+    return apply(pw.pow_, x, y)
+
+
+def _as_matrices(x: Any, y: Any) -> tuple[Any, Any]:
+    if x.type.dtype.is_bool:  # counted in int64, which doesn't wrap to 0
+        return cast(x, as_dtype("int64")), cast(y, as_dtype("int64"))
+    return x, y
+
+
+def _product(a: Any, b: Any, op: str) -> Any:
+    """The matrix product of tensors with two axes or more, or NumPy's ValueError."""
+    if a.type.shape[-1] != b.type.shape[-2]:
+        raise ShapeError(
+            at_user_line(
+                f"{op}: Input operand 1 has a mismatch in its core dimension: "
+                f"{a.type.shape} and {b.type.shape}"
+            )
+        )
+    broadcast_shape(a.type.shape[:-2], b.type.shape[:-2])
+    is_bool = a.type.dtype.is_bool
+    result = linalg.matmul(*_as_matrices(a, b))
+    return truth(result) if is_bool else result
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    if not a.ndim or not b.ndim:
+        raise ShapeError(
+            at_user_line("matmul: Input operand does not have enough dimensions (has 0)")
+        )
+    left = shape.expand_dims(a, 0) if a.ndim == 1 else a
+    right = shape.expand_dims(b, 1) if b.ndim == 1 else b
+    result = _product(left, right, "matmul")
+    drop = [-2] * (a.ndim == 1) + [-1] * (b.ndim == 1)
+    return shape.squeeze(result, drop) if drop else result
+
+
+def _with_vectors(op: str, left: bool, right: bool, conjugate: bool) -> Loop:
+    """vecdot, matvec, vecmat: a product with the last axis of an operand as a vector."""
+
+    def loop(a: Any, b: Any) -> Any:
+        if a.ndim < (1 if left else 2) or b.ndim < (1 if right else 2):
+            raise ShapeError(at_user_line(f"{op}: an operand does not have enough dimensions"))
+        a = math.conj(a) if conjugate else a
+        a = shape.expand_dims(a, -2) if left else a
+        b = shape.expand_dims(b, -1) if right else b
+        result = _product(a, b, op)
+        return shape.squeeze(result, [-2] * left + [-1] * right)
+
+    return loop
+
+
+def _rounded(primitive: Primitive) -> Loop:
+    return _floats(_parts(_of(primitive)))
+
+
+def _divmod(x: Any, y: Any) -> tuple[Any, Any]:
+    return apply(pw.floordiv, x, y, strict=False), apply(pw.mod, x, y, strict=False)
+
+
+UFUNCS: dict[Any, Loop] = {
+    np.add: _bools(_of(pw.bit_or), _of(pw.add)),
+    np.subtract: _of(pw.sub),
+    np.multiply: _bools(_of(pw.bit_and), _of(pw.mul)),
+    np.divide: _of(pw.div),
+    np.floor_divide: _of(pw.floordiv, strict=False),
+    np.remainder: _of(pw.mod, strict=False),
+    np.fmod: _of(pw.fmod, strict=False),
+    np.divmod: _divmod,
+    np.power: _power,
+    np.float_power: _power,
+    np.matmul: _matmul,
+    np.negative: _of(pw.neg),
+    np.positive: lambda x: x,
+    np.absolute: _bools(lambda x: x, _of(pw.abs_)),
+    np.fabs: _of(pw.abs_),
+    np.sign: _of(pw.sign),
+    np.conjugate: math.conj,
+    np.square: lambda x: apply(pw.mul, x, x),
+    np.reciprocal: _reciprocal,
+    np.sqrt: _of(pw.sqrt),
+    np.cbrt: _of(pw.cbrt),
+    np.exp: _of(pw.exp),
+    np.exp2: _of(pw.exp2),
+    np.expm1: _of(pw.expm1),
+    np.log: _of(pw.log),
+    np.log2: _of(pw.log2),
+    np.log10: _of(pw.log10),
+    np.log1p: _of(pw.log1p),
+    np.sin: _of(pw.sin),
+    np.cos: _of(pw.cos),
+    np.tan: _of(pw.tan),
+    np.arcsin: _of(pw.asin),
+    np.arccos: _of(pw.acos),
+    np.arctan: _of(pw.atan),
+    np.sinh: _of(pw.sinh),
+    np.cosh: _of(pw.cosh),
+    np.tanh: _of(pw.tanh),
+    np.arcsinh: _of(pw.asinh),
+    np.arccosh: _of(pw.acosh),
+    np.arctanh: _of(pw.atanh),
+    np.arctan2: _of(pw.atan2),
+    np.hypot: _of(pw.hypot),
+    np.copysign: _of(pw.copysign),
+    np.nextafter: _of(pw.nextafter),
+    np.logaddexp: single(_logaddexp),
+    np.logaddexp2: single(_logaddexp2),
+    np.heaviside: _heaviside,
+    np.deg2rad: _scaled(np.pi, 180.0),
+    np.radians: _scaled(np.pi, 180.0),
+    np.rad2deg: _scaled(180.0, np.pi),
+    np.degrees: _scaled(180.0, np.pi),
+    np.floor: _rounded(pw.floor),
+    np.ceil: _rounded(pw.ceil),
+    np.trunc: _rounded(pw.trunc),
+    np.rint: _rounded(pw.rint),
+    np.modf: _modf,
+    np.isnan: isnan,
+    np.isinf: _isinf,
+    np.isfinite: _isfinite,
+    np.signbit: _signbit,
+    np.maximum: _of(pw.maximum),
+    np.minimum: _of(pw.minimum),
+    np.fmax: _ignoring_nan(pw.maximum),
+    np.fmin: _ignoring_nan(pw.minimum),
+    np.equal: _of(pw.eq),
+    np.not_equal: _of(pw.ne),
+    np.less: _of(pw.lt),
+    np.less_equal: _of(pw.le),
+    np.greater: _of(pw.gt),
+    np.greater_equal: _of(pw.ge),
+    np.logical_and: _logical(pw.bit_and),
+    np.logical_or: _logical(pw.bit_or),
+    np.logical_xor: _logical(pw.bit_xor),
+    np.logical_not: lambda x: apply(pw.logical_not, truth(x)),
+    np.bitwise_and: _of(pw.bit_and),
+    np.bitwise_or: _of(pw.bit_or),
+    np.bitwise_xor: _of(pw.bit_xor),
+    np.invert: _bools(_of(pw.logical_not), _of(pw.bit_not)),
+    np.left_shift: _of(pw.shift_left),
+    np.right_shift: _of(pw.shift_right),
+    np.bitwise_count: _of(pw.popcount),
+}
+if hasattr(np, "vecdot"):
+    UFUNCS[np.vecdot] = _with_vectors("vecdot", True, True, True)
+if hasattr(np, "matvec"):
+    UFUNCS[np.matvec] = _with_vectors("matvec", False, True, False)
+    UFUNCS[np.vecmat] = _with_vectors("vecmat", True, False, True)
+
+# Mirrored: what x < y is as y > x.
+COMPARISONS = {
+    np.equal: np.equal, np.not_equal: np.not_equal, np.less: np.greater,
+    np.greater: np.less, np.less_equal: np.greater_equal, np.greater_equal: np.less_equal,
+}  # fmt: skip
+PRODUCTS = {f for f in UFUNCS if f.signature is not None}
+
+
+def run_ufunc(ufunc: Any, *inputs: Any, dtype: Any = None) -> Any:
+    """The result of ufunc(*inputs, dtype=dtype): a tensor, or a tuple of them."""
+    handler = UFUNCS.get(ufunc)
+    if handler is None:
+        from .special import special_loop
+
+        handler = special_loop(ufunc)
+    if handler is None:
+        raise unsupported(f"np.{ufunc.__name__}")
+    inputs = tuple(array(x) if isinstance(x, (list, tuple)) else x for x in inputs)
+    if ufunc is np.power and isinstance(inputs[1], int) and promotion_part(inputs[0]) == bool:
+        raise unsupported("a power of bools, whose dtype depends on how it is written,")
+    dtypes = resolve(ufunc, inputs, dtype)
+    if ufunc not in PRODUCTS:
+        broadcast_shape(*(_shape(x) for x in inputs))
+    if ufunc in COMPARISONS:
+        known = _beyond_range(ufunc, inputs)
+        if known is not None:
+            return known
+    operands = [convert(x, as_dtype(d)) for x, d in zip(inputs, dtypes, strict=False)]
+    if ufunc in COMPARISONS and dtypes[0] != dtypes[1]:
+        return _compare_mixed(ufunc, *operands)
+    result = handler(*operands)
+    results = result if isinstance(result, tuple) else (result,)
+    found = [cast(r, as_dtype(d)) for r, d in zip(results, dtypes[len(inputs) :], strict=True)]
+    return tuple(found) if isinstance(result, tuple) else found[0]
+
+
+def _shape(value: Any) -> Shape:
+    return value.type.shape if isinstance(value, TensorBase) else np.shape(value)
+
+
+def resolve(
+    ufunc: Any, inputs: tuple[Any, ...], dtype: Any = None
+) -> tuple[np.dtype[Any], ...]:
+    """The dtypes of operands and results that NumPy's loop has; TypeError if there is none."""
+    parts = [promotion_part(x) for x in inputs] + [None] * ufunc.nout
+    options: dict[str, Any] = {}
+    if dtype is not None:
+        wanted = target_dtype(dtype).dtype
+        options["signature"] = (None,) * len(inputs) + (wanted,) * ufunc.nout
+    try:
+        found: tuple[np.dtype[Any], ...] = ufunc.resolve_dtypes(tuple(parts), **options)
+    except TypeError as error:
+        raise DTypeError(at_user_line(str(error))) from error
+    return found
+
+
+def _beyond_range(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
+    """A comparison with a Python int that no element can equal; None if there is none."""
+    for number, other, compare in (
+        (inputs[1], inputs[0], ufunc), (inputs[0], inputs[1], COMPARISONS[ufunc]),
+    ):  # fmt: skip
+        if not isinstance(number, int) or isinstance(number, bool) or is_python_scalar(other):
+            continue
+        tensor = array(other)
+        dtype = tensor.type.dtype
+        dtype = (
+            as_dtype("int64")
+            if dtype.is_bool or getattr(other, "origin", "") == "weak"
+            else dtype
+        )
+        if dtype.is_integer and not dtype.min <= number <= dtype.max:
+            value = bool(compare(0, 1 if number > 0 else -1))
+            return _full(tensor, value, bool_)
+    return None
+
+
+def _compare_mixed(ufunc: Any, x: Any, y: Any) -> Any:
+    """int64 with uint64, compared exactly."""
+    if y.type.dtype.kind == "i":
+        return _compare_mixed(COMPARISONS[ufunc], y, x)
+    if (x.type.dtype.kind, y.type.dtype.kind) != ("i", "u"):
+        raise unsupported(f"np.{ufunc.__name__} of {x.type.dtype.name} and {y.type.dtype.name}")
+    negative = apply(pw.lt, x, constant(0, x.type.dtype))
+    below = constant(bool(ufunc(-1, 0)), bool_)
+    return apply(pw.where, negative, below, UFUNCS[ufunc](cast(x, uint64), y))
+
+
+# -- traced Python scalars --------------------------------------------------------------------
+
+
+def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
+    """An operator between Python scalars, some traced: Python's result, not NumPy's."""
+    name = ufunc.__name__
+    kinds = [result_dtype(x).kind for x in inputs]
+    if ufunc is np.matmul or ("c" in kinds and name in ("floor_divide", "remainder")):
+        raise DTypeError(at_user_line(f"unsupported operand types for {name}"))
+    if ufunc in (np.divide, np.floor_divide, np.remainder):
+        if is_symbol(inputs[1]) and ufunc is not np.divide:
+            need_value(inputs[1], "division by a traced Python number")
+        if not is_symbol(inputs[1]) and inputs[1] == 0:
+            raise ZeroDivisionError("division by zero")
+    if ufunc in (np.left_shift, np.right_shift):
+        if is_symbol(inputs[1]):
+            need_value(inputs[1], "a shift by a traced Python int")
+        if inputs[1] < 0:
+            raise ShapeError(at_user_line("negative shift count"))
+    if ufunc is np.power:
+        return _python_power(*inputs)
+    inputs = tuple(_within_int64(x) for x in inputs)
+    dtype = result_dtype(*inputs)
+    if (
+        dtype.is_bool
+        and name not in ("bitwise_and", "bitwise_or", "bitwise_xor")
+        and (ufunc not in COMPARISONS)
+    ):
+        dtype = as_dtype("int64")
+    if ufunc is np.divide and dtype.is_integer:
+        dtype = float64
+    if (
+        dtype.is_inexact
+        and name in ("invert", "left_shift", "right_shift")
+        or (dtype.is_inexact and name.startswith("bitwise"))
+    ):
+        raise DTypeError(at_user_line(f"unsupported operand types for {name}"))
+    return UFUNCS[ufunc](*(convert(x, dtype) for x in inputs))
+
+
+def _within_int64(value: Any) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise unsupported(f"the Python int {value} next to a traced one")
+    return value
+
+
+def _python_power(base: Any, exponent: Any) -> Any:
+    kinds = [result_dtype(x).kind for x in (base, exponent)]
+    if "c" in kinds:
+        return _power(*(convert(x, as_dtype("complex128")) for x in (base, exponent)))
+    if "f" not in kinds:
+        if is_symbol(exponent):  # a negative one gives a float
+            need_value(exponent, "a power with a traced Python int as exponent")
+        if exponent < 0:
+            return _python_power(base, float(exponent))
+        return _power(*(convert(_within_int64(x), as_dtype("int64")) for x in (base, exponent)))
+    whole = not is_symbol(exponent) and float(exponent).is_integer()
+    if not whole and (is_symbol(base) or base < 0):  # a negative base gives a complex number
+        need_value(base if is_symbol(base) else exponent, "a power of a traced Python number")
+    if (not is_symbol(base) and base == 0) or (
+        not is_symbol(exponent) and exponent < 0 and is_symbol(base)
+    ):
+        need_value(exponent if is_symbol(exponent) else base, "a power that may divide by zero")
+    return apply(pw.pow_, *(convert(x, float64) for x in (base, exponent)))
+
+
+# -- outer ------------------------------------------------------------------------------------
+
+
+def outer(ufunc: Any, x: Any, y: Any, dtype: Any = None) -> Any:
+    """ufunc.outer: each element of x with each of y."""
+    if ufunc in PRODUCTS:
+        raise DTypeError(at_user_line(f"{ufunc.__name__}.outer has no meaning"))
+    rank = len(_shape(y))
+    if not isinstance(x, TensorBase) or x.type.shape:
+        x = array(x)
+        column: Shape = x.type.shape + (1,) * rank
+        x = shape.reshape(x, column)
+    return run_ufunc(ufunc, x, y, dtype=dtype)
+
+
+__all__ = [
+    "COMPARISONS",
+    "UFUNCS",
+    "isnan",
+    "outer",
+    "resolve",
+    "run_python",
+    "run_ufunc",
+    "wrap",
+]

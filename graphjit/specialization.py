@@ -1,0 +1,253 @@
+"""A specialisation: one traced and compiled form of a function, and how it is run."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .config import config
+from .hidden import Getter
+from .ir import Graph
+from .passes import DEFAULT, Pass, Pipeline, Timing, fuse, plan_memory, verifying
+from .program import Program, print_step, step_cost
+from .tensor import Tensor, _wrap
+from .tree import LEAF, Tree, unflatten
+from .variable import Variable
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Identity:
+    """A key that is equal to itself for as long as the object lives."""
+
+    __slots__ = ("_number", "_ref")
+
+    def __init__(self, value: Any) -> None:
+        self._number = id(value)
+        try:
+            self._ref: Callable[[], Any] = weakref.ref(value)
+        except TypeError:
+            self._ref = lambda: value
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity) or other._number != self._number:
+            return False
+        return self._ref() is not None and self._ref() is other._ref()
+
+
+# What a leaf is to the traced function.
+ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
+
+
+@dataclass(frozen=True, slots=True)
+class LeafKind:
+    """How a leaf is passed: kind, and its type (or the key of a static value)."""
+
+    kind: str
+    key: Any
+
+
+@dataclass(eq=False)
+class Specialization:
+    """A traced and compiled form of a function for one signature, or the reason for none.
+
+    graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
+    it up again. reason: why calls run eagerly instead; doubt: the error that tracing raised,
+    until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
+    direct: the whole call, for the plain case of arrays in and one array out.
+    """
+
+    kinds: tuple[LeafKind, ...]
+    reason: str = ""
+    doubt: Exception | None = None
+    graph: Graph | None = None
+    program: Program | None = None
+    executable: Any = None
+    captures: list[Array] = field(default_factory=list)
+    capture_types: list[tuple[Any, Any]] = field(default_factory=list)
+    getters: list[Getter | None] = field(default_factory=list)
+    variables: list[Variable] = field(default_factory=list)
+    order: list[tuple[str, int]] = field(default_factory=list)
+    updated: list[Variable] = field(default_factory=list)
+    tree: Tree = LEAF
+    results: list[tuple[str, Any]] = field(default_factory=list)
+    numpy: bool = False
+    direct: Callable[[Sequence[Any]], Any] | None = None
+    times_ns: dict[str, int] = field(default_factory=dict)
+    passes: list[tuple[str, int, int, int]] = field(default_factory=list)
+
+    def captures_fit(self) -> bool:
+        """Whether the arrays that the Python code reads are still of the traced types."""
+        for number, getter in enumerate(self.getters):
+            found = self.captures[number] if getter is None else getter()
+            if type(found) is not np.ndarray:
+                return False
+            if (found.shape, found.dtype) != self.capture_types[number]:
+                return False
+            self.captures[number] = found
+        return True
+
+    def order_parameters(self) -> None:
+        """Where each parameter of the graph comes from at a call."""
+        assert self.graph is not None
+        counts = {"capture": 0, "variable": 0}
+        for node in self.graph.params:
+            role = self.graph.nodes[node].attr("role")
+            if role in counts:
+                self.order.append((role, counts[role]))
+                counts[role] += 1
+        # arguments were noted as they were made; put all in the order of the graph
+        given = iter([o for o in self.order if o[0] == "leaf"])
+        others = {r: iter([o for o in self.order if o[0] == r]) for r in counts}
+        order = []
+        for node in self.graph.params:
+            role = self.graph.nodes[node].attr("role")
+            order.append(next(others[role]) if role in others else next(given))
+        self.order = order
+        params = {node: place for node, place in zip(self.graph.params, order, strict=True)}
+        self.updated = [self.variables[params[p][1]] for p, _ in self.graph.updates]
+
+    def compile(self, passes: Sequence[Pass]) -> None:
+        """Make the program and the executable of the graph."""
+        from .codegen.cpu import Executable
+
+        assert self.graph is not None
+        self.program = build_program(self.graph, passes, self)
+        started = time.perf_counter_ns()
+        self.executable = Executable(self.program)
+        self.times_ns["compile"] = time.perf_counter_ns() - started
+        self.direct = _direct_call(self)
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """The results for these leaves of the arguments; variables are written back."""
+        if not self.variables:
+            return self._results(self.executable(self._inputs(leaves))[0])
+        cells = {id(v.cell): v.cell for v in self.variables}.values()
+        held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
+        for cell in held:
+            cell.lock.acquire()
+        try:
+            outputs, updates = self.executable(self._inputs(leaves))
+            for variable, array in zip(self.updated, updates, strict=True):
+                variable.cell.array = array
+        finally:
+            for cell in held:
+                cell.lock.release()
+        return self._results(outputs)
+
+    def _inputs(self, leaves: Sequence[Any]) -> list[Array]:
+        arrays = []
+        for role, number in self.order:
+            if role == "leaf":
+                x = leaves[number]
+                if type(x) is not np.ndarray:
+                    x = x._array if isinstance(x, Tensor) else _boxed(x)
+            elif role == "capture":
+                x = self.captures[number]
+            else:
+                x = self.variables[number].cell.array
+            arrays.append(_ready(x))
+        return arrays
+
+    def _results(self, outputs: Sequence[Array]) -> Any:
+        numpy = self.numpy
+        arrays = iter(outputs)
+        found = []
+        for kind, value in self.results:
+            if kind == "static":
+                found.append(value)
+            elif kind == "python":
+                found.append(next(arrays).item())
+            else:
+                array = next(arrays)
+                found.append((array if array.shape else array[()]) if numpy else _wrap(array))
+        items = iter(found)
+        return unflatten(self.tree, lambda: next(items))
+
+
+def build_program(
+    graph: Graph, passes: Sequence[Pass] = (), form: Specialization | None = None
+) -> Program:
+    """A traced graph through a user's own passes, the default ones, fusion and memory plan."""
+    started = time.perf_counter_ns()
+    timing = Timing()
+    pipeline = Pipeline((*passes, *DEFAULT.passes))
+    optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
+    done = time.perf_counter_ns()
+    program = plan_memory(fuse(optimized))
+    if form is not None:
+        form.passes = timing.rows
+        form.times_ns["passes"] = done - started
+        form.times_ns["fuse"] = time.perf_counter_ns() - done
+    return program
+
+
+def explain(form: Specialization) -> str:
+    """A specialisation in words: steps with bytes and flops, decisions, times."""
+    if form.program is None:
+        return f"runs eagerly: {form.reason}"
+    program = form.program
+    lines = [f"{program.name}: {len(program.steps)} steps, arena {program.arena_bytes} bytes"]
+    for number, step in enumerate(program.steps):
+        cost = step_cost(step, program.buffers)
+        lines.append(f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops")
+        lines += ["  " + line for line in print_step(step).splitlines()]
+    lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
+    for name, before, after, ns in form.passes:
+        lines.append(f"pass {name}: {before} -> {after} nodes, {ns / 1e6:.2f} ms")
+    times = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in form.times_ns.items())
+    lines.append(f"times: {times}")
+    return "\n".join(lines)
+
+
+# ndarray.flags.num of an array that compiled code can read: C order and aligned.
+_READY = 0x0001 | 0x0100
+
+
+def _ready(x: Array) -> Array:
+    """The array, or a copy that is aligned, in C order and in this machine's byte order."""
+    if x.flags.num & _READY == _READY and x.dtype.isnative:
+        return x
+    return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+
+
+def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
+    """The shortest way from arrays to one array, where there is no more to do than that."""
+    plain = form.order == [("leaf", i) for i in range(len(form.kinds))]
+    arrays = all(
+        k.kind == TENSOR or (k.kind == ARRAY and k.key[1].isnative) for k in form.kinds
+    )
+    single = form.tree is LEAF and form.results[0][0] == "array"
+    if not (plain and arrays and single) or form.variables:
+        return None
+    run = form.executable.run_single
+    numpy = form.numpy
+
+    def call(args: Sequence[Any]) -> Any:
+        inputs = []
+        for x in args:
+            if type(x) is Tensor:
+                x = x._array
+            if x.flags.num & _READY != _READY:
+                x = np.array(x, order="C")
+            inputs.append(x)
+        array = run(inputs)
+        if numpy:
+            return array if array.shape else array[()]
+        return _wrap(array)
+
+    return call
+
+
+def _boxed(x: Any) -> Array:
+    if isinstance(x, int):
+        return np.array(x, np.int64)
+    return np.asarray(x)

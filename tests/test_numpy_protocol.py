@@ -1,0 +1,842 @@
+"""NumPy code traced unchanged gives what NumPy gives: shapes, dtypes, values, errors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import graphjit
+from graphjit import eager
+from graphjit.errors import TracingError
+from graphjit.trace import SymbolicTensor, Trace
+from graphjit.types import TensorType, as_dtype
+
+Array = np.ndarray[Any, Any]
+FLOATS = ("float16", "float32", "float64")
+COMPLEX = ("complex64", "complex128")
+INTS = ("int8", "int32", "uint8", "int64")
+REAL = ("bool", *INTS, *FLOATS)
+ALL = (*REAL, *COMPLEX)
+SHAPES = ((), (0,), (1,), (3, 5), (2, 3, 4))
+EPSILON = {2: 2e-3, 4: 2e-5, 8: 1e-12}
+# What tracing may raise where NumPy raises each of these.
+BUILT_INS = (
+    ValueError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    ZeroDivisionError,
+    AttributeError,
+)
+
+
+def array(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Array:
+    """Small numbers of both signs, no two alike if floating-point, no zeros but in bools."""
+    random = np.random.default_rng(seed + sum(shape))
+    size = int(np.prod(shape))
+    kind = np.dtype(dtype).kind
+    if kind == "b":
+        return random.integers(0, 2, size).astype(bool).reshape(shape)
+    if kind in "iu":
+        numbers = random.integers(1, 7, size)
+        signs = random.choice([-1, 1], size) if kind == "i" else 1
+        return (numbers * signs).astype(dtype).reshape(shape)
+    numbers = (random.permutation(size) + 0.5) / (size + 1) * 4 - 2
+    if kind == "c":
+        return (numbers + 1j * random.permutation(numbers)).astype(dtype).reshape(shape)
+    return numbers.astype(dtype).reshape(shape)
+
+
+def flatten(value: Any) -> list[Any]:
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in flatten(item)]
+    return [value]
+
+
+def traced(function: Callable[..., Any], *arrays: Any) -> Any:
+    """What the function's graph gives, as a flat list of ndarrays or static values."""
+    trace = Trace("f")
+    with trace.active():
+        symbols = []
+        for i, a in enumerate(arrays):
+            if isinstance(a, (int, float, complex)) and not isinstance(a, np.generic):
+                origin, known = "weak", np.asarray(a)
+            else:
+                origin, known = "numpy", np.asarray(a)
+            symbols.append(
+                trace.parameter(
+                    TensorType(known.shape, as_dtype(known.dtype)), f"a{i}", origin, "argument"
+                )
+            )
+        leaves = flatten(function(*symbols))
+        tensors = [x for x in leaves if isinstance(x, SymbolicTensor)]
+        assert not any(isinstance(x, graphjit.Tensor) for x in leaves)
+        # as_tensor would make a Python number a tensor of TensorFlow's dtype
+        outputs = [SymbolicTensor(trace, x.node, x.type, "numpy") for x in tensors]
+        graph = trace.finish(outputs)
+    given_ = iter(arrays)
+    captured = iter(trace.captures)
+    values = []
+    for index in graph.params:
+        role = graph.nodes[index].attr("role")
+        values.append(next(given_) if role == "argument" else next(captured))
+    results = iter(eager.run(graph, values)[0])
+    return [next(results) if isinstance(x, SymbolicTensor) else x for x in leaves]
+
+
+def compare(found: Any, expected: Any, tolerance: float | None = None) -> None:
+    if isinstance(expected, (bool, int, str, np.dtype, type(None))):
+        expected_array = np.asarray(expected)
+        if not isinstance(found, np.ndarray):
+            assert found == expected
+            return
+        assert found == expected_array
+        return
+    expected, found = np.asarray(expected), np.asarray(found)
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    if expected.dtype.kind in "fc":
+        size = expected.dtype.itemsize // (2 if expected.dtype.kind == "c" else 1)
+        wide = complex if expected.dtype.kind == "c" else float
+        close = EPSILON[size] if tolerance is None else tolerance
+        scale = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+        np.testing.assert_allclose(
+            found.astype(wide),
+            expected.astype(wide),
+            rtol=close,
+            atol=close * max(1e-30, scale),
+        )
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+def check(
+    function: Callable[..., Any],
+    *arrays: Any,
+    may_refuse: bool = False,
+    tolerance: float | None = None,
+    jit: bool = False,
+) -> None:
+    """The traced function agrees with NumPy, or raises as NumPy does (or TracingError)."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arrays]
+        try:
+            expected = flatten(function(*copies))
+        except BUILT_INS as error:
+            kinds = tuple(k for k in BUILT_INS if isinstance(error, k))
+            with pytest.raises((TracingError, *kinds)):
+                traced(function, *arrays)
+            return
+        try:
+            found = traced(function, *arrays)
+        except TracingError:
+            if may_refuse:
+                return
+            raise
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            compare(one, other, tolerance)
+        compiled = getattr(graphjit, "function", None)
+        if jit and compiled is not None:
+            result = flatten(compiled(fallback="error")(function)(*arrays))
+            for one, other in zip(result, expected, strict=True):
+                compare(np.asarray(one), other, tolerance)
+
+
+def refused(function: Callable[..., Any], *arrays: Any) -> None:
+    """Tracing says that it can't."""
+    with pytest.raises(TracingError):
+        traced(function, *arrays)
+
+
+# -- ufuncs ---------------------------------------------------------------------------------
+
+UNARY = [
+    "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "bitwise_count",
+    "cbrt", "ceil", "conjugate", "cos", "cosh", "deg2rad", "degrees", "exp", "exp2", "expm1",
+    "fabs", "floor", "invert", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2",
+    "logical_not", "modf", "negative", "positive", "rad2deg", "radians", "reciprocal", "rint",
+    "sign", "signbit", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
+]  # fmt: skip
+BINARY = [
+    "add", "arctan2", "bitwise_and", "bitwise_or", "bitwise_xor", "copysign", "divide", "divmod",
+    "equal", "float_power", "floor_divide", "fmax", "fmin", "fmod", "greater", "greater_equal",
+    "heaviside", "hypot", "left_shift", "less", "less_equal", "logaddexp", "logaddexp2",
+    "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "not_equal",
+    "power", "remainder", "right_shift", "subtract",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ALL)
+@pytest.mark.parametrize("name", UNARY)
+def test_unary_ufunc(name: str, dtype: str) -> None:
+    ufunc = getattr(np, name)
+    for shape in ((), (0,), (3, 5)):
+        check(lambda x: ufunc(x), array(shape, dtype))
+
+
+@pytest.mark.parametrize("dtype", ALL)
+@pytest.mark.parametrize("name", BINARY)
+def test_binary_ufunc(name: str, dtype: str) -> None:
+    ufunc = getattr(np, name)
+    check(lambda x, y: ufunc(x, y), array((3, 5), dtype), array((5,), dtype, 1))
+    check(lambda x, y: ufunc(x, y), array((), dtype), array((2, 1), dtype, 1))
+    check(lambda x, y: ufunc(x, y), array((3,), dtype), array((2,), dtype, 1))
+
+
+@pytest.mark.parametrize(
+    "other", ("bool", "int8", "uint8", "int64", "uint64", "float16", "float64", "complex64")
+)
+@pytest.mark.parametrize("dtype", ("bool", "int8", "int64", "uint64", "float32", "complex128"))
+def test_promotion(dtype: str, other: str) -> None:
+    x, y = array((3,), dtype), array((3,), other, 1)
+    for name in (
+        "add",
+        "divide",
+        "power",
+        "maximum",
+        "equal",
+        "less",
+        "logical_or",
+        "left_shift",
+    ):
+        check(lambda x, y, name=name: getattr(np, name)(x, y), x, y)
+
+
+@pytest.mark.parametrize("scalar", (True, 2, -1, 0, 300, 2**40, 2.5, 1e300, 1j))
+@pytest.mark.parametrize("dtype", ALL)
+def test_python_scalars_are_weak(dtype: str, scalar: Any) -> None:
+    x = array((3,), dtype)
+    for f in (
+        lambda x: x + scalar, lambda x: scalar - x, lambda x: x * scalar, lambda x: x / scalar,
+        lambda x: x // scalar, lambda x: x % scalar, lambda x: x < scalar,
+        lambda x: scalar >= x, lambda x: x == scalar, lambda x: x != scalar,
+        lambda x: x & scalar, lambda x: np.maximum(x, scalar), lambda x: np.clip(x, 0, scalar),
+        lambda x: np.where(x > 0, x, scalar),
+    ):  # fmt: skip
+        check(f, x)
+
+
+@pytest.mark.parametrize("exponent", (0, 1, 2, 3, -1, 0.5, 2.0, -1.0, 1.5))
+@pytest.mark.parametrize("dtype", ALL)
+def test_power(dtype: str, exponent: Any) -> None:
+    check(lambda x: x**exponent, array((4,), dtype), may_refuse=dtype == "bool")
+    check(lambda x: exponent**x, np.abs(array((4,), dtype)))
+    if dtype == "bool":
+        refused(lambda x: x**2, array((4,), dtype))  # int8, where np.power gives int64
+
+
+def test_numpy_scalars_and_arrays_are_strong() -> None:
+    x = array((3,), "float32")
+    check(lambda x: x + np.float64(2), x)
+    check(lambda x: np.int8(2) * x, x)
+    y = np.arange(3.0)
+    check(lambda x: x + y, x)
+    check(lambda x: y - x, x)
+    check(lambda x: x + [1, 2, 3], x)
+    check(lambda x: [1.5, 2, 3] * x, x)
+
+
+def test_int64_with_uint64_is_compared_exactly() -> None:
+    x = np.array([-1, 2**62, 5], np.int64)
+    y = np.array([2**64 - 1, 2**62, 2], np.uint64)
+    for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
+        check(lambda x, y, n=name: getattr(np, n)(x, y), x, y)
+        check(lambda x, y, n=name: getattr(np, n)(y, x), x, y)
+
+
+def test_special_values() -> None:
+    x = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -2.5])
+    for name in (*UNARY, "nan_to_num"):
+        if name not in ("invert", "bitwise_count"):
+            check(lambda x, n=name: getattr(np, n)(x), x)
+    y = np.array([1.0, np.nan, 0.0, np.inf, 2.0, -np.inf, -0.0])
+    for name in BINARY:
+        if "shift" not in name and "bitwise" not in name:
+            check(lambda x, y, n=name: getattr(np, n)(x, y), x, y)
+
+
+def test_integer_edge_cases() -> None:
+    for dtype in ("int8", "int32", "int64", "uint8", "uint64"):
+        info = np.iinfo(dtype)
+        x = np.array([info.min, info.max, 0, 1, 2], dtype)
+        y = np.array([0, 1, 0, 200 % 127, 65], dtype)
+        for name in (
+            "floor_divide",
+            "remainder",
+            "fmod",
+            "left_shift",
+            "right_shift",
+            "divmod",
+        ):
+            check(lambda x, y, n=name: getattr(np, n)(x, y), x, y)
+        check(lambda x: (np.reciprocal(x), abs(x), -x, np.sign(x), x**3), x)
+
+
+UFUNC_OPTIONS: list[Callable[..., Any]] = [
+    lambda x: np.add(x, x, dtype=np.float64),
+    lambda x: np.exp(x, dtype="float64"),
+    lambda x: np.add.reduce(x),
+    lambda x: np.add.reduce(x, axis=1, keepdims=True),
+    lambda x: np.add.reduce(x, axis=None, initial=3),
+    lambda x: np.multiply.reduce(x, axis=(0, 1)),
+    lambda x: np.maximum.reduce(x, axis=1, initial=0),
+    lambda x: np.minimum.reduce(x),
+    lambda x: np.fmax.reduce(x),
+    lambda x: np.logical_and.reduce(x, axis=1),
+    lambda x: np.logical_or.reduce(x),
+    lambda x: np.add.accumulate(x),
+    lambda x: np.multiply.accumulate(x, axis=1),
+    lambda x: np.maximum.accumulate(x, 1),
+    lambda x: np.minimum.accumulate(x),
+    lambda x: np.logical_and.accumulate(x),
+    lambda x: np.add.outer(x, x),
+    lambda x: np.multiply.outer(x[0], [1, 2]),
+    lambda x: np.less.outer(x, 1),
+    lambda x: np.matmul(x, x.T),
+    lambda x: x @ x.T,
+    lambda x: x @ x[0],
+    lambda x: x[0] @ x.T,
+    lambda x: x[0] @ x[1],
+    lambda x: x @ x,
+    lambda x: np.vecdot(x, x),
+    lambda x: x @ 2,
+]
+
+
+@pytest.mark.parametrize("dtype", ALL)
+@pytest.mark.parametrize("index", range(len(UFUNC_OPTIONS)))
+def test_ufunc_methods_and_options(index: int, dtype: str) -> None:
+    refusing = np.dtype(dtype).kind == "c" and index in (6, 7, 8, 13, 14)
+    check(UFUNC_OPTIONS[index], array((3, 5), dtype), may_refuse=refusing)
+
+
+def test_out() -> None:
+    def into(x: Any, y: Any) -> Any:
+        z = np.zeros_like(x)
+        np.add(x, y, out=z)
+        np.multiply(z, 2, out=z, where=x > 0)
+        return z
+
+    check(into, array((3, 5), "float32"), array((5,), "float32"))
+    refused(lambda x: np.add(x, 1, out=np.zeros(3)), array((3,), "float64"))
+    refused(lambda x: np.add(x, 1, out=x), array((3,), "float64"))
+    refused(lambda x: np.add(x, 1, where=x > 0), array((3,), "float64"))
+
+
+SPECIAL = [
+    sp.expit, sp.erf, sp.erfc, sp.gammaln, sp.gamma, sp.digamma, sp.psi, sp.log1p, sp.expm1,
+    sp.entr, sp.logit, sp.i0, sp.i1, sp.i0e, sp.ndtr, sp.ndtri, sp.erfinv, sp.log_ndtr, sp.j0,
+    sp.k0, sp.exp1, sp.spence, sp.cbrt, sp.exp2, sp.log_expit,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ("bool", "int32", *FLOATS))
+@pytest.mark.parametrize("ufunc", SPECIAL, ids=lambda f: f.__name__)
+def test_scipy_special(ufunc: Any, dtype: str) -> None:
+    check(lambda x: ufunc(x), array((3, 5), dtype))
+    check(lambda x: ufunc(x / 4), array((3, 5), dtype))
+
+
+def test_scipy_special_of_two() -> None:
+    x, y = np.array([0.0, 0.0, 2.0, 1.5]), np.array([0.0, np.nan, 3.0, 0.5])
+    for f in (sp.xlogy, sp.xlog1py, sp.gammainc, sp.gammaincc):
+        check(lambda x, y, f=f: f(x, y), x, y)
+    refused(lambda x: sp.airy(x), x)
+
+
+# -- reductions ------------------------------------------------------------------------------
+
+REDUCTIONS: list[Callable[..., Any]] = [
+    lambda x: np.sum(x), lambda x: x.sum(axis=0), lambda x: np.sum(x, axis=-1, keepdims=True),
+    lambda x: np.sum(x, axis=(0, 1)), lambda x: x.sum(dtype=np.float32),
+    lambda x: x.sum(dtype=int), lambda x: np.sum(x, initial=2), lambda x: np.sum(x, axis=5),
+    lambda x: np.sum(x, where=np.abs(x) > 1), lambda x: np.prod(x), lambda x: x.prod(1),
+    lambda x: np.mean(x), lambda x: x.mean(0), lambda x: np.mean(x, axis=1, dtype=np.float64),
+    lambda x: np.mean(x, where=np.abs(x) > 1),
+    lambda x: np.var(x), lambda x: x.var(axis=1, ddof=1), lambda x: x.std(), lambda x: np.std(x, 0),
+    lambda x: np.std(x, axis=0, keepdims=True, correction=1),
+    lambda x: np.max(x), lambda x: x.max(1), lambda x: np.min(x, axis=0, keepdims=True),
+    lambda x: np.amin(x, initial=0), lambda x: np.argmax(x), lambda x: x.argmin(1),
+    lambda x: np.argmax(x, axis=0, keepdims=True), lambda x: np.any(x), lambda x: x.all(1),
+    lambda x: np.all(x, axis=0, keepdims=True), lambda x: np.ptp(x), lambda x: np.ptp(x, axis=1),
+    lambda x: np.count_nonzero(x), lambda x: np.count_nonzero(x, axis=1),
+    lambda x: np.nansum(x), lambda x: np.nanmean(x, axis=1), lambda x: np.nanmax(x, 0),
+    lambda x: np.nanmin(x), lambda x: np.nanvar(x, axis=1, ddof=1), lambda x: np.nanstd(x),
+    lambda x: np.nanprod(x), lambda x: np.average(x), lambda x: np.average(x, axis=0),
+    lambda x: np.average(x, weights=np.abs(x) + 1),
+    lambda x: np.average(x, axis=1, weights=[1, 2, 3, 4, 5]),
+    lambda x: np.median(x), lambda x: np.median(x, axis=1), lambda x: np.median(x, 0, keepdims=True),
+    lambda x: np.percentile(x, 30), lambda x: np.percentile(x, [25, 50, 75], axis=1),
+    lambda x: np.quantile(x, 0.9, axis=0), lambda x: np.quantile(x, [0.0, 1.0], keepdims=True),
+    lambda x: np.cumsum(x), lambda x: x.cumsum(1), lambda x: np.cumprod(x, axis=0),
+    lambda x: np.cumsum(x, axis=0, dtype=np.float32), lambda x: np.nancumsum(x, axis=1),
+    lambda x: np.sort(x), lambda x: np.sort(x, axis=0), lambda x: np.sort(x, axis=None),
+    lambda x: np.argsort(x, axis=1, kind="stable"), lambda x: np.diff(x), lambda x: np.diff(x, axis=0),
+    lambda x: np.diff(x, n=2), lambda x: np.diff(x, prepend=0, axis=1), lambda x: np.ediff1d(x),
+    lambda x: np.cov(x), lambda x: np.corrcoef(x), lambda x: np.cov(x, rowvar=False),
+    lambda x: np.trapezoid(x), lambda x: np.trapezoid(x, dx=0.5, axis=0),
+    lambda x: np.trace(x), lambda x: x.trace(1), lambda x: np.linalg.norm(x),
+    lambda x: np.cumulative_sum(x, axis=1, include_initial=True),
+]  # fmt: skip
+LOOSE = {"float16": 2e-2, "float32": 1e-4}
+
+
+@pytest.mark.parametrize("dtype", ALL)
+@pytest.mark.parametrize("index", range(len(REDUCTIONS)))
+def test_reduction(index: int, dtype: str) -> None:
+    lossy = dtype in COMPLEX or dtype == "bool"
+    check(REDUCTIONS[index], array((3, 5), dtype), may_refuse=lossy, tolerance=LOOSE.get(dtype))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("index", range(len(REDUCTIONS)))
+def test_reduction_of_shape(index: int, shape: tuple[int, ...]) -> None:
+    few = 0 in shape or (len(shape) < 2 and index in range(66, 69))  # np.cov of one number
+    check(REDUCTIONS[index], array(shape, "float64"), may_refuse=few)
+
+
+def test_refused_for_complex_and_bool() -> None:
+    """Only these reductions of complex numbers or bools are left to NumPy."""
+    for dtype, count in (("complex128", 22), ("bool", 10)):
+        left = 0
+        for function in REDUCTIONS:
+            try:
+                traced(function, array((3, 5), dtype))
+            except TracingError:
+                left += 1
+            except BUILT_INS:
+                pass
+        assert left <= count, (dtype, left)
+
+
+def test_nan_in_reductions() -> None:
+    x = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan], [4.0, 5.0, -6.0]])
+    for name in (
+        "nansum", "nanmean", "nanmax", "nanmin", "nanvar", "nanstd", "nanprod", "median", "max",
+        "argmax", "sort", "nancumprod", "mean",
+    ):  # fmt: skip
+        check(lambda x, n=name: getattr(np, n)(x, axis=1), x)
+    check(lambda x: np.percentile(x, 40, axis=1), x)
+
+
+# -- shapes ----------------------------------------------------------------------------------
+
+MOVES: list[Callable[..., Any]] = [
+    lambda x: x.reshape(15), lambda x: x.reshape(5, 3), lambda x: x.reshape((5, -1)),
+    lambda x: np.reshape(x, (3, 5)), lambda x: x.reshape(4, 4), lambda x: x.reshape(5, 3, order="F"),
+    lambda x: np.ravel(x), lambda x: x.ravel("F"), lambda x: x.flatten(), lambda x: x.T,
+    lambda x: x.mT, lambda x: x.transpose(1, 0), lambda x: np.transpose(x, (1, 0)),
+    lambda x: np.moveaxis(x, 0, -1), lambda x: np.rollaxis(x, 1), lambda x: np.swapaxes(x, 0, 1),
+    lambda x: x.swapaxes(0, -1), lambda x: np.expand_dims(x, 1), lambda x: np.expand_dims(x, (0, 3)),
+    lambda x: np.squeeze(x[None]), lambda x: x[:, None].squeeze(1), lambda x: np.squeeze(x, 0),
+    lambda x: np.concatenate([x, x]), lambda x: np.concatenate((x, x[:, :2]), axis=1),
+    lambda x: np.concatenate([x, x], axis=None), lambda x: np.concatenate([x, x.T]),
+    lambda x: np.stack([x, x], axis=1), lambda x: np.vstack([x, x[0]]), lambda x: np.hstack([x, x]),
+    lambda x: np.dstack([x, x]), lambda x: np.column_stack([x[:, 0], x]),
+    lambda x: np.stack([x, np.ones((3, 5), np.int8)]), lambda x: np.block([[x, x], [x, x]]),
+    lambda x: np.append(x, 1), lambda x: np.append(x, x, axis=0), lambda x: np.atleast_1d(x),
+    lambda x: np.atleast_3d(x), lambda x: np.atleast_2d(x[0]), lambda x: np.split(x, 3),
+    lambda x: np.split(x, [1, 2], axis=1), lambda x: np.split(x, 2), lambda x: np.array_split(x, 2),
+    lambda x: np.hsplit(x, 5), lambda x: np.vsplit(x, [1]), lambda x: np.tile(x, 2),
+    lambda x: np.tile(x, (2, 1, 3)), lambda x: np.repeat(x, 2), lambda x: np.repeat(x, 3, axis=0),
+    lambda x: x.repeat([1, 0, 2], axis=0), lambda x: np.roll(x, 2), lambda x: np.roll(x, -1, axis=1),
+    lambda x: np.roll(x, (1, 2), axis=(0, 1)), lambda x: np.flip(x), lambda x: np.flip(x, 1),
+    lambda x: np.fliplr(x), lambda x: np.flipud(x), lambda x: np.rot90(x), lambda x: np.rot90(x, 2),
+    lambda x: np.rot90(x, 3, (1, 0)), lambda x: np.pad(x, 1), lambda x: np.pad(x, ((1, 2), (0, 1))),
+    lambda x: np.pad(x, 2, constant_values=1), lambda x: np.pad(x, 2, "edge"),
+    lambda x: np.pad(x, 2, mode="reflect"), lambda x: np.pad(x, 4, mode="reflect"),
+    lambda x: np.pad(x, (1, 3), mode="symmetric"), lambda x: np.pad(x, (1, 3), mode="wrap"),
+    lambda x: np.broadcast_to(x, (2, 3, 5)), lambda x: np.broadcast_to(x, (3, 4)),
+    lambda x: np.broadcast_arrays(x, x[0], 1), lambda x: np.diag(x), lambda x: np.diag(x[0]),
+    lambda x: np.diag(x[0], 1), lambda x: np.diagonal(x, 1), lambda x: x.diagonal(-1),
+    lambda x: np.diagflat(x), lambda x: np.tril(x), lambda x: np.triu(x, 1), lambda x: np.tril(x[0]),
+    lambda x: np.zeros_like(x), lambda x: np.ones_like(x, dtype=float), lambda x: np.full_like(x, 1),
+    lambda x: np.full_like(x, x[0, 0]), lambda x: np.zeros_like(x, shape=(2,)), lambda x: np.copy(x),
+    lambda x: np.meshgrid(x[0], x[1]), lambda x: np.meshgrid(x[0], x[1], x[2], indexing="ij"),
+    lambda x: np.meshgrid(x[0], [1, 2], sparse=True), lambda x: np.delete(x, 1, axis=1),
+    lambda x: np.delete(x, [0, 2]), lambda x: np.insert(x, 1, 1, axis=1), lambda x: np.insert(x, 0, 1),
+    lambda x: np.resize(x, (4, 5)), lambda x: np.shape(x), lambda x: np.ndim(x), lambda x: np.size(x),
+    lambda x: (x.size, x.nbytes, x.itemsize, x.ndim, len(x)), lambda x: x.astype("float32"),
+    lambda x: x.astype(int), lambda x: x.astype(bool), lambda x: x.copy(), lambda x: x.conj(),
+    lambda x: x.real, lambda x: x.imag, lambda x: np.real(x), lambda x: np.imag(x),
+    lambda x: np.angle(x), lambda x: np.angle(x, deg=True), lambda x: np.iscomplex(x),
+    lambda x: np.isreal(x), lambda x: np.iscomplexobj(x), lambda x: np.isrealobj(x),
+    lambda x: np.take(x, 2), lambda x: np.take(x, [0, -1], axis=1), lambda x: x.take([[0, 2], [1, 1]], 0),
+    lambda x: np.take(x, [7, -9], axis=0, mode="wrap"), lambda x: np.take(x, [7, -9], mode="clip"),
+    lambda x: np.take_along_axis(x, np.argsort(np.abs(x), axis=1, kind="stable"), axis=1),
+    lambda x: np.zeros(3, like=x), lambda x: np.array([1.5, 2], like=x), lambda x: np.full(2, 7, like=x),
+    lambda x: np.array([x[0], x[1]], like=x), lambda x: np.where(x > 0, x, 0),
+    lambda x: np.where(x, 1, 2.5), lambda x: np.where([[True], [False], [True]], x, -x),
+    lambda x: np.select([x > 1, x < 0], [x, 2 * x]), lambda x: np.select([x > 1], [x], 7),
+    lambda x: np.select([x > 1, x > 0], [1, 2], default=0.5),
+    lambda x: np.clip(x, 0, 1), lambda x: x.clip(-1), lambda x: np.clip(x, None, 1),
+    lambda x: x.clip(max=1), lambda x: np.clip(x, -500, 500), lambda x: np.clip(x, 1.5, x[0]),
+    lambda x: np.round(x), lambda x: x.round(1), lambda x: np.around(x, -1), lambda x: np.fix(x),
+    lambda x: np.nan_to_num(x), lambda x: np.sinc(x), lambda x: np.i0(x), lambda x: np.unwrap(x),
+    lambda x: np.isclose(x, x + 1e-9), lambda x: np.isclose(x, 1), lambda x: np.allclose(x, x),
+    lambda x: np.isclose(x, 1.0, equal_nan=True),
+    lambda x: np.array_equal(x, x), lambda x: np.array_equal(x, x[0]), lambda x: np.array_equiv(x, x[0]),
+    lambda x: np.isin(x, [1, 2]), lambda x: np.gradient(x), lambda x: np.gradient(x, 0.5, axis=1),
+    lambda x: np.gradient(x, 2, edge_order=2, axis=0), lambda x: np.polyval(x[0], x),
+    lambda x: np.polyval([1, 2, 3], x), lambda x: np.vander(x[0]), lambda x: np.vander(x[0], 3, True),
+    lambda x: np.linspace(x[0, 0], x[1, 1], 5), lambda x: np.linspace(0, x[0], 4, endpoint=False),
+    lambda x: np.convolve(x[0], x[1, :3]), lambda x: np.convolve(x[0], x[1, :2], "same"),
+    lambda x: np.convolve(x[0, :2], x[1], "valid"), lambda x: np.correlate(x[0], x[1, :3]),
+    lambda x: np.correlate(x[0], x[1, :3], "full"), lambda x: np.correlate(x[0], x[1, :3], "same"),
+    lambda x: np.correlate(x[0, :2], x[1], "full"),
+    lambda x: np.searchsorted([-1, 0, 2], x), lambda x: np.digitize(x, [-1.0, 0.0, 2.0]),
+    lambda x: np.histogram(x, [-3, -1, 0, 2]), lambda x: np.interp(x, [-1, 0, 1, 2], [3, 1, 4, 1]),
+    lambda x: np.interp(x, np.array([-1.0, 0.5]), [3, 1], left=-5, right=9.5),
+    lambda x: np.outer(x, x), lambda x: np.dot(x, x.T), lambda x: x.dot(x[0]), lambda x: np.dot(x, 2),
+    lambda x: np.inner(x, x), lambda x: np.vdot(x, x), lambda x: np.tensordot(x, x, axes=2),
+    lambda x: np.tensordot(x, x, axes=([0], [0])), lambda x: np.einsum("ij,kj->ik", x, x),
+    lambda x: np.einsum("ij->j", x), lambda x: np.einsum("ij,ij", x, x), lambda x: np.kron(x, x[:2, :2]),
+    lambda x: np.cross(x[:, :3], x[:, 2:]),
+    lambda x: np.kron(x[0], x), lambda x: np.linalg.norm(x, axis=1), lambda x: np.linalg.norm(x, 1),
+    lambda x: np.linalg.norm(x, np.inf), lambda x: np.linalg.norm(x[0], 3), lambda x: np.linalg.norm(x, "nuc"),
+    lambda x: np.linalg.norm(x, 2), lambda x: np.linalg.norm(x[0], 0), lambda x: np.linalg.norm(x, keepdims=True),
+    lambda x: np.linalg.matrix_power(x[:, :3], 3), lambda x: np.linalg.matrix_power(x[:, :3], 0),
+    lambda x: np.linalg.multi_dot([x, x.T, x]), lambda x: np.linalg.matrix_norm(x),
+    lambda x: np.result_type(x, 1.0), lambda x: x.dtype == np.dtype("int32"), lambda x: divmod(x, 2),
+    lambda x: np.matrix_transpose(x), lambda x: np.diag_indices_from(x[:, :3]), lambda x: +x,
+    lambda x: list(x), lambda x: [a + b for a, b in zip(x, x[1:], strict=False)], lambda x: np.unstack(x),
+    lambda x: np.ix_([0, 1], [2]), lambda x: x[np.ix_([0, 1], [2, 3])], lambda x: np.isposinf(x),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ALL)
+@pytest.mark.parametrize("index", range(len(MOVES)))
+def test_function(index: int, dtype: str) -> None:
+    lossy = dtype in COMPLEX or dtype in ("bool", "float16")
+    check(MOVES[index], array((3, 5), dtype), may_refuse=lossy, tolerance=LOOSE.get(dtype))
+
+
+LINALG: list[Callable[..., Any]] = [
+    np.linalg.inv, np.linalg.det, np.linalg.slogdet, lambda a: np.linalg.solve(a, a[0]),
+    lambda a: np.linalg.solve(a, a + 1), lambda a: np.linalg.cholesky(a @ a.T.conj() + np.eye(4)),
+    lambda a: np.linalg.cholesky(a @ a.T.conj() + np.eye(4), upper=True),
+    lambda a: abs(np.linalg.qr(a)[0]), lambda a: abs(np.linalg.qr(a[:, :2], mode="r")),
+    lambda a: np.linalg.svd(a, compute_uv=False), lambda a: np.linalg.svd(a).S, np.linalg.svdvals,
+    lambda a: np.linalg.eigvalsh(a + a.T.conj()), lambda a: np.linalg.eigh(a + a.T.conj()).eigenvalues,
+    lambda a: np.linalg.eigvalsh(a, UPLO="U"), np.linalg.pinv, np.linalg.matrix_rank,
+    lambda a: np.linalg.matrix_power(a, -2), np.linalg.cond, lambda a: np.linalg.cond(a, -2),
+    lambda a: np.linalg.norm(a, -2), lambda a: np.linalg.inv(a[:3]), lambda a: np.linalg.det(a[0]),
+    lambda a: np.linalg.trace(a), lambda a: np.linalg.diagonal(a), lambda a: np.linalg.vecdot(a, a),
+    lambda a: np.linalg.solve(np.stack([a, a + np.eye(4)]), a), lambda a: np.linalg.eig(a).eigenvalues,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "dtype", ("int32", "float32", "float64", "complex64", "complex128", "float16")
+)
+@pytest.mark.parametrize("index", range(len(LINALG)))
+def test_linalg(index: int, dtype: str) -> None:
+    a = array((4, 4), dtype) + (np.eye(4) * 3).astype(dtype)
+    tolerance = 1e-3 if dtype in ("float32", "complex64") else 1e-9
+    last = index == len(LINALG) - 1
+    check(LINALG[index], a, tolerance=tolerance, may_refuse=last)
+
+
+FFT: list[Callable[..., Any]] = [
+    np.fft.fft, np.fft.ifft, np.fft.rfft, np.fft.irfft, np.fft.fft2, np.fft.ifft2, np.fft.fftn,
+    np.fft.rfft2, np.fft.rfftn, np.fft.fftshift, np.fft.ifftshift,
+    lambda x: np.fft.fft(x, 8), lambda x: np.fft.fft(x, 3, axis=0), lambda x: np.fft.rfft(x, norm="ortho"),
+    lambda x: np.fft.ifft(x, norm="forward"), lambda x: np.fft.irfft(x, 7), lambda x: np.fft.fft(x, 0),
+    lambda x: np.fft.fftn(x, axes=(0,)), lambda x: np.fft.fftshift(x, axes=1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "dtype", ("int32", "float32", "float64", "complex64", "complex128", "float16")
+)
+@pytest.mark.parametrize("index", range(len(FFT)))
+def test_fft(index: int, dtype: str) -> None:
+    tolerance = 1e-11 if dtype in ("int32", "float64", "complex128") else 1e-4
+    tolerance = 2e-2 if dtype == "float16" else tolerance
+    check(FFT[index], array((3, 6), dtype), tolerance=tolerance)
+
+
+# -- indexing -------------------------------------------------------------------------------------
+
+KEYS: list[Callable[..., Any]] = [
+    lambda x: x[0], lambda x: x[-1, 2], lambda x: x[1:], lambda x: x[::-1, ::2], lambda x: x[..., 1],
+    lambda x: x[None, :, None], lambda x: x[[0, 2]], lambda x: x[:, [1, -1]], lambda x: x[[0, 1], [2, 3]],
+    lambda x: x[[[0], [2]], [1, 2, 3]], lambda x: x[np.array([0, -3])], lambda x: x[0, [1, 2]],
+    lambda x: x[3], lambda x: x[0, 5], lambda x: x[0, 0, 0], lambda x: x[[5]], lambda x: x[np.int64(1)],
+    lambda x: x[np.array(1)], lambda x: x[[True, False, True]], lambda x: x[:, [True, False, True, False, True]],
+    lambda x: x[()], lambda x: x[...], lambda x: x[[]], lambda x: x[1:1], lambda x: x[10:], lambda x: x[-2:10:2],
+    lambda x: x[x.argmax() % 3] if False else x[np.argmax(np.abs(x[:, 0]))], lambda x: x[1.5], lambda x: x["a"],
+    lambda x: x[[True, False]], lambda x: x[(0, 1)], lambda x: x[[0, 1], :, None], lambda x: x[:, None, [0, 1]],
+    lambda x: x[range(2)], lambda x: x[np.arange(3)[:, None], np.arange(2)], lambda x: x[0][1], lambda x: x[..., ...],
+    lambda x: x[[1], None, [2, 3]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", range(len(KEYS)))
+def test_getitem(index: int) -> None:
+    check(KEYS[index], array((3, 5), "float32"))
+    check(KEYS[index], array((4, 6), "int8"))
+
+
+def assign(key: Any, value: Any) -> Callable[..., Any]:
+    def function(x: Any) -> Any:
+        y = x.copy()
+        y[key] = value
+        return y
+
+    return function
+
+
+ASSIGNED = [
+    (0, 7), ((1, 2), 2.7), (slice(1, None), [1, 2, 3, 4, 5]), (Ellipsis, 1), (slice(None, None, -1), 3),
+    ((slice(None), 0), [1, 2, 3]), ([0, 2], 5), ((slice(None), [0, -1]), [[1, 2]]), (([0, 1], [2, 3]), [8, 9]),
+    ([True, False, True], 4), ((), 3), ((Ellipsis, 1), 2), ((None, 0), 1), (5, 1), ([0, 0], 3),
+    (slice(0, 2), [1, 2]), (0, np.arange(5)), (0, np.arange(5) * 1.5), (0, 300), (0, 1j), (0, [1.5, 2, 3, 4, 5]),
+    (0, np.float32(2.5)), ((0, 0), True), (slice(0, 0), 1), (0, float("nan")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "dtype", ("bool", "int8", "int64", "uint8", "float16", "float64", "complex64")
+)
+@pytest.mark.parametrize("index", range(len(ASSIGNED)))
+def test_setitem(index: int, dtype: str) -> None:
+    check(assign(*ASSIGNED[index]), array((3, 5), dtype))
+
+
+def test_masked_assignment() -> None:
+    def clamp(x: Any) -> Any:
+        y = x.copy()
+        y[y < 0] = 0
+        y[..., y[0] > 1] = 9
+        y[y[:, 0] > 1] = [1, 2, 3, 4, 5]
+        y[:, x[0] > 0] = 4
+        return y
+
+    check(clamp, array((3, 5), "float64"))
+    mask = np.array([True, False, True])
+
+    def captured(x: Any) -> Any:
+        y = x * 1
+        y[mask] = -1
+        return y
+
+    check(captured, array((3, 5), "float32"))
+    refused(lambda x: x[x > 0], array((3,), "float64"))
+    refused(lambda x: x[mask], array((3,), "float64"))
+    refused(lambda x: assign(x > 0, [1, 2])(x), array((3,), "float64"))
+    refused(lambda x: np.where(x > 0), array((3,), "float64"))
+    refused(lambda x: np.nonzero(x), array((3,), "float64"))
+
+
+@st.composite
+def keys(draw: Any, shape: tuple[int, ...]) -> Any:
+    parts: list[Any] = []
+    rank = draw(st.integers(0, len(shape)))
+    bounds = st.none() | st.integers(-6, 6)
+    arrays = draw(st.lists(st.integers(1, 3), max_size=2).map(tuple))
+    for extent in shape[:rank]:
+        kind = draw(st.sampled_from(["int", "slice", "array", "mask"]))
+        if kind == "int":
+            parts.append(draw(st.integers(-extent, extent - 1)))
+        elif kind == "slice":
+            step = draw(st.sampled_from([None, 1, 2, -1, -3]))
+            parts.append(slice(draw(bounds), draw(bounds), step))
+        elif kind == "mask" and not arrays:
+            parts.append(draw(st.lists(st.booleans(), min_size=extent, max_size=extent)))
+        else:
+            numbers = st.integers(-extent, extent - 1)
+            size = int(np.prod(arrays))
+            flat = draw(st.lists(numbers, min_size=size, max_size=size))
+            parts.append(np.array(flat, np.int64).reshape(arrays))
+        if draw(st.integers(0, 5)) == 0:
+            parts.append(None)
+    if draw(st.booleans()):
+        parts.insert(draw(st.integers(0, len(parts))), Ellipsis)
+    return tuple(parts)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_keys(data: Any) -> None:
+    shape = data.draw(st.sampled_from([(5,), (3, 4), (2, 3, 4)]))
+    key = data.draw(keys(shape))
+    x = np.arange(np.prod(shape)).reshape(shape)
+    try:
+        x[key]
+    except IndexError:  # an Ellipsis among axes that the key then lacks
+        return
+    check(lambda x: x[key], x)
+    check(assign(key, -1), x)
+
+
+# -- arrays of one's own and views --------------------------------------------------------------
+
+
+def test_copies_can_be_written() -> None:
+    for make in (
+        lambda x: x.copy(), lambda x: x.astype(x.dtype), lambda x: x.flatten(), lambda x: np.copy(x),
+        lambda x: x + 0, lambda x: np.positive(x), lambda x: +x, lambda x: np.zeros_like(x),
+        lambda x: np.ones_like(x), lambda x: np.full_like(x, 3), lambda x: x[[0, 1]], lambda x: np.tile(x, 1),
+        lambda x: np.repeat(x, 1), lambda x: np.concatenate([x]), lambda x: np.round(x), lambda x: np.sort(x),
+        lambda x: np.roll(x, 0), lambda x: np.pad(x, 0), lambda x: np.where(True, x, x), lambda x: np.diff(x, 0),
+        lambda x: np.clip(x, None, 100), lambda x: np.nan_to_num(x), lambda x: np.meshgrid(x, x)[0][0],
+        lambda x: np.take(x, [0, 1]), lambda x: np.broadcast_to(x[0], (2,)).copy(),
+    ):  # fmt: skip
+
+        def write(x: Any, make: Any = make) -> Any:
+            y = make(x)
+            y[0] = 7
+            y += 1
+            return y, x
+
+        for dtype in ("int64", "float64"):
+            check(write, array((2,), dtype))
+
+
+def test_views_cannot_be_written() -> None:
+    for make in (
+        lambda x: x.reshape(2, 2), lambda x: x.T, lambda x: x[:2], lambda x: x.ravel(), lambda x: x[...],
+        lambda x: np.squeeze(x), lambda x: x[::-1], lambda x: x.view(), lambda x: np.real(x),
+        lambda x: np.atleast_1d(x), lambda x: np.split(x, 1)[0], lambda x: x.reshape(4), lambda x: x.real,
+    ):  # fmt: skip
+
+        def write(x: Any, make: Any = make) -> Any:
+            y = make(x)
+            y[0] = 7
+            return y, x
+
+        def write_base(x: Any, make: Any = make) -> Any:
+            y = x.copy()
+            z = make(y)
+            y[0] = 9
+            return y, z
+
+        refused(write, array((4,), "float64"))
+        check(write_base, array((4,), "float64"), may_refuse=True)
+        check(write_base, array((4,), "complex128"), may_refuse=True)
+
+
+def test_scalars_taken_out_leave_the_array_writable() -> None:
+    def recur(x: Any) -> Any:
+        y = np.zeros_like(x)
+        y[0] = x[0]
+        for i in range(1, 4):
+            y[i] = y[i - 1] * 0.5 + x[i]
+        return y
+
+    check(recur, array((4,), "float32"))
+
+
+def test_rows_chosen_by_a_traced_index_are_views() -> None:
+    def write(x: Any) -> Any:
+        y = x.copy()
+        row = y[np.argmax(x[:, 0])]
+        row += 1
+        return y
+
+    check(write, array((3, 5), "float64"), may_refuse=True)
+
+
+def test_functions_that_write() -> None:
+    def write(x: Any) -> Any:
+        y = x.copy()
+        np.copyto(y, 3, where=x > 0)
+        np.putmask(y, x < -1, 5)
+        np.fill_diagonal(y, 9)
+        np.put_along_axis(y, np.argmin(x, axis=1, keepdims=True), 0, axis=1)
+        z = np.empty_like(y)
+        z.fill(2)
+        w = x.copy()
+        w.sort()
+        return y, z, w
+
+    check(write, array((3, 5), "float64"))
+    refused(lambda x: x.sort(), array((3,), "float64"))
+    refused(lambda x: x.fill(1), array((3,), "float64"))
+
+
+def test_in_place_operators() -> None:
+    def update(x: Any) -> Any:
+        y = x.copy()
+        z = y
+        y += 1
+        y *= 2
+        y -= x
+        y //= 3
+        return y, z
+
+    for dtype in ("int8", "int64", "float16", "float64"):
+        check(update, array((3,), dtype))
+
+
+def test_bits_seen_as_another_dtype() -> None:
+    check(lambda x: x.view(np.int32), array((3,), "float32"))
+    check(lambda x: x.view("uint64"), array((3,), "float64"))
+    check(lambda x: x.view(np.uint8), array((3,), "int8"))
+    refused(lambda x: x.view(np.int32), array((4,), "float64"))
+
+
+# -- traced Python scalars -----------------------------------------------------------------------
+
+
+def test_python_arguments() -> None:
+    x = array((3,), "float32")
+    for value in (2.5, 3):
+        check(lambda x, n: x * n + n, x, value)
+        check(lambda x, n: np.exp(n) + x, x, value)
+        check(lambda n: (n * 2 + 1, n / 2, n - 1, -n, abs(n), n > 2, n == 3), value)
+        check(lambda n: (n**2, n * 1.5), value)
+    check(lambda x, n: x + n, array((3,), "int64"), 3)
+    check(lambda x, n: x + n, array((3,), "int8"), 2.5)
+    check(lambda n: (n // 2, n % 2, n & 3, n | 4, n << 2, n >> 1, ~n), 5)
+    check(lambda n: 0.5**n, 3)
+    check(lambda x, n: x[n], x, 1)
+    check(lambda n: (n > 2) + 1, 3)
+
+
+def test_python_arguments_whose_value_decides() -> None:
+    refused(lambda x, n: x + n, array((3,), "int8"), 3)
+    refused(lambda n: 2**n, 3)
+    refused(lambda n: 1 << n, 3)
+    refused(lambda n: 7 // n, 3)
+    refused(lambda x: x**0.5, 2.0)
+    refused(lambda x, n: x[:n], array((3,), "float64"), 2)
+    refused(lambda x, n: x.reshape(n, -1), array((4,), "float64"), 2)
+    refused(lambda x, n: np.sum(x, axis=n), array((4,), "float64"), 0)
+
+
+# -- what isn't done ------------------------------------------------------------------------------
+
+REFUSED: list[Callable[..., Any]] = [
+    lambda x: np.gcd(x, 2), lambda x: np.frexp(x), lambda x: np.unique(x), lambda x: np.argwhere(x),
+    lambda x: np.piecewise(x, [x < 0], [1, 2]), lambda x: np.lexsort((x, x)), lambda x: np.bincount(x),
+    lambda x: np.histogram(x, 4), lambda x: np.partition(x, 1), lambda x: np.argpartition(x, 1),
+    lambda x: np.apply_along_axis(np.sum, 0, x), lambda x: np.sum(x, out=np.zeros(())), lambda x: x.tobytes(),
+    lambda x: x.flags, lambda x: x.strides, lambda x: x.nonzero(), lambda x: x.tolist(), lambda x: x.item(),
+    lambda x: np.zeros_like(x, order="F"), lambda x: x.copy("F"), lambda x: np.array(x), lambda x: x.flat,
+    lambda x: np.may_share_memory(x, x), lambda x: np.array_str(x), lambda x: float(x[0]), lambda x: bool(x[0] > 0),
+    lambda x: np.add.at(x, 0, 1), lambda x: np.add.reduceat(x, [0]), lambda x: np.extract(x > 0, x),
+    lambda x: x + np.ma.masked_array([1, 2, 3, 4], [0, 1, 0, 0]), lambda x: np.matrix([[1], [2], [3], [4]]) @ x[None],
+    lambda x: x.astype("float128"), lambda x: np.add(x, 1, order="F"), lambda x: x + np.array([None] * 4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", range(len(REFUSED)))
+def test_refused(index: int) -> None:
+    refused(REFUSED[index], array((4,), "int64"))
+
+
+def test_numpy_functions_of_tensors_follow_numpy() -> None:
+    t = graphjit.constant([1, 2, 3])
+    check(lambda x: np.add(x, t), array((3,), "float32"))
+    check(lambda x: np.concatenate([x, np.asarray(t)]), array((3,), "float32"))
