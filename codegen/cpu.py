@@ -24,6 +24,7 @@ from graphjit.errors import (
     OutOfMemoryError,
     at_user_line,
 )
+from graphjit.memory import empty
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import Gemm, Kernel, LibraryCall, Program, reads_and_writes, step_cost
 from graphjit.types import TupleType
@@ -225,7 +226,7 @@ class Executable:
 
     def _empty(self, made: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
         try:
-            return np.empty(*made)
+            return empty(*made)
         except MemoryError as error:
             raise OutOfMemoryError(
                 at_user_line(f"no memory for an array of shape {list(made[0])}")
@@ -249,7 +250,7 @@ class Executable:
         try:
             return self._pool.pop()
         except IndexError:
-            return np.empty(max(1, self.program.arena_bytes), np.uint8)
+            return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
 
     def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
         """Outputs and updates for inputs that are aligned, in C order, of the right types."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import errors
-from .config import config, eager
+from . import errors, memory
+from .config import config
 from .functions import create as _create
 from .functions import index as _index
 from .functions import linalg, nn
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 newaxis = None
+eager = config.eager  # after the imports, which bind the sub-module of that name
 half, double = float16, float64
 
 # NumPy's and TensorFlow's second names for the same functions.
@@ -79,7 +80,7 @@ __all__ = [
     "TensorSpec", "Variable", "as_dtype", "bfloat16", "bool", "complex64", "complex128",
     "config", "eager", "einsum", "errors", "float16", "float32", "float64", "from_dlpack",
     "function", "gelu", "int8", "int16", "int32", "int64", "keras", "layer_norm", "linalg",
-    "log_softmax", "matmul", "matvec", "newaxis", "nn", "norm", "relu", "silu", "softmax",
+    "log_softmax", "matmul", "memory", "matvec", "newaxis", "nn", "norm", "relu", "silu", "softmax",
     "tensordot", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 for _module in (_create, _index, _math, _reduce, _shape):

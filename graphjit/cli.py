@@ -25,7 +25,13 @@ import click
 import numpy as np
 
 from . import __version__, inspect
-from .errors import GraphJitError, InternalError, InvalidArgumentError, TracingError
+from .errors import (
+    GraphJitError,
+    InternalError,
+    InvalidArgumentError,
+    SourceLine,
+    TracingError,
+)
 from .ir import Graph
 from .tensor import Tensor
 from .text import print_graph
@@ -41,11 +47,27 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 class Failure(click.ClickException):
-    """A message for stderr and an exit code."""
+    """A message for stderr and an exit code: of the user's error, if no other is given."""
 
-    def __init__(self, message: str, exit_code: int = USER_ERROR) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    exit_code = USER_ERROR
+
+
+class Different(Failure):
+    """Compiled and eager results are too far apart."""
+
+    exit_code = DIFFERENT
+
+
+class NotTraced(Failure):
+    """The function works, but only eagerly."""
+
+    exit_code = NOT_TRACED
+
+
+class Internal(Failure):
+    """An error of graphjit's own."""
+
+    exit_code = INTERNAL
 
 
 class _Commands(click.Group):
@@ -54,8 +76,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            with np.errstate(all="ignore"):
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except (click.ClickException, click.Abort, click.exceptions.Exit) as error:
@@ -74,18 +95,30 @@ class _Commands(click.Group):
 
 
 def _failure(error: Exception) -> Failure:
+    text = _without_click(error)
     match error:
         case InternalError():
-            return Failure(f"internal error: {error}", INTERNAL)
+            return Internal(f"internal error: {text}")
         case TracingError():
-            return Failure(f"can't be traced: {error}", NOT_TRACED)
+            return NotTraced(f"can't be traced: {text}")
         case GraphJitError() | inspect.CallError():
-            return Failure(str(error))
+            return Failure(text)
         case MemoryError():
-            return Failure(f"out of memory: {error}")
+            return Failure(f"out of memory: {text}")
         case _:
             name = type(error).__name__
-            return Failure(f"internal error: {name}: {error} (-v shows where)", INTERNAL)
+            return Internal(f"internal error: {name}: {text} (-v shows where)")
+
+
+def _without_click(error: Exception) -> str:
+    """The message, without Click's call, which stands where no line of the user's had run."""
+    text = str(error)
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if frame.f_globals.get("__name__", "").startswith("click."):
+            line = SourceLine(code.co_filename, number, code.co_name)
+            text = text.replace(f"\n  {line.describe()}", "")
+    return text
 
 
 # -- finding the function -----------------------------------------------------------------
@@ -103,29 +136,29 @@ def loaded(target: str) -> Iterator[Any]:
             f"{target!r} names no function: write model.py:step or package.model:step"
         )
     is_file = place.endswith(".py") or os.sep in place or Path(place).is_file()
-    folder = str(Path(place).resolve().parent) if is_file else os.getcwd()
+    path = Path(place).resolve()
+    if is_file and not path.is_file():
+        raise Failure(f"no file {place}")
+    if is_file and path.stem in sys.modules:
+        raise Failure(f"{path.name} has the name of a module in use; give the file another")
+    folder = str(path.parent) if is_file else os.getcwd()
     sys.path.insert(0, folder)
     try:
-        module = _import_file(Path(place)) if is_file else _import_module(place)
+        module = _import_file(path) if is_file else _import_module(place)
         yield _find(module, name)
     finally:
-        sys.path.remove(folder)
+        if folder in sys.path:
+            sys.path.remove(folder)
         if is_file:
-            sys.modules.pop(Path(place).stem, None)
+            sys.modules.pop(path.stem, None)
 
 
 def _import_file(path: Path) -> ModuleType:
-    path = path.resolve()
-    if not path.is_file():
-        raise Failure(f"no file {path}")
-    name = path.stem
-    if name in sys.modules:
-        raise Failure(f"{path.name} has the name of a module in use; give the file another")
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise Failure(f"{path.name} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -138,7 +171,9 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name + ".").startswith(error.name + "."):
-            raise Failure(f"no module {error.name!r}; a file is named as model.py") from error
+            raise Failure(
+                f"no module {error.name!r}; write model.py:step for a file"
+            ) from error
         raise _import_failure(name, error) from error
     except (Exception, SystemExit) as error:
         raise _import_failure(name, error) from error
@@ -157,8 +192,8 @@ def _find(module: ModuleType, name: str) -> Any:
                 f"{name} is a method of a class; name a function, or an object's method"
             )
         if not hasattr(found, part):
-            known = [n for n, value in vars(found).items() if callable(value)]
-            known = [n for n in known if not n.startswith("_")]
+            names = [n for n in dir(found) if not n.startswith("_")]
+            known = [n for n in names if callable(getattr(found, n, None))]
             near = difflib.get_close_matches(part, known, n=3)
             advice = f"did you mean {' or '.join(near)}?" if near else _listed(known)
             owner = getattr(found, "__name__", type(found).__name__)
@@ -220,8 +255,8 @@ def parse_argument(text: str, tensor: bool = False) -> Argument:
         return Argument(text, value=ast.literal_eval(body))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise Failure(
-            f"{text!r} is no argument: write a type (f32[2,3], i32[], t:f32[3] for a gj.Tensor), "
-            "a file (x.npy) or a Python literal (3, 0.5, True, 'text')"
+            f"{text!r} is no argument: write a type (f32[2,3], i32[]; t:f32[3] is a gj.Tensor),"
+            " a file (x.npy) or a Python literal (3, 0.5, True, 'text')"
         ) from None
 
 
@@ -466,26 +501,25 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
         session = inspect.Session(function, [spec.make() for spec in specs])
         plan = session.plan()
     program, graph = plan.program, plan.graph
-    calls = [
-        cost.name.removeprefix("call ") for cost in inspect.costs(plan) if "call " in cost.name
-    ]
-    click.echo(f"{program.name}: {_plural(len(program.steps), 'step')}")
+    steps = inspect.costs(plan)
+    click.echo(f"{program.name}: {_plural(len(steps), 'step')}")
     rows = [
         (str(number), cost.name, _counted(cost.moved_bytes, "B"), _counted(cost.flops, ""),
          ", ".join(f"%{node} {graph.nodes[node].primitive.name}" for node in cost.nodes))
-        for number, cost in enumerate(inspect.costs(plan))
+        for number, cost in enumerate(steps)
     ]  # fmt: skip
     _show_table(("step", "what", "bytes", "flops", "nodes"), rows, right="step bytes flops")
     shared = [n for n in plan.kernel_of() if sum(n in nodes for nodes in plan.nodes) > 1]
     for node in sorted(shared):
-        steps = [str(k) for k, nodes in enumerate(plan.nodes) if node in nodes]
-        name = inspect.node_name(graph, node)
-        click.echo(f"computed again: {name} in steps {', '.join(steps)}")
+        where = ", ".join(str(k) for k, nodes in enumerate(plan.nodes) if node in nodes)
+        click.echo(f"computed again: {inspect.node_name(graph, node)} in steps {where}")
     for decision in inspect.decisions(plan):
         click.echo(f"not fused: {decision}")
-    for name in calls:
-        click.echo(f"library: {name} is a call between native code")
-    click.echo(f"native calls: {inspect.native_calls(program)}")
+    for number, cost in enumerate(steps):
+        if cost.library:
+            names = ", ".join(inspect.node_name(graph, node) for node in cost.nodes)
+            click.echo(f"library: step {number} leaves native code for {names}")
+    click.echo(f"native: {_plural(inspect.native_calls(program), 'call')}")
     click.echo(f"arena: {program.arena_bytes} bytes for temporaries")
     times = session.form.times_ns
     click.echo("times: " + ", ".join(f"{name} {_duration(ns)}" for name, ns in times.items()))
@@ -544,7 +578,7 @@ def run_command(
         line += f": {ratio:.3g} times as fast"
     click.echo(f"{line}; made in {_duration(made)}")
     if bad:
-        raise Failure("compiled and eager results differ", DIFFERENT)
+        raise Different("compiled and eager results differ")
 
 
 def _show_differences(
@@ -555,7 +589,7 @@ def _show_differences(
     good = [not item.problem and item.ulps <= ulps for item in found]
     rows = [
         (item.name, f"{item.absolute:.3g}", f"{item.ulps:.3g}",
-         "same" if fine else item.problem or f"more than {ulps:g} ulps")
+         "agrees" if fine else item.problem or f"more than {ulps:g} ulps")
         for item, fine in zip(found, good, strict=True)
     ]  # fmt: skip
     head = ("name", "difference", "ulps", "compared with eager")

@@ -135,7 +135,7 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
         return as_tensor(np.asarray(value), dtype)
     if isinstance(value, range):
         return _from_sequence(list(value), dtype)
-    if hasattr(value, "__index__"):
+    if hasattr(value, "__index__") and not isinstance(value, type):
         return wrap(scalar_array(value.__index__(), dtype))
     raise _no_tensor(value)
 
@@ -181,12 +181,16 @@ def scalar_array(value: Any, dtype: DType | None) -> Array:
                 "convert the tensor first: gj.cast",
             )
         )
+    return _inexact(value, dtype) if dtype.is_inexact else np.array(value, dtype.dtype)
+
+
+def _inexact(value: Any, dtype: DType) -> Array:
+    """Python numbers in a floating-point or complex dtype, rounded once if 64 bits hold them."""
+    array = np.array(value)
+    if array.dtype == np.object_:
+        array = array.astype(np.complex128 if dtype.is_complex else np.float64)
     with np.errstate(over="ignore"):
-        return (
-            np.array(value).astype(dtype.dtype)
-            if dtype.is_inexact
-            else np.array(value, dtype.dtype)
-        )
+        return array.astype(dtype.dtype)
 
 
 def _fits(value: Any, dtype: DType) -> bool:
@@ -259,10 +263,9 @@ def _from_sequence(value: Sequence[Any], dtype: DType | None) -> TensorBase:
                     "convert the tensor first: gj.cast",
                 )
             )
-    with np.errstate(over="ignore"):
-        if dtype.is_inexact and leaves:
-            return wrap(np.array(value).astype(dtype.dtype))
-        return wrap(np.array(value, dtype.dtype))
+    if dtype.is_inexact and leaves:
+        return wrap(_inexact(value, dtype))
+    return wrap(np.array(value, dtype.dtype))
 
 
 def _stack(value: Sequence[Any], leaves: list[Any], dtype: DType | None) -> TensorBase:

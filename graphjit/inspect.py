@@ -60,8 +60,8 @@ def as_call(
     if inspect.ismethod(target):
         args, target = [target.__self__, *args], target.__func__
     elif not isinstance(target, type) and not hasattr(target, "__name__"):
-        method = getattr(type(target), "__call__", None)
-        if inspect.isfunction(method):
+        method = inspect.getattr_static(type(target), "__call__", None)
+        if inspect.isfunction(method) or isinstance(method, Function):
             args, target = [target, *args], method
     if isinstance(target, type):
         raise CallError(f"{target.__qualname__} is a class, not a function")
@@ -77,7 +77,7 @@ def as_call(
 
 
 def trace_graph(target: Any, args: Sequence[Any]) -> Graph:
-    """The graph as traced. TracingError where there is none, CallError where eager fails too."""
+    """The graph as traced. TracingError if there is none, CallError if eager fails too."""
     function, args = as_call(target, args, _Traced)
     try:
         return function.get_graph(*args)
@@ -106,7 +106,11 @@ def run(function: Function, args: Sequence[Any], eagerly: bool) -> Any:
         code = getattr(function.python_function, "__code__", None)
         where = line_of(error, code.co_filename) if code is not None else ""
         name = type(error).__name__
-        raise CallError(f"{function.__name__} raised {name}: {error}{where}") from error
+        raise CallError(f"{_name(function)} raised {name}: {error}{where}") from error
+
+
+def _name(function: Function) -> str:
+    return str(function.python_function.__name__)
 
 
 def _check_count(function: Function, args: Sequence[Any]) -> None:
@@ -117,7 +121,7 @@ def _check_count(function: Function, args: Sequence[Any]) -> None:
     try:
         signature.bind(*args)
     except TypeError as error:
-        raise CallError(f"{function.__name__}{signature}: {error}") from None
+        raise CallError(f"{_name(function)}{signature}: {error}") from None
 
 
 def line_of(error: BaseException, file: str) -> str:
@@ -275,12 +279,16 @@ def _leaving(program: Program) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A step in numbers: its name, least bytes moved, flops, and the nodes fused into it."""
+    """A step in numbers: its name, least bytes moved, flops, and the nodes fused into it.
+
+    library: whether it is a call between native code.
+    """
 
     name: str
     moved_bytes: int
     flops: int
     nodes: tuple[int, ...]
+    library: bool
 
 
 def costs(found: Plan) -> list[Cost]:
@@ -288,7 +296,8 @@ def costs(found: Plan) -> list[Cost]:
     rows = []
     for step, nodes in zip(found.program.steps, found.nodes, strict=True):
         cost = step_cost(step, found.program.buffers)
-        rows.append(Cost(_step_name(step), int(cost["bytes"]), int(cost["flops"]), nodes))
+        moved, flops, library = cost["bytes"], cost["flops"], isinstance(step, LibraryCall)
+        rows.append(Cost(_step_name(step), int(moved), int(flops), nodes, library))
     return rows
 
 

@@ -156,7 +156,12 @@ dispatch._wrap.append(_wrap)
 
 def from_dlpack(value: Any) -> Tensor:
     """A tensor over the memory of any DLPack exporter, not copied (of this CPU only)."""
-    array = np.from_dlpack(value)
+    try:
+        array = np.from_dlpack(value)
+    except (AttributeError, BufferError, TypeError) as error:
+        raise DTypeError(
+            at_user_line(f"no tensor over {type(value).__name__}: {error}")
+        ) from error
     as_dtype(array.dtype)
     return _wrap(array)
 

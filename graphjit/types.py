@@ -18,6 +18,7 @@ from .errors import InvalidArgumentError, at_user_line
 
 Shape = tuple[int, ...]
 MAX_BYTES = 2**63 - 1
+MAX_RANK = 64  # NumPy's
 _TYPE = type  # DType has an attribute of that name, as NumPy's dtypes have
 
 
@@ -203,7 +204,7 @@ def as_dtype(value: Any) -> DType:
             return found
     try:
         dtype = np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError):
         dtype = None
     if dtype is not None:
         found = _BY_NUMPY.get(dtype) or _BY_NUMPY_NAME.get(dtype.name)
@@ -318,7 +319,12 @@ def check_size(shape: Sequence[int], dtype: DType, op: str) -> None:
             raise InvalidArgumentError(
                 at_user_line(f"Dimension {extent} must be >= 0 [Op:{op}]")
             )
-    if math.prod(shape) * dtype.size > MAX_BYTES:
+    if len(shape) > MAX_RANK:
+        raise InvalidArgumentError(
+            at_user_line(f"{len(shape)} dimensions: there are {MAX_RANK} at most [Op:{op}]")
+        )
+    # NumPy can't address such a shape even where another extent is 0
+    if math.prod(n for n in shape if n) * dtype.size > MAX_BYTES:
         raise InvalidArgumentError(
             at_user_line(
                 f"a tensor of shape {shape_text(shape)} and dtype {dtype.name} has more bytes "

@@ -1,6 +1,8 @@
-"""What all tests share: hypothesis's settings."""
+"""What all tests share: hypothesis's settings, and a check of every graph after every pass."""
 
 from hypothesis import HealthCheck, settings
+
+from graphjit import config
 
 # No deadline: a first call compiles. Graphs are large examples by hypothesis's measure.
 settings.register_profile(
@@ -9,3 +11,5 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("graphjit")
+
+config.verify = True

@@ -10,7 +10,7 @@ import numpy as np
 from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype, wrap
 from graphjit.errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
 from graphjit.ops import view
-from graphjit.types import as_dtype, check_size, float32, int32, int64
+from graphjit.types import as_dtype, as_int, check_size, float32, int32, int64
 
 from . import math
 from .shape import as_shape, broadcast_to, reshape
@@ -125,19 +125,19 @@ def empty(shape: Any, dtype: Any = float32) -> Any:
 def zeros_like(x: Any, dtype: Any = None) -> Any:
     """Zeros of the shape and (unless given) dtype of x."""
     x = as_tensor(x)
-    return zeros(x.type.shape, dtype or x.dtype)
+    return zeros(x.type.shape, x.dtype if dtype is None else dtype)
 
 
 def ones_like(x: Any, dtype: Any = None) -> Any:
     """Ones of the shape and (unless given) dtype of x."""
     x = as_tensor(x)
-    return ones(x.type.shape, dtype or x.dtype)
+    return ones(x.type.shape, x.dtype if dtype is None else dtype)
 
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
     """The value repeated, of the shape and (unless given) dtype of x."""
     x = as_tensor(x)
-    return full(x.type.shape, fill_value, dtype or x.dtype)
+    return full(x.type.shape, fill_value, x.dtype if dtype is None else dtype)
 
 
 def empty_like(x: Any, dtype: Any = None) -> Any:
@@ -197,9 +197,9 @@ def _static_number(value: Any) -> Any:
         if value.recorder is not None:
             value.__index__()  # type: ignore[attr-defined]
         value = value.numpy()  # type: ignore[attr-defined]
-    if isinstance(value, (np.ndarray, np.generic)):
+    if isinstance(value, (np.ndarray, np.generic)) and value.size == 1:
         value = value.item()
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, (int, float)) or not pymath.isfinite(value):
         raise InvalidArgumentError(at_user_line(f"range of {value!r} [Op:Range]"))
     return value
 
@@ -208,7 +208,7 @@ def linspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None
 ) -> Any:
     """Num evenly spaced values from start to stop (left out unless endpoint)."""
-    count = int(num)
+    count = as_int(num, "num", "LinSpace")
     if count < 0:
         raise InvalidArgumentError(at_user_line(f"Requires num >= 0: {num} [Op:LinSpace]"))
     first, last = same_dtype(start, stop)
@@ -231,12 +231,22 @@ def linspace(
 def tril(x: Any, k: int = 0) -> Any:
     """The lower triangle of the last two axes up to the k-th diagonal, else 0."""
     x = as_tensor(x)
-    mask = wrap(np.tri(*x.type.shape[-2:], k, dtype=np.bool_))
+    mask = _triangle(x, as_int(k, "k", "MatrixBandPart"))
     return math.where(mask, x, math.zeros_like_scalar(x))
 
 
 def triu(x: Any, k: int = 0) -> Any:
     """The upper triangle of the last two axes from the k-th diagonal, else 0."""
     x = as_tensor(x)
-    mask = wrap(~np.tri(*x.type.shape[-2:], k - 1, dtype=np.bool_))
-    return math.where(mask, x, math.zeros_like_scalar(x))
+    mask = _triangle(x, as_int(k, "k", "MatrixBandPart") - 1)
+    return math.where(mask, math.zeros_like_scalar(x), x)
+
+
+def _triangle(x: TensorBase, k: int) -> TensorBase:
+    """Which elements of the last two axes are on or below the k-th diagonal."""
+    if x.ndim < 2:
+        raise InvalidArgumentError(
+            at_user_line(f"input must be at least 2-dim, not of rank {x.ndim} [Op:MatrixBandPart]")
+        )
+    rows, columns = x.type.shape[-2:]
+    return wrap(np.tri(rows, columns, max(-rows, min(k, columns)), dtype=np.bool_))

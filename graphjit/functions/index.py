@@ -20,7 +20,7 @@ from graphjit.errors import (
 )
 from graphjit.ops import index as ix
 from graphjit.ops import library
-from graphjit.types import Shape, broadcast_shapes, int64, normalize_axis, shape_text
+from graphjit.types import Shape, as_int, broadcast_shapes, int64, normalize_axis, shape_text
 
 from . import math
 from .shape import (
@@ -163,12 +163,24 @@ def _mask_indices(mask: TensorBase) -> Any:
     return [mask.shape, [wrap(i) for i in np.nonzero(mask.numpy())]]  # type: ignore[attr-defined]
 
 
-def _index_tensor(tensor: TensorBase) -> TensorBase:
+def _whole(tensor: TensorBase) -> TensorBase:
+    """The tensor, refused if it isn't of integers."""
     if not tensor.dtype.is_integer:
         raise InvalidArgumentError(
             at_user_line(f"indices must be integers, not {tensor.dtype.name}")
         )
-    result: TensorBase = math.cast(tensor, int64)
+    return tensor
+
+
+def _extent(value: Any, what: str, op: str) -> int:
+    extent = as_int(value, what, op)
+    if extent < 0:
+        raise InvalidArgumentError(at_user_line(f"{what} must be >= 0: {extent} [Op:{op}]"))
+    return extent
+
+
+def _index_tensor(tensor: TensorBase) -> TensorBase:
+    result: TensorBase = math.cast(_whole(tensor), int64)
     return result
 
 
@@ -242,6 +254,7 @@ def gather(params: Any, indices: Any, axis: int = 0, batch_dims: int = 0) -> Any
     """Slices of params along an axis chosen by integer indices [...]; not negative ones."""
     x = as_tensor(params)
     chosen = _index_tensor(as_tensor(indices))
+    batch_dims = as_int(batch_dims, "batch_dims", "GatherV2")
     if batch_dims:
         return _gather_batched(x, chosen, axis, batch_dims)
     k = normalize_axis(axis, x.ndim, "GatherV2")
@@ -250,9 +263,10 @@ def gather(params: Any, indices: Any, axis: int = 0, batch_dims: int = 0) -> Any
 
 
 def _gather_batched(x: TensorBase, chosen: TensorBase, axis: int, batch_dims: int) -> Any:
-    count = batch_dims % chosen.ndim if batch_dims < 0 else batch_dims
-    k = normalize_axis(axis, x.ndim, "GatherV2") if axis else count
-    if k < count or x.type.shape[:count] != chosen.type.shape[:count]:
+    count = batch_dims + chosen.ndim if batch_dims < 0 else batch_dims
+    k = normalize_axis(axis, x.ndim, "GatherV2")
+    k = k or count  # the default, 0, is a batch dimension
+    if not 0 <= count <= min(k, x.ndim - 1, chosen.ndim) or x.type.shape[:count] != chosen.type.shape[:count]:
         raise InvalidArgumentError(
             at_user_line(
                 f"batch_dims {batch_dims} with shapes {shape_text(x.type.shape)} and "
@@ -461,7 +475,8 @@ def one_hot(
     dtype: Any = "float32",
 ) -> Any:
     """on_value where an index equals the place along a new axis of `depth`, else off_value."""
-    chosen = as_tensor(indices)
+    chosen = _whole(as_tensor(indices))
+    depth = _extent(depth, "depth", "OneHot")
     k = normalize_axis(axis, chosen.ndim + 1, "OneHot")
     column = [depth if a == k else 1 for a in range(chosen.ndim + 1)]
     places = reshape(math.cast(iota((depth,), 0), chosen.dtype), column)
@@ -491,16 +506,18 @@ def argsort(
 
 
 def _descending(direction: str) -> bool:
-    if direction.upper() not in ("ASCENDING", "DESCENDING"):
+    named = direction.upper() if isinstance(direction, str) else ""
+    if named not in ("ASCENDING", "DESCENDING"):
         raise InvalidArgumentError(
             at_user_line(f"direction is ASCENDING or DESCENDING, not {direction!r} [Op:Sort]")
         )
-    return direction.upper() == "DESCENDING"
+    return named == "DESCENDING"
 
 
 def top_k(x: Any, k: int = 1, sorted: bool = True) -> tuple[Any, Any]:
     """The k largest elements of the last axis, largest first, and their indices (int32)."""
     x = as_tensor(x)
+    k = as_int(k, "k", "TopKV2")
     if x.ndim == 0 or not 0 <= k <= x.type.shape[-1]:
         raise InvalidArgumentError(
             at_user_line(f"input must have at least k({k}) columns [Op:TopKV2]")
@@ -512,6 +529,8 @@ def top_k(x: Any, k: int = 1, sorted: bool = True) -> tuple[Any, Any]:
 
 def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
     """Where each value would go in a sorted 1-d tensor to keep it sorted, int64."""
+    if side not in ("left", "right"):
+        raise InvalidArgumentError(at_user_line(f"side is left or right, not {side!r}"))
     sequence, wanted = same_dtype(sorted_sequence, values)
     return apply(library.searchsorted, sequence, wanted, right=side == "right")
 
@@ -557,7 +576,8 @@ def boolean_mask(tensor: Any, mask: Any, axis: int | None = None) -> Any:
 
 def sequence_mask(lengths: Any, maxlen: int, dtype: Any = "bool") -> Any:
     """True for the first so many places of a new last axis of extent maxlen."""
-    counts = as_tensor(lengths)
+    counts = _whole(as_tensor(lengths))
+    maxlen = _extent(maxlen, "maxlen", "SequenceMask")
     places = math.cast(iota((maxlen,), 0), counts.dtype)
     return math.cast(math.less(places, expand_dims(counts, -1)), dtype)
 
@@ -565,8 +585,8 @@ def sequence_mask(lengths: Any, maxlen: int, dtype: Any = "bool") -> Any:
 def _segment(data: Any, segment_ids: Any, num_segments: int, mode: str, start: Any) -> Any:
     from .create import fill
 
-    x, ids = as_tensor(data), as_tensor(segment_ids)
-    shape = (num_segments, *x.type.shape[ids.ndim :])
+    x, ids = as_tensor(data), _index_tensor(as_tensor(segment_ids))
+    shape = (_extent(num_segments, "num_segments", "UnsortedSegmentSum"), *x.type.shape[ids.ndim :])
     base = fill(shape, as_tensor(start, x.dtype))
     return scatter_by(base, expand_dims(ids, -1), x, mode)
 

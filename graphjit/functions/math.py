@@ -456,6 +456,8 @@ def logaddexp(x: Any, y: Any) -> Any:
 def polyval(coeffs: Any, x: Any) -> Any:
     """The polynomial whose highest coefficient is coeffs[0], by Horner's rule."""
     x = as_tensor(x)
+    if not isinstance(coeffs, (list, tuple)):
+        coeffs = list(as_tensor(coeffs))  # type: ignore[call-overload]
     result: Any = zeros_like_scalar(x)
     for number, coefficient in enumerate(coeffs):
         result = (

@@ -239,8 +239,11 @@ def flip(x: Any, axis: Any = None) -> Any:
 def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """Turned by 90 degrees, k times, from the first of two axes toward the second."""
     x = as_tensor(x)
-    first, second = (normalize_axis(a, x.ndim, "Rot90") for a in axes)
-    turns = k % 4
+    places = [normalize_axis(a, x.ndim, "Rot90") for a in _listed(axes)]
+    if len(places) != 2 or places[0] == places[1]:
+        raise InvalidArgumentError(at_user_line(f"two different axes, not {axes!r} [Op:Rot90]"))
+    first, second = places
+    turns = as_int(k, "k", "Rot90") % 4
     if turns == 2:
         return reverse(x, (first, second))
     if turns == 1:
@@ -248,22 +251,27 @@ def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     return reverse(swapaxes(x, first, second), second) if turns == 3 else x
 
 
+def _several(values: Any, op: str) -> list[TensorBase]:
+    """The tensors to be joined: of a sequence, or along an array's first axis."""
+    if isinstance(values, (TensorBase, np.ndarray)):
+        values = unstack(values)
+    if not isinstance(values, (list, tuple)) or not values:
+        raise InvalidArgumentError(
+            at_user_line(f"a list of one or more tensors, not {values!r} [Op:{op}]")
+        )
+    return same_dtype(*values)
+
+
 def concat(values: Any, axis: Any = 0) -> Any:
     """Tensors joined along an axis that they have."""
-    tensors = same_dtype(*values) if len(values) else []
-    if not tensors:
-        raise InvalidArgumentError(at_user_line("concat of no tensors [Op:ConcatV2]"))
+    tensors = _several(values, "ConcatV2")
     k = normalize_axis(axis, tensors[0].ndim, "ConcatV2") if tensors[0].ndim else 0
     return tensors[0] if len(tensors) == 1 else apply(assemble.concat, *tensors, axis=k)
 
 
 def stack(values: Any, axis: int = 0) -> Any:
     """Tensors of one shape joined along a new axis."""
-    if isinstance(values, TensorBase):
-        values = unstack(values)
-    tensors = same_dtype(*values) if len(values) else []
-    if not tensors:
-        raise InvalidArgumentError(at_user_line("stack of no tensors [Op:Pack]"))
+    tensors = _several(values, "Pack")
     for other in tensors[1:]:
         if other.type.shape != tensors[0].type.shape:
             raise InvalidArgumentError(
@@ -288,7 +296,8 @@ def split(value: Any, num_or_size_splits: Any, axis: int = 0) -> list[Any]:
     x = as_tensor(value)
     k = normalize_axis(axis, x.ndim, "Split")
     extent = x.type.shape[k]
-    if isinstance(num_or_size_splits, int):
+    if np.ndim(num_or_size_splits) == 0:
+        num_or_size_splits = as_int(num_or_size_splits, "the number of parts", "Split")
         if num_or_size_splits < 1 or extent % num_or_size_splits:
             raise InvalidArgumentError(
                 at_user_line(
@@ -362,6 +371,10 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     shifts, axes = _listed(shift), _listed(axis)
     if len(shifts) == 1:
         shifts = shifts * len(axes)
+    if len(shifts) != len(axes):
+        raise InvalidArgumentError(
+            at_user_line(f"{len(shifts)} shifts along {len(axes)} axes [Op:Roll]")
+        )
     for amount, place in zip(static_ints(shifts, "Roll"), axes, strict=True):
         k = normalize_axis(place, x.ndim, "Roll")
         extent = x.type.shape[k]
@@ -476,7 +489,7 @@ def identity(x: Any) -> Any:
 
 def diag_part(x: Any, k: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
     """The k-th diagonal over two axes, put last."""
-    x = moveaxis(x, (axis1, axis2), (-2, -1))
+    x, k = moveaxis(x, (axis1, axis2), (-2, -1)), as_int(k, "k", "MatrixDiagPart")
     *batch, m, n = x.type.shape
     low, high = max(0, -k), max(0, k)
     length = max(0, min(m - low, n - high))
@@ -489,7 +502,9 @@ def diag_part(x: Any, k: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
 
 def diag(x: Any, k: int = 0) -> Any:
     """A square matrix with the last axis of x on its k-th diagonal, zeros elsewhere."""
-    x = as_tensor(x)
+    x, k = as_tensor(x), as_int(k, "k", "MatrixDiag")
+    if not x.ndim:
+        raise InvalidArgumentError(at_user_line("a scalar has no diagonal [Op:MatrixDiag]"))
     *batch, length = x.type.shape
     n = length + abs(k)
     base = apply(view.broadcast, as_tensor(False, x.dtype), shape=(*batch, n * n))

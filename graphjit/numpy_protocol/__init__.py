@@ -22,6 +22,7 @@ from graphjit.ops import pointwise as pw
 
 from . import functions, indexing, methods, products, reductions, shapes
 from .promotion import (
+    Aliased,
     array,
     cast,
     convert,
@@ -59,7 +60,7 @@ FUNCTIONS = (
     | indexing.FUNCTIONS
 )
 READ_ONLY = {
-    np.broadcast_to, np.broadcast_arrays, np.diagonal, np.diag, np.linalg.diagonal,
+    np.broadcast_to, np.broadcast_arrays, np.diagonal, np.diag, np.imag, np.linalg.diagonal,
 }  # fmt: skip
 ATTRIBUTES = dict.fromkeys(methods.KNOWN | methods.UNKNOWN)
 
@@ -147,17 +148,24 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
         if handler is not None:
             _check_options(handler, what, args, kwargs)
             plain = [detached(a) for a in args]
-            return owned(handler(*plain, **{k: detached(v) for k, v in kwargs.items()}), trace)
+            result = handler(*plain, **{k: detached(v) for k, v in kwargs.items()})
+            if isinstance(result, Aliased):
+                return viewing(result.value, _bases(args), trace)
+            return owned(result, trace)
         handler = VIEWS.get(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
-            bases = [s for s in symbols(tuple(args)) if not is_weak_symbol(s)]
+            bases = _bases(args)
             return viewing(handler(*args, **kwargs), bases, trace, frozen=func in READ_ONLY)
         handler = indexing.IN_PLACE.get(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
             return handler(*args, **kwargs)
         raise unsupported(what)
+
+
+def _bases(args: Sequence[Any]) -> list[Any]:
+    return [s for s in symbols(tuple(args)) if not is_weak_symbol(s)]
 
 
 @cache
@@ -189,9 +197,10 @@ def attribute(x: Any, name: str) -> Any:
         raise unsupported(f".{name}")
     with faithful(f".{name}"):
         if name in methods.VALUES:
-            return owned(methods.VALUES[name](detached(x)), trace)
+            return methods.VALUES[name](x)
         if name in methods.VIEW_VALUES:
-            return viewing(methods.VIEW_VALUES[name](x), [x], trace)
+            value = methods.VIEW_VALUES[name](x)
+            return viewing(value, [x], trace, frozen=name == "imag")
     return lambda *args, **kwargs: _method(x, name, args, kwargs)
 
 

@@ -15,6 +15,7 @@ from graphjit.types import as_dtype, bool_, float64
 
 from .promotion import (
     NO_VALUE,
+    Aliased,
     Handler,
     array,
     axis_of,
@@ -357,7 +358,7 @@ def diff(
 
     count = static_int(n)
     if count == 0:
-        return array(a)
+        return Aliased(array(a))
     if count < 0:
         raise ShapeError(at_user_line(f"order must be non-negative but got {count}"))
     x = array(a)
@@ -634,12 +635,11 @@ def astype(x: Any, dtype: Any, /, *, copy: Any = True, device: Any = None) -> An
     return cast(array(x), target_dtype(dtype))
 
 
-VIEWS |= {np.real: real, np.real_if_close: real_if_close}
+VIEWS |= {np.real: real, np.imag: imag, np.real_if_close: real_if_close}
 FUNCTIONS |= {
     np.where: where,
     np.select: select,
     np.clip: clip,
-    np.imag: imag,
     np.angle: angle,
     np.iscomplex: iscomplex,
     np.isreal: isreal,

@@ -182,10 +182,10 @@ VALUES: dict[str, Callable[[Any], Any]] = {
     "itemsize": lambda x: x.type.dtype.size,
     "nbytes": lambda x: x.type.nbytes,
     "size": lambda x: x.type.size,
-    "imag": functions.imag,
 }
 VIEW_VALUES: dict[str, Callable[[Any], Any]] = {
     "T": _turned,
+    "imag": functions.imag,
     "mT": shapes.matrix_transpose,
     "real": functions.real,
 }

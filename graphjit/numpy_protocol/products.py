@@ -19,6 +19,7 @@ from graphjit.types import Shape, as_dtype, float32, float64, int64
 
 from .promotion import (
     NO_VALUE,
+    Aliased,
     Handler,
     array,
     axes_of,
@@ -124,7 +125,18 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any
     if not isinstance(operands[0], str):
         raise unsupported("np.einsum with lists of subscripts")
     tensors = _operands(*operands[1:])
-    return linalg.einsum(operands[0], *tensors)
+    result = linalg.einsum(operands[0], *tensors)
+    moved = len(tensors) == 1 and result.type.size <= tensors[0].type.size
+    return Aliased(result) if moved and _only_moves(operands[0]) else result
+
+
+def _only_moves(equation: str) -> bool:
+    """Whether an equation of one operand sums nothing, so that NumPy gives a view."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    labels = set(left) - {"."}
+    if not arrow:
+        return all(left.count(k) == 1 for k in labels)
+    return labels <= set(right)
 
 
 def kron(a: Any, b: Any) -> Any:
@@ -335,6 +347,8 @@ def matrix_power(a: Any, n: Any) -> Any:
         from graphjit.dispatch import wrap
 
         return shape.broadcast_to(wrap(identity), x.type.shape)
+    if power == 1:
+        return Aliased(x)
     result: Any = None
     square: Any = None
     while power:

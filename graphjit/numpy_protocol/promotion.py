@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -389,6 +390,13 @@ def owned(value: Any, trace: Any) -> Any:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Aliased:
+    """A result that in NumPy is the argument itself, or a view of it, this time."""
+
+    value: Any
+
+
 def viewing(
     value: Any, bases: Sequence[Any], trace: Any, key: Any = None, frozen: bool = False
 ) -> Any:
@@ -413,7 +421,7 @@ def viewing(
 
 
 __all__ = [
-    "NO_VALUE", "Handler", "array", "axes_of", "axis_of", "bool_", "broadcast",
+    "NO_VALUE", "Aliased", "Handler", "array", "axes_of", "axis_of", "bool_", "broadcast",
     "broadcast_shape", "cast", "chosen", "constant", "convert", "detached", "faithful", "inexact",
     "is_python_scalar", "is_symbol", "is_weak_symbol", "leaves", "math", "need_value", "owned",
     "promoted", "promotion_part", "refuse", "refuse_order", "result_dtype", "single",
