@@ -31,9 +31,9 @@ from graphjit.types import TupleType
 
 from .builder import Module
 from .emit import Check, KernelEmitter
-from .entry import write_entry, write_gemm
+from .entry import Call, write_chunk, write_entry, write_gemm
 from .loops import LoopNest
-from .lower import lower
+from .lower import in_chunks, lower
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _lock = threading.RLock()
@@ -102,21 +102,26 @@ def emit_program(program: Program) -> Emitted:
         if isinstance(steps, LibraryCall):
             sequence.append(steps)
             continue
-        calls: list[tuple[str, list[int], bool]] = []
+        calls: list[Call] = []
         for step in steps:
             before = len(checks)
             if isinstance(step, Gemm):
                 symbol = f"gemm{len(module.functions)}"
                 module.functions.append(write_gemm(module, step, symbol, externals))
-                calls.append((symbol, [step.a, step.b, step.c], False))
+                calls.append(Call(symbol, [step.a, step.b, step.c], False))
                 continue
             nest = lower(step, target.vector_bytes)
+            nest, chunks = _chunks(program, step, nest)
             nests.append(nest)
             emitter = KernelEmitter(module, nest, checks)
             module.functions.append(emitter.emit())
-            calls.append((step.name, emitter.buffers, len(checks) > before))
+            call = Call(step.name, emitter.buffers, len(checks) > before, chunks)
+            if chunks is not None:
+                module.functions.append(write_chunk(call))
+            calls.append(call)
         symbol = f"segment{len(sequence)}"
-        order, text = write_entry(module, program, symbol, calls, _long(program, steps))
+        release = _long(program, steps)
+        order, text = write_entry(program, symbol, calls, release, externals)
         module.functions.append(text)
         sequence.append(Segment(tuple(steps), order, symbol))
     vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
@@ -137,6 +142,31 @@ def _segments(program: Program) -> list[list[Kernel | Gemm] | LibraryCall]:
         else:
             result.append([step])
     return result
+
+
+# Rough speed of one thread, to guess how long a kernel takes.
+BYTES_PER_NS, COST_PER_NS = 12.0, 40.0
+# A kernel that takes longer than this is run by the team, in chunks of about CHUNK_NS: fork and
+# join cost 2 to 3 µs. Chunks don't depend on the number of threads.
+TEAM_NS, CHUNK_NS, MOST_CHUNKS = 15_000, 10_000, 128
+CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
+
+
+def _chunks(
+    program: Program, step: Kernel, nest: LoopNest
+) -> tuple[LoopNest, tuple[int, int] | None]:
+    """The nest for the team with the extents of its loop and of a chunk, if it is worth it."""
+    cost = step_cost(step, program.buffers)
+    guess = max(cost["bytes"] / BYTES_PER_NS, cost["flops"] / COST_PER_NS)
+    if guess < TEAM_NS:
+        return nest, None
+    chunked, loop = in_chunks(nest)
+    if loop is None or loop.extent < 2 * loop.width:
+        return nest, None
+    count = max(2, min(MOST_CHUNKS, int(guess / CHUNK_NS)))
+    unit = max(loop.width, CHUNK_ELEMENTS) if loop.width > 1 else 1
+    size = -(-loop.extent // count)
+    return chunked, (loop.extent, -(-size // unit) * unit)
 
 
 # Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).

@@ -83,10 +83,16 @@ class KernelEmitter:
         for number, points in self.nest.kept:
             self._make_room(number, points)
         self.run(self.nest.body)
-        listed = ", ".join([*parameters, "ptr %record"])
+        bounds = ["i64 %begin", "i64 %end"] if self.chunked else []
+        listed = ", ".join([*parameters, "ptr %record", *bounds])
         lines = [f"define internal i64 @{kernel.name}({listed}) #kernel {{", "entry:"]
         lines += [*self.entry, *self.b.lines, "  ret i64 0", "}"]
         return "\n".join(lines)
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the kernel is told which part of its outermost loop to walk."""
+        return any(isinstance(s, Loop) and s.chunked for s in self.nest.body)
 
     @property
     def buffers(self) -> list[int]:
@@ -130,17 +136,22 @@ class KernelEmitter:
     def _loop(self, loop: Loop) -> None:
         whole = loop.extent - loop.extent % loop.width
         b = self.b
-        if whole == loop.width:
+        if whole == loop.width and not loop.chunked:
             self._iteration(loop, "0")
         elif whole:
             counter = self.b.fresh()
             self.entry.append(f"  {counter} = alloca i64")
             head, body, done = self.label(), self.label(), self.label()
-            self.line(f"store i64 0, ptr {counter}")
+            start, stop = "0", str(whole)
+            if loop.chunked:
+                start = "%begin"
+                before = b.emit(f"icmp ult i64 %end, {whole}")
+                stop = b.emit(f"select i1 {before}, i64 %end, i64 {whole}")
+            self.line(f"store i64 {start}, ptr {counter}")
             self.line(f"br label %{head}")
             b.lines.append(f"{head}:")
             now = b.emit(f"load i64, ptr {counter}")
-            more = b.emit(f"icmp ult i64 {now}, {whole}")
+            more = b.emit(f"icmp ult i64 {now}, {stop}")
             self.line(f"br i1 {more}, label %{body}, label %{done}")
             b.lines.append(f"{body}:")
             self._iteration(loop, now)
@@ -148,14 +159,20 @@ class KernelEmitter:
             self.line(f"store i64 {following}, ptr {counter}")
             self.line(f"br label %{head}")
             b.lines.append(f"{done}:")
-        rest = loop.extent - whole
-        if rest:
-            kind = f"<{loop.width} x i1>"
+        if loop.extent > whole:
+            after = self.label()
+            if loop.chunked:  # what is left over belongs to the last chunk
+                last, tail = b.emit(f"icmp eq i64 %end, {loop.extent}"), self.label()
+                self.line(f"br i1 {last}, label %{tail}, label %{after}")
+                b.lines.append(f"{tail}:")
+            rest = loop.extent - whole
             bits = ", ".join(f"i1 {'true' if k < rest else 'false'}" for k in range(loop.width))
             previous, b.mask = b.mask, Value(bool_, f"<{bits}>", True)
-            assert kind
             self._iteration(loop, str(whole))
             b.mask = previous
+            if loop.chunked:
+                self.line(f"br label %{after}")
+                b.lines.append(f"{after}:")
 
     def _iteration(self, loop: Loop, start: str) -> None:
         self.counters[loop.dim] = start

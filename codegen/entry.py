@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from graphjit.program import Gemm, Program
 from .builder import Module, ir_type
 
 METH_FASTCALL = 0x0080
+TEAM_RUN = "team_run"
 POINTER = 8
 _api = ctypes.pythonapi
 
@@ -70,7 +72,11 @@ def external(externals: list[str], name: str) -> int:
 
 
 def external_address(name: str) -> int:
-    """The address of an outside function: BLAS by way of SciPy."""
+    """The address of an outside function: the team's, or BLAS by way of SciPy."""
+    if name == TEAM_RUN:
+        from .team import team
+
+        return int(team().run_address)
     from scipy.linalg import cython_blas
 
     capsule = dict(cython_blas.__pyx_capi__)[name]
@@ -88,19 +94,46 @@ def _python(name: str) -> str:
     return f"inttoptr (i64 {address} to ptr)"
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A kernel's call: its symbol, its buffers, whether it can fail, and for a kernel that the
+    team runs the extent of its outermost loop and of one chunk."""
+
+    symbol: str
+    buffers: list[int]
+    checked: bool
+    chunks: tuple[int, int] | None = None
+
+
+def write_chunk(call: Call) -> str:
+    """The function that a team calls for one chunk of a kernel."""
+    lines = [
+        f"define internal i64 @{call.symbol}.chunk(ptr %context, i64 %begin, i64 %end, "
+        "ptr %record) nounwind {"
+    ]
+    for number in range(len(call.buffers)):
+        lines.append(f"  %at{number} = getelementptr ptr, ptr %context, i64 {number}")
+        lines.append(f"  %b{number} = load ptr, ptr %at{number}")
+    listed = ", ".join(f"ptr %b{number}" for number in range(len(call.buffers)))
+    lines.append(
+        f"  %status = call i64 @{call.symbol}({listed}, ptr %record, i64 %begin, i64 %end)"
+    )
+    return "\n".join([*lines, "  ret i64 %status", "}"])
+
+
 def write_entry(
-    module: Module,
     program: Program,
     symbol: str,
-    calls: list[tuple[str, list[int], bool]],
+    calls: list[Call],
     release: bool,
+    externals: list[str],
 ) -> tuple[tuple[int, ...], str]:
     """The entry of a segment, and the buffers whose arrays it takes, in order.
 
     Its arguments are those arrays, then the arena and the record. release: let other Python
     threads run while the kernels do.
     """
-    used = {number for _, buffers, _ in calls for number in buffers}
+    used = {number for call in calls for number in call.buffers}
     buffers = program.buffers
     results = (*program.outputs, *program.updates)
     first = [*program.inputs, *results]
@@ -123,18 +156,21 @@ def write_entry(
         if buffers[number].role == "temporary":
             offset = buffers[number].offset_bytes
             lines.append(f"  %b{number} = getelementptr i8, ptr %arena, i64 {offset}")
-    if any(checked for _, _, checked in calls):
+    if any(call.checked for call in calls):
         data("%record", len(order) + 1)
     if release:
         lines.append(f"  %thread = call ptr {_python('PyEval_SaveThread')}()")
     lines.append("  br label %step0")
     arrivals = []
-    for number, (name, operands, checked) in enumerate(calls):
+    for number, call in enumerate(calls):
         lines.append(f"step{number}:")
-        listed = [f"ptr %b{i}" for i in operands]
-        listed.append("ptr %record" if checked else "ptr null")
-        lines.append(f"  %status{number} = call i64 @{name}({', '.join(listed)})")
-        if checked:
+        record = "ptr %record" if call.checked else "ptr null"
+        if call.chunks is not None:
+            lines += _team_call(call, number, record, external(externals, TEAM_RUN))
+        else:
+            listed = ", ".join([*(f"ptr %b{i}" for i in call.buffers), record])
+            lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
+        if call.checked:
             lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
             lines.append(f"  br i1 %bad{number}, label %done, label %step{number + 1}")
             arrivals.append(f"[ %status{number}, %step{number} ]")
@@ -149,6 +185,24 @@ def write_entry(
     lines.append(f"  %result = call ptr {_python('PyLong_FromLongLong')}(i64 %status)")
     lines += ["  ret ptr %result", "}"]
     return order, "\n".join(lines)
+
+
+def _team_call(call: Call, number: int, record: str, place: int) -> list[str]:
+    """The instructions that let the team run a kernel's chunks."""
+    assert call.chunks is not None
+    extent, chunk = call.chunks
+    lines = [f"  %context{number} = alloca [{len(call.buffers)} x ptr]"]
+    for slot, buffer in enumerate(call.buffers):
+        name = f"%context{number}.{slot}"
+        lines.append(f"  {name} = getelementptr ptr, ptr %context{number}, i64 {slot}")
+        lines.append(f"  store ptr %b{buffer}, ptr {name}")
+    lines += [
+        f"  %team{number}.at = getelementptr ptr, ptr @externals, i64 {place}",
+        f"  %team{number} = load ptr, ptr %team{number}.at",
+        f"  %status{number} = call i64 %team{number}(ptr @{call.symbol}.chunk, "
+        f"ptr %context{number}, i64 {extent}, i64 {chunk}, {record})",
+    ]
+    return lines
 
 
 _BLAS = {"float32": "sgemm", "float64": "dgemm", "complex64": "cgemm", "complex128": "zgemm"}

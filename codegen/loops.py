@@ -58,12 +58,16 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Walk dim `dim`, `width` elements at a time; what is left over is masked."""
+    """Walk dim `dim`, `width` elements at a time; what is left over is masked.
+
+    chunked: only from %begin to %end, which whoever calls the kernel gives.
+    """
 
     dim: int
     extent: int
     width: int
     body: tuple[Statement, ...]
+    chunked: bool = False
 
 
 Statement = Let | Start | Step | Finish | Put | Keep | Recall | Loop
@@ -98,10 +102,12 @@ def print_nest(nest: LoopNest) -> str:
         indent = "  " * depth
         for statement in body:
             match statement:
-                case Loop(dim=dim, extent=extent, width=width, body=inner):
-                    step = f", step {width}" if width > 1 else ""
-                    lines.append(f"{indent}for d{dim} in 0..{extent}{step}")
-                    show(inner, depth + 1)
+                case Loop():
+                    step = f", step {statement.width}" if statement.width > 1 else ""
+                    chunks = ", in chunks" if statement.chunked else ""
+                    extent = f"0..{statement.extent}"
+                    lines.append(f"{indent}for d{statement.dim} in {extent}{step}{chunks}")
+                    show(statement.body, depth + 1)
                 case Let(value=value):
                     lines.append(indent + values[value].strip())
                 case Put(store=store):

@@ -39,6 +39,22 @@ def lower(kernel: Kernel, vector_bytes: int) -> LoopNest:
     return _Lowering(merge_outer(kernel), vector_bytes).nest()
 
 
+def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | None]:
+    """The nest with its outermost loop to be walked in chunks, and that loop.
+
+    None where there is no such loop: chunks must not share an inner dim or a scattered store.
+    """
+    kernel = nest.kernel
+    for place, statement in enumerate(nest.body):
+        if isinstance(statement, Loop):
+            if statement.dim >= len(kernel.outer_dims) or any(s.choices for s in kernel.stores):
+                return nest, None
+            loop = replace(statement, chunked=True)
+            body = (*nest.body[:place], loop, *nest.body[place + 1 :])
+            return replace(nest, body=body), loop
+    return nest, None
+
+
 def merge_outer(kernel: Kernel) -> Kernel:
     """The kernel with neighbouring outer dims merged where all accesses allow it."""
     while True:

@@ -16,7 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from .errors import (
     TracingError,
 )
 from .ir import Graph
+from .passes import DEFAULT, PASSES, Pass, Pipeline
 from .tensor import Tensor
 from .text import print_graph
 from .types import TensorType, as_dtype
@@ -443,9 +444,9 @@ def dump(
     if stage not in inspect.STAGES:
         _parse_pipeline(stage)
     with loaded(target) as function:
-        graph = inspect.trace_graph(function, [spec.make() for spec in specs])
+        graph, own = inspect.trace_graph(function, [spec.make() for spec in specs])
         abbreviate = output is None and _on_terminal()
-        text = _stage_text(graph, stage, form, abbreviate)
+        text = _stage_text(graph, own, stage, form, abbreviate)
     if output is None:
         _show(text.rstrip("\n"), _LANGUAGES.get(stage if form == "text" else form, "graph"))
         return
@@ -455,23 +456,25 @@ def dump(
         raise Failure(f"{output} can't be written: {error.strerror}") from error
 
 
-def _parse_pipeline(text: str) -> Any:
+def _parse_pipeline(text: str, own: Sequence[Pass] = ()) -> Pipeline:
     try:
-        return inspect.parse_pipeline(text)
+        return inspect.parse_pipeline(text, own)
     except InvalidArgumentError as error:
         stages = ", ".join(inspect.STAGES)
         raise Failure(f"{error.args[0].splitlines()[0]}; the stages are {stages}") from error
 
 
-def _stage_text(graph: Graph, stage: str, form: str, abbreviate: bool) -> str:
+def _stage_text(
+    graph: Graph, own: Sequence[Pass], stage: str, form: str, abbreviate: bool
+) -> str:
     if stage in inspect.PROGRAM_STAGES:
-        plan = inspect.plan(graph)
+        plan = inspect.plan(graph, own)
         if form == "text":
             return inspect.print_stage(plan.program, stage)
         return _drawn(plan.graph, form, plan.kernel_of())
     if stage == "trace":
         return print_graph(graph, abbreviate) if form == "text" else _drawn(graph, form)
-    steps = list(inspect.run_passes(graph, _parse_pipeline(stage)))
+    steps = list(inspect.run_passes(graph, _parse_pipeline(stage, own)))
     if form != "text":
         return _drawn(steps[-1].graph if steps else graph, form)
     lines = ["--- traced", print_graph(graph, abbreviate)]
@@ -623,10 +626,6 @@ def _summary(result: inspect.Result) -> tuple[str, str]:
 @traceback_option
 def passes() -> None:
     """List the passes, their options, and the default pipeline."""
-    from dataclasses import fields
-
-    from .passes import DEFAULT, PASSES
-
     rows = []
     for name, kind in PASSES.items():
         options = ", ".join(f"{f.name}={f.default!r}" for f in fields(kind))

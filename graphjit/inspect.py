@@ -12,24 +12,23 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .config import config
 from .dispatch import TensorBase
 from .errors import GraphJitError, InternalError, TracingError, UnsupportedError
-from .ir import Graph
-from .jit import Function, Specialization
+from .ir import Graph, verify
+from .jit import Function
 from .ops import source
 from .ops.primitive import Source
+from .passes import DEFAULT, PASSES, Pass, Pipeline, fuse, plan_memory
 from .program import Kernel, LibraryCall, Program, print_buffers, print_step, step_cost
-from .tree import flatten
+from .specialization import LeafKind, Specialization
+from .tree import Tree, flatten
 from .types import TensorType, as_dtype
 from .variable import Variable
-
-if TYPE_CHECKING:
-    from .passes import Pipeline
 
 PIPELINE_STAGE = "default"
 PROGRAM_STAGES = ("kernels", "buffers", "loops", "llvm", "llvm-opt", "asm")
@@ -43,11 +42,20 @@ class CallError(Exception):
 # -- tracing ------------------------------------------------------------------------------
 
 
-class _Traced(Function):
-    """A Function that stops after tracing, so that no later stage can spoil a dump."""
+class _TracedForm(Specialization):
+    """A form that stays a graph, so that no later stage can spoil a dump."""
 
-    def _compile(self, form: Specialization) -> None:
+    def compile(self, passes: Sequence[Pass]) -> None:
         pass
+
+
+class _Traced(Function):
+    """A Function that stops after tracing."""
+
+    def _trace(
+        self, tree: Tree, leaves: Sequence[Any], kinds: tuple[LeafKind, ...]
+    ) -> Specialization:
+        return _TracedForm(**vars(super()._trace(tree, leaves, kinds)))
 
 
 def as_call(
@@ -66,8 +74,8 @@ def as_call(
     if isinstance(target, type):
         raise CallError(f"{target.__qualname__} is a class, not a function")
     if isinstance(target, Function):
-        signature, outputs = target.input_signature, target.outputs
-        function = kind(target.python_function, signature, "error", outputs)
+        signature, outputs, passes = target.input_signature, target.outputs, target.passes
+        function = kind(target.python_function, signature, "error", outputs, passes)
     elif callable(target) and hasattr(target, "__name__"):
         function = kind(target, None, "error")
     else:
@@ -76,11 +84,14 @@ def as_call(
     return function, tuple(args)
 
 
-def trace_graph(target: Any, args: Sequence[Any]) -> Graph:
-    """The graph as traced. TracingError if there is none, CallError if eager fails too."""
+def trace_graph(target: Any, args: Sequence[Any]) -> tuple[Graph, tuple[Pass, ...]]:
+    """The graph as traced, and the function's own passes, which run before the default ones.
+
+    TracingError if there is no graph, CallError if eager mode fails too.
+    """
     function, args = as_call(target, args, _Traced)
     try:
-        return function.get_graph(*args)
+        return function.get_graph(*args), function.passes
     except (InternalError, TracingError):
         raise
     except UnsupportedError as error:
@@ -106,7 +117,8 @@ def run(function: Function, args: Sequence[Any], eagerly: bool) -> Any:
         code = getattr(function.python_function, "__code__", None)
         where = line_of(error, code.co_filename) if code is not None else ""
         name = type(error).__name__
-        raise CallError(f"{_name(function)} raised {name}: {error}{where}") from error
+        text = str(error).rstrip()
+        raise CallError(f"{_name(function)} raised {name}: {text}{where}") from error
 
 
 def _name(function: Function) -> str:
@@ -161,17 +173,15 @@ class PassStep:
         return f"--- {self.title}" + (f"    # {'; '.join(notes)}" if notes else "")
 
 
-def parse_pipeline(text: str) -> Pipeline:
-    """The pipeline that a text means; `default` is the default one."""
-    from .passes import DEFAULT, PASSES, Pipeline
-
-    return DEFAULT if text == PIPELINE_STAGE else Pipeline.parse(text, PASSES)
+def parse_pipeline(text: str, own: Sequence[Pass] = ()) -> Pipeline:
+    """The pipeline that a text means; `default` is the default one after a function's own."""
+    if text == PIPELINE_STAGE:
+        return Pipeline((*own, *DEFAULT.passes))
+    return Pipeline.parse(text, PASSES)
 
 
 def run_passes(graph: Graph, pipeline: Pipeline) -> Iterator[PassStep]:
     """The graph after each pass."""
-    from .ir import verify
-
     for step in pipeline.passes:
         explain = getattr(step, "explain", None)
         fired: dict[str, list[int]] = {}
@@ -204,18 +214,14 @@ class Plan:
         return {node: number for number, nodes in steps for node in nodes}
 
 
-def optimized(graph: Graph) -> Graph:
-    """A traced graph through the default passes."""
-    from .passes import DEFAULT
-
-    return DEFAULT.run(graph)
+def optimized(graph: Graph, passes: Sequence[Pass] = ()) -> Graph:
+    """A traced graph through a function's own passes and the default ones."""
+    return parse_pipeline(PIPELINE_STAGE, passes).run(graph)
 
 
-def plan(graph: Graph) -> Plan:
-    """A traced graph through the default passes, fusion and the memory plan."""
-    from .passes import fuse, plan_memory
-
-    graph = optimized(graph)
+def plan(graph: Graph, passes: Sequence[Pass] = ()) -> Plan:
+    """A traced graph through all passes, fusion and the memory plan."""
+    graph = optimized(graph, passes)
     return plan_of(graph, plan_memory(fuse(graph)))
 
 
@@ -386,7 +392,7 @@ class Session:
     def plan(self) -> Plan:
         """The compiled program's plan."""
         assert self.form.graph is not None and self.form.program is not None
-        return plan_of(optimized(self.form.graph), self.form.program)
+        return plan_of(optimized(self.form.graph, self.function.passes), self.form.program)
 
     def _restore(self) -> None:
         for variable, array in self._held:

@@ -70,7 +70,11 @@ class Pipeline:
                 raise InvalidArgumentError(f"no pass {item.strip()!r}; the passes are {names}")
             try:
                 call = ast.parse(f"f({match[2] or ''})", mode="eval").body
-                assert isinstance(call, ast.Call)
+                if (
+                    not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name))
+                    or call.args
+                ):
+                    raise ValueError("write name=value")
                 options = {k.arg or "": ast.literal_eval(k.value) for k in call.keywords}
                 steps.append(known[match[1]](**options))
             except (SyntaxError, ValueError, TypeError) as error:

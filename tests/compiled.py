@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from graphjit import eager
 from graphjit.codegen.cpu import Executable
 from graphjit.ir import Graph, Node
 from graphjit.ops import contract, index, source
@@ -16,7 +15,6 @@ from graphjit.ops.primitive import Reduce, Scan
 from graphjit.passes import DEFAULT, fuse, plan_memory, verifying
 from graphjit.program import Program
 from graphjit.types import TensorType
-from tolerance import assert_close
 
 Array = np.ndarray[Any, Any]
 Results = tuple[list[Array], list[Array]]

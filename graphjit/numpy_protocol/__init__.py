@@ -20,9 +20,26 @@ from graphjit.errors import DTypeError, ShapeError, TracingError, at_user_line
 from graphjit.functions import shape
 from graphjit.ops import pointwise as pw
 
-from . import functions, indexing, methods, products, reductions, shapes
+from . import (
+    creation,
+    elementwise,
+    fourier,
+    indexing,
+    joins,
+    linear,
+    methods,
+    missing,
+    order,
+    products,
+    reductions,
+    repetition,
+    series,
+    shapes,
+    statistics,
+)
 from .promotion import (
     Aliased,
+    Handler,
     array,
     cast,
     convert,
@@ -41,7 +58,9 @@ from .promotion import (
     unsupported,
     viewing,
 )
-from .ufuncs import UFUNCS, outer, run_python, run_ufunc
+from .scalars import run_python
+from .ufunc_methods import outer, run_accumulate, run_reduce
+from .ufuncs import UFUNCS, run_ufunc
 
 OPERATORS = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide,
@@ -51,14 +70,33 @@ OPERATORS = {
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert,
 }  # fmt: skip
-VIEWS = shapes.VIEWS | functions.VIEWS | products.VIEWS
-FUNCTIONS = (
-    reductions.FUNCTIONS
-    | shapes.FUNCTIONS
-    | functions.FUNCTIONS
-    | products.FUNCTIONS
-    | indexing.FUNCTIONS
-)
+VIEWS: dict[Any, Handler] = {}
+for _views in (
+    shapes.VIEWS,
+    joins.VIEWS,
+    creation.VIEWS,
+    elementwise.VIEWS,
+    linear.VIEWS,
+):
+    VIEWS |= _views
+FUNCTIONS: dict[Any, Handler] = {}
+for _functions in (
+    reductions.FUNCTIONS,
+    missing.FUNCTIONS,
+    statistics.FUNCTIONS,
+    order.FUNCTIONS,
+    shapes.FUNCTIONS,
+    joins.FUNCTIONS,
+    repetition.FUNCTIONS,
+    creation.FUNCTIONS,
+    elementwise.FUNCTIONS,
+    series.FUNCTIONS,
+    products.FUNCTIONS,
+    linear.FUNCTIONS,
+    fourier.FUNCTIONS,
+    indexing.FUNCTIONS,
+):
+    FUNCTIONS |= _functions
 READ_ONLY = {
     np.broadcast_to, np.broadcast_arrays, np.diagonal, np.diag, np.imag, np.linalg.diagonal,
 }  # fmt: skip
@@ -83,9 +121,9 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str,
         if method == "outer" and len(plain) == 2:
             dtype = options.pop("dtype", None)
             _refuse_options(options)
-            return owned(outer(ufunc, *plain, dtype=dtype), trace)
+            return owned(outer(ufunc, plain[0], plain[1], dtype), trace)
         if method in ("reduce", "accumulate"):
-            run = reductions.run_reduce if method == "reduce" else reductions.run_accumulate
+            run = run_reduce if method == "reduce" else run_accumulate
             return owned(run(ufunc, *plain, **options), trace)
         raise unsupported(what)
 
@@ -183,7 +221,7 @@ def _check_options(
         raise unsupported(f"{what} with these arguments ({error})") from error
 
 
-# -- methods ------------------------------------------------------------------------------------
+# -- methods -----------------------------------------------------------------------------------
 
 
 def attribute(x: Any, name: str) -> Any:
@@ -250,5 +288,6 @@ def same_kind(result: TensorBase, x: TensorBase) -> Any:
 
 __all__ = [
     "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "UFUNCS", "VIEWS", "attribute", "call_function",
-    "call_ufunc", "convert", "getitem", "part", "promoted", "result_dtype", "same_kind", "setitem",
+    "call_ufunc", "convert", "getitem", "part", "promoted", "result_dtype", "same_kind",
+    "setitem",
 ]  # fmt: skip

@@ -19,7 +19,6 @@ from .promotion import (
     array,
     axis_of,
     broadcast,
-    broadcast_shape,
     cast,
     constant,
     convert,
@@ -28,10 +27,10 @@ from .promotion import (
     is_symbol,
     is_weak_symbol,
     leaves,
-    need_value,
     owned,
     refuse,
     strong,
+    truth,
     unsupported,
     viewing,
 )
@@ -42,7 +41,7 @@ IN_PLACE: dict[Any, Handler] = {}
 Key = list[Any]
 
 
-# -- keys -------------------------------------------------------------------------------------
+# -- keys --------------------------------------------------------------------------------------
 
 
 def _key(key: Any) -> Key:
@@ -75,8 +74,8 @@ def _part(item: Any) -> Any:
         return operator.index(item)
     raise IndexOutOfRangeError(
         at_user_line(
-            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or "
-            "boolean arrays are valid indices"
+            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer "
+            "or boolean arrays are valid indices"
         )
     )
 
@@ -177,7 +176,7 @@ def _is_scalar(part: Any) -> bool:
     return isinstance(part, TensorBase) and not part.type.shape
 
 
-# -- assignment ---------------------------------------------------------------------------------
+# -- assignment --------------------------------------------------------------------------------
 
 
 def assigned(value: Any, dtype: DType) -> Any:
@@ -254,7 +253,7 @@ def _set_masked(x: Any, parts: Key, value: Any) -> Any:
     return apply(pw.where, mask, broadcast(value, x.type.shape), x)
 
 
-# -- functions ----------------------------------------------------------------------------------
+# -- functions ---------------------------------------------------------------------------------
 
 
 def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
@@ -303,7 +302,7 @@ def _along(arr: Any, indices: Any, axis: Any) -> tuple[Any, Any, int]:
         raise ShapeError(
             at_user_line("`indices` and `arr` must have the same number of dimensions")
         )
-    rests = [s[:k] + (1,) + s[k + 1 :] for s in (x.type.shape, chosen.type.shape)]
+    rests = [(*s[:k], 1, *s[k + 1 :]) for s in (x.type.shape, chosen.type.shape)]
     if broadcast_or_none(*rests) is None:
         raise IndexOutOfRangeError(
             at_user_line("shape mismatch: indices could not be broadcast")
@@ -321,11 +320,6 @@ def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
 
 def _nothing() -> Any:
     return wrap(np.zeros(0, np.int64))
-
-
-def choose(a: Any, choices: Any, out: Any = None, mode: Any = "raise") -> Any:
-    """np.choose is left to NumPy, which checks the indices."""
-    raise unsupported("np.choose")
 
 
 def _own(x: Any, what: str) -> None:
@@ -387,8 +381,6 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
         value = shape.broadcast_to(shape.reshape(value, ()), x.type.shape)
     elif value.type.shape != x.type.shape:
         raise unsupported("np.putmask with values of another shape")
-    from .promotion import truth
-
     replace(a, apply(pw.where, truth(m), value, x))
 
 
@@ -428,4 +420,3 @@ IN_PLACE |= {
     np.putmask: putmask,
     np.fill_diagonal: fill_diagonal,
 }
-_ = (choose, broadcast_shape, need_value)

@@ -9,9 +9,8 @@ import numpy as np
 
 from graphjit.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import math, shape
-from graphjit.types import as_dtype
 
-from . import functions, indexing, products, reductions, shapes
+from . import elementwise, indexing, order, products, reductions, repetition, shapes
 from .promotion import (
     NO_VALUE,
     Handler,
@@ -59,7 +58,7 @@ def _reshape(x: Any, *wanted: Any, order: Any = "C", copy: Any = None) -> Any:
 
 def _transpose(x: Any, *axes: Any) -> Any:
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        axes = axes[0]
+        return shapes.transpose(x, axes[0])
     return shapes.transpose(x, axes or None)
 
 
@@ -91,27 +90,21 @@ def _tolist(x: Any) -> Any:
     need_value(x, "tolist()")
 
 
-def _sort(
-    x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
-) -> None:
+def _sort(x: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> None:
     x._require_own("x.sort")
     if axis is None:
         raise unsupported("x.sort(axis=None)")
-    indexing.replace(x, reductions.sort(x, axis, kind, order, stable=stable))
+    indexing.replace(x, order.sort(x, axis, kind, stable=stable))
 
 
 def _round(x: Any, decimals: Any = 0, out: Any = None) -> Any:
-    return functions.round_(x, decimals, out)
+    return elementwise.round_(x, decimals, out)
 
 
 def _clip(
     x: Any, min: Any = NO_VALUE, max: Any = NO_VALUE, out: Any = None, **kwargs: Any
 ) -> Any:
-    return functions.clip(x, min, max, out, **kwargs)
-
-
-def _nothing_to_do(x: Any) -> Any:
-    return x
+    return elementwise.clip(x, min, max, out, **kwargs)
 
 
 def _conjugate(x: Any) -> Any:
@@ -125,17 +118,13 @@ def _device(x: Any, device: Any, /, *, stream: Any = None) -> Any:
     return x
 
 
-def _choose_axis(x: Any, *args: Any, **kwargs: Any) -> Any:
-    return reductions.argsort(x, *args, **kwargs)
-
-
 # Methods whose results are new arrays: name -> (x, *args, **kwargs).
 METHODS: dict[str, Handler] = {
     "all": reductions.all_,
     "any": reductions.any_,
     "argmax": reductions.argmax,
     "argmin": reductions.argmin,
-    "argsort": reductions.argsort,
+    "argsort": order.argsort,
     "astype": _astype,
     "clip": _clip,
     "copy": _copy,
@@ -148,14 +137,14 @@ METHODS: dict[str, Handler] = {
     "mean": reductions.mean,
     "min": reductions.minimum,
     "prod": reductions.product,
-    "repeat": shapes.repeat,
+    "repeat": repetition.repeat,
     "round": _round,
-    "searchsorted": reductions.searchsorted,
+    "searchsorted": order.searchsorted,
     "std": reductions.std,
     "sum": reductions.total,
     "take": indexing.take,
     "tolist": _tolist,
-    "trace": shapes.trace,
+    "trace": products.trace,
     "var": reductions.var,
     "__array_namespace__": lambda x, api_version=None: np,
     "__copy__": _copy,
@@ -185,9 +174,9 @@ VALUES: dict[str, Callable[[Any], Any]] = {
 }
 VIEW_VALUES: dict[str, Callable[[Any], Any]] = {
     "T": _turned,
-    "imag": functions.imag,
+    "imag": elementwise.imag,
     "mT": shapes.matrix_transpose,
-    "real": functions.real,
+    "real": elementwise.real,
 }
 KNOWN = {
     name
@@ -200,4 +189,3 @@ UNKNOWN = (
 )
 # What Python numbers have.
 OF_SCALARS = {"real", "imag", "conjugate"}
-_ = (_nothing_to_do, _choose_axis, as_dtype)

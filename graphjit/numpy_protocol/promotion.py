@@ -28,12 +28,12 @@ from graphjit.errors import (
     TracingError,
     at_user_line,
 )
-from graphjit.functions import math, shape
+from graphjit.functions import shape
 from graphjit.ops import pointwise as pw
-from graphjit.types import DType, Shape, as_dtype, bool_, float16, float32, float64, int64
+from graphjit.types import DType, Shape, as_dtype, float16, float32, float64, int64
 
 Handler = Callable[..., Any]
-NO_VALUE: Any = np._NoValue  # type: ignore[attr-defined]
+NO_VALUE: Any = np._NoValue
 _WEAK: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float, "c": complex}
 _SAMPLES: dict[Any, Any] = {int: 0, float: 0.0, complex: 0j}
 _DELIBERATE = (
@@ -66,7 +66,7 @@ def faithful(what: str) -> Iterator[None]:
         ) from error
 
 
-# -- what an operand is -----------------------------------------------------------------------
+# -- what an operand is ------------------------------------------------------------------------
 
 
 def is_symbol(value: Any) -> bool:
@@ -162,7 +162,7 @@ def _stacked(value: Sequence[Any]) -> Any:
     return stack(value)
 
 
-# -- promotion --------------------------------------------------------------------------------
+# -- promotion ---------------------------------------------------------------------------------
 
 
 def promotion_part(value: Any) -> Any:
@@ -273,7 +273,7 @@ def single(function: Callable[..., Any]) -> Callable[..., Any]:
     return wide
 
 
-# -- static options ---------------------------------------------------------------------------
+# -- static options ----------------------------------------------------------------------------
 
 
 def static_int(value: Any) -> int:
@@ -362,7 +362,7 @@ def broadcast(x: Any, wanted: Shape) -> Any:
     return shape.broadcast_to(x, wanted)
 
 
-# -- handles ----------------------------------------------------------------------------------
+# -- handles -----------------------------------------------------------------------------------
 
 
 def detached(value: Any) -> Any:
@@ -408,7 +408,7 @@ def viewing(
         own = is_symbol(value) and value.origin == "numpy"  # type: ignore[attr-defined]
         if own and not frozen and any(value is base for base in bases):
             return value
-        view = value if own and not frozen else owned(value, trace)
+        view: Any = value if own and not frozen else owned(value, trace)
         for base in bases:
             view._stand_on(base, key, frozen)
         if len(bases) > 1:
@@ -418,13 +418,3 @@ def viewing(
     if type(value) in (list, tuple):
         return type(value)(viewing(v, bases, trace, key, frozen) for v in value)
     return value
-
-
-__all__ = [
-    "NO_VALUE", "Aliased", "Handler", "array", "axes_of", "axis_of", "bool_", "broadcast",
-    "broadcast_shape", "cast", "chosen", "constant", "convert", "detached", "faithful", "inexact",
-    "is_python_scalar", "is_symbol", "is_weak_symbol", "leaves", "math", "need_value", "owned",
-    "promoted", "promotion_part", "refuse", "refuse_order", "result_dtype", "single",
-    "static_int", "static_ints", "static_number", "strong", "symbols", "target_dtype",
-    "trace_of", "truth", "unsupported", "viewing",
-]  # fmt: skip

@@ -19,8 +19,8 @@ from .promotion import constant, unsupported
 Loop = Callable[..., Any]
 # SciPy's real ufuncs that the library primitive computes, under their own names.
 _ROUTINES = (
-    "erfinv", "erfcinv", "ndtri", "log_ndtr", "i0", "i0e", "i1", "i1e", "k0", "k0e", "k1", "k1e",
-    "j0", "j1", "y0", "y1", "spence", "exp1", "expi", "gammainc", "gammaincc", "betainc",
+    "erfinv", "erfcinv", "ndtri", "log_ndtr", "i0", "i0e", "i1", "i1e", "k0", "k0e", "k1",
+    "k1e", "j0", "j1", "y0", "y1", "spence", "exp1", "expi", "gammainc", "gammaincc", "betainc",
 )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ SPECIAL |= {name: _of(library.special, name=name) for name in _ROUTINES}
 def special_loop(ufunc: Any) -> Loop | None:
     """The loop of one of SciPy's ufuncs; None if it isn't one or has none."""
     scipy_special = sys.modules.get("scipy.special")
-    for name in (ufunc.__name__, {"dawsn": "dawsn"}.get(ufunc.__name__, ufunc.__name__)):
-        if scipy_special is not None and getattr(scipy_special, name, None) is ufunc:
-            return SPECIAL.get(name)
-    return None
+    name = ufunc.__name__
+    # SciPy's psi and digamma are one ufunc, whose name is psi.
+    found = getattr(scipy_special, name, None) if scipy_special is not None else None
+    return SPECIAL.get(name) if found is ufunc else None

@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import TensorBase, apply, wrap
+from graphjit.dispatch import TensorBase, apply
 from graphjit.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import linalg, math, shape
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
-from graphjit.types import Shape, as_dtype, bool_, float64, uint64
+from graphjit.types import (
+    Shape,
+    as_dtype,
+    bool_,
+    uint64,
+)
 
 from .promotion import (
     array,
@@ -25,15 +30,13 @@ from .promotion import (
     constant,
     convert,
     is_python_scalar,
-    is_symbol,
-    need_value,
     promotion_part,
-    result_dtype,
     single,
     target_dtype,
     truth,
     unsupported,
 )
+from .special import special_loop
 
 Loop = Callable[..., Any]
 
@@ -157,7 +160,8 @@ def _logical(primitive: Primitive) -> Loop:
     return lambda x, y: apply(primitive, truth(x), truth(y))
 
 
-def _power(x: Any, y: Any) -> Any:
+def power(x: Any, y: Any) -> Any:
+    """np.power's loop, plain powers as NumPy's fast paths compute them."""
     if y.recorder is None and not y.type.shape:
         exponent = y.numpy().item()
         if y.type.dtype.is_integer and exponent < 0:
@@ -240,8 +244,8 @@ UFUNCS: dict[Any, Loop] = {
     np.remainder: _of(pw.mod, strict=False),
     np.fmod: _of(pw.fmod, strict=False),
     np.divmod: _divmod,
-    np.power: _power,
-    np.float_power: _power,
+    np.power: power,
+    np.float_power: power,
     np.matmul: _matmul,
     np.negative: _of(pw.neg),
     np.positive: lambda x: x,
@@ -332,17 +336,19 @@ def run_ufunc(ufunc: Any, *inputs: Any, dtype: Any = None) -> Any:
     """The result of ufunc(*inputs, dtype=dtype): a tensor, or a tuple of them."""
     handler = UFUNCS.get(ufunc)
     if handler is None:
-        from .special import special_loop
-
         handler = special_loop(ufunc)
     if handler is None:
         raise unsupported(f"np.{ufunc.__name__}")
     inputs = tuple(array(x) if isinstance(x, (list, tuple)) else x for x in inputs)
-    if ufunc is np.power and isinstance(inputs[1], int) and promotion_part(inputs[0]) == bool:
+    if (
+        ufunc is np.power
+        and isinstance(inputs[1], int)
+        and promotion_part(inputs[0]) == np.dtype(bool)
+    ):
         raise unsupported("a power of bools, whose dtype depends on how it is written,")
     dtypes = resolve(ufunc, inputs, dtype)
     if ufunc not in PRODUCTS:
-        broadcast_shape(*(_shape(x) for x in inputs))
+        broadcast_shape(*(shape_of(x) for x in inputs))
     if ufunc in COMPARISONS:
         known = _beyond_range(ufunc, inputs)
         if known is not None:
@@ -356,7 +362,8 @@ def run_ufunc(ufunc: Any, *inputs: Any, dtype: Any = None) -> Any:
     return tuple(found) if isinstance(result, tuple) else found[0]
 
 
-def _shape(value: Any) -> Shape:
+def shape_of(value: Any) -> Shape:
+    """The shape of an operand of any kind."""
     return value.type.shape if isinstance(value, TensorBase) else np.shape(value)
 
 
@@ -405,96 +412,3 @@ def _compare_mixed(ufunc: Any, x: Any, y: Any) -> Any:
     negative = apply(pw.lt, x, constant(0, x.type.dtype))
     below = constant(bool(ufunc(-1, 0)), bool_)
     return apply(pw.where, negative, below, UFUNCS[ufunc](cast(x, uint64), y))
-
-
-# -- traced Python scalars --------------------------------------------------------------------
-
-
-def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
-    """An operator between Python scalars, some traced: Python's result, not NumPy's."""
-    name = ufunc.__name__
-    kinds = [result_dtype(x).kind for x in inputs]
-    if ufunc is np.matmul or ("c" in kinds and name in ("floor_divide", "remainder")):
-        raise DTypeError(at_user_line(f"unsupported operand types for {name}"))
-    if ufunc in (np.divide, np.floor_divide, np.remainder):
-        if is_symbol(inputs[1]) and ufunc is not np.divide:
-            need_value(inputs[1], "division by a traced Python number")
-        if not is_symbol(inputs[1]) and inputs[1] == 0:
-            raise ZeroDivisionError("division by zero")
-    if ufunc in (np.left_shift, np.right_shift):
-        if is_symbol(inputs[1]):
-            need_value(inputs[1], "a shift by a traced Python int")
-        if inputs[1] < 0:
-            raise ShapeError(at_user_line("negative shift count"))
-    if ufunc is np.power:
-        return _python_power(*inputs)
-    inputs = tuple(_within_int64(x) for x in inputs)
-    dtype = result_dtype(*inputs)
-    if (
-        dtype.is_bool
-        and name not in ("bitwise_and", "bitwise_or", "bitwise_xor")
-        and (ufunc not in COMPARISONS)
-    ):
-        dtype = as_dtype("int64")
-    if ufunc is np.divide and dtype.is_integer:
-        dtype = float64
-    if (
-        dtype.is_inexact
-        and name in ("invert", "left_shift", "right_shift")
-        or (dtype.is_inexact and name.startswith("bitwise"))
-    ):
-        raise DTypeError(at_user_line(f"unsupported operand types for {name}"))
-    return UFUNCS[ufunc](*(convert(x, dtype) for x in inputs))
-
-
-def _within_int64(value: Any) -> Any:
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise unsupported(f"the Python int {value} next to a traced one")
-    return value
-
-
-def _python_power(base: Any, exponent: Any) -> Any:
-    kinds = [result_dtype(x).kind for x in (base, exponent)]
-    if "c" in kinds:
-        return _power(*(convert(x, as_dtype("complex128")) for x in (base, exponent)))
-    if "f" not in kinds:
-        if is_symbol(exponent):  # a negative one gives a float
-            need_value(exponent, "a power with a traced Python int as exponent")
-        if exponent < 0:
-            return _python_power(base, float(exponent))
-        return _power(*(convert(_within_int64(x), as_dtype("int64")) for x in (base, exponent)))
-    whole = not is_symbol(exponent) and float(exponent).is_integer()
-    if not whole and (is_symbol(base) or base < 0):  # a negative base gives a complex number
-        need_value(base if is_symbol(base) else exponent, "a power of a traced Python number")
-    if (not is_symbol(base) and base == 0) or (
-        not is_symbol(exponent) and exponent < 0 and is_symbol(base)
-    ):
-        need_value(exponent if is_symbol(exponent) else base, "a power that may divide by zero")
-    return apply(pw.pow_, *(convert(x, float64) for x in (base, exponent)))
-
-
-# -- outer ------------------------------------------------------------------------------------
-
-
-def outer(ufunc: Any, x: Any, y: Any, dtype: Any = None) -> Any:
-    """ufunc.outer: each element of x with each of y."""
-    if ufunc in PRODUCTS:
-        raise DTypeError(at_user_line(f"{ufunc.__name__}.outer has no meaning"))
-    rank = len(_shape(y))
-    if not isinstance(x, TensorBase) or x.type.shape:
-        x = array(x)
-        column: Shape = x.type.shape + (1,) * rank
-        x = shape.reshape(x, column)
-    return run_ufunc(ufunc, x, y, dtype=dtype)
-
-
-__all__ = [
-    "COMPARISONS",
-    "UFUNCS",
-    "isnan",
-    "outer",
-    "resolve",
-    "run_python",
-    "run_ufunc",
-    "wrap",
-]

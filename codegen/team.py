@@ -1,0 +1,273 @@
+"""The thread team: native workers that run a kernel's chunks beside the calling thread.
+
+One team for the process. Its code is LLVM IR, its threads are plain pthreads that never touch
+Python, made when the first large kernel runs. Workers spin for a while after a job, then sleep
+on a futex. A call that finds the team busy (nested calls, calls from other Python threads) runs
+its chunks itself. After a fork the child starts with no workers and makes its own.
+
+Which elements a chunk has depends on the kernel alone, never on the number of threads; so do
+all results, as chunks share nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+import sys
+from typing import Any
+
+import llvmlite.binding as llvm
+
+# Pauses before a worker sleeps, about 50 µs: longer than Python takes between two calls of a
+# loop, shorter than a user would notice on a laptop's battery.
+SPINS = 4000
+_FUTEX = {"x86_64": 202, "aarch64": 98}
+_PAUSE = {
+    "x86_64": ("call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"),
+    "aarch64": ("call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"),
+}
+
+# state: OPEN while a job may be joined, plus the number of workers in it.
+# failed: the lowest chunk that failed; code and record: what it said.
+_TEXT = """
+@lock = global i64 0, align 128
+@epoch = global i32 0, align 128
+@next = global i64 0, align 128
+@state = global i64 0, align 128
+@sleepers = global i32 0, align 128
+@wanted = global i64 0, align 128
+@started = global i64 0
+@job = global ptr null
+@context = global ptr null
+@extent = global i64 0
+@chunk = global i64 0
+@failing = global i64 0, align 128
+@failed = global i64 0
+@code = global i64 0
+@record = global [3 x i64] zeroinitializer
+
+declare i64 @syscall(i64, ...)
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_detach(i64)
+declare i32 @sched_yield()
+
+define internal void @work() nounwind {
+entry:
+  %notes = alloca [3 x i64]
+  %job = load ptr, ptr @job
+  %context = load ptr, ptr @context
+  %extent = load i64, ptr @extent
+  %chunk = load i64, ptr @chunk
+  br label %take
+take:
+  %begin = atomicrmw add ptr @next, i64 %chunk monotonic
+  %more = icmp ult i64 %begin, %extent
+  br i1 %more, label %run, label %done
+run:
+  %after = add i64 %begin, %chunk
+  %short = icmp ult i64 %after, %extent
+  %end = select i1 %short, i64 %after, i64 %extent
+  %status = call i64 %job(ptr %context, i64 %begin, i64 %end, ptr %notes)
+  %bad = icmp ne i64 %status, 0
+  br i1 %bad, label %report, label %take
+report:
+  %turn = cmpxchg ptr @failing, i64 0, i64 1 acquire monotonic
+  %mine = extractvalue { i64, i1 } %turn, 1
+  br i1 %mine, label %compare, label %report
+compare:
+  %best = load i64, ptr @failed
+  %first = icmp ult i64 %begin, %best
+  br i1 %first, label %note, label %leave
+note:
+  store i64 %begin, ptr @failed
+  store i64 %status, ptr @code
+  call void @llvm.memcpy.p0.p0.i64(ptr @record, ptr %notes, i64 24, i1 false)
+  br label %leave
+leave:
+  store atomic i64 0, ptr @failing release, align 8
+  br label %take
+done:
+  ret void
+}
+
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define internal ptr @worker(ptr %unused) nounwind {
+entry:
+  br label %rest
+rest:
+  %seen = phi i32 [ 0, %entry ], [ %now, %joined ], [ %now, %check ], [ %now, %closed ]
+  br label %spin
+spin:
+  %count = phi i32 [ 0, %rest ], [ %counted, %pause ], [ 0, %woken ]
+  %now = load atomic i32, ptr @epoch acquire, align 4
+  %new = icmp ne i32 %now, %seen
+  br i1 %new, label %check, label %wait
+wait:
+  %tired = icmp uge i32 %count, SPINS
+  br i1 %tired, label %sleep, label %pause
+pause:
+  PAUSE
+  %counted = add i32 %count, 1
+  br label %spin
+sleep:
+  %s0 = atomicrmw add ptr @sleepers, i32 1 seq_cst
+  %s1 = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @epoch, i32 128, i32 %seen, ptr null, ptr null, i32 0)
+  %s2 = atomicrmw sub ptr @sleepers, i32 1 seq_cst
+  br label %woken
+woken:
+  br label %spin
+check:
+  %state = load atomic i64, ptr @state acquire, align 8
+  %open = icmp uge i64 %state, OPEN
+  br i1 %open, label %join, label %rest
+join:
+  %inside = sub i64 %state, OPEN
+  %wanted = load atomic i64, ptr @wanted monotonic, align 8
+  %room = icmp ult i64 %inside, %wanted
+  br i1 %room, label %enter, label %closed
+closed:
+  br label %rest
+enter:
+  %grown = add i64 %state, 1
+  %swap = cmpxchg ptr @state, i64 %state, i64 %grown acq_rel monotonic
+  %in = extractvalue { i64, i1 } %swap, 1
+  br i1 %in, label %joined.work, label %check
+joined.work:
+  call void @work()
+  %out = atomicrmw sub ptr @state, i64 1 release
+  br label %joined
+joined:
+  br label %rest
+}
+
+define internal void @start() nounwind {
+entry:
+  %thread = alloca i64
+  br label %more
+more:
+  %started = load i64, ptr @started
+  %wanted = load atomic i64, ptr @wanted monotonic, align 8
+  %short = icmp ult i64 %started, %wanted
+  br i1 %short, label %make, label %done
+make:
+  %failed = call i32 @pthread_create(ptr %thread, ptr null, ptr @worker, ptr null)
+  %ok = icmp eq i32 %failed, 0
+  br i1 %ok, label %made, label %done
+made:
+  %id = load i64, ptr %thread
+  %ignored = call i32 @pthread_detach(i64 %id)
+  %grown = add i64 %started, 1
+  store i64 %grown, ptr @started
+  br label %more
+done:
+  ret void
+}
+
+define i64 @team_run(ptr %job, ptr %context, i64 %extent, i64 %chunk, ptr %record) nounwind {
+entry:
+  %wanted = load atomic i64, ptr @wanted monotonic, align 8
+  %alone = icmp eq i64 %wanted, 0
+  br i1 %alone, label %serial, label %try
+try:
+  %turn = cmpxchg ptr @lock, i64 0, i64 1 acquire monotonic
+  %mine = extractvalue { i64, i1 } %turn, 1
+  br i1 %mine, label %lead, label %serial
+serial:
+  %own = call i64 %job(ptr %context, i64 0, i64 %extent, ptr %record)
+  ret i64 %own
+lead:
+  call void @start()
+  store ptr %job, ptr @job
+  store ptr %context, ptr @context
+  store i64 %extent, ptr @extent
+  store i64 %chunk, ptr @chunk
+  store i64 -1, ptr @failed
+  store i64 0, ptr @code
+  store atomic i64 0, ptr @next monotonic, align 8
+  store atomic i64 OPEN, ptr @state release, align 8
+  %e = atomicrmw add ptr @epoch, i32 1 seq_cst
+  %asleep = load atomic i32, ptr @sleepers seq_cst, align 4
+  %any = icmp ne i32 %asleep, 0
+  br i1 %any, label %wake, label %help
+wake:
+  %w = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @epoch, i32 129, i32 2147483647, ptr null, ptr null, i32 0)
+  br label %help
+help:
+  call void @work()
+  %closing = atomicrmw sub ptr @state, i64 OPEN acq_rel
+  br label %drain
+drain:
+  %spins = phi i32 [ 0, %help ], [ %spun, %pausing ]
+  %left = load atomic i64, ptr @state acquire, align 8
+  %empty = icmp eq i64 %left, 0
+  br i1 %empty, label %finish, label %still
+still:
+  %spun = add i32 %spins, 1
+  %long = icmp ugt i32 %spun, 20000
+  br i1 %long, label %yield, label %pausing
+yield:
+  %y = call i32 @sched_yield()
+  br label %pausing
+pausing:
+  PAUSE
+  br label %drain
+finish:
+  %status = load i64, ptr @code
+  %bad = icmp ne i64 %status, 0
+  br i1 %bad, label %tell, label %release
+tell:
+  call void @llvm.memcpy.p0.p0.i64(ptr %record, ptr @record, i64 24, i1 false)
+  br label %release
+release:
+  store atomic i64 0, ptr @lock release, align 8
+  ret i64 %status
+}
+"""
+
+
+class Team:
+    """The process's team."""
+
+    def __init__(self) -> None:
+        from .cpu import optimize, target_machine
+
+        machine_name = platform.machine()
+        self.native = sys.platform == "linux" and machine_name in _FUTEX
+        text = _TEXT.replace("SPINS", str(SPINS)).replace("OPEN", str(1 << 32))
+        text = text.replace("FUTEX", str(_FUTEX.get(machine_name, 202)))
+        pause, declared = _PAUSE.get(machine_name, ("", ""))
+        text = text.replace("PAUSE", pause) + declared + "\n"
+        machine = target_machine()
+        self._engine = llvm.create_mcjit_compiler(optimize(text, machine), machine)
+        self._engine.finalize_object()
+        # sleeping workers stand in this code until the process ends: it is never unloaded
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
+        self.run_address = self._engine.get_function_address("team_run")
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _word(self, name: str) -> Any:
+        return ctypes.c_int64.from_address(self._engine.get_global_value_address(name))
+
+    def set_threads(self, threads: int) -> None:
+        """Let so many threads work on one kernel, the caller among them."""
+        self._word("wanted").value = max(0, threads - 1) if self.native else 0
+
+    def _forget(self) -> None:
+        """In a forked child: the workers stayed behind, and with them any job under way."""
+        for name in ("lock", "state", "started", "failing"):
+            self._word(name).value = 0
+        address = self._engine.get_global_value_address("sleepers")
+        ctypes.c_int32.from_address(address).value = 0
+
+
+@functools.cache
+def team() -> Team:
+    """The team, with as many threads as the configuration says."""
+    from graphjit.config import config
+
+    made = Team()
+    config.watch_threads(made.set_threads)
+    return made

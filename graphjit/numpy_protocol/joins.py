@@ -1,0 +1,207 @@
+"""NumPy's functions that join arrays or split one: concatenate, stack, block, split."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from graphjit.dispatch import TensorBase
+from graphjit.errors import DTypeError, at_user_line
+from graphjit.functions import shape
+
+from .promotion import (
+    Handler,
+    array,
+    axis_of,
+    cast,
+    is_symbol,
+    refuse,
+    result_dtype,
+    static_int,
+    static_ints,
+    target_dtype,
+)
+from .shapes import at_least, bad_shape
+
+
+def _listed(arrays: Any) -> list[Any]:
+    if isinstance(arrays, TensorBase):
+        if not arrays.type.shape:
+            raise DTypeError(at_user_line("iteration over a 0-d array"))
+        return [arrays[i] for i in range(arrays.type.shape[0])]  # type: ignore[index]
+    return list(arrays)
+
+
+def concatenate(
+    arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = None,
+    casting: Any = "same_kind",
+) -> Any:  # fmt: skip
+    """np.concatenate."""
+    refuse(out=(out,), casting=(casting, "same_kind"))
+    found = [array(a) for a in _listed(arrays)]
+    return join_arrays(found, axis, dtype)
+
+
+def join_arrays(found: list[Any], axis: Any, dtype: Any = None) -> Any:
+    """Tensors concatenated in their common dtype, or the one given."""
+    if not found:
+        raise bad_shape("need at least one array to concatenate")
+    target = result_dtype(*found) if dtype is None else target_dtype(dtype)
+    if dtype is not None:
+        for x in found:
+            if not np.can_cast(x.type.dtype.dtype, target.dtype, "same_kind"):
+                raise DTypeError(
+                    at_user_line(
+                        f"Cannot cast {x.type.dtype.name} to {target.name} by same_kind"
+                    )
+                )
+    found = [cast(x, target) for x in found]
+    if axis is None:
+        found, axis = [shape.reshape(x, (x.type.size,)) for x in found], 0
+    if not found[0].ndim:
+        raise bad_shape("zero-dimensional arrays cannot be concatenated")
+    k = axis_of(axis, found[0].ndim)
+    rest = {x.type.shape[:k] + x.type.shape[k + 1 :] for x in found}
+    if len(rest) > 1 or any(x.ndim != found[0].ndim for x in found):
+        raise bad_shape(
+            "all the input array dimensions except for the concatenation axis must match"
+        )
+    return shape.concat(found, k)
+
+
+def stack(
+    arrays: Any,
+    axis: Any = 0,
+    out: Any = None,
+    *,
+    dtype: Any = None,
+    casting: Any = "same_kind",
+) -> Any:
+    """np.stack."""
+    refuse(out=(out,), casting=(casting, "same_kind"))
+    found = [array(a) for a in _listed(arrays)]
+    if not found:
+        raise bad_shape("need at least one array to stack")
+    if len({x.type.shape for x in found}) > 1:
+        raise bad_shape("all input arrays must have the same shape")
+    k = axis_of(axis, found[0].ndim + 1)
+    return join_arrays([shape.expand_dims(x, k) for x in found], k, dtype)
+
+
+def _stacked(rank: int, axis: int) -> Handler:
+    def handler(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
+        refuse(casting=(casting, "same_kind"))
+        found = [at_least(rank)(a) for a in _listed(tup)]
+        k = 0 if axis == 1 and found and found[0].ndim == 1 else axis
+        return join_arrays(found, k, dtype)
+
+    return handler
+
+
+def column_stack(tup: Any) -> Any:
+    """np.column_stack."""
+    columns = []
+    for item in _listed(tup):
+        x = array(item)
+        columns.append(shape.reshape(x, (x.type.size, 1)) if x.ndim < 2 else x)
+    return join_arrays(columns, 1)
+
+
+def block(arrays: Any) -> Any:
+    """np.block."""
+
+    def depth(item: Any) -> int:
+        return 1 + max(map(depth, item), default=0) if isinstance(item, list) else 0
+
+    def rank(item: Any) -> int:
+        return max(map(rank, item)) if isinstance(item, list) else array(item).ndim
+
+    levels = depth(arrays)
+    ndim = max(levels, rank(arrays))
+
+    def join(item: Any, level: int) -> Any:
+        if isinstance(item, list):
+            return join_arrays([join(part, level + 1) for part in item], level - levels)
+        if level != levels:
+            raise bad_shape("List depths are mismatched.")
+        x = array(item)
+        return shape.reshape(x, (1,) * (ndim - x.ndim) + x.type.shape)
+
+    return join(arrays, 0)
+
+
+def append(arr: Any, values: Any, axis: Any = None) -> Any:
+    """np.append."""
+    return join_arrays([array(arr), array(values)], axis)
+
+
+def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Any]:
+    """np.array_split."""
+    x = array(ary)
+    k = axis_of(axis, x.ndim)
+    extent = x.type.shape[k]
+    if np.ndim(indices_or_sections) if not is_symbol(indices_or_sections) else 0:
+        bounds = [slice(None, b).indices(extent)[1] for b in static_ints(indices_or_sections)]
+        edges = [0, *bounds, extent]
+    else:
+        sections = static_int(indices_or_sections)
+        if sections <= 0:
+            raise bad_shape("number sections must be larger than 0.")
+        each, extras = divmod(extent, sections)
+        sizes = [each + 1] * extras + [each] * (sections - extras)
+        edges = [0, *np.cumsum(sizes).tolist()]
+    pairs = pairwise(edges)
+    return [shape.slice_axis(x, k, a if b > a else 0, max(b - a, 0)) for a, b in pairs]
+
+
+def split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Any]:
+    """np.split."""
+    x = array(ary)
+    whole = is_symbol(indices_or_sections) or not np.ndim(indices_or_sections)
+    if whole:
+        sections = static_int(indices_or_sections)
+        if sections == 0 or x.type.shape[axis_of(axis, x.ndim)] % sections:
+            raise bad_shape("array split does not result in an equal division")
+    return array_split(x, indices_or_sections, axis)
+
+
+def _split_along(axis: int, rank: int) -> Handler:
+    def handler(ary: Any, indices_or_sections: Any) -> list[Any]:
+        x = array(ary)
+        if x.ndim < rank:
+            raise bad_shape(f"split only works on arrays of {rank} or more dimensions")
+        return split(x, indices_or_sections, 0 if x.ndim == 1 else axis)
+
+    return handler
+
+
+def unstack(x: Any, /, *, axis: Any = 0) -> Any:
+    """np.unstack."""
+    x = array(x)
+    if not x.ndim:
+        raise bad_shape("Input array must be at least 1-d.")
+    return tuple(shape.unstack(x, axis=axis_of(axis, x.ndim)))
+
+
+# Results may stand on the arguments' memory.
+VIEWS: dict[Any, Handler] = {
+    np.split: split,
+    np.array_split: array_split,
+    np.hsplit: _split_along(1, 1),
+    np.vsplit: _split_along(0, 2),
+    np.dsplit: _split_along(2, 3),
+}
+FUNCTIONS: dict[Any, Handler] = {
+    np.concatenate: concatenate,
+    np.stack: stack,
+    np.vstack: _stacked(2, 0),
+    np.hstack: _stacked(1, 1),
+    np.dstack: _stacked(3, 2),
+    np.column_stack: column_stack,
+    np.block: block,
+    np.append: append,
+}
+if hasattr(np, "unstack"):
+    VIEWS[np.unstack] = unstack

@@ -1,0 +1,398 @@
+"""The functions of np.linalg."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphjit.dispatch import apply, wrap
+from graphjit.errors import DTypeError, ShapeError, at_user_line
+from graphjit.functions import math, shape
+from graphjit.functions import reduce as gj_reduce
+from graphjit.ops import library
+from graphjit.ops import pointwise as pw
+from graphjit.types import (
+    Shape,
+    float64,
+    int64,
+)
+
+from .products import cross, dot, outer_product, tensordot, trace
+from .promotion import (
+    NO_VALUE,
+    Aliased,
+    Handler,
+    array,
+    axes_of,
+    cast,
+    constant,
+    promoted,
+    refuse,
+    static_int,
+    static_number,
+    unsupported,
+)
+from .reductions import maximum, minimum, total
+from .shapes import diagonal
+from .ufuncs import run_ufunc
+
+
+def _matrix(a: Any, square: bool = False) -> Any:
+    """An operand of LAPACK: floats of 32 or 64 bits, integers as float64."""
+    x = array(a)
+    if x.ndim < 2:
+        raise np.linalg.LinAlgError(
+            f"{x.ndim}-dimensional array given. Array must be at least two-dimensional"
+        )
+    if square and x.type.shape[-1] != x.type.shape[-2]:
+        raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
+    if x.type.dtype.size == 2 and x.type.dtype.is_floating:
+        raise DTypeError(
+            at_user_line(f"array type {x.type.dtype.name} is unsupported in linalg")
+        )
+    return x if x.type.dtype.is_inexact else cast(x, float64)
+
+
+def inv(a: Any) -> Any:
+    """np.linalg.inv."""
+    return apply(library.inv, _matrix(a, square=True))
+
+
+def det(a: Any) -> Any:
+    """np.linalg.det."""
+    return apply(library.det, _matrix(a, square=True))
+
+
+def _named(name: str) -> Any:
+    """The named tuple that a function of np.linalg returns."""
+    eye = np.eye(2)
+    return type(getattr(np.linalg, name)(eye))
+
+
+def slogdet(a: Any) -> Any:
+    """np.linalg.slogdet."""
+    return _named("slogdet")(*apply(library.slogdet, _matrix(a, square=True)))
+
+
+def solve(a: Any, b: Any) -> Any:
+    """np.linalg.solve."""
+    x = _matrix(a, square=True)
+    y = array(b)
+    if y.type.dtype.size == 2 and y.type.dtype.is_floating:
+        raise DTypeError(at_user_line("array type float16 is unsupported in linalg"))
+    vector = y.ndim == 1
+    if not y.ndim:
+        raise unsupported("np.linalg.solve for a number")
+    y = y if y.type.dtype.is_inexact else cast(y, float64)
+    x, y = promoted(x, y)
+    y = shape.expand_dims(y, 1) if vector else y
+    if y.type.shape[-2] != x.type.shape[-1]:
+        raise ShapeError(
+            at_user_line("solve: Input operand 1 has a mismatch in its core dimension")
+        )
+    result = apply(library.solve, x, y)
+    return shape.squeeze(result, -1) if vector else result
+
+
+def _lower(x: Any, letter: Any) -> Any:
+    """The matrix of which the lower triangle is meant."""
+    if not isinstance(letter, str) or letter.upper() not in ("L", "U"):
+        raise ShapeError(at_user_line("UPLO argument must be 'L' or 'U'"))
+    return x if letter.upper() == "L" else math.conj(shape.swapaxes(x, -1, -2))
+
+
+def cholesky(a: Any, /, *, upper: Any = False) -> Any:
+    """np.linalg.cholesky."""
+    x = _lower(_matrix(a, square=True), "U" if upper else "L")
+    result = apply(library.cholesky, x)
+    return math.conj(shape.swapaxes(result, -1, -2)) if upper else result
+
+
+def qr(a: Any, mode: Any = "reduced") -> Any:
+    """np.linalg.qr."""
+    if mode not in ("reduced", "complete", "r"):
+        raise unsupported(f"np.linalg.qr in mode {mode!r}")
+    q, r = apply(library.qr, _matrix(a), complete=mode == "complete")
+    return r if mode == "r" else _named("qr")(q, r)
+
+
+def svd(
+    a: Any, full_matrices: Any = True, compute_uv: Any = True, hermitian: Any = False
+) -> Any:
+    """np.linalg.svd."""
+    refuse(hermitian=(hermitian, False))
+    u, s, vh = apply(library.svd, _matrix(a), full=bool(full_matrices and compute_uv))
+    return _named("svd")(u, s, vh) if compute_uv else s
+
+
+def svdvals(x: Any, /) -> Any:
+    """np.linalg.svdvals."""
+    return svd(x, compute_uv=False)
+
+
+def eigh(a: Any, UPLO: Any = "L") -> Any:
+    """np.linalg.eigh."""
+    values, vectors = apply(library.eigh, _lower(_matrix(a, square=True), UPLO))
+    return _named("eigh")(values, vectors)
+
+
+def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
+    """np.linalg.eigvalsh."""
+    return eigh(a, UPLO)[0]
+
+
+def eig(a: Any) -> Any:
+    """np.linalg.eig of complex matrices; of real ones the dtype depends on data."""
+    x = _matrix(a, square=True)
+    if not x.type.dtype.is_complex:
+        raise unsupported("np.linalg.eig of a real matrix, whose dtype depends on data,")
+    return _named("eig")(*apply(library.eig, x))
+
+
+def eigvals(a: Any) -> Any:
+    """np.linalg.eigvals of complex matrices."""
+    return eig(a)[0]
+
+
+def _cutoff(s: Any, tolerance: Any) -> Any:
+    largest = gj_reduce.reduce_max(s, -1, True)
+    return run_ufunc(np.multiply, largest, tolerance)
+
+
+def matrix_rank(A: Any, tol: Any = None, hermitian: Any = False, *, rtol: Any = None) -> Any:
+    """np.linalg.matrix_rank."""
+    refuse(hermitian=(hermitian, False), tol=(tol,), rtol=(rtol,))
+    x = array(A)
+    if x.ndim < 2:
+        raise unsupported("np.linalg.matrix_rank of a vector")
+    x = _matrix(x)
+    s = svd(x, compute_uv=False)
+    if not s.type.shape[-1]:
+        raise unsupported("the rank of an empty matrix")
+    epsilon = float(np.finfo(s.type.dtype.dtype).eps)
+    limit = _cutoff(s, max(x.type.shape[-2:]) * epsilon)
+    return total(cast(apply(pw.gt, s, limit), int64), -1)
+
+
+def pinv(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = NO_VALUE) -> Any:
+    """np.linalg.pinv."""
+    refuse(hermitian=(hermitian, False), rtol=(rtol,))
+    x = _matrix(a)
+    if not x.type.size:
+        raise unsupported("np.linalg.pinv of an empty matrix")
+    limit = 1e-15 if rcond is None else static_number(rcond)
+    if np.ndim(limit):
+        raise unsupported("several rcond")
+    u, s, vh = svd(math.conj(x), full_matrices=False)
+    large = run_ufunc(np.greater, s, _cutoff(s, float(limit)))
+    one, zero = constant(1, s.type.dtype), constant(0, s.type.dtype)
+    inverse = apply(pw.where, large, apply(pw.div, one, apply(pw.where, large, s, one)), zero)
+    right = run_ufunc(np.multiply, shape.expand_dims(inverse, -1), shape.swapaxes(u, -1, -2))
+    return run_ufunc(np.matmul, shape.swapaxes(vh, -1, -2), right)
+
+
+def matrix_power(a: Any, n: Any) -> Any:
+    """np.linalg.matrix_power."""
+    x, power = array(a), static_int(n)
+    if x.ndim < 2 or x.type.shape[-1] != x.type.shape[-2]:
+        _matrix(x, square=True)
+    if power < 0:
+        x, power = inv(x), -power
+    if power == 0:
+        identity = np.eye(x.type.shape[-1], dtype=x.type.dtype.dtype)
+
+        return shape.broadcast_to(wrap(identity), x.type.shape)
+    if power == 1:
+        return Aliased(x)
+    result: Any = None
+    square: Any = None
+    while power:
+        square = x if square is None else run_ufunc(np.matmul, square, square)
+        power, bit = divmod(power, 2)
+        if bit:
+            result = square if result is None else run_ufunc(np.matmul, result, square)
+    return result
+
+
+def multi_dot(arrays: Any, *, out: Any = None) -> Any:
+    """np.linalg.multi_dot, from left to right."""
+    refuse(out=(out,))
+    found = [array(a) for a in arrays]
+    if len(found) < 2:
+        raise ShapeError(at_user_line("Expecting at least two arrays."))
+    if any(t.ndim != 2 for t in found[1:-1]) or any(t.ndim not in (1, 2) for t in found):
+        raise np.linalg.LinAlgError("array given is not two-dimensional")
+    result = found[0]
+    for other in found[1:]:
+        result = dot(result, other)
+    return result
+
+
+def cond(x: Any, p: Any = None) -> Any:
+    """np.linalg.cond by singular values."""
+    refuse(p=(p, 2, -2))
+    t = _matrix(x)
+    if not t.type.size:
+        raise np.linalg.LinAlgError("cond is not defined on empty arrays")
+    s = svd(t, compute_uv=False)
+    last = s.type.shape[-1] - 1
+    first, final = (shape.squeeze(shape.slice_axis(s, s.ndim - 1, i, 1), -1) for i in (0, last))
+    ratio = math.divide(final, first) if p == -2 else math.divide(first, final)
+    bad = math.logical_and(
+        math.is_nan(ratio), math.logical_not(gj_reduce.reduce_any(_nans(t), (-2, -1)))
+    )
+    return apply(pw.where, bad, constant(np.inf, ratio.type.dtype), ratio)
+
+
+def _nans(x: Any) -> Any:
+    return apply(pw.isnan, x)
+
+
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
+    """np.linalg.norm."""
+    t = array(x)
+    t = t if t.type.dtype.is_inexact else cast(t, float64)
+    ord = static_number(ord)
+    keep = bool(static_number(keepdims))
+    if axis is None and (
+        ord is None or (ord in ("f", "fro") and t.ndim == 2) or (ord == 2 and t.ndim == 1)
+    ):
+        result = _euclidean(shape.reshape(t, (t.type.size,)), (0,), False)
+        return shape.reshape(result, (1,) * t.ndim) if keep else result
+    axes = axes_of(axis, t.ndim)
+    if len(axes) == 1:
+        return _vector_norm(t, ord, axes, keep)
+    if len(axes) == 2:
+        if axes[0] == axes[1]:
+            raise ShapeError(at_user_line("Duplicate axes given."))
+        return _matrix_norm(t, ord, axes, keep)
+    raise ShapeError(at_user_line("Improper number of dimensions to norm."))
+
+
+def _euclidean(x: Any, axes: Shape, keep: bool) -> Any:
+    if x.type.dtype.is_complex:
+        re, im = math.real(x), math.imag(x)
+        squares = math.add(math.square(re), math.square(im))
+    else:
+        squares = math.square(x)
+    return math.sqrt(total(squares, axes, None, None, keep))
+
+
+def _vector_norm(x: Any, ord: Any, axes: Shape, keep: bool) -> Any:
+    size = math.abs(x)
+    if ord is None or ord == 2:
+        return _euclidean(x, axes, keep)
+    if ord == np.inf:
+        return maximum(size, axes, None, keep)
+    if ord == -np.inf:
+        return minimum(size, axes, None, keep)
+    if isinstance(ord, str):
+        raise ShapeError(at_user_line(f"Invalid norm order '{ord}' for vectors"))
+    if ord == 0:
+        present = apply(pw.ne, x, constant(0, x.type.dtype))
+        return total(cast(present, size.type.dtype), axes, None, None, keep)
+    if ord == 1:
+        return total(size, axes, None, None, keep)
+    powers = run_ufunc(np.power, size, float(ord) if not isinstance(ord, int) else ord)
+    result = total(powers, axes, None, None, keep)
+    return run_ufunc(np.power, result, 1.0 / float(ord))
+
+
+def _matrix_norm(x: Any, ord: Any, axes: Shape, keep: bool) -> Any:
+    row, column = axes
+    if ord in (None, "fro", "f"):
+        return _euclidean(x, axes, keep)
+    if ord in (1, -1, np.inf, -np.inf):
+        first, second = (row, column) if ord in (1, -1) else (column, row)
+        sums = total(math.abs(x), first, None, None, True)
+        extreme = maximum if ord > 0 else minimum
+        result = extreme(sums, second, None, True)
+    elif ord in (2, -2, "nuc"):
+        if x.type.dtype.size == 2:
+            raise DTypeError(at_user_line("array type float16 is unsupported in linalg"))
+        s = svd(shape.moveaxis(x, (row, column), (-2, -1)), compute_uv=False)
+        join = {"nuc": total, 2: maximum, -2: minimum}[ord]
+        result = join(s, -1)
+        result = shape.expand_dims(result, list(sorted(axes)))
+    else:
+        raise ShapeError(at_user_line("Invalid norm order for matrices."))
+    return result if keep else shape.squeeze(result, list(axes))
+
+
+def matrix_norm(x: Any, /, *, keepdims: Any = False, ord: Any = "fro") -> Any:
+    """np.linalg.matrix_norm."""
+    return norm(x, ord, (-2, -1), keepdims)
+
+
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> Any:
+    """np.linalg.vector_norm along one axis."""
+    t = array(x)
+    if axis is None or (hasattr(axis, "__len__") and len(axis) != 1):
+        raise unsupported("np.linalg.vector_norm over several axes")
+    return norm(t, ord, axis, keepdims)
+
+
+def _outer_of_vectors(x1: Any, x2: Any, /) -> Any:
+    if array(x1).ndim != 1 or array(x2).ndim != 1:
+        raise ShapeError(at_user_line("Input arrays must be one-dimensional"))
+    return outer_product(x1, x2)
+
+
+def _linalg_cross(x1: Any, x2: Any, /, *, axis: Any = -1) -> Any:
+    return cross(x1, x2, axis=axis)
+
+
+def _linalg_diagonal(x: Any, /, *, offset: Any = 0) -> Any:
+    return diagonal(x, offset, -2, -1)
+
+
+def _linalg_trace(x: Any, /, *, offset: Any = 0, dtype: Any = None) -> Any:
+    return trace(x, offset, -2, -1, dtype)
+
+
+def _linalg_matmul(x1: Any, x2: Any, /) -> Any:
+    return run_ufunc(np.matmul, x1, x2)
+
+
+def _linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    return tensordot(x1, x2, axes)
+
+
+def _linalg_vecdot(x1: Any, x2: Any, /, *, axis: Any = -1) -> Any:
+    refuse(axis=(axis, -1))
+    return run_ufunc(np.vecdot, x1, x2)
+
+
+# Results may stand on the arguments' memory.
+VIEWS: dict[Any, Handler] = {
+    np.linalg.diagonal: _linalg_diagonal,
+}
+FUNCTIONS: dict[Any, Handler] = {
+    np.linalg.inv: inv,
+    np.linalg.det: det,
+    np.linalg.slogdet: slogdet,
+    np.linalg.solve: solve,
+    np.linalg.cholesky: cholesky,
+    np.linalg.qr: qr,
+    np.linalg.svd: svd,
+    np.linalg.svdvals: svdvals,
+    np.linalg.eigh: eigh,
+    np.linalg.eigvalsh: eigvalsh,
+    np.linalg.eig: eig,
+    np.linalg.eigvals: eigvals,
+    np.linalg.matrix_rank: matrix_rank,
+    np.linalg.pinv: pinv,
+    np.linalg.matrix_power: matrix_power,
+    np.linalg.multi_dot: multi_dot,
+    np.linalg.cond: cond,
+    np.linalg.norm: norm,
+    np.linalg.matrix_norm: matrix_norm,
+    np.linalg.vector_norm: vector_norm,
+    np.linalg.outer: _outer_of_vectors,
+    np.linalg.cross: _linalg_cross,
+    np.linalg.trace: _linalg_trace,
+    np.linalg.matmul: _linalg_matmul,
+    np.linalg.tensordot: _linalg_tensordot,
+    np.linalg.vecdot: _linalg_vecdot,
+}
