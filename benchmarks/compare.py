@@ -91,38 +91,6 @@ def mlp(x: Array, w1: Array, b1: Array, w2: Array, b2: Array, w3: Array, b3: Arr
     return e / np.sum(e, axis=-1, keepdims=True)
 
 
-# -- the same for graphjit, where NumPy's function can't be traced yet --------------------
-
-
-def gj_black_scholes(
-    price: Any, strike: Any, years: Any, rate: float, sigma: float
-) -> tuple[Any, Any]:
-    deviation = sigma * np.sqrt(years)
-    d1 = (np.log(price / strike) + (rate + 0.5 * sigma * sigma) * years) / deviation
-    d2 = d1 - deviation
-    n1 = 0.5 + 0.5 * gj.erf(d1 * math.sqrt(0.5))
-    n2 = 0.5 + 0.5 * gj.erf(d2 * math.sqrt(0.5))
-    discounted = strike * np.exp(-rate * years)
-    return price * n1 - discounted * n2, discounted * (1 - n2) - price * (1 - n1)
-
-
-def gj_softmax(x: Any) -> Any:
-    e = gj.exp(x - gj.max(x, axis=-1, keepdims=True))
-    return e / gj.sum(e, axis=-1, keepdims=True)
-
-
-def gj_layer_norm(x: Any, scale: Any, shift: Any) -> Any:
-    mean = gj.mean(x, axis=-1, keepdims=True)
-    variance = gj.var(x, axis=-1, keepdims=True)
-    return (x - mean) / gj.sqrt(variance + 1e-5) * scale + shift
-
-
-def gj_mlp(x: Any, w1: Any, b1: Any, w2: Any, b2: Any, w3: Any, b3: Any) -> Any:
-    h = np.maximum(x @ w1 + b1, 0)
-    h = np.maximum(h @ w2 + b2, 0)
-    return gj_softmax(h @ w3 + b3)
-
-
 # -- numexpr ------------------------------------------------------------------------------
 
 
@@ -378,14 +346,12 @@ def layers(rng: np.random.Generator, size: tuple[int, ...]) -> list[Array]:
 class Workload:
     """A NumPy function, how its arguments are made, and the three sizes.
 
-    stand_in: the same in gj functions, run only if the NumPy code can't be traced.
     flops: operations for each unit of size, where arithmetic and not memory is the limit.
     """
 
     function: Function
     arguments: Callable[[np.random.Generator, tuple[int, ...]], list[Any]]
     sizes: tuple[tuple[int, ...], ...]
-    stand_in: Function | None = None
     flops: int = 0
 
     @property
@@ -398,13 +364,11 @@ COUNTS = ((1_000,), (100_000,), (10_000_000,))
 ROWS = ((4, 256), (128, 1024), (4096, 1024))
 WORKLOADS = (
     Workload(chain, one_array, COUNTS),
-    Workload(black_scholes, options, COUNTS, gj_black_scholes),
+    Workload(black_scholes, options, COUNTS),
     Workload(gelu, one_array, COUNTS),
-    Workload(softmax, one_array, ROWS, gj_softmax),
-    Workload(layer_norm, rows_and_scale, ROWS, gj_layer_norm),
-    Workload(
-        mlp, layers, ((1,), (16,), (256,)), gj_mlp, 2 * (784 * 512 + 512 * 512 + 512 * 10)
-    ),
+    Workload(softmax, one_array, ROWS),
+    Workload(layer_norm, rows_and_scale, ROWS),
+    Workload(mlp, layers, ((1,), (16,), (256,)), 2 * (784 * 512 + 512 * 512 + 512 * 10)),
 )
 
 
@@ -414,7 +378,6 @@ class Result:
 
     workload: str
     size: str
-    note: str = ""
     times_ns: dict[str, list[float]] = field(default_factory=dict)
     first_s: dict[str, float] = field(default_factory=dict)
     traffic_bytes: int = 0
@@ -449,23 +412,6 @@ def check(name: str, function: Function, args: Sequence[Any], expected: list[Arr
         np.testing.assert_allclose(have, want, rtol=2e-4, atol=1e-5 * scale, err_msg=name)
 
 
-def traced(workload: Workload, args: list[Any]) -> tuple[Function, str, float]:
-    """The decorated function, a note if it isn't the NumPy code, and its first call [s]."""
-    forms = [(workload.function, "")]
-    if workload.stand_in is not None:
-        forms.append((workload.stand_in, "gj.*"))
-    for python_function, note in forms:
-        function = gj.function(python_function, fallback="error")
-        started = time.perf_counter()
-        try:
-            function(*args)
-        except gj.errors.TracingError as error:
-            reason = error
-            continue
-        return function, note, time.perf_counter() - started
-    raise reason
-
-
 def installed(names: Sequence[str]) -> dict[str, dict[str, Function]]:
     """The functions of every peer that can be imported."""
     makers: dict[str, Callable[[], dict[str, Function]]] = {
@@ -496,8 +442,11 @@ def run(
     args = workload.arguments(np.random.default_rng(7), size)
     wide = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in args]
     expected = arrays_of(workload.function(*wide))
-    function, note, first = traced(workload, args)
-    result = Result(workload.name, "×".join(f"{n:,}" for n in size), note)
+    function = gj.function(workload.function, fallback="error")
+    started = time.perf_counter()
+    function(*args)
+    first = time.perf_counter() - started
+    result = Result(workload.name, "×".join(f"{n:,}" for n in size))
     result.first_s["graphjit"] = first
     calls: dict[str, measure.Call] = {"graphjit": lambda: function(*args)}
     check("graphjit", function, args, expected)
@@ -532,7 +481,7 @@ def times_table(results: Sequence[Result], peers: Sequence[str]) -> str:
     head += ["rate", "copy"]
     lines = []
     for r in results:
-        cells = [r.workload + (f" ({r.note})" if r.note else ""), r.size]
+        cells = [r.workload, r.size]
         for name in names:
             if name not in r.times_ns:
                 cells.append("–")

@@ -47,8 +47,8 @@ print(ready - start, imported - ready, once - called, twice - once)
 # name -> imports, decorator, the namespace of the second function, what waits for a result
 PROGRAMS = {
     "numpy": ("", "", "np", ""),
-    "graphjit, cold": ("import graphjit as gj", "gj.function", "gj", ""),
-    "graphjit, cached": ("import graphjit as gj", "gj.function", "gj", ""),
+    "graphjit, cold": ("import graphjit as gj", "gj.function", "np", ""),
+    "graphjit, cached": ("import graphjit as gj", "gj.function", "np", ""),
     "numba": ("import numba", "numba.njit", "np", ""),
     "jax": ("import jax; import jax.numpy as jnp", "jax.jit", "jnp", "jax.block_until_ready"),
 }

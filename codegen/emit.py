@@ -66,9 +66,10 @@ class KernelEmitter:
         self.entry: list[str] = []
         self.values: dict[int, Value] = {}
         self.counters: dict[int, str] = {}
-        self.accumulators: dict[int, list[tuple[str, DType, bool]]] = {}
+        self.accumulators: dict[int, list[str]] = {}
         self.room: dict[int, str] = {}
         self.current: tuple[str, SourceLine | None] = ("", None)
+        self.panel = ("", "")
         self._label = 0
 
     def emit(self) -> str:
@@ -134,19 +135,23 @@ class KernelEmitter:
         return f"L{self._label}"
 
     def _loop(self, loop: Loop) -> None:
+        if loop.panel:
+            self._panels(loop)
+            return
         whole = loop.extent - loop.extent % loop.width
         b = self.b
-        if whole == loop.width and not loop.chunked:
+        bounds = ("%begin", "%end") if loop.chunked else self.panel if loop.within else None
+        if whole == loop.width and bounds is None:
             self._iteration(loop, "0")
         elif whole:
             counter = self.b.fresh()
             self.entry.append(f"  {counter} = alloca i64")
             head, body, done = self.label(), self.label(), self.label()
             start, stop = "0", str(whole)
-            if loop.chunked:
-                start = "%begin"
-                before = b.emit(f"icmp ult i64 %end, {whole}")
-                stop = b.emit(f"select i1 {before}, i64 %end, i64 {whole}")
+            if bounds is not None:
+                start = bounds[0]
+                before = b.emit(f"icmp ult i64 {bounds[1]}, {whole}")
+                stop = b.emit(f"select i1 {before}, i64 {bounds[1]}, i64 {whole}")
             self.line(f"store i64 {start}, ptr {counter}")
             self.line(f"br label %{head}")
             b.lines.append(f"{head}:")
@@ -161,8 +166,8 @@ class KernelEmitter:
             b.lines.append(f"{done}:")
         if loop.extent > whole:
             after = self.label()
-            if loop.chunked:  # what is left over belongs to the last chunk
-                last, tail = b.emit(f"icmp eq i64 %end, {loop.extent}"), self.label()
+            if bounds is not None:  # what is left over belongs to the last chunk
+                last, tail = b.emit(f"icmp eq i64 {bounds[1]}, {loop.extent}"), self.label()
                 self.line(f"br i1 {last}, label %{tail}, label %{after}")
                 b.lines.append(f"{tail}:")
             rest = loop.extent - whole
@@ -170,9 +175,32 @@ class KernelEmitter:
             previous, b.mask = b.mask, Value(bool_, f"<{bits}>", True)
             self._iteration(loop, str(whole))
             b.mask = previous
-            if loop.chunked:
+            if bounds is not None:
                 self.line(f"br label %{after}")
                 b.lines.append(f"{after}:")
+
+    def _panels(self, loop: Loop) -> None:
+        """Walk panels; the last may be short."""
+        b = self.b
+        start, stop = ("%begin", "%end") if loop.chunked else ("0", str(loop.extent))
+        counter = b.fresh()
+        self.entry.append(f"  {counter} = alloca i64")
+        head, body, done = self.label(), self.label(), self.label()
+        self.line(f"store i64 {start}, ptr {counter}")
+        self.line(f"br label %{head}")
+        b.lines.append(f"{head}:")
+        now = b.emit(f"load i64, ptr {counter}")
+        more = b.emit(f"icmp ult i64 {now}, {stop}")
+        self.line(f"br i1 {more}, label %{body}, label %{done}")
+        b.lines.append(f"{body}:")
+        following = b.emit(f"add nuw nsw i64 {now}, {loop.width}")
+        short = b.emit(f"icmp ult i64 {following}, {loop.extent}")
+        end = b.emit(f"select i1 {short}, i64 {following}, i64 {loop.extent}")
+        self.panel = (now, end)
+        self.run(loop.body)
+        self.line(f"store i64 {following}, ptr {counter}")
+        self.line(f"br label %{head}")
+        b.lines.append(f"{done}:")
 
     def _iteration(self, loop: Loop, start: str) -> None:
         self.counters[loop.dim] = start
@@ -479,25 +507,39 @@ class KernelEmitter:
 
     def _start(self, number: int) -> None:
         if number not in self.accumulators:
-            slots = []
-            for _, dtype in self._identity(number):
-                for _part in range(_parts(dtype)):
-                    slot = self.b.fresh()
-                    self.entry.append(f"  {slot} = alloca {self.b.type(dtype, True)}, align 64")
-                    slots.append(slot)
-            self.accumulators[number] = [(s, bool_, True) for s in slots]
-        values = [self.b.const(n, d) for n, d in self._identity(number)]
-        self._write(number, values)
+            parts = [dtype for _, dtype in self._identity(number) for _ in range(_parts(dtype))]
+            self.accumulators[number] = [self._accumulator(dtype) for dtype in parts]
+        self._write(number, [self.b.const(n, d) for n, d in self._identity(number)])
+
+    def _accumulator(self, dtype: DType) -> str:
+        """Room for an accumulator: one vector, or one element for each place of a panel."""
+        kind = self.b.type(dtype, True)
+        if self.nest.panel:
+            kind = f"[{self.nest.panel} x {_slot_type(dtype)}]"
+        slot = self.b.fresh()
+        self.entry.append(f"  {slot} = alloca {kind}, align 64")
+        return slot
+
+    def _accumulator_at(self, slot: str, dtype: DType) -> str:
+        """Where the accumulators of the lanes at hand are."""
+        if not self.nest.panel:
+            return slot
+        b = self.b
+        counter = self.counters[self.nest.lane_dim]
+        place = b.emit(f"sub nuw nsw i64 {counter}, {self.panel[0]}")
+        return b.emit(f"getelementptr inbounds {_slot_type(dtype)}, ptr {slot}, i64 {place}")
 
     def _read(self, number: int) -> tuple[Value, ...]:
         slots = iter(self.accumulators[number])
         found = []
         for _, dtype in self._identity(number):
             kind = self.b.type(dtype, True)
-            texts = [
-                self.b.emit(f"load {kind}, ptr {next(slots)[0]}, align 64")
-                for _ in range(_parts(dtype))
-            ]
+            texts = []
+            for _ in range(_parts(dtype)):
+                address = self._accumulator_at(next(slots), dtype)
+                texts.append(
+                    self.b.emit(f"load {kind}, ptr {address}, align {_slot_bytes(dtype)}")
+                )
             found.append(Value(dtype, texts[0], True, texts[1] if len(texts) > 1 else None))
         return tuple(found)
 
@@ -507,7 +549,9 @@ class KernelEmitter:
             wide = self.b.widen(value)
             kind = self.b.type(value.dtype, True)
             for text in (wide.ir, wide.imag)[: _parts(value.dtype)]:
-                self.line(f"store {kind} {text}, ptr {next(slots)[0]}, align 64")
+                address = self._accumulator_at(next(slots), value.dtype)
+                align = _slot_bytes(value.dtype)
+                self.line(f"store {kind} {text}, ptr {address}, align {align}")
 
     def _step(self, number: int) -> None:
         value = self.kernel.values[number]
@@ -590,7 +634,7 @@ class KernelEmitter:
         width = self.b.width if self._lanes_reduced() else 1
         count = -(-points // width) * width * lanes * _parts(dtype)
         slot = self.b.fresh()
-        element = "i8" if dtype.kind == "b" else ir_type(dtype)
+        element = _slot_type(dtype)
         self.entry.append(f"  {slot} = alloca [{count} x {element}], align 64")
         self.room[number] = slot
 
@@ -608,7 +652,7 @@ class KernelEmitter:
         offset, _ = self._offset(Index(0, tuple(strides)), scale)
         if part:
             offset = b.emit(f"add nsw i64 {offset}, {b.width}")
-        element = "i8" if dtype.kind == "b" else ir_type(dtype)
+        element = _slot_type(dtype)
         return b.emit(
             f"getelementptr inbounds {element}, ptr {self.room[number]}, i64 {offset}"
         )
@@ -673,6 +717,16 @@ class KernelEmitter:
             self.line(f"store i64 {text}, ptr {address}, align 8")
         self.line(f"ret i64 {status}")
         b.lines.append(f"{good}:")
+
+
+def _slot_type(dtype: DType) -> str:
+    """LLVM's type of one element of an accumulator or kept value in memory."""
+    return "i8" if dtype.kind == "b" else ir_type(dtype)
+
+
+def _slot_bytes(dtype: DType) -> int:
+    """The alignment that an element of an accumulator has at least."""
+    return 1 if dtype.kind == "b" else 4 if ir_type(dtype) == "float" else dtype.real.size
 
 
 def _parts(dtype: DType) -> int:

@@ -60,7 +60,8 @@ class Recall:
 class Loop:
     """Walk dim `dim`, `width` elements at a time; what is left over is masked.
 
-    chunked: only from %begin to %end, which whoever calls the kernel gives.
+    chunked: only from %begin to %end, which whoever calls the kernel gives. panel: `width`
+    elements are one panel, walked by the loops inside that are `within` it.
     """
 
     dim: int
@@ -68,6 +69,8 @@ class Loop:
     width: int
     body: tuple[Statement, ...]
     chunked: bool = False
+    panel: bool = False
+    within: bool = False
 
 
 Statement = Let | Start | Step | Finish | Put | Keep | Recall | Loop
@@ -78,7 +81,8 @@ class LoopNest:
     """A kernel with the order of its work.
 
     width: vector lanes. lane_dim: the dim they go along, -1 for none. kept: the values kept
-    between stages, each with the number of elements to keep room for.
+    between stages, each with the number of elements to keep room for. panel: the elements
+    of the lane dim for which accumulators are held in memory, 0 if they are in registers.
     """
 
     kernel: Kernel
@@ -86,6 +90,7 @@ class LoopNest:
     lane_dim: int
     body: tuple[Statement, ...]
     kept: tuple[tuple[int, int], ...] = ()
+    panel: int = 0
 
     def __str__(self) -> str:
         return print_nest(self)
@@ -105,7 +110,7 @@ def print_nest(nest: LoopNest) -> str:
                 case Loop():
                     step = f", step {statement.width}" if statement.width > 1 else ""
                     chunks = ", in chunks" if statement.chunked else ""
-                    extent = f"0..{statement.extent}"
+                    extent = "panel" if statement.within else f"0..{statement.extent}"
                     lines.append(f"{indent}for d{statement.dim} in {extent}{step}{chunks}")
                     show(statement.body, depth + 1)
                 case Let(value=value):

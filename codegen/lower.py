@@ -4,6 +4,7 @@ which depth, what is kept between stages and what is computed again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from graphjit.program import (
@@ -30,6 +31,9 @@ ROW_LANES = 32
 # again, while what is kept fits KEEP_BYTES.
 KEEP_COST = 8
 KEEP_BYTES = 128 * 1024
+# Elements of a panel: where rows are combined element by element, so many accumulators stay in
+# the first-level cache while rows stream by.
+PANEL = 1024
 # Bodies below this cost are unrolled twice, to hide latency.
 UNROLL_COST = 24
 
@@ -158,8 +162,6 @@ class _Lowering:
         widest = max(register_bytes(v.dtype) for v in kernel.values)
         cost = sum(v.primitive.cost for v in kernel.values if isinstance(v, Compute))
         width = max(1, vector_bytes // widest)
-        if inner and kernel.dims[lane] >= 8 * width:
-            return min(64, 4 * width), lane
         if cost < UNROLL_COST and kernel.dims[lane] >= 2 * width:
             width *= 2
         while width > 8 and width >= 2 * kernel.dims[lane]:
@@ -281,7 +283,10 @@ class _Lowering:
         }
         inside += [Put(n) for n in range(len(kernel.stores)) if n not in placed_stores]
         body: tuple[Statement, ...] = tuple(inside)
-        if lane_outer:
+        panel = PANEL if lane_outer and self._in_panels() else 0
+        if panel:
+            body = (self._panel(lane, inside, panel),)
+        elif lane_outer:
             body = (Loop(self.lane_dim, kernel.dims[self.lane_dim], self.width, body),)
         body = (*row, *body)
         for dim in reversed(rows):
@@ -295,7 +300,36 @@ class _Lowering:
             self.lane_dim,
             (*top, *body),
             tuple((n, points) for n in sorted(kept)),
+            panel,
         )
+
+    def _in_panels(self) -> bool:
+        """Whether rows are combined element by element, and are long enough for panels."""
+        kernel = self.kernel
+        if not kernel.inner or self.kernel.dims[self.lane_dim] < 4 * self.width:
+            return False
+        if any(isinstance(v, Running) for v in kernel.values) or self.stages > 1:
+            return False
+        return not any(self._per_point(s) for s in kernel.stores)
+
+    def _panel(self, lane: list[Statement], inside: list[Statement], panel: int) -> Loop:
+        """The loop over panels: start, then rows outside and lanes inside, then finish."""
+        kernel = self.kernel
+        starts = [s for s in inside if isinstance(s, Start)]
+        loops = [s for s in inside if isinstance(s, Loop)]
+        rest = [s for s in inside if s not in starts and s not in loops and s not in lane]
+
+        def across(body: Sequence[Statement]) -> Loop:
+            extent = kernel.dims[self.lane_dim]
+            return Loop(self.lane_dim, extent, self.width, tuple(body), within=True)
+
+        def innermost(loop: Loop) -> Loop:
+            if len(loop.body) == 1 and isinstance(loop.body[0], Loop):
+                return replace(loop, body=(innermost(loop.body[0]),))
+            return replace(loop, body=(across([*lane, *loop.body]),))
+
+        body = (across(starts), *(innermost(loop) for loop in loops), across([*lane, *rest]))
+        return Loop(self.lane_dim, kernel.dims[self.lane_dim], panel, body, panel=True)
 
     def _stage(self, stage: int, kept: dict[int, int], placed: set[int]) -> list[Statement]:
         kernel = self.kernel

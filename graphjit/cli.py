@@ -512,10 +512,9 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
         for number, cost in enumerate(steps)
     ]  # fmt: skip
     _show_table(("step", "what", "bytes", "flops", "nodes"), rows, right="step bytes flops")
-    shared = [n for n in plan.kernel_of() if sum(n in nodes for nodes in plan.nodes) > 1]
-    for node in sorted(shared):
-        where = ", ".join(str(k) for k, nodes in enumerate(plan.nodes) if node in nodes)
-        click.echo(f"computed again: {inspect.node_name(graph, node)} in steps {where}")
+    for node, where in plan.repeated().items():
+        numbers = ", ".join(map(str, where))
+        click.echo(f"computed again: {inspect.node_name(graph, node)} in steps {numbers}")
     for decision in inspect.decisions(plan):
         click.echo(f"not fused: {decision}")
     for number, cost in enumerate(steps):

@@ -120,12 +120,15 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
             return _adopt_weak(tensor, dtype)
         return tensor
     if isinstance(value, (np.ndarray, np.generic)):
+        check_size(value.shape, as_dtype(value.dtype), "Const")
+        if isinstance(value, np.ma.MaskedArray):
+            raise InvalidArgumentError(
+                at_user_line("a tensor has no mask", "fill the array first: x.filled(0)")
+            )
         trace = current_trace.get()
         if trace is not None and isinstance(value, np.ndarray):
-            as_dtype(value.dtype)
             captured: TensorBase = trace.capture(value)
             return captured
-        as_dtype(value.dtype)
         return wrap(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
     if isinstance(value, (bool, int, float, complex)):
         return wrap(scalar_array(value, dtype))

@@ -22,9 +22,9 @@ from .errors import GraphJitError, InternalError, TracingError, UnsupportedError
 from .ir import Graph, verify
 from .jit import Function
 from .ops import source
-from .ops.primitive import Source
+from .ops.primitive import Pointwise, Reduce, Scan, View
 from .passes import DEFAULT, PASSES, Pass, Pipeline, fuse, plan_memory
-from .program import Kernel, LibraryCall, Program, print_buffers, print_step, step_cost
+from .program import Gemm, Kernel, LibraryCall, Program, print_buffers, print_step, step_cost
 from .specialization import LeafKind, Specialization
 from .tree import Tree, flatten
 from .types import TensorType, as_dtype
@@ -213,6 +213,15 @@ class Plan:
         steps = reversed(list(enumerate(self.nodes)))
         return {node: number for number, nodes in steps for node in nodes}
 
+    def repeated(self) -> dict[int, tuple[int, ...]]:
+        """The nodes whose arithmetic is done in several steps, and those steps."""
+        found: dict[int, list[int]] = {}
+        for number, nodes in enumerate(self.nodes):
+            for node in nodes:
+                if isinstance(self.graph.nodes[node].primitive.kind, (Pointwise, Reduce, Scan)):
+                    found.setdefault(node, []).append(number)
+        return {node: tuple(steps) for node, steps in found.items() if len(steps) > 1}
+
 
 def optimized(graph: Graph, passes: Sequence[Pass] = ()) -> Graph:
     """A traced graph through a function's own passes and the default ones."""
@@ -228,24 +237,21 @@ def plan(graph: Graph, passes: Sequence[Pass] = ()) -> Plan:
 def plan_of(graph: Graph, program: Program) -> Plan:
     """The plan of a program whose optimised graph is known.
 
-    A step names the nodes it stores; those it computes on the way to them are found here.
+    Steps name the nodes they compute; those that are no work are added here.
     """
-    owner = {node: k for k, step in enumerate(program.steps) for node in step.nodes}
-    for index, node in enumerate(graph.nodes):
-        if node.primitive is source.item and node.inputs[0] in owner:
-            owner.setdefault(index, owner[node.inputs[0]])
-    found = []
-    for number in range(len(program.steps)):
-        members = {node for node, step in owner.items() if step == number}
-        todo = list(members)
-        while todo:
-            for argument in graph.nodes[todo.pop()].inputs:
-                inside = argument in members or argument in owner
-                if not inside and not isinstance(graph.nodes[argument].primitive.kind, Source):
-                    members.add(argument)
-                    todo.append(argument)
-        found.append(tuple(sorted(members)))
-    return Plan(graph, program, tuple(found))
+    found = [set(step.nodes) for step in program.steps]
+    known = set().union(*found)
+    for index, node in enumerate(graph.nodes):  # the several results of a library call
+        if node.primitive is source.item:
+            for nodes in found:
+                if node.inputs[0] in nodes:
+                    nodes.add(index)
+    for step, nodes in zip(program.steps, found, strict=True):
+        if isinstance(step, Gemm):  # reads a transposed operand in place
+            operands = {i for node in nodes for i in graph.nodes[node].inputs}
+            views = (i for i in operands if isinstance(graph.nodes[i].primitive.kind, View))
+            nodes.update(set(views) - known)
+    return Plan(graph, program, tuple(tuple(sorted(nodes)) for nodes in found))
 
 
 def print_stage(program: Program, stage: str) -> str:

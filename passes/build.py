@@ -14,7 +14,7 @@ from typing import cast
 
 from graphjit.ir import Graph, Node
 from graphjit.ops import source
-from graphjit.ops.primitive import Coordinate, Gather, Pointwise, Reduce, Scan, View
+from graphjit.ops.primitive import Coordinate, Gather, Pointwise, Reduce, Scan, Source, View
 from graphjit.program import (
     Choice,
     Compute,
@@ -28,7 +28,6 @@ from graphjit.program import (
     Running,
     Store,
     Value,
-    indices_of,
     map_indices,
 )
 from graphjit.types import Shape, int64
@@ -320,8 +319,9 @@ def build_kernel(
     values = tuple(map_indices(v, by_dim) for v in emitter.values)
     stores = tuple(map_indices(s, by_dim) for s in stores)
     dims = tuple(space.extents[a] for a in order)
+    nodes = emitter.computed() | {t.scatter for t in targets if t.scatter is not None}
     kernel = Kernel(
-        name, dims, len(inner_atoms), domain.lanes, values, stores, tuple(sorted(members))
+        name, dims, len(inner_atoms), domain.lanes, values, stores, tuple(sorted(nodes))
     )
     return _merge_inner(kernel, domain)
 
@@ -362,6 +362,15 @@ class _Emitter:
     def arg(self, number: int, where: Where) -> int:
         """The value that answers a demand."""
         return self.places[self.key(number, where)]
+
+    def computed(self) -> set[int]:
+        """The nodes whose values this kernel computes and does not load."""
+        return {
+            number
+            for number in self.walk.asked
+            if not isinstance(self.graph.nodes[number].primitive.kind, Source)
+            and (number in self.members or not self.walk.is_leaf(number))
+        }
 
     def _index(self, expr: Expr) -> Index:
         # strides by atom for now; build_kernel lays them out by dim

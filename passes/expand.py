@@ -19,11 +19,13 @@ class SplitReductions(Pass):
     """Reduce long rows block by block: parallel, and with less rounding than one long sum.
 
     A reduction over more than `limit` elements becomes one over blocks of `block` elements,
-    then one over the blocks' results. Which is done depends on the shape alone.
+    then one over the blocks' results; where whole rows are combined element by element, blocks
+    are of `rows` rows. Which is done depends on the shape alone.
     """
 
     limit: int = 16384
     block: int = 4096
+    rows: int = 256
 
     name = "split-reductions"
 
@@ -43,7 +45,14 @@ class SplitReductions(Pass):
             return False
         shape, axes = graph.nodes[node.inputs[0]].tensor.shape, node.attr("axes")
         adjacent = axes == tuple(range(axes[0], axes[0] + len(axes))) if axes else False
-        return adjacent and _size(shape[a] for a in axes) > self.limit
+        if not adjacent:
+            return False
+        return _size(shape[a] for a in axes) > self._most(shape, axes)[0]
+
+    def _most(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int]:
+        """The most elements that are reduced in one step, and those of a block."""
+        combined_rows = _size(shape[axes[-1] + 1 :]) > 1
+        return (4 * self.rows, self.rows) if combined_rows else (self.limit, self.block)
 
     def _split(self, rewriter: Rewriter, node: Node) -> int:
         x = rewriter.map[node.inputs[0]]
@@ -56,8 +65,9 @@ class SplitReductions(Pass):
         if narrow:  # partial sums stay in float32, as a sum in one step would
             x = rewriter.add(pw.cast, (x,), node.source, dtype=float32)
         rows = rewriter.add(view.reshape, (x,), node.source, shape=(*before, total, *after))
-        blocks, rest = divmod(total, self.block)
-        whole = blocks * self.block
+        block = self._most(type.shape, axes)[1]
+        blocks, rest = divmod(total, block)
+        whole = blocks * block
         parts = [self._partial(rewriter, node, rows, first, 0, whole, blocks)]
         if rest:
             parts.append(self._partial(rewriter, node, rows, first, whole, rest, 1))

@@ -8,7 +8,7 @@ same domain and element meets element; so a softmax is one kernel with three sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphjit.ir import Graph, reachable
@@ -237,8 +237,6 @@ class _Plan:
         walk = Walk(self.graph, domain, self.is_leaf)
         walk.ask(number, home)
         walk.run({number})
-        if not walk.keeps_order():
-            raise MustStore(self.nodes[number].inputs[0])
         return walk
 
     def _place(self, number: int) -> None:
@@ -246,6 +244,8 @@ class _Plan:
         domain = self._own_domain(number)
         home = self._home(number, domain)
         walk = self._walk(number, domain, home)
+        if not walk.keeps_order():
+            raise MustStore(self.nodes[number].inputs[0])
         reads = {node for node, _ in walk.reads} | self._gathered(walk)
         tried: set[int] = set()
         for node in sorted(reads, reverse=True):
@@ -287,11 +287,13 @@ class _Plan:
                 if domain is unit.domain
                 else {n: self._home(n, domain) for n in unit.nodes}
             )
-            if domain is not unit.domain:
-                for node in unit.nodes:
-                    self._walk(node, domain, homes[node])
             home = self._home(number, domain)
             walk = self._walk(number, domain, home)
+            walks = [walk]
+            if domain is not unit.domain:
+                walks += [self._walk(node, domain, homes[node]) for node in unit.nodes]
+            if not all(w.keeps_order() for w in walks):
+                raise Unfusable
         except (Unfusable, MustStore):
             self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: the domains differ")
             return False
@@ -469,7 +471,12 @@ class _Assembler:
                 self._scatter(number)
 
     def _kernel(
-        self, domain: Domain, targets: list[Target], members: set[int], name: str
+        self,
+        domain: Domain,
+        targets: list[Target],
+        members: set[int],
+        name: str,
+        nodes: tuple[int, ...] = (),
     ) -> None:
         if any(n == 0 for n in domain.outer_shape) or all(
             self.buffers[t.buffer].type.size == 0 for t in targets
@@ -478,6 +485,8 @@ class _Assembler:
         kernel = build_kernel(
             self.graph, domain, targets, members, self._buffer, self.plan.is_leaf, name
         )
+        if nodes:  # what it stores is part of these
+            kernel = replace(kernel, nodes=tuple(sorted({*kernel.nodes, *nodes})))
         self.steps.append(kernel)
 
     def _cluster(self, unit: Unit) -> None:
@@ -501,7 +510,7 @@ class _Assembler:
         ]
         place = domain.space.flat(inside, self.graph.nodes[number].tensor.shape)
         target = Target(piece, domain.index, self._buffer(number), place)
-        self._kernel(domain, [target], set(), name)
+        self._kernel(domain, [target], set(), name, (number,))
 
     def _scatter(self, number: int) -> None:
         node = self.graph.nodes[number]

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype, wrap
-from graphjit.errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
+from graphjit.errors import (
+    DTypeError,
+    InvalidArgumentError,
+    OutOfMemoryError,
+    ShapeError,
+    at_user_line,
+)
 from graphjit.ops import view
 from graphjit.types import as_dtype, as_int, check_size, float32, int32, int64
 
@@ -178,13 +184,37 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> A
             found if not (found is int32 and max(map(abs, bounds[:2])) > 2**31 - 1) else int64
         )
     target = as_dtype(dtype)
-    if target.is_integer:
-        return wrap(np.arange(*bounds).astype(target.dtype))
-    count = max(0, pymath.ceil((bounds[1] - bounds[0]) / bounds[2]))
-    check_size((count,), target, "Range")
-    wide = np.float64 if target.name != "float32" else np.float32
-    steps = np.arange(count).astype(wide) * np.asarray(bounds[2], wide)
-    return wrap((np.asarray(bounds[0], wide) + steps).astype(target.dtype))
+    first, end, step = bounds
+    quotient = -((first - end) // step) if _all_ints(bounds) else (end - first) / step
+    numbers = _count_up(max(0, pymath.ceil(quotient)), "Range")
+    if target.is_integer and numbers.size:
+        last = first + (numbers.size - 1) * step
+        if not (target.min <= first <= target.max and target.min <= last <= target.max):
+            raise InvalidArgumentError(
+                at_user_line(
+                    f"{first} to {last} in steps of {step} leaves {target.name} [Op:Range]"
+                )
+            )
+    wide: Any = np.float32 if target.name == "float32" else np.float64
+    if _all_ints(bounds) and target.is_integer:  # modulo 2**64, which is right in 64 bits
+        wide, first, step = np.uint64, first % 2**64, step % 2**64
+    values = np.asarray(first, wide) + numbers.astype(wide) * np.asarray(step, wide)
+    return wrap(values.astype(target.dtype))
+
+
+def _all_ints(values: Any) -> bool:
+    return all(isinstance(v, int) for v in values)
+
+
+def _count_up(count: int, op: str) -> Any:
+    """0, 1, … count - 1 in int64."""
+    check_size((count,), int64, op)
+    try:
+        return np.arange(count)
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            at_user_line(f"no memory for {count} numbers [Op:{op}]")
+        ) from error
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Any:
@@ -199,7 +229,7 @@ def _static_number(value: Any) -> Any:
         value = value.numpy()  # type: ignore[attr-defined]
     if isinstance(value, (np.ndarray, np.generic)) and value.size == 1:
         value = value.item()
-    if not isinstance(value, (int, float)) or not pymath.isfinite(value):
+    if not isinstance(value, (int, float)) or not -(2**63) <= value < 2**64:
         raise InvalidArgumentError(at_user_line(f"range of {value!r} [Op:Range]"))
     return value
 
@@ -216,7 +246,7 @@ def linspace(
         first, last = math.cast(first, float32), math.cast(last, float32)
     wide = math.cast(first, "float64") if first.dtype.is_floating else first
     steps = count - 1 if endpoint else count
-    weights = wrap(np.arange(count) / max(steps, 1))
+    weights = wrap(_count_up(count, "LinSpace") / max(steps, 1))
     weights = math.cast(weights, wide.dtype)
     column = (count,) + (1,) * first.ndim
     span = math.subtract(math.cast(last, wide.dtype), wide)
@@ -246,7 +276,9 @@ def _triangle(x: TensorBase, k: int) -> TensorBase:
     """Which elements of the last two axes are on or below the k-th diagonal."""
     if x.ndim < 2:
         raise InvalidArgumentError(
-            at_user_line(f"input must be at least 2-dim, not of rank {x.ndim} [Op:MatrixBandPart]")
+            at_user_line(
+                f"input must be at least 2-dim, not of rank {x.ndim} [Op:MatrixBandPart]"
+            )
         )
     rows, columns = x.type.shape[-2:]
     return wrap(np.tri(rows, columns, max(-rows, min(k, columns)), dtype=np.bool_))

@@ -100,7 +100,11 @@ def expand_key(key: Any, shape: Shape) -> list[Any]:
         part = _normalize(item)
         if isinstance(part, list):  # a boolean mask: one index array for each of its axes
             mask_shape, part = part[0], part[1]
-            covered = shape[used : used + len(mask_shape)] if not any(p is Ellipsis for p in parts) else None
+            covered = (
+                shape[used : used + len(mask_shape)]
+                if not any(p is Ellipsis for p in parts)
+                else None
+            )
             if covered is not None and tuple(covered) != mask_shape:
                 raise InvalidArgumentError(
                     at_user_line(
@@ -266,7 +270,10 @@ def _gather_batched(x: TensorBase, chosen: TensorBase, axis: int, batch_dims: in
     count = batch_dims + chosen.ndim if batch_dims < 0 else batch_dims
     k = normalize_axis(axis, x.ndim, "GatherV2")
     k = k or count  # the default, 0, is a batch dimension
-    if not 0 <= count <= min(k, x.ndim - 1, chosen.ndim) or x.type.shape[:count] != chosen.type.shape[:count]:
+    if (
+        not 0 <= count <= min(k, x.ndim - 1, chosen.ndim)
+        or x.type.shape[:count] != chosen.type.shape[:count]
+    ):
         raise InvalidArgumentError(
             at_user_line(
                 f"batch_dims {batch_dims} with shapes {shape_text(x.type.shape)} and "
@@ -288,6 +295,14 @@ def iota(shape: Shape, axis: int) -> Any:
 def gather_nd(params: Any, indices: Any, batch_dims: int = 0) -> Any:
     """Elements or slices of params at the index vectors in the last axis of `indices`."""
     x, rows = as_tensor(params), _index_tensor(as_tensor(indices))
+    batch_dims = _extent(batch_dims, "batch_dims", "GatherNd")
+    if rows.ndim <= batch_dims or x.type.shape[:batch_dims] != rows.type.shape[:batch_dims]:
+        raise InvalidArgumentError(
+            at_user_line(
+                f"batch_dims {batch_dims} with shapes {shape_text(x.type.shape)} and "
+                f"{shape_text(rows.type.shape)} [Op:GatherNd]"
+            )
+        )
     if rows.ndim == 0 or rows.type.shape[-1] + batch_dims > x.ndim:
         raise InvalidArgumentError(
             at_user_line(
@@ -341,10 +356,10 @@ def scatter_by(base: Any, indices: Any, updates: Any, mode: str) -> Any:
                 f"{shape_text(base.type.shape)} [Op:TensorScatterUpdate]"
             )
         )
+    if not depth:
+        raise InvalidArgumentError(at_user_line("empty index vectors [Op:TensorScatterUpdate]"))
     check_rows(rows, base.type.shape)
     columns = unstack(rows, axis=-1)
-    if not columns:
-        raise InvalidArgumentError(at_user_line("empty index vectors [Op:TensorScatterUpdate]"))
     wanted = (*rows.type.shape[:-1], *base.type.shape[depth:])
     if values.type.shape != wanted:
         raise InvalidArgumentError(
@@ -529,7 +544,7 @@ def top_k(x: Any, k: int = 1, sorted: bool = True) -> tuple[Any, Any]:
 
 def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
     """Where each value would go in a sorted 1-d tensor to keep it sorted, int64."""
-    if side not in ("left", "right"):
+    if not isinstance(side, str) or side not in ("left", "right"):
         raise InvalidArgumentError(at_user_line(f"side is left or right, not {side!r}"))
     sequence, wanted = same_dtype(sorted_sequence, values)
     return apply(library.searchsorted, sequence, wanted, right=side == "right")
@@ -586,7 +601,10 @@ def _segment(data: Any, segment_ids: Any, num_segments: int, mode: str, start: A
     from .create import fill
 
     x, ids = as_tensor(data), _index_tensor(as_tensor(segment_ids))
-    shape = (_extent(num_segments, "num_segments", "UnsortedSegmentSum"), *x.type.shape[ids.ndim :])
+    shape = (
+        _extent(num_segments, "num_segments", "UnsortedSegmentSum"),
+        *x.type.shape[ids.ndim :],
+    )
     base = fill(shape, as_tensor(start, x.dtype))
     return scatter_by(base, expand_dims(ids, -1), x, mode)
 

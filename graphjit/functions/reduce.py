@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from graphjit.dispatch import TensorBase, apply, as_tensor
 from graphjit.errors import InvalidArgumentError, at_user_line
 from graphjit.ops import pointwise as pw
@@ -131,6 +133,10 @@ def reduce_variance(x: Any, axis: Any = None, keepdims: bool = False, ddof: floa
         squares = math.add(math.square(re), math.square(im))
     else:
         squares = math.square(distance)
+    if isinstance(ddof, bool) or not isinstance(ddof, (int, float, np.number)):
+        raise InvalidArgumentError(
+            at_user_line(f"ddof must be a number, not {ddof!r} [Op:Var]")
+        )
     if ddof == 0:
         return reduce_mean(squares, axis, keepdims)
     count = float(max(_count(x, axis) - ddof, 0))

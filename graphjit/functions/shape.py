@@ -51,17 +51,22 @@ __all__ = [
 ]
 
 
+def _static_array(x: TensorBase, op: str) -> Any:
+    """The array of a tensor of extents, which a traced one hasn't."""
+    x = x.as_tensor()
+    if x.recorder is not None:
+        if not x.ndim:
+            x.__index__()  # type: ignore[attr-defined]  # a Python int is made static
+        raise TracingError(
+            at_user_line(f"the shape given to {op} is a traced value: shapes are static")
+        )
+    return np.asarray(x.numpy())  # type: ignore[attr-defined]
+
+
 def as_shape(shape: Any, op: str) -> Shape:
     """A shape from ints, a sequence of ints, an integer array or an integer tensor."""
     if isinstance(shape, TensorBase):
-        shape = shape.as_tensor()
-        if shape.recorder is not None:
-            if not shape.ndim:
-                shape.__index__()  # a Python int is made static
-            raise TracingError(
-                at_user_line(f"the shape given to {op} is a traced value: shapes are static")
-            )
-        shape = shape.numpy()  # type: ignore[attr-defined]
+        shape = _static_array(shape, op)
     if isinstance(shape, (np.ndarray, np.generic)):
         shape = shape.tolist()
     if not isinstance(shape, (tuple, list)):
@@ -387,20 +392,33 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     return x
 
 
+def _pairs(paddings: Any) -> list[tuple[int, int]]:
+    """Pairs of Python ints from nested sequences, an array or a tensor with a value."""
+    if isinstance(paddings, TensorBase):
+        paddings = _static_array(paddings, "Pad")
+    if isinstance(paddings, np.ndarray):
+        paddings = paddings.tolist()
+    rows = [static_ints(row, "Pad") for row in _listed(paddings)]
+    if any(len(row) != 2 for row in rows):
+        raise InvalidArgumentError(
+            at_user_line(f"paddings must be pairs of counts, not {rows} [Op:Pad]")
+        )
+    return [(a, b) for a, b in rows]
+
+
 def pad(x: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:
     """Elements added round the tensor: [[before, after], …] for each axis.
 
     mode: CONSTANT, REFLECT (edge not repeated) or SYMMETRIC (edge repeated); EDGE too.
     """
     x = as_tensor(x)
-    widths = np.asarray(paddings.numpy() if hasattr(paddings, "numpy") else paddings)
-    if widths.shape != (x.ndim, 2) or (widths < 0).any() or widths.dtype.kind not in "iu":
+    pairs = _pairs(paddings)
+    if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
         raise InvalidArgumentError(
-            at_user_line(
-                f"paddings must be {x.ndim} pairs of counts, not {widths.tolist()} [Op:Pad]"
-            )
+            at_user_line(f"paddings must be {x.ndim} pairs of counts, not {pairs} [Op:Pad]")
         )
-    pairs: list[tuple[int, int]] = [(int(a), int(b)) for a, b in widths]
+    if not isinstance(mode, str):
+        raise InvalidArgumentError(at_user_line(f"no padding mode {mode!r} [Op:MirrorPad]"))
     if not any(a or b for a, b in pairs):
         return x
     if mode.upper() == "CONSTANT":
@@ -460,7 +478,8 @@ def meshgrid(*values: Any, indexing: str = "xy") -> list[Any]:
 
 def broadcast_static_shape(x: Any, y: Any) -> Shape:
     """The shape to which two shapes broadcast."""
-    return broadcast_shapes((tuple(x), tuple(y)), "BroadcastTo")
+    shapes = as_shape(x, "BroadcastTo"), as_shape(y, "BroadcastTo")
+    return broadcast_shapes(shapes, "BroadcastTo")
 
 
 def shape(x: Any, out_type: Any = "int32") -> Any:
