@@ -9,7 +9,8 @@ arguments and results as JAX arrays, block_until_ready). graphjit gets the same 
 function that NumPy runs, ndarrays in and out. Every result is first compared with NumPy's in
 float64. Then the calls are timed in rounds, in an order that rotates; a table gives medians
 [µs] with their spread, graphjit over the best peer and over NumPy (medians of the ratios of
-each round), and the bandwidth of graphjit [GB/s], counted as each input read once and each
+each round; `least`: fastest round over fastest round, which other work on the machine disturbs
+least), and the bandwidth of graphjit [GB/s], counted as each input read once and each
 output written once, beside that of a plain copy of as many bytes between mapped arrays.
 Matrix products move few bytes and get GFLOP/s instead. First calls (trace and compile) are in
 a table of their own. A workload that graphjit can't trace ends the run with status 1.
@@ -393,6 +394,10 @@ class Result:
         """The fastest peer."""
         return min((n for n in self.times_ns if n != "graphjit"), key=self.median)
 
+    def least_over(self, peer: str) -> float:
+        """The fastest round of graphjit as a part of a peer's fastest."""
+        return min(self.times_ns["graphjit"]) / min(self.times_ns[peer])
+
     def over(self, peer: str) -> float:
         """The time of graphjit as a part of a peer's."""
         return measure.ratio(self.times_ns["graphjit"], self.times_ns[peer])
@@ -478,7 +483,7 @@ def run(
 def times_table(results: Sequence[Result], peers: Sequence[str]) -> str:
     names = ["graphjit", *peers]
     head = ["workload", "size", *(f"{n} µs" for n in names), "best peer", "/best", "/numpy"]
-    head += ["rate", "copy"]
+    head += ["least /best", "least /numpy", "rate", "copy"]
     lines = []
     for r in results:
         cells = [r.workload, r.size]
@@ -490,6 +495,8 @@ def times_table(results: Sequence[Result], peers: Sequence[str]) -> str:
             cells.append(f"{measure.digits(r.median(name) / 1e3)} ±{part:.0%}")
         cells += [r.best, f"{r.over(r.best):.2f}"]
         cells.append(f"{r.over('numpy'):.2f}" if "numpy" in r.times_ns else "–")
+        cells.append(f"{max(r.least_over(n) for n in peers if n in r.times_ns):.2f}")
+        cells.append(f"{r.least_over('numpy'):.2f}" if "numpy" in r.times_ns else "–")
         once_ns = r.median("graphjit")
         if r.flops:
             cells += [f"{measure.digits(r.flops / once_ns)} GFLOP/s", "–"]
@@ -516,7 +523,11 @@ def answer(results: Sequence[Result]) -> str:
     every = math.exp(statistics.mean(math.log(r.over(r.best)) for r in results))
 
     def listed(found: Sequence[Result], peer: Callable[[Result], str]) -> str:
-        names = [f"{r.workload} {r.size} ({r.over(peer(r)):.2f} {peer(r)})" for r in found]
+        names = [
+            f"{r.workload} {r.size} ({r.over(peer(r)):.2f} {peer(r)}, "
+            f"fastest rounds {r.least_over(peer(r)):.2f})"
+            for r in found
+        ]
         return ", ".join(names) or "nowhere"
 
     return (

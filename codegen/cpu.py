@@ -11,6 +11,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -24,7 +25,7 @@ from graphjit.errors import (
     OutOfMemoryError,
     at_user_line,
 )
-from graphjit.memory import empty
+from graphjit.memory import LARGE_BYTES, empty
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import Gemm, Kernel, LibraryCall, Program, reads_and_writes, step_cost
 from graphjit.types import TupleType
@@ -98,6 +99,7 @@ def emit_program(program: Program) -> Emitted:
     externals: list[str] = []
     nests: list[LoopNest] = []
     sequence: list[Segment | LibraryCall] = []
+    streaming = _streaming(program)
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
             sequence.append(steps)
@@ -113,7 +115,7 @@ def emit_program(program: Program) -> Emitted:
             nest = lower(step, target.vector_bytes)
             nest, chunks = _chunks(program, step, nest)
             nests.append(nest)
-            emitter = KernelEmitter(module, nest, checks)
+            emitter = KernelEmitter(module, nest, checks, streaming)
             module.functions.append(emitter.emit())
             call = Call(step.name, emitter.buffers, len(checks) > before, chunks)
             if chunks is not None:
@@ -128,6 +130,7 @@ def emit_program(program: Program) -> Emitted:
     text = module.text().replace("#kernel", f"nounwind {vectors}")
     text = text.replace(") alwaysinline {", f") alwaysinline nounwind {vectors} {{")
     text = text.replace(") noinline {", f") noinline nounwind {vectors} {{")
+    text += "!0 = !{i32 1}\n"
     table = f"@externals = global [{max(1, len(externals))} x ptr] zeroinitializer\n"
     return Emitted(table + text, sequence, checks, externals, nests)
 
@@ -142,6 +145,29 @@ def _segments(program: Program) -> list[list[Kernel | Gemm] | LibraryCall]:
         else:
             result.append([step])
     return result
+
+
+def _streaming(program: Program) -> frozenset[int]:
+    """The results that the last-level cache can't hold. They come from `memory.empty`, which
+    aligns what is as large as that."""
+    limit = max(last_level_cache(), LARGE_BYTES)
+    return frozenset(
+        number
+        for number in (*program.outputs, *program.updates)
+        if program.buffers[number].type.nbytes > limit
+    )
+
+
+@functools.cache
+def last_level_cache() -> int:
+    """Bytes of this machine's last-level cache, 32 MiB where the system doesn't tell."""
+    units = {"K": 1 << 10, "M": 1 << 20}
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text().strip()
+        if text[:-1].isdecimal() and text[-1] in units:
+            sizes.append(int(text[:-1]) * units[text[-1]])
+    return max(sizes, default=32 << 20)
 
 
 # Rough speed of one thread, to guess how long a kernel takes.

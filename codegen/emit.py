@@ -30,7 +30,7 @@ from .builder import Builder, Module, Value, ir_type
 from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step
 from .math import MATH
 
-MEMORY_ALIGNMENT = 64
+CACHE_LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,21 @@ def storage_type(dtype: DType) -> str:
 
 
 class KernelEmitter:
-    """Writes one kernel's function."""
+    """Writes one kernel's function.
 
-    def __init__(self, module: Module, nest: LoopNest, checks: list[Check]) -> None:
+    streaming: the buffers whose elements won't be read from the cache again, and that start at
+    a cache line; they are stored past the cache where whole lines are.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        nest: LoopNest,
+        checks: list[Check],
+        streaming: frozenset[int] = frozenset(),
+    ) -> None:
+        self.streaming = streaming
+        self.streamed = False
         self.module = module
         self.nest = nest
         self.kernel = nest.kernel
@@ -85,6 +97,8 @@ class KernelEmitter:
             self._make_room(number, points)
         self.run(self.nest.body)
         bounds = ["i64 %begin", "i64 %end"] if self.chunked else []
+        if self.streamed:  # what passed the cache must be seen by whoever is told of the end
+            self.line("fence seq_cst")
         listed = ", ".join([*parameters, "ptr %record", *bounds])
         lines = [f"define internal i64 @{kernel.name}({listed}) #kernel {{", "entry:"]
         lines += [*self.entry, *self.b.lines, "  ret i64 0", "}"]
@@ -415,7 +429,21 @@ class KernelEmitter:
         if store.choices:
             self._scatter(number, offset, step, value)
             return
-        self._store(base, value, offset, step)
+        self._store(base, value, offset, step, self._streams(number))
+
+    def _streams(self, number: int) -> bool:
+        """Whether a store may pass the cache: only whole cache lines, which start as lines do.
+
+        An unaligned one would become many scalar stores.
+        """
+        store = self.kernel.stores[number]
+        dtype = self.kernel.values[store.arg].dtype
+        if store.buffer not in self.streaming or _parts(dtype) > 1:
+            return False
+        lane = self.nest.lane_dim
+        places = [s for d, s in enumerate(store.index.strides) if d != lane]
+        bytes_apart = [n * dtype.size for n in (store.index.offset, self.b.width, *places)]
+        return all(n % CACHE_LINE == 0 for n in bytes_apart)
 
     def _scatter(self, number: int, offset: str, step: int, value: Value) -> None:
         store = self.kernel.stores[number]
@@ -430,7 +458,9 @@ class KernelEmitter:
         new = kind.combine(self.b, old, value, **dict(store.attrs))
         self._scalar_store(address, new)
 
-    def _store(self, base: str, value: Value, offset: str, step: int) -> None:
+    def _store(
+        self, base: str, value: Value, offset: str, step: int, stream: bool = False
+    ) -> None:
         b = self.b
         parts = _parts(value.dtype)
         if b.width == 1 or (step == 0 and not value.wide):
@@ -438,9 +468,8 @@ class KernelEmitter:
             return
         value = b.widen(value)
         if step == 1 and parts == 1:
-            self._vector_store(
-                self._address(base, value.dtype, offset), self._pack(value), value.dtype
-            )
+            address = self._address(base, value.dtype, offset)
+            self._vector_store(address, self._pack(value), value.dtype, stream)
             return
         if step == 2 and parts == 2 and b.mask is None:
             self._store_pairs(self._address(base, value.dtype, offset), value)
@@ -457,9 +486,14 @@ class KernelEmitter:
             other = self.b.emit(f"getelementptr inbounds {kind}, ptr {address}, i64 1")
             self.line(f"store {kind} {value.imag}, ptr {other}, align {size}")
 
-    def _vector_store(self, address: str, raw: str, dtype: DType) -> None:
+    def _vector_store(self, address: str, raw: str, dtype: DType, stream: bool) -> None:
         b = self.b
         kind, size = f"<{b.width} x {storage_type(dtype)}>", dtype.real.size
+        if stream and b.mask is None:
+            self.streamed = True
+            line = f"store {kind} {raw}, ptr {address}, align {CACHE_LINE}, !nontemporal !0"
+            self.line(line)
+            return
         if b.mask is None:
             self.line(f"store {kind} {raw}, ptr {address}, align {size}")
             return

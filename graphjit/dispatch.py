@@ -188,7 +188,7 @@ def scalar_array(value: Any, dtype: DType | None) -> Array:
 
 
 def _inexact(value: Any, dtype: DType) -> Array:
-    """Python numbers in a floating-point or complex dtype, rounded once if 64 bits hold them."""
+    """Python numbers in an inexact dtype; those that 64 bits hold are rounded once."""
     array = np.array(value)
     if array.dtype == np.object_:
         array = array.astype(np.complex128 if dtype.is_complex else np.float64)

@@ -202,9 +202,12 @@ def _problems(graph: Graph) -> Iterator[str]:
         if any(not 0 <= i < index for i in node.inputs):
             yield f"%{index} reads {node.inputs}: not all come before it"
             return
-        inferred = node.primitive.type(
-            *(graph.nodes[i].type for i in node.inputs), **dict(node.attrs)
-        )
+        types = (graph.nodes[i].type for i in node.inputs)
+        try:
+            inferred = node.primitive.type(*types, **dict(node.attrs))
+        except Exception as error:  # whatever a rule makes of what it wasn't written for
+            yield f"%{index}: {node.primitive.name} can't be: {error}"
+            return
         if inferred != node.type:
             yield f"%{index} says {node.type}, its rule says {inferred}"
     for root in graph.roots:
@@ -216,7 +219,9 @@ def _problems(graph: Graph) -> Iterator[str]:
     if len(set(written)) != len(written):
         yield "a variable is updated twice"
     for param, value in graph.updates:
-        if graph.nodes[param].primitive is not source.param:
+        if not 0 <= param < count or graph.nodes[param].primitive is not source.param:
             yield f"update of %{param}, which is no parameter"
+        elif graph.nodes[param].attr("role") != "variable":
+            yield f"update of %{param}, which is no variable"
         elif graph.nodes[param].type != graph.nodes[value].type:
             yield f"update of %{param} with another type"

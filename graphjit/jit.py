@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import time
 import types
@@ -40,7 +41,7 @@ from .specialization import (
 )
 from .tensor import Tensor, TensorSpec
 from .trace import StaticValueNeeded, SymbolicTensor, Trace
-from .tree import Tree, flatten, unflatten
+from .tree import Tree, flatten, leaf_names, unflatten
 from .types import TensorType, as_dtype
 from .variable import Variable
 
@@ -79,6 +80,10 @@ class Function:
             raise InvalidArgumentError(f"a function to trace is callable, not {function!r}")
         functools.update_wrapper(self, function)
         self.python_function = function
+        inner = function.func if isinstance(function, functools.partial) else function
+        shown = inner if hasattr(inner, "__name__") else type(inner)
+        self.name: str = shown.__name__
+        self.qualified_name: str = shown.__qualname__
         self.input_signature = None if input_signature is None else tuple(input_signature)
         self.fallback = fallback
         self.outputs = outputs
@@ -99,10 +104,10 @@ class Function:
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _by_name, (self.python_function.__module__, self.python_function.__qualname__)
+        return _by_name, (self.python_function.__module__, self.qualified_name)
 
     def __repr__(self) -> str:
-        return f"<graphjit.function {self.python_function.__qualname__}>"
+        return f"<graphjit.function {self.qualified_name}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments."""
@@ -196,7 +201,7 @@ class Function:
         if kwargs or len(args) != len(self.input_signature):
             raise InvalidArgumentError(
                 at_user_line(
-                    f"{self.python_function.__name__} takes {len(self.input_signature)} "
+                    f"{self.name} takes {len(self.input_signature)} "
                     f"positional arguments by its input_signature, not {len(args)} and "
                     f"{len(kwargs)} by name"
                 )
@@ -236,8 +241,7 @@ class Function:
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
-            name = self.python_function.__qualname__
-            text = f"{name} runs eagerly, without being compiled: {reason}"
+            text = f"{self.qualified_name} runs eagerly, without being compiled: {reason}"
             line = user_line() or SourceLine("<unknown>", 0)
             warnings.warn_explicit(text, FallbackWarning, line.file, line.line)
 
@@ -306,12 +310,13 @@ class Function:
         form = Specialization(kinds, numpy=self._wants_numpy(leaves))
         started = time.perf_counter_ns()
         self.trace_count += 1
-        trace = Trace(self.python_function.__name__)
+        trace = Trace(self.name)
         with trace.active():
+            names = self._parameter_names(tree)
             symbols = iter(
                 [
-                    self._symbol(trace, form, i, x, k)
-                    for i, (x, k) in enumerate(zip(leaves, kinds, strict=True))
+                    self._symbol(trace, form, i, x, k, name)
+                    for i, (x, k, name) in enumerate(zip(leaves, kinds, names, strict=True))
                 ]
             )
             args, kwargs = unflatten(tree, lambda: next(symbols))
@@ -340,7 +345,7 @@ class Function:
         return form
 
     def _symbol(
-        self, trace: Trace, form: Specialization, number: int, x: Any, kind: LeafKind
+        self, trace: Trace, form: Specialization, number: int, x: Any, kind: LeafKind, name: str
     ) -> Any:
         """What the traced function is given for a leaf."""
         if kind.kind == STATIC:
@@ -353,12 +358,19 @@ class Function:
         else:
             type, origin = TensorType(x.shape, as_dtype(x.dtype)), "numpy"
         form.order.append(("leaf", number))
-        return trace.parameter(type, self._parameter_name(number), origin, "argument")
+        return trace.parameter(type, name, origin, "argument")
 
-    def _parameter_name(self, number: int) -> str:
-        code = getattr(self.python_function, "__code__", None)
-        names = code.co_varnames[: code.co_argcount] if code is not None else ()
-        return names[number] if number < len(names) else f"arg{number}"
+    def _parameter_names(self, tree: Tree) -> list[str]:
+        """A name for each leaf of the arguments: `x`, or `x.0` inside a container."""
+        try:
+            names = list(inspect.signature(self.python_function).parameters)
+        except (TypeError, ValueError):
+            names = []
+        args, kwargs = tree.children
+        names += [f"arg{k}" for k in range(len(names), len(args.children))]
+        parts = [*zip(names, args.children, strict=False)]
+        parts += [(str(k), child) for k, child in zip(kwargs.keys, kwargs.children, strict=True)]
+        return [leaf for name, child in parts for leaf in leaf_names(child, name)]
 
     def _run(self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any) -> Any:
         if form.reason:

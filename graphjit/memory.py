@@ -105,6 +105,6 @@ def empty(shape: Shape, dtype: np.dtype[Any]) -> Array:
         mapping = pool.take(size)
     except (OSError, ValueError, OverflowError) as error:
         raise MemoryError(f"{size} bytes") from error
-    lease = _Lease((size,), np.uint8, mapping)  # type: ignore[type-var]
+    lease = _Lease((size,), np.uint8, mapping)
     lease._mapping = mapping
     return np.ndarray(shape, dtype, lease)

@@ -37,6 +37,18 @@ def flatten(value: Any, leaves: list[Any]) -> Tree:
     return LEAF
 
 
+def leaf_names(tree: Tree, name: str) -> list[str]:
+    """A name for each leaf: that of the whole with the place in each container."""
+    if tree.kind is None:
+        return [name]
+    keys = tree.keys or range(len(tree.children))
+    return [
+        leaf
+        for key, child in zip(keys, tree.children, strict=True)
+        for leaf in leaf_names(child, f"{name}.{key}")
+    ]
+
+
 def unflatten(tree: Tree, next_leaf: Callable[[], Any]) -> Any:
     """The container with leaves taken in order."""
     kind = tree.kind

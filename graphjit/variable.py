@@ -142,8 +142,10 @@ class Variable(Operators):
     # -- writing ---------------------------------------------------------------------------
 
     def assign(self, value: Any) -> Any:
-        """Replace the value. Shape and dtype must be the variable's; Python values and
-        ndarrays are converted. Returns the variable."""
+        """Replace the value, by one of the same shape and dtype; returns the variable.
+
+        Python values and ndarrays are converted.
+        """
         return self._write(self._converted(value))
 
     def assign_add(self, delta: Any) -> Any:

@@ -10,6 +10,18 @@ from graphjit.ops import source
 from .pipeline import Pass
 
 
+def compact(graph: Graph) -> tuple[Graph, list[int]]:
+    """The graph without dead nodes (parameters stay), and the old number of each node."""
+    live = reachable(graph)
+    rewriter = Rewriter(graph)
+    kept = []
+    for index, node in enumerate(graph.nodes):
+        if live[index] or node.primitive is source.param:
+            rewriter.map[index] = rewriter.copy(index)
+            kept.append(index)
+    return rewriter.result(), kept
+
+
 @dataclass(frozen=True)
 class Dce(Pass):
     """Drop nodes that no output and no variable update needs. Parameters stay."""
@@ -18,9 +30,4 @@ class Dce(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The graph without dead nodes."""
-        live = reachable(graph)
-        rewriter = Rewriter(graph)
-        for index, node in enumerate(graph.nodes):
-            if live[index] or node.primitive is source.param:
-                rewriter.map[index] = rewriter.copy(index)
-        return rewriter.result()
+        return compact(graph)[0]

@@ -17,6 +17,8 @@ from graphjit.ops import source, view
 from graphjit.ops.primitive import Primitive
 from graphjit.types import TupleType
 
+from .dce import compact
+
 Bindings = dict[str, int]
 
 
@@ -152,20 +154,25 @@ def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biuf
 
 
 def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str, int]]]:
-    """The graph with rules applied until none fits, and which fired at which old node."""
+    """The graph with rules applied until none fits, and which fired at which node of it."""
     table: dict[Primitive, list[Rule]] = {}
     for item in rules:
         for primitive in item.primitives:
             table.setdefault(primitive, []).append(item)
     fired: list[tuple[str, int]] = []
+    origins = list(range(len(graph.nodes)))  # for each node, the node given that it comes from
     while True:
         rewriter = Rewriter(graph)
-        count = len(fired)
+        born: list[int] = []
+        names: list[tuple[str, int]] = []
         for index in range(len(graph.nodes)):
-            rewriter.map[index] = _rewrite_node(rewriter, table, index, fired)
-        if len(fired) == count:
+            rewriter.map[index] = _rewrite_node(rewriter, table, index, names)
+            born += [origins[index]] * (len(rewriter.nodes) - len(born))
+        if not names:
             return graph, fired
-        graph = _compact(rewriter.result())
+        fired += [(name, origins[index]) for name, index in names]
+        graph, kept = compact(rewriter.result())
+        origins = [born[index] for index in kept]
 
 
 def _rewrite_node(
@@ -188,10 +195,3 @@ def _rewrite_node(
             fired.append((item.name, index))
             return result
     return current
-
-
-def _compact(graph: Graph) -> Graph:
-    """The graph without the nodes that replacing left dead; parameters stay."""
-    from .dce import Dce
-
-    return Dce().run(graph)

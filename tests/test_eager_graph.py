@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import LAYOUTS, graphs, inputs_for
 from tolerance import assert_close
 
-from graphjit import eager
+from graphjit.eager import run as run_eagerly
 from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.ir import Graph, GraphBuilder
 from graphjit.ops import PRIMITIVES, source
@@ -31,7 +31,7 @@ def with_every_node_as_output(graph: Graph) -> Graph:
 def test_every_value_has_its_nodes_type(data: st.DataObject) -> None:
     graph = with_every_node_as_output(data.draw(graphs()))
     inputs = data.draw(inputs_for(graph, layouts=LAYOUTS))
-    outputs, updates = eager.run(graph, inputs)
+    outputs, updates = run_eagerly(graph, inputs)
     assert len(outputs) == len(graph) and len(updates) == len(graph.updates)
     for node, value in zip(graph.nodes, outputs, strict=True):
         assert type(value) is np.ndarray
@@ -45,7 +45,7 @@ def test_every_value_has_its_nodes_type(data: st.DataObject) -> None:
 def test_numpy_rules_need_no_conversion(data: st.DataObject) -> None:
     # `eager` casts and reshapes to the node's type: that must never have hidden anything.
     graph = with_every_node_as_output(data.draw(graphs()))
-    outputs, _ = eager.run(graph, data.draw(inputs_for(graph)))
+    outputs, _ = run_eagerly(graph, data.draw(inputs_for(graph)))
     for node in graph.nodes:
         if node.primitive is source.param:
             continue
@@ -61,10 +61,10 @@ def test_inputs_are_not_written_and_runs_repeat(data: st.DataObject) -> None:
     graph = data.draw(graphs())
     inputs = data.draw(inputs_for(graph, layouts=LAYOUTS))
     before = [array.copy() for array in inputs]
-    first = eager.run(graph, inputs)
+    first = run_eagerly(graph, inputs)
     for array, old in zip(inputs, before, strict=True):
         assert array.tobytes() == old.tobytes()
-    for one, other in zip(first, eager.run(graph, inputs), strict=True):
+    for one, other in zip(first, run_eagerly(graph, inputs), strict=True):
         for a, b in zip(one, other, strict=True):
             assert_close(a, b, exact=True)
 
@@ -77,7 +77,7 @@ def test_memory_layout_changes_nothing(data: st.DataObject) -> None:
         np.array(a, graph.nodes[i].tensor.dtype.dtype, order="C")
         for a, i in zip(inputs, graph.params, strict=True)
     ]
-    for one, other in zip(eager.run(graph, inputs), eager.run(graph, plain), strict=True):
+    for one, other in zip(run_eagerly(graph, inputs), run_eagerly(graph, plain), strict=True):
         for a, b in zip(one, other, strict=True):
             assert_close(a, b, exact=True)
 
@@ -91,7 +91,7 @@ def test_outputs_and_updates_by_hand() -> None:
     product = b.add(PRIMITIVES["mul"], (x, v))  # the variable's old value
     graph = b.finish([product, x, product], [(v, new)])
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    outputs, updates = eager.run(graph, [array, np.array([1, 2, 3], np.float32)])
+    outputs, updates = run_eagerly(graph, [array, np.array([1, 2, 3], np.float32)])
     assert [o.tolist() for o in outputs] == [
         [[0, 2, 6], [3, 8, 15]],
         [[0, 1, 2], [3, 4, 5]],
@@ -107,7 +107,7 @@ def test_several_results() -> None:
     q, r = (b.add(PRIMITIVES["item"], (both,), index=k) for k in range(2))
     graph = b.finish([b.add(PRIMITIVES["matmul"], (q, r)), r])
     array = np.arange(12.0).reshape(4, 3) ** 2
-    (product, triangle), _ = eager.run(graph, [array])
+    (product, triangle), _ = run_eagerly(graph, [array])
     assert_close(product, array, length=3)
     assert triangle.shape == (3, 3)
     assert np.all(np.tril(triangle, -1) == 0)
@@ -125,9 +125,9 @@ def test_indices_out_of_range(op: str, place: int) -> None:
         row = b.add(PRIMITIVES["scatter"], (x, zeros, where), axes=(0,), mode="add")
     graph = b.finish([row])
     array = np.ones((3, 2), np.float32)
-    eager.run(b.finish([row]), [array, np.array([2])])
+    run_eagerly(b.finish([row]), [array, np.array([2])])
     with pytest.raises(IndexOutOfRangeError, match=f"index {place} .* 3 elements"):
-        eager.run(graph, [array, np.array([place])])
+        run_eagerly(graph, [array, np.array([place])])
 
 
 @pytest.mark.parametrize("op", ["floordiv", "mod", "fmod"])
@@ -138,7 +138,7 @@ def test_integer_division_by_zero(op: str) -> None:
         return b.finish([b.add(PRIMITIVES[op], (x, y), strict=strict)])
 
     values: list[Any] = [np.array([7, 7], np.int32), np.array([2, 0], np.int32)]
-    (result,), _ = eager.run(graph(False), values)
+    (result,), _ = run_eagerly(graph(False), values)
     assert result.tolist() == [3 if op == "floordiv" else 1, 0]
     with pytest.raises(InvalidArgumentError, match="division by zero"):
-        eager.run(graph(True), values)
+        run_eagerly(graph(True), values)

@@ -10,7 +10,7 @@ import pytest
 import graphjit as gj
 from graphjit import memory
 
-LARGE = (1 << 20) // 8 + 3
+LARGE = (1 << 20) // 4 + 3
 
 
 def fresh(shape=(LARGE,), dtype=np.float64):

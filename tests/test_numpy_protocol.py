@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphjit
-from graphjit import eager
+from graphjit.eager import run as run_eagerly
 from graphjit.errors import TracingError
 from graphjit.trace import SymbolicTensor, Trace
 from graphjit.types import TensorType, as_dtype
@@ -87,7 +87,7 @@ def traced(function: Callable[..., Any], *arrays: Any) -> Any:
     for index in graph.params:
         role = graph.nodes[index].attr("role")
         values.append(next(given_) if role == "argument" else next(captured))
-    results = iter(eager.run(graph, values)[0])
+    results = iter(run_eagerly(graph, values)[0])
     return [next(results) if isinstance(x, SymbolicTensor) else x for x in leaves]
 
 

@@ -88,7 +88,6 @@ def test_awkward_constants(name: str) -> None:
     assert value_of(again).tobytes() == AWKWARD[name].tobytes()
 
 
-@pytest.mark.xfail(strict=True, reason="a constant keeps the byte order it is given in")
 @pytest.mark.parametrize("size", [2, INLINE_ELEMENTS + 1])
 def test_byte_swapped_constants(size: int) -> None:
     array = np.arange(size).astype(np.dtype(np.float64).newbyteorder("S"))

@@ -16,7 +16,7 @@ from graphjit.errors import (
     at_user_line,
 )
 from graphjit.ops import view
-from graphjit.types import as_dtype, as_int, check_size, float32, int32, int64
+from graphjit.types import as_dtype, as_int, check_size, float32, int64
 
 from . import math
 from .shape import as_shape, broadcast_to, reshape
@@ -174,15 +174,12 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> A
     if bounds[2] == 0:
         raise InvalidArgumentError(at_user_line("Requires delta != 0: 0 [Op:Range]"))
     if dtype is None:
-        found = same_dtype(
-            *(
-                v if isinstance(v, TensorBase) else b
-                for v, b in zip((start, limit, delta), bounds, strict=True)
-            )
-        )[0].dtype
-        dtype = (
-            found if not (found is int32 and max(map(abs, bounds[:2])) > 2**31 - 1) else int64
-        )
+        given = [
+            v
+            for v in (start, limit, delta)
+            if isinstance(v, (TensorBase, np.ndarray, np.generic))
+        ]
+        dtype = same_dtype(*given, *bounds)[0].dtype if given else as_tensor(bounds).dtype
     target = as_dtype(dtype)
     first, end, step = bounds
     quotient = -((first - end) // step) if _all_ints(bounds) else (end - first) / step
@@ -246,7 +243,7 @@ def linspace(
         first, last = math.cast(first, float32), math.cast(last, float32)
     wide = math.cast(first, "float64") if first.dtype.is_floating else first
     steps = count - 1 if endpoint else count
-    weights = wrap(_count_up(count, "LinSpace") / max(steps, 1))
+    weights = math.divide(wrap(_count_up(count, "LinSpace")), max(steps, 1))
     weights = math.cast(weights, wide.dtype)
     column = (count,) + (1,) * first.ndim
     span = math.subtract(math.cast(last, wide.dtype), wide)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import Shape, TensorType, shape_text
+from graphjit.types import Shape, TensorType, check_size, shape_text
 
 from .primitive import Assemble, define
-from .rules import require_same_dtype
+from .rules import require_axes, require_same_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -20,6 +20,7 @@ def _concat_type(*inputs: TensorType, axis: int) -> TensorType:
     first = inputs[0]
     if first.ndim == 0:
         raise InvalidArgumentError(at_user_line("can't concatenate scalars [Op:ConcatV2]"))
+    require_axes((axis,), first.ndim, "ConcatV2")
     for other in inputs[1:]:
         rest = [n for k, n in enumerate(other.shape) if k != axis]
         if other.ndim != first.ndim or rest != [
@@ -33,6 +34,7 @@ def _concat_type(*inputs: TensorType, axis: int) -> TensorType:
             )
     shape = list(first.shape)
     shape[axis] = sum(t.shape[axis] for t in inputs)
+    check_size(shape, first.dtype, "ConcatV2")
     return first.with_shape(shape)
 
 
@@ -57,10 +59,10 @@ concat = define(
 
 def _place_type(base: TensorType, piece: TensorType, starts: Shape, steps: Shape) -> TensorType:
     require_same_dtype((base, piece), "StridedSliceAssign")
-    for axis, (start, step, size) in enumerate(zip(starts, steps, piece.shape, strict=True)):
+    boxes = zip(base.shape, starts, steps, piece.shape, strict=True)
+    for axis, (extent, start, step, size) in enumerate(boxes):
         last = start + (size - 1) * step
-        extent = base.shape[axis]
-        if size and not (0 <= start < extent and 0 <= last < extent):
+        if size and not (step and 0 <= start < extent and 0 <= last < extent):
             raise InvalidArgumentError(
                 at_user_line(
                     f"a box from {start} by {step} to {last} leaves axis {axis} of extent "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import TensorType, broadcast_shapes, shape_text
+from graphjit.types import TensorType, broadcast_shapes, check_size, shape_text
 
 from .primitive import Contract, define
 from .rules import require_kind, require_same_dtype
@@ -33,7 +33,9 @@ def _matmul_type(a: TensorType, b: TensorType) -> TensorType:
             )
         )
     batch = broadcast_shapes((a.shape[:-2], b.shape[:-2]), "BatchMatMulV2")
-    return TensorType((*batch, a.shape[-2], b.shape[-1]), dtype)
+    shape = (*batch, a.shape[-2], b.shape[-1])
+    check_size(shape, dtype, "MatMul")
+    return TensorType(shape, dtype)
 
 
 def _matmul_numpy(a: Array, b: Array) -> Any:

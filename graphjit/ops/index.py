@@ -12,24 +12,34 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError, at_user_line
-from graphjit.types import Shape, TensorType, int64, shape_text
+from graphjit.types import Shape, TensorType, check_size, int64, shape_text
 
 from .primitive import Coordinate, Gather, Scatter, define
-from .rules import require_same_dtype
+from .rules import require_axes, require_kind, require_same_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # {0}: the index, {1}: the extent of its axis.
 OUT_OF_RANGE = "index {0} is out of range: the axis has {1} elements"
-MODES = ("update", "add", "sub", "mul", "min", "max")
+# How an update is combined in, and the dtype kinds that may be combined so.
+MODES = {
+    "update": "biufc",
+    "add": "iufc",
+    "sub": "iufc",
+    "mul": "iufc",
+    "min": "biuf",
+    "max": "biuf",
+}
 
 
 def _gathered(data: TensorType, indices: tuple[TensorType, ...], axes: Shape, op: str) -> Shape:
-    for index in indices:
+    require_axes(axes, data.ndim, op)
+    for index, _ in zip(indices, axes, strict=True):
         if index.dtype is not int64 or index.shape != indices[0].shape:
             raise InvalidArgumentError(
                 at_user_line(f"indices must be int64 of one shape, not {index} [Op:{op}]")
             )
     rest = tuple(n for axis, n in enumerate(data.shape) if axis not in axes)
+    check_size(indices[0].shape + rest, data.dtype, op)
     return indices[0].shape + rest
 
 
@@ -61,7 +71,8 @@ gather = define(
 def _scatter_type(
     base: TensorType, updates: TensorType, *indices: TensorType, axes: Shape, mode: str
 ) -> TensorType:
-    require_same_dtype((base, updates), "ScatterNd")
+    dtype = require_same_dtype((base, updates), "ScatterNd")
+    require_kind(dtype, MODES[mode], "ScatterNd")
     wanted = _gathered(base, indices, axes, "ScatterNd")
     if updates.shape != wanted:
         raise InvalidArgumentError(
@@ -106,6 +117,12 @@ scatter = define(
 )
 
 
+def _iota_type(shape: Shape, axis: int) -> TensorType:
+    check_size(shape, int64, "Range")
+    require_axes((axis,), len(shape), "Range")
+    return TensorType(shape, int64)
+
+
 def _iota_numpy(shape: Shape, axis: int) -> Array:
     extents = [n if k == axis else 1 for k, n in enumerate(shape)]
     return np.broadcast_to(np.arange(shape[axis]).reshape(extents), shape)
@@ -115,7 +132,7 @@ def _iota_numpy(shape: Shape, axis: int) -> Array:
 iota = define(
     "iota",
     Coordinate(),
-    lambda shape, axis: TensorType(shape, int64),
+    _iota_type,
     _iota_numpy,
     tensorflow="Range",
     exact=True,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import InvalidArgumentError, at_user_line
+from graphjit.errors import InternalError, InvalidArgumentError, at_user_line
 from graphjit.types import (
     DType,
     TensorType,
@@ -26,7 +26,7 @@ from graphjit.types import (
 )
 
 from .primitive import Library, Primitive, define
-from .rules import require_kind, require_same_dtype
+from .rules import require_axes, require_kind, require_same_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BLAS_DTYPES = (float32, float64, complex64, complex128)
@@ -44,6 +44,7 @@ def _call(
 def _sortable(op: str, result: DType | None = None) -> Callable[..., TensorType]:
     def rule(x: TensorType, axis: int) -> TensorType:
         require_kind(x.dtype, "biufc", op)
+        require_axes((axis,), x.ndim, op)
         return x.with_dtype(result) if result else x
 
     return rule
@@ -263,6 +264,7 @@ _FFT_RESULT = {"fft": "c", "ifft": "c", "rfft": "c", "irfft": "f"}
 def _fft_type(x: TensorType, transform: str, axis: int, n: int) -> TensorType:
     allowed = "f" if transform == "rfft" else "c"
     require_kind(x.dtype, allowed, transform.upper())
+    require_axes((axis,), x.ndim, transform.upper())
     if n < 1:
         raise InvalidArgumentError(
             at_user_line(f"a transform of {n} points [Op:{transform.upper()}]")
@@ -291,6 +293,8 @@ fft = _call("fft", "FFT", _fft_type, _fft_numpy)
 
 def _special_type(op: str) -> Callable[..., TensorType]:
     def rule(*inputs: TensorType, name: str) -> TensorType:
+        if name not in SPECIAL:
+            raise InternalError(f"no special function {name}")
         dtype = require_same_dtype(inputs, op)
         require_kind(dtype, "f", op)
         return TensorType(broadcast_shapes(tuple(t.shape for t in inputs), op), dtype)

@@ -44,7 +44,7 @@ def _op(
     return define(
         name,
         Pointwise(scalar),
-        elementwise(kinds, tensorflow, result),
+        elementwise(kinds, tensorflow, scalar, result),
         numpy,
         tensorflow=tensorflow,
         exact=exact,
@@ -125,19 +125,19 @@ def _integer_divmod(
     return quotient, remainder
 
 
-def _floordiv(b: Any, x: Any, y: Any, strict: bool) -> Any:
+def _floordiv(b: Any, x: Any, y: Any, *, strict: bool) -> Any:
     if x.dtype.kind == "f":
         return _float_divmod(b, x, y)[0]
     return _integer_divmod(b, x, y, strict)[0]
 
 
-def _mod(b: Any, x: Any, y: Any, strict: bool) -> Any:
+def _mod(b: Any, x: Any, y: Any, *, strict: bool) -> Any:
     if x.dtype.kind == "f":
         return _float_divmod(b, x, y)[1]
     return _integer_divmod(b, x, y, strict)[1]
 
 
-def _fmod(b: Any, x: Any, y: Any, strict: bool) -> Any:
+def _fmod(b: Any, x: Any, y: Any, *, strict: bool) -> Any:
     if x.dtype.kind == "f":
         return b.fmod(x, y)
     return _integer_divmod(b, x, y, strict, floor=False)[1]
@@ -245,7 +245,7 @@ def _only_wide_floats(rule: Callable[..., TensorType], op: str) -> Callable[...,
 nextafter = define(
     "nextafter",
     Pointwise(_nextafter),
-    _only_wide_floats(elementwise("f", "NextAfter"), "NextAfter"),
+    _only_wide_floats(elementwise("f", "NextAfter", _nextafter), "NextAfter"),
     np.nextafter,
     tensorflow="NextAfter",
     exact=True,
@@ -480,7 +480,7 @@ def cast_numpy(x: Array, dtype: DType) -> Array:
 
 
 cast = define(
-    "cast", Pointwise(lambda b, x, dtype: b.cast(x, dtype)), _cast_type, cast_numpy,
+    "cast", Pointwise(lambda b, x, *, dtype: b.cast(x, dtype)), _cast_type, cast_numpy,
     tensorflow="Cast", exact=True,
 )  # fmt: skip
 
@@ -503,7 +503,7 @@ def _bitcast_type(x: TensorType, dtype: DType) -> TensorType:
 
 
 bitcast = define(
-    "bitcast", Pointwise(lambda b, x, dtype: b.bitcast(x, dtype)), _bitcast_type,
+    "bitcast", Pointwise(lambda b, x, *, dtype: b.bitcast(x, dtype)), _bitcast_type,
     lambda x, dtype: x.view(dtype.dtype), tensorflow="Bitcast", exact=True,
 )  # fmt: skip
 

@@ -26,7 +26,7 @@ class Source:
 class Pointwise:
     """One output element from the input elements at the same (broadcast) index.
 
-    scalar: (b, *elements, **attrs) -> element.
+    scalar: (b, *elements, **attrs) -> element; elements are positional, attrs keyword-only.
     """
 
     scalar: Callable[..., Any]

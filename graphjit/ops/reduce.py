@@ -11,7 +11,7 @@ from graphjit.errors import InvalidArgumentError, at_user_line
 from graphjit.types import DType, Shape, TensorType, bfloat16, float16, float32, int64
 
 from .primitive import Primitive, Reduce, Scan, define
-from .rules import require_kind
+from .rules import require_axes, require_kind
 
 Array = np.ndarray[Any, np.dtype[Any]]
 INT64_MAX = 2**63 - 1
@@ -54,6 +54,7 @@ def _reduce(
 ) -> Primitive:
     def rule(x: TensorType, axes: Shape) -> TensorType:
         require_kind(x.dtype, kinds, tensorflow)
+        require_axes(axes, x.ndim, tensorflow)
         return x.with_shape(n for axis, n in enumerate(x.shape) if axis not in axes)
 
     kind = Reduce(
@@ -126,6 +127,7 @@ all_ = _reduce(
 def _arg_reduce(name: str, tensorflow: str, largest: bool) -> Primitive:
     def rule(x: TensorType, axes: Shape) -> TensorType:
         require_kind(x.dtype, "biuf", tensorflow)
+        require_axes(axes, x.ndim, tensorflow)
         if any(x.shape[axis] == 0 for axis in axes):
             raise InvalidArgumentError(
                 at_user_line(
@@ -180,6 +182,7 @@ def _scan(
 ) -> Primitive:
     def rule(x: TensorType, axis: int) -> TensorType:
         require_kind(x.dtype, kinds, tensorflow)
+        require_axes((axis,), x.ndim, tensorflow)
         return x
 
     kind = Scan(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
-from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import DType, TensorType, bool_, broadcast_shapes
+from graphjit.errors import InternalError, InvalidArgumentError, at_user_line
+from graphjit.types import DType, TensorType, bool_, broadcast_shapes, check_size
 
 Rule = Callable[..., TensorType]
 
@@ -41,13 +42,37 @@ def require_kind(dtype: DType, kinds: str, op: str) -> None:
         )
 
 
-def elementwise(kinds: str, op: str, result: Callable[[DType], DType] | None = None) -> Rule:
-    """Inputs of one dtype of the given kinds, broadcast; the result's dtype by `result`."""
+def require_axes(axes: tuple[int, ...], ndim: int, op: str) -> None:
+    """Refuse axes that a tensor of rank `ndim` doesn't have, and repeated ones."""
+    if len(set(axes)) != len(axes) or any(not 0 <= axis < ndim for axis in axes):
+        raise InvalidArgumentError(
+            at_user_line(f"axes {list(axes)} of a tensor of rank {ndim} [Op:{op}]")
+        )
 
-    def rule(*inputs: TensorType, **_: Any) -> TensorType:
+
+def elementwise(
+    kinds: str,
+    op: str,
+    scalar: Callable[..., Any],
+    result: Callable[[DType], DType] | None = None,
+) -> Rule:
+    """Inputs of one dtype of the given kinds, broadcast; the result's dtype by `result`.
+
+    scalar: the op's scalar rule, whose parameters say how many inputs and which attributes.
+    """
+    code: CodeType = scalar.__code__  # type: ignore[attr-defined]
+    count = code.co_argcount - 1
+    names = set(code.co_varnames[count + 1 : count + 1 + code.co_kwonlyargcount])
+
+    def rule(*inputs: TensorType, **attrs: Any) -> TensorType:
+        if len(inputs) != count or attrs.keys() != names:
+            given = f"{len(inputs)} inputs and attributes {sorted(attrs)}"
+            raise InternalError(f"{op} of {given}, not {count} and {sorted(names)}")
         dtype = require_same_dtype(inputs, op)
         require_kind(dtype, kinds, op)
         shape = broadcast_shapes(tuple(t.shape for t in inputs), op)
+        if shape != inputs[0].shape:
+            check_size(shape, dtype, op)
         return TensorType(shape, result(dtype) if result else dtype)
 
     return rule

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import InternalError
-from graphjit.types import TensorType, TupleType, as_dtype
+from graphjit.types import TensorType, TupleType, as_dtype, check_size
 
 from .primitive import Item, Source, define
 
 
 class Literal:
-    """A constant array, compared and hashed by its bytes."""
+    """A constant array in native byte order, compared and hashed by its bytes."""
 
     __slots__ = ("_key", "array")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array
+        self.array = array.astype(array.dtype.newbyteorder("="), copy=False)
         self._key: tuple[Any, ...] | None = None
 
     @property
@@ -50,17 +50,27 @@ def _no_value(*_: Any, **__: Any) -> Any:
     raise InternalError("a parameter has no value of its own")
 
 
+def _param_type(type: TensorType, name: str, role: str) -> TensorType:
+    check_size(type.shape, type.dtype, "Param")
+    if role not in ROLES:
+        raise InternalError(f"no role {role!r}; the roles are {ROLES}")
+    return type
+
+
+ROLES = ("argument", "variable", "capture")
 # role: "argument", "variable" or "capture" (an array that the function's Python code reads).
 param = define(
     "param",
     Source(),
-    lambda type, name, role: type,
+    _param_type,
     _no_value,
 )
 const = define("const", Source(), lambda value: value.type, lambda value: value.array)
 
 
 def _item_type(source: TupleType, index: int) -> TensorType:
+    if not 0 <= index < len(source.items):
+        raise InternalError(f"result {index} of {len(source.items)}")
     return source.items[index]
 
 

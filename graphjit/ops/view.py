@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import Shape, TensorType, broadcast_shapes, shape_text
+from graphjit.types import Shape, TensorType, broadcast_shapes, check_size, shape_text
 
 from .primitive import View, define
 
@@ -16,6 +16,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _reshape_type(x: TensorType, shape: Shape) -> TensorType:
+    check_size(shape, x.dtype, "Reshape")
     if math.prod(shape) != x.size:
         raise InvalidArgumentError(
             at_user_line(
@@ -62,6 +63,7 @@ transpose = define(
 
 
 def _broadcast_type(x: TensorType, shape: Shape) -> TensorType:
+    check_size(shape, x.dtype, "BroadcastTo")
     if broadcast_shapes((x.shape, shape), "BroadcastTo") != shape:
         raise InvalidArgumentError(
             at_user_line(
@@ -88,10 +90,11 @@ broadcast = define(
 
 
 def _slice_type(x: TensorType, starts: Shape, sizes: Shape, steps: Shape) -> TensorType:
-    for axis, (start, size, step) in enumerate(zip(starts, sizes, steps, strict=True)):
+    check_size(sizes, x.dtype, "StridedSlice")
+    boxes = zip(x.shape, starts, sizes, steps, strict=True)
+    for axis, (extent, start, size, step) in enumerate(boxes):
         last = start + (size - 1) * step
-        extent = x.shape[axis]
-        if size and not (0 <= start < extent and 0 <= last < extent):
+        if size and not (step and 0 <= start < extent and 0 <= last < extent):
             raise InvalidArgumentError(
                 at_user_line(
                     f"slice from {start} by {step} to {last} leaves axis {axis} of extent "

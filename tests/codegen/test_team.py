@@ -46,6 +46,16 @@ def test_same_bits_at_any_number_of_threads(shape, function):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5)
 
 
+def test_results_too_large_for_the_cache_are_whole():
+    x = np.arange(10_000_019, dtype=np.float32)
+    f = gj.function(lambda x: (x * 2 + 1, x[3:] - 1, x.astype(np.float64)), fallback="error")
+    for _ in range(2):
+        twice, shifted, wide = f(x)
+        assert np.array_equal(twice, x * 2 + 1)
+        assert np.array_equal(shifted, x[3:] - 1)
+        assert np.array_equal(wide, x.astype(np.float64))
+
+
 def test_the_first_bad_index_is_reported():
     gather = gj.function(lambda x, i: gj.gather(x, i), fallback="error")
     x = gj.constant(np.zeros(10, np.float32))
