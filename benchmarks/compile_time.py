@@ -8,8 +8,8 @@ sums with constants that all differ; `math` has a tanh in every fifth op. Median
 stages of graphjit (trace, passes, fuse, compile), with LLVM already loaded and no object cache,
 beside the first call of numba (njit of the same chain as source code) and JAX (jit) in the
 same process. The spread is that of graphjit's first call. Peers are timed once from 100 ops on
-and not at all above 300: there numba takes minutes, and JAX 0.10.2 asked for over 14 GB on
-the arithmetic chain of 1,000 and died.
+and not at all above 300: for these numba needs half a minute, and JAX 0.10.2 asked for over
+14 GB on the arithmetic chain of 1,000 and died.
 """
 
 from __future__ import annotations

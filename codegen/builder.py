@@ -294,8 +294,10 @@ class Builder:
             first = self._compare(name, self.real(x), self.real(y))
             if name in ("eq", "ne"):
                 return self.or_(first, same) if name == "ne" else self.and_(first, same)
-            # NumPy orders complex numbers lexicographically.
+            # NumPy orders complex numbers lexicographically, if neither imaginary part is NaN.
             strict = self._compare(name[0] + "t", self.real(x), self.real(y))
+            ordered = self._instruction("fcmp ord", bool_, self.imag(x), self.imag(y))
+            strict = self.and_(strict, ordered)
             equal = self.eq(self.real(x), self.real(y))
             return self.or_(strict, self.and_(equal, same))
         if x.dtype.kind == "f":

@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 
 _HERE = Path(__file__).resolve().parent
 # The three folders of the package, as a checkout and as an install lay them out.
@@ -18,7 +19,9 @@ _OWN = tuple(
     str(folder) + os.sep
     for folder in (_HERE, _HERE.parent / "passes", _HERE.parent / "codegen")
 )
-_LIBRARY = (os.sep + "numpy" + os.sep, "<frozen ", "<__array_function__")
+_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+# Frames that stand between graphjit and the user.
+_LIBRARY = (os.sep + "numpy" + os.sep, os.sep + "contextlib.py", "<frozen ", "<__array_function__")
 
 
 class GraphJitError(Exception):
@@ -96,9 +99,15 @@ def user_line() -> SourceLine | None:
         code = frame.f_code
         file = code.co_filename
         if not file.startswith(_OWN) and not any(part in file for part in _LIBRARY):
-            return SourceLine(file, frame.f_lineno, code.co_name)
+            return SourceLine(file, frame.f_lineno, _function_name(code))
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def _function_name(code: CodeType) -> str:
+    """The function that code belongs to: of a comprehension, the one around it."""
+    parts = [p for p in code.co_qualname.split(".") if p not in ("<locals>", *_COMPREHENSIONS)]
+    return parts[-1] if parts else code.co_name
 
 
 def at_user_line(message: str, advice: str = "", source: SourceLine | None = None) -> str:

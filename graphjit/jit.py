@@ -40,7 +40,7 @@ from .specialization import (
     explain,
 )
 from .tensor import Tensor, TensorSpec
-from .trace import StaticValueNeeded, SymbolicTensor, Trace
+from .trace import StaticValueNeeded, SymbolicTensor, Trace, leaked
 from .tree import Tree, flatten, leaf_names, unflatten
 from .types import TensorType, as_dtype
 from .variable import Variable
@@ -172,9 +172,7 @@ class Function:
             return LeafKind(STATIC, Identity(x))
         if isinstance(x, TensorBase) and not isinstance(x, Variable):
             if isinstance(x, SymbolicTensor):
-                raise LeakedTracerError(
-                    at_user_line(f"a symbolic tensor ({x.type}) is used outside its trace")
-                )
+                raise leaked(x)
             return LeafKind(TENSOR, x.type)
         if isinstance(x, Variable):
             return LeafKind(STATIC, Identity(x.cell))
@@ -235,7 +233,8 @@ class Function:
         numpy = self._wants_numpy(leaves)
         found: list[Any] = []
         tree = flatten(value, found)
-        converted = iter([_converted(x, numpy) for x in found])
+        given = [x for x in leaves if isinstance(x, np.ndarray)]
+        converted = iter([_converted(x, numpy, given) for x in found])
         return unflatten(tree, lambda: next(converted))
 
     def _warn(self, reason: str) -> None:
@@ -369,7 +368,7 @@ class Function:
         args, kwargs = tree.children
         names += [f"arg{k}" for k in range(len(names), len(args.children))]
         parts = [*zip(names, args.children, strict=False)]
-        parts += [(str(k), child) for k, child in zip(kwargs.keys, kwargs.children, strict=True)]
+        parts += [*zip(map(str, kwargs.keys), kwargs.children, strict=True)]
         return [leaf for name, child in parts for leaf in leaf_names(child, name)]
 
     def _run(self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any) -> Any:
@@ -405,8 +404,8 @@ class Function:
         return explain(self.specialization(*args, **kwargs))
 
 
-def _converted(x: Any, numpy: bool) -> Any:
-    """An eager result as the array type that compiled code would give."""
+def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:
+    """An eager result as the array type that compiled code would give; never an input."""
     if isinstance(x, Variable):
         x = x.as_tensor()
     if numpy and isinstance(x, Tensor):
@@ -414,6 +413,8 @@ def _converted(x: Any, numpy: bool) -> Any:
         return array if array.shape else array[()]
     if not numpy and isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufcV":
         return as_tensor(x)
+    if isinstance(x, np.ndarray) and any(np.may_share_memory(x, other) for other in given):
+        return x.copy()
     return x
 
 

@@ -9,6 +9,7 @@ symbolically; their last values are the graph's updates.
 from __future__ import annotations
 
 import weakref
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +59,18 @@ class Storage:
         return [h for h in (ref() for ref in self._handles) if h is not None]
 
 
+def _settable(name: str, known: Any = None) -> Any:
+    """An attribute that ndarrays let be set, in place, and symbolic tensors don't."""
+
+    def read(self: SymbolicTensor) -> Any:
+        return self.__getattr__(name) if known is None else known.fget(self)
+
+    def write(self: SymbolicTensor, value: Any) -> None:
+        raise TracingError(at_user_line(f"x.{name} = ... of a traced array can't be traced"))
+
+    return property(read, write)
+
+
 class SymbolicTensor(Operators):
     """A tensor whose type is known and whose value isn't: what a traced function computes on.
 
@@ -66,7 +79,8 @@ class SymbolicTensor(Operators):
     """
 
     __slots__ = (
-        "__weakref__", "_part", "_target", "_type", "line", "node", "origin", "recorder", "storage",
+        "__weakref__", "_part", "_target", "_type", "line", "node", "origin", "recorder",
+        "storage",
     )  # fmt: skip
 
     def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
@@ -75,7 +89,7 @@ class SymbolicTensor(Operators):
         self._type = type
         self.origin = origin
         self.storage = Storage(shared=False)
-        self.line: SourceLine | None = None
+        self.line: SourceLine | None = trace.builder.nodes[node].source
         self._target: tuple[Variable, Any] | None = None
         # Of a view by an index: the array and the index.
         self._part: tuple[SymbolicTensor, Any] | None = None
@@ -212,9 +226,14 @@ class SymbolicTensor(Operators):
                 part = rules(lambda a=array, k=key: numpy_protocol.part(a, k))
                 view.node = self.recorder.node_of(part)
 
+    def _is_scalar(self) -> bool:
+        """Whether this is a NumPy scalar, which nothing can write into, and no 0-d array."""
+        known = self.storage.shared or self._part is not None or self.storage.handles()
+        return not self._type.shape and not known
+
     def _in_place(self, name: str, other: Any) -> Any:
         result = self._binary(name, self, other)
-        if self.origin != "numpy" or result is NotImplemented or not self._type.shape:
+        if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
             return result
         self._require_own("an operator such as +=")
         trace = self.recorder
@@ -286,6 +305,13 @@ class SymbolicTensor(Operators):
             raise TracingError(at_user_line(f"comparison with a {type(other).__name__}"))
         return name == "ne"
 
+    real = _settable("real")
+    imag = _settable("imag")
+    flat = _settable("flat")
+    strides = _settable("strides")
+    shape = _settable("shape", TensorBase.shape)
+    dtype = _settable("dtype", TensorBase.dtype)
+
     @property
     def T(self) -> Any:
         """The axes reversed."""
@@ -323,6 +349,10 @@ def is_weak(value: Any) -> bool:
     return isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic)
 
 
+def _checksum(array: np.ndarray[Any, Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+
 class Trace:
     """One run of a Python function on symbolic tensors.
 
@@ -337,6 +367,7 @@ class Trace:
         self.captures: list[np.ndarray[Any, Any]] = []
         self.variables: list[Variable] = []
         self._captured: dict[int, SymbolicTensor] = {}
+        self._contents: list[int] = []  # of captures, as a checksum
         self._constants: dict[int, tuple[TensorBase, int]] = {}
         self._reads: dict[int, int] = {}  # cell -> its parameter
         self._values: dict[int, TensorBase] = {}  # cell -> its value now
@@ -351,6 +382,9 @@ class Trace:
         token = current_trace.set(self)
         try:
             yield self
+            for array, contents in zip(self.captures, self._contents, strict=True):
+                if _checksum(array) != contents:
+                    raise TracingError("an array is written to after it was used in the trace")
         finally:
             current_trace.reset(token)
             self.closed = True
@@ -380,6 +414,7 @@ class Trace:
         found = self._captured.get(id(array))
         if found is None:
             self.captures.append(array)
+            self._contents.append(_checksum(array))
             type = TensorType(array.shape, as_dtype(array.dtype))
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
@@ -434,7 +469,7 @@ class Trace:
         """The node of an input: a constant for a tensor that has a value."""
         if isinstance(x, SymbolicTensor):
             if x.recorder is not self or self.closed:
-                raise _leaked(x)
+                raise leaked(x)
             return x.node
         known = self._constants.get(id(x))
         if known is None:
@@ -449,7 +484,7 @@ class Trace:
         """Append a node; its result, or results, as symbolic tensors."""
         for x in inputs:
             if isinstance(x, SymbolicTensor) and (x.recorder is not self or x.recorder.closed):
-                raise _leaked(x)
+                raise leaked(x)
         nodes = [self.node_of(x) for x in inputs]
         line = user_line()
         node = self.builder.add(primitive, nodes, line, **attrs)
@@ -460,18 +495,17 @@ class Trace:
                 for i in range(len(type.items))
             ]
             return tuple(
-                self._symbol(item, t, line) for item, t in zip(items, type.items, strict=True)
+                self.symbol(item, t) for item, t in zip(items, type.items, strict=True)
             )
         check_size(type.shape, type.dtype, primitive.tensorflow)
-        symbol = self._symbol(node, type, line)
+        symbol = self.symbol(node, type)
         if isinstance(primitive.kind, View) and isinstance(inputs[0], SymbolicTensor):
             symbol._stand_on(inputs[0])
         return symbol
 
-    def _symbol(self, node: int, type: TensorType, line: SourceLine | None) -> SymbolicTensor:
-        symbol = SymbolicTensor(self, node, type, self.origin)
-        symbol.line = line
-        return symbol
+    def symbol(self, node: int, type: TensorType) -> SymbolicTensor:
+        """A symbolic tensor of a node, of the origin that results have now."""
+        return SymbolicTensor(self, node, type, self.origin)
 
     def updates(self) -> list[tuple[int, int]]:
         """Pairs (a variable's parameter, the node of its last value)."""
@@ -483,12 +517,13 @@ class Trace:
         return self.builder.finish(nodes, self.updates())
 
 
-def _leaked(x: SymbolicTensor) -> LeakedTracerError:
+def leaked(x: SymbolicTensor) -> LeakedTracerError:
+    """The error for a symbolic tensor outside its trace: where it was made and is used."""
     born = f", made {x.line.describe()}," if x.line else ""
     return LeakedTracerError(
         at_user_line(
-            f"a symbolic tensor ({x.type}) of the trace of {x.recorder.builder.name!r}{born} is "
-            "used outside that trace",
+            f"a symbolic tensor ({x.type}) of the trace of {x.recorder.builder.name!r}{born} "
+            "is used outside that trace",
             "return values from the function instead of storing them",
         )
     )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-Leaf = object()
+_DICTS = (dict, OrderedDict, defaultdict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tree:
-    """How leaves make up a container; hashable. `kind` None means: a leaf."""
+    """How leaves make up a container; hashable. `kind` None means: a leaf.
+
+    default: a defaultdict's factory.
+    """
 
     kind: Any
     keys: tuple[Any, ...]
     children: tuple[Tree, ...]
+    default: Any = None
 
 
 LEAF = Tree(None, (), ())
@@ -26,8 +31,9 @@ def flatten(value: Any, leaves: list[Any]) -> Tree:
     kind = type(value)
     if kind is tuple or kind is list:
         return Tree(kind, (), tuple(flatten(item, leaves) for item in value))
-    if kind is dict:
-        return Tree(kind, tuple(value), tuple(flatten(v, leaves) for v in value.values()))
+    if kind in _DICTS:
+        children = tuple(flatten(v, leaves) for v in value.values())
+        return Tree(kind, tuple(value), children, getattr(value, "default_factory", None))
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return Tree(kind, kind._fields, tuple(flatten(item, leaves) for item in value))
     if dataclasses.is_dataclass(kind) and not isinstance(value, type):
@@ -59,8 +65,9 @@ def unflatten(tree: Tree, next_leaf: Callable[[], Any]) -> Any:
         return items
     if kind is tuple:
         return tuple(items)
-    if kind is dict:
-        return dict(zip(tree.keys, items, strict=True))
+    if kind in _DICTS:
+        pairs = zip(tree.keys, items, strict=True)
+        return kind(tree.default, pairs) if kind is defaultdict else kind(pairs)
     if issubclass(kind, tuple):
         return kind(*items)
     copy = object.__new__(kind)

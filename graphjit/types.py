@@ -18,7 +18,7 @@ from .errors import InvalidArgumentError, at_user_line
 
 Shape = tuple[int, ...]
 MAX_BYTES = 2**63 - 1
-MAX_RANK = 32  # of an array that all NumPy functions take
+MAX_RANK = 64  # NumPy's own, since 2.0
 _TYPE = type  # DType has an attribute of that name, as NumPy's dtypes have
 
 

@@ -21,6 +21,7 @@ from .tensor import Tensor, _element_text
 from .types import DType, TensorType, as_dtype, shape_text
 
 _numbers = itertools.count()
+_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
 @dataclass(frozen=True)
@@ -162,16 +163,7 @@ class Variable(Operators):
             return self._write(math.subtract(self.as_tensor(), delta))
 
     def _converted(self, value: Any, broadcast: bool = False) -> TensorBase:
-        tensor = as_tensor(value, self.dtype)
-        if tensor.dtype is not self.dtype:
-            if isinstance(value, TensorBase):
-                raise InvalidArgumentError(
-                    at_user_line(
-                        f"Tensor conversion requested dtype {self.dtype.name} for Tensor with "
-                        f"dtype {tensor.dtype.name}"
-                    )
-                )
-            tensor = math.cast(tensor, self.dtype)
+        tensor = self._own_dtype(value)
         if tensor.type.shape != self.type.shape and not broadcast:
             raise ShapeError(
                 at_user_line(
@@ -182,6 +174,21 @@ class Variable(Operators):
             )
         return tensor
 
+    def _own_dtype(self, value: Any) -> TensorBase:
+        """The value in this variable's dtype: arrays are cast in kind, tensors never."""
+        tensor = as_tensor(value, self.dtype)
+        if tensor.dtype is self.dtype:
+            return tensor
+        if isinstance(value, TensorBase) or _KINDS[tensor.dtype.kind] > _KINDS[self.dtype.kind]:
+            raise InvalidArgumentError(
+                at_user_line(
+                    f"Tensor conversion requested dtype {self.dtype.name} for Tensor with dtype "
+                    f"{tensor.dtype.name}"
+                )
+            )
+        cast: TensorBase = math.cast(tensor, self.dtype)
+        return cast
+
     def _write(self, value: TensorBase) -> Any:
         if value.type.shape != self.type.shape:
             self._converted(value)
@@ -190,28 +197,20 @@ class Variable(Operators):
             trace.assign(self, value)
         else:
             with self.cell.lock:
-                self.cell.array = np.asarray(value._array, order="C")  # type: ignore[attr-defined]
+                array = np.asarray(value._array, order="C")  # type: ignore[attr-defined]
+                # an array over another's memory, such as DLPack's, may be written by its owner
+                self.cell.array = array if array.flags.owndata else array.copy()
         return _UnreadVariable(self)
 
     def _assign_slice(self, key: Any, value: Any) -> Any:
         with self.cell.lock:
-            value = as_tensor(value, self.dtype)
-            if value.dtype is not self.dtype:
-                value = self._matching(value)
-            return self._write(index.setitem(self.as_tensor(), key, value))
-
-    def _matching(self, value: TensorBase) -> TensorBase:
-        raise InvalidArgumentError(
-            at_user_line(
-                f"Tensor conversion requested dtype {self.dtype.name} for Tensor with dtype "
-                f"{value.dtype.name}"
-            )
-        )
+            return self._write(index.setitem(self.as_tensor(), key, self._own_dtype(value)))
 
     def _scatter(self, indices: Any, updates: Any, mode: str) -> Any:
         with self.cell.lock:
             current = self.as_tensor()
-            return self._write(index.scatter_by(current, indices, updates, mode))
+            values = self._own_dtype(updates)
+            return self._write(index.scatter_by(current, indices, values, mode))
 
     def _scatter_rows(self, slices: IndexedSlices, mode: str) -> Any:
         if not isinstance(slices, IndexedSlices):
@@ -219,7 +218,7 @@ class Variable(Operators):
                 at_user_line(f"sparse_delta is not IndexedSlices: {type(slices).__name__}")
             )
         rows = as_tensor(slices.indices)
-        values = as_tensor(slices.values, self.dtype)
+        values = self._own_dtype(slices.values)
         wanted = (*rows.type.shape, *self.type.shape[1:])
         values = index.broadcast_value(values, wanted)
         rows = index.reshape(rows, (*rows.type.shape, 1))

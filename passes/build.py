@@ -239,7 +239,8 @@ class Walk:
 
     def coordinate(self, node: Node, where: Where) -> Expr:
         """The index that an element of a Coordinate node is."""
-        return self._by_axis(node, where)[node.attr("axis")]
+        axis: int = node.attr("axis")
+        return self._by_axis(node, where)[axis]
 
     def chosen(
         self, node: Node, where: Where, args: tuple[int, ...]

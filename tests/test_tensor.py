@@ -233,7 +233,7 @@ def test_tensors_as_keys() -> None:
 
 BAD_KEYS: list[Any] = [
     2, -3, (0, 3), (0, 0, -5), (0, 0, 0, 0), 1.0, "x", True, (..., ...), slice(None, None, 0), [2],
-    [-3], ([0, 1], [0, 3]), [0.5], np.array([True]), np.ones((2, 2), bool), {}, object(),
+    [-3], ([0, 1], [0, 3]), [0.5], np.array([True]), np.ones((2, 2), bool), {}, pytest.param(object(), id="object"),
     slice("a", None), slice(1.5, None), [[0], [1, 2]], [None], 10**30, [10**30], slice(None, 2.0),
     (0, [0, 1], [0, 1, 2]), b"x", 1j, np.float64(1), gj, [..., 0], np.array(["x"]), {1: 2}, ({},),
 ]  # fmt: skip

@@ -189,7 +189,10 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             result = handler(*plain, **{k: detached(v) for k, v in kwargs.items()})
             if isinstance(result, Aliased):
                 return viewing(result.value, _bases(args), trace)
-            return owned(result, trace)
+            made = owned(result, trace)
+            if func in creation.FUNCTIONS:
+                _not_a_scalar(made)
+            return made
         handler = VIEWS.get(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
@@ -200,6 +203,12 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             _check_options(handler, what, args, kwargs)
             return handler(*args, **kwargs)
         raise unsupported(what)
+
+
+def _not_a_scalar(value: Any) -> None:
+    """Keep a 0-d array from being taken for a scalar, which `+=` doesn't write into."""
+    if is_symbol(value) and not value.type.shape:
+        value.storage.shared = True
 
 
 def _bases(args: Sequence[Any]) -> list[Any]:
@@ -257,7 +266,10 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         handler = methods.METHODS[name]
         _check_options(handler, what, (x, *args), kwargs)
         options = {k: detached(v) for k, v in kwargs.items()}
-        return owned(handler(*(detached(a) for a in (x, *args)), **options), x.recorder)
+        made = owned(handler(*(detached(a) for a in (x, *args)), **options), x.recorder)
+        if name in ("copy", "astype"):
+            _not_a_scalar(made)
+        return made
 
 
 def getitem(x: Any, key: Any) -> Any:

@@ -129,6 +129,17 @@ def _check_masks(parts: Key, x: Any) -> None:
             used += 1
 
 
+def _check_ellipsis(parts: Key, x: Any) -> None:
+    """TracingError for `...` that stands for no axis and still parts two index arrays."""
+    place = next((i for i, p in enumerate(parts) if p is Ellipsis), None)
+    used = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
+    if place is None or used < x.ndim or not any(isinstance(p, TensorBase) for p in parts):
+        return
+    sides = (parts[:place], parts[place + 1 :])
+    if all(any(isinstance(p, (int, TensorBase)) for p in side) for side in sides):
+        raise unsupported("an index with `...` between index arrays that stands for no axis")
+
+
 def _check_bounds(parts: Key, x: Any) -> None:
     """IndexError for a known index that is out of bounds."""
     total = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
@@ -159,6 +170,7 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
     x = strong(x) if is_weak_symbol(x) else x
     parts = _key(key)
     _check_masks(parts, x)
+    _check_ellipsis(parts, x)
     if any(_is_mask(p) and p.recorder is not None for p in parts):
         raise unsupported(
             "x[mask], whose shape depends on data (write np.where(mask, x, 0)): indexing"
@@ -198,6 +210,7 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     """x as it is after x[key] = value."""
     parts = _key(key)
     _check_masks(parts, x)
+    _check_ellipsis(parts, x)
     value = assigned(value, x.type.dtype)
     if any(_is_mask(p) and p.recorder is not None for p in parts):
         return _set_masked(x, parts, value)

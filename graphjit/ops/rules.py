@@ -60,7 +60,7 @@ def elementwise(
 
     scalar: the op's scalar rule, whose parameters say how many inputs and which attributes.
     """
-    code: CodeType = scalar.__code__  # type: ignore[attr-defined]
+    code: CodeType = scalar.__code__
     count = code.co_argcount - 1
     names = set(code.co_varnames[count + 1 : count + 1 + code.co_kwonlyargcount])
 

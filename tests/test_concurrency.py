@@ -1,0 +1,167 @@
+"""Many threads that call one function, and assign to one variable."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphjit as gj
+
+THREADS = 8
+
+
+def at_once(work: Callable[[int], Any], count: int = THREADS) -> list[Any]:
+    """work(0), … work(count - 1), started together in threads; raises what they raise."""
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> Any:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_first_calls_at_once_trace_once() -> None:
+    fn = gj.function(lambda x: gj.exp(x) * 2.0 + 1.0, fallback="error")
+    x = np.linspace(0, 1, 50)
+    results = at_once(lambda _: fn(x))
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+    assert fn.trace_count == 1
+
+
+def test_many_signatures_at_once() -> None:
+    fn = gj.function(lambda x: x * 2 + 1, fallback="error")
+
+    def work(number: int) -> None:
+        for n in range(20):
+            x = np.full(1 + (n + number) % 5, float(number))
+            np.testing.assert_array_equal(fn(x), x * 2 + 1)
+
+    at_once(work)
+    assert fn.trace_count == 5
+
+
+def test_results_are_not_mixed_up() -> None:
+    fn = gj.function(lambda x: gj.reduce_sum(x * x, axis=1), fallback="error")
+    fn(gj.ones([50, 40]))
+
+    def work(number: int) -> None:
+        x = gj.fill([50, 40], float(number))
+        for _ in range(50):
+            np.testing.assert_array_equal(fn(x).numpy(), np.full(50, 40.0 * number**2))
+
+    at_once(work)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_no_step_is_lost(traced: bool) -> None:
+    v = gj.Variable(np.zeros(100))
+
+    def step(x: Any) -> Any:
+        return v.assign_add(x)
+
+    call = gj.function(step, fallback="error") if traced else step
+    one = gj.ones([100], gj.float64)
+    at_once(lambda _: [call(one) for _ in range(50)])
+    np.testing.assert_array_equal(v.numpy(), np.full(100, 50.0 * THREADS))
+
+
+def test_eager_and_traced_steps_together() -> None:
+    v = gj.Variable(np.zeros(10))
+    step = gj.function(lambda: v.assign_add(np.ones(10)), fallback="error")
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            if number % 2:
+                step()
+            elif number % 4:
+                v.assign_add(np.ones(10))
+            else:
+                v.scatter_nd_add(np.arange(10).reshape(10, 1), np.ones(10))
+
+    at_once(work)
+    np.testing.assert_array_equal(v.numpy(), np.full(10, 50.0 * THREADS))
+
+
+def test_readers_see_whole_values() -> None:
+    v = gj.Variable(np.zeros(1000))
+    w = gj.Variable(np.zeros(1000))
+    step = gj.function(lambda: (v.assign_add(np.ones(1000)), w.assign(v))[0], fallback="error")
+    total = gj.function(lambda: (v.read_value(), w.read_value()), fallback="error")
+    step(), total()
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            if number == 0:
+                step()
+            elif number % 2:
+                assert len(np.unique(v.numpy())) == 1
+            else:
+                a, b = (np.unique(x.numpy()) for x in total())
+                assert len(a) == len(b) == 1 and a[0] == b[0]
+
+    at_once(work)
+
+
+def test_opposite_orders_do_not_deadlock() -> None:
+    v, w = gj.Variable(0.0), gj.Variable(0.0)
+    steps = [
+        gj.function(lambda: (v.assign_add(1.0), w.assign_add(v))[0], fallback="error"),
+        gj.function(lambda: (w.assign_add(1.0), v.assign_add(w))[0], fallback="error"),
+    ]
+    for step in steps:
+        step()
+    done = at_once(lambda number: [steps[number % 2]() for _ in range(30)] and True)
+    assert done == [True] * THREADS
+
+
+def test_eager_mode_is_of_one_thread() -> None:
+    seen = {}
+
+    def work(number: int) -> None:
+        with gj.eager(number % 2 == 0):
+            threading.Event().wait(0.01)
+            seen[number] = gj.config.functions_run_eagerly
+
+    at_once(work)
+    assert seen == {n: n % 2 == 0 for n in range(THREADS)}
+
+
+def test_traces_are_of_one_thread() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(x: Any) -> Any:
+        inside.set()
+        assert go_on.wait(10)
+        return x + 1.0
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(gj.function(slow, fallback="error"), gj.constant(1.0))
+        assert inside.wait(10)
+        assert gj.exp(gj.constant(0.0)).numpy() == 1  # eager here, while the other one traces
+        assert gj.function(lambda x: x * 2.0, fallback="error")(gj.constant(2.0)).numpy() == 4
+        go_on.set()
+        assert future.result(10).numpy() == 2
+
+
+def test_errors_leave_no_lock_held() -> None:
+    v = gj.Variable(1)
+    step = gj.function(lambda x: v.assign(v // x), fallback="error")
+
+    def work(number: int) -> None:
+        for n in range(20):
+            divisor = gj.constant((n + number) % 2)
+            try:
+                step(divisor)
+            except gj.errors.InvalidArgumentError:
+                assert divisor.numpy() == 0
+
+    at_once(work)
+    assert v.numpy() == 1
