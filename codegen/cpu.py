@@ -109,7 +109,7 @@ def emit_program(program: Program) -> Emitted:
             before = len(checks)
             if isinstance(step, Gemm):
                 symbol = f"gemm{len(module.functions)}"
-                module.functions.append(write_gemm(module, step, symbol, externals))
+                module.functions.append(write_gemm(step, symbol, externals))
                 calls.append(Call(symbol, [step.a, step.b, step.c], False))
                 continue
             nest = lower(step, target.vector_bytes)
@@ -149,7 +149,8 @@ def _segments(program: Program) -> list[list[Kernel | Gemm] | LibraryCall]:
 
 def _streaming(program: Program) -> frozenset[int]:
     """The results that the last-level cache can't hold. They come from `memory.empty`, which
-    aligns what is as large as that."""
+    aligns what is as large as that.
+    """
     limit = max(last_level_cache(), LARGE_BYTES)
     return frozenset(
         number
@@ -288,19 +289,34 @@ class Executable:
                 at_user_line(f"no memory for an array of shape {list(made[0])}")
             ) from error
 
-    def run_single(self, inputs: Sequence[Array]) -> Array:
-        """The one output of a program without updates."""
+    def single_runner(self) -> Callable[[Sequence[Array]], Array]:
+        """A function that gives the one output of a program without updates, for its inputs."""
         if self._simple is None:
-            return self(inputs)[0][0]
+            return lambda inputs: self(inputs)[0][0]
         native, constants = self._simple
-        output = self._empty(self._outputs[0])
-        arena = self._arena()
-        record: Any = None if not self.checks else np.zeros(3, np.int64)
-        status = native(*inputs, output, *constants, arena, record)
-        if status:
-            raise self._failure(status, record)
-        self._pool.append(arena)
-        return output
+        shape, dtype = self._outputs[0]
+        size = self.program.buffers[self.program.outputs[0]].type.nbytes
+        if size < LARGE_BYTES and not self.program.arena_bytes and not self.checks:
+            new = np.empty
+
+            def run(inputs: Sequence[Array]) -> Array:
+                output = new(shape, dtype)
+                native(*inputs, output, *constants)
+                return output
+
+            return run
+
+        def run_whole(inputs: Sequence[Array]) -> Array:
+            output = self._empty((shape, dtype))
+            arena = self._arena()
+            record: Any = np.zeros(3, np.int64) if self.checks else None
+            status = native(*inputs, output, *constants, arena, record)
+            if status:
+                raise self._failure(status, record)
+            self._pool.append(arena)
+            return output
+
+        return run_whole
 
     def _arena(self) -> Array:
         try:

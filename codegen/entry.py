@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from graphjit.errors import InternalError
 from graphjit.program import Gemm, Program
 
-from .builder import Module, ir_type
+from .builder import ir_type
 
 METH_FASTCALL = 0x0080
 TEAM_RUN = "team_run"
@@ -72,11 +73,32 @@ def external(externals: list[str], name: str) -> int:
 
 
 def external_address(name: str) -> int:
-    """The address of an outside function: the team's, or BLAS by way of SciPy."""
+    """The address of an outside function: the team's, or BLAS's.
+
+    BLAS is the one that NumPy brought with it, where it can be found: then products have
+    NumPy's bits, and one pool of threads serves both. Else it is SciPy's.
+    """
     if name == TEAM_RUN:
         from .team import team
 
         return int(team().run_address)
+    return _numpy_blas(name) or _scipy_blas(name)
+
+
+def _numpy_blas(name: str) -> int | None:
+    """The address of a BLAS routine in the library of NumPy's wheels, if that is in use.
+
+    The wheels' OpenBLAS names routines scipy_<name>_64_ and has 64-bit integers.
+    """
+    folder = Path(np.__file__).parent.parent / "numpy.libs"
+    for path in sorted(folder.glob("libscipy_openblas64_*")):
+        routine = getattr(ctypes.CDLL(str(path)), f"scipy_{name}_64_", None)
+        if routine is not None:
+            return ctypes.cast(routine, ctypes.c_void_p).value
+    return None
+
+
+def _scipy_blas(name: str) -> int:
     from scipy.linalg import cython_blas
 
     capsule = dict(cython_blas.__pyx_capi__)[name]
@@ -97,7 +119,8 @@ def _python(name: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Call:
     """A kernel's call: its symbol, its buffers, whether it can fail, and for a kernel that the
-    team runs the extent of its outermost loop and of one chunk."""
+    team runs the extent of its outermost loop and of one chunk.
+    """
 
     symbol: str
     buffers: list[int]
@@ -205,38 +228,65 @@ def _team_call(call: Call, number: int, record: str, place: int) -> list[str]:
     return lines
 
 
-_BLAS = {"float32": "sgemm", "float64": "dgemm", "complex64": "cgemm", "complex128": "zgemm"}
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """How a BLAS routine is called: its name, its arguments in order, the integers and the
+    letters among them. `a`, `b` and `c` stand for the matrices.
+    """
+
+    name: str
+    order: tuple[str, ...]
+    integers: dict[str, int]
+    letters: dict[str, str]
 
 
-def write_gemm(module: Module, step: Gemm, symbol: str, externals: list[str]) -> str:
-    """A function that runs a batched product through BLAS's Fortran interface.
+def blas_routine(step: Gemm) -> Routine:
+    """The routine for a product.
 
     BLAS counts in column order, in which a row-major matrix is its own transpose: so it is
-    given b and a exchanged, and computes the transpose of c, which is c in row order.
+    given b and a exchanged, and computes the transpose of c, which is c in row order. A
+    product with a vector is one of a matrix, in BLAS's sense, and a vector.
     """
-    place = external(externals, _BLAS[step.dtype.name])
+    prefix = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+    letter = prefix[step.dtype.name]
+    rows_b = step.k if step.transpose_b else step.n
+    rows_a = step.m if step.transpose_a else step.k
+    # with k == 0 BLAS's gemv would leave c as it is
+    if step.k and (step.m == 1 or step.n == 1):
+        matrix, vector, rows = ("b", "a", rows_b) if step.m == 1 else ("a", "b", rows_a)
+        plain = not step.transpose_b if step.m == 1 else step.transpose_a
+        results = step.n if step.m == 1 else step.m
+        sizes = (results, step.k) if plain else (step.k, results)
+        order = ("t", "m", "n", "one", matrix, "ld", vector, "step", "zero", "c", "step")
+        integers = {"m": sizes[0], "n": sizes[1], "ld": max(1, rows), "step": 1}
+        return Routine(letter + "gemv", order, integers, {"t": "N" if plain else "T"})
+    order = ("tb", "ta", "n", "m", "k", "one", "b", "ldb", "a", "lda", "zero", "c", "ldc")
+    integers = {
+        "m": step.m, "n": step.n, "k": step.k,
+        "lda": max(1, rows_a), "ldb": max(1, rows_b), "ldc": max(1, step.n),
+    }  # fmt: skip
+    letters = {"ta": "NT"[step.transpose_a], "tb": "NT"[step.transpose_b]}
+    return Routine(letter + "gemm", order, integers, letters)
+
+
+def write_gemm(step: Gemm, symbol: str, externals: list[str]) -> str:
+    """A function that runs a batched product through BLAS's Fortran interface."""
+    routine = blas_routine(step)
+    place = external(externals, routine.name)
     part = ir_type(step.dtype)
     parts = 2 if step.dtype.is_complex else 1
     size = step.dtype.size
-    ldb = step.k if step.transpose_b else step.n
-    lda = step.m if step.transpose_a else step.k
-    integers = {
-        "m": step.n, "n": step.m, "k": step.k,
-        "lda": max(1, ldb), "ldb": max(1, lda), "ldc": max(1, step.n),
-    }  # fmt: skip
     lines = [
         f"define internal i64 @{symbol}(ptr %a, ptr %b, ptr %c, ptr %record) nounwind {{",
         "entry:",
         f"  %slot = getelementptr ptr, ptr @externals, i64 {place}",
-        "  %gemm = load ptr, ptr %slot",
+        "  %routine = load ptr, ptr %slot",
     ]
-    for name, integer in integers.items():
-        lines += [f"  %{name}.at = alloca i32", f"  store i32 {integer}, ptr %{name}.at"]
-    for name, letter in (("ta", step.transpose_b), ("tb", step.transpose_a)):
-        lines += [
-            f"  %{name}.at = alloca i8",
-            f"  store i8 {ord('T' if letter else 'N')}, ptr %{name}.at",
-        ]
+    # a library with 32-bit integers reads the low halves: the machines here are little-endian
+    for name, integer in routine.integers.items():
+        lines += [f"  %{name}.at = alloca i64", f"  store i64 {integer}, ptr %{name}.at"]
+    for name, letter in routine.letters.items():
+        lines += [f"  %{name}.at = alloca i8", f"  store i8 {ord(letter)}, ptr %{name}.at"]
     for name, number in (("one", "1.0"), ("zero", "0.0")):
         lines.append(f"  %{name}.at = alloca [{parts} x {part}]")
         for k in range(parts):
@@ -265,24 +315,9 @@ def write_gemm(module: Module, step: Gemm, symbol: str, externals: list[str]) ->
             )
             offsets[name] = f"%{name}.offset{level}"
     for name, offset in offsets.items():
-        lines.append(f"  %{name}.here = getelementptr i8, ptr %{name}, i64 {offset}")
-    order = (
-        "ta",
-        "tb",
-        "m",
-        "n",
-        "k",
-        "one",
-        "b.here",
-        "lda",
-        "a.here",
-        "ldb",
-        "zero",
-        "c.here",
-        "ldc",
-    )
-    listed = ", ".join(f"ptr %{n}" if n.endswith("here") else f"ptr %{n}.at" for n in order)
-    lines.append(f"  call void %gemm({listed})")
+        lines.append(f"  %{name}.at = getelementptr i8, ptr %{name}, i64 {offset}")
+    listed = ", ".join(f"ptr %{name}.at" for name in routine.order)
+    lines.append(f"  call void %routine({listed})")
     for level in reversed(range(len(step.batch))):
         lines += [
             f"  %next{level} = add i64 %i{level}, 1",

@@ -228,23 +228,24 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     single = form.tree is LEAF and form.results[0][0] == "array"
     if not (plain and arrays and single) or form.variables:
         return None
-    run = form.executable.run_single
-    numpy = form.numpy
+    run = form.executable.single_runner()
+    shape = form.executable.program.buffers[form.executable.program.outputs[0]].type.shape
 
-    def call(args: Sequence[Any]) -> Any:
-        inputs = []
-        for x in args:
-            if type(x) is Tensor:
-                x = x._array
-            if x.flags.num & _READY != _READY:
-                x = np.array(x, order="C")
-            inputs.append(x)
-        array = run(inputs)
-        if numpy:
-            return array if array.shape else array[()]
-        return _wrap(array)
+    def ready(args: Sequence[Any]) -> list[Array]:
+        return [_ready(x._array if type(x) is Tensor else x) for x in args]
 
-    return call
+    if all(k.kind == ARRAY for k in form.kinds) and form.numpy and shape:
+
+        def call_arrays(args: Sequence[Any]) -> Any:
+            for x in args:
+                if x.flags.num & _READY != _READY:
+                    return run(ready(args))
+            return run(args)
+
+        return call_arrays
+    if form.numpy:
+        return lambda args: run(ready(args))[()]
+    return lambda args: _wrap(run(ready(args)))
 
 
 def _boxed(x: Any) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .dispatch import TensorBase, as_tensor, current_trace, wrap
 from .errors import DTypeError, InvalidArgumentError, ShapeError, TracingError, at_user_line
-from .functions import create, index, math
+from .functions import create, index, math, shape
 from .operators import Operators
 from .tensor import Tensor, _element_text
 from .types import DType, TensorType, as_dtype, shape_text
@@ -168,8 +168,8 @@ class Variable(Operators):
             raise ShapeError(
                 at_user_line(
                     f"Cannot assign value to variable ' {self.name}': Shape mismatch. The "
-                    f"variable shape {shape_text(self.type.shape)}, and the assigned value shape "
-                    f"{shape_text(tensor.type.shape)} are incompatible."
+                    f"variable shape {shape_text(self.type.shape)}, and the assigned value "
+                    f"shape {shape_text(tensor.type.shape)} are incompatible."
                 )
             )
         return tensor
@@ -182,8 +182,8 @@ class Variable(Operators):
         if isinstance(value, TensorBase) or _KINDS[tensor.dtype.kind] > _KINDS[self.dtype.kind]:
             raise InvalidArgumentError(
                 at_user_line(
-                    f"Tensor conversion requested dtype {self.dtype.name} for Tensor with dtype "
-                    f"{tensor.dtype.name}"
+                    f"Tensor conversion requested dtype {self.dtype.name} for Tensor with "
+                    f"dtype {tensor.dtype.name}"
                 )
             )
         cast: TensorBase = math.cast(tensor, self.dtype)
@@ -197,7 +197,7 @@ class Variable(Operators):
             trace.assign(self, value)
         else:
             with self.cell.lock:
-                array = np.asarray(value._array, order="C")  # type: ignore[attr-defined]
+                array = np.asarray(_array_of(value), order="C")
                 # an array over another's memory, such as DLPack's, may be written by its owner
                 self.cell.array = array if array.flags.owndata else array.copy()
         return _UnreadVariable(self)
@@ -221,7 +221,7 @@ class Variable(Operators):
         values = self._own_dtype(slices.values)
         wanted = (*rows.type.shape, *self.type.shape[1:])
         values = index.broadcast_value(values, wanted)
-        rows = index.reshape(rows, (*rows.type.shape, 1))
+        rows = shape.reshape(rows, (*rows.type.shape, 1))
         return self._scatter(rows, values, mode)
 
     def scatter_update(self, sparse_delta: IndexedSlices) -> Any:
@@ -279,6 +279,11 @@ def _unpickle(array: np.ndarray[Any, Any], trainable: bool, name: str) -> Variab
     return Variable(array, trainable, name, as_dtype(array.dtype))
 
 
+def _array_of(tensor: TensorBase) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = tensor._array  # type: ignore[attr-defined]
+    return array
+
+
 class _UnreadVariable(Variable):
     """A variable as its own assignments return it."""
 
@@ -295,6 +300,9 @@ class VariableSlice(Tensor):
     """Elements of a variable as they were read; `assign` writes the variable there."""
 
     __slots__ = ("_key", "_variable")
+
+    _key: Any
+    _variable: Variable
 
     def __init__(self, variable: Variable, key: Any, part: Tensor) -> None:
         object.__setattr__(self, "_array", part._array)

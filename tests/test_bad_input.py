@@ -46,7 +46,8 @@ class Sub(np.ndarray[Any, Any]):
 
 
 NOT_TENSORS: list[Any] = [
-    None, "x", "", b"x", ["a"], [None], [[1], [1, 2]], [1, [2]], {}, {1: 2}, set(), Odd(), Odd, int,
+    None, "x", "", b"x", ["a"], [None], [[1], [1, 2]], [1, [2]], {}, {1: 2}, set(), Odd(), Odd,
+    int,
     print, gj, ..., slice(None), np.array(["x"]), np.array([None]), np.array([object()]),
     structured(), structured()[0], np.array(["2020"], "M8[D]"), np.array([1], "m8[s]"),
     np.dtype("f4"), np.str_("x"), np.float32, gj.float32, gj.TensorSpec([2]),
@@ -58,7 +59,8 @@ NOT_TENSORS: list[Any] = [
 @pytest.mark.parametrize("value", NOT_TENSORS, ids=[repr(v)[:30] for v in NOT_TENSORS])
 def test_not_a_tensor(value: Any) -> None:
     for make in (
-        gj.constant, gj.convert_to_tensor, gj.asarray, gj.Tensor, gj.exp, gj.reduce_sum, gj.square,
+        gj.constant, gj.convert_to_tensor, gj.asarray, gj.Tensor, gj.exp, gj.reduce_sum,
+        gj.square,
         lambda x: gj.add(gj.constant(1.0), x), lambda x: gj.maximum(x, gj.constant([1.0])),
         lambda x: gj.concat([x, gj.constant([1.0])], 0), lambda x: gj.where(x, 1.0, 2.0),
         lambda x: gj.gather(gj.constant([1.0]), x), lambda x: gj.matmul(x, x),
@@ -70,8 +72,10 @@ def test_not_a_tensor(value: Any) -> None:
 
 
 BAD_SHAPES: list[Any] = [
-    None, "x", 1.5, [1.5], [True], True, [None], [-1], -1, [2, -3], float("inf"), [float("nan")],
-    [2**63], [2**62, 4], [2**40, 2**40], 10**30, [10**30], [[1, 2]], [[1], [2, 3]], {}, Odd(), int,
+    None, "x", 1.5, [1.5], [True], True, [None], [-1], -1, [2, -3], float("inf"),
+    [float("nan")],
+    [2**63], [2**62, 4], [2**40, 2**40], 10**30, [10**30], [[1, 2]], [[1], [2, 3]], {}, Odd(),
+    int,
     np.array([1.5]), np.array([[1, 2]]), np.array([True]), np.array(["x"]), gj.constant([1.5]),
     gj.constant([[1]]), gj.constant(True), [1] * 65, [2**62, 0, 4], object, ..., slice(None),
 ]  # fmt: skip
@@ -106,7 +110,8 @@ def test_good_shapes() -> None:
 
 
 BAD_AXES: list[Any] = [
-    5, -5, 1.5, "x", [0, 0], [0, 5], [None], {}, Odd(), True, [1.5], 10**30, int, [[0]], b"x", 1j,
+    5, -5, 1.5, "x", [0, 0], [0, 5], [None], {}, Odd(), True, [1.5], 10**30, int, [[0]], b"x",
+    1j,
     float("nan"), np.array([0.5]), np.array(["x"]), gj.constant(0.5), [0, -2],
 ]  # fmt: skip
 
@@ -138,7 +143,8 @@ def test_bad_dtypes() -> None:
             gj.as_dtype, lambda d: gj.constant(1, d), lambda d: gj.cast(gj.constant(1), d),
             lambda d: gj.zeros([1], d), lambda d: gj.zeros_like(gj.constant(1), d),
             lambda d: gj.range(3, dtype=d), lambda d: gj.Variable(1, dtype=d),
-            lambda d: gj.argmax(gj.constant([1]), output_type=d), lambda d: gj.bitcast([1.0], d),
+            lambda d: gj.argmax(gj.constant([1]), output_type=d),
+            lambda d: gj.bitcast([1.0], d),
         ):  # fmt: skip
             with pytest.raises(ERROR):
                 make(bad)
@@ -153,7 +159,8 @@ def test_wrong_dtypes_for_an_op() -> None:
         lambda: gj.reduce_any(one), lambda: gj.reduce_max(z), lambda: gj.argmax([1j]),
         lambda: gj.left_shift(1.0, 2.0), lambda: gj.add(flag, flag), 
         lambda: gj.one_hot([0.5], 3), lambda: gj.erf(z), lambda: gj.floordiv(z, z),
-        lambda: gj.complex(one, one), lambda: gj.bitcast(one, gj.float64), lambda: gj.is_nan(one),
+        lambda: gj.complex(one, one), lambda: gj.bitcast(one, gj.float64),
+        lambda: gj.is_nan(one),
     ):  # fmt: skip
         for call in (fn, gj.function(fn, fallback="error")):
             with pytest.raises(ERROR) as info:
@@ -165,18 +172,24 @@ def test_wrong_shapes_for_an_op() -> None:
     x, y = gj.ones([2, 3]), gj.ones([4])
     for fn in (
         lambda: x + y, lambda: x @ y, lambda: gj.concat([x, y], 0), lambda: gj.stack([x, y]),
-        lambda: gj.reshape(x, [5]), lambda: gj.reshape(x, [-1, -1]), lambda: gj.reshape(x, [4, -1]),
-        lambda: gj.transpose(x, [0]), lambda: gj.transpose(x, [0, 0]), lambda: gj.split(x, 2, 1),
-        lambda: gj.broadcast_to(x, [3, 3]), lambda: gj.broadcast_to(x, [3]), lambda: gj.tile(x, [2]),
+        lambda: gj.reshape(x, [5]), lambda: gj.reshape(x, [-1, -1]),
+        lambda: gj.reshape(x, [4, -1]),
+        lambda: gj.transpose(x, [0]), lambda: gj.transpose(x, [0, 0]),
+        lambda: gj.split(x, 2, 1),
+        lambda: gj.broadcast_to(x, [3, 3]), lambda: gj.broadcast_to(x, [3]),
+        lambda: gj.tile(x, [2]),
         lambda: gj.squeeze(x, 0), lambda: gj.pad(x, [[1, 1]]), lambda: gj.pad(x, [[-1, 0]] * 2),
         lambda: gj.where([True, False], x, y), lambda: gj.slice(x, [0, 0], [3, 3]),
-        lambda: gj.gather(x, [2]), lambda: gj.gather(x, [-1]), lambda: gj.gather_nd(x, [[0, 5]]),
+        lambda: gj.gather(x, [2]), lambda: gj.gather(x, [-1]),
+        lambda: gj.gather_nd(x, [[0, 5]]),
         lambda: gj.tensor_scatter_nd_add(x, [[5, 0]], [1.0]), lambda: gj.concat([], 0),
         lambda: gj.stack([]), lambda: gj.split(x, [1, 2]), lambda: gj.unstack(gj.constant(1.0)),
-        lambda: gj.top_k(x, 9), lambda: gj.boolean_mask(x, [True]), lambda: gj.einsum("ij,jk", x, y),
+        lambda: gj.top_k(x, 9), lambda: gj.boolean_mask(x, [True]),
+        lambda: gj.einsum("ij,jk", x, y),
         lambda: gj.repeat(x, [1, 2, 3], 0), lambda: gj.roll(x, [1, 2], 0), lambda: gj.diag(1.0),
         lambda: gj.searchsorted(x, 1.0), lambda: gj.linspace(0.0, 1.0, -1), lambda: gj.eye(-1),
-        lambda: gj.range(1, 2, 0), lambda: gj.one_hot([1], -1), lambda: gj.tril(y), lambda: x[5],
+        lambda: gj.range(1, 2, 0), lambda: gj.one_hot([1], -1), lambda: gj.tril(y),
+        lambda: x[5],
         lambda: gj.meshgrid(x, y, indexing="no"), lambda: gj.sort(x, direction="UP"),
     ):  # fmt: skip
         for call in (fn, gj.function(fn, fallback="error")):
@@ -194,7 +207,7 @@ def test_no_memory() -> None:
             fn()
 
 
-# -- arrays of every make -------------------------------------------------------------------------
+# -- arrays of every make ----------------------------------------------------------------------
 
 
 def misaligned(array: Any) -> Any:
@@ -236,9 +249,12 @@ def test_arrays_of_every_make(make: str) -> None:
         wanted = wanted.astype(np.float32)
     before = wanted.copy()
     for fn, expected in (
-        (lambda x: gj.add(x, x), wanted + wanted), (lambda x: gj.reduce_sum(x, 0), wanted.sum(0)),
-        (lambda x: gj.transpose(x), wanted.T), (lambda x: gj.concat([x, x], 0), np.vstack([wanted] * 2)),
-        (lambda x: gj.matmul(x, gj.transpose(x)), wanted @ wanted.T), (lambda x: gj.sort(x), wanted),
+        (lambda x: gj.add(x, x), wanted + wanted),
+        (lambda x: gj.reduce_sum(x, 0), wanted.sum(0)),
+        (lambda x: gj.transpose(x), wanted.T),
+        (lambda x: gj.concat([x, x], 0), np.vstack([wanted] * 2)),
+        (lambda x: gj.matmul(x, gj.transpose(x)), wanted @ wanted.T),
+        (lambda x: gj.sort(x), wanted),
     ):  # fmt: skip
         if make == "broadcast":
             expected = np.asarray(fn(np.array(wanted)))
@@ -252,8 +268,10 @@ def test_few_elements(shape: tuple[int, ...]) -> None:
     array = np.ones(shape, np.float32)
     for fn, expected in (
         (lambda x: x + 1, array + 1), (lambda x: gj.reduce_sum(x), array.sum()),
-        (lambda x: gj.reduce_prod(x), array.prod()), (lambda x: gj.reshape(x, [-1]), array.reshape(-1)),
-        (lambda x: gj.transpose(x), array.T), (lambda x: gj.stack([x, x]), np.stack([array, array])),
+        (lambda x: gj.reduce_prod(x), array.prod()),
+        (lambda x: gj.reshape(x, [-1]), array.reshape(-1)),
+        (lambda x: gj.transpose(x), array.T),
+        (lambda x: gj.stack([x, x]), np.stack([array, array])),
         (lambda x: gj.reverse(x, list(range(len(shape)))), array),
         (lambda x: gj.where(x > 0, x, 2.0), array), (lambda x: gj.cast(x, gj.int32), array),
         (lambda x: gj.expand_dims(x, 0), array[None]), (lambda x: gj.exp(x) * 0 + x, array),
@@ -262,14 +280,16 @@ def test_few_elements(shape: tuple[int, ...]) -> None:
             np.testing.assert_allclose(np.asarray(call(gj.constant(array))), expected)
 
 
-# -- a walk over all functions ---------------------------------------------------------------------
+# -- a walk over all functions -----------------------------------------------------------------
 
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(-4, 4), st.sampled_from([2**31, 2**63, 10**30, 10**400]),
+    st.none(), st.booleans(), st.integers(-4, 4), st.sampled_from([2**31, 2**63, 10**30,
+    10**400]),
     st.floats(), st.complex_numbers(), st.text(max_size=2), st.binary(max_size=2),
-    st.sampled_from([np.float64(2), np.int8(3), np.bool_(True), np.str_("x"), np.longdouble(1)]),
+    st.sampled_from([np.float64(2), np.int8(3), np.bool_(True), np.str_("x"),
+    np.longdouble(1)]),
 )  # fmt: skip
-odd_values = st.sampled_from(NOT_TENSORS + [gj.eager, gj.bool, "float32", range(3), np.float16])
+odd_values = st.sampled_from([*NOT_TENSORS, gj.eager, gj.bool, "float32", range(3), np.float16])
 arrays = hnp.arrays(
     st.sampled_from(["f4", "f8", ">f8", "i4", "i8", "u1", "?", "c8", "f2", "O", "U1", "M8[s]"]),
     hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),

@@ -154,8 +154,10 @@ def check(
 
 def refused(function: Callable[..., Any], *arrays: Any) -> None:
     """Tracing says that it can't."""
-    with pytest.raises(TracingError):
-        traced(function, *arrays)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # np.matrix is on its way out
+        with pytest.raises(TracingError):
+            traced(function, *arrays)
 
 
 # -- ufuncs ------------------------------------------------------------------------------------
@@ -723,6 +725,12 @@ MOVES: list[Callable[..., Any]] = [
 def test_function(index: int, dtype: str) -> None:
     lossy = dtype in COMPLEX or dtype in ("bool", "float16")
     check(MOVES[index], array((3, 5), dtype), may_refuse=lossy, tolerance=LOOSE.get(dtype))
+
+
+@pytest.mark.parametrize("index", range(0, len(MOVES) + len(REDUCTIONS), 8))
+def test_compiled(index: int) -> None:
+    function = [*MOVES, *REDUCTIONS][index]
+    check(function, array((3, 5), "float32"), tolerance=1e-4, jit=True, may_refuse=True)
 
 
 LINALG: list[Callable[..., Any]] = [

@@ -169,7 +169,7 @@ def test_conversion() -> None:
     np.testing.assert_array_equal(stacked.numpy(), [1, 2, 3])
 
 
-# -- indexing ------------------------------------------------------------------------------------
+# -- indexing ----------------------------------------------------------------------------------
 
 
 KEYS: list[Any] = [
@@ -232,10 +232,14 @@ def test_tensors_as_keys() -> None:
 
 
 BAD_KEYS: list[Any] = [
-    2, -3, (0, 3), (0, 0, -5), (0, 0, 0, 0), 1.0, "x", True, (..., ...), slice(None, None, 0), [2],
-    [-3], ([0, 1], [0, 3]), [0.5], np.array([True]), np.ones((2, 2), bool), {}, pytest.param(object(), id="object"),
-    slice("a", None), slice(1.5, None), [[0], [1, 2]], [None], 10**30, [10**30], slice(None, 2.0),
-    (0, [0, 1], [0, 1, 2]), b"x", 1j, np.float64(1), gj, [..., 0], np.array(["x"]), {1: 2}, ({},),
+    2, -3, (0, 3), (0, 0, -5), (0, 0, 0, 0), 1.0, "x", True, (..., ...), slice(None, None, 0),
+    [2],
+    [-3], ([0, 1], [0, 3]), [0.5], np.array([True]), np.ones((2, 2), bool), {},
+    pytest.param(object(), id="object"),
+    slice("a", None), slice(1.5, None), [[0], [1, 2]], [None], 10**30, [10**30], slice(None,
+    2.0),
+    (0, [0, 1], [0, 1, 2]), b"x", 1j, np.float64(1), gj, [..., 0], np.array(["x"]), {1: 2},
+    ({},),
 ]  # fmt: skip
 
 
@@ -259,7 +263,7 @@ def test_huge_slices() -> None:
     np.testing.assert_array_equal(gj.constant(TABLE)[:: -(10**20)].numpy(), TABLE[:0:-1])
 
 
-# -- operators --------------------------------------------------------------------------------------
+# -- operators ---------------------------------------------------------------------------------
 
 ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod)
 COMPARISONS = (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
@@ -359,7 +363,7 @@ def test_errors_name_the_line() -> None:
         assert f"test_tensor.py:{fn.__code__.co_firstlineno + 1}" in str(info.value)
 
 
-# -- specs ---------------------------------------------------------------------------------------------
+# -- specs -------------------------------------------------------------------------------------
 
 
 def test_specs() -> None:

@@ -1,4 +1,4 @@
-"""Variables: reading and assigning, eagerly and inside functions, in order and all or nothing."""
+"""Variables: reading and assigning, eagerly and in functions, in order, all or nothing."""
 
 from __future__ import annotations
 
@@ -49,10 +49,13 @@ def test_attributes() -> None:
 def test_they_act_as_tensors(run: Callable[..., Any]) -> None:
     v = gj.Variable(TABLE)
     for fn in (
-        lambda x: v + x, lambda x: x + v, lambda x: v * 2.0 + x * 0.0, lambda x: v @ gj.transpose(v),
-        lambda x: v < x, lambda x: -v, lambda x: gj.exp(v), lambda x: v[0], lambda x: v[:, ::-1],
+        lambda x: v + x, lambda x: x + v, lambda x: v * 2.0 + x * 0.0,
+        lambda x: v @ gj.transpose(v),
+        lambda x: v < x, lambda x: -v, lambda x: gj.exp(v), lambda x: v[0],
+        lambda x: v[:, ::-1],
         lambda x: gj.reduce_sum(v, axis=0), lambda x: gj.concat([v, v], 0), lambda x: v.T,
-        lambda x: gj.reshape(v, [-1]), lambda x: abs(v), lambda x: v**2.0, lambda x: 1.0 / (v + 1),
+        lambda x: gj.reshape(v, [-1]), lambda x: abs(v), lambda x: v**2.0,
+        lambda x: 1.0 / (v + 1),
     ):  # fmt: skip
         got, wanted = run(fn, gj.constant(TABLE)), fn(gj.constant(TABLE))
         assert isinstance(got, gj.Tensor)
@@ -198,7 +201,8 @@ def test_state_of_an_object() -> None:
 def test_results_do_not_share_memory_with_variables() -> None:
     v = gj.Variable(TABLE)
     for fn in (
-        lambda x: v.assign(x), lambda x: v.read_value() + x * 0, lambda x: v.assign(x).read_value(),
+        lambda x: v.assign(x), lambda x: v.read_value() + x * 0,
+        lambda x: v.assign(x).read_value(),
         lambda x: (v.assign(x + 0), x + 0)[1], lambda x: (v.assign(x), v.read_value())[1],
     ):  # fmt: skip
         argument = TABLE.copy()
@@ -210,8 +214,10 @@ def test_results_do_not_share_memory_with_variables() -> None:
 
 
 def test_strided_writes(run: Callable[..., Any]) -> None:
-    for key in (0, (1, 2), (slice(None), 1), (slice(None, None, -1), slice(0, 2)), ..., (..., 0),
-                (slice(None), [2, 0]), ([0, 1], [1, 1]), (None, 0), (0, slice(1, 1))):  # fmt: skip
+    for key in (0, (1, 2), (slice(None), 1),
+    (slice(None, None, -1), slice(0, 2)), ..., (..., 0),
+                (slice(None), [2, 0]), ([0, 1], [1, 1]), (None, 0),
+                (0, slice(1, 1))):  # fmt: skip
         v = gj.Variable(TABLE)
         wanted = TABLE.copy()
         wanted[key] = 9
@@ -265,7 +271,7 @@ def test_indexed_slices(run: Callable[..., Any]) -> None:
             run(lambda bad=bad: v.scatter_add(bad))
 
 
-# -- all or nothing -------------------------------------------------------------------------------
+# -- all or nothing ----------------------------------------------------------------------------
 
 BAD: list[Callable[[Any], Any]] = [
     lambda v: v.assign(None), lambda v: v.assign("x"), lambda v: v.assign([[1.0], [2.0, 3.0]]),

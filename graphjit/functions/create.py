@@ -19,6 +19,7 @@ from graphjit.ops import view
 from graphjit.types import as_dtype, as_int, check_size, float32, int64
 
 from . import math
+from .index import iota
 from .shape import as_shape, broadcast_to, reshape
 
 __all__ = [
@@ -158,7 +159,7 @@ def eye(
     columns = num_rows if num_columns is None else num_columns
     shape = as_shape((num_rows, columns), "Eye")
     check_size(shape, as_dtype(dtype), "Eye")
-    matrix = wrap(np.eye(*shape).astype(as_dtype(dtype).dtype))
+    matrix = math.cast(math.equal(iota(shape, 0), iota(shape, 1)), dtype)
     return broadcast_to(matrix, (*as_shape(batch_shape, "Eye"), *shape))
 
 

@@ -66,7 +66,7 @@ def getitem(x: Any, key: Any, wrap_negative: bool = True) -> Any:
     """
     x = as_tensor(x)
     parts = expand_key(key, x.type.shape)
-    starts, sizes, steps = [], [], []
+    boxes: list[tuple[int, int, int]] = []  # start, size and step of each axis
     shape: list[int] = []  # of the basic result
     arrays: list[tuple[int, Any]] = []  # (axis of the basic result, indices)
     axis = 0
@@ -77,16 +77,17 @@ def getitem(x: Any, key: Any, wrap_negative: bool = True) -> Any:
         extent = x.type.shape[axis]
         if isinstance(part, slice):
             start, size, step = slice_bounds(part, extent)
-            starts.append(start), sizes.append(size), steps.append(step)
+            boxes.append((start, size, step))
             shape.append(size)
         elif isinstance(part, int):
-            starts.append(check_index(part, extent, axis)), sizes.append(1), steps.append(1)
+            boxes.append((check_index(part, extent, axis), 1, 1))
         else:
-            starts.append(0), sizes.append(extent), steps.append(1)
+            boxes.append((0, extent, 1))
             arrays.append((len(shape), part))
             shape.append(extent)
         axis += 1
-    result = slice_strided(x, tuple(starts), tuple(sizes), tuple(steps))
+    starts, sizes, steps = (tuple(box[k] for box in boxes) for k in range(3))
+    result = slice_strided(x, starts, sizes, steps)
     result = reshape(result, tuple(shape))
     return _index_arrays(result, arrays, parts, wrap_negative) if arrays else result
 
@@ -430,21 +431,22 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     arrays = [p for p in parts if isinstance(p, TensorBase)]
     if arrays:
         return _set_arrays(x, parts, value)
-    starts, sizes, steps, shape = [], [], [], []
+    boxes: list[tuple[int, int, int]] = []  # start, size and step of each axis
+    shape: list[int] = []
     axis = 0
     for part in parts:
         if part is None:
             shape.append(1)
             continue
         if isinstance(part, slice):
-            start, size, step = slice_bounds(part, x.type.shape[axis])
-            shape.append(size)
+            boxes.append(slice_bounds(part, x.type.shape[axis]))
+            shape.append(boxes[-1][1])
         else:
-            start, size, step = check_index(part, x.type.shape[axis], axis), 1, 1
-        starts.append(start), sizes.append(size), steps.append(step)
+            boxes.append((check_index(part, x.type.shape[axis], axis), 1, 1))
         axis += 1
-    piece = reshape(broadcast_value(value, tuple(shape)), tuple(sizes))
-    return apply(assemble.place, x, piece, starts=tuple(starts), steps=tuple(steps))
+    starts, sizes, steps = (tuple(box[k] for box in boxes) for k in range(3))
+    piece = reshape(broadcast_value(value, tuple(shape)), sizes)
+    return apply(assemble.place, x, piece, starts=starts, steps=steps)
 
 
 def broadcast_value(value: TensorBase, shape: Shape) -> Any:

@@ -17,7 +17,7 @@ from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
 from graphjit.ops import view
 from graphjit.ops.primitive import Primitive
-from graphjit.types import as_dtype, bool_, int64, normalize_axes, normalize_axis
+from graphjit.types import bool_, int64, normalize_axes, normalize_axis
 
 from . import math
 
@@ -240,4 +240,5 @@ def cummin(x: Any, axis: Any = 0, reverse: bool = False) -> Any:
 def as_bool(x: Any) -> TensorBase:
     """Whether each element isn't 0."""
     x = as_tensor(x)
-    return x if x.dtype is bool_ else math.cast(x, as_dtype("bool"))
+    result: TensorBase = math.cast(x, bool_)
+    return result

@@ -306,8 +306,9 @@ def split(value: Any, num_or_size_splits: Any, axis: int = 0) -> list[Any]:
         if num_or_size_splits < 1 or extent % num_or_size_splits:
             raise InvalidArgumentError(
                 at_user_line(
-                    f"Number of ways to split should evenly divide the split dimension, but got "
-                    f"split_dim {k} (size = {extent}) and num_split {num_or_size_splits} [Op:Split]"
+                    "Number of ways to split should evenly divide the split dimension, but "
+                    f"got split_dim {k} (size = {extent}) and num_split "
+                    f"{num_or_size_splits} [Op:Split]"
                 )
             )
         sizes = [extent // num_or_size_splits] * num_or_size_splits
