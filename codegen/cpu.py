@@ -51,7 +51,7 @@ class Target:
 
 @functools.cache
 def host() -> Target:
-    """This machine's CPU."""
+    """The CPU of this machine."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     found = llvm.get_host_cpu_features()

@@ -251,15 +251,15 @@ def blas_routine(step: Gemm) -> Routine:
     letter = prefix[step.dtype.name]
     rows_b = step.k if step.transpose_b else step.n
     rows_a = step.m if step.transpose_a else step.k
-    # with k == 0 BLAS's gemv would leave c as it is
-    if step.k and (step.m == 1 or step.n == 1):
+    if step.m == 1 or step.n == 1:
         matrix, vector, rows = ("b", "a", rows_b) if step.m == 1 else ("a", "b", rows_a)
         plain = not step.transpose_b if step.m == 1 else step.transpose_a
         results = step.n if step.m == 1 else step.m
         sizes = (results, step.k) if plain else (step.k, results)
-        order = ("t", "m", "n", "one", matrix, "ld", vector, "step", "zero", "c", "step")
+        by_vector = ("t", "m", "n", "one", matrix, "ld", vector, "step", "zero", "c", "step")
         integers = {"m": sizes[0], "n": sizes[1], "ld": max(1, rows), "step": 1}
-        return Routine(letter + "gemv", order, integers, {"t": "N" if plain else "T"})
+        letters = {"t": "N" if plain else "T"}
+        return Routine(letter + "gemv", by_vector, integers, letters)
     order = ("tb", "ta", "n", "m", "k", "one", "b", "ldb", "a", "lda", "zero", "c", "ldc")
     integers = {
         "m": step.m, "n": step.n, "k": step.k,

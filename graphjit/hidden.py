@@ -25,7 +25,7 @@ def find_captures(
     if not arrays:
         return []
     wanted = {id(a): n for n, a in enumerate(arrays)}
-    found: list[Getter | None] = [None] * len(arrays)
+    found: list[list[Getter]] = [[] for _ in arrays]
     seen: set[int] = set()
     todo: list[tuple[Any, Getter, int]] = [(o, _constant(o), 0) for o in statics]
     todo += _of_function(function)
@@ -33,8 +33,8 @@ def find_captures(
         value, getter, depth = todo.pop(0)
         if isinstance(value, np.ndarray):
             number = wanted.get(id(value))
-            if number is not None and found[number] is None:
-                found[number] = getter
+            if number is not None:
+                found[number].append(getter)
             continue
         if id(value) in seen or depth >= DEPTH:
             continue
@@ -42,7 +42,19 @@ def find_captures(
         todo += [(v, g, depth + 1) for v, g in _parts(value, getter)]
         if isinstance(value, types.FunctionType):
             todo += [(v, g, depth + 1) for v, g, _ in _of_function(value)]
-    return found
+    return [_agreed(getters) if getters else None for getters in found]
+
+
+def _agreed(getters: list[Getter]) -> Getter:
+    """What all the getters give; None once they differ, for the trace holds no longer."""
+    if len(getters) == 1:
+        return getters[0]
+
+    def get() -> Any:
+        value = getters[0]()
+        return value if all(getter() is value for getter in getters) else None
+
+    return get
 
 
 def _constant(value: Any) -> Getter:

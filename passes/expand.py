@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from graphjit.ir import Graph, Node, Rewriter
 from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
@@ -119,7 +121,12 @@ class ExpandProducts(Pass):
                 continue
             a, b = (rewriter.map[i] for i in node.inputs)
             dtype = node.tensor.dtype
-            if dtype.kind == "f" and dtype.size == 2:
+            if rewriter.type_of(a).shape[-1] == 0:  # nothing to sum, and BLAS may crash
+                zero = rewriter.const(np.zeros((), dtype.dtype), node.source)
+                rewriter.map[index] = rewriter.add(
+                    view.broadcast, (zero,), node.source, shape=node.tensor.shape
+                )
+            elif dtype.kind == "f" and dtype.size == 2:
                 wide = [rewriter.add(pw.cast, (i,), node.source, dtype=float32) for i in (a, b)]
                 product = rewriter.add(node.primitive, wide, node.source)
                 rewriter.map[index] = rewriter.add(

@@ -29,7 +29,11 @@ SHAPES = [
 def make(shape, dtype, seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=shape)
-    return (x + 1j * rng.normal(size=shape)).astype(dtype) if dtype(0).dtype.kind == "c" else x.astype(dtype)
+    return (
+        (x + 1j * rng.normal(size=shape)).astype(dtype)
+        if dtype(0).dtype.kind == "c"
+        else x.astype(dtype)
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -54,7 +58,9 @@ def test_products(dtype, shapes, turned):
     for _ in range(2):  # the second time into memory that holds something
         found = f(a, b)
         assert found.shape == expected.shape and found.dtype == expected.dtype
-        tolerance = 1e-4 if np.dtype(dtype).itemsize in (4, 8) and dtype != np.float64 else 1e-12
+        tolerance = (
+            1e-4 if np.dtype(dtype).itemsize in (4, 8) and dtype != np.float64 else 1e-12
+        )
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * 10)
 
 
