@@ -50,9 +50,6 @@ PEERS = ("numpy", "numexpr", "numba", "numba-1", "jax")
 SIZES = ("small", "middle", "large")
 
 
-# -- the workloads, as NumPy code ---------------------------------------------------------
-
-
 def chain(x: Array) -> Array:
     return 1.5 * x * x + 0.5 * x + 2
 
@@ -90,9 +87,6 @@ def mlp(x: Array, w1: Array, b1: Array, w2: Array, b2: Array, w3: Array, b3: Arr
     y = h @ w3 + b3
     e = np.exp(y - np.max(y, axis=-1, keepdims=True))
     return e / np.sum(e, axis=-1, keepdims=True)
-
-
-# -- numexpr ------------------------------------------------------------------------------
 
 
 def numexpr_functions() -> dict[str, Function]:
@@ -156,9 +150,6 @@ def numexpr_functions() -> dict[str, Function]:
         "softmax": softmax_parts,
         "layer_norm": layer_norm_parts,
     }
-
-
-# -- numba --------------------------------------------------------------------------------
 
 
 def numba_functions(parallel: bool) -> dict[str, Function]:
@@ -273,9 +264,6 @@ def numba_functions(parallel: bool) -> dict[str, Function]:
     }
 
 
-# -- JAX ----------------------------------------------------------------------------------
-
-
 def jax_functions() -> dict[str, Function]:
     """The workloads compiled by XLA; a call waits for its result."""
     import jax
@@ -314,9 +302,6 @@ def jax_functions() -> dict[str, Function]:
 
     functions = (chain, black_scholes_jax, gelu_jax, softmax_jax, layer_norm_jax, mlp_jax)
     return {f.__name__.removesuffix("_jax"): waiting(f) for f in functions}
-
-
-# -- what is run --------------------------------------------------------------------------
 
 
 def uniform(rng: np.random.Generator, *shape: int) -> Array:
@@ -475,9 +460,6 @@ def run(
     result.copy_s = copies.seconds(result.traffic_bytes)
     result.times_ns = measure.interleaved(calls, rounds, rest_s=0.02)
     return result
-
-
-# -- what is printed ----------------------------------------------------------------------
 
 
 def times_table(results: Sequence[Result], peers: Sequence[str]) -> str:

@@ -34,9 +34,6 @@ _SPELLING = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arc
 _SPELLING |= {"acosh": "arccosh", "atanh": "arctanh", "pow": "power", "atan2": "arctan2"}
 
 
-# -- running a function -------------------------------------------------------------------
-
-
 class Compiled:
     """A loop over arrays of one type that applies one function to `width` elements a time."""
 
@@ -119,9 +116,6 @@ class Compiled:
         joined = np.empty(size, self.kind)
         joined.real, joined.imag = results[0][:size], results[1][:size]
         return joined
-
-
-# -- true values --------------------------------------------------------------------------
 
 
 def numpy_function(name: str) -> Function:
@@ -227,9 +221,6 @@ def ulp_errors(y: Array, exact: Array) -> Array:
         return np.where(wrong | zero | np.isnan(error), np.inf, error).astype(np.float64)
 
 
-# -- arguments ----------------------------------------------------------------------------
-
-
 def specials(dtype: str) -> Array:
     """Zeros, infinities, NaN, the ends of the range and small whole numbers, both signs."""
     info = np.finfo(dtype)
@@ -331,9 +322,6 @@ def worst(name: str, y: Array, operands: tuple[Array, ...]) -> tuple[float, tupl
     error = ulp_errors(y, truth(name, *operands))
     i = int(np.argmax(error))
     return float(error[i]), tuple(x[i] for x in operands)
-
-
-# -- the tables ---------------------------------------------------------------------------
 
 
 def element_ns(call: Callable[[], Any], elements: int) -> float:

@@ -25,9 +25,6 @@ Call = Callable[[], object]
 PACKAGES = ("graphjit", "numpy", "scipy", "llvmlite", "numexpr", "numba", "jax", "jaxlib")
 
 
-# -- timing -------------------------------------------------------------------------------
-
-
 def elapsed_ns(call: Call, count: int) -> float:
     """The time of one call [ns], from `count` calls in a row; each result outlives the next."""
     kept = None
@@ -88,9 +85,6 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-# -- the machine --------------------------------------------------------------------------
-
-
 class Copies:
     """Copies between arrays that are already mapped: the least a memory-bound call can take."""
 
@@ -139,9 +133,6 @@ def machine() -> str:
         f"{name}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}\n"
         + ", ".join(versions)
     )
-
-
-# -- tables -------------------------------------------------------------------------------
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

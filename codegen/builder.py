@@ -97,8 +97,6 @@ class Builder:
         self.mask: Value | None = None
         self.fail: Callable[[Value, str, tuple[Value, ...]], None] | None = None
 
-    # -- text ---------------------------------------------------------------
-
     def type(self, dtype: DType, wide: bool) -> str:
         """LLVM's type of a value."""
         element = ir_type(dtype)
@@ -186,8 +184,6 @@ class Builder:
             bits = self.select(self.ne(single, single), quiet, up)
             return Value(value.dtype, self.bitcast(bits, float32).ir, value.wide)
         return value
-
-    # -- arithmetic -----------------------------------------------------------
 
     def _arithmetic(self, name: str, x: Value, y: Any) -> Value:
         y = self._match(x, y)
@@ -284,8 +280,6 @@ class Builder:
         if x.dtype.kind == "c":
             return self.or_(self.isnan(self.real(x)), self.isnan(self.imag(x)))
         return self._instruction("fcmp uno", bool_, x, x)
-
-    # -- comparison and logic ---------------------------------------------------
 
     def _compare(self, name: str, x: Value, y: Any) -> Value:
         y = self._match(x, y)
@@ -411,8 +405,6 @@ class Builder:
             vector = self.emit(f"insertelement {kind} {vector}, {element} {item}, i64 {lane}")
         return Value(x.dtype, vector, True)
 
-    # -- integer division ---------------------------------------------------------
-
     def divmod(self, x: Value, y: Value, floor: bool) -> tuple[Value, Value]:
         """Quotient and remainder of integers, rounded down or toward zero.
 
@@ -447,8 +439,6 @@ class Builder:
             if self.mask is not None:
                 condition = self.and_(condition, self.mask)
             self.fail(condition, reason, details)
-
-    # -- conversion -------------------------------------------------------------------
 
     def bitcast(self, x: Value, dtype: DType) -> Value:
         """The same bits as another type of the same size."""
@@ -532,8 +522,6 @@ class Builder:
         odd = self.select(self.isnan(x), self.bitcast(near, uint32), odd)
         return self.bitcast(odd, float32)
 
-    # -- complex ---------------------------------------------------------------------
-
     def complex(self, re: Value, im: Value, dtype: DType | None = None) -> Value:
         """A complex value from its parts."""
         from graphjit.types import complex64, complex128
@@ -570,8 +558,6 @@ class Builder:
             item = self.emit(f"call double @{name}(double {item})")
             vector = self.emit(f"insertelement {kind} {vector}, double {item}, i64 {lane}")
         return Value(x.dtype, vector, True)
-
-    # -- math functions ----------------------------------------------------------------
 
     def integer_of(self, dtype: DType) -> DType:
         """The unsigned integer type of a floating type's size."""

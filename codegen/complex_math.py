@@ -68,9 +68,6 @@ def double(x: Value) -> bool:
     return x.dtype.name == "float64"
 
 
-# -- arithmetic ---------------------------------------------------------------------------
-
-
 @rule
 def complex_add(b: Builder, z: Value, w: Value) -> Value:
     """Z + w."""
@@ -111,9 +108,6 @@ def complex_div(b: Builder, z: Value, w: Value) -> Value:
 def reciprocal(b: Builder, z: Value) -> Value:
     """1 / z."""
     return complex_div(b, b.const(1.0, z.dtype), z)
-
-
-# -- square root, exponentials, logarithms ------------------------------------------------
 
 
 @rule
@@ -272,9 +266,6 @@ def complex_pow(b: Builder, z: Value, w: Value) -> Value:
     return b.select(b.eq(w, b.const(0.0, w.dtype)), one, result)
 
 
-# -- hyperbolic and trigonometric functions -----------------------------------------------
-
-
 def reduced(b: Builder, x: Value) -> tuple[Value, Value]:
     """(x', m) with sinh x = m sinh x' and cosh alike, x' in range; m is 1 for ordinary x."""
     limit, shift = (700.0, 640.0) if double(x) else (80.0, 60.0)
@@ -352,9 +343,6 @@ def complex_cos(b: Builder, z: Value) -> Value:
 def complex_tan(b: Builder, z: Value) -> Value:
     """Tan z = −i tanh(i z)."""
     return swapped(b, complex_tanh(b, swapped(b, z)))
-
-
-# -- their inverses -----------------------------------------------------------------------
 
 
 def roots(b: Builder, z: Value) -> tuple[Value, Value, Value, Value, Value]:

@@ -279,8 +279,6 @@ class Executable:
             return None
         return self._natives[segment.symbol], tuple(self._constants.values())
 
-    # -- running --------------------------------------------------------------------------------
-
     def _empty(self, made: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
         try:
             return empty(*made)
@@ -391,8 +389,6 @@ class Executable:
         message = check.reason.format(*record.tolist()) + f" [Op:{check.op}]"
         kind = IndexOutOfRangeError if check.reason == OUT_OF_RANGE else InvalidArgumentError
         return kind(at_user_line(message, source=check.source))
-
-    # -- looking --------------------------------------------------------------------------------
 
     def llvm_ir(self, optimized: bool = False) -> str:
         """The program's LLVM IR."""

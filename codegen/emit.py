@@ -116,8 +116,6 @@ class KernelEmitter:
         loaded = {v.buffer for v in self.kernel.values if isinstance(v, (Load, GatherLoad))}
         return sorted(stored | loaded)
 
-    # -- statements -----------------------------------------------------------------------------
-
     def run(self, body: Sequence[Statement]) -> None:
         """Write statements in order."""
         for statement in body:
@@ -220,8 +218,6 @@ class KernelEmitter:
         self.counters[loop.dim] = start
         self.run(loop.body)
 
-    # -- addresses ---------------------------------------------------------------------------------
-
     def _offset(self, index: Index, scale: int = 1) -> tuple[str, int]:
         """The place of lane 0, and how far the next lane is, in elements."""
         b = self.b
@@ -255,8 +251,6 @@ class KernelEmitter:
             return Value(int64, "0", True)
         items = ", ".join(f"i64 {k * step}" for k in range(width))
         return Value(int64, f"<{items}>", True)
-
-    # -- values ---------------------------------------------------------------------------------------
 
     def _compute(self, number: int) -> Value:
         value = self.kernel.values[number]
@@ -418,8 +412,6 @@ class KernelEmitter:
             return b.emit(f"trunc {prefix('i32')} {bits.ir} to {prefix('i16')}")
         return value.ir
 
-    # -- stores ------------------------------------------------------------------------------------------
-
     def _put(self, number: int) -> None:
         store = self.kernel.stores[number]
         value = self.values[store.arg]
@@ -509,9 +501,8 @@ class KernelEmitter:
         width, part = b.width, storage_type(value.dtype)
         half, both = f"<{width} x {part}>", f"<{2 * width} x {part}>"
         order = ", ".join(f"i32 {k // 2 + (k % 2) * width}" for k in range(2 * width))
-        raw = b.emit(
-            f"shufflevector {half} {value.ir}, {half} {value.imag}, <{2 * width} x i32> <{order}>"
-        )
+        sides = f"{half} {value.ir}, {half} {value.imag}"
+        raw = b.emit(f"shufflevector {sides}, <{2 * width} x i32> <{order}>")
         self.line(f"store {both} {raw}, ptr {address}, align {value.dtype.real.size}")
 
     def _spread(self, base: str, dtype: DType, raw: str, place: Value) -> None:
@@ -524,11 +515,8 @@ class KernelEmitter:
         name = f"llvm.masked.scatter.{_suffix(width, dtype)}.v{width}p0"
         self.module.declare("void", name, f"{kind}, {pointers}, {mask}")
         chosen = b.mask.ir if b.mask is not None else "splat (i1 true)"
-        self.line(
-            f"call void @{name}({kind} {raw}, {pointers} align {size} {addresses}, {mask} {chosen})"
-        )
-
-    # -- accumulators ------------------------------------------------------------------------------------
+        places = f"{pointers} align {size} {addresses}"
+        self.line(f"call void @{name}({kind} {raw}, {places}, {mask} {chosen})")
 
     def _identity(self, number: int) -> tuple[tuple[object, DType], ...]:
         value = self.kernel.values[number]
@@ -660,8 +648,6 @@ class KernelEmitter:
             )
         return Value(value.dtype, texts[0], True, texts[1] if len(texts) > 1 else None)
 
-    # -- values kept between stages ----------------------------------------------------------------------
-
     def _make_room(self, number: int, points: int) -> None:
         dtype = self.kernel.values[number].dtype
         lanes = 1 if self._lanes_reduced() else self.b.width
@@ -719,8 +705,6 @@ class KernelEmitter:
             else:
                 texts.append(b.emit(f"load {kind}, ptr {address}, align 1"))
         return Value(dtype, texts[0], True, texts[1] if len(texts) > 1 else None)
-
-    # -- failure ---------------------------------------------------------------------------------------------
 
     def _fail(self, condition: Value, reason: str, details: tuple[Value, ...]) -> None:
         """Leave the kernel with a status if a lane fails; details of the first such lane."""

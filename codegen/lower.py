@@ -192,8 +192,6 @@ class _Lowering:
         first = max((self.available[a] for a in arguments(value)), default=0)
         return first + 1 if isinstance(value, Reduction) else first
 
-    # -- what each stage computes ---------------------------------------------------------------
-
     def _stage_values(self, stage: int) -> tuple[set[int], list[int], list[int]]:
         """The inner values a stage needs, its reductions and scans, its inner stores."""
         kernel = self.kernel
@@ -254,8 +252,6 @@ class _Lowering:
                 kept[number] = first[number]
                 room -= size
         return kept
-
-    # -- order -------------------------------------------------------------------------------------
 
     def nest(self) -> LoopNest:
         """The loops."""

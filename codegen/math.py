@@ -44,8 +44,6 @@ from .double_word import (
 if TYPE_CHECKING:
     from .builder import Builder, Value
 
-# -- constants ----------------------------------------------------------------------------
-
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the first ends in zeros, so that its product with an exponent is exact.
 # Sources: FDLIBM e_exp.c for float64, Cephes expf.c for float32.
@@ -272,9 +270,6 @@ def rule(function: Callable[..., Value]) -> Callable[..., Value]:
     return function
 
 
-# -- exponentials -------------------------------------------------------------------------
-
-
 def exp_remainder(b: Builder, x: Value) -> tuple[Value, Value]:
     """(r, n) with x = n ln 2 + r, |r| ≤ ½ ln 2; n as `nearest` gives it."""
     high, low = LN2[x.dtype.name]
@@ -353,9 +348,6 @@ def softplus(b: Builder, x: Value) -> Value:
     e = exp(b, b.neg(b.abs(x)))
     rest = log_of_sum(b, fast_two_sum(b, b.const(1.0, x.dtype), e))
     return b.add(b.maximum(x, b.const(0.0, x.dtype)), rest)
-
-
-# -- logarithms ---------------------------------------------------------------------------
 
 
 def split_exponent(b: Builder, x: Value) -> tuple[Value, Value]:
@@ -510,9 +502,6 @@ def log_modulus(b: Builder, x: Pair, y: Value) -> Value:
     return b.select(endless, b.const(float("inf"), form.dtype), y_log)
 
 
-# -- powers and roots ---------------------------------------------------------------------
-
-
 @rule
 def rsqrt(b: Builder, x: Value) -> Value:
     """1 / √x."""
@@ -660,8 +649,6 @@ def pow_ends(b: Builder, x: Value, y: Value, power: Value) -> Value:
     one = b.or_(one, b.and_(b.eq(x, -1.0), b.eq(b.abs(y), float("inf"))))
     return b.select(one, b.const(1.0, x.dtype), power)
 
-
-# -- trigonometric functions --------------------------------------------------------------
 
 # Up to these |x|, x − n π/2 in three parts is right to the last place or so, and n exact.
 ORDINARY = {"float32": 131072.0, "float64": 2.0**30}
@@ -860,9 +847,6 @@ def tan_huge(b: Builder, x: Value) -> Value:
     return finite_only(b, x, signed(b, tan_core(b, *r, quadrant), x))
 
 
-# -- their inverses -----------------------------------------------------------------------
-
-
 def asin_core(b: Builder, magnitude: Value) -> tuple[Value, Value, Value, Value]:
     """(big, s, asin s − s, asin s): s is |x| up to ½, else √((1 − |x|) / 2)."""
     big = b.gt(magnitude, 0.5)
@@ -931,9 +915,6 @@ def atan2(b: Builder, y: Value, x: Value) -> Value:
     # A NaN in x alone could be lost in the choice of the larger.
     angle = b.select(b.isnan(x), x, angle)
     return b.select(b.isnan(y), y, b.copysign(angle, y))
-
-
-# -- hyperbolic functions -----------------------------------------------------------------
 
 
 def hyperbolic_parts(b: Builder, magnitude: Value) -> tuple[Value, Value, Value, Value, Value]:
@@ -1062,9 +1043,6 @@ def atanh(b: Builder, x: Value) -> Value:
     y = b.select(b.eq(a, 1.0), b.const(float("inf"), x.dtype), y)
     y = b.select(b.le(a, 1.0), y, b.const(float("nan"), x.dtype))
     return keep_tiny(b, x, b.copysign(y, x))
-
-
-# -- error and gamma functions ------------------------------------------------------------
 
 
 @rule

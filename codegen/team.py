@@ -114,7 +114,7 @@ pause:
   br label %spin
 sleep:
   %s0 = atomicrmw add ptr @sleepers, i32 1 seq_cst
-  %s1 = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @epoch, i32 128, i32 %seen, ptr null, ptr null, i32 0)
+  %s1 = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @epoch, i32 128, i32 %seen, ptr null)
   %s2 = atomicrmw sub ptr @sleepers, i32 1 seq_cst
   br label %woken
 woken:
@@ -193,7 +193,7 @@ lead:
   %any = icmp ne i32 %asleep, 0
   br i1 %any, label %wake, label %help
 wake:
-  %w = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @epoch, i32 129, i32 2147483647, ptr null, ptr null, i32 0)
+  %w = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @epoch, i32 129, i32 2147483647)
   br label %help
 help:
   call void @work()

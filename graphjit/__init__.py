@@ -80,8 +80,8 @@ __all__ = [
     "TensorSpec", "Variable", "as_dtype", "bfloat16", "bool", "complex64", "complex128",
     "config", "eager", "einsum", "errors", "float16", "float32", "float64", "from_dlpack",
     "function", "gelu", "int8", "int16", "int32", "int64", "keras", "layer_norm", "linalg",
-    "log_softmax", "matmul", "memory", "matvec", "newaxis", "nn", "norm", "relu", "silu", "softmax",
-    "tensordot", "uint8", "uint16", "uint32", "uint64",
+    "log_softmax", "matmul", "memory", "matvec", "newaxis", "nn", "norm", "relu", "silu",
+    "softmax",     "tensordot", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 for _module in (_create, _index, _math, _reduce, _shape):
     __all__ += _module.__all__

@@ -122,9 +122,6 @@ def _without_click(error: Exception) -> str:
     return text
 
 
-# -- finding the function -----------------------------------------------------------------
-
-
 @contextmanager
 def loaded(target: str) -> Iterator[Any]:
     """The function that `model.py:step` or `package.model:step` names.
@@ -211,9 +208,6 @@ def _listed(names: Sequence[str], limit: int = 8) -> str:
     return "it has " + ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
-# -- arguments ----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One argument as written: a tensor's type, an array from a file, or a Python value."""
@@ -284,9 +278,6 @@ def _random_array(type: TensorType, random: np.random.Generator) -> Any:
     return np.asarray(
         random.integers(0, 2 if dtype.is_bool else 10, type.shape, np.int8)
     ).astype(dtype.dtype)
-
-
-# -- showing ------------------------------------------------------------------------------
 
 
 def _on_terminal() -> bool:
@@ -363,9 +354,6 @@ def _counted(number: float, unit: str) -> str:
 
 def _duration(ns: float) -> str:
     return f"{ns / 1e3:.3g} µs" if ns < 1e6 else f"{ns / 1e6:.4g} ms"
-
-
-# -- the commands -------------------------------------------------------------------------
 
 
 def _verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:

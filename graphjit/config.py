@@ -1,4 +1,4 @@
-"""Options, read from the environment once; each can be set for the process or in a `with` block."""
+"""Options of the process, read from the environment once."""
 
 from __future__ import annotations
 

@@ -61,9 +61,6 @@ def to_networkx(graph: Graph) -> Any:
     return result
 
 
-# -- JSON ---------------------------------------------------------------------------------
-
-
 def to_json(graph: Graph) -> str:
     """The graph as JSON with keys in a fixed order; `from_json` reads it back."""
     document = {
@@ -175,9 +172,6 @@ def _array_of(value: dict[str, Any]) -> np.ndarray[Any, Any]:
     return np.frombuffer(base64.b64decode(value["base64"]), dtype).reshape(shape)
 
 
-# -- what a box says ----------------------------------------------------------------------
-
-
 def _box_lines(graph: Graph, kernel_of: dict[int, int] | None) -> list[list[str]]:
     """For each node the lines of its box: op with attributes, type, kernel, where it goes."""
     from .text import print_operation
@@ -203,9 +197,6 @@ def _colour(index: int, node: Node, kernel_of: dict[int, int] | None) -> str:
     if kernel_of is not None and index in kernel_of:
         return PALETTE[kernel_of[index] % len(PALETTE)]
     return SOURCE_COLOUR if isinstance(node.primitive.kind, Source) else NO_KERNEL
-
-
-# -- Graphviz -----------------------------------------------------------------------------
 
 
 def to_dot(graph: Graph, kernel_of: dict[int, int] | None = None) -> str:
@@ -245,8 +236,6 @@ def _quoted(text: str) -> str:
     plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{plain}"'
 
-
-# -- SVG ----------------------------------------------------------------------------------
 
 LINE_HEIGHT = 15.0
 LETTER_WIDTH = 6.7  # of an 11-pixel monospaced font

@@ -21,7 +21,12 @@ _OWN = tuple(
 )
 _COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 # Frames that stand between graphjit and the user.
-_LIBRARY = (os.sep + "numpy" + os.sep, os.sep + "contextlib.py", "<frozen ", "<__array_function__")
+_LIBRARY = (
+    os.sep + "numpy" + os.sep,
+    os.sep + "contextlib.py",
+    "<frozen ",
+    "<__array_function__",
+)
 
 
 class GraphJitError(Exception):

@@ -7,6 +7,7 @@ through containers and attributes a few levels deep.
 
 from __future__ import annotations
 
+import dis
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,6 +44,62 @@ def find_captures(
         if isinstance(value, types.FunctionType):
             todo += [(v, g, depth + 1) for v, g, _ in _of_function(value)]
     return [_agreed(getters) if getters else None for getters in found]
+
+
+def with_captures(
+    function: Callable[..., Any], capture: Callable[[np.ndarray[Any, Any]], Any]
+) -> Callable[..., Any]:
+    """The function with what `capture` gives in place of the ndarrays that it names.
+
+    NumPy's functions of such an array alone are then traced, and not computed once while
+    tracing. Names that the function assigns to are left alone.
+    """
+    if isinstance(function, types.MethodType):
+        return types.MethodType(with_captures(function.__func__, capture), function.__self__)
+    if not isinstance(function, types.FunctionType):
+        return function
+    code, names = function.__code__, function.__globals__
+    assigned = _assigned(code)
+
+    def replaced(name: str, value: Any) -> Any:
+        plain = type(value) is np.ndarray and value.dtype.kind in "biufc"
+        return capture(value) if plain and name not in assigned else value
+
+    found = {n: replaced(n, names[n]) for n in _names(code) if n in names}
+    cells = []
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = replaced(name, cell.cell_contents)
+        except ValueError:  # a name not yet bound
+            value = cell
+        else:
+            value = cell if value is cell.cell_contents else types.CellType(value)
+        cells.append(value)
+    copy = types.FunctionType(
+        code,
+        names if all(v is names[n] for n, v in found.items()) else {**names, **found},
+        function.__name__,
+        function.__defaults__,
+        tuple(cells) if function.__closure__ else None,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+def _assigned(code: types.CodeType) -> set[str]:
+    """The global and free names that the code, or code inside it, assigns to."""
+    found = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in _ASSIGNMENTS
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _assigned(constant)
+    return found
+
+
+_ASSIGNMENTS = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
 
 
 def _agreed(getters: list[Getter]) -> Getter:

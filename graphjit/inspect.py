@@ -39,9 +39,6 @@ class CallError(Exception):
     """The user's function, or how it is called, is at fault; eager mode says the same."""
 
 
-# -- tracing ------------------------------------------------------------------------------
-
-
 class _TracedForm(Specialization):
     """A form that stays a graph, so that no later stage can spoil a dump."""
 
@@ -149,9 +146,6 @@ def line_of(error: BaseException, file: str) -> str:
     return f"\n  {line.describe()}"
 
 
-# -- passes -------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class PassStep:
     """One pass of a pipeline: the graph after it, and which rules fired at which nodes.
@@ -192,9 +186,6 @@ def run_passes(graph: Graph, pipeline: Pipeline) -> Iterator[PassStep]:
         rules = tuple((name, tuple(dict.fromkeys(nodes))) for name, nodes in fired.items())
         yield PassStep(str(step), after, after is not graph, rules)
         graph = after
-
-
-# -- programs -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,9 +337,6 @@ def native_calls(program: Program) -> int:
         calls += native and not inside
         inside = native
     return calls
-
-
-# -- running ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,6 @@ class SymbolicTensor(Operators):
         """Shape and dtype."""
         return self._type
 
-    # -- what needs a value ------------------------------------------------------------------
-
     def _needs_value(self, what: str) -> TracingError:
         params = self.recorder.weak_params_of(self.node)
         message = at_user_line(
@@ -133,8 +131,6 @@ class SymbolicTensor(Operators):
 
     def __reduce__(self) -> Any:
         raise self._needs_value("pickling")
-
-    # -- NumPy's manners --------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return self.recorder.with_numpy_rules(
@@ -374,8 +370,6 @@ class Trace:
         self._written: list[int] = []
         self._weak: set[int] = set()
 
-    # -- running ----------------------------------------------------------------------------
-
     @contextmanager
     def active(self) -> Iterator[Trace]:
         """Make this the trace of the context."""
@@ -397,8 +391,6 @@ class Trace:
             return action()
         finally:
             self.origin = previous
-
-    # -- sources ------------------------------------------------------------------------------
 
     def parameter(self, type: TensorType, name: str, origin: str, role: str) -> SymbolicTensor:
         """A new parameter of the graph."""
@@ -462,8 +454,6 @@ class Trace:
                 found.add(index)
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
-
-    # -- recording ----------------------------------------------------------------------------
 
     def node_of(self, x: TensorBase) -> int:
         """The node of an input: a constant for a tensor that has a value."""

@@ -77,8 +77,6 @@ class Variable(Operators):
         self.name = f"{name or 'Variable'}:0"
         self.trainable = trainable
 
-    # -- reading ---------------------------------------------------------------------------
-
     def as_tensor(self) -> TensorBase:
         """The value now: recorded inside a trace, else a snapshot."""
         trace = current_trace.get()
@@ -139,8 +137,6 @@ class Variable(Operators):
     def ref(self) -> int:
         """Something hashable that stands for this variable."""
         return id(self.cell)
-
-    # -- writing ---------------------------------------------------------------------------
 
     def assign(self, value: Any) -> Any:
         """Replace the value, by one of the same shape and dtype; returns the variable.
@@ -259,8 +255,6 @@ class Variable(Operators):
     def scatter_nd_sub(self, indices: Any, updates: Any) -> Any:
         """Subtract from elements or slices at index vectors."""
         return self._scatter(indices, updates, "sub")
-
-    # -- the rest --------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         return (

@@ -7,6 +7,7 @@ ops and views, to *leaves*: nodes that have a buffer. No recursion, so any depth
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -263,7 +264,7 @@ class Walk:
             [self.domain.index[axis].terms[0][0] for axis in group]
             for group in _walked_as_one(self.domain)
         ]
-        pairs = [pair for atoms in groups for pair in zip(atoms, atoms[1:], strict=False)]
+        pairs = [pair for atoms in groups for pair in itertools.pairwise(atoms)]
         if not pairs:
             return True
         steps = [dict(space.resolve(index).terms) for index in self._indices()]
@@ -462,8 +463,9 @@ def _walked_as_one(domain: Domain) -> list[list[int]]:
 
 def _merge_inner(kernel: Kernel, domain: Domain) -> Kernel:
     """Neighbouring axes that are walked inside become one dim: the order in which elements
-    are combined is that of the flattened tensor, whatever its axes. (`Walk.keeps_order` has
-    seen to it that all indices allow that.)
+    are combined is that of the flattened tensor, whatever its axes.
+
+    `Walk.keeps_order` has seen to it that all indices allow that.
     """
     position = len(kernel.outer_dims)
     keep, dims = list(range(position)), list(kernel.outer_dims)

@@ -45,7 +45,7 @@ FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan)
 
 @dataclass
 class Unit:
-    """What becomes one step or a few in a row: a cluster of roots, or a node of another kind."""
+    """What becomes one step or a few: a cluster of roots, or a node of another kind."""
 
     nodes: list[int]
     domain: Domain | None = None
@@ -68,8 +68,6 @@ class _Plan:
         self.roots = self.required | forced | self._shared()
         self.units: list[Unit] = []
         self.unit_of: dict[int, int] = {}
-
-    # -- roots ---------------------------------------------------------------------------
 
     def kind(self, node: int) -> Any:
         """A node's kind."""
@@ -140,15 +138,11 @@ class _Plan:
         node = self.nodes[number]
         return node.tensor.size > 4 * max(1, self.nodes[node.inputs[0]].tensor.size)
 
-    # -- leaves ----------------------------------------------------------------------------
-
     def is_leaf(self, number: int) -> bool:
         """Whether a node has a buffer of its own (or is a number)."""
         if number in self.roots:
             return True
         return not isinstance(self.kind(number), FUSABLE)
-
-    # -- clusters ----------------------------------------------------------------------------
 
     def run(self) -> None:
         """Make units of all live nodes that need one."""
@@ -543,7 +537,7 @@ class _Assembler:
                 isinstance(node.type, TupleType),
                 node.source,
                 (number,),
-            )  # fmt: skip
+            )
         )
 
     def _gemm(self, number: int) -> None:

@@ -95,6 +95,7 @@ class Timing:
     _last: int = field(default_factory=time.perf_counter_ns)
 
     def __call__(self, step: Pass, before: Graph, after: Graph) -> None:
+        """Note a pass that has just run."""
         now = time.perf_counter_ns()
         self.rows.append((str(step), len(before), len(after), now - self._last))
         self._last = time.perf_counter_ns()

@@ -75,8 +75,6 @@ class _Chain:
         inputs = (x, y) if self.chance(0.5) else (y, x)
         return self.b.add(P[self.choose(self.two)], inputs)
 
-    # -- steps: the new node, or None where there is nothing to do --------------------------
-
     def unary(self, x: int, shape: Shape) -> int | None:
         return self.b.add(P[self.choose(self.one)], (x,))
 
@@ -110,7 +108,9 @@ class _Chain:
     def reshaped(self, x: int, shape: Shape) -> int | None:
         options: list[Shape] = [(math.prod(shape),)]
         for k, n in enumerate(shape):
-            options += [(*shape[:k], f, n // f, *shape[k + 1 :]) for f in (2, 4, 8) if n % f == 0]
+            options += [
+                (*shape[:k], f, n // f, *shape[k + 1 :]) for f in (2, 4, 8) if n % f == 0
+            ]
             if k:
                 options.append((*shape[: k - 1], shape[k - 1] * n, *shape[k + 1 :]))
         return self.b.add(
@@ -162,7 +162,9 @@ class _Chain:
         self.params()
         steps = [self.unary] * 15 + [self.binary] * 30 + [self.reduced] * 17
         steps += [self.transposed] * 8 + [self.reshaped] * 8 + [self.sliced] * 7
-        steps += [self.scanned] * 4 + [self.joined] * 4 + [self.gathered] * 4 + [self.counted] * 3
+        steps += (
+            [self.scanned] * 4 + [self.joined] * 4 + [self.gathered] * 4 + [self.counted] * 3
+        )
         for _ in range(self.random.integers(3, 22)):
             x = self.nodes[-1] if self.chance(0.55) else self.choose(self.nodes)
             new = self.choose(steps)(x, self.shape_of(x))

@@ -63,8 +63,6 @@ KINDS: tuple[type[Kind], ...] = (
 LAYOUTS = ("C", "F", "strided", "reversed", "readonly", "unaligned", "swapped")
 VALUES = ("count", "small", "special", "bits")
 
-# -- shapes and dtypes ----------------------------------------------------------------------
-
 
 def shapes(
     min_ndim: int = 0, max_ndim: int = 3, max_extent: int = 7, empty: bool = True
@@ -80,9 +78,6 @@ def dtypes(kinds: str = "fiubc") -> st.SearchStrategy[DType]:
     rank = {float32: 0, int32: 1, bool_: 2, float64: 3, int64: 4}
     chosen = sorted((d for d in DTYPES if d.kind in kinds), key=lambda d: rank.get(d, 9))
     return st.sampled_from(chosen)
-
-
-# -- arrays ---------------------------------------------------------------------------------
 
 
 @cache
@@ -196,8 +191,6 @@ def inputs_for(
     return st.tuples(*(arrays(t.dtype, t.shape, layouts, values) for t in types)).map(list)
 
 
-# -- the op table, by what takes what ---------------------------------------------------------
-
 # Attributes of pointwise ops; everything else that a scalar rule takes is an operand.
 _ATTRS = ("strict", "dtype")
 
@@ -255,9 +248,6 @@ def along_axis(kind: type[Kind], dtype: DType, exact: bool) -> tuple[Primitive, 
         and (primitive.exact or not exact)
         and accepts(primitive, x, **attrs)
     )
-
-
-# -- graphs -----------------------------------------------------------------------------------
 
 
 class Drawer:

@@ -207,9 +207,6 @@ def test_no_memory() -> None:
             fn()
 
 
-# -- arrays of every make ----------------------------------------------------------------------
-
-
 def misaligned(array: Any) -> Any:
     return (
         np.frombuffer(b"x" + array.tobytes(), np.uint8)[1:]
@@ -279,8 +276,6 @@ def test_few_elements(shape: tuple[int, ...]) -> None:
         for call in (fn, gj.function(fn, fallback="error")):
             np.testing.assert_allclose(np.asarray(call(gj.constant(array))), expected)
 
-
-# -- a walk over all functions -----------------------------------------------------------------
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-4, 4), st.sampled_from([2**31, 2**63, 10**30,

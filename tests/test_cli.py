@@ -142,9 +142,6 @@ def options(arguments: Sequence[str]) -> list[str]:
     return [part for text in arguments for part in ("--arg", text)]
 
 
-# -- golden texts -------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("stage", ["trace", "simplify,dce", "kernels", "buffers", "loops"])
 @pytest.mark.parametrize(("name", "argument"), [SOFTMAX, STEP])
 def test_dump_is_the_golden_text(
@@ -158,9 +155,6 @@ def test_dump_is_the_golden_text(
     if UPDATE:
         path.write_text(asked + found, encoding="utf-8")
     assert asked + found == path.read_text(encoding="utf-8")
-
-
-# -- stages -------------------------------------------------------------------------------
 
 
 def test_a_pipeline_prints_the_graph_after_each_pass() -> None:
@@ -221,9 +215,6 @@ def test_a_dump_works_where_code_generation_does_not(
     fail(4, "dump", f"{source}:double", "--arg", "f32[3]", "--stage", "llvm")
 
 
-# -- formats ------------------------------------------------------------------------------
-
-
 def test_formats_of_a_graph(source: str, tmp_path: Path) -> None:
     asked = ["dump", f"{source}:double", "--arg", "f32[3]", "--stage", "trace"]
     graph = traced(source, "double", "f32[3]")
@@ -258,9 +249,6 @@ def test_drawings_of_kernels_are_coloured_by_kernel(source: str) -> None:
 def test_what_is_no_graph_is_not_drawn(source: str, stage: str, form: str) -> None:
     asked = ["dump", f"{source}:double", "--arg", "f32[3]", "--stage", stage, "--format", form]
     assert f"stage {stage} has no {form} format" in fail(2, *asked)
-
-
-# -- functions and arguments --------------------------------------------------------------
 
 
 def test_methods_and_objects_are_functions(source: str) -> None:
@@ -323,9 +311,6 @@ def test_the_tensor_flag_means_tensorflow_rules(source: str) -> None:
     path, asked = f"{source}:mismatch", options(["f32[7]"])
     assert "cast" in succeed("dump", path, *asked, "--stage", "trace")
     assert "was expected to be a float tensor" in fail(2, "dump", path, *asked, "--tensor")
-
-
-# -- explain, run, passes -----------------------------------------------------------------
 
 
 def test_explain_says_what_was_fused_and_what_not(source: str) -> None:
@@ -470,8 +455,6 @@ def test_version_and_help() -> None:
         assert "Exit codes:" in succeed(*command, "--help")
 
 
-# -- saying no ----------------------------------------------------------------------------
-
 WRONG = {
     "no argument": ("double", [], "double(x): missing a required argument: 'x'"),
     "too many": ("double", ["1", "2"], "double(x): too many positional arguments"),
@@ -615,8 +598,6 @@ def test_traceback_of_the_users_file(source: str) -> None:
     assert result.exit_code == 2
     assert "Traceback" in result.stderr and 'raise ValueError("no such thing")' in result.stderr
 
-
-# -- as a process -------------------------------------------------------------------------
 
 COMMAND = [sys.executable, "-m", "graphjit.cli"]
 

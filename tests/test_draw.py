@@ -46,9 +46,6 @@ def no_dot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draw.shutil, "which", lambda _: None)
 
 
-# -- networkx ---------------------------------------------------------------------------------
-
-
 def test_networkx_attributes() -> None:
     graph = sample()
     drawn = to_networkx(graph)
@@ -88,9 +85,6 @@ def test_networkx_gives_the_inputs_back(graph: Graph) -> None:
 def test_networkx_is_imported_when_needed_only() -> None:
     code = "import sys, graphjit.draw; sys.exit('networkx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-
-
-# -- JSON -------------------------------------------------------------------------------------
 
 
 @given(graphs())
@@ -182,8 +176,6 @@ def test_other_json_is_refused(text: str) -> None:
         from_json(text)
 
 
-# -- Graphviz ---------------------------------------------------------------------------------
-
 _TOKEN = re.compile(
     r'\s*("(?:[^"\\]|\\.)*"|->|[A-Za-z_][A-Za-z_0-9]*|[\d.]+|[{}\[\];,=])', re.S
 )
@@ -266,8 +258,6 @@ def test_dot_colours_by_kernel() -> None:
     assert f"kernel {1 + len(draw.PALETTE)}" in boxes["n6"]["label"]
     assert len(set(draw.PALETTE)) == len(draw.PALETTE)
 
-
-# -- SVG --------------------------------------------------------------------------------------
 
 SVG = "{http://www.w3.org/2000/svg}"
 Box = tuple[float, float, float, float]

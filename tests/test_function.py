@@ -30,9 +30,6 @@ def tensor(value: Any) -> Any:
     return gj.constant(value)
 
 
-# -- signatures ------------------------------------------------------------------------------
-
-
 def test_one_trace_a_signature() -> None:
     fn = gj.function(lambda x: x + 1)
     for array in (X, X + 1, X.astype(np.float32), X[:2], X.reshape(2, 2), X.reshape(2, 2)):
@@ -186,9 +183,6 @@ def test_options_are_checked() -> None:
     assert double.__name__ == "double" and double.__doc__ == "Twice x."
 
 
-# -- what comes out ----------------------------------------------------------------------------
-
-
 def test_arrays_in_arrays_out() -> None:
     fn = gj.function(lambda x, y: x * y, fallback="error")
     both = [(X, X), (X, 2.0), (2.0, X), (np.float64(2), X), (X, np.float32(2))]
@@ -272,8 +266,6 @@ def test_constants_come_out_fresh() -> None:
         assert zeros.tolist() == [0, 0, 0] and ones.tolist() == [1, 1, 1]
         zeros[0] = ones[0] = 5
 
-
-# -- captures ----------------------------------------------------------------------------------
 
 WEIGHT = np.ones(4)
 
@@ -412,9 +404,6 @@ def test_callables_without_a_name() -> None:
         assert repr(gj.function(call))
 
 
-# -- Python control flow -----------------------------------------------------------------------
-
-
 def branch(x: Any) -> Any:
     if x.sum() > 0 if isinstance(x, np.ndarray) else gj.reduce_sum(x) > 0:
         return x
@@ -507,9 +496,6 @@ def test_leaked_tracers() -> None:
         double(kept[0])
 
 
-# -- in-place ----------------------------------------------------------------------------------
-
-
 def write(x: Any) -> Any:
     x[0] = 100
     return x * 2
@@ -567,9 +553,6 @@ def test_containers_are_mutated_as_in_python() -> None:
     assert len(items) == 1
 
 
-# -- eager mode --------------------------------------------------------------------------------
-
-
 def test_eager_mode() -> None:
     calls: list[int] = []
 
@@ -608,9 +591,6 @@ def test_eager_mode_by_environment() -> None:
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True
         )
         assert done.stdout.count("ran") == times, done.stderr
-
-
-# -- arguments that are no tensors -------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
@@ -660,9 +640,6 @@ def test_recursion() -> None:
 
     for n in (3, 5, 2):
         np.testing.assert_allclose(power(X, n), X**n)
-
-
-# -- pickling ----------------------------------------------------------------------------------
 
 
 def test_functions_pickle_by_reference() -> None:

@@ -144,9 +144,6 @@ def test_verify_refuses_with_the_graph_text(what: str) -> None:
     check_refused(STUMBLES[what], "")
 
 
-# -- Graph ------------------------------------------------------------------------------------
-
-
 def test_params_roots_users() -> None:
     assert GOOD.params == (0, 1)
     assert GOOD.roots == (3, 3, 2)
@@ -200,9 +197,6 @@ def test_builder_sorts_attributes() -> None:
     x = b.const(np.ones(4, np.float32))
     y = b.add(PRIMITIVES["slice"], (x,), steps=(1,), starts=(0,), sizes=(2,))
     assert [name for name, _ in b.nodes[y].attrs] == ["sizes", "starts", "steps"]
-
-
-# -- Rewriter ---------------------------------------------------------------------------------
 
 
 @given(graphs())
@@ -268,9 +262,6 @@ def test_a_graph_with_other_outputs_is_another_graph() -> None:
     after = rewriter.result()
     assert after is not GOOD
     assert after.outputs == (4, 4)
-
-
-# -- reachable --------------------------------------------------------------------------------
 
 
 def test_reachable() -> None:

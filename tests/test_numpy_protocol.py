@@ -160,8 +160,6 @@ def refused(function: Callable[..., Any], *arrays: Any) -> None:
             traced(function, *arrays)
 
 
-# -- ufuncs ------------------------------------------------------------------------------------
-
 UNARY = [
     "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "bitwise_count",
     "cbrt", "ceil", "conjugate", "cos", "cosh", "deg2rad", "degrees", "exp", "exp2", "expm1",
@@ -385,8 +383,6 @@ def test_scipy_special_of_two() -> None:
     refused(lambda x: sp.airy(x), x)
 
 
-# -- reductions --------------------------------------------------------------------------------
-
 REDUCTIONS: list[Callable[..., Any]] = [
     lambda x: np.sum(x),
     lambda x: x.sum(axis=0),
@@ -504,8 +500,6 @@ def test_nan_in_reductions() -> None:
         check(lambda x, n=name: getattr(np, n)(x, axis=1), x)
     check(lambda x: np.percentile(x, 40, axis=1), x)
 
-
-# -- shapes ------------------------------------------------------------------------------------
 
 MOVES: list[Callable[..., Any]] = [
     lambda x: x.reshape(15),
@@ -809,8 +803,6 @@ def test_fft(index: int, dtype: str) -> None:
     check(FFT[index], array((3, 6), dtype), tolerance=tolerance)
 
 
-# -- indexing ----------------------------------------------------------------------------------
-
 KEYS: list[Callable[..., Any]] = [
     lambda x: x[0],
     lambda x: x[-1, 2],
@@ -970,9 +962,6 @@ def test_keys(data: Any) -> None:
     empty = any(p is Ellipsis for p in key)  # which may part two index arrays
     check(lambda x: x[key], x, may_refuse=empty)
     check(assign(key, -1), x, may_refuse=empty)
-
-
-# -- arrays of one's own and views -------------------------------------------------------------
 
 
 def test_copies_can_be_written() -> None:
@@ -1245,9 +1234,6 @@ def test_bits_seen_as_another_dtype() -> None:
     refused(lambda x: x.view(np.int32), array((4,), "float64"))
 
 
-# -- traced Python scalars ---------------------------------------------------------------------
-
-
 def test_python_arguments() -> None:
     x = array((3,), "float32")
     for value in (2.5, 3):
@@ -1273,8 +1259,6 @@ def test_python_arguments_whose_value_decides() -> None:
     refused(lambda x, n: x.reshape(n, -1), array((4,), "float64"), 2)
     refused(lambda x, n: np.sum(x, axis=n), array((4,), "float64"), 0)
 
-
-# -- what isn't done ---------------------------------------------------------------------------
 
 REFUSED: list[Callable[..., Any]] = [
     lambda x: np.gcd(x, 2),

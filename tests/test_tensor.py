@@ -24,9 +24,6 @@ REAL = [d for d in DTYPES if d.kind in "iuf"]
 INVALID = gj.errors.InvalidArgumentError
 
 
-# -- in and out --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
 def test_arrays_go_in_and_out(dtype: gj.DType) -> None:
     array = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype.dtype)
@@ -169,9 +166,6 @@ def test_conversion() -> None:
     np.testing.assert_array_equal(stacked.numpy(), [1, 2, 3])
 
 
-# -- indexing ----------------------------------------------------------------------------------
-
-
 KEYS: list[Any] = [
     0, -1, (0, -1), (0, 1, 2), slice(None), slice(1, None), slice(None, None, -1),
     (slice(None), slice(None, None, 2), slice(3, 0, -2)), ..., (..., 0), (0, ...), (..., 1, 2),
@@ -262,8 +256,6 @@ def test_huge_slices() -> None:
     np.testing.assert_array_equal(gj.constant(TABLE)[:: 10**20].numpy(), TABLE[:1])
     np.testing.assert_array_equal(gj.constant(TABLE)[:: -(10**20)].numpy(), TABLE[:0:-1])
 
-
-# -- operators ---------------------------------------------------------------------------------
 
 ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod)
 COMPARISONS = (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
@@ -361,9 +353,6 @@ def test_errors_name_the_line() -> None:
             call(gj.constant(1.0))
         assert "return x + gj.constant(1)  # the line" in str(info.value)
         assert f"test_tensor.py:{fn.__code__.co_firstlineno + 1}" in str(info.value)
-
-
-# -- specs -------------------------------------------------------------------------------------
 
 
 def test_specs() -> None:

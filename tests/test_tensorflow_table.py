@@ -56,9 +56,6 @@ def same(result: Any, expected: Any, dtype: Any) -> None:
     np.testing.assert_array_equal(result.numpy(), expected)
 
 
-# -- text -------------------------------------------------------------------------------------
-
-
 def test_repr_of_a_scalar() -> None:
     assert repr(gj.constant(42)) == "<gj.Tensor: shape=(), dtype=int32, numpy=42>"
 
@@ -103,9 +100,6 @@ def test_dtype(run: Callable[..., Any]) -> None:
     run(fn, t())
 
 
-# -- constants ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
@@ -140,9 +134,6 @@ def test_constant_refuses(run: Callable[..., Any]) -> None:
             run(lambda text=text: gj.constant(text))
 
 
-# -- NumPy -------------------------------------------------------------------------------------
-
-
 def test_numpy_functions_of_tensors_give_arrays() -> None:
     x = t()
     for result in (np.square(x), np.array(x), np.sum(x, axis=0), np.asarray(x)):
@@ -160,9 +151,6 @@ def test_array_and_tensor_make_a_tensor(run: Callable[..., Any]) -> None:
     for fn in (lambda a, x: a + x, lambda a, x: x + a, lambda a, x: a < x):
         with pytest.raises(gj.errors.InvalidArgumentError):
             run(fn, np.ones((2, 3)), t())
-
-
-# -- operands ----------------------------------------------------------------------------------
 
 
 OPERATORS: list[tuple[str, Callable[[Any, Any], Any]]] = [
@@ -243,9 +231,6 @@ def test_reductions_and_casts(run: Callable[..., Any]) -> None:
     same(run(lambda x: gj.cast(x, gj.int32), gj.constant([1.7, -1.7])), [1, -1], "int32")
 
 
-# -- what tensors refuse -----------------------------------------------------------------------
-
-
 def test_truth_value() -> None:
     def fn(x: Any) -> Any:
         return x if x else -x
@@ -290,9 +275,6 @@ def test_no_item_assignment_in_a_function() -> None:
         gj.function(lambda x: x.assign(ROWS), fallback="error")(t())
     with pytest.raises(AttributeError):
         gj.function(lambda x: x[0].assign([1.0, 1.0, 1.0]), fallback="error")(t())
-
-
-# -- variables ---------------------------------------------------------------------------------
 
 
 def test_repr_of_a_variable() -> None:
@@ -411,9 +393,6 @@ def test_indices_known_only_at_the_call(run: Callable[..., Any]) -> None:
     before = x.numpy().copy()
     refused(INVALID, "5", fn, gj.constant([[0, 0], [5, 0]]))
     np.testing.assert_array_equal(x.numpy(), before)
-
-
-# -- all together ------------------------------------------------------------------------------
 
 
 def test_keras_backend(run: Callable[..., Any]) -> None:

@@ -30,9 +30,6 @@ def values(x: Any) -> Any:
     return np.asarray(x).tolist()
 
 
-# -- what they are ---------------------------------------------------------------------------
-
-
 def test_attributes() -> None:
     v = gj.Variable(TABLE, trainable=False, name="w")
     assert v.shape == (2, 3) and v.shape.as_list() == [2, 3]
@@ -114,9 +111,6 @@ def test_not_made_inside_a_function() -> None:
     fn = gj.function(lambda x: gj.Variable(x) + x, fallback="error")
     with pytest.raises(gj.errors.TracingError, match=r"test_variable\.py"):
         fn(gj.constant(1.0))
-
-
-# -- assignments in order ----------------------------------------------------------------------
 
 
 def test_effects_in_order(run: Callable[..., Any]) -> None:
@@ -270,8 +264,6 @@ def test_indexed_slices(run: Callable[..., Any]) -> None:
         with pytest.raises(gj.errors.GraphJitError):
             run(lambda bad=bad: v.scatter_add(bad))
 
-
-# -- all or nothing ----------------------------------------------------------------------------
 
 BAD: list[Callable[[Any], Any]] = [
     lambda v: v.assign(None), lambda v: v.assign("x"), lambda v: v.assign([[1.0], [2.0, 3.0]]),

@@ -418,9 +418,6 @@ def conv2d_transpose(
     return conv_transpose(input, kernel, output_shape, strides, padding, data_format, dilations)
 
 
-# -- pooling -------------------------------------------------------------------------------
-
-
 def _pooled(
     input: Any,
     ksize: Any,

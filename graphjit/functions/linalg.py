@@ -56,8 +56,6 @@ from .shape import diag, diag_part, expand_dims, moveaxis, reshape
 
 INFINITY = float("inf")
 
-# -- diagonals and triangles ---------------------------------------------------------------
-
 
 def trace(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
     """The sum of a diagonal: of the last two axes, [..., m, n] gives [...], unless told."""
@@ -125,9 +123,6 @@ def tensor_diag_part(input: Any) -> Any:
         )
     size = x.type.with_shape(shape).size
     return reshape(diag_part(reshape(x, (size, size))), shape)
-
-
-# -- norms ---------------------------------------------------------------------------------
 
 
 def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False) -> Any:

@@ -58,9 +58,6 @@ def _float(value: Any, op: str, kinds: str = "f") -> TensorBase:
     return x
 
 
-# -- activations ---------------------------------------------------------------------------
-
-
 def relu(features: Any) -> Any:
     """max(x, 0)."""
     x = _float(features, "Relu", "iuf")
@@ -168,9 +165,6 @@ def glu(x: Any, axis: int = -1) -> Any:
     return math.multiply(first, sigmoid(second))
 
 
-# -- softmax -------------------------------------------------------------------------------
-
-
 def _centred(logits: Any, axis: Any, op: str) -> Any:
     x = _float(logits, op)
     return math.subtract(x, reduce_max(x, axis, True))
@@ -189,8 +183,6 @@ def log_softmax(logits: Any, axis: Any = -1) -> Any:
 
 
 logsumexp = reduce_logsumexp
-
-# -- normalisation -------------------------------------------------------------------------
 
 
 def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple[Any, Any]:
@@ -297,9 +289,6 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None) -> Any:
     return math.add(x, reshape(b, (-1,) + (1,) * (x.ndim - 1 - place)))
 
 
-# -- cross entropies -----------------------------------------------------------------------
-
-
 def softmax_cross_entropy_with_logits(labels: Any, logits: Any, axis: int = -1) -> Any:
     """-sum(labels log_softmax(logits)) along an axis: [..., classes] twice gives [...]."""
     x = _float(logits, "SoftmaxCrossEntropyWithLogits")
@@ -379,9 +368,6 @@ def log_poisson_loss(targets: Any, log_input: Any, compute_full_loss: bool = Fal
     )
     small = math.logical_and(math.greater_equal(z, 0.0), math.less_equal(z, 1.0))
     return math.add(result, math.where(small, math.zeros_like_scalar(z), stirling))
-
-
-# -- attention, look-up, counts ------------------------------------------------------------
 
 
 def scaled_dot_product_attention(

@@ -89,9 +89,6 @@ def _bad(message: str) -> InvalidArgumentError:
     return InvalidArgumentError(at_user_line(message))
 
 
-# -- what a tensor is ----------------------------------------------------------------------
-
-
 def is_tensor(x: Any) -> bool:
     """Whether x is a tensor or a variable."""
     return isinstance(x, TensorBase)
@@ -130,9 +127,6 @@ def shape(x: Any) -> Any:
 def count_params(x: Any) -> int:
     """The number of elements."""
     return pymath.prod(int_shape(x))
-
-
-# -- variables and constants ---------------------------------------------------------------
 
 
 def variable(value: Any, dtype: Any = None, name: str | None = None) -> Variable:
@@ -245,8 +239,6 @@ def stop_gradient(variables: Any) -> Any:
     return as_tensor(variables)
 
 
-# -- elementwise ---------------------------------------------------------------------------
-
 abs = math.abs
 cos = math.cos
 equal = math.equal
@@ -344,9 +336,6 @@ def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
     return math.where(_shape.reshape(chosen, column), then, other)
 
 
-# -- reductions and scans ------------------------------------------------------------------
-
-
 def _inexact(x: Any) -> Any:
     x = as_tensor(x)
     return math.cast(x, floatx()) if x.dtype.is_bool else x
@@ -422,9 +411,6 @@ def cumprod(x: Any, axis: int = 0) -> Any:
     return _reduce.cumprod(x, axis)
 
 
-# -- products ------------------------------------------------------------------------------
-
-
 def dot(x: Any, y: Any) -> Any:
     """The products of the last axis of x [..., k] and the last but one of y [:::, k, n]."""
     x, y = same_dtype(x, y)
@@ -478,8 +464,6 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     result = _shape.reshape(linalg.matmul(left, right), (batch, *rows, *columns))
     return result if result.ndim > 1 else _shape.expand_dims(result, 1)
 
-
-# -- shapes --------------------------------------------------------------------------------
 
 expand_dims = _shape.expand_dims
 reshape = _shape.reshape
@@ -626,9 +610,6 @@ def resize_volumes(
     return x
 
 
-# -- loops over the first axis, unrolled ---------------------------------------------------
-
-
 def map_fn(fn: Callable[[Any], Any], elems: Any, name: Any = None, dtype: Any = None) -> Any:
     """The function's values for each element of the first axis, stacked."""
     values = [fn(x) for x in _shape.unstack(elems)]
@@ -658,9 +639,6 @@ def _fold(fn: Callable[[Any, Any], Any], items: list[Any], start: Any) -> Any:
     for item in items:
         start = fn(start, item)
     return start
-
-
-# -- neural networks -----------------------------------------------------------------------
 
 
 def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:

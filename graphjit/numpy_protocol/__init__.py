@@ -103,9 +103,6 @@ READ_ONLY = {
 ATTRIBUTES = dict.fromkeys(methods.KNOWN | methods.UNKNOWN)
 
 
-# -- ufuncs ------------------------------------------------------------------------------------
-
-
 def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """The result of a ufunc of which a traced array is an operand."""
     what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
@@ -174,9 +171,6 @@ def _store(target: Any, value: Any, mask: Any) -> None:
     indexing.replace(target, value)
 
 
-# -- functions ---------------------------------------------------------------------------------
-
-
 def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """The result of a NumPy function of which a traced array is an argument."""
     what = f"{getattr(func, '__module__', 'np').replace('numpy', 'np')}.{func.__name__}"
@@ -228,9 +222,6 @@ def _check_options(
         _signature(handler).bind(*args, **kwargs)
     except TypeError as error:
         raise unsupported(f"{what} with these arguments ({error})") from error
-
-
-# -- methods -----------------------------------------------------------------------------------
 
 
 def attribute(x: Any, name: str) -> Any:

@@ -95,9 +95,6 @@ def clip(
     return x
 
 
-# -- elementwise -------------------------------------------------------------------------------
-
-
 def real(val: Any) -> Any:
     """np.real."""
     return math.real(array(val))

@@ -41,9 +41,6 @@ IN_PLACE: dict[Any, Handler] = {}
 Key = list[Any]
 
 
-# -- keys --------------------------------------------------------------------------------------
-
-
 def _key(key: Any) -> Key:
     """The key as a list of ints, slices, None, Ellipsis, index tensors and traced masks."""
     return [_part(item) for item in (key if isinstance(key, tuple) else (key,))]
@@ -188,9 +185,6 @@ def _is_scalar(part: Any) -> bool:
     return isinstance(part, TensorBase) and not part.type.shape
 
 
-# -- assignment --------------------------------------------------------------------------------
-
-
 def assigned(value: Any, dtype: DType) -> Any:
     """A value as x[...] = value casts it, which may lose digits but not the sign of an int."""
     if is_weak_symbol(value):
@@ -264,9 +258,6 @@ def _set_masked(x: Any, parts: Key, value: Any) -> Any:
         value = shape.reshape(value, value.type.shape[value.ndim - rest :])
     mask = shape.reshape(mask, mask.type.shape + (1,) * rest)
     return apply(pw.where, mask, broadcast(value, x.type.shape), x)
-
-
-# -- functions ---------------------------------------------------------------------------------
 
 
 def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:

@@ -66,9 +66,6 @@ def faithful(what: str) -> Iterator[None]:
         ) from error
 
 
-# -- what an operand is ------------------------------------------------------------------------
-
-
 def is_symbol(value: Any) -> bool:
     """Whether a value is known only when the graph runs."""
     return isinstance(value, TensorBase) and value.recorder is not None
@@ -160,9 +157,6 @@ def _stacked(value: Sequence[Any]) -> Any:
         return shape.stack(rows) if rows else wrap(np.zeros(0, dtype.dtype))
 
     return stack(value)
-
-
-# -- promotion ---------------------------------------------------------------------------------
 
 
 def promotion_part(value: Any) -> Any:
@@ -273,9 +267,6 @@ def single(function: Callable[..., Any]) -> Callable[..., Any]:
     return wide
 
 
-# -- static options ----------------------------------------------------------------------------
-
-
 def static_int(value: Any) -> int:
     """A Python int; a traced one becomes static."""
     if isinstance(value, (bool, np.bool_)):
@@ -360,9 +351,6 @@ def broadcast(x: Any, wanted: Shape) -> Any:
             at_user_line(f"could not broadcast from shape {x.type.shape} into {tuple(wanted)}")
         )
     return shape.broadcast_to(x, wanted)
-
-
-# -- handles -----------------------------------------------------------------------------------
 
 
 def detached(value: Any) -> Any:

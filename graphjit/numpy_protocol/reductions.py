@@ -276,9 +276,6 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     return total(truth(a), axis, None, None, keepdims)
 
 
-# -- scans -------------------------------------------------------------------------------------
-
-
 def _scan(primitive: Primitive) -> Handler:
     def handler(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         refuse(out=(out,))

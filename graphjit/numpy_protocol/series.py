@@ -168,9 +168,6 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Any:
     return total(run_ufunc(np.divide, areas, 2.0), k)
 
 
-# -- polynomials, series -----------------------------------------------------------------------
-
-
 def polyval(p: Any, x: Any) -> Any:
     """np.polyval."""
     coefficients = array(p)

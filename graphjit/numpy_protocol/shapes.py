@@ -33,9 +33,6 @@ def bad_shape(message: str) -> ShapeError:
     return ShapeError(at_user_line(message))
 
 
-# -- one array ---------------------------------------------------------------------------------
-
-
 def reshape(
     a: Any, /, shape: Any = None, order: Any = "C", *, newshape: Any = None, copy: Any = None
 ) -> Any:

@@ -38,9 +38,6 @@ def _call(
     return define(name, Library(), type, numpy, tensorflow=tensorflow)
 
 
-# -- sorting ----------------------------------------------------------------------------------
-
-
 def _sortable(op: str, result: DType | None = None) -> Callable[..., TensorType]:
     def rule(x: TensorType, axis: int) -> TensorType:
         require_kind(x.dtype, "biufc", op)
@@ -85,8 +82,6 @@ searchsorted = _call(
         np.searchsorted(sequence, values, side="right" if right else "left"), np.int64
     ),
 )
-
-# -- linear algebra ------------------------------------------------------------------------------
 
 
 def _matrices(x: TensorType, op: str, square: bool = False) -> tuple[tuple[int, ...], int, int]:
@@ -256,8 +251,6 @@ def _expm_numpy(x: Array) -> Array:
 
 expm = _linalg("expm", "MatrixExponential", _square("MatrixExponential"), _expm_numpy)
 
-# -- Fourier transforms --------------------------------------------------------------------------
-
 _FFT_RESULT = {"fft": "c", "ifft": "c", "rfft": "c", "irfft": "f"}
 
 
@@ -288,8 +281,6 @@ def _fft_numpy(x: Array, transform: str, axis: int, n: int) -> Array:
 
 fft = _call("fft", "FFT", _fft_type, _fft_numpy)
 
-# -- special functions ------------------------------------------------------------------------------
-
 
 def _special_type(op: str) -> Callable[..., TensorType]:
     def rule(*inputs: TensorType, name: str) -> TensorType:
@@ -304,8 +295,8 @@ def _special_type(op: str) -> Callable[..., TensorType]:
 
 SPECIAL = (
     "digamma", "erfinv", "erfcinv", "ndtri", "log_ndtr", "i0", "i0e", "i1", "i1e", "k0", "k0e",
-    "k1", "k1e", "j0", "j1", "y0", "y1", "dawsn", "spence", "exp1", "expi", "gammainc", "gammaincc",
-    "betainc", "zeta", "sici_s", "sici_c", "fresnel_s", "fresnel_c",
+    "k1", "k1e", "j0", "j1", "y0", "y1", "dawsn", "spence", "exp1", "expi", "gammainc",
+    "gammaincc",     "betainc", "zeta", "sici_s", "sici_c", "fresnel_s", "fresnel_c",
 )  # fmt: skip
 
 

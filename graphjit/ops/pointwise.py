@@ -66,8 +66,6 @@ def _single(function: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-# -- arithmetic ---------------------------------------------------------------------------
-
 add = _op(
     "add", "AddV2", "iufc", np.add, lambda b, x, y: b.add(x, y), exact=True, commutative=True
 )
@@ -251,8 +249,6 @@ nextafter = define(
     exact=True,
 )
 
-# -- elementary functions: polynomials in codegen/math.py ----------------------------------
-
 
 def _unary(
     name: str, tensorflow: str, kinds: str, numpy: Callable[..., Any], cost: int
@@ -312,8 +308,6 @@ sigmoid = _unary("sigmoid", "Sigmoid", "f", _scipy("expit"), 16)
 softplus = _unary("softplus", "Softplus", "f", _softplus_numpy, 28)
 atan2 = _op("atan2", "Atan2", "f", _single(np.arctan2), lambda b, y, x: b.atan2(y, x), cost=30)
 hypot = _op("hypot", "Hypot", "f", _single(np.hypot), lambda b, x, y: b.hypot(x, y), cost=12)
-
-# -- comparison, logic, bits ------------------------------------------------------------------
 
 eq = _op(
     "eq",
@@ -430,9 +424,6 @@ popcount = _op(
     result=_to_uint8,
     exact=True,
 )
-
-
-# -- choice, conversion, complex parts ----------------------------------------------------------
 
 
 def _where_type(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:

@@ -13,7 +13,7 @@ Rule = Callable[..., TensorType]
 
 
 def require_same_dtype(inputs: tuple[TensorType, ...], op: str) -> DType:
-    """The one dtype of all inputs; InvalidArgumentError in TensorFlow's words if they differ."""
+    """The one dtype of all inputs; where they differ, TensorFlow's InvalidArgumentError."""
     first = inputs[0].dtype
     for number, other in enumerate(inputs):
         if other.dtype is not first:

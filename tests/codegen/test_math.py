@@ -47,9 +47,6 @@ def same(y: Any, expected: Any) -> Any:
     return equal | (np.isnan(y) & np.isnan(expected))
 
 
-# -- accuracy -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", EXACT)
 def test_error_is_at_most_two_ulp(name: str, dtype: str) -> None:
@@ -138,9 +135,6 @@ def test_numpy_validation_set(file: Path) -> None:
         assert np.all(same(y, expected) | close), x[~(same(y, expected) | close)]
 
 
-# -- special values -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", [n for n in EXACT if n not in accuracy.BINARY])
 def test_zeros_infinities_and_nan_as_numpy(name: str, dtype: str) -> None:
@@ -222,9 +216,6 @@ def test_gamma_functions_as_scipy(dtype: str) -> None:
         np.testing.assert_allclose(compiled(name, dtype)(x), function(x), relative, relative)
 
 
-# -- one code for all widths --------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", EXACT)
 def test_bits_do_not_depend_on_the_width(name: str, dtype: str) -> None:
@@ -250,9 +241,6 @@ def test_huge_arguments_are_a_rare_branch() -> None:
         if part.startswith(" internal double @math.sin_huge")
     )
     assert "noinline" in body
-
-
-# -- complex ------------------------------------------------------------------------------
 
 
 def grid(dtype: str, values: list[float]) -> Any:

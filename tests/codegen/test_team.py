@@ -1,4 +1,4 @@
-"""The thread team: the same bits at any number of threads, safe under forks, calls and errors."""
+"""The thread team: the same bits at any number of threads, under forks, calls and errors."""
 
 import multiprocessing
 import os

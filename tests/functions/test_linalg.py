@@ -29,9 +29,6 @@ def definite(shape, dtype="float64", seed=0):
     return (x @ np.conj(np.swapaxes(x, -1, -2)) + 3 * np.eye(shape[-1])).astype(dtype)
 
 
-# -- einsum --------------------------------------------------------------------------------
-
-
 EQUATIONS = (
     "ij,jk->ik",
     "ij,jk",
@@ -191,9 +188,6 @@ def test_einsum_refuses_mixed_dtypes_and_no_equation():
         linalg.einsum("i->i")
 
 
-# -- products ------------------------------------------------------------------------------
-
-
 @settings(max_examples=8)
 @given(EXTENT, EXTENT, EXTENT, st.sampled_from(("f8", "f4", "c8", "i4")))
 def test_matmul_of_turned_operands(m, k, n, dtype):
@@ -304,9 +298,6 @@ def test_cross():
     refused(linalg.cross, random(()), random(3), match="3-element")
 
 
-# -- diagonals and triangles ---------------------------------------------------------------
-
-
 @settings(max_examples=8)
 @given(EXTENT, EXTENT, st.integers(-4, 4))
 def test_diagonals(m, n, k):
@@ -365,8 +356,6 @@ def test_adjoint():
     )
     refused(linalg.adjoint, random(3), match="must be matrices")
 
-
-# -- norms ---------------------------------------------------------------------------------
 
 VECTOR_ORDERS = ("euclidean", None, 1, 2, 0, 3, 0.5, -1, np.inf, -np.inf)
 MATRIX_ORDERS = ("fro", "euclidean", None, "nuc", 1, -1, 2, -2, np.inf, -np.inf)
@@ -440,9 +429,6 @@ def test_global_norm_and_clipping():
 
 def _flat(pair):
     return (*pair[0], pair[1])
-
-
-# -- decompositions ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

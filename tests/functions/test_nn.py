@@ -146,9 +146,6 @@ def test_softmax_edges():
         nn.softmax(Tensor([1, 2]))
 
 
-# -- normalisation -------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("axis", [-1, 0, 1, (1, 2), (0, 2), (0, 1, 2)])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_layer_and_rms_norm(axis, dtype):
@@ -226,9 +223,6 @@ def test_normalisation_refuses():
     refused(nn.l2_loss, np.arange(3), match="allowed values")
 
 
-# -- cross entropies -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("axis", [-1, 0])
 def test_softmax_cross_entropy(dtype, axis):
@@ -290,9 +284,6 @@ def test_cross_entropies_refuse():
     refused(weighted, random(2), random(1), match="must have the same shape")
 
 
-# -- losses --------------------------------------------------------------------------------
-
-
 def huber(t, p, delta=1.0):
     e = np.abs(t - p)
     return np.where(e <= delta, e**2 / 2, delta * e - delta**2 / 2).mean(-1)
@@ -337,9 +328,6 @@ def test_losses_of_labels():
     check(losses.hinge, np.maximum(1 - (2 * t - 1) * p, 0).mean(-1), t, p)
     check(losses.mean_squared_error, ((t - p) ** 2).mean(-1), t, p)
     check(lambda t, p: losses.huber(t, p, 0.3), huber(t, p, 0.3), t, p)
-
-
-# -- attention, look-up, counts ------------------------------------------------------------
 
 
 def attention(q, k, v, mask=0.0, scale=None):

@@ -26,9 +26,6 @@ def settings():
     K.set_image_data_format("channels_last")
 
 
-# -- settings, shapes, dtypes --------------------------------------------------------------
-
-
 def test_settings():
     assert (K.floatx(), K.epsilon(), K.image_data_format()) == (
         "float32",
@@ -82,9 +79,6 @@ def test_constants():
     check(lambda x: K.stop_gradient([x, x]), (X, X), X)
 
 
-# -- variables -----------------------------------------------------------------------------
-
-
 def test_variables():
     v = K.variable([1, 2], name="v")
     assert v.name == "v:0" and v.dtype == "float32"
@@ -104,9 +98,6 @@ def test_variables():
     np.testing.assert_array_equal(K.get_value(Tensor(X)), X)
     with pytest.raises(GraphJitError):
         K.update(v, [1.0, 2.0, 3.0])
-
-
-# -- elementwise ---------------------------------------------------------------------------
 
 
 UNARY = {
@@ -186,9 +177,6 @@ def test_switch():
     check(K.switch, np.where(rows[:, None], X, y), rows, X, y)
     check(lambda c, x, y: K.switch(c, lambda: x, lambda: y), np.where(X > 0, X, y), X > 0, X, y)
     refused(K.switch, X > 0, X[0], y[0], match="Rank of `condition`")
-
-
-# -- reductions, scans, products -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["max", "min", "sum", "prod", "mean", "var", "std"])
@@ -276,9 +264,6 @@ def test_products_refuse():
     refused(K.batch_dot, X, X[:, :2].copy(), match="x.shape\\[1\\] != y.shape\\[1\\]")
 
 
-# -- shapes --------------------------------------------------------------------------------
-
-
 def test_shapes():
     x = random((2, 3, 4))
     check(lambda x: K.reshape(x, (4, -1)), x.reshape(4, -1), x)
@@ -343,9 +328,6 @@ def test_loops():
     check(lambda x: K.foldr(lambda a, b: a - b, x), X[1] - X[0], X)
     check(lambda x: K.foldl(lambda a, b: a + b, x, x[0]), X[0] + X[0] + X[1], X)
     refused(lambda x: K.foldl(lambda a, b: a, x), X[:0], match="initializer")
-
-
-# -- neural networks -----------------------------------------------------------------------
 
 
 def test_bias_and_normalization():

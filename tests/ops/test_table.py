@@ -42,9 +42,6 @@ KINDS = {
 }  # fmt: skip
 
 
-# -- what each record holds -------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_every_primitive_is_complete(name: str) -> None:
     primitive = PRIMITIVES[name]
@@ -92,9 +89,6 @@ def test_commutative_primitives_commute() -> None:
             x, y = pairs(dtype)
             with np.errstate(all="ignore"):
                 assert same_bits(primitive.numpy(x, y), primitive.numpy(y, x)), primitive
-
-
-# -- compiled against the NumPy rules ---------------------------------------------------------
 
 
 def pairs(dtype: DType) -> tuple[Array, Array]:
