@@ -287,14 +287,16 @@ class KernelEmitter:
         place = Value(int64, offset, b.width == 1)
         if step:
             place = b.add(place, self._lane_numbers(step))
-        for choice in choices:
-            index = self.values[choice.arg]
-            below, above = b.lt(index, 0), b.ge(index, choice.extent)
-            bad = b.or_(below, above)
-            b.fail_if(bad, OUT_OF_RANGE, index, b.const(choice.extent, int64))
+        wrong, index, extent = b.const(False, bool_), b.const(0, int64), b.const(0, int64)
+        for choice in reversed(choices):
+            chosen = self.values[choice.arg]
+            bad = b.or_(b.lt(chosen, 0), b.ge(chosen, choice.extent))
+            wrong, index = b.or_(wrong, bad), b.select(bad, chosen, index)
+            extent = b.select(bad, b.const(choice.extent, int64), extent)
             # lanes that are masked off may hold anything
-            safe = b.select(bad, b.const(0, int64), index)
+            safe = b.select(bad, b.const(0, int64), chosen)
             place = b.add(place, b.mul(safe, choice.stride * scale))
+        b.fail_if(wrong, OUT_OF_RANGE, index, extent)
         return place
 
     def _load(self, base: str, dtype: DType, offset: str, step: int) -> Value:

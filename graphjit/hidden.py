@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 import types
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def find_captures(
     wanted = {id(a): n for n, a in enumerate(arrays)}
     found: list[list[Getter]] = [[] for _ in arrays]
     seen: set[int] = set()
-    todo: list[tuple[Any, Getter, int]] = [(o, _constant(o), 0) for o in statics]
+    todo: list[tuple[Any, Getter, int]] = [(o, _held(o), 0) for o in statics]
     todo += _of_function(function)
     while todo and len(seen) < MOST_OBJECTS:
         value, getter, depth = todo.pop(0)
@@ -66,6 +67,8 @@ def with_captures(
         return capture(value) if plain and name not in assigned else value
 
     found = {n: replaced(n, names[n]) for n in _names(code) if n in names}
+    if _assigned(code, _GLOBAL_ASSIGNMENTS):  # they would go to the copy of the globals
+        found = {}
     cells = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -86,20 +89,21 @@ def with_captures(
     return copy
 
 
-def _assigned(code: types.CodeType) -> set[str]:
+def _assigned(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
     """The global and free names that the code, or code inside it, assigns to."""
     found = {
         instruction.argval
         for instruction in dis.get_instructions(code)
-        if instruction.opname in _ASSIGNMENTS
+        if instruction.opname in (operations or _ASSIGNMENTS)
     }
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= _assigned(constant)
+            found |= _assigned(constant, operations)
     return found
 
 
-_ASSIGNMENTS = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
+_GLOBAL_ASSIGNMENTS = ("STORE_GLOBAL", "DELETE_GLOBAL")
+_ASSIGNMENTS = (*_GLOBAL_ASSIGNMENTS, "STORE_DEREF", "DELETE_DEREF")
 
 
 def _agreed(getters: list[Getter]) -> Getter:
@@ -118,12 +122,20 @@ def _constant(value: Any) -> Getter:
     return lambda: value
 
 
+def _held(value: Any) -> Getter:
+    """The object, not kept alive where it can be referred to weakly; then None once it died."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return _constant(value)
+
+
 def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
     """Values of a function's closure cells and of the globals it names."""
     function = getattr(function, "python_function", function)
     if isinstance(function, types.MethodType):
         owner = function.__self__
-        return [(owner, _constant(owner), 0), *_of_function(function.__func__)]
+        return [(owner, _held(owner), 0), *_of_function(function.__func__)]
     if not isinstance(function, types.FunctionType):
         return []
     found: list[tuple[Any, Getter, int]] = []

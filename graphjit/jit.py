@@ -9,6 +9,7 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .errors import (
     at_user_line,
     user_line,
 )
-from .hidden import find_captures
+from .hidden import find_captures, with_captures
 from .ir import Graph
 from .passes import Pass
 from .specialization import (
@@ -42,7 +43,7 @@ from .specialization import (
 from .tensor import Tensor, TensorSpec
 from .trace import StaticValueNeeded, SymbolicTensor, Trace, leaked
 from .tree import Tree, flatten, leaf_names, unflatten
-from .types import TensorType, as_dtype
+from .types import DType, TensorType, as_dtype
 from .variable import Variable
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -55,7 +56,10 @@ class FallbackWarning(UserWarning):
     """A decorated function runs eagerly, and why."""
 
 
-_BY_VALUE = (str, bytes, bool, type(None), type, np.dtype, types.FunctionType)
+_BY_VALUE = (
+    str, bytes, bool, type(None), type, np.dtype, types.FunctionType, range, frozenset, Enum,
+    TensorSpec, DType,
+)  # fmt: skip
 
 
 class Function:
@@ -84,7 +88,13 @@ class Function:
         shown = inner if hasattr(inner, "__name__") else type(inner)
         self.name: str = shown.__name__
         self.qualified_name: str = shown.__qualname__
-        self.input_signature = None if input_signature is None else tuple(input_signature)
+        self.input_signature: tuple[Any, ...] | None = None
+        if input_signature is not None:
+            if not isinstance(input_signature, (tuple, list)):
+                raise InvalidArgumentError(
+                    at_user_line(f"input_signature is a list of specs, not {input_signature!r}")
+                )
+            self.input_signature = tuple(map(_checked_spec, input_signature))
         self.fallback = fallback
         self.outputs = outputs
         self.passes = tuple(passes)
@@ -182,6 +192,8 @@ class Function:
             return LeafKind(SCALAR, kind)
         if kind in (float, complex, int) or isinstance(x, _BY_VALUE):
             return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
+        if kind is slice:
+            return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
         return LeafKind(STATIC, Identity(x))
 
     def _varies(self, x: int, where: Any) -> bool:
@@ -194,31 +206,34 @@ class Function:
         return self._integers[where] is None
 
     def _conform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """The arguments as the input signature has them."""
-        assert self.input_signature is not None
-        if kwargs or len(args) != len(self.input_signature):
+        """The arguments as the input signature has them; a method's `self` is not among them."""
+        specs = self.input_signature
+        assert specs is not None
+        if kwargs:
+            try:
+                args = inspect.signature(self.python_function).bind(*args, **kwargs).args
+            except TypeError as error:
+                raise InvalidArgumentError(at_user_line(f"{self.name}: {error}")) from None
+        own = args[:1] if self._is_method and len(args) == len(specs) + 1 else ()
+        given = args[len(own) :]
+        if len(given) != len(specs):
             raise InvalidArgumentError(
                 at_user_line(
-                    f"{self.name} takes {len(self.input_signature)} "
-                    f"positional arguments by its input_signature, not {len(args)} and "
-                    f"{len(kwargs)} by name"
+                    f"{self.name} takes {len(specs)} arguments by its input_signature, not "
+                    f"{len(given)}"
                 )
             )
-        result = []
-        for number, (x, spec) in enumerate(zip(args, self.input_signature, strict=True)):
-            if not isinstance(x, np.ndarray):
-                x = as_tensor(x, spec.dtype)
-            shape = tuple(x.shape)
-            if not spec.accepts(TensorType(shape, as_dtype(x.dtype))):
-                raise InvalidArgumentError(
-                    at_user_line(
-                        "Python inputs incompatible with input_signature: argument "
-                        f"{number} is {as_dtype(x.dtype).name} of shape {list(shape)}, the "
-                        f"signature says {spec}"
-                    )
-                )
-            result.append(x)
-        return tuple(result)
+        parts = zip(given, specs, strict=True)
+        return (
+            *own,
+            *(_conform(x, spec, f"argument {k}") for k, (x, spec) in enumerate(parts)),
+        )
+
+    @property
+    def _is_method(self) -> bool:
+        """Whether the function stands in a class, where calls bring `self`."""
+        names = self.qualified_name.split(".")
+        return len(names) > 1 and names[-2] != "<locals>"
 
     def _wants_numpy(self, leaves: Sequence[Any]) -> bool:
         """Whether results are ndarrays: all array arguments are, and there is one."""
@@ -319,7 +334,18 @@ class Function:
                 ]
             )
             args, kwargs = unflatten(tree, lambda: next(symbols))
-            value = self.python_function(*args, **kwargs)
+            given: list[Any] = []
+            flatten((args, kwargs), given)
+            function = self.python_function
+            if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+                raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
+            value = with_captures(function, trace.capture)(*args, **kwargs)
+            after: list[Any] = []
+            same = flatten((args, kwargs), after) == tree and len(after) == len(given)
+            if not same or any(a is not b for a, b in zip(after, given, strict=True)):
+                raise TracingError(
+                    at_user_line(f"{self.name} writes into a container that is its argument")
+                )
             found: list[Any] = []
             form.tree = flatten(value, found)
             outputs: list[TensorBase] = []
@@ -328,8 +354,14 @@ class Function:
                     x = x.as_tensor()
                 if isinstance(x, (TensorBase, np.ndarray, np.generic)):
                     weak = getattr(x, "origin", "") == "weak"
+                    if weak and x.dtype.is_integer:  # Python's integers have no end
+                        x.__index__()  # type: ignore[union-attr]
                     form.results.append(("python" if weak else "array", None))
                     outputs.append(x if weak else as_tensor(x))  # type: ignore[arg-type]
+                elif _holds_tracer(x):
+                    raise TracingError(
+                        at_user_line(f"{self.name} returns an object that holds traced values")
+                    )
                 else:
                     form.results.append(("static", x))
             nodes = [trace.node_of(x) for x in outputs]
@@ -402,6 +434,57 @@ class Function:
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments runs: kernels, what was not fused and why, times."""
         return explain(self.specialization(*args, **kwargs))
+
+
+def _checked_spec(spec: Any) -> Any:
+    """A part of an input signature: a TensorSpec, or a container of them."""
+    if isinstance(spec, (tuple, list)):
+        return tuple(map(_checked_spec, spec))
+    if isinstance(spec, dict):
+        return {key: _checked_spec(part) for key, part in spec.items()}
+    if not isinstance(spec, TensorSpec):
+        raise InvalidArgumentError(
+            at_user_line(f"an input_signature holds gj.TensorSpec, not {spec!r}")
+        )
+    return spec
+
+
+def _conform(x: Any, spec: Any, where: str) -> Any:
+    """An argument as its spec has it; InvalidArgumentError where it isn't."""
+    if isinstance(spec, TensorSpec):
+        if not isinstance(x, np.ndarray):
+            x = as_tensor(x, spec.dtype)
+        given = TensorType(tuple(x.shape), as_dtype(x.dtype))
+        if spec.accepts(given):
+            return x
+        found = f"{given.dtype.name} of shape {list(given.shape)}"
+    elif isinstance(spec, dict) and isinstance(x, dict) and spec.keys() == x.keys():
+        return {key: _conform(x[key], part, f"{where}[{key!r}]") for key, part in spec.items()}
+    elif isinstance(spec, tuple) and isinstance(x, (tuple, list)) and len(x) == len(spec):
+        parts = enumerate(zip(x, spec, strict=True))
+        return tuple(_conform(item, part, f"{where}[{k}]") for k, (item, part) in parts)
+    else:
+        found = f"a {type(x).__name__}"
+    raise InvalidArgumentError(
+        at_user_line(
+            f"Python inputs incompatible with input_signature: {where} is {found}, the "
+            f"signature says {spec}"
+        )
+    )
+
+
+def _holds_tracer(value: Any, depth: int = 3) -> bool:
+    """Whether an object has a symbolic tensor among its attributes or items."""
+    if isinstance(value, SymbolicTensor):
+        return True
+    if depth == 0 or isinstance(value, (*_BY_VALUE, int, float, complex, TensorBase)):
+        return False
+    items: list[Any] = list(getattr(value, "__dict__", {}).values())
+    if isinstance(value, dict):
+        items += value.values()
+    elif isinstance(value, (list, tuple, set)):
+        items += value
+    return any(_holds_tracer(item, depth - 1) for item in items[:1000])
 
 
 def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:

@@ -22,6 +22,7 @@ DEFAULT = Pipeline(
         ExpandProducts(),  # before reductions are split: integer products become sums
         SplitReductions(),  # before fusion, so that bits don't depend on what is fused
         Simplify(),  # views that the last two put in
+        Fold(),  # constants that the last three made: weights in a wider dtype, for one
         Cse(),
         Dce(),
     )

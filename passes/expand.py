@@ -21,7 +21,7 @@ class SplitReductions(Pass):
     """Reduce long rows block by block: parallel, and with less rounding than one long sum.
 
     A reduction over more than `limit` elements becomes one over blocks of `block` elements,
-    then one over the blocks' results; where whole rows are combined element by element, blocks
+    then one over the blocks' results, and so on; where whole rows are combined element by element, blocks
     are of `rows` rows. Which is done depends on the shape alone.
     """
 
@@ -67,19 +67,24 @@ class SplitReductions(Pass):
         if narrow:  # partial sums stay in float32, as a sum in one step would
             x = rewriter.add(pw.cast, (x,), node.source, dtype=float32)
         rows = rewriter.add(view.reshape, (x,), node.source, shape=(*before, total, *after))
-        block = self._most(type.shape, axes)[1]
-        blocks, rest = divmod(total, block)
-        whole = blocks * block
-        parts = [self._partial(rewriter, node, rows, first, 0, whole, blocks)]
-        if rest:
-            parts.append(self._partial(rewriter, node, rows, first, whole, rest, 1))
-        joined = parts[0]
-        if rest:
-            joined = rewriter.add(assemble.concat, parts, node.source, axis=first)
-        result = rewriter.add(node.primitive, (joined,), node.source, axes=(first,))
+        result = self._reduced(rewriter, node, rows, first)
         if narrow:
             result = rewriter.add(pw.cast, (result,), node.source, dtype=type.dtype)
         return result
+
+    def _reduced(self, rewriter: Rewriter, node: Node, rows: int, axis: int) -> int:
+        """Rows reduced along an axis, in as many steps as it takes."""
+        shape = rewriter.type_of(rows).shape
+        most, block = self._most(shape, (axis,))
+        if shape[axis] <= most:
+            return rewriter.add(node.primitive, (rows,), node.source, axes=(axis,))
+        blocks, rest = divmod(shape[axis], block)
+        whole = blocks * block
+        joined = self._partial(rewriter, node, rows, axis, 0, whole, blocks)
+        if rest:
+            last = self._partial(rewriter, node, rows, axis, whole, rest, 1)
+            joined = rewriter.add(assemble.concat, (joined, last), node.source, axis=axis)
+        return self._reduced(rewriter, node, joined, axis)
 
     def _partial(
         self,

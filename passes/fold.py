@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from graphjit.eager import run_primitive
 from graphjit.ir import Graph, Node, Rewriter
 from graphjit.ops import source
+from graphjit.ops.primitive import View
 from graphjit.types import TensorType
 
 from .pipeline import Pass
@@ -42,6 +43,8 @@ class Fold(Pass):
             return False
         if node.type.nbytes > self.max_bytes:
             return False
+        if isinstance(node.primitive.kind, View) and node.type.size > inputs[0].tensor.size:
+            return False  # a number broadcast is an operand, an array of it takes memory
         if any(n.primitive is not source.const for n in inputs):
             return False
         return not any(n.tensor.dtype.is_complex for n in inputs)

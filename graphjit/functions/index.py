@@ -71,6 +71,8 @@ def getitem(x: Any, key: Any, wrap_negative: bool = True) -> Any:
     arrays: list[tuple[int, Any]] = []  # (axis of the basic result, indices)
     axis = 0
     for part in parts:
+        if part is Ellipsis:
+            continue
         if part is None:
             shape.append(1)
             continue
@@ -124,10 +126,11 @@ def expand_key(key: Any, shape: Shape) -> list[Any]:
         raise IndexOutOfRangeError(
             at_user_line(f"too many indices: {used} for a tensor of shape {shape_text(shape)}")
         )
-    rest = [slice(None)] * (len(shape) - used)
+    # an ellipsis that stands for no axis still parts index arrays, and so stays
+    rest: list[Any] = [slice(None)] * (len(shape) - used) or [Ellipsis]
     place = next((i for i, part in enumerate(parts) if part is Ellipsis), None)
     if place is None:
-        return parts + rest
+        return parts + (rest if used < len(shape) else [])
     return parts[:place] + rest + parts[place + 1 :]
 
 
@@ -435,6 +438,8 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     shape: list[int] = []
     axis = 0
     for part in parts:
+        if part is Ellipsis:
+            continue
         if part is None:
             shape.append(1)
             continue

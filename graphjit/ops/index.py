@@ -48,14 +48,17 @@ def _gather_type(data: TensorType, *indices: TensorType, axes: Shape) -> TensorT
 
 
 def check_bounds(indices: tuple[Array, ...], shape: Shape, axes: Shape, op: str) -> None:
-    """Raise IndexOutOfRangeError at the first index outside its axis."""
-    for index, axis in zip(indices, axes, strict=True):
-        bad = (index < 0) | (index >= shape[axis])
-        if np.any(bad):
-            first = index[bad].flat[0] if index.ndim else index
-            raise IndexOutOfRangeError(
-                at_user_line(OUT_OF_RANGE.format(int(first), shape[axis]) + f" [Op:{op}]")
-            )
+    """Raise IndexOutOfRangeError at the first element with an index outside its axis."""
+    extents = [shape[axis] for axis in axes]
+    bad = [(i < 0) | (i >= n) for i, n in zip(indices, extents, strict=True)]
+    if not any(map(np.any, bad)):
+        return
+    places = np.stack([np.reshape(b, -1) for b in bad], axis=1)  # by element, then by axis
+    element, which = np.unravel_index(int(np.argmax(places)), places.shape)
+    index = np.reshape(indices[which], -1)[element]
+    raise IndexOutOfRangeError(
+        at_user_line(OUT_OF_RANGE.format(int(index), extents[which]) + f" [Op:{op}]")
+    )
 
 
 def _gather_numpy(data: Array, *indices: Array, axes: Shape) -> Array:

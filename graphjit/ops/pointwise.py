@@ -78,23 +78,28 @@ neg = _op("neg", "Neg", "iufc", np.negative, lambda b, x: b.neg(x), exact=True)
 abs_ = _op("abs", "Abs", "iufcb", np.absolute, lambda b, x: b.abs(x), result=to_real)
 
 
-def _check_zero(y: Array, strict: bool) -> None:
-    if strict and y.dtype.kind in "iu" and not np.all(y):
-        raise InvalidArgumentError(at_user_line(DIVISION_BY_ZERO))
+def _used(x: Array, y: Array) -> bool:
+    """Whether an element of y meets one of x: not where the result is empty."""
+    return bool(x.size and y.size)
+
+
+def _check_zero(x: Array, y: Array, strict: bool, op: str) -> None:
+    if strict and y.dtype.kind in "iu" and _used(x, y) and not np.all(y):
+        raise InvalidArgumentError(at_user_line(f"{DIVISION_BY_ZERO} [Op:{op}]"))
 
 
 def _floordiv_numpy(x: Array, y: Array, strict: bool) -> Any:
-    _check_zero(y, strict)
+    _check_zero(x, y, strict, "FloorDiv")
     return np.floor_divide(x, y)
 
 
 def _mod_numpy(x: Array, y: Array, strict: bool) -> Any:
-    _check_zero(y, strict)
+    _check_zero(x, y, strict, "FloorMod")
     return np.remainder(x, y)
 
 
 def _fmod_numpy(x: Array, y: Array, strict: bool) -> Any:
-    _check_zero(y, strict)
+    _check_zero(x, y, strict, "Mod")
     return np.fmod(x, y)
 
 
@@ -148,8 +153,8 @@ fmod = _op("fmod", "Mod", "iuf", _single(_fmod_numpy), _fmod, cost=20)
 
 
 def _pow_numpy(x: Array, y: Array) -> Any:
-    if y.dtype.kind == "i" and np.any(y < 0):
-        raise InvalidArgumentError(at_user_line(NEGATIVE_POWER))
+    if y.dtype.kind == "i" and _used(x, y) and np.any(y < 0):
+        raise InvalidArgumentError(at_user_line(f"{NEGATIVE_POWER} [Op:Pow]"))
     return np.power(x, y)
 
 
