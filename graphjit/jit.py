@@ -206,7 +206,7 @@ class Function:
         return self._integers[where] is None
 
     def _conform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """The arguments as the input signature has them; a method's `self` is not among them."""
+        """The arguments as the input signature has them; `self` of a method isn't in it."""
         specs = self.input_signature
         assert specs is not None
         if kwargs:
@@ -354,7 +354,7 @@ class Function:
                     x = x.as_tensor()
                 if isinstance(x, (TensorBase, np.ndarray, np.generic)):
                     weak = getattr(x, "origin", "") == "weak"
-                    if weak and x.dtype.is_integer:  # Python's integers have no end
+                    if weak and x.dtype.kind == "i":  # Python's integers have no end
                         x.__index__()  # type: ignore[union-attr]
                     form.results.append(("python" if weak else "array", None))
                     outputs.append(x if weak else as_tensor(x))  # type: ignore[arg-type]

@@ -21,8 +21,8 @@ class SplitReductions(Pass):
     """Reduce long rows block by block: parallel, and with less rounding than one long sum.
 
     A reduction over more than `limit` elements becomes one over blocks of `block` elements,
-    then one over the blocks' results, and so on; where whole rows are combined element by element, blocks
-    are of `rows` rows. Which is done depends on the shape alone.
+    then one over the blocks' results, and so on; where whole rows are combined element by
+    element, blocks are of `rows` rows. Which is done depends on the shape alone.
     """
 
     limit: int = 16384
