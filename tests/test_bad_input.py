@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from naming import ids
 
 import graphjit as gj
 
@@ -54,7 +55,7 @@ NOT_TENSORS: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", NOT_TENSORS, ids=[repr(v)[:30] for v in NOT_TENSORS])
+@pytest.mark.parametrize("value", NOT_TENSORS, ids=ids(NOT_TENSORS))
 def test_not_a_tensor(value: Any) -> None:
     for make in (
         gj.constant, gj.convert_to_tensor, gj.asarray, gj.Tensor, gj.exp, gj.reduce_sum,
@@ -79,7 +80,7 @@ BAD_SHAPES: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", BAD_SHAPES, ids=[repr(s)[:30] for s in BAD_SHAPES])
+@pytest.mark.parametrize("shape", BAD_SHAPES, ids=ids(BAD_SHAPES))
 def test_bad_shapes(shape: Any) -> None:
     for make in (
         gj.zeros, gj.ones, gj.empty, lambda s: gj.fill(s, 1), lambda s: gj.full(s, 1.0),
@@ -114,7 +115,7 @@ BAD_AXES: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("axis", BAD_AXES, ids=[repr(a)[:30] for a in BAD_AXES])
+@pytest.mark.parametrize("axis", BAD_AXES, ids=ids(BAD_AXES))
 def test_bad_axes(axis: Any) -> None:
     x = gj.ones([2, 3])
     for fn in (

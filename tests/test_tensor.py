@@ -15,6 +15,7 @@ from both_ways import check, ways
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from naming import ids
 
 import graphjit as gj
 from graphjit.types import DTYPES
@@ -183,7 +184,7 @@ KEYS: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", KEYS, ids=[repr(k)[:40] for k in KEYS])
+@pytest.mark.parametrize("key", KEYS, ids=ids(KEYS))
 @pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")  # a captured boolean mask
 def test_keys(key: Any) -> None:
     for fn in (lambda x: x[key], gj.function(lambda x: x[key])):
@@ -238,7 +239,7 @@ BAD_KEYS: list[Any] = [
 
 
 @pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
-@pytest.mark.parametrize("key", BAD_KEYS, ids=[repr(k)[:40] for k in BAD_KEYS])
+@pytest.mark.parametrize("key", BAD_KEYS, ids=ids(BAD_KEYS))
 def test_bad_keys(key: Any) -> None:
     for fn in (lambda x: x[key], gj.function(lambda x: x[key])):
         with pytest.raises(gj.errors.GraphJitError) as info:
