@@ -51,7 +51,8 @@ def same_bits(a: Array, b: Array) -> bool:
         f"V{b.itemsize}"
     )
     if a.dtype.kind in "fV":
-        equal = equal | ((a != a) & (b != b))
+        with np.errstate(invalid="ignore"):
+            equal = equal | ((a != a) & (b != b))
     return bool(np.all(equal))
 
 

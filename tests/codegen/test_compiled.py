@@ -18,12 +18,12 @@ from compiled import (
     same_bits,
     storing_all,
 )
+from graphjit.codegen import cpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import fill, graphs, inputs_for
 from tolerance import assert_close
 
-from graphjit.codegen import cpu
 from graphjit.eager import run, run_primitive
 from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.ir import Graph, GraphBuilder
@@ -160,7 +160,7 @@ def test_chains(seed: int) -> None:
             assert_close(held[position], wanted, length=max(2, length), scale=scale * length)
 
 
-# -- bits do not depend on the machine ----------------------------------------------------------
+# -- bits do not depend on the machine --------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(100, 112))
@@ -202,11 +202,11 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-# -- nothing is read or written outside ---------------------------------------------------------
+# -- nothing is read or written outside -------------------------------------------------------
 
 
 class Guarded:
-    """Makes arrays between two pages that can't be touched, at the first or at the last byte."""
+    """Makes arrays between two pages that can't be touched, at the first or the last byte."""
 
     CANARY = 0xA5
 
@@ -279,7 +279,7 @@ def test_views_stay_inside(dtype: DType, size: int, guarded: Guarded) -> None:
     case.check(*nodes, case.add(x, one), written, added, case.add(flipped, x))
 
 
-# -- sizes ---------------------------------------------------------------------------------------
+# -- sizes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 255, 257, 5000])
@@ -298,7 +298,8 @@ def test_lengths(size: int) -> None:
     ("shape", "axes"),
     [
         ((16385,), (0,)), ((40000,), (0,)), ((3, 20000), (1,)), ((20000, 3), (0,)),
-        ((2, 130, 129), (1, 2)), ((129, 2, 130), (0, 2)), ((130, 129, 2), (0, 1)), ((4096, 5), (0, 1)),
+        ((2, 130, 129), (1, 2)), ((129, 2, 130), (0, 2)), ((130, 129, 2), (0, 1)),
+        ((4096, 5), (0, 1)),
     ],
 )  # fmt: skip
 def test_long_reductions(dtype: DType, shape: Any, axes: Any) -> None:
@@ -378,7 +379,7 @@ def test_library_calls_between_kernels() -> None:
     case.check(again, low, s, case.sum(taken, axes=(1,)), order, length=16)
 
 
-# -- matrix products ----------------------------------------------------------------------------
+# -- matrix products --------------------------------------------------------------------------
 
 
 PRODUCTS = [
@@ -406,7 +407,7 @@ def test_products(dtype: DType, shapes: Any) -> None:
     case.check(*outputs)  # quarters: exact in any order
 
 
-# -- errors ---------------------------------------------------------------------------------------
+# -- errors -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [-1, 7, 2**62, -(2**63)])
@@ -426,6 +427,20 @@ def test_indices_out_of_range(size: int, bad: int) -> None:
         x, i = case.param(small(float32, (7, 3))), case.param(index)
         updates = case.b.const(small(float32, (size, 3)))
         assert message in case.fails(case.scatter(x, updates, i, axes=(0,), mode="add"))
+
+
+@pytest.mark.parametrize("position", [0, 63, 64, 5000, 9999])
+def test_the_first_index_counts_whatever_chunk_fails_first(
+    position: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "TEAM_NS", -1)
+    monkeypatch.setattr(cpu, "CHUNK_NS", 50)
+    index = np.arange(10000) % 7
+    index[position:] = 7 + np.arange(10000 - position)
+    case = Case()
+    x, i = case.param(small(float32, (7,))), case.param(index)
+    for _ in range(5):
+        assert "index 7 is" in case.fails(case.neg(case.gather(x, i, axes=(0,))))
 
 
 def test_several_indices_are_checked_element_by_element() -> None:
@@ -504,7 +519,7 @@ def test_an_executable_runs_again_after_an_error() -> None:
         assert same_bits(executable(good)[0][0], run(graph, good)[0][0])
 
 
-# -- scatter, scans --------------------------------------------------------------------------------
+# -- scatter, scans ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -530,7 +545,7 @@ def test_a_scan_starts_with_its_first_element(axis: int) -> None:
     case.check(case.cumsum(x, axis=axis), case.cumprod(x, axis=axis), case.cummax(x, axis=axis))
 
 
-# -- found by searching -----------------------------------------------------------------------------
+# -- found by searching -----------------------------------------------------------------------
 
 
 def test_a_reduction_over_nothing() -> None:

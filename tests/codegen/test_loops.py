@@ -1,13 +1,13 @@
-"""The loop nests of a few kernels, exactly. The vectors are those of a CPU with 64-byte ones."""
+"""The loop nests of a few kernels, exactly, for vectors of 64 bytes."""
 
 from __future__ import annotations
 
 import golden_files
 import pytest
-
 from graphjit.codegen.lower import lower
-from graphjit.ir import Graph
 from graphjit.passes import DEFAULT, fuse
+
+from graphjit.ir import Graph
 from graphjit.program import Kernel
 
 VECTOR_BYTES = 64
