@@ -19,9 +19,9 @@ import llvmlite.binding as llvm
 import mpmath
 import numpy as np
 import scipy.special
+
 from graphjit.codegen.builder import Builder, Module, Value
 from graphjit.codegen.math import MATH
-
 from graphjit.types import as_dtype
 
 Array = np.ndarray[Any, Any]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
+
+if not (_Path(__file__).parent / "passes").exists():
+    # a checkout, where the folders of the package stand side by side
+    __path__.append(str(_Path(__file__).resolve().parent.parent))
 
 from . import errors, memory
 from .config import config

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from graphjit.codegen.cpu import Executable
-from graphjit.passes import DEFAULT, fuse, plan_memory, verifying
 
+from graphjit.codegen.cpu import Executable
 from graphjit.ir import Graph, Node
 from graphjit.ops import contract, index
 from graphjit.ops.primitive import Reduce, Scan
+from graphjit.passes import DEFAULT, fuse, plan_memory, verifying
 from graphjit.program import Program
 from graphjit.types import TensorType
 

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from graphjit.codegen import cpu
-from graphjit.passes import DEFAULT, PASSES
 from hypothesis import assume, given, settings
 from strategies import graphs
 
 import graphjit
 from graphjit import cli, inspect
+from graphjit.codegen import cpu
 from graphjit.draw import from_json
 from graphjit.errors import InternalError, InvalidArgumentError
 from graphjit.ir import Graph, reachable
+from graphjit.passes import DEFAULT, PASSES
 from graphjit.types import DTYPES, as_dtype
 
 GOLDEN = Path(__file__).parent / "golden" / "cli"

@@ -18,12 +18,12 @@ from compiled import (
     same_bits,
     storing_all,
 )
-from graphjit.codegen import cpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import fill, graphs, inputs_for
 from tolerance import assert_close
 
+from graphjit.codegen import cpu
 from graphjit.eager import run, run_primitive
 from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.ir import Graph, GraphBuilder

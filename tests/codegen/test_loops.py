@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import golden_files
 import pytest
-from graphjit.codegen.lower import lower
-from graphjit.passes import DEFAULT, fuse
 
+from graphjit.codegen.lower import lower
 from graphjit.ir import Graph
+from graphjit.passes import DEFAULT, fuse
 from graphjit.program import Kernel
 
 VECTOR_BYTES = 64

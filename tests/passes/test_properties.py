@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 from chains import chain, values
 from compiled import optimized, same_bits
-from graphjit.passes import DEFAULT, PASSES, Pipeline, fuse, plan_memory
-from graphjit.passes.expand import SplitReductions
-from graphjit.passes.memory import lifetimes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import graphs, inputs_for
@@ -20,6 +17,9 @@ from tolerance import assert_close
 from graphjit.eager import run
 from graphjit.ir import Graph, GraphBuilder, verify
 from graphjit.ops import PRIMITIVES as P
+from graphjit.passes import DEFAULT, PASSES, Pipeline, fuse, plan_memory
+from graphjit.passes.expand import SplitReductions
+from graphjit.passes.memory import lifetimes
 from graphjit.program import Program, reads_and_writes
 
 # Passes that may round differently: powers become products, sums get another order.
