@@ -287,6 +287,24 @@ class Executable:
                 at_user_line(f"no memory for an array of shape {list(made[0])}")
             ) from error
 
+    def runner(self) -> Callable[[Sequence[Array]], Sequence[Array]]:
+        """A function that gives the outputs of a program without updates, for its inputs."""
+        plain = self._simple is not None and not self.program.arena_bytes and not self.checks
+        large = any(
+            self.program.buffers[i].type.nbytes >= LARGE_BYTES for i in self.program.outputs
+        )
+        if not plain or large:
+            return lambda inputs: self(inputs)[0]
+        native, constants = self._simple
+        made, new = self._outputs, np.empty
+
+        def run(inputs: Sequence[Array]) -> list[Array]:
+            outputs = [new(shape, dtype) for shape, dtype in made]
+            native(*inputs, *outputs, *constants)
+            return outputs
+
+        return run
+
     def single_runner(self) -> Callable[[Sequence[Array]], Array]:
         """A function that gives the one output of a program without updates, for its inputs."""
         if self._simple is None:

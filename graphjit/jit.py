@@ -134,6 +134,8 @@ class Function:
                     key.append(x.dtype)
                 elif type(x) is Tensor:
                     key.append(x.type)
+                elif type(x) is float and not self._pinned:
+                    key.append(float)
                 else:
                     break
             else:

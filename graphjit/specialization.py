@@ -147,9 +147,7 @@ class Specialization:
         arrays = []
         for role, number in self.order:
             if role == "leaf":
-                x = leaves[number]
-                if type(x) is not np.ndarray:
-                    x = x._array if isinstance(x, Tensor) else _boxed(x)
+                x = _as_input(leaves[number])
             elif role == "capture":
                 x = self.captures[number]
             else:
@@ -220,32 +218,58 @@ def _ready(x: Array) -> Array:
 
 
 def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
-    """The shortest way from arrays to one array, where there is no more to do than that."""
+    """The shortest way from arrays and floats to one array or a tuple of arrays, where there is
+    no more to do than that.
+    """
     plain = form.order == [("leaf", i) for i in range(len(form.kinds))]
-    arrays = all(
-        k.kind == TENSOR or (k.kind == ARRAY and k.key[1].isnative) for k in form.kinds
-    )
-    single = form.tree is LEAF and form.results[0][0] == "array"
-    if not (plain and arrays and single) or form.variables:
+    if not plain or form.variables or not all(map(_plainly_passed, form.kinds)):
         return None
-    run = form.executable.single_runner()
-    shape = form.executable.program.buffers[form.executable.program.outputs[0]].type.shape
+    if any(kind != "array" for kind, _ in form.results):
+        return None
+    only_arrays = all(k.kind == ARRAY for k in form.kinds)
 
     def ready(args: Sequence[Any]) -> list[Array]:
-        return [_ready(x._array if type(x) is Tensor else x) for x in args]
+        return [
+            x if type(x) is np.ndarray and x.flags.num & _READY == _READY else _as_input(x)
+            for x in args
+        ]
 
-    if all(k.kind == ARRAY for k in form.kinds) and form.numpy and shape:
-
-        def call_arrays(args: Sequence[Any]) -> Any:
-            for x in args:
-                if x.flags.num & _READY != _READY:
-                    return run(ready(args))
-            return run(args)
-
-        return call_arrays
-    if form.numpy:
+    if form.tree is not LEAF:
+        if form.tree.kind is not tuple or any(c is not LEAF for c in form.tree.children):
+            return None
+        run_all = form.executable.runner()
+        if form.numpy:
+            return lambda args: tuple([a if a.shape else a[()] for a in run_all(ready(args))])
+        return lambda args: tuple(map(_wrap, run_all(ready(args))))
+    run = form.executable.single_runner()
+    if not form.numpy:
+        return lambda args: _wrap(run(ready(args)))
+    if not form.executable.program.buffers[form.executable.program.outputs[0]].type.shape:
         return lambda args: run(ready(args))[()]
-    return lambda args: _wrap(run(ready(args)))
+    if not only_arrays:
+        return lambda args: run(ready(args))
+
+    def call_arrays(args: Sequence[Any]) -> Any:
+        for x in args:
+            if x.flags.num & _READY != _READY:
+                return run(ready(args))
+        return run(args)
+
+    return call_arrays
+
+
+def _plainly_passed(kind: LeafKind) -> bool:
+    """Whether a leaf is an array of this machine's byte order, a tensor or a Python float."""
+    if kind.kind == ARRAY:
+        return bool(kind.key[1].isnative)
+    return kind.kind == TENSOR or (kind.kind == SCALAR and kind.key is float)
+
+
+def _as_input(x: Any) -> Array:
+    """An argument as an array that compiled code can read."""
+    if type(x) is np.ndarray:
+        return _ready(x)
+    return _ready(x._array) if isinstance(x, Tensor) else _boxed(x)
 
 
 def _boxed(x: Any) -> Array:
