@@ -212,12 +212,16 @@ def constant(value: Any, dtype: DType) -> Any:
 
 
 def chosen(value: Any, dtype: DType) -> Any:
-    """A value as np.where casts it: Python ints wrap."""
+    """A value as np.where casts it: NumPy 2.5 refuses Python ints that don't fit, before it
+    they wrapped; so NumPy itself is asked.
+    """
     if is_weak_symbol(value):
         return cast(strong(value), dtype)
     if is_python_scalar(value):
         with np.errstate(all="ignore"):
-            return wrap(np.asarray(value).astype(dtype.dtype))
+            return wrap(
+                np.asarray(np.where(True, value, np.zeros((), dtype.dtype)), dtype.dtype)
+            )
     return convert(value, dtype)
 
 
