@@ -1,0 +1,245 @@
+"""Loads and stores of elements, by lane: contiguous, reversed, apart, gathered, masked.
+
+Base of the kernel emitter. How an element is held in memory, and how in a register, is known
+here only.
+"""
+
+from __future__ import annotations
+
+from graphjit.types import DType, float32, int64, uint32
+
+from .builder import Builder, Module, Value, ir_type
+
+CACHE_LINE = 64
+
+
+def storage_type(dtype: DType) -> str:
+    """LLVM's type of one element in memory (of one part, for complex)."""
+    if dtype.kind == "b":
+        return "i8"
+    if dtype.name == "float16":
+        return "half"
+    if dtype.name == "bfloat16":
+        return "i16"
+    return ir_type(dtype)
+
+
+def parts_of(dtype: DType) -> int:
+    """Numbers in one element: two of a complex one."""
+    return 2 if dtype.kind == "c" else 1
+
+
+def _suffix(lanes: int, dtype: DType) -> str:
+    element = storage_type(dtype)
+    return f"v{lanes}" + {"float": "f32", "double": "f64", "half": "f16"}.get(element, element)
+
+
+class Access:
+    """Reads and writes memory for the lanes of a builder. streamed: whether a store passed the
+    cache.
+    """
+
+    def __init__(self, module: Module, b: Builder) -> None:
+        self.module = module
+        self.b = b
+        self.streamed = False
+
+    def line(self, text: str) -> None:
+        """Append an instruction without a result."""
+        self.b.lines.append("  " + text)
+
+    def _address(self, base: str, dtype: DType, offset: str) -> str:
+        return self.b.emit(
+            f"getelementptr inbounds {storage_type(dtype)}, ptr {base}, i64 {offset}"
+        )
+
+    def _lane_numbers(self, step: int, wide: bool = True) -> Value:
+        """Step * lane for each lane."""
+        width = self.b.width
+        if width == 1:
+            return Value(int64, "0", True)
+        items = ", ".join(f"i64 {k * step}" for k in range(width))
+        return Value(int64, f"<{items}>", True)
+
+    def _load(self, base: str, dtype: DType, offset: str, step: int) -> Value:
+        b = self.b
+        parts = parts_of(dtype)
+        if step == 0 or b.width == 1:
+            address = self._address(base, dtype, offset)
+            return self._scalar_load(address, dtype, b.width == 1)
+        if step == parts and parts == 1:
+            address = self._address(base, dtype, offset)
+            return self._unpack(self._vector_load(address, dtype, b.width), dtype)
+        if step == 2 and parts == 2 and b.mask is None:
+            return self._load_pairs(self._address(base, dtype, offset), dtype)
+        if step == -1 and b.mask is None:
+            back = b.emit(f"add nsw i64 {offset}, {1 - b.width}")
+            raw = self._vector_load(self._address(base, dtype, back), dtype, b.width)
+            order = ", ".join(f"i32 {b.width - 1 - k}" for k in range(b.width))
+            kind = f"<{b.width} x {storage_type(dtype)}>"
+            turned = b.emit(
+                f"shufflevector {kind} {raw}, {kind} poison, <{b.width} x i32> <{order}>"
+            )
+            return self._unpack(turned, dtype)
+        place = b.add(Value(int64, offset, False), self._lane_numbers(step))
+        return self._load_at(base, dtype, place)
+
+    def _scalar_load(self, address: str, dtype: DType, wide: bool) -> Value:
+        b = self.b
+        kind, size = storage_type(dtype), dtype.real.size
+        raw = b.emit(f"load {kind}, ptr {address}, align {size}")
+        if dtype.kind == "c":
+            other = b.emit(f"getelementptr inbounds {kind}, ptr {address}, i64 1")
+            return Value(dtype, raw, wide, b.emit(f"load {kind}, ptr {other}, align {size}"))
+        return self._unpack(raw, dtype, wide)
+
+    def _vector_load(self, address: str, dtype: DType, lanes: int) -> str:
+        b = self.b
+        kind, size = f"<{lanes} x {storage_type(dtype)}>", dtype.real.size
+        if b.mask is None:
+            return b.emit(f"load {kind}, ptr {address}, align {size}")
+        name = f"llvm.masked.load.{_suffix(lanes, dtype)}.p0"
+        mask = f"<{lanes} x i1>"
+        self.module.declare(kind, name, f"ptr, {mask}, {kind}")
+        operands = f"ptr align {size} {address}, {mask} {b.mask.ir}, {kind} zeroinitializer"
+        return b.emit(f"call {kind} @{name}({operands})")
+
+    def _load_pairs(self, address: str, dtype: DType) -> Value:
+        b = self.b
+        width, part = b.width, storage_type(dtype)
+        both = f"<{2 * width} x {part}>"
+        raw = b.emit(f"load {both}, ptr {address}, align {dtype.real.size}")
+        halves = []
+        for first in (0, 1):
+            order = ", ".join(f"i32 {2 * k + first}" for k in range(width))
+            halves.append(
+                b.emit(f"shufflevector {both} {raw}, {both} poison, <{width} x i32> <{order}>")
+            )
+        return Value(dtype, halves[0], True, halves[1])
+
+    def _load_at(self, base: str, dtype: DType, place: Value) -> Value:
+        """Elements at places that differ by lane in any way."""
+        b = self.b
+        if b.width == 1 or not place.wide:
+            address = self._address(base, dtype, place.ir)
+            return self._scalar_load(address, dtype, b.width == 1)
+        first = self._gather(base, dtype, place)
+        if dtype.kind != "c":
+            return self._unpack(first, dtype)
+        return Value(dtype, first, True, self._gather(base, dtype, b.add(place, 1)))
+
+    def _gather(self, base: str, dtype: DType, place: Value) -> str:
+        b = self.b
+        width, part, size = b.width, storage_type(dtype), dtype.real.size
+        kind, pointers, mask = f"<{width} x {part}>", f"<{width} x ptr>", f"<{width} x i1>"
+        addresses = b.emit(
+            f"getelementptr inbounds {part}, ptr {base}, <{width} x i64> {place.ir}"
+        )
+        name = f"llvm.masked.gather.{_suffix(width, dtype)}.v{width}p0"
+        self.module.declare(kind, name, f"{pointers}, {mask}, {kind}")
+        chosen = b.mask.ir if b.mask is not None else "splat (i1 true)"
+        operands = (
+            f"{pointers} align {size} {addresses}, {mask} {chosen}, {kind} zeroinitializer"
+        )
+        return b.emit(f"call {kind} @{name}({operands})")
+
+    def _unpack(self, raw: str, dtype: DType, wide: bool = True) -> Value:
+        """A register value from an element as memory holds it."""
+        b = self.b
+        vector = wide and b.width > 1
+        prefix = (lambda t: f"<{b.width} x {t}>") if vector else (lambda t: t)
+        if dtype.kind == "b":
+            zero = "zeroinitializer" if vector else "0"
+            return Value(dtype, b.emit(f"icmp ne {prefix('i8')} {raw}, {zero}"), wide)
+        if dtype.name == "float16":
+            return Value(
+                dtype, b.emit(f"fpext {prefix('half')} {raw} to {prefix('float')}"), wide
+            )
+        if dtype.name == "bfloat16":
+            bits = b.emit(f"zext {prefix('i16')} {raw} to {prefix('i32')}")
+            high = b.shl(Value(uint32, bits, wide), 16)
+            return Value(dtype, b.bitcast(high, float32).ir, wide)
+        return Value(dtype, raw, wide)
+
+    def _pack(self, value: Value) -> str:
+        """An element as memory holds it, from a register value."""
+        b = self.b
+        dtype = value.dtype
+        vector = value.wide and b.width > 1
+        prefix = (lambda t: f"<{b.width} x {t}>") if vector else (lambda t: t)
+        if dtype.kind == "b":
+            return b.emit(f"zext {prefix('i1')} {value.ir} to {prefix('i8')}")
+        if dtype.name == "float16":
+            return b.emit(f"fptrunc {prefix('float')} {value.ir} to {prefix('half')}")
+        if dtype.name == "bfloat16":
+            bits = b.shr(b.bitcast(Value(float32, value.ir, value.wide), uint32), 16)
+            return b.emit(f"trunc {prefix('i32')} {bits.ir} to {prefix('i16')}")
+        return value.ir
+
+    def _store(
+        self, base: str, value: Value, offset: str, step: int, stream: bool = False
+    ) -> None:
+        b = self.b
+        parts = parts_of(value.dtype)
+        if b.width == 1 or (step == 0 and not value.wide):
+            self._scalar_store(self._address(base, value.dtype, offset), value)
+            return
+        value = b.widen(value)
+        if step == 1 and parts == 1:
+            address = self._address(base, value.dtype, offset)
+            self._vector_store(address, self._pack(value), value.dtype, stream)
+            return
+        if step == 2 and parts == 2 and b.mask is None:
+            self._store_pairs(self._address(base, value.dtype, offset), value)
+            return
+        place = b.add(Value(int64, offset, False), self._lane_numbers(step))
+        self._spread(base, value.dtype, self._pack(value), place)
+        if value.imag is not None:
+            self._spread(base, value.dtype, value.imag, b.add(place, 1))
+
+    def _scalar_store(self, address: str, value: Value) -> None:
+        kind, size = storage_type(value.dtype), value.dtype.real.size
+        self.line(f"store {kind} {self._pack(value)}, ptr {address}, align {size}")
+        if value.imag is not None:
+            other = self.b.emit(f"getelementptr inbounds {kind}, ptr {address}, i64 1")
+            self.line(f"store {kind} {value.imag}, ptr {other}, align {size}")
+
+    def _vector_store(self, address: str, raw: str, dtype: DType, stream: bool) -> None:
+        b = self.b
+        kind, size = f"<{b.width} x {storage_type(dtype)}>", dtype.real.size
+        if stream and b.mask is None:
+            self.streamed = True
+            line = f"store {kind} {raw}, ptr {address}, align {CACHE_LINE}, !nontemporal !0"
+            self.line(line)
+            return
+        if b.mask is None:
+            self.line(f"store {kind} {raw}, ptr {address}, align {size}")
+            return
+        name = f"llvm.masked.store.{_suffix(b.width, dtype)}.p0"
+        mask = f"<{b.width} x i1>"
+        self.module.declare("void", name, f"{kind}, ptr, {mask}")
+        self.line(
+            f"call void @{name}({kind} {raw}, ptr align {size} {address}, {mask} {b.mask.ir})"
+        )
+
+    def _store_pairs(self, address: str, value: Value) -> None:
+        b = self.b
+        width, part = b.width, storage_type(value.dtype)
+        half, both = f"<{width} x {part}>", f"<{2 * width} x {part}>"
+        order = ", ".join(f"i32 {k // 2 + (k % 2) * width}" for k in range(2 * width))
+        sides = f"{half} {value.ir}, {half} {value.imag}"
+        raw = b.emit(f"shufflevector {sides}, <{2 * width} x i32> <{order}>")
+        self.line(f"store {both} {raw}, ptr {address}, align {value.dtype.real.size}")
+
+    def _spread(self, base: str, dtype: DType, raw: str, place: Value) -> None:
+        b = self.b
+        width, part, size = b.width, storage_type(dtype), dtype.real.size
+        kind, pointers, mask = f"<{width} x {part}>", f"<{width} x ptr>", f"<{width} x i1>"
+        addresses = b.emit(
+            f"getelementptr inbounds {part}, ptr {base}, <{width} x i64> {place.ir}"
+        )
+        name = f"llvm.masked.scatter.{_suffix(width, dtype)}.v{width}p0"
+        self.module.declare("void", name, f"{kind}, {pointers}, {mask}")
+        chosen = b.mask.ir if b.mask is not None else "splat (i1 true)"
+        places = f"{pointers} align {size} {addresses}"
+        self.line(f"call void @{name}({kind} {raw}, {places}, {mask} {chosen})")
