@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 
+import numpy as np
+
 _HERE = Path(__file__).resolve().parent
 # The three folders of the package, as a checkout and as an install lay them out.
 _OWN = tuple(
@@ -39,6 +41,10 @@ class InvalidArgumentError(GraphJitError, ValueError):
 
 class IndexOutOfRangeError(InvalidArgumentError, IndexError):
     """An index outside the tensor it indexes."""
+
+
+class LinearAlgebraError(InvalidArgumentError, np.linalg.LinAlgError):
+    """A matrix that a decomposition can't take."""
 
 
 class DTypeError(GraphJitError, TypeError):
@@ -107,6 +113,20 @@ def user_line() -> SourceLine | None:
             return SourceLine(file, frame.f_lineno, _function_name(code))
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def raising_line(error: BaseException) -> SourceLine | None:
+    """The innermost of the user's lines that an exception came through."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not code.co_filename.startswith(_OWN) and not any(
+            part in code.co_filename for part in _LIBRARY
+        ):
+            found = SourceLine(code.co_filename, trace.tb_lineno, _function_name(code))
+        trace = trace.tb_next
+    return found
 
 
 def _function_name(code: CodeType) -> str:

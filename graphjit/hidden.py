@@ -151,6 +151,22 @@ def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
     return found
 
 
+def function_state(
+    function: Any,
+) -> tuple[dict[str, Any], list[str], list[tuple[Any, Any]]]:
+    """A function's globals, those it names, and its closure cells with what they hold."""
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, types.FunctionType):
+        return {}, [], []
+    cells = []
+    for cell in function.__closure__ or ():
+        try:
+            cells.append((cell, cell.cell_contents))
+        except ValueError:  # a name not yet bound
+            continue
+    return function.__globals__, list(dict.fromkeys(_names(function.__code__))), cells
+
+
 def _names(code: types.CodeType) -> list[str]:
     result = list(code.co_names)
     for constant in code.co_consts:

@@ -24,6 +24,7 @@ from .errors import (
     SourceLine,
     TracingError,
     at_user_line,
+    raising_line,
     user_line,
 )
 from .hidden import find_captures, with_captures
@@ -40,6 +41,7 @@ from .specialization import (
     build_program,
     explain,
 )
+from .surroundings import Surroundings
 from .tensor import Tensor, TensorSpec
 from .trace import StaticValueNeeded, SymbolicTensor, Trace, leaked
 from .tree import Tree, flatten, leaf_names, unflatten
@@ -289,7 +291,9 @@ class Function:
                 strict = any(isinstance(x, TensorBase) for x in leaves)
                 if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
                     raise
-                reason = f"tracing raised {type(error).__name__}: {error}"
+                line = raising_line(error)
+                where = "" if line is None else "\n  " + line.describe()
+                reason = f"tracing raised {type(error).__name__}: {error}{where}"
                 return Specialization(kinds, reason=reason, doubt=error)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
@@ -314,7 +318,7 @@ class Function:
                         forms.remove(form)
             natural = [c for c in type(again).__mro__ if c.__module__ == "builtins"][:-3]
             if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
-                raise error from again
+                raise error from None
             raise
         form.doubt = None
         self._warn(form.reason)
@@ -341,7 +345,13 @@ class Function:
             function = self.python_function
             if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
                 raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
+            statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
+            before = Surroundings(function, statics) if self.fallback == "eager" else None
             value = with_captures(function, trace.capture)(*args, **kwargs)
+            problem = before.problem() if before is not None else ""
+            if before is not None and problem:
+                before.restore()
+                raise TracingError(at_user_line(f"{self.name} {problem}"))
             after: list[Any] = []
             same = flatten((args, kwargs), after) == tree and len(after) == len(given)
             if not same or any(a is not b for a, b in zip(after, given, strict=True)):
@@ -369,7 +379,6 @@ class Function:
             nodes = [trace.node_of(x) for x in outputs]
             form.graph = trace.builder.finish(nodes, trace.updates())
         form.captures = trace.captures
-        statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
         form.getters = find_captures(self.python_function, statics, trace.captures)
         form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         form.variables = trace.variables

@@ -127,6 +127,8 @@ class SymbolicTensor(Operators):
         raise self._needs_value("conversion to a real ndarray")
 
     def __format__(self, spec: str) -> str:
+        if spec:
+            raise self._needs_value(f"formatting by {spec!r}")
         return repr(self)
 
     def __reduce__(self) -> Any:

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import InternalError, InvalidArgumentError, at_user_line
+from graphjit.errors import (
+    InternalError,
+    InvalidArgumentError,
+    LinearAlgebraError,
+    at_user_line,
+)
 from graphjit.types import (
     DType,
     TensorType,
@@ -55,7 +60,7 @@ sort = _call(
     "sort",
     "Sort",
     _sortable("Sort"),
-    lambda x, axis: np.sort(_single(x), axis=axis, kind="stable").astype(x.dtype),
+    lambda x, axis: np.sort(_single(x), axis=axis, kind=None).astype(x.dtype),
 )
 argsort = _call(
     "argsort",
@@ -110,7 +115,7 @@ def _guarded(op: str, function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arrays, **attrs)
         except np.linalg.LinAlgError as error:
-            raise InvalidArgumentError(at_user_line(f"{error} [Op:{op}]")) from error
+            raise LinearAlgebraError(at_user_line(f"{error} [Op:{op}]")) from error
 
     return rule
 
