@@ -151,6 +151,12 @@ def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
     return found
 
 
+def named_in(function: Any) -> set[str]:
+    """The globals and attributes that a function's code names."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return set(_names(code)) if isinstance(code, types.CodeType) else set()
+
+
 def function_state(
     function: Any,
 ) -> tuple[dict[str, Any], list[str], list[tuple[Any, Any]]]:

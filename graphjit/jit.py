@@ -27,7 +27,7 @@ from .errors import (
     raising_line,
     user_line,
 )
-from .hidden import find_captures, with_captures
+from .hidden import find_captures, named_in, with_captures
 from .ir import Graph
 from .passes import Pass
 from .specialization import (
@@ -52,6 +52,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 __all__ = ["FallbackWarning", "Function", "Specialization", "build_program", "function"]
+
+
+# Names by which Python code asks for types, and of the types that symbolic tensors stand for.
+_TYPE_TESTS = {"isinstance", "type", "issubclass", "isscalar"}
+_TYPES = {
+    "ndarray", "generic", "number", "floating", "integer", "inexact", "Number", "Real",
+    "Integral", "int", "float", "complex", "Tensor", "isscalar", "issubdtype",
+}  # fmt: skip
 
 
 class FallbackWarning(UserWarning):
@@ -162,20 +170,26 @@ class Function:
                 if form.captures_fit():
                     return form
         with self._lock:
-            forms = self._known.setdefault(key, [])
-            for form in forms:  # another thread may have been first
+            key = self._lasting_key(key, args, kwargs)
+            for form in self._known.get(key, ()):  # another thread may have been first
                 if form.captures_fit():
                     return form
             form = self._specialize(args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
-            flat: list[Any] = []
-            tree = flatten((args, kwargs), flat)
-            now = tuple(self._kind(x, (tree, i)) for i, x in enumerate(flat))
-            if isinstance(key, tuple) and len(key) == 2 and key[0] == tree:
-                self._known.setdefault((tree, now), []).append(form)
-            else:
-                forms.append(form)
+            key = self._lasting_key(key, args, kwargs)
+            self._known.setdefault(key, []).append(form)
             return form
+
+    def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
+        """The key under which a form for these arguments is kept: a short one says nothing of
+        the value of a float, and so won't do where Python code needs that.
+        """
+        short = not (key and isinstance(key[0], Tree))
+        if short and not (self._pinned and any(part is float for part in key)):
+            return key
+        flat: list[Any] = []
+        tree = flatten((args, kwargs), flat)
+        return tree, tuple(self._kind(x, (tree, i)) for i, x in enumerate(flat))
 
     def _kind(self, x: Any, where: Any) -> LeafKind:
         """How a leaf is passed, and what of it a specialisation depends on."""
@@ -346,8 +360,11 @@ class Function:
             if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
                 raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
             statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
+            self._refuse(statics)
             before = Surroundings(function, statics) if self.fallback == "eager" else None
             value = with_captures(function, trace.capture)(*args, **kwargs)
+            if trace.failed is not None:  # and the function caught the error
+                raise trace.failed
             problem = before.problem() if before is not None else ""
             if before is not None and problem:
                 before.restore()
@@ -401,6 +418,22 @@ class Function:
             type, origin = TensorType(x.shape, as_dtype(x.dtype)), "numpy"
         form.order.append(("leaf", number))
         return trace.parameter(type, name, origin, "argument")
+
+    def _refuse(self, statics: Sequence[Any]) -> None:
+        """TracingError for arguments whose contents or type the function would see as they are
+        at the trace: arrays of other kinds, sets, and Python code that asks for types.
+        """
+        for x in statics:
+            if isinstance(x, (np.ndarray, set, bytearray)):
+                what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else "set"
+                raise TracingError(
+                    at_user_line(f"{self.name} has an argument that can't be traced: {what}")
+                )
+        asked = named_in(self.python_function)
+        if self.fallback == "eager" and asked & _TYPE_TESTS and asked & _TYPES:
+            raise TracingError(
+                at_user_line(f"{self.name} asks for the type of a value, which tracing changes")
+            )
 
     def _parameter_names(self, tree: Tree) -> list[str]:
         """A name for each leaf of the arguments: `x`, or `x.0` inside a container."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import threading
 from typing import Any
 
@@ -28,7 +29,8 @@ class Pool:
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self.limit_bytes = limit_bytes
-        self._lock = threading.Lock()
+        # a lease may be given back while the lock is held: by a collection, or a signal handler
+        self._lock = threading.RLock()
         self._free: dict[int, list[mmap.mmap]] = {}
         self._held_bytes = 0
         self._reused = 0
@@ -64,6 +66,10 @@ class Pool:
             self._free.clear()
         return freed
 
+    def unlock(self) -> None:
+        """In a forked child: whoever held the lock stayed behind."""
+        self._lock = threading.RLock()
+
     def stats(self) -> dict[str, int]:
         """Bytes held unused, the limit, and how often memory was mapped and used again."""
         with self._lock:
@@ -82,6 +88,8 @@ def size_class(size: int) -> int:
 
 
 pool = Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.unlock)
 stats = pool.stats
 trim = pool.trim
 

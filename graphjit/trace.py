@@ -26,6 +26,9 @@ from .ops.primitive import Primitive, View
 from .types import TensorType, TupleType, as_dtype, check_size
 from .variable import Variable
 
+# Operators whose results on Python's integers may pass 64 bits.
+_GROWING = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
+
 
 class StaticValueNeeded(TracingError):
     """Python needs the value of a traced Python scalar; `params` are those it depends on."""
@@ -106,7 +109,10 @@ class SymbolicTensor(Operators):
             "compiled function runs",
             "use gj.where for a choice by element, or let the function fall back to eager mode",
         )
-        return StaticValueNeeded(message, params) if params else TracingError(message)
+        error = StaticValueNeeded(message, params) if params else TracingError(message)
+        # kept, for the function may catch it and go on with what it makes of that
+        self.recorder.failed = self.recorder.failed or error
+        return error
 
     def __bool__(self) -> bool:
         raise self._needs_value("`if`, `while`, `and`, `or` or bool()")
@@ -127,7 +133,7 @@ class SymbolicTensor(Operators):
         raise self._needs_value("conversion to a real ndarray")
 
     def __format__(self, spec: str) -> str:
-        if spec:
+        if spec or self.origin == "weak":
             raise self._needs_value(f"formatting by {spec!r}")
         return repr(self)
 
@@ -148,6 +154,8 @@ class SymbolicTensor(Operators):
         if any(is_strict(x) for x in operands):
             return super()._operator(name, *operands)
         ufunc = numpy_protocol.OPERATORS[name]
+        if name in _GROWING and all(map(is_weak, operands)) and self._type.dtype.is_integer:
+            raise self._needs_value("arithmetic of Python's integers, which have no end,")
         return self.recorder.with_numpy_rules(
             lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), operands
         )
@@ -328,7 +336,10 @@ class SymbolicTensor(Operators):
     def __repr__(self) -> str:
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        if self.origin == "weak":
+            raise self._needs_value("str()")
+        return repr(self)
 
     __hash__ = Operators.__hash__
 
@@ -362,6 +373,7 @@ class Trace:
         self.builder = GraphBuilder(name)
         self.origin = "tensor"
         self.closed = False
+        self.failed: TracingError | None = None
         self.captures: list[np.ndarray[Any, Any]] = []
         self.variables: list[Variable] = []
         self._captured: dict[int, SymbolicTensor] = {}
