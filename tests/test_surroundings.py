@@ -114,7 +114,9 @@ def test_calls_that_wait_for_a_trace_get_their_own_branch():
 
     f = gj.function(fn)
     found = {}
-    ask = [threading.Thread(target=lambda s=s: found.update({s: f(X, s)})) for s in (2.0, 3.0, 1.0)]
+    ask = [
+        threading.Thread(target=lambda s=s: found.update({s: f(X, s)})) for s in (2.0, 3.0, 1.0)
+    ]
     for thread in ask:
         thread.start()
     for thread in ask:

@@ -1,7 +1,6 @@
 """The names of tf.keras.backend that are tensor operations, over graphjit's own functions.
 
-Left out are the names that concern models, sessions, learning phases, strings and random
-numbers.
+Left out are the names that concern models, sessions, learning phases and strings.
 """
 
 from __future__ import annotations
@@ -20,6 +19,17 @@ from graphjit.functions import reduce as _reduce
 from graphjit.functions import shape as _shape
 from graphjit.types import as_dtype, bool_, normalize_axis, shape_text
 from graphjit.variable import Variable
+
+from .random import (  # noqa: F401
+    dropout,
+    random_bernoulli,
+    random_binomial,
+    random_normal,
+    random_normal_variable,
+    random_uniform,
+    random_uniform_variable,
+    truncated_normal,
+)
 
 CHANNELS = ("channels_first", "channels_last")
 
