@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, settings
 
 from graphjit import config
 
-# No deadline: a first call compiles. Graphs are large examples by hypothesis's measure. CI draws
-# the same examples on every run, so that a red run is the change's doing.
+# No deadline: a first call compiles. Graphs are large examples by hypothesis's measure.
+# CI draws the same examples on every run, so that a red run is the change's doing.
 settings.register_profile(
     "graphjit",
     deadline=None,
