@@ -23,7 +23,7 @@ from .ir import Graph, verify
 from .jit import Function
 from .ops import source
 from .ops.primitive import Pointwise, Reduce, Scan, View
-from .passes import DEFAULT, PASSES, Pass, Pipeline, fuse, plan_memory
+from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
 from .program import Gemm, Kernel, LibraryCall, Program, print_buffers, print_step, step_cost
 from .specialization import LeafKind, Specialization
 from .tree import Tree, flatten
@@ -222,7 +222,7 @@ def optimized(graph: Graph, passes: Sequence[Pass] = ()) -> Graph:
 def plan(graph: Graph, passes: Sequence[Pass] = ()) -> Plan:
     """A traced graph through all passes, fusion and the memory plan."""
     graph = optimized(graph, passes)
-    return plan_of(graph, plan_memory(fuse(graph)))
+    return plan_of(graph, program_of(graph))
 
 
 def plan_of(graph: Graph, program: Program) -> Plan:

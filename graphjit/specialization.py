@@ -13,7 +13,7 @@ import numpy as np
 from .config import config
 from .hidden import Getter
 from .ir import Graph
-from .passes import DEFAULT, Pass, Pipeline, Timing, fuse, plan_memory, verifying
+from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
 from .program import Program, print_step, step_cost
 from .tensor import Tensor, _wrap
 from .tree import LEAF, Tree, unflatten
@@ -180,7 +180,7 @@ def build_program(
     pipeline = Pipeline((*passes, *DEFAULT.passes))
     optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
     done = time.perf_counter_ns()
-    program = plan_memory(fuse(optimized))
+    program = program_of(optimized)
     if form is not None:
         form.passes = timing.rows
         form.times_ns["passes"] = done - started

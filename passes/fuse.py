@@ -129,8 +129,7 @@ class _Plan:
                 cost[number] = 1
             elif isinstance(kind, (Pointwise, Gather)):
                 total = node.primitive.cost + sum(cost[i] for i in node.inputs)
-                users = sum(self.live[u] for u in self.users[number])
-                if users > 1 and total > RECOMPUTE_COST:
+                if self._times_read(number) > 1 and total > RECOMPUTE_COST:
                     found.add(number)
                     total = 1
                 cost[number] = 1 if number in self.required else total
@@ -146,6 +145,17 @@ class _Plan:
                     if spread and cost[i] > RECOMPUTE_COST and self.fusable(i):
                         found.add(i)
         return found
+
+    def _times_read(self, number: int) -> float:
+        """How often an element of a node is read, on average: slices read their part only."""
+        size = max(1, self.nodes[number].tensor.size)
+        total = 0.0
+        for user in self.users[number]:
+            if self.live[user]:
+                node = self.nodes[user]
+                sliced = isinstance(node.primitive.kind, View) and node.tensor.size < size
+                total += node.tensor.size / size if sliced else 1
+        return total
 
     def _repeats(self, number: int) -> bool:
         """Whether a view gives the same element many times."""

@@ -17,7 +17,7 @@ from tolerance import assert_close
 from graphjit.eager import run
 from graphjit.ir import Graph, GraphBuilder, verify
 from graphjit.ops import PRIMITIVES as P
-from graphjit.passes import DEFAULT, PASSES, Pipeline, fuse, plan_memory
+from graphjit.passes import DEFAULT, PASSES, Pipeline, program_of
 from graphjit.passes.expand import SplitReductions
 from graphjit.passes.memory import lifetimes
 from graphjit.program import Program, reads_and_writes
@@ -145,12 +145,12 @@ def check_arena(program: Program) -> None:
 @given(graph=graphs(max_nodes=16))
 @settings(max_examples=150)
 def test_programs_of_random_graphs(graph: Graph) -> None:
-    check_program(graph, plan_memory(fuse(graph)))
+    check_program(graph, program_of(graph))
     after = optimized(graph)
-    check_program(after, plan_memory(fuse(after)))
+    check_program(after, program_of(after))
 
 
 @pytest.mark.parametrize("seed", range(100, 220))
 def test_programs_of_chains(seed: int) -> None:
     graph = optimized(chain(seed))
-    check_program(graph, plan_memory(fuse(graph)))
+    check_program(graph, program_of(graph))
