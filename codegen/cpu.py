@@ -27,13 +27,21 @@ from graphjit.errors import (
 )
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.ops.index import OUT_OF_RANGE
-from graphjit.program import Gemm, Kernel, LibraryCall, Program, reads_and_writes, step_cost
+from graphjit.program import (
+    Band,
+    Gemm,
+    Kernel,
+    LibraryCall,
+    Program,
+    reads_and_writes,
+    step_cost,
+)
 from graphjit.types import TupleType
 
 from .builder import Module
 from .emit import Check, KernelEmitter
-from .entry import Call, write_chunk, write_entry, write_gemm
-from .loops import LoopNest, Tiles
+from .entry import Call, write_band, write_chunk, write_entry, write_gemm
+from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks, lower
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -106,6 +114,12 @@ def emit_program(program: Program) -> Emitted:
             continue
         calls: list[Call] = []
         for step in steps:
+            band = _band_of(program, step)
+            if band is not None:
+                if step is program.steps[band.first]:
+                    call = _emit_band(program, band, module, nests, checks, streaming)
+                    calls.append(call)
+                continue
             before = len(checks)
             if isinstance(step, Gemm):
                 symbol = f"gemm{len(module.functions)}"
@@ -133,6 +147,41 @@ def emit_program(program: Program) -> Emitted:
     text += "!0 = !{i32 1}\n"
     table = f"@externals = global [{max(1, len(externals))} x ptr] zeroinitializer\n"
     return Emitted(table + text, sequence, checks, externals, nests)
+
+
+def _band_of(program: Program, step: Kernel | Gemm) -> Band | None:
+    for band in program.bands:
+        if any(step is other for other in program.steps[band.first : band.stop]):
+            return band
+    return None
+
+
+def _emit_band(
+    program: Program,
+    band: Band,
+    module: Module,
+    nests: list[LoopNest],
+    checks: list[Check],
+    streaming: frozenset[int],
+) -> Call:
+    """Write a band's kernels and the function that runs them part by part; its call."""
+    calls, ranges = [], []
+    for step in program.steps[band.first : band.stop]:
+        assert isinstance(step, Kernel)
+        before = len(checks)
+        nest, loop = in_chunks(lower(step, host().vector_bytes, band.part))
+        parts = band.rows // band.part
+        if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
+            raise InternalError(f"{step.name} can't be computed row by row")
+        extent = loop.count if isinstance(loop, Tiles) else loop.extent
+        ranges.append(extent // parts)
+        nests.append(nest)
+        emitter = KernelEmitter(module, nest, checks, streaming)
+        module.functions.append(emitter.emit())
+        calls.append(Call(step.name, emitter.buffers, len(checks) > before))
+    call, text = write_band(program, band, f"band{band.first}", calls, ranges)
+    module.functions.append(text)
+    return call
 
 
 def _segments(program: Program) -> list[list[Kernel | Gemm] | LibraryCall]:

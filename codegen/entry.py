@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import InternalError
-from graphjit.program import Gemm, Program
+from graphjit.program import Band, Gemm, Program
 
 from .builder import ir_type
 
@@ -142,6 +142,70 @@ def write_chunk(call: Call) -> str:
         f"  %status = call i64 @{call.symbol}({listed}, ptr %record, i64 %begin, i64 %end)"
     )
     return "\n".join([*lines, "  ret i64 %status", "}"])
+
+
+def write_band(
+    program: Program, band: Band, symbol: str, calls: list[Call], ranges: list[int]
+) -> tuple[Call, str]:
+    """The function that a team calls for some parts of a band, and its call.
+
+    ranges: for each kernel, how many steps of its outermost loop a part is.
+    """
+    own = {number for call in calls for number in call.buffers}
+    local = [n for n in sorted(own) if program.buffers[n].role == "local"]
+    order = [n for n in sorted(own) if program.buffers[n].role != "local"]
+    parts = band.rows // band.part
+    checked = any(call.checked for call in calls)
+    lines = [
+        f"define internal i64 @{symbol}.chunk(ptr %context, i64 %begin, i64 %end, "
+        "ptr %record) nounwind {",
+        "entry:",
+        f"  %room = alloca [{max(1, band.bytes)} x i8], align 64",
+    ]
+    for slot, number in enumerate(order):
+        lines.append(f"  %at{number} = getelementptr ptr, ptr %context, i64 {slot}")
+        lines.append(f"  %b{number} = load ptr, ptr %at{number}")
+    lines += [
+        "  br label %head",
+        "head:",
+        f"  %part = phi i64 [ %begin, %entry ], [ %next, %step{len(calls)} ]",
+        "  %more = icmp ult i64 %part, %end",
+        "  br i1 %more, label %body, label %done",
+        "body:",
+        "  %next = add nuw nsw i64 %part, 1",
+    ]
+    for number in local:  # as if the whole buffer were there, of which this part is in the room
+        buffer = program.buffers[number]
+        length = buffer.type.nbytes // parts
+        lines += [
+            f"  %back{number} = mul nsw i64 %part, {-length}",
+            f"  %off{number} = add nsw i64 %back{number}, {buffer.offset_bytes}",
+            f"  %b{number} = getelementptr i8, ptr %room, i64 %off{number}",
+        ]
+    lines.append("  br label %step0")
+    for number, (call, count) in enumerate(zip(calls, ranges, strict=True)):
+        listed = ", ".join(f"ptr %b{i}" for i in call.buffers)
+        lines += [
+            f"step{number}:",
+            f"  %from{number} = mul nuw nsw i64 %part, {count}",
+            f"  %to{number} = mul nuw nsw i64 %next, {count}",
+            f"  %status{number} = call i64 @{call.symbol}({listed}, ptr %record, "
+            f"i64 %from{number}, i64 %to{number})",
+            f"  %bad{number} = icmp ne i64 %status{number}, 0",
+            f"  br i1 %bad{number}, label %fail, label %step{number + 1}",
+        ]
+    arrivals = ", ".join(f"[ %status{n}, %step{n} ]" for n in range(len(calls)))
+    lines += [
+        f"step{len(calls)}:",
+        "  br label %head",
+        "fail:",
+        f"  %status = phi i64 {arrivals}",
+        "  ret i64 %status",
+        "done:",
+        "  ret i64 0",
+        "}",
+    ]
+    return Call(symbol, order, checked, (parts, 1)), "\n".join(lines)
 
 
 def write_entry(

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from graphjit.program import (
     Compute,
-    Index,
     Kernel,
     Load,
     Reduction,
@@ -18,7 +17,7 @@ from graphjit.program import (
     Value,
     arguments,
     indices_of,
-    map_indices,
+    merge_outer,
 )
 
 from .loops import (
@@ -33,6 +32,7 @@ from .loops import (
     Statement,
     Step,
     Tiles,
+    Turn,
     register_bytes,
 )
 from .tiles import lower_product, product_of
@@ -47,6 +47,10 @@ KEEP_BYTES = 128 * 1024
 # Elements of a panel: where rows are combined element by element, so many accumulators stay in
 # the first-level cache while rows stream by.
 PANEL = 1024
+# What is read across is turned in squares of so many bytes a side, a cache line: SQUARES of
+# them along memory, for STRIP lanes, each of which is a stream of its own.
+SQUARE_BYTES = 64
+STRIP, SQUARES = 64, 4
 # Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
 # at a time has the fewest streams to and from it; math functions need their registers.
 UNROLL_COST = 24
@@ -54,13 +58,16 @@ MATH_COST = 6
 UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
 
 
-def lower(kernel: Kernel, vector_bytes: int) -> LoopNest:
-    """The loop nest of a kernel for vectors of this many bytes."""
-    kernel = merge_outer(kernel)
+def lower(kernel: Kernel, vector_bytes: int, part: int = 0) -> LoopNest:
+    """The loop nest of a kernel for vectors of this many bytes.
+
+    part: the rows at a time of the band that the kernel is in, if it is in one.
+    """
     product = product_of(kernel)
+    in_band = part > 0  # whose rows stay apart from what is within them
     if product is not None:
-        return lower_product(kernel, product, vector_bytes)
-    return _Lowering(kernel, vector_bytes).nest()
+        return lower_product(merge_outer(kernel, last=in_band), product, vector_bytes, part)
+    return _Lowering(merge_outer(kernel, first=in_band), vector_bytes, part).nest()
 
 
 def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
@@ -82,32 +89,6 @@ def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
     return nest, None
 
 
-def merge_outer(kernel: Kernel) -> Kernel:
-    """The kernel with neighbouring outer dims merged where all accesses allow it."""
-    while True:
-        indices = [i for v in (*kernel.values, *kernel.stores) for i in indices_of(v)]
-        outer = len(kernel.outer_dims)
-        for low in range(1, outer):
-            if all(i.strides[low - 1] == i.strides[low] * kernel.dims[low] for i in indices):
-                kernel = _merged(kernel, low)
-                break
-        else:
-            return kernel
-
-
-def _merged(kernel: Kernel, low: int) -> Kernel:
-    dims = list(kernel.dims)
-    dims[low] *= dims[low - 1]
-    del dims[low - 1]
-
-    def drop(index: Index) -> Index:
-        return Index(index.offset, (*index.strides[: low - 1], *index.strides[low:]))
-
-    values = tuple(map_indices(v, drop) for v in kernel.values)
-    stores = tuple(map_indices(s, drop) for s in kernel.stores)
-    return replace(kernel, dims=tuple(dims), values=values, stores=stores)
-
-
 def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -> int:
     """Rough cycles to compute a value and what it is computed from, loads being free."""
     seen = set() if seen is None else seen
@@ -126,10 +107,12 @@ def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -
 
 
 class _Lowering:
-    def __init__(self, kernel: Kernel, vector_bytes: int) -> None:
+    def __init__(self, kernel: Kernel, vector_bytes: int, part: int = 0) -> None:
         self.kernel = kernel
+        self.part = part
         self.outer = len(kernel.outer_dims)
         self.width, self.lane_dim = self._lanes(vector_bytes)
+        self.turning_dim = -1
         self.dims: list[frozenset[int]] = []
         for value in kernel.values:
             self.dims.append(self._depends(value))
@@ -288,6 +271,9 @@ class _Lowering:
         panel = PANEL if lane_outer and self._in_panels() else 0
         if panel:
             body = (self._panel(lane, inside, panel),)
+        elif lane_outer and self._turned():
+            rows.remove(self.turning_dim)
+            body, row = self._in_squares(row, body), []
         elif lane_outer:
             body = (Loop(self.lane_dim, kernel.dims[self.lane_dim], self.width, body),)
         body = (*row, *body)
@@ -304,6 +290,47 @@ class _Lowering:
             tuple((n, points) for n in sorted(kept)),
             panel,
         )
+
+    def _turned(self) -> list[int]:
+        """The loads to be read in squares: lanes lie apart in memory, but along another dim
+        elements lie in a row.
+        """
+        kernel, found = self.kernel, list[int]()
+        if (
+            self.part
+            or kernel.inner
+            or self.width == 1
+            or any(s.choices for s in kernel.stores)
+        ):
+            return found
+        for number, value in enumerate(kernel.values):
+            if not isinstance(value, Load) or value.dtype.real.size not in (4, 8):
+                continue
+            strides = value.index.strides
+            if value.dtype.kind == "c" or strides[self.lane_dim] in (0, 1, -1):
+                continue
+            for dim in range(self.outer):
+                long = kernel.dims[dim] >= SQUARE_BYTES // 4
+                if strides[dim] == 1 and long and self.turning_dim in (-1, dim):
+                    self.turning_dim = dim
+                    found.append(number)
+        return found
+
+    def _in_squares(
+        self, row: list[Statement], body: tuple[Statement, ...]
+    ) -> tuple[Statement, ...]:
+        """The loops over panels of lanes, then over blocks of the dim that squares are turned
+        along, then over both again.
+        """
+        kernel, dim, lane = self.kernel, self.turning_dim, self.lane_dim
+        turned = self._turned()
+        side = max(SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
+        rows = side * min(SQUARES, kernel.dims[dim] // side)
+        turns = tuple(Turn(n, dim, rows, STRIP) for n in turned)
+        across = Loop(lane, kernel.dims[lane], self.width, body, within=True)
+        down = Loop(dim, kernel.dims[dim], 1, (*row, across), within=True)
+        block = Loop(dim, kernel.dims[dim], rows, (*turns, down), block=True)
+        return (Loop(lane, kernel.dims[lane], STRIP, (block,), panel=True),)
 
     def _in_panels(self) -> bool:
         """Whether rows are combined element by element, and are long enough for panels."""

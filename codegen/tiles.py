@@ -31,8 +31,8 @@ def product_of(kernel: Kernel) -> int | None:
     return None
 
 
-def lower_product(kernel: Kernel, number: int, vector_bytes: int) -> LoopNest:
-    """The loop nest of a kernel with a product."""
+def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0) -> LoopNest:
+    """The loop nest of a kernel with a product. part: the rows of a tile, if they are given."""
     product = kernel.values[number]
     assert isinstance(product, Product)
     inner = len(kernel.dims) - 1
@@ -47,13 +47,13 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int) -> LoopNest:
     m = kernel.dims[row_dim] if rows else 1
     n, k = kernel.dims[column_dim], kernel.dims[inner]
     lanes = max(1, vector_bytes // product.dtype.size)
-    row_step, vectors = _registers(m, -(-n // lanes), 32 if vector_bytes == 64 else 16)
+    row_step, vectors = _registers(m, -(-n // lanes), 32 if vector_bytes == 64 else 16, part)
     column_step = vectors * lanes
     block = -(-k // -(-k // BLOCK))
     index = _index(kernel, b)
     close = index.strides[inner] * product.dtype.size <= CLOSE_BYTES and n % column_step == 0
     packed = index.strides[column_dim] != 1 or (m > 2 * row_step and not close)
-    tile_rows = min(-(-m // row_step) * row_step, TILE_ROWS // row_step * row_step)
+    tile_rows = part or min(-(-m // row_step) * row_step, TILE_ROWS // row_step * row_step)
     tile_columns = column_step
     if m > row_step:
         tile_columns *= max(1, min(TILE_COLUMNS, n) // column_step)
@@ -82,7 +82,7 @@ def _own(kernel: Kernel, one: int, other: int) -> list[int]:
     return [d for d in range(len(kernel.dims) - 1) if mine[d] and not others[d]]
 
 
-def _registers(m: int, vectors: int, registers: int) -> tuple[int, int]:
+def _registers(m: int, vectors: int, registers: int, part: int) -> tuple[int, int]:
     """How many rows, and vectors of each, are summed in registers: what takes least time.
 
     A step of the inner dim costs a multiply-add for each of them, but no less than the time
@@ -94,6 +94,8 @@ def _registers(m: int, vectors: int, registers: int) -> tuple[int, int]:
         if wide > 1 and wide >= 2 * vectors:
             break
         for high in range(1, min(m, room // wide) + 1):
+            if part and part % high:
+                continue
             full, rest = divmod(m, high)
             down = full * _cycles(high, wide) + (_cycles(rest, wide) if rest else 0)
             cycles = down * -(-vectors // wide)

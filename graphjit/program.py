@@ -24,8 +24,9 @@ class Buffer:
     """A dense array in C order.
 
     role: "input" (`index`: which parameter), "output" and "update" (`index`: which one),
-    "constant" (`value`: the array), "library" (`index`: the step that makes it) or
-    "temporary" (`offset_bytes` in the arena, once planned).
+    "constant" (`value`: the array), "library" (`index`: the step that makes it),
+    "temporary" (`offset_bytes` in the arena, once planned) or "local" (of which a band keeps
+    the rows at hand, `offset_bytes` in the room it has for them).
     """
 
     type: TensorType
@@ -218,6 +219,33 @@ class Kernel:
         return self.dims[len(self.dims) - self.inner :]
 
 
+def merge_outer(kernel: Kernel, first: int = 0, last: int = 0) -> Kernel:
+    """The kernel with neighbouring outer dims merged where all accesses allow it, but for the
+    `first` ones and the `last` ones.
+    """
+    while True:
+        indices = [i for v in (*kernel.values, *kernel.stores) for i in indices_of(v)]
+        for low in range(first + 1, len(kernel.outer_dims) - last):
+            if all(i.strides[low - 1] == i.strides[low] * kernel.dims[low] for i in indices):
+                kernel = _merged(kernel, low)
+                break
+        else:
+            return kernel
+
+
+def _merged(kernel: Kernel, low: int) -> Kernel:
+    dims = list(kernel.dims)
+    dims[low] *= dims[low - 1]
+    del dims[low - 1]
+
+    def drop(index: Index) -> Index:
+        return Index(index.offset, (*index.strides[: low - 1], *index.strides[low:]))
+
+    values = tuple(map_indices(v, drop) for v in kernel.values)
+    stores = tuple(map_indices(s, drop) for s in kernel.stores)
+    return replace(kernel, dims=tuple(dims), values=values, stores=stores)
+
+
 @dataclass(frozen=True, slots=True)
 class Gemm:
     """A batched matrix product by BLAS: c[m, n] = a[m, k] b[k, n] for every batch index.
@@ -257,6 +285,19 @@ class LibraryCall:
     nodes: tuple[int, ...] = field(default=(), compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Steps [first, stop), all kernels over the same rows, which run one after another for
+    `part` rows at a time. bytes: the room that the local buffers of a part take.
+    """
+
+    first: int
+    stop: int
+    rows: int
+    part: int
+    bytes: int = 0
+
+
 Step = Kernel | Gemm | LibraryCall
 
 
@@ -275,6 +316,7 @@ class Program:
     outputs: tuple[int, ...]
     updates: tuple[int, ...]
     arena_bytes: int = 0
+    bands: tuple[Band, ...] = ()
     decisions: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
@@ -383,6 +425,14 @@ def print_step(step: Step) -> str:
             return f"call {step.primitive.name}{_print_attrs(step.attrs)} {read} -> {written}"
 
 
+def print_band(program: Program, band: Band) -> str:
+    """A band as text."""
+    names = [
+        step.name for step in program.steps[band.first : band.stop] if isinstance(step, Kernel)
+    ]
+    return f"band of {', '.join(names)}: {band.part} of {band.rows} rows at a time"
+
+
 def print_buffers(program: Program) -> str:
     """The buffers as text, with their places in the arena."""
     lines = [f"arena {program.arena_bytes} bytes"]
@@ -392,6 +442,8 @@ def print_buffers(program: Program) -> str:
         )
         if buffer.role == "constant":
             where = ""
+        if buffer.role == "local":
+            where = f" at {buffer.offset_bytes} of its band"
         lines.append(f"b{number}: {buffer.type} {buffer.role}{where}")
     return "\n".join(lines)
 
@@ -400,6 +452,7 @@ def print_program(program: Program) -> str:
     """The program as text: buffers, then steps in order."""
     lines = [f"program {program.name}", print_buffers(program)]
     lines += [print_step(step) for step in program.steps]
+    lines += [print_band(program, b) for b in program.bands]
     lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))
     if program.updates:
         lines.append("update " + ", ".join(f"b{i}" for i in program.updates))

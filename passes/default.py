@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphjit.ir import Graph
 from graphjit.program import Program
 
+from .band import band
 from .cse import Cse
 from .dce import Dce
 from .expand import ExpandProducts, SplitReductions, UnrollReductions
@@ -23,7 +24,7 @@ PASSES: dict[str, type[Pass]] = {
 
 def program_of(graph: Graph) -> Program:
     """The program of a graph that the passes have been over."""
-    return plan_memory(pack(fuse(graph)))
+    return plan_memory(band(pack(fuse(graph))))
 
 
 DEFAULT = Pipeline(

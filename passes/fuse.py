@@ -436,8 +436,7 @@ class _Assembler:
             tuple(inputs),
             tuple(self.outputs),
             tuple(self.updates),
-            0,
-            tuple(self.plan.decisions),
+            decisions=tuple(self.plan.decisions),
         )
 
     def _new(self, buffer: Buffer) -> int:

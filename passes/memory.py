@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from graphjit.program import Program, reads_and_writes
+from graphjit.program import Band, Program, reads_and_writes
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -23,14 +23,28 @@ class Lifetime:
     last: int
 
 
-def lifetimes(program: Program) -> dict[int, Lifetime]:
-    """The lifetime of each temporary buffer."""
+def lifetimes(program: Program, band: Band | None = None) -> dict[int, Lifetime]:
+    """The lifetime of each temporary buffer; or of each of a band's own, as much of it as
+    there is at a time.
+
+    To the rest of the program, a band is one step: each of its parts reads and writes.
+    """
     found: dict[int, Lifetime] = {}
     for number, step in enumerate(program.steps):
+        if band is not None and not band.first <= number < band.stop:
+            continue
+        around = [b for b in program.bands if b.first <= number < b.stop]
         for buffer in (*reads_and_writes(step)[0], *reads_and_writes(step)[1]):
-            if program.buffers[buffer].role != "temporary":
+            if program.buffers[buffer].role != ("temporary" if band is None else "local"):
                 continue
             size = program.buffers[buffer].type.nbytes
+            if band is not None:
+                size = size // band.rows * band.part
+            elif around:
+                first, last = around[0].first, around[0].stop - 1
+                before = found.get(buffer, Lifetime(size, first, last))
+                found[buffer] = Lifetime(size, before.first, last)
+                continue
             start = found[buffer].first if buffer in found else number
             found[buffer] = Lifetime(size, start, number)
     return found
@@ -65,4 +79,11 @@ def plan_memory(program: Program) -> Program:
     for number, buffer in enumerate(buffers):
         if buffer.role == "temporary" and buffer.offset_bytes < 0:  # empty: never touched
             buffers[number] = replace(buffer, offset_bytes=0)
-    return replace(program, buffers=tuple(buffers), arena_bytes=total)
+    bands = []
+    for band in program.bands:
+        alive = lifetimes(program, band)
+        offsets, room = plan_arena(list(alive.values()))
+        bands.append(replace(band, bytes=room))
+        for (number, _), offset in zip(alive.items(), offsets, strict=True):
+            buffers[number] = replace(buffers[number], offset_bytes=offset)
+    return replace(program, buffers=tuple(buffers), arena_bytes=total, bands=tuple(bands))

@@ -37,6 +37,8 @@ def _packed(
     """The kernel reading copies, which are added to the steps."""
     lane = len(kernel.dims) - 1 if kernel.lanes == "inner" else len(kernel.outer_dims) - 1
     values = list(kernel.values)
+    if lane < 0:
+        return kernel
     for number, value in enumerate(values):
         if not isinstance(value, Load) or value.index.strides[lane] in (0, 1, -1):
             continue
