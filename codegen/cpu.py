@@ -11,12 +11,12 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 
+from graphjit import cost
 from graphjit.eager import run_primitive
 from graphjit.errors import (
     IndexOutOfRangeError,
@@ -25,6 +25,7 @@ from graphjit.errors import (
     OutOfMemoryError,
     at_user_line,
 )
+from graphjit.machine import machine
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import (
@@ -34,7 +35,6 @@ from graphjit.program import (
     LibraryCall,
     Program,
     reads_and_writes,
-    step_cost,
 )
 from graphjit.types import TupleType
 
@@ -200,7 +200,7 @@ def _streaming(program: Program) -> frozenset[int]:
     """The results that the last-level cache can't hold. They come from `memory.empty`, which
     aligns what is as large as that.
     """
-    limit = max(last_level_cache(), LARGE_BYTES)
+    limit = max(machine().l3_bytes, LARGE_BYTES)
     return frozenset(
         number
         for number in (*program.outputs, *program.updates)
@@ -208,57 +208,32 @@ def _streaming(program: Program) -> frozenset[int]:
     )
 
 
-@functools.cache
-def last_level_cache() -> int:
-    """Bytes of this machine's last-level cache, 32 MiB where the system doesn't tell."""
-    units = {"K": 1 << 10, "M": 1 << 20}
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = path.read_text().strip()
-        if text[:-1].isdecimal() and text[-1] in units:
-            sizes.append(int(text[:-1]) * units[text[-1]])
-    return max(sizes, default=32 << 20)
-
-
-# Rough speed of one thread, to guess how long a kernel takes.
-BYTES_PER_NS, COST_PER_NS = 12.0, 40.0
-# A kernel that takes longer than this is run by the team, in chunks of about CHUNK_NS: fork and
-# join cost 2 to 3 µs. Chunks don't depend on the number of threads.
-TEAM_NS, CHUNK_NS, MOST_CHUNKS = 15_000, 10_000, 128
-CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
-
-
 def _chunks(
     program: Program, step: Kernel, nest: LoopNest
 ) -> tuple[LoopNest, tuple[int, int] | None]:
     """The nest for the team with the extents of its loop and of a chunk, if it is worth it."""
-    cost = step_cost(step, program.buffers)
-    guess = max(cost["bytes"] / BYTES_PER_NS, cost["flops"] / COST_PER_NS)
-    if guess < TEAM_NS:
+    guess = cost.step_time_ns(step, program.buffers)
+    if guess < cost.TEAM_NS:
         return nest, None
     chunked, loop = in_chunks(nest)
     if isinstance(loop, Tiles):
-        count = min(loop.count, max(2, int(guess / CHUNK_NS)))
+        count = min(loop.count, max(2, int(guess / cost.CHUNK_NS)))
         return (
             (chunked, (loop.count, -(-loop.count // count))) if loop.count > 1 else (nest, None)
         )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
-    count = max(2, min(MOST_CHUNKS, int(guess / CHUNK_NS)))
-    unit = max(loop.width, CHUNK_ELEMENTS) if loop.width > 1 else 1
+    count = max(2, min(cost.MOST_CHUNKS, int(guess / cost.CHUNK_NS)))
+    unit = max(loop.width, cost.CHUNK_ELEMENTS) if loop.width > 1 else 1
     size = -(-loop.extent // count)
     return chunked, (loop.extent, -(-size // unit) * unit)
 
 
-# Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
-RELEASE_BYTES, RELEASE_FLOPS = 256 * 1024, 200_000
-
-
 def _long(program: Program, steps: Sequence[Kernel | Gemm]) -> bool:
-    costs = [step_cost(step, program.buffers) for step in steps]
+    costs = [cost.step_cost(step, program.buffers) for step in steps]
     return (
-        sum(c["bytes"] for c in costs) > RELEASE_BYTES
-        or sum(c["flops"] for c in costs) > RELEASE_FLOPS
+        sum(c["bytes"] for c in costs) > cost.RELEASE_BYTES
+        or sum(c["flops"] for c in costs) > cost.RELEASE_FLOPS
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from graphjit import cost
 from graphjit.program import (
     Compute,
     Kernel,
@@ -40,22 +41,6 @@ from .tiles import lower_product, product_of
 # Lanes of every reduction along contiguous rows, whatever the target and dtype: the order of
 # combining, and so the bits of the result, is a function of the shape alone.
 ROW_LANES = 32
-# A value that costs at least this much (rough cycles) is kept between stages, not computed
-# again, while what is kept fits KEEP_BYTES.
-KEEP_COST = 8
-KEEP_BYTES = 128 * 1024
-# Elements of a panel: where rows are combined element by element, so many accumulators stay in
-# the first-level cache while rows stream by.
-PANEL = 1024
-# What is read across is turned in squares of so many bytes a side, a cache line: SQUARES of
-# them along memory, for STRIP lanes, each of which is a stream of its own.
-SQUARE_BYTES = 64
-STRIP, SQUARES = 64, 4
-# Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
-# at a time has the fewest streams to and from it; math functions need their registers.
-UNROLL_COST = 24
-MATH_COST = 6
-UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
 
 
 def lower(kernel: Kernel, vector_bytes: int, part: int = 0) -> LoopNest:
@@ -147,9 +132,9 @@ class _Lowering:
         widest = max(register_bytes(v.dtype) for v in kernel.values)
         width = max(1, vector_bytes // widest)
         costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
-        unroll = UNROLL_SUMS if inner else 1
-        if sum(costs) >= UNROLL_COST:
-            unroll = UNROLL_MATH if max(costs) >= MATH_COST else UNROLL_PLAIN
+        unroll = cost.UNROLL_SUMS if inner else 1
+        if sum(costs) >= cost.UNROLL_COST:
+            unroll = cost.UNROLL_MATH if max(costs) >= cost.MATH_COST else cost.UNROLL_PLAIN
         while unroll > 1 and kernel.dims[lane] < unroll * width:
             unroll //= 2
         width *= unroll
@@ -229,14 +214,14 @@ class _Lowering:
         if self.lane_dim < self.outer:
             points *= self.width
         kept: dict[int, int] = {}
-        room = KEEP_BYTES
+        room = cost.KEEP_BYTES
         for number in sorted(later):
             value = self.kernel.values[number]
             size = points * max(
                 1, value.dtype.size if value.dtype.kind != "f" else register_bytes(value.dtype)
             )
             if isinstance(value, Running) or (
-                expression_cost(self.kernel, number) >= KEEP_COST and size <= room
+                expression_cost(self.kernel, number) >= cost.KEEP_COST and size <= room
             ):
                 kept[number] = first[number]
                 room -= size
@@ -268,7 +253,7 @@ class _Lowering:
         }
         inside += [Put(n) for n in range(len(kernel.stores)) if n not in placed_stores]
         body: tuple[Statement, ...] = tuple(inside)
-        panel = PANEL if lane_outer and self._in_panels() else 0
+        panel = cost.PANEL if lane_outer and self._in_panels() else 0
         if panel:
             body = (self._panel(lane, inside, panel),)
         elif lane_outer and self._turned():
@@ -310,7 +295,7 @@ class _Lowering:
             if value.dtype.kind == "c" or strides[self.lane_dim] in (0, 1, -1):
                 continue
             for dim in range(self.outer):
-                long = kernel.dims[dim] >= SQUARE_BYTES // 4
+                long = kernel.dims[dim] >= cost.SQUARE_BYTES // 4
                 if strides[dim] == 1 and long and self.turning_dim in (-1, dim):
                     self.turning_dim = dim
                     found.append(number)
@@ -324,13 +309,13 @@ class _Lowering:
         """
         kernel, dim, lane = self.kernel, self.turning_dim, self.lane_dim
         turned = self._turned()
-        side = max(SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
-        rows = side * min(SQUARES, kernel.dims[dim] // side)
-        turns = tuple(Turn(n, dim, rows, STRIP) for n in turned)
+        side = max(cost.SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
+        rows = side * min(cost.SQUARES, kernel.dims[dim] // side)
+        turns = tuple(Turn(n, dim, rows, cost.STRIP) for n in turned)
         across = Loop(lane, kernel.dims[lane], self.width, body, within=True)
         down = Loop(dim, kernel.dims[dim], 1, (*row, across), within=True)
         block = Loop(dim, kernel.dims[dim], rows, (*turns, down), block=True)
-        return (Loop(lane, kernel.dims[lane], STRIP, (block,), panel=True),)
+        return (Loop(lane, kernel.dims[lane], cost.STRIP, (block,), panel=True),)
 
     def _in_panels(self) -> bool:
         """Whether rows are combined element by element, and are long enough for panels."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .config import config
+from .cost import floor_ns, step_cost
 from .dispatch import TensorBase
 from .errors import GraphJitError, InternalError, TracingError, UnsupportedError
 from .ir import Graph, verify
@@ -24,7 +25,7 @@ from .jit import Function
 from .ops import source
 from .ops.primitive import Pointwise, Reduce, Scan, View
 from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
-from .program import Gemm, Kernel, LibraryCall, Program, print_buffers, print_step, step_cost
+from .program import Gemm, Kernel, LibraryCall, Program, print_buffers, print_step
 from .specialization import LeafKind, Specialization
 from .tree import Tree, flatten
 from .types import TensorType, as_dtype
@@ -282,7 +283,8 @@ def _leaving(program: Program) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A step in numbers: its name, least bytes moved, flops, and the nodes fused into it.
+    """A step in numbers: its name, least bytes moved, flops, the least time that this machine
+    can take for it, and the nodes fused into it.
 
     library: whether it is a call between native code.
     """
@@ -290,6 +292,7 @@ class Cost:
     name: str
     moved_bytes: int
     flops: int
+    floor_ns: float
     nodes: tuple[int, ...]
     library: bool
 
@@ -300,7 +303,8 @@ def costs(found: Plan) -> list[Cost]:
     for step, nodes in zip(found.program.steps, found.nodes, strict=True):
         cost = step_cost(step, found.program.buffers)
         moved, flops, library = cost["bytes"], cost["flops"], isinstance(step, LibraryCall)
-        rows.append(Cost(_step_name(step), int(moved), int(flops), nodes, library))
+        floor = floor_ns(step, found.program.buffers)
+        rows.append(Cost(_step_name(step), int(moved), int(flops), floor, nodes, library))
     return rows
 
 
@@ -417,6 +421,13 @@ class Session:
                     with config.eager():
                         eager.append(self._time(self.function.python_function))
         return compiled, eager
+
+    def least_ns(self, calls: int = 5) -> int:
+        """The time of the fastest of a few compiled calls [ns]."""
+        try:
+            return min(self.times_ns(calls, False)[0])
+        finally:
+            self._restore()
 
     def _time(self, function: Callable[..., Any]) -> int:
         started = time.perf_counter_ns()

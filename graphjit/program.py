@@ -7,9 +7,8 @@ what reads their results). A Kernel's values are scalar expressions in SSA form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Any, TypeVar, cast
 
 from .errors import SourceLine
@@ -334,29 +333,6 @@ def reads_and_writes(step: Step) -> tuple[tuple[int, ...], tuple[int, ...]]:
             return (step.a, step.b), (step.c,)
         case LibraryCall():
             return step.inputs, step.outputs
-
-
-def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
-    """Least bytes moved and rough flops of a step: {"bytes": …, "flops": …}."""
-    read, written = reads_and_writes(step)
-    moved = sum(buffers[i].type.nbytes for i in (*read, *written))
-    flops = 0.0
-    if isinstance(step, Gemm):
-        flops = 2.0 * step.m * step.n * step.k
-        for extent in step.batch:
-            flops *= extent
-    elif isinstance(step, Kernel):
-        points, outer = float(prod(step.dims)), float(prod(step.outer_dims))
-        has_product = any(isinstance(v, Product) for v in step.values)
-        for value in step.values:
-            match value:
-                case Product():
-                    flops += 2 * points
-                case Compute():
-                    flops += value.primitive.cost * (outer if has_product else points)
-                case Reduction() | Running():
-                    flops += value.primitive.cost * points
-    return {"bytes": float(moved), "flops": flops}
 
 
 def _print_attrs(attrs: Attrs) -> str:

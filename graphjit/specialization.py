@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from .config import config
+from .cost import floor_ns, step_cost
 from .hidden import Getter
 from .ir import Graph
 from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
-from .program import Program, print_step, step_cost
+from .program import Program, print_step
 from .tensor import Tensor, _wrap
 from .tree import LEAF, Tree, unflatten
 from .variable import Variable
@@ -196,7 +197,11 @@ def explain(form: Specialization) -> str:
     lines = [f"{program.name}: {len(program.steps)} steps, arena {program.arena_bytes} bytes"]
     for number, step in enumerate(program.steps):
         cost = step_cost(step, program.buffers)
-        lines.append(f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops")
+        floor = floor_ns(step, program.buffers) / 1000
+        lines.append(
+            f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops, "
+            f"at least {floor:.3g} µs here"
+        )
         lines += ["  " + line for line in print_step(step).splitlines()]
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
     for name, before, after, ns in form.passes:

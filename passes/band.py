@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from graphjit import cost
 from graphjit.program import (
     Band,
     Buffer,
@@ -23,12 +24,6 @@ from graphjit.program import (
     merge_outer,
     reads_and_writes,
 )
-
-# What is less than this all in all stays in the cache anyway.
-LEAST_BYTES = 1 << 20
-# What the rows at hand may take: a part of the second cache, and of a thread's stack.
-PART_BYTES = 256 * 1024
-MOST_ROWS = 64
 
 
 def band(program: Program) -> Program:
@@ -101,9 +96,9 @@ def _part(program: Program, kernels: list[Kernel], rows: int, local: set[int]) -
     """How many rows at a time these kernels can run for; 0 if they don't belong together."""
     buffers = program.buffers
     total = sum(buffers[number].type.nbytes for number in local)
-    if total < LEAST_BYTES:
+    if total < cost.BAND_BYTES:
         return 0
-    fits = set(range(1, min(MOST_ROWS, rows // 4) + 1))
+    fits = set(range(1, min(cost.BAND_ROWS, rows // 4) + 1))
     for kernel in kernels:
         lead = _lead(kernel, rows)
         if (
@@ -116,7 +111,7 @@ def _part(program: Program, kernels: list[Kernel], rows: int, local: set[int]) -
             if number in local and not _keeps_rows(kernel, index, lead, buffers[number], rows):
                 return 0
         within = kernel.dims[lead - 1]
-        fits = {n for n in fits if within % n == 0 and n * total <= PART_BYTES * rows}
+        fits = {n for n in fits if within % n == 0 and n * total <= cost.BAND_PART_BYTES * rows}
     return max(fits, default=0)
 
 
@@ -128,7 +123,7 @@ def _walks_rows(kernel: Kernel, lead: int) -> bool:
             assert isinstance(a, Load) and isinstance(b, Load)
             own = a.index.strides[lead - 1] and not b.index.strides[lead - 1]
             return bool(own and b.index.strides[lead]) and lead == len(kernel.outer_dims) - 1
-    along_rows = kernel.lanes == "inner" and kernel.inner_dims[-1] >= MOST_ROWS
+    along_rows = kernel.lanes == "inner" and kernel.inner_dims[-1] >= cost.BAND_ROWS
     return lead == 1 and (along_rows or len(kernel.outer_dims) > 1)
 
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from graphjit import cost
 from graphjit.program import Buffer, Index, Kernel, Load, Product, Program, Step, Store
 from graphjit.types import TensorType
 
 from .space import row_major
-
-# A copy pays if each of its elements is read at least this often.
-REUSE = 8
 
 
 def pack(program: Program) -> Program:
@@ -44,7 +42,7 @@ def _packed(
             continue
         dims = [d for d, stride in enumerate(value.index.strides) if stride]
         shape = tuple(kernel.dims[d] for d in dims)
-        if prod(kernel.dims) < REUSE * prod(shape):
+        if prod(kernel.dims) < cost.PACK_REUSE * prod(shape):
             continue
         buffers.append(Buffer(TensorType(shape, value.dtype), "temporary"))
         copied = len(buffers) - 1
@@ -56,5 +54,7 @@ def _packed(
         steps.append(Kernel(name, shape, 0, "outer", (load,), (store,)))
         place = Index(0, tuple(strides.get(d, 0) for d in range(len(kernel.dims))))
         values[number] = Load(copied, place, value.dtype)
-        decisions.append(f"{name}: b{value.buffer} is read {REUSE} times or more with strides")
+        decisions.append(
+            f"{name}: b{value.buffer} is read {cost.PACK_REUSE} times or more with strides"
+        )
     return replace(kernel, values=tuple(values)) if values != list(kernel.values) else kernel

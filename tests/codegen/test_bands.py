@@ -1,11 +1,14 @@
 """Bands, packed operands, turned squares and peeled rows against NumPy, and as plans."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import graphjit as gj
+from graphjit import cost
 from graphjit.codegen import cpu
-from graphjit.passes import band
+from graphjit.machine import machine
 
 
 def attention(q, k, v):
@@ -26,7 +29,7 @@ def program(f):
 
 @pytest.fixture
 def always(monkeypatch):
-    monkeypatch.setattr(band, "LEAST_BYTES", 0)
+    monkeypatch.setattr(cost, "BAND_BYTES", 0)
 
 
 def heads(*shape, dtype=np.float64):
@@ -50,7 +53,7 @@ def test_attention_keeps_a_few_rows_of_the_scores(shape, dtype, always):
 def test_a_band_changes_no_bit(monkeypatch):
     args = heads(2, 3, 160, 24, dtype=np.float32)
     plain = gj.function(attention, fallback="error")(*args)
-    monkeypatch.setattr(band, "LEAST_BYTES", 0)
+    monkeypatch.setattr(cost, "BAND_BYTES", 0)
     before = gj.config.threads
     try:
         for threads in (1, 2, 3, 8):
@@ -126,7 +129,7 @@ def test_transposed_operands(shape, dtype):
 @pytest.mark.parametrize("columns", [1001, 1024, 1111, 2049])
 def test_rows_that_start_anywhere_pass_the_cache(columns, dtype, monkeypatch):
     monkeypatch.setattr(cpu, "LARGE_BYTES", 0)
-    monkeypatch.setattr(cpu, "last_level_cache", lambda: 0)
+    monkeypatch.setattr(cpu, "machine", lambda: replace(machine(), l3_bytes=0))
     x = (np.random.default_rng(5).normal(size=(1300, columns)) * 50).astype(dtype)
 
     def stencil(x):
