@@ -129,7 +129,7 @@ def emit_program(program: Program) -> Emitted:
             nest = lower(step, target.vector_bytes)
             nest, chunks = _chunks(program, step, nest)
             nests.append(nest)
-            emitter = KernelEmitter(module, nest, checks, streaming)
+            emitter = KernelEmitter(module, nest, checks, streaming, _shared(program, step))
             module.functions.append(emitter.emit())
             call = Call(step.name, emitter.buffers, len(checks) > before, chunks)
             if chunks is not None:
@@ -147,6 +147,17 @@ def emit_program(program: Program) -> Emitted:
     text += "!0 = !{i32 1}\n"
     table = f"@externals = global [{max(1, len(externals))} x ptr] zeroinitializer\n"
     return Emitted(table + text, sequence, checks, externals, nests)
+
+
+def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
+    """The kernel's buffers that lie where another of them does."""
+    read, written = reads_and_writes(kernel)
+    places: dict[tuple[str, int], list[int]] = {}
+    for number in {*read, *written}:
+        buffer = program.buffers[number]
+        if buffer.role in ("temporary", "local"):
+            places.setdefault((buffer.role, buffer.offset_bytes), []).append(number)
+    return frozenset(n for together in places.values() if len(together) > 1 for n in together)
 
 
 def _band_of(program: Program, step: Kernel | Gemm) -> Band | None:
@@ -176,7 +187,7 @@ def _emit_band(
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
         nests.append(nest)
-        emitter = KernelEmitter(module, nest, checks, streaming)
+        emitter = KernelEmitter(module, nest, checks, streaming, _shared(program, step))
         module.functions.append(emitter.emit())
         calls.append(Call(step.name, emitter.buffers, len(checks) > before))
     call, text = write_band(program, band, f"band{band.first}", calls, ranges)

@@ -61,7 +61,8 @@ class KernelEmitter(Access):
     """Writes one kernel's function.
 
     streaming: the buffers whose elements won't be read from the cache again, and that start at
-    a cache line; they are stored past the cache where whole lines are.
+    a cache line; they are stored past the cache where whole lines are. shared: the buffers
+    that lie where others do.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class KernelEmitter(Access):
         nest: LoopNest,
         checks: list[Check],
         streaming: frozenset[int] = frozenset(),
+        shared: frozenset[int] = frozenset(),
     ) -> None:
         super().__init__(module, Builder(module, nest.width, MATH))
         self.streaming = streaming
+        self.shared = shared
         self.nest = nest
         self.kernel = nest.kernel
         self.checks = checks
@@ -96,8 +99,9 @@ class KernelEmitter(Access):
         loaded = {v.buffer for v in kernel.values if isinstance(v, (Load, GatherLoad))}
         parameters = []
         for buffer in sorted(stored | loaded):
-            facts = "noalias" if buffer in stored else "noalias readonly"
-            parameters.append(f"ptr {facts} %b{buffer}")
+            facts = "noalias " * (buffer not in self.shared)
+            facts += "readonly " * (buffer not in stored)
+            parameters.append(f"ptr {facts}%b{buffer}")
         for number, points in self.nest.kept:
             self._make_room(number, points)
         self.run(self.nest.body)

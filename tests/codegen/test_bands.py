@@ -139,3 +139,32 @@ def test_rows_that_start_anywhere_pass_the_cache(columns, dtype, monkeypatch):
     np.testing.assert_array_equal(f(x), stencil(x), strict=True)
     if dtype is np.float32:
         assert "nontemporal" in f.specializations[0].executable.llvm_ir()
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (1, 7), (130, 129)])
+def test_a_kernel_writes_where_it_reads_for_the_last_time(shape):
+    rng = np.random.default_rng(6)
+    x, w = rng.normal(size=shape), rng.normal(size=(shape[1], shape[1]))
+
+    def normed(x, w):
+        y = x @ w
+        y = y - y.max(axis=1, keepdims=True)
+        return (y / np.exp(y).sum(axis=1, keepdims=True)) @ w
+
+    f = gj.function(normed, fallback="error")
+    np.testing.assert_allclose(f(x, w), normed(x, w), rtol=1e-9, atol=1e-12)
+    temporaries = [b for b in program(f).buffers if b.role == "temporary"]
+    assert program(f).arena_bytes < sum(b.type.nbytes for b in temporaries)
+
+
+def test_no_block_is_computed_again_over_its_own_result():
+    rng = np.random.default_rng(7)
+    x, w = rng.normal(size=(70, 70)), rng.normal(size=(70, 70))
+
+    def turned(x, w):
+        y = x @ w
+        return (y + x.T) @ w, (y * 2).T @ (y + x.T)
+
+    f = gj.function(turned, fallback="error")
+    for found, expected in zip(f(x, w), turned(x, w), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
