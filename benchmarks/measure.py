@@ -22,7 +22,10 @@ import numpy as np
 
 Call = Callable[[], object]
 
-PACKAGES = ("graphjit", "numpy", "scipy", "llvmlite", "numexpr", "numba", "jax", "jaxlib")
+PACKAGES = (
+    *("graphjit", "numpy", "scipy", "llvmlite", "numexpr", "numba", "jax", "jaxlib"),
+    *("torch", "tensorflow-cpu", "tensorflow"),
+)
 
 
 def elapsed_ns(call: Call, count: int) -> float:
