@@ -87,6 +87,7 @@ def main() -> None:
     args = parser.parse_args()
     chosen = [WORKLOADS[name] for name in args.workloads.split(",")]
     sizes = [SIZES.index(name) for name in args.sizes.split(",")]
+    others = measure.OtherWork()
     machine = roofline.measured()
     workers = started([name for name in args.peers.split(",") if name])
     run = report.Run(
@@ -105,6 +106,9 @@ def main() -> None:
                 run.write(args.json)
     for worker in workers:
         worker.close()
+    run.other_work_cores = others.cores()
+    if args.json:
+        run.write(args.json)
     print(run)
     try:
         plot.draw(run, args.plot)

@@ -73,7 +73,7 @@ class Result:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """All that a run found, and where."""
 
@@ -83,6 +83,7 @@ class Run:
     peers: tuple[str, ...]
     roofline: dict[str, Any]
     roofline_text: str
+    other_work_cores: float = math.nan
     results: list[Result] = field(default_factory=list)
 
     @classmethod
@@ -100,6 +101,7 @@ class Run:
         parts = [
             f"{self.date}, {self.rounds} rounds",
             self.machine,
+            f"other work kept {self.other_work_cores:.2f} cores busy",
             self.roofline_text,
             times_table(self),
             "Times of graphjit over each peer's, geometric means:",
