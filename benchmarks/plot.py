@@ -54,7 +54,7 @@ def draw(run: Run, path: Path) -> None:
             if r.size != size:
                 continue
             row = names.index(r.workload)
-            over = {n: r.median_ns(n) / 1e9 / r.floor_s for n in r.times_ns}
+            over = {n: r.median_ns(n) / r.floor_ns(run.roofline) for n in r.times_ns}
             if over:
                 panel.plot([1, max(over.values())], [row, row], color="0.9", zorder=0)
             for name, value in over.items():
@@ -84,7 +84,12 @@ def draw(run: Run, path: Path) -> None:
     )
     order = [n for n in MARKS if n in shown]
     figure.legend(
-        [shown[n] for n in order], order, loc="outside upper center", ncols=9, frameon=False
+        [shown[n] for n in order],
+        order,
+        loc="outside upper center",
+        ncols=3 * len(sizes),
+        frameon=False,
+        columnspacing=1,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if path.suffix == ".svg" else None

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import measure
+from roofline import Roofline
 from workloads import SIZES, WORKLOADS
 
 SUBJECT = "graphjit"
@@ -25,7 +25,8 @@ class Result:
     """One workload at one size.
 
     times_ns: time per call by round, by name. first_s: the first call, with compilation.
-    complaints: why a name was not timed. floor_s: the least that the machine needs.
+    complaints: why a name was not timed. read_bytes, written_bytes, flops: what no
+    implementation can leave out.
     """
 
     workload: str
@@ -37,7 +38,6 @@ class Result:
     read_bytes: int
     written_bytes: int
     flops: int
-    floor_s: float
 
     def median_ns(self, name: str) -> float:
         """The middle time per call."""
@@ -66,11 +66,9 @@ class Result:
             return None
         return min(self.times_ns[SUBJECT]) / min(self.times_ns[peer])
 
-    def reached(self) -> float | None:
-        """The part of the machine's best that graphjit reaches: floor over time."""
-        return (
-            self.floor_s * 1e9 / self.median_ns(SUBJECT) if SUBJECT in self.times_ns else None
-        )
+    def floor_ns(self, roofline: Roofline) -> float:
+        """The least time that the machine needs."""
+        return 1e9 * roofline.floor_s(self.read_bytes, self.written_bytes, self.flops)
 
 
 @dataclass
@@ -81,8 +79,7 @@ class Run:
     date: str
     rounds: int
     peers: tuple[str, ...]
-    roofline: dict[str, Any]
-    roofline_text: str
+    roofline: Roofline
     other_work_cores: float = math.nan
     results: list[Result] = field(default_factory=list)
 
@@ -91,7 +88,9 @@ class Run:
         """What `write` wrote."""
         fields = json.loads(path.read_text())
         results = [Result(**r) for r in fields.pop("results")]
-        return cls(**{**fields, "peers": tuple(fields["peers"]), "results": results})
+        roofline = Roofline(**fields.pop("roofline"))
+        peers = tuple(fields.pop("peers"))
+        return cls(**fields, peers=peers, roofline=roofline, results=results)
 
     def write(self, path: Path) -> None:
         """All times as JSON."""
@@ -102,7 +101,7 @@ class Run:
             f"{self.date}, {self.rounds} rounds",
             self.machine,
             f"other work kept {self.other_work_cores:.2f} cores busy",
-            self.roofline_text,
+            str(self.roofline),
             times_table(self),
             "Times of graphjit over each peer's, geometric means:",
             means_table(self),
@@ -134,8 +133,8 @@ def times_table(run: Run) -> str:
         cells.append(f"{measure.spread(own):.0%}" if own else "–")
         cells.append(r.best or "–")
         cells += [_ratio_text(r.over(r.best)), _ratio_text(r.over("numpy"))]
-        reached = r.reached()
-        cells.append("–" if reached is None else f"{reached:.0%}")
+        floor_ns = r.floor_ns(run.roofline)
+        cells.append(f"{floor_ns / r.median_ns(SUBJECT):.0%}" if own else "–")
         lines.append(cells)
     return measure.table(head, lines)
 

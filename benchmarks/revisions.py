@@ -123,7 +123,9 @@ def measured(
                 row = rows.setdefault(
                     (name, number), Row(name, size_text(workload.sizes[number]))
                 )
-                times, first_s, complaints = rounds_of(workers, workload, number, rounds)
+                times, first_s, complaints = rounds_of(
+                    workers, workload, number, workload.reference(number), rounds
+                )
                 row.complaints += [f"{side}: {text}" for side, text in complaints.items()]
                 if not complaints:
                     for side in SIDES:

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -70,9 +70,14 @@ class Roofline:
             f"multiply-adds {self.flops / 1e9:.0f} GFLOP/s"
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    def or_better(self, other: Roofline) -> Roofline:
+        """The best of two measurements of one machine."""
+        return Roofline(
+            self.footprints,
+            tuple(map(max, self.copied, other.copied)),
+            tuple(map(max, self.read, other.read)),
+            max(self.flops, other.flops),
+        )
 
 
 def _loop(name: str, arguments: str, entry: str, phis: str, body: str, done: str) -> str:

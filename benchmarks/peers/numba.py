@@ -19,7 +19,6 @@ HALF, ONE = f32(0.5), f32(1)
 ROOT_HALF = f32(math.sqrt(0.5))
 ROOT, CUBIC = f32(math.sqrt(2 / math.pi)), f32(0.044715)
 LOW, HIGH = f32(-1.75), f32(1.75)
-PANEL = 256  # columns that stay in the nearest cache while rows stream by
 TILE = 32  # a square of the transpose: 32 lines of 64 bytes are read again for each column
 
 
@@ -117,27 +116,28 @@ def peer(parallel: bool) -> Peer:
                 out[i, j] = (x[i, j] - mean) * factor * scale[j] + shift[j]
         return out
 
+    threads = numba.get_num_threads() if parallel else 1
+
     def standardize(x):
+        # each thread sums its rows, all columns at once, so that memory is read in order
         rows, columns = x.shape
         out = np.empty_like(x)
-        for panel in prange((columns + PANEL - 1) // PANEL):
-            first = panel * PANEL
-            count = min(PANEL, columns - first)
-            mean, squares = np.zeros(count, f32), np.zeros(count, f32)
-            for i in range(rows):
-                for j in range(count):
-                    mean[j] += x[i, first + j]
-            for j in range(count):
-                mean[j] /= f32(rows)
-            for i in range(rows):
-                for j in range(count):
-                    apart = x[i, first + j] - mean[j]
-                    squares[j] += apart * apart
-            for j in range(count):
-                squares[j] = ONE / math.sqrt(squares[j] / f32(rows))
-            for i in range(rows):
-                for j in range(count):
-                    out[i, first + j] = (x[i, first + j] - mean[j]) * squares[j]
+        sums = np.zeros((threads, columns), f32)
+        for part in prange(threads):
+            for i in range(rows * part // threads, rows * (part + 1) // threads):
+                for j in range(columns):
+                    sums[part, j] += x[i, j]
+        mean = sums.sum(axis=0) / f32(rows)
+        sums[:] = 0
+        for part in prange(threads):
+            for i in range(rows * part // threads, rows * (part + 1) // threads):
+                for j in range(columns):
+                    apart = x[i, j] - mean[j]
+                    sums[part, j] += apart * apart
+        factor = ONE / np.sqrt(sums.sum(axis=0) / f32(rows))
+        for i in prange(rows):
+            for j in range(columns):
+                out[i, j] = (x[i, j] - mean[j]) * factor[j]
         return out
 
     def nearest(a, b):
