@@ -5,10 +5,10 @@ python benchmarks/report.py FILE     (what compare.py --json wrote)
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from roofline import Roofline
 from workloads import SIZES, WORKLOADS
 
 SUBJECT = "graphjit"
+MARKS = ("<!-- compare.py -->", "<!-- end of compare.py -->")
 
 
 @dataclass(frozen=True)
@@ -191,11 +192,26 @@ def answer(run: Run) -> str:
         for r in run.results
         for name, text in r.complaints.items()
     ]
-    return "\n".join(lines)
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def insert(text: str, path: Path) -> None:
+    """Put a run's text between the marks of a Markdown file."""
+    before, rest = path.read_text().split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    path.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
 
 
 def main() -> None:
-    print(Run.read(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--into", type=Path, help="a Markdown file with the marks")
+    args = parser.parse_args()
+    text = str(Run.read(args.file))
+    if args.into:
+        insert(text, args.into)
+    else:
+        print(text)
 
 
 if __name__ == "__main__":

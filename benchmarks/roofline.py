@@ -24,8 +24,9 @@ import numpy as np
 
 # in all [bytes], from the first cache of a core to many times the last
 FOOTPRINTS = tuple(2**n for n in range(14, 29, 2))
-SAMPLE_S = 0.004
-REPEAT = 7
+# short, to fit between the time slices of other work
+SAMPLE_S = 0.002
+REPEAT = 15
 # enough for a latency of 4 cycles at two a cycle, with registers to spare
 CHAINS = 12
 UNROLL = 4
