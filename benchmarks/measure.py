@@ -87,6 +87,16 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
+# Above so many cores of other work, calls on all threads are off by a factor, not by percent.
+QUIET_CORES = 0.25
+
+
+def other_work_text(cores: float) -> str:
+    """How busy other work kept the machine, with a warning where that counts."""
+    warning = "" if cores < QUIET_CORES else ": a disturbed run"
+    return f"other work kept {cores:.2f} cores busy{warning}"
+
+
 class OtherWork:
     """How busy the machine was with what isn't this process or its ended children."""
 

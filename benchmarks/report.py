@@ -101,7 +101,7 @@ class Run:
         parts = [
             f"{self.date}, {self.rounds} rounds",
             self.machine,
-            f"other work kept {self.other_work_cores:.2f} cores busy",
+            measure.other_work_text(self.other_work_cores),
             str(self.roofline),
             times_table(self),
             "Times of graphjit over each peer's, geometric means:",
@@ -172,11 +172,11 @@ def answer(run: Run) -> str:
 
     def listed(found: Sequence[Result], peer: Callable[[Result], str | None]) -> str:
         names = [
-            f"{r.workload} {r.shape} ({_ratio_text(r.over(peer(r)))} {peer(r)}, "
-            f"fastest rounds {_ratio_text(r.least_over(peer(r)))})"
+            f"\n  - {r.workload} {r.shape}: {_ratio_text(r.over(peer(r)))} {peer(r)} "
+            f"(fastest rounds {_ratio_text(r.least_over(peer(r)))})"
             for r in found
         ]
-        return ", ".join(names) or "nowhere"
+        return "".join(names) or " nowhere"
 
     slower = [r for r in run.results if (r.over("numpy") or 0) > 1]
     missed = [r for r in run.results if (r.over(r.best) or 0) > r.target]
@@ -184,8 +184,8 @@ def answer(run: Run) -> str:
         f"Geometric mean of graphjit over the best peer: "
         f"{_ratio_text(mean([r.over(r.best) for r in run.results]))}; "
         f"over NumPy: {_ratio_text(mean([r.over('numpy') for r in run.results]))}.",
-        f"Slower than NumPy: {listed(slower, lambda r: 'numpy')}.",
-        f"Above the target: {listed(missed, lambda r: r.best)}.",
+        f"Slower than NumPy:{listed(slower, lambda r: 'numpy')}",
+        f"Above the target:{listed(missed, lambda r: r.best)}",
     ]
     lines += [
         f"Not timed: {name}, {r.workload} {r.shape}: {text}"

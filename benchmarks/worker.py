@@ -47,7 +47,10 @@ class Worker:
 
     def __init__(self, name: str, environment: Mapping[str, str] = {}) -> None:
         self.name = name
-        inherited = {**os.environ, **_environment(), **environment}
+        self.caches = tempfile.TemporaryDirectory(
+            prefix="graphjit-benchmark-", ignore_cleanup_errors=True
+        )
+        inherited = {**_environment(self.caches.name), **os.environ, **environment}
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), name],
             stdin=subprocess.PIPE,
@@ -81,25 +84,24 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+        self.caches.cleanup()
 
 
-def _environment() -> dict[str, str]:
+def _environment(caches: str) -> dict[str, str]:
     """What every process gets, unless the user has set it.
 
-    Compiled code of earlier runs would hide what a first call costs: caches are new folders.
+    Compiled code of earlier runs would hide what a first call costs: caches start empty.
     Spinning threads of OpenMP cost others a time slice each: they wait passively.
     """
-    wanted = {
+    return {
+        "GRAPHJIT_CACHE_DIR": str(Path(caches, "graphjit")),
+        "TORCHINDUCTOR_CACHE_DIR": str(Path(caches, "torch")),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else idle compilers wait in a pool
         "OMP_WAIT_POLICY": "passive",
         "JAX_PLATFORMS": "cpu",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
         "CUDA_VISIBLE_DEVICES": "",
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else idle compilers wait in a pool
+        "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    for name in ("GRAPHJIT_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"):
-        if name not in os.environ:
-            wanted[name] = tempfile.mkdtemp(prefix="graphjit-benchmark-")
-    return {name: text for name, text in wanted.items() if name not in os.environ}
 
 
 def rounds_of(
