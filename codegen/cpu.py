@@ -42,11 +42,12 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True)
 class Target:
-    """The CPU that code is made for."""
+    """The CPU that code is made for. native: what a Module's `native` says."""
 
     cpu: str
     features: str
     vector_bytes: int
+    native: frozenset[str] = frozenset()
 
 
 @functools.cache
@@ -60,7 +61,10 @@ def host() -> Target:
     )
     if width == 16 and found.get("avx2"):
         width = 32
-    return Target(llvm.get_host_cpu_name(), found.flatten(), width)
+    # LLVM makes one instruction of ldexp from version 22 on, calls of the C library before.
+    scales = width == 64 and found.get("avx512vl") and llvm.llvm_version_info >= (22,)
+    native = frozenset({"ldexp"} if scales else ())
+    return Target(llvm.get_host_cpu_name(), found.flatten(), width, native)
 
 
 def target_machine(opt: int = 2) -> Any:
@@ -94,7 +98,7 @@ class Emitted:
 def emit_program(program: Program) -> Emitted:
     """LLVM IR of all of a program's kernels and of the entry of each segment."""
     target = host()
-    module = Module()
+    module = Module(target.native)
     checks: list[Check] = []
     externals: list[str] = []
     nests: list[LoopNest] = []
