@@ -34,6 +34,55 @@ def _suffix(lanes: int, dtype: DType) -> str:
     return f"v{lanes}" + {"float": "f32", "double": "f64", "half": "f16"}.get(element, element)
 
 
+def turning(module: Module, part: str, size: int, lanes: int) -> str:
+    """The function that copies a square of `lanes` rows, turned: what lies in a row comes to
+    lie in a column. Rows past the number given are taken to be zero.
+    """
+    name = f"turn.{part}.{lanes}"
+    if name in module.shared:
+        return name
+    module.shared.add(name)
+    kind = f"<{lanes} x {part}>"
+    zeros = f"@{name}.zeros = internal constant {kind} zeroinitializer, align 64"
+    lines = [
+        f"define internal void @{name}(ptr %from, i64 %apart, i64 %count, ptr %to, i64 %row) "
+        "noinline #kernel {",
+    ]
+    rows = [f"%r{i}" for i in range(lanes)]
+    for i in range(lanes):
+        lines += [
+            f"  %o{i} = mul nsw i64 %apart, {i}",
+            f"  %p{i} = getelementptr {part}, ptr %from, i64 %o{i}",
+            f"  %c{i} = icmp sgt i64 %count, {i}",
+            f"  %q{i} = select i1 %c{i}, ptr %p{i}, ptr @{name}.zeros",
+            f"  %r{i} = load {kind}, ptr %q{i}, align {size}",
+        ]
+    step = 1
+    while step < lanes:  # exchange blocks of `step` between rows that are `step` apart
+        pairs = ((0, lanes - step), (step, lanes))
+        turned = list(rows)
+        for i in (i for i in range(lanes) if not i & step):
+            for place, (low, high) in zip((i, i + step), pairs, strict=True):
+                listed = ", ".join(
+                    f"i32 {k + (high if k & step else low)}" for k in range(lanes)
+                )
+                turned[place] = f"%t{step}.{place}"
+                lines.append(
+                    f"  {turned[place]} = shufflevector {kind} {rows[i]}, {kind} "
+                    f"{rows[i + step]}, <{lanes} x i32> <{listed}>"
+                )
+        rows = turned
+        step *= 2
+    for i, row in enumerate(rows):
+        lines += [
+            f"  %d{i} = mul nsw i64 %row, {i}",
+            f"  %e{i} = getelementptr {part}, ptr %to, i64 %d{i}",
+            f"  store {kind} {row}, ptr %e{i}, align {size}",
+        ]
+    module.functions.append("\n".join([zeros, *lines, "  ret void", "}"]))
+    return name
+
+
 class Access:
     """Reads and writes memory for the lanes of a builder. streamed: whether a store passed the
     cache.

@@ -9,6 +9,7 @@ value is a pair. Knows no loops (emit.py) and no approximations (math.py).
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -71,6 +72,7 @@ class Module:
         self.functions: list[str] = []
         self.declarations: set[str] = set()
         self.math_uses: dict[str, int] = {}
+        self.shared: set[str] = set()
         self.math_bodies: dict[str, str] = {}
         self.math_rare: set[str] = set()
         self.counter = 0
@@ -278,17 +280,25 @@ class Builder:
 
     def minimum(self, x: Value, y: Any) -> Value:
         """The smaller; NaN if either is NaN."""
-        y = self._match(x, y)
-        return self.select(self._before(x, y, self.le), x, y)
+        return self._extreme("lt", x, self._match(x, y))
 
     def maximum(self, x: Value, y: Any) -> Value:
         """The larger; NaN if either is NaN."""
-        y = self._match(x, y)
-        return self.select(self._before(x, y, self.ge), x, y)
+        return self._extreme("gt", x, self._match(x, y))
 
-    def _before(self, x: Value, y: Value, compare: Callable[[Value, Any], Value]) -> Value:
-        keep = compare(x, y)
-        return keep if x.dtype.kind in "biu" else self.or_(keep, self.isnan(x))
+    def _extreme(self, order: str, x: Value, y: Value) -> Value:
+        """x where it comes first in an order or is NaN, else y: y where both are equal, as in
+        NumPy's vector loops. One instruction or two if y is a number that is known.
+        """
+        if x.dtype.kind != "f":
+            keep = self._compare(order[0] + "e", x, y)
+            return self.select(
+                self.or_(keep, self.isnan(x)) if x.dtype.kind == "c" else keep, x, y
+            )
+        if not y.ir.startswith("%") and y.ir != literal(math.nan, y.dtype):
+            return self.select(self._instruction(f"fcmp u{order}", bool_, x, y), x, y)
+        first = self.select(self._instruction(f"fcmp o{order}", bool_, x, y), x, y)
+        return self.select(self.isnan(x), x, first)
 
     def isnan(self, x: Value) -> Value:
         """Whether x is NaN (for complex: whether either part is)."""

@@ -33,7 +33,7 @@ from graphjit.types import TupleType
 from .builder import Module
 from .emit import Check, KernelEmitter
 from .entry import Call, write_chunk, write_entry, write_gemm
-from .loops import LoopNest
+from .loops import LoopNest, Tiles
 from .lower import in_chunks, lower
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -192,6 +192,11 @@ def _chunks(
     if guess < TEAM_NS:
         return nest, None
     chunked, loop = in_chunks(nest)
+    if isinstance(loop, Tiles):
+        count = min(loop.count, max(2, int(guess / CHUNK_NS)))
+        return (
+            (chunked, (loop.count, -(-loop.count // count))) if loop.count > 1 else (nest, None)
+        )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
     count = max(2, min(MOST_CHUNKS, int(guess / CHUNK_NS)))

@@ -21,6 +21,7 @@ from graphjit.program import (
     Index,
     Load,
     Place,
+    Product,
     Reduction,
     Running,
 )
@@ -28,8 +29,21 @@ from graphjit.types import DType, bool_, int64
 
 from .access import CACHE_LINE, Access, parts_of
 from .builder import Builder, Module, Value, ir_type
-from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step
+from .loops import (
+    Finish,
+    Keep,
+    Let,
+    Loop,
+    LoopNest,
+    Put,
+    Recall,
+    Start,
+    Statement,
+    Step,
+    Tiles,
+)
 from .math import MATH
+from .products import TileEmitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,8 @@ class KernelEmitter(Access):
         self.room: dict[int, str] = {}
         self.current: tuple[str, SourceLine | None] = ("", None)
         self.panel = ("", "")
+        self.tile, self.tile_columns = "", 0
+        self.rows, self.columns = ("", ""), ("", "")
         self._label = 0
 
     def emit(self) -> str:
@@ -93,7 +109,7 @@ class KernelEmitter(Access):
     @property
     def chunked(self) -> bool:
         """Whether the kernel is told which part of its outermost loop to walk."""
-        return any(isinstance(s, Loop) and s.chunked for s in self.nest.body)
+        return any(isinstance(s, (Loop, Tiles)) and s.chunked for s in self.nest.body)
 
     @property
     def buffers(self) -> list[int]:
@@ -122,6 +138,8 @@ class KernelEmitter(Access):
                     self.values[number] = self._recall(number)
                 case Loop():
                     self._loop(statement)
+                case Tiles():
+                    TileEmitter(self, statement).emit()
 
     def label(self) -> str:
         """A fresh label."""
@@ -134,7 +152,11 @@ class KernelEmitter(Access):
             return
         whole = loop.extent - loop.extent % loop.width
         b = self.b
-        bounds = ("%begin", "%end") if loop.chunked else self.panel if loop.within else None
+        bounds = ("%begin", "%end") if loop.chunked else None
+        if loop.within:
+            bounds = self.panel
+            if self.tile:
+                bounds = self.columns if loop.dim == self.nest.lane_dim else self.rows
         if whole == loop.width and bounds is None:
             self._iteration(loop, "0")
         elif whole:
@@ -234,6 +256,8 @@ class KernelEmitter(Access):
                 offset, step = self._offset(value.index)
                 base = Value(int64, offset, b.width == 1)
                 return b.add(base, self._lane_numbers(step)) if step else base
+            case Product():
+                return self._from_tile(value)
             case Compute():
                 self.current = (value.primitive.tensorflow, value.source)
                 kind = value.primitive.kind
@@ -249,6 +273,23 @@ class KernelEmitter(Access):
                 return self._load_at(f"%b{value.buffer}", value.dtype, place)
             case _:
                 raise AssertionError(value)
+
+    def _from_tile(self, value: Product) -> Value:
+        """A product's elements from the tile at hand."""
+        tiles = self.nest.body[0]
+        assert isinstance(tiles, Tiles)
+        b = self.b
+        column = b.emit(f"sub nsw i64 {self.counters[tiles.column_dim]}, {self.columns[0]}")
+        row = "0"
+        if tiles.row_dim >= 0:
+            row = b.emit(f"sub nsw i64 {self.counters[tiles.row_dim]}, {self.rows[0]}")
+        start = b.emit(f"mul nsw i64 {row}, {tiles.columns}")
+        place = b.emit(f"add nsw i64 {start}, {column}")
+        # the tile has room for whole vectors: lanes that are masked off are there too
+        mask, b.mask = b.mask, None
+        found = self._load(self.tile, value.dtype, place, 1)
+        b.mask = mask
+        return found
 
     def _chosen(self, offset: str, step: int, choices: Sequence[Choice], scale: int) -> Value:
         """The place that checked indices choose."""

@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphjit.program import Kernel, print_kernel
+from graphjit.types import DType
+
+
+def register_bytes(dtype: DType) -> int:
+    """Bytes that an element takes in a register: narrow floats are held as float32."""
+    if dtype.kind == "b":
+        return 1
+    if dtype.kind == "f":
+        return max(4, dtype.size)
+    return dtype.real.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,8 @@ class Loop:
     """Walk dim `dim`, `width` elements at a time; what is left over is masked.
 
     chunked: only from %begin to %end, which whoever calls the kernel gives. panel: `width`
-    elements are one panel, walked by the loops inside that are `within` it.
+    elements are one panel, walked by the loops inside that are `within` it, as those inside a
+    product's tile are within its rows or columns.
     """
 
     dim: int
@@ -73,7 +84,36 @@ class Loop:
     within: bool = False
 
 
-Statement = Let | Start | Step | Finish | Put | Keep | Recall | Loop
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Compute product `value` tile by tile: `rows` times `columns` elements, then `body` for
+    them. chunked: only the tiles from %begin to %end.
+
+    In registers are `row_step` rows of `column_step` elements. Sums along the inner dim are of
+    `block` products each. row_dim is -1 where there are no rows; batch: the other outer dims.
+    packed: whether a block of b is copied, so that what is read in turn lies in a row.
+    direct: whether sums are gathered in the store's own buffer, not in a tile beside.
+    """
+
+    value: int
+    a: int
+    b: int
+    row_dim: int
+    column_dim: int
+    batch: tuple[int, ...]
+    rows: int
+    columns: int
+    row_step: int
+    column_step: int
+    block: int
+    packed: bool
+    direct: bool
+    count: int
+    body: tuple[Statement, ...]
+    chunked: bool = False
+
+
+Statement = Let | Start | Step | Finish | Put | Keep | Recall | Loop | Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +141,7 @@ def print_nest(nest: LoopNest) -> str:
     kernel = nest.kernel
     lines = [print_kernel(kernel), f"loops of {kernel.name}"]
     shown = print_kernel(kernel).splitlines()[1:]
+    tiled = any(isinstance(s, Tiles) for s in nest.body)
     values, stores = shown[: len(kernel.values)], shown[len(kernel.values) :]
 
     def show(body: tuple[Statement, ...], depth: int) -> None:
@@ -110,8 +151,20 @@ def print_nest(nest: LoopNest) -> str:
                 case Loop():
                     step = f", step {statement.width}" if statement.width > 1 else ""
                     chunks = ", in chunks" if statement.chunked else ""
-                    extent = "panel" if statement.within else f"0..{statement.extent}"
+                    extent = f"0..{statement.extent}"
+                    if statement.within:
+                        extent = "tile" if tiled else "panel"
                     lines.append(f"{indent}for d{statement.dim} in {extent}{step}{chunks}")
+                    show(statement.body, depth + 1)
+                case Tiles():
+                    packed = ", packed" if statement.packed else ""
+                    chunks = ", in chunks" if statement.chunked else ""
+                    lines.append(
+                        f"{indent}product %{statement.value} in {statement.count} tiles "
+                        f"{statement.rows}x{statement.columns}, {statement.row_step}x"
+                        f"{statement.column_step} in registers, sums of {statement.block}"
+                        f"{packed}{chunks}"
+                    )
                     show(statement.body, depth + 1)
                 case Let(value=value):
                     lines.append(indent + values[value].strip())

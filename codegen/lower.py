@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from graphjit.program import (
     Compute,
-    GatherLoad,
     Index,
     Kernel,
     Load,
@@ -17,12 +16,26 @@ from graphjit.program import (
     Running,
     Store,
     Value,
+    arguments,
     indices_of,
     map_indices,
 )
-from graphjit.types import DType
 
-from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step
+from .loops import (
+    Finish,
+    Keep,
+    Let,
+    Loop,
+    LoopNest,
+    Put,
+    Recall,
+    Start,
+    Statement,
+    Step,
+    Tiles,
+    register_bytes,
+)
+from .tiles import lower_product, product_of
 
 # Lanes of every reduction along contiguous rows, whatever the target and dtype: the order of
 # combining, and so the bits of the result, is a function of the shape alone.
@@ -34,22 +47,32 @@ KEEP_BYTES = 128 * 1024
 # Elements of a panel: where rows are combined element by element, so many accumulators stay in
 # the first-level cache while rows stream by.
 PANEL = 1024
-# Bodies below this cost are unrolled twice, to hide latency.
+# Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
+# at a time has the fewest streams to and from it; math functions need their registers.
 UNROLL_COST = 24
+MATH_COST = 6
+UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
 
 
 def lower(kernel: Kernel, vector_bytes: int) -> LoopNest:
     """The loop nest of a kernel for vectors of this many bytes."""
-    return _Lowering(merge_outer(kernel), vector_bytes).nest()
+    kernel = merge_outer(kernel)
+    product = product_of(kernel)
+    if product is not None:
+        return lower_product(kernel, product, vector_bytes)
+    return _Lowering(kernel, vector_bytes).nest()
 
 
-def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | None]:
+def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
     """The nest with its outermost loop to be walked in chunks, and that loop.
 
     None where there is no such loop: chunks must not share an inner dim or a scattered store.
     """
     kernel = nest.kernel
     for place, statement in enumerate(nest.body):
+        if isinstance(statement, Tiles):
+            tiles = replace(statement, chunked=True)
+            return replace(nest, body=(tiles,)), tiles
         if isinstance(statement, Loop):
             if statement.dim >= len(kernel.outer_dims) or any(s.choices for s in kernel.stores):
                 return nest, None
@@ -83,27 +106,6 @@ def _merged(kernel: Kernel, low: int) -> Kernel:
     values = tuple(map_indices(v, drop) for v in kernel.values)
     stores = tuple(map_indices(s, drop) for s in kernel.stores)
     return replace(kernel, dims=tuple(dims), values=values, stores=stores)
-
-
-def arguments(value: Value) -> tuple[int, ...]:
-    """The values that a value is computed from."""
-    match value:
-        case Compute(args=args):
-            return args
-        case Reduction(arg=arg) | Running(arg=arg):
-            return (arg,)
-        case GatherLoad(choices=choices):
-            return tuple(c.arg for c in choices)
-    return ()
-
-
-def register_bytes(dtype: DType) -> int:
-    """Bytes that an element takes in a register: narrow floats are held as float32."""
-    if dtype.kind == "b":
-        return 1
-    if dtype.kind == "f":
-        return max(4, dtype.size)
-    return dtype.real.size
 
 
 def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -> int:
@@ -160,10 +162,14 @@ class _Lowering:
         if any(isinstance(v, Running) for v in kernel.values) and not contiguous:
             return 1, -1
         widest = max(register_bytes(v.dtype) for v in kernel.values)
-        cost = sum(v.primitive.cost for v in kernel.values if isinstance(v, Compute))
         width = max(1, vector_bytes // widest)
-        if cost < UNROLL_COST and kernel.dims[lane] >= 2 * width:
-            width *= 2
+        costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
+        unroll = UNROLL_SUMS if inner else 1
+        if sum(costs) >= UNROLL_COST:
+            unroll = UNROLL_MATH if max(costs) >= MATH_COST else UNROLL_PLAIN
+        while unroll > 1 and kernel.dims[lane] < unroll * width:
+            unroll //= 2
+        width *= unroll
         while width > 8 and width >= 2 * kernel.dims[lane]:
             width //= 2
         return min(64, width), lane

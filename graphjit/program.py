@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, TypeVar, cast
 
 from .errors import SourceLine
@@ -125,7 +126,18 @@ class Running:
     dtype: DType
 
 
-Value = Load | Constant | Place | Compute | GatherLoad | Reduction | Running
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A matrix product's element: the sum over the inner dim of `a` times `b`, both loads, by
+    fused multiply-adds in order, block by block (codegen decides how long a block is).
+    """
+
+    a: int
+    b: int
+    dtype: DType
+
+
+Value = Load | Constant | Place | Compute | GatherLoad | Reduction | Running | Product
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +161,20 @@ def indices_of(value: Value | Store) -> list[Index]:
         case Reduction() if value.place is not None:
             return [value.place]
     return []
+
+
+def arguments(value: Value) -> tuple[int, ...]:
+    """The values that a value is computed from."""
+    match value:
+        case Compute(args=args):
+            return args
+        case Product(a=a, b=b):
+            return (a, b)
+        case Reduction(arg=arg) | Running(arg=arg):
+            return (arg,)
+        case GatherLoad(choices=choices):
+            return tuple(c.arg for c in choices)
+    return ()
 
 
 ValueOrStore = TypeVar("ValueOrStore", bound=Value | Store)
@@ -278,14 +304,16 @@ def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
         for extent in step.batch:
             flops *= extent
     elif isinstance(step, Kernel):
-        points = 1.0
-        for extent in step.dims:
-            points *= extent
-        flops = points * sum(
-            v.primitive.cost
-            for v in step.values
-            if isinstance(v, (Compute, Reduction, Running))
-        )
+        points, outer = float(prod(step.dims)), float(prod(step.outer_dims))
+        has_product = any(isinstance(v, Product) for v in step.values)
+        for value in step.values:
+            match value:
+                case Product():
+                    flops += 2 * points
+                case Compute():
+                    flops += value.primitive.cost * (outer if has_product else points)
+                case Reduction() | Running():
+                    flops += value.primitive.cost * points
     return {"bytes": float(moved), "flops": flops}
 
 
@@ -313,6 +341,8 @@ def _print_value(value: Value) -> str:
             return f"reduce {value.primitive.name} %{value.arg}"
         case Running():
             return f"running {value.primitive.name} %{value.arg}"
+        case Product():
+            return f"product %{value.a} %{value.b}"
 
 
 def _print_choices(choices: tuple[Choice, ...]) -> str:

@@ -15,7 +15,16 @@ from typing import cast
 
 from graphjit.ir import Graph, Node
 from graphjit.ops import source
-from graphjit.ops.primitive import Coordinate, Gather, Pointwise, Reduce, Scan, Source, View
+from graphjit.ops.primitive import (
+    Contract,
+    Coordinate,
+    Gather,
+    Pointwise,
+    Reduce,
+    Scan,
+    Source,
+    View,
+)
 from graphjit.program import (
     Choice,
     Compute,
@@ -25,6 +34,7 @@ from graphjit.program import (
     Kernel,
     Load,
     Place,
+    Product,
     Reduction,
     Running,
     Store,
@@ -63,6 +73,7 @@ class Domain:
     """A kernel's iteration domain in its space.
 
     shape and index: of the full tensor. axes: those walked inside. lanes: see Kernel.
+    product: whether it is that of a matrix product, whose full tensor nobody asks for.
     """
 
     space: Space
@@ -70,6 +81,7 @@ class Domain:
     axes: tuple[int, ...]
     index: Exprs
     scan: bool = False
+    product: bool = False
 
     @property
     def outer_shape(self) -> Shape:
@@ -89,6 +101,8 @@ class Domain:
     @property
     def lanes(self) -> str:
         """Which dims vector lanes go along."""
+        if self.product:
+            return "outer"
         longer = [k for k, n in enumerate(self.shape) if n != 1]
         return "inner" if longer and longer[-1] in self.axes and not self.scan else "outer"
 
@@ -175,6 +189,8 @@ class Walk:
                 return []
             case Reduce():
                 return [(node.inputs[0], self._whole(node))]
+            case Contract():
+                return self._operands(node)
             case Scan():
                 return [(node.inputs[0], where)]
             case _:
@@ -222,6 +238,14 @@ class Walk:
         shape = self.graph.nodes[number].tensor.shape
         tail = where[len(where) - len(shape) :]
         return tuple(ZERO if n == 1 else e for n, e in zip(shape, tail, strict=True))
+
+    def _operands(self, node: Node) -> list[tuple[int, Where]]:
+        """A product's operands, each at the index that its element needs."""
+        *batch, row, column, inner = self.domain.index
+        found: list[tuple[int, Where]] = []
+        for operand, last in zip(node.inputs, ((row, inner), (inner, column)), strict=True):
+            found.append((operand, self._broadcast(operand, (*batch, *last))))
+        return found
 
     def _whole(self, node: Node) -> Exprs:
         """The index of a reduction's operand: outer atoms, and inner ones along its axes."""
@@ -407,6 +431,8 @@ class _Emitter:
                     number_in_row = self._index(self.space.flat(domain.inner_index, shape))
                 dtype = self.graph.nodes[node.inputs[0]].tensor.dtype
                 return Reduction(node.primitive, args[0], number_in_row, dtype, type.dtype)
+            case Contract():
+                return Product(args[0], args[1], type.dtype)
             case Scan():
                 dtype = self.graph.nodes[node.inputs[0]].tensor.dtype
                 return Running(node.primitive, args[0], dtype, type.dtype)

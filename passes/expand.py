@@ -10,7 +10,7 @@ from graphjit.ir import Graph, Node, Rewriter
 from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
-from graphjit.ops.primitive import Contract, Reduce
+from graphjit.ops.primitive import Contract, Reduce, View
 from graphjit.types import float32
 
 from .pipeline import Pass
@@ -111,8 +111,8 @@ class SplitReductions(Pass):
 
 @dataclass(frozen=True)
 class ExpandProducts(Pass):
-    """Products of dtypes that BLAS doesn't know: narrow floats by way of float32, integers as
-    a sum of products that is never stored.
+    """Products that have no kernel of their own: narrow floats go by way of float32, integers
+    and products with a vector become a sum of products that is never stored.
     """
 
     name = "expand-products"
@@ -133,23 +133,56 @@ class ExpandProducts(Pass):
                 )
             elif dtype.kind == "f" and dtype.size == 2:
                 wide = [rewriter.add(pw.cast, (i,), node.source, dtype=float32) for i in (a, b)]
-                product = rewriter.add(node.primitive, wide, node.source)
+                product = self._product(rewriter, node, *wide)
                 rewriter.map[index] = rewriter.add(
                     pw.cast, (product,), node.source, dtype=dtype
                 )
-            elif dtype.kind in "iu":
-                rewriter.map[index] = self._sum(rewriter, node, a, b)
-            else:
+            elif dtype.kind == "c":
                 rewriter.map[index] = rewriter.copy(index)
+            else:
+                rewriter.map[index] = self._product(rewriter, node, a, b)
         return rewriter.result()
+
+    def _product(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
+        if rewriter.type_of(a).dtype.kind in "iu" or self._by_rows(rewriter, a, b):
+            return self._sum(rewriter, node, a, b)
+        return rewriter.add(node.primitive, (a, b), node.source)
+
+    def _by_rows(self, rewriter: Rewriter, a: int, b: int) -> bool:
+        """Whether a product is one of rows with a vector, which a sum along the rows does as
+        fast, or has next to nothing to sum.
+        """
+        rows, inner = rewriter.type_of(a).shape[-2:]
+        columns = rewriter.type_of(b).shape[-1]
+        return columns == 1 or inner == 1 or (rows == 1 and _transposes(rewriter.nodes[b]))
 
     def _sum(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
         left, right = rewriter.type_of(a).shape, rewriter.type_of(b).shape
+        if (
+            rewriter.type_of(a).dtype.kind == "f"
+            and (right[-1] == 1 or left[-2] == 1)
+            and left[-1] > 1
+        ):
+            # one of the two is a vector: the other one's rows (b's are its columns) with it
+            order = (*range(len(right) - 2), len(right) - 1, len(right) - 2)
+            b = rewriter.add(view.transpose, (b,), node.source, perm=order)
+            products = rewriter.add(pw.mul, (a, b), node.source)
+            axis = rewriter.type_of(products).ndim - 1
+            total = rewriter.add(rd.sum_, (products,), node.source, axes=(axis,))
+            return rewriter.add(view.reshape, (total,), node.source, shape=node.tensor.shape)
         a = rewriter.add(view.reshape, (a,), node.source, shape=(*left, 1))
         b = rewriter.add(view.reshape, (b,), node.source, shape=(*right[:-2], 1, *right[-2:]))
         products = rewriter.add(pw.mul, (a, b), node.source)
         axis = rewriter.type_of(products).ndim - 2
         return rewriter.add(rd.sum_, (products,), node.source, axes=(axis,))
+
+
+def _transposes(node: Node) -> bool:
+    """Whether a node exchanges its operand's last two axes."""
+    perm = dict(node.attrs).get("perm")
+    if not isinstance(node.primitive.kind, View) or perm is None or len(perm) < 2:
+        return False
+    return bool(perm[-1] == len(perm) - 2)
 
 
 def _size(extents: object) -> int:

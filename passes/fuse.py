@@ -28,7 +28,7 @@ from graphjit.ops.primitive import (
     View,
 )
 from graphjit.program import Buffer, Gemm, Kernel, LibraryCall, Program, Step
-from graphjit.types import TensorType, TupleType
+from graphjit.types import TensorType, TupleType, float32, float64
 
 from .build import Domain, MustStore, Target, Walk, build_kernel, new_domain
 from .space import Expr, Exprs, Unfusable, row_major
@@ -73,6 +73,22 @@ class _Plan:
         """A node's kind."""
         return self.nodes[node].primitive.kind
 
+    def tiled(self, number: int) -> bool:
+        """Whether a node is a product that becomes a kernel; others are left to BLAS."""
+        node = self.nodes[number]
+        is_product = isinstance(node.primitive.kind, Contract)
+        return is_product and node.tensor.dtype in (float32, float64)
+
+    def fusable(self, number: int) -> bool:
+        """Whether a node is computed in kernels."""
+        return isinstance(self.kind(number), FUSABLE) or self.tiled(number)
+
+    def _viewed(self, number: int) -> int:
+        """What a chain of views looks at."""
+        while isinstance(self.kind(number), View):
+            number = self.nodes[number].inputs[0]
+        return number
+
     def _required(self) -> set[int]:
         found = set(self.graph.roots)
         for number, node in enumerate(self.nodes):
@@ -81,6 +97,8 @@ class _Plan:
             match node.primitive.kind:
                 case Library():
                     found.update(node.inputs)
+                case Contract() if self.tiled(number):
+                    found.update(map(self._viewed, node.inputs))
                 case Contract():
                     found.update(self._operand(number, side)[0] for side in (0, 1))
                 case Gather():
@@ -106,7 +124,7 @@ class _Plan:
             if not self.live[number]:
                 continue
             kind = node.primitive.kind
-            if isinstance(kind, (Reduce, Scan)):
+            if isinstance(kind, (Reduce, Scan)) or self.tiled(number):
                 found.add(number)
                 cost[number] = 1
             elif isinstance(kind, (Pointwise, Gather)):
@@ -125,11 +143,7 @@ class _Plan:
             if isinstance(kind, Pointwise):
                 for i in node.inputs:
                     spread = node.tensor.size > 64 * max(1, self.nodes[i].tensor.size)
-                    if (
-                        spread
-                        and cost[i] > RECOMPUTE_COST
-                        and isinstance(self.kind(i), FUSABLE)
-                    ):
+                    if spread and cost[i] > RECOMPUTE_COST and self.fusable(i):
                         found.add(i)
         return found
 
@@ -142,7 +156,7 @@ class _Plan:
         """Whether a node has a buffer of its own (or is a number)."""
         if number in self.roots:
             return True
-        return not isinstance(self.kind(number), FUSABLE)
+        return not self.fusable(number)
 
     def run(self) -> None:
         """Make units of all live nodes that need one."""
@@ -150,7 +164,7 @@ class _Plan:
             if not self.live[number]:
                 continue
             kind = self.kind(number)
-            if isinstance(kind, FUSABLE):
+            if self.fusable(number):
                 if number in self.roots:
                     self._place(number)
             elif not isinstance(kind, (Source, Item)):
@@ -212,12 +226,16 @@ class _Plan:
             return new_domain(self.nodes[node.inputs[0]].tensor.shape, node.attr("axes"))
         if isinstance(kind, Scan):
             return new_domain(node.tensor.shape, (node.attr("axis"),), scan=True)
+        if isinstance(kind, Contract):
+            inner = self.nodes[node.inputs[0]].tensor.shape[-1]
+            shape = (*node.tensor.shape, inner)
+            return replace(new_domain(shape, (len(shape) - 1,)), product=True)
         return new_domain(node.tensor.shape)
 
     def _home(self, number: int, domain: Domain) -> Exprs:
         """A root's index in a domain: full or outer. Unfusable if it is neither."""
         type = self.nodes[number].tensor
-        if isinstance(self.kind(number), Reduce) or (
+        if isinstance(self.kind(number), (Reduce, Contract)) or (
             domain.axes and type.size != _size(domain.shape)
         ):
             shape, index = domain.outer_shape, domain.outer_index
@@ -320,6 +338,12 @@ class _Plan:
         kind = node.primitive.kind
         if isinstance(kind, Scan) or domain.scan:
             return "a scan runs alone"
+        if isinstance(kind, Contract):
+            return "a product begins a kernel of its own"
+        if domain.product and (
+            isinstance(kind, Reduce) or node.tensor.size != _size(domain.outer_shape)
+        ):
+            return "it isn't computed element by element of the product"
         if isinstance(kind, Reduce):
             own = self._own_domain(number)
             if not domain.axes:

@@ -1,0 +1,411 @@
+"""Matrix products tile by tile, as LLVM IR: blocks copied, sums in registers.
+
+For each tile and each block of the inner dim, b's block is copied so that what is read in turn
+lies in a row (unless it does already); then sums of row_step x column_step elements are made in
+registers and added to the tile. What follows from the product is computed while the tile is in
+the cache. The shape of this is that of Goto and van de Geijn, "Anatomy of High-Performance
+Matrix Multiplication", ACM TOMS 34(3), 2008, but a is read where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from graphjit.program import Index, Load, Product
+
+from .access import turning
+from .builder import ir_type
+from .loops import Tiles
+
+if TYPE_CHECKING:
+    from .emit import KernelEmitter
+
+
+class TileEmitter:
+    """Writes the loops of a product's tiles into a kernel's function."""
+
+    def __init__(self, emitter: KernelEmitter, tiles: Tiles) -> None:
+        self.emitter = emitter
+        self.tiles = tiles
+        self.b = emitter.b
+        kernel = emitter.kernel
+        product = kernel.values[tiles.value]
+        assert isinstance(product, Product)
+        self.dtype = product.dtype
+        self.part = ir_type(product.dtype)
+        self.size = product.dtype.size
+        self.inner = len(kernel.dims) - 1
+        self.k = kernel.dims[self.inner]
+        self.m = kernel.dims[tiles.row_dim] if tiles.row_dim >= 0 else 1
+        self.n = kernel.dims[tiles.column_dim]
+        self.a, self.a_index = self._operand(tiles.a)
+        self.b_buffer, self.b_index = self._operand(tiles.b)
+        self.micros: dict[tuple[int, int], str] = {}
+        self.lanes = min(tiles.column_step, 64 // self.size)
+
+    def _operand(self, number: int) -> tuple[str, Index]:
+        value = self.emitter.kernel.values[number]
+        assert isinstance(value, Load)
+        return f"%b{value.buffer}", value.index
+
+    def _a_stride(self, dim: int) -> int:
+        return self.a_index.strides[dim] if dim >= 0 else 0
+
+    def emit(self) -> None:
+        """Write it all."""
+        tiles = self.tiles
+        if not tiles.direct:
+            self.emitter.tile = self._room(tiles.rows * tiles.columns)
+            self.emitter.tile_columns = tiles.columns
+        if tiles.packed:
+            self.pack = self._room(min(tiles.block, self.k) * tiles.columns)
+        start, stop = ("%begin", "%end") if tiles.chunked else ("0", str(tiles.count))
+        with self.counting(start, stop, 1) as number:
+            rest = number
+            column, rest = self._digit(rest, -(-self.n // tiles.columns))
+            row, rest = self._digit(rest, -(-self.m // tiles.rows))
+            for dim in reversed(tiles.batch):
+                self.emitter.counters[dim], rest = self._digit(
+                    rest, self.emitter.kernel.dims[dim]
+                )
+            columns = self._bounds(column, tiles.columns, self.n)
+            rows = self._bounds(row, tiles.rows, self.m)
+            with self.counting("0", str(self.k), tiles.block) as k:
+                self._block(rows, columns, k)
+            if tiles.body:
+                self.emitter.rows, self.emitter.columns = rows, columns
+                if tiles.row_dim < 0:
+                    self.emitter.rows = ("0", "1")
+                self.emitter.run(tiles.body)
+
+    def _room(self, elements: int) -> str:
+        slot = self.b.fresh()
+        self.emitter.entry.append(f"  {slot} = alloca [{elements} x {self.part}], align 64")
+        return slot
+
+    @contextmanager
+    def counting(self, start: str, stop: str, step: int) -> Iterator[str]:
+        """A loop; what is written inside is its body."""
+        emitter, b = self.emitter, self.b
+        counter = b.fresh()
+        emitter.entry.append(f"  {counter} = alloca i64")
+        head, body, done = emitter.label(), emitter.label(), emitter.label()
+        emitter.line(f"store i64 {start}, ptr {counter}")
+        emitter.line(f"br label %{head}")
+        b.lines.append(f"{head}:")
+        now = b.emit(f"load i64, ptr {counter}")
+        more = b.emit(f"icmp ult i64 {now}, {stop}")
+        emitter.line(f"br i1 {more}, label %{body}, label %{done}")
+        b.lines.append(f"{body}:")
+        yield now
+        following = b.emit(f"add nuw nsw i64 {now}, {step}")
+        emitter.line(f"store i64 {following}, ptr {counter}")
+        emitter.line(f"br label %{head}")
+        b.lines.append(f"{done}:")
+
+    def _digit(self, number: str, base: int) -> tuple[str, str]:
+        """A number's last digit to a base, and the others."""
+        if base == 1:
+            return "0", number
+        b = self.b
+        return b.emit(f"urem i64 {number}, {base}"), b.emit(f"udiv i64 {number}, {base}")
+
+    def _bounds(self, number: str, step: int, extent: int) -> tuple[str, str]:
+        if step >= extent:
+            return "0", str(extent)
+        b = self.b
+        start = b.emit(f"mul nuw nsw i64 {number}, {step}")
+        return start, self._least(b.emit(f"add nuw nsw i64 {start}, {step}"), extent)
+
+    def _least(self, one: str, other: int) -> str:
+        b = self.b
+        less = b.emit(f"icmp ult i64 {one}, {other}")
+        return b.emit(f"select i1 {less}, i64 {one}, i64 {other}")
+
+    def _sum(self, *terms: tuple[str, int]) -> str:
+        """The sum of numbers times strides."""
+        b = self.b
+        constant = sum(int(t) * s for t, s in terms if not t.startswith("%"))
+        total = str(constant)
+        for term, stride in terms:
+            if not term.startswith("%") or not stride:
+                continue
+            part = term if stride == 1 else b.emit(f"mul nsw i64 {term}, {stride}")
+            total = part if total == "0" else b.emit(f"add nsw i64 {total}, {part}")
+        return total
+
+    def _at(self, base: str, offset: str) -> str:
+        if offset == "0":
+            return base
+        return self.b.emit(f"getelementptr inbounds {self.part}, ptr {base}, i64 {offset}")
+
+    def _batch(self, index: Index) -> list[tuple[str, int]]:
+        counters = self.emitter.counters
+        return [("1", index.offset)] + [
+            (counters[d], index.strides[d]) for d in self.tiles.batch
+        ]
+
+    def _block(self, rows: tuple[str, str], columns: tuple[str, str], k: str) -> None:
+        """Add one block's sums to the tile."""
+        tiles, b = self.tiles, self.b
+        length = str(self.k)
+        if tiles.block < self.k:
+            stop = self._least(b.emit(f"add nuw nsw i64 {k}, {tiles.block}"), self.k)
+            length = b.emit(f"sub nuw nsw i64 {stop}, {k}")
+        fresh = b.emit(f"icmp eq i64 {k}, 0")
+        index = self.b_index
+        b_from = self._sum(
+            *self._batch(index),
+            (columns[0], index.strides[tiles.column_dim]),
+            (k, index.strides[self.inner]),
+        )
+        source = self._at(self.b_buffer, b_from)
+        width = self._sum((columns[1], 1), (columns[0], -1))
+        if tiles.packed:
+            self._copy(source, width, length)
+        a_from = self._sum(
+            *self._batch(self.a_index),
+            (k, self._a_stride(self.inner)),
+        )
+        whole = self.m // tiles.row_step * tiles.row_step
+        stop = rows[1] if whole == self.m else self._least(rows[1], whole)
+        with self.counting(rows[0], stop, tiles.row_step) as row:
+            self._row(row, rows, columns, width, a_from, source, length, fresh, tiles.row_step)
+        rest = self.m - whole
+        if rest:
+            with self.counting(self._most(rows[0], whole), rows[1], tiles.row_step) as row:
+                self._row(row, rows, columns, width, a_from, source, length, fresh, rest)
+
+    def _most(self, one: str, other: int) -> str:
+        b = self.b
+        more = b.emit(f"icmp ugt i64 {one}, {other}")
+        return b.emit(f"select i1 {more}, i64 {one}, i64 {other}")
+
+    def _row(
+        self,
+        row: str,
+        rows: tuple[str, str],
+        columns: tuple[str, str],
+        width: str,
+        a_from: str,
+        source: str,
+        length: str,
+        fresh: str,
+        high: int,
+    ) -> None:
+        """The sums of some rows, for all columns of the tile."""
+        tiles, b = self.tiles, self.b
+        a_at = self._at(self.a, self._sum((a_from, 1), (row, self._a_stride(tiles.row_dim))))
+        step = tiles.column_step
+        cut = 0 if tiles.packed else self.n % step
+
+        def micro(column: str, columns_left: int) -> None:
+            if tiles.direct:
+                store = self.emitter.kernel.stores[0]
+                index = store.index
+                row_stride = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
+                place = self._sum(
+                    *self._batch(index), (columns[0], 1), (column, 1), (row, row_stride)
+                )
+                target = self._at(f"%b{store.buffer}", place)
+            else:
+                own = self._sum((row, tiles.columns), (rows[0], -tiles.columns), (column, 1))
+                target = self._at(self.emitter.tile, own)
+            if tiles.packed:
+                place = self._sum((column, min(tiles.block, self.k)))
+                b_at = self._at(self.pack, place)
+            else:
+                b_at = self._at(
+                    source, self._sum((column, self.b_index.strides[tiles.column_dim]))
+                )
+            name = self._micro(high, columns_left)
+            self.emitter.line(
+                f"call void @{name}(ptr {a_at}, ptr {b_at}, ptr {target}, i64 {length}, "
+                f"i1 {fresh})"
+            )
+
+        if not cut:
+            with self.counting("0", width, step) as column:
+                micro(column, step)
+            return
+        whole = b.emit(f"sub i64 {width}, 0")
+        if int(self.n) < step:
+            micro("0", cut)
+            return
+        full = b.emit(f"and i64 {whole}, {-step}")
+        with self.counting("0", full, step) as column:
+            micro(column, step)
+        with self.counting(full, width, step) as column:
+            micro(column, cut)
+
+    # -- the sums
+
+    def _micro(self, high: int, columns: int) -> str:
+        """The function that sums `high` rows of `columns` elements over a block."""
+        key = (high, columns)
+        if key not in self.micros:
+            name = f"{self.emitter.kernel.name}.sums{high}x{columns}"
+            self.micros[key] = name
+            self.emitter.module.functions.append(self._micro_text(name, high, columns))
+        return self.micros[key]
+
+    def _micro_text(self, name: str, high: int, columns: int) -> str:
+        tiles = self.tiles
+        wide = tiles.column_step
+        vector = f"<{wide} x {self.part}>"
+        suffix = f"v{wide}f{8 * self.size}"
+        module = self.emitter.module
+        module.declare(vector, f"llvm.fma.{suffix}", f"{vector}, {vector}, {vector}")
+        a_step, a_row = self._a_stride(self.inner), self._a_stride(tiles.row_dim)
+        b_step = tiles.column_step if tiles.packed else self.b_index.strides[self.inner]
+        c_row = tiles.columns
+        if tiles.direct:
+            index = self.emitter.kernel.stores[0].index
+            c_row = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
+        align = self.size
+        mask = ""
+        if columns < wide:
+            bits = ", ".join(f"i1 {'true' if i < columns else 'false'}" for i in range(wide))
+            mask = f"<{wide} x i1> <{bits}>"
+            module.declare(
+                vector, f"llvm.masked.load.{suffix}.p0", f"ptr, <{wide} x i1>, {vector}"
+            )
+        lines = [
+            f"define internal void @{name}(ptr noalias readonly %a, ptr noalias readonly %b, "
+            "ptr noalias %c, i64 %length, i1 %fresh) noinline #kernel {",
+            "entry:",
+            "  br label %head",
+            "head:",
+            "  %k = phi i64 [ 0, %entry ], [ %k.next, %head ]",
+        ]
+        for r in range(high):
+            lines.append(
+                f"  %s{r} = phi {vector} [ zeroinitializer, %entry ], [ %t{r}, %head ]"
+            )
+        lines += [
+            f"  %b.place = mul nuw nsw i64 %k, {b_step}",
+            f"  %b.at = getelementptr inbounds {self.part}, ptr %b, i64 %b.place",
+        ]
+        if mask:
+            masked = f"ptr align {align} %b.at, {mask}, {vector} zeroinitializer"
+            lines.append(f"  %row = call {vector} @llvm.masked.load.{suffix}.p0({masked})")
+        else:
+            lines.append(f"  %row = load {vector}, ptr %b.at, align {align}")
+        lines += [
+            f"  %a.place = mul nsw i64 %k, {a_step}",
+            f"  %a.at = getelementptr inbounds {self.part}, ptr %a, i64 %a.place",
+        ]
+        for r in range(high):
+            lines += [
+                f"  %a{r}.at = getelementptr inbounds {self.part}, ptr %a.at, i64 {r * a_row}",
+                f"  %a{r} = load {self.part}, ptr %a{r}.at, align {align}",
+                f"  %a{r}.one = insertelement {vector} poison, {self.part} %a{r}, i64 0",
+                f"  %a{r}.all = shufflevector {vector} %a{r}.one, {vector} poison, "
+                f"<{wide} x i32> zeroinitializer",
+                f"  %t{r} = call {vector} @llvm.fma.{suffix}({vector} %a{r}.all, "
+                f"{vector} %row, {vector} %s{r})",
+            ]
+        lines += [
+            "  %k.next = add nuw nsw i64 %k, 1",
+            "  %more = icmp ult i64 %k.next, %length",
+            "  br i1 %more, label %head, label %done",
+            "done:",
+            "  br i1 %fresh, label %first, label %again",
+            "first:",
+        ]
+        store = "store {vector} {value}, ptr {at}, align {align}"
+        for r in range(high):
+            lines += [
+                f"  %c{r} = getelementptr inbounds {self.part}, ptr %c, i64 {r * c_row}",
+                "  " + store.format(vector=vector, value=f"%t{r}", at=f"%c{r}", align=align),
+            ]
+        lines += ["  ret void", "again:"]
+        for r in range(high):
+            lines += [
+                f"  %d{r} = getelementptr inbounds {self.part}, ptr %c, i64 {r * c_row}",
+                f"  %o{r} = load {vector}, ptr %d{r}, align {align}",
+                f"  %u{r} = fadd {vector} %o{r}, %t{r}",
+                "  " + store.format(vector=vector, value=f"%u{r}", at=f"%d{r}", align=align),
+            ]
+        lines += ["  ret void", "}"]
+        return "\n".join(lines)
+
+    # -- the copy of a block
+
+    def _copy(self, source: str, width: str, length: str) -> None:
+        """Copy b's block: for each group of column_step columns, its rows one after another.
+        Where columns are missing there are zeros.
+        """
+        step = self.tiles.column_step
+        cut = self.n % step
+        full = self.b.emit(f"and i64 {width}, {-step}") if cut else width
+        if self.n >= step:
+            self._copy_groups("0", full, step, source, length)
+        if cut:
+            self._copy_groups(full, width, cut, source, length)
+
+    def _copy_groups(
+        self, start: str, stop: str, columns: int, source: str, length: str
+    ) -> None:
+        with self.counting(start, stop, self.tiles.column_step) as column:
+            from_column = self._sum((column, self.b_index.strides[self.tiles.column_dim]))
+            origin = self._at(source, from_column)
+            target = self._at(self.pack, self._sum((column, min(self.tiles.block, self.k))))
+            if self.b_index.strides[self.tiles.column_dim] == 1:
+                self._copy_rows(origin, target, columns, length)
+            else:
+                self._copy_columns(origin, target, columns, length)
+
+    def _copy_rows(self, origin: str, target: str, columns: int, length: str) -> None:
+        step = self.tiles.column_step
+        vector = f"<{step} x {self.part}>"
+        b = self.b
+        with self.counting("0", length, 1) as k:
+            at = self._at(origin, self._sum((k, self.b_index.strides[self.inner])))
+            if columns < step:
+                bits = ", ".join(
+                    f"i1 {'true' if i < columns else 'false'}" for i in range(step)
+                )
+                name = f"llvm.masked.load.v{step}f{8 * self.size}.p0"
+                self.emitter.module.declare(vector, name, f"ptr, <{step} x i1>, {vector}")
+                mask = f"<{step} x i1> <{bits}>"
+                masked = f"ptr align {self.size} {at}, {mask}, {vector} zeroinitializer"
+                row = b.emit(f"call {vector} @{name}({masked})")
+            else:
+                row = b.emit(f"load {vector}, ptr {at}, align {self.size}")
+            to = self._at(target, self._sum((k, step)))
+            self.emitter.line(f"store {vector} {row}, ptr {to}, align {self.size}")
+
+    def _copy_columns(self, origin: str, target: str, columns: int, length: str) -> None:
+        """Copy columns that lie apart: squares are turned in registers where each column is
+        contiguous, the rest goes element by element.
+        """
+        lanes, step = self.lanes, self.tiles.column_step
+        strides = self.b_index.strides
+        apart = strides[self.tiles.column_dim]
+        done = "0"
+        if strides[self.inner] == 1:
+            done = self.b.emit(f"and i64 {length}, {-lanes}")
+            turn = turning(self.emitter.module, self.part, self.size, lanes)
+            with (
+                self.counting("0", done, lanes) as k,
+                self.counting("0", str(step), lanes) as first,
+            ):
+                at = self._at(origin, self._sum((k, 1), (first, apart)))
+                to = self._at(target, self._sum((k, step), (first, 1)))
+                left = self._sum((first, -1), (str(columns), 1))
+                square = f"ptr {at}, i64 {apart}, i64 {left}, ptr {to}, i64 {step}"
+                self.emitter.line(f"call void @{turn}({square})")
+        with self.counting(done, length, 1) as k:
+            at = self._at(origin, self._sum((k, strides[self.inner])))
+            to = self._at(target, self._sum((k, step)))
+            with self.counting("0", str(columns), 1) as column:
+                place = self._at(at, self._sum((column, apart)))
+                number = self.b.emit(f"load {self.part}, ptr {place}, align {self.size}")
+                place = self._at(to, column)
+                self.emitter.line(f"store {self.part} {number}, ptr {place}, align {self.size}")
+            with self.counting(str(columns), str(step), 1) as column:
+                place = self._at(to, column)
+                self.emitter.line(f"store {self.part} 0.0, ptr {place}, align {self.size}")

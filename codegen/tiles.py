@@ -1,0 +1,160 @@
+"""The schedule of matrix products: tiles for the team, blocks for the caches, registers.
+
+What an element's bits depend on is the length of a block alone: within one, products are added
+in order by fused multiply-adds; the blocks' sums are added in order.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from graphjit.program import Index, Kernel, Load, Product, arguments, indices_of
+
+from .loops import Let, Loop, LoopNest, Put, Statement, Tiles, register_bytes
+
+# The longest sum along the inner dim: so much of b's columns and of a's rows stays in the
+# first two caches. Longer ones are cut into equal blocks.
+BLOCK = 512
+# Elements of a tile: enough work to share out, few enough to stay in the second cache.
+TILE_ROWS, TILE_COLUMNS = 192, 64
+# Fused multiply-adds in flight that hide their latency.
+IN_FLIGHT = 8
+# A row of b that is as short as this needn't be copied: its block lies close together anyway.
+CLOSE_BYTES = 512
+
+
+def product_of(kernel: Kernel) -> int | None:
+    """The number of a kernel's matrix product, if it has one."""
+    for number, value in enumerate(kernel.values):
+        if isinstance(value, Product):
+            return number
+    return None
+
+
+def lower_product(kernel: Kernel, number: int, vector_bytes: int) -> LoopNest:
+    """The loop nest of a kernel with a product."""
+    product = kernel.values[number]
+    assert isinstance(product, Product)
+    inner = len(kernel.dims) - 1
+    outer = range(inner)
+    a, b = product.a, product.b
+    rows, columns = _own(kernel, a, b), _own(kernel, b, a)
+    if not columns and rows:
+        a, b, rows, columns = b, a, columns, rows
+    column_dim = columns[-1] if columns else inner - 1
+    row_dim = rows[-1] if rows else -1
+    batch = tuple(d for d in outer if d not in (row_dim, column_dim))
+    m = kernel.dims[row_dim] if rows else 1
+    n, k = kernel.dims[column_dim], kernel.dims[inner]
+    lanes = max(1, vector_bytes // product.dtype.size)
+    row_step, vectors = _registers(m, -(-n // lanes), 32 if vector_bytes == 64 else 16)
+    column_step = vectors * lanes
+    block = -(-k // -(-k // BLOCK))
+    index = _index(kernel, b)
+    close = index.strides[inner] * product.dtype.size <= CLOSE_BYTES and n % column_step == 0
+    packed = index.strides[column_dim] != 1 or (m > 2 * row_step and not close)
+    tile_rows = min(-(-m // row_step) * row_step, TILE_ROWS // row_step * row_step)
+    tile_columns = column_step
+    if m > row_step:
+        tile_columns *= max(1, min(TILE_COLUMNS, n) // column_step)
+    count = -(-m // tile_rows) * -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
+    direct = _direct(kernel, number, column_dim, column_step)
+    body = (
+        () if direct else _body(kernel, number, row_dim, column_dim, tile_columns, vector_bytes)
+    )
+    width, statements = body or (lanes, ())
+    tiles = Tiles(
+        number, a, b, row_dim, column_dim, batch, tile_rows, tile_columns, row_step,
+        column_step, block, packed, direct, count, statements,
+    )  # fmt: skip
+    return LoopNest(kernel, width, column_dim, (tiles,))
+
+
+def _index(kernel: Kernel, number: int) -> Index:
+    value = kernel.values[number]
+    assert isinstance(value, Load)
+    return value.index
+
+
+def _own(kernel: Kernel, one: int, other: int) -> list[int]:
+    """The outer dims that one operand moves along and the other doesn't."""
+    mine, others = _index(kernel, one).strides, _index(kernel, other).strides
+    return [d for d in range(len(kernel.dims) - 1) if mine[d] and not others[d]]
+
+
+def _registers(m: int, vectors: int, registers: int) -> tuple[int, int]:
+    """How many rows, and vectors of each, are summed in registers: what takes least time.
+
+    A step of the inner dim costs a multiply-add for each of them, but no less than the time
+    until the same sums are at hand again, and loads.
+    """
+    room = registers - registers // 4
+    best, least = (1, 1), float("inf")
+    for wide in (1, 2, 4, 8):
+        if wide > 1 and wide >= 2 * vectors:
+            break
+        for high in range(1, min(m, room // wide) + 1):
+            full, rest = divmod(m, high)
+            down = full * _cycles(high, wide) + (_cycles(rest, wide) if rest else 0)
+            cycles = down * -(-vectors // wide)
+            if cycles < least:
+                best, least = (high, wide), cycles
+    return best
+
+
+def _cycles(high: int, wide: int) -> float:
+    return max(high * wide, IN_FLIGHT / 2) + 0.25 * (wide + high) + 1
+
+
+def _direct(kernel: Kernel, number: int, column_dim: int, column_step: int) -> bool:
+    """Whether sums can be gathered in the store's buffer: nothing else is done with them, and
+    no vector of them is cut off.
+    """
+    if len(kernel.stores) != 1 or kernel.stores[0].arg != number or kernel.stores[0].choices:
+        return False
+    contiguous = kernel.stores[0].index.strides[column_dim] == 1
+    return contiguous and kernel.dims[column_dim] % column_step == 0
+
+
+def _body(
+    kernel: Kernel, product: int, row_dim: int, column_dim: int, most: int, vector_bytes: int
+) -> tuple[int, tuple[Statement, ...]]:
+    """Vector lanes, and the loops over a tile that compute and store what follows from it."""
+    own = {product}
+    dims: list[set[int]] = []
+    value = kernel.values[product]
+    assert isinstance(value, Product)
+    for number, item in enumerate(kernel.values):
+        if number == product:
+            found = {row_dim, column_dim}
+        else:
+            found = {d for i in indices_of(item) for d, s in enumerate(i.strides) if s}
+            for argument in arguments(item):
+                found |= dims[argument]
+        dims.append(found)
+    used = _used(kernel, product)
+    widest = max(register_bytes(kernel.values[n].dtype) for n in used | own)
+    width = max(1, vector_bytes // widest)
+    while width * 2 <= most and width * 2 * widest <= 2 * vector_bytes:
+        width *= 2
+    width = min(width, most, 64)
+    row = [Let(n) for n in sorted(used) if column_dim not in dims[n]]
+    lane = [Let(n) for n in sorted(used) if column_dim in dims[n]]
+    stores = [Put(n) for n in range(len(kernel.stores))]
+    columns = Loop(column_dim, kernel.dims[column_dim], width, (*lane, *stores), within=True)
+    if row_dim < 0:
+        return width, (*row, columns)
+    return width, (Loop(row_dim, kernel.dims[row_dim], 1, (*row, columns), within=True),)
+
+
+def _used(kernel: Kernel, product: int) -> set[int]:
+    """The values that the stores need, down to the product."""
+    todo = [s.arg for s in kernel.stores] + [c.arg for s in kernel.stores for c in s.choices]
+    found: set[int] = set()
+    while todo:
+        number = todo.pop()
+        if number not in found:
+            found.add(number)
+            if number != product:
+                todo += arguments(kernel.values[number])
+    return found
