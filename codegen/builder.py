@@ -94,9 +94,16 @@ class Module:
 
 
 class Builder:
-    """Appends instructions to the body of one function."""
+    """Appends instructions to the body of one function.
 
-    def __init__(self, module: Module, width: int, math: dict[str, MathRule]) -> None:
+    flags: LLVM's fast-math flags of floating-point arithmetic, none by default. The bodies of
+    math functions, which rely on each rounding, never have any.
+    """
+
+    def __init__(
+        self, module: Module, width: int, math: dict[str, MathRule], flags: str = ""
+    ) -> None:
+        self.flags = flags
         self.module = module
         self.width = width
         self.math = math
@@ -196,7 +203,7 @@ class Builder:
         y = self._match(x, y)
         if x.dtype.kind == "c":
             return self.math["complex_" + name](self, x, y)
-        opcode = "f" + name if x.dtype.kind == "f" else name
+        opcode = f"f{name}{self.flags}" if x.dtype.kind == "f" else name
         return self._rounded(self._instruction(opcode, x.dtype, x, y))
 
     def add(self, x: Value, y: Any) -> Value:

@@ -119,7 +119,7 @@ def emit_program(program: Program) -> Emitted:
             nest = lower(step, target.vector_bytes)
             nest, chunks = _chunks(program, step, nest)
             nests.append(nest)
-            emitter = KernelEmitter(module, nest, checks, streaming)
+            emitter = KernelEmitter(module, nest, checks, streaming, program.fast_math)
             module.functions.append(emitter.emit())
             call = Call(step.name, emitter.buffers, len(checks) > before, chunks)
             if chunks is not None:

@@ -454,34 +454,36 @@ def log_times(b: Builder, f: Value, factor: tuple[float, float]) -> Pair:
 @rule
 def log2(b: Builder, x: Value) -> Value:
     """The logarithm to base 2, exact for powers of 2."""
-    factor = LOG2_E_PAIR[x.dtype.name]
+    return logarithm(b, x, lambda f, k: log2_sum(b, f, k))
 
-    def core(f: Value, k: Value) -> Value:
-        if format_of(x) is SINGLE:
-            return b.add(k, log_short(b, f, factor, LOG2_SINGLE))
-        product = log_times(b, f, factor)
-        total = fast_two_sum(b, k, product.high)
-        return b.add(total.high, b.add(total.low, product.low))
 
-    return logarithm(b, x, core)
+def log2_sum(b: Builder, f: Value, k: Value) -> Value:
+    """K + log2(1 + f)."""
+    factor = LOG2_E_PAIR[f.dtype.name]
+    if format_of(f) is SINGLE:
+        return b.add(k, log_short(b, f, factor, LOG2_SINGLE))
+    product = log_times(b, f, factor)
+    total = fast_two_sum(b, k, product.high)
+    return b.add(total.high, b.add(total.low, product.low))
 
 
 @rule
 def log10(b: Builder, x: Value) -> Value:
     """The logarithm to base 10."""
-    high, low = LOG10_2[x.dtype.name]
-    factor = LOG10_E_PAIR[x.dtype.name]
+    return logarithm(b, x, lambda f, k: log10_sum(b, f, k))
 
-    def core(f: Value, k: Value) -> Value:
-        if format_of(x) is SINGLE:
-            product = log_short(b, f, factor, LOG10_SINGLE)
-            return b.fma(k, high, b.fma(k, low, product))
-        double = log_times(b, f, factor)
-        total = fast_two_sum(b, b.mul(k, high), double.high)
-        rest = b.fma(k, low, b.add(total.low, double.low))
-        return b.add(total.high, rest)
 
-    return logarithm(b, x, core)
+def log10_sum(b: Builder, f: Value, k: Value) -> Value:
+    """K log10 2 + log10(1 + f)."""
+    high, low = LOG10_2[f.dtype.name]
+    factor = LOG10_E_PAIR[f.dtype.name]
+    if format_of(f) is SINGLE:
+        product = log_short(b, f, factor, LOG10_SINGLE)
+        return b.fma(k, high, b.fma(k, low, product))
+    double = log_times(b, f, factor)
+    total = fast_two_sum(b, b.mul(k, high), double.high)
+    rest = b.fma(k, low, b.add(total.low, double.low))
+    return b.add(total.high, rest)
 
 
 def log_of_sum(b: Builder, x: Pair, exponent: Value | None = None) -> Value:
