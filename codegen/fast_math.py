@@ -56,6 +56,12 @@ FAST_EXP = {
 }
 LOG10_E, LOG10_2 = 0.4342944819032518, 0.3010299956639812
 
+# ln 2^-126, ln 2^128, ln 2^-1022 and ln 2^1024, a little inside.
+EXP_ENDS = {
+    "float32": (-87.336544, 88.72283),
+    "float64": (-708.3964185322641, 709.782712893384),
+}
+
 FAST_MATH: dict[str, Callable[..., Value]] = dict(MATH)
 
 
@@ -75,7 +81,11 @@ def times_power(b: Builder, x: Value, n: Value) -> Value:
 def exp(b: Builder, x: Value) -> Value:
     """e^x, from the least normal number up to the largest number."""
     name = x.dtype.name
-    ends = (-708.396418532264, 709.782712893384) if format_of(x) is DOUBLE else (-87.336544, 88.72283)
+    ends = (
+        (-708.3964185322641, 709.782712893384)
+        if format_of(x) is DOUBLE
+        else (-87.336544, 88.72283)
+    )
     x = clamp(b, x, *ends)
     high, low = LN2[name]
     whole, n = nearest(b, x, LOG2_E)

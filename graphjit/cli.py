@@ -465,7 +465,8 @@ def _stage_text(
     steps = list(inspect.run_passes(graph, _parse_pipeline(stage, own)))
     if form != "text":
         return _drawn(steps[-1].graph if steps else graph, form)
-    lines = ["--- traced", print_graph(graph, abbreviate)]
+    fast = "    # fast_math" if fast_math else ""
+    lines = [f"--- traced{fast}", print_graph(graph, abbreviate)]
     for step in steps:
         lines.append(step.header)
         if step.changed:

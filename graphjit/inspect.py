@@ -260,10 +260,11 @@ def print_stage(program: Program, stage: str) -> str:
             from .codegen.lower import lower
 
             width = cpu.host().vector_bytes
-            return "\n".join(
+            loops = (
                 str(lower(step, width)) if isinstance(step, Kernel) else print_step(step)
                 for step in program.steps
             )
+            return "\n".join([*_fast(program), *loops])
         case "llvm" | "llvm-opt":
             from .codegen.cpu import llvm_text
 
