@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphjit.types import float32, float64, int64, uint64
+from graphjit.types import float32, float64, int32, int64, uint32, uint64
 
 from .complex_math import COMPLEX
 from .double_word import (
@@ -744,7 +744,7 @@ def sin(b: Builder, x: Value) -> Value:
     a = b.abs(x)
     whole, n = nearest(b, a, TWO_OVER_PI)
     y = signed(b, sin_core(b, *pi_remainder(b, a, whole, format_of(x) is DOUBLE), n), x)
-    return b.if_any(beyond(b, a), lambda: huge(b, "sin_huge", x), y)
+    return b.if_any(beyond(b, a), lambda: huge(b, "sin", x), y)
 
 
 @rule
@@ -753,7 +753,7 @@ def cos(b: Builder, x: Value) -> Value:
     a = b.abs(x)
     whole, n = nearest(b, a, TWO_OVER_PI)
     y = sin_core(b, *pi_remainder(b, a, whole, format_of(x) is DOUBLE), b.add(n, 1))
-    return b.if_any(beyond(b, a), lambda: huge(b, "cos_huge", x), y)
+    return b.if_any(beyond(b, a), lambda: huge(b, "cos", x), y)
 
 
 def tan_core(b: Builder, r: Value, low: Value | None, n: Value) -> Value:
@@ -781,7 +781,7 @@ def tan(b: Builder, x: Value) -> Value:
     a = b.abs(x)
     whole, n = nearest(b, a, TWO_OVER_PI)
     y = signed(b, tan_core(b, *pi_remainder(b, a, whole, True), n), x)
-    return b.if_any(beyond(b, a), lambda: huge(b, "tan_huge", x), y)
+    return b.if_any(beyond(b, a), lambda: huge(b, "tan", x), y)
 
 
 def beyond(b: Builder, magnitude: Value) -> Value:
@@ -790,11 +790,52 @@ def beyond(b: Builder, magnitude: Value) -> Value:
 
 
 def huge(b: Builder, name: str, x: Value) -> Value:
-    """The function for huge arguments, which computes in float64, called lane by lane.
+    """Sin, cos or tan where the ordinary reduction does not serve.
 
-    Long code for whole vectors would cost more to compile than it ever saves.
+    In float64 lane by lane: long code for whole vectors would cost more to compile than it ever
+    saves.
     """
-    return b.cast(b.by_lane(name, b.cast(x, float64)), x.dtype)
+    if format_of(x) is DOUBLE:
+        return b.by_lane(f"{name}_huge", x)
+    r, low, quadrant = huge_single(b, b.abs(x))
+    if name == "cos":
+        return finite_only(b, x, sin_core(b, r, None, b.add(quadrant, 1)))
+    y = sin_core(b, r, None, quadrant) if name == "sin" else tan_core(b, r, low, quadrant)
+    return finite_only(b, x, signed(b, y, x))
+
+
+def huge_single(b: Builder, magnitude: Value) -> tuple[Value, Value, Value]:
+    """(r, low, q) with |x| = r + low + q π/2 (mod 2 π), |r| ≤ π/4, for a float32 from 2^17 up.
+
+    96 bits of 2/π, from where the exponent of x says, times the 24 bits of x, modulo 4; see
+    `huge_remainder`.
+    """
+    bits = b.bitcast(magnitude, uint32)
+    significand = b.cast(b.or_(b.and_(bits, 2**23 - 1), 1 << 23), uint64)
+    # x = significand · 2^(field − 150); bits of 2/π before field − 151 give multiples of 4.
+    # 8 zero bits in front, so that an x of 2^17 has a window too.
+    start = b.sub(b.shr(bits, 23), 151 - 7)
+    window = [
+        b.const((TWO_OVER_PI_BITS >> (1192 - 32 * (i + 1))) & (2**32 - 1), uint32)
+        for i in range(7)
+    ]
+    for stage in (2, 1):
+        taken = b.ne(b.and_(start, 32 * stage), 0)
+        count = len(window) - stage
+        window = [b.select(taken, window[i + stage], window[i]) for i in range(count)]
+    shift = b.cast(b.and_(start, 31), uint64)
+    first, second, third, fourth = (b.cast(word, uint64) for word in window)
+    top = b.shl(b.or_(b.shl(first, 32), second), shift)
+    top = b.or_(top, b.shr(b.shl(third, shift), 32))
+    rest = b.shr(b.shl(b.or_(b.shl(third, 32), fourth), shift), 32)
+    product = b.add(b.mul(significand, top), b.shr(b.mul(significand, rest), 32))
+    # In units of 2^-62: two bits of the quadrant, then the fraction, taken as a signed number.
+    quadrant = b.shr(b.add(b.shr(product, 61), 1), 1)
+    fraction = b.cast(b.cast(b.shl(product, 2), int64), float64)
+    angle = b.mul(fraction, PI["float64"][0] / 2 * 2.0**-64)
+    r = b.cast(angle, float32)
+    low = b.cast(b.sub(angle, b.cast(r, float64)), float32)
+    return r, low, b.cast(quadrant, int32)
 
 
 def huge_remainder(b: Builder, magnitude: Value) -> tuple[Pair, Value]:
