@@ -61,9 +61,14 @@ class Value:
 
 
 class Module:
-    """The text of one LLVM module: functions, declarations, shared math functions."""
+    """The text of one LLVM module: functions, declarations, shared math functions.
 
-    def __init__(self) -> None:
+    native: what the target has instructions for beyond the common ("ldexp"); results are the
+    same with and without.
+    """
+
+    def __init__(self, native: frozenset[str] = frozenset()) -> None:
+        self.native = native
         self.functions: list[str] = []
         self.declarations: set[str] = set()
         self.math_uses: dict[str, int] = {}
@@ -89,9 +94,16 @@ class Module:
 
 
 class Builder:
-    """Appends instructions to the body of one function."""
+    """Appends instructions to the body of one function.
 
-    def __init__(self, module: Module, width: int, math: dict[str, MathRule]) -> None:
+    flags: LLVM's fast-math flags of floating-point arithmetic, none by default. The bodies of
+    math functions, which rely on each rounding, never have any.
+    """
+
+    def __init__(
+        self, module: Module, width: int, math: dict[str, MathRule], flags: str = ""
+    ) -> None:
+        self.flags = flags
         self.module = module
         self.width = width
         self.math = math
@@ -191,7 +203,7 @@ class Builder:
         y = self._match(x, y)
         if x.dtype.kind == "c":
             return self.math["complex_" + name](self, x, y)
-        opcode = "f" + name if x.dtype.kind == "f" else name
+        opcode = f"f{name}{self.flags}" if x.dtype.kind == "f" else name
         return self._rounded(self._instruction(opcode, x.dtype, x, y))
 
     def add(self, x: Value, y: Any) -> Value:
@@ -213,6 +225,16 @@ class Builder:
     def fma(self, x: Value, y: Any, z: Any) -> Value:
         """X * y + z, rounded once."""
         return self.intrinsic("fma", x, self._match(x, y), self._match(x, z))
+
+    def ldexp(self, x: Value, n: Value) -> Value:
+        """X · 2^n for a signed integer n of x's size, where the target has it ("ldexp")."""
+        wide = x.wide or n.wide
+        kind, whole = self.type(x.dtype, wide), self.type(n.dtype, wide)
+        lanes = f"v{self.width}" if wide and self.width > 1 else ""
+        full = f"llvm.ldexp.{lanes}f{x.dtype.bits}.{lanes}i{n.dtype.bits}"
+        self.module.declare(kind, full, f"{kind}, {whole}")
+        texts = f"{kind} {self.operand(x, wide)}, {whole} {self.operand(n, wide)}"
+        return Value(x.dtype, self.emit(f"call {kind} @{full}({texts})"), wide)
 
     def fmod(self, x: Value, y: Value) -> Value:
         """C's fmod: the exact remainder with the sign of x."""

@@ -50,11 +50,12 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True)
 class Target:
-    """The CPU that code is made for."""
+    """The CPU that code is made for. native: what a Module's `native` says."""
 
     cpu: str
     features: str
     vector_bytes: int
+    native: frozenset[str] = frozenset()
 
 
 @functools.cache
@@ -68,7 +69,10 @@ def host() -> Target:
     )
     if width == 16 and found.get("avx2"):
         width = 32
-    return Target(llvm.get_host_cpu_name(), found.flatten(), width)
+    # LLVM makes one instruction of ldexp from version 22 on, calls of the C library before.
+    scales = width == 64 and found.get("avx512vl") and llvm.llvm_version_info >= (22,)
+    native = frozenset({"ldexp"} if scales else ())
+    return Target(llvm.get_host_cpu_name(), found.flatten(), width, native)
 
 
 def target_machine(opt: int = 2) -> Any:
@@ -102,7 +106,7 @@ class Emitted:
 def emit_program(program: Program) -> Emitted:
     """LLVM IR of all of a program's kernels and of the entry of each segment."""
     target = host()
-    module = Module()
+    module = Module(target.native)
     checks: list[Check] = []
     externals: list[str] = []
     nests: list[LoopNest] = []
@@ -129,7 +133,7 @@ def emit_program(program: Program) -> Emitted:
             nest = lower(step, target.vector_bytes)
             nest, chunks = _chunks(program, step, nest)
             nests.append(nest)
-            emitter = KernelEmitter(module, nest, checks, streaming, _shared(program, step))
+            emitter = _emitter(program, step, module, nest, checks, streaming)
             module.functions.append(emitter.emit())
             call = Call(step.name, emitter.buffers, len(checks) > before, chunks)
             if chunks is not None:
@@ -147,6 +151,18 @@ def emit_program(program: Program) -> Emitted:
     text += "!0 = !{i32 1}\n"
     table = f"@externals = global [{max(1, len(externals))} x ptr] zeroinitializer\n"
     return Emitted(table + text, sequence, checks, externals, nests)
+
+
+def _emitter(
+    program: Program,
+    kernel: Kernel,
+    module: Module,
+    nest: LoopNest,
+    checks: list[Check],
+    streaming: frozenset[int],
+) -> KernelEmitter:
+    shared = _shared(program, kernel)
+    return KernelEmitter(module, nest, checks, streaming, shared, program.fast_math)
 
 
 def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
@@ -187,7 +203,7 @@ def _emit_band(
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
         nests.append(nest)
-        emitter = KernelEmitter(module, nest, checks, streaming, _shared(program, step))
+        emitter = _emitter(program, step, module, nest, checks, streaming)
         module.functions.append(emitter.emit())
         calls.append(Call(step.name, emitter.buffers, len(checks) > before))
     call, text = write_band(program, band, f"band{band.first}", calls, ranges)

@@ -52,8 +52,24 @@ def format_of(x: Value) -> Format:
     return DOUBLE if x.dtype.name == "float64" else SINGLE
 
 
+LONG_POLYNOMIAL = 11
+
+
 def polynomial(b: Builder, x: Value, coefficients: Sequence[float]) -> Value:
-    """c0 + c1 x + c2 x² + … by Horner's rule, one fma a term."""
+    """c0 + c1 x + c2 x² + … with one fma a term.
+
+    Long ones take the even and the odd terms apart, in x²: half the latency. For short ones
+    the latency hides behind other elements' work, and the square is one instruction more.
+    """
+    if len(coefficients) < LONG_POLYNOMIAL:
+        return horner(b, x, coefficients)
+    square = b.mul(x, x)
+    even = horner(b, square, coefficients[::2])
+    return b.fma(x, horner(b, square, coefficients[1::2]), even)
+
+
+def horner(b: Builder, x: Value, coefficients: Sequence[float]) -> Value:
+    """A polynomial by Horner's rule."""
     total = b.const(coefficients[-1], x.dtype)
     for coefficient in reversed(coefficients[:-1]):
         total = b.fma(x, total, coefficient)
@@ -113,39 +129,51 @@ def bits_of(b: Builder, x: Value) -> Value:
     return b.bitcast(x, format_of(x).integer)
 
 
-def nearest(b: Builder, x: Value, factor: float) -> tuple[Value, Value]:
-    """The integer nearest to x · factor: as a float, and in the low bits of an integer.
+def nearest(b: Builder, x: Value, factor: float, ahead: int = 0) -> tuple[Value, Value]:
+    """The integer nearest to x · factor: as a float, and plus `ahead` in an integer's low bits.
 
     |x · factor| must stay below 2^(fraction − 2). The high bits of the integer are not its
     sign but those of the shifter.
     """
     form = format_of(x)
-    shifted = b.fma(x, factor, form.shifter)
-    return b.sub(shifted, form.shifter), b.bitcast(shifted, form.integer)
+    shifter = form.shifter + ahead
+    shifted = b.fma(x, factor, shifter)
+    return b.sub(shifted, shifter), b.bitcast(shifted, form.integer)
 
 
 def power_of_two(b: Builder, n: Value, form: Format) -> Value:
     """2^n for an integer n in the range of normal exponents; n's high bits may be anything."""
-    bits = b.add(b.shl(n, form.fraction), form.bias << form.fraction)
-    return b.bitcast(bits, form.dtype)
+    return with_exponent(b, b.add(n, form.bias), form)
+
+
+def with_exponent(b: Builder, n: Value, form: Format) -> Value:
+    """2^(n − bias); n may come from `nearest` with the bias ahead, which saves an addition."""
+    return b.bitcast(b.shl(n, form.fraction), form.dtype)
 
 
 def scale(b: Builder, x: Value, n: Value) -> Value:
-    """X · 2^n in two steps, so that only the last one rounds; n as `nearest` gives it.
+    """X · 2^n rounded once; n from `nearest` with twice the bias ahead.
 
-    n may be twice what the exponent holds.
+    n may be twice what the exponent holds: then two products, of which the first is exact.
     """
     form = format_of(x)
-    n = b.sub(n, form.shifter_bits)
-    half = b.shr(n, 1)
-    x = b.mul(x, power_of_two(b, half, form))
-    return b.mul(x, power_of_two(b, b.sub(n, half), form))
+    if "ldexp" in b.module.native:
+        return b.ldexp(x, b.sub(n, form.shifter_bits + 2 * form.bias))
+    # Shifted, half of (n + 2 bias), rounded down, stands where an exponent does.
+    n = b.shl(n, form.fraction - 1)
+    half = b.and_(n, -1 << form.fraction)
+    x = b.mul(x, b.bitcast(half, form.dtype))
+    return b.mul(x, b.bitcast(b.sub(b.add(n, n), half), form.dtype))
 
 
 def clamp(b: Builder, x: Value, low: float, high: float) -> Value:
     """X forced into [low, high]; NaN stays."""
     limit = b.const(low, x.dtype)
-    x = b.select(b.lt(x, limit), limit, x)
+    return at_most(b, b.select(b.lt(x, limit), limit, x), high)
+
+
+def at_most(b: Builder, x: Value, high: float) -> Value:
+    """The smaller of x and a number; NaN stays."""
     limit = b.const(high, x.dtype)
     return b.select(b.gt(x, limit), limit, x)
 

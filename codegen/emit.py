@@ -30,6 +30,7 @@ from graphjit.types import DType, bool_, int64
 
 from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, Module, Value, ir_type
+from .fast_math import FAST_FLAGS, FAST_MATH
 from .loops import (
     Finish,
     Keep,
@@ -72,8 +73,10 @@ class KernelEmitter(Access):
         checks: list[Check],
         streaming: frozenset[int] = frozenset(),
         shared: frozenset[int] = frozenset(),
+        fast_math: bool = False,
     ) -> None:
-        super().__init__(module, Builder(module, nest.width, MATH))
+        math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
+        super().__init__(module, Builder(module, nest.width, math, flags))
         self.streaming = streaming
         self.shared = shared
         self.nest = nest
@@ -586,7 +589,7 @@ class KernelEmitter(Access):
         """Lanes combined by halves: a tree that the number of lanes alone decides."""
         b = self.b
         width = b.width
-        narrow = Builder(self.module, width, MATH)
+        narrow = Builder(self.module, width, b.math, b.flags)
         narrow.lines = b.lines
         while width > 1:
             half = width // 2

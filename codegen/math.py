@@ -17,18 +17,22 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from graphjit.types import float32, float64, int64, uint64
+import numpy as np
+
+from graphjit.types import float32, float64, int32, int64, uint32, uint64
 
 from .complex_math import COMPLEX
 from .double_word import (
     DOUBLE,
     SINGLE,
     Pair,
+    at_most,
     bits_of,
     clamp,
     constant,
     fast_two_sum,
     format_of,
+    horner,
     multiply,
     nearest,
     polynomial,
@@ -39,6 +43,7 @@ from .double_word import (
     to_float,
     two_product,
     two_sum,
+    with_exponent,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +66,7 @@ EXP = {
         2.0960428735251264e-09,
     ),
 }
-# (2^r − 1) / r on ±½: 2^-26, 2^-57.6 and, for float32 computed in float64, 2^-34.3.
+# (2^r − 1) / r on ±½: 2^-26 and 2^-57.6.
 EXP2 = {
     "float32": (0.6931472, 0.2402265, 0.05550328, 0.009618004, 0.0013400298, 0.00015476425),
     "float64": (
@@ -71,10 +76,6 @@ EXP2 = {
         4.4607906997426943e-10,
     ),
 }
-EXP2_SHORT = (
-    *(0.6931471805417179, 0.24022651076264734, 0.055504109629101156, 0.00961803683223138),
-    *(0.0013333430551437301, 0.00015467140167289622, 1.5315006173986508e-05),
-)
 # sinh r = r + r³ S(r²) and cosh r = 1 + r² C(r²) on ±½ ln 2: 2^-26.1 and 2^-61.
 SINH = {
     "float32": (0.16666542, 0.008366723),
@@ -90,8 +91,6 @@ COSH = {
         *(2.755725182298633e-07, 2.0921768663394198e-09),
     ),
 }
-# (tanh r − r) / r³ on [0, 0.6]: 2^-28.4.
-TANH = (-0.333333, 0.13331936, -0.05378472, 0.020798665, -0.0058980375)
 # ln(1 + f) = f − f²/2 + f³ Q(f) on [√½ − 1, √2 − 1]: 2^-27.3.
 LOG_SINGLE = (
     *(0.3333333, -0.25000823, 0.20001262, -0.16623324),
@@ -199,11 +198,11 @@ ATAN = {
         *(-0.0001522313199212007, 1.3232047651384601e-05),
     ),
 }
-# erf x = x + x E(x²) on [0, 1]: 2^-29 and 2^-55.8.
+# erf x = x + x E(x²) on [0, 1.15] and [0, 1]: 2^-26.8 and 2^-55.8.
 ERF = {
     "float32": (
-        *(0.12837917, -0.37612626, 0.11283579, -0.02685335),
-        *(0.005187173, -0.0007997976, 7.807399e-05),
+        *(0.12837917, -0.37612593, 0.11283146, -0.026834877),
+        *(0.0051528653, -0.00077091536, 6.9031295e-05),
     ),
     "float64": (
         *(0.1283791670955126, -0.376126389031841, 0.1128379167097118, -0.02686617064806261),
@@ -212,21 +211,21 @@ ERF = {
         *(1.6080657637194438e-08, -1.6746786340620513e-09, 1.4854912173068978e-10),
     ),
 }
-# erf a = 1 − exp(−G(a)) on [1, 4] and [1, 6]: 2^-27.5 and 2^-58.5.
-ERF_TAIL = {
-    "float32": (
-        *(0.00032064665, 1.1271713, 0.6380129, 0.10321755),
-        *(-0.021889301, 0.0029600228, -0.00018759497),
-    ),
-    "float64": (
-        *(1.6581664591313674e-07, 1.1283774634164234, 0.636627881337323, 0.10274895563920654),
-        *(-0.0190814677028983, -0.00027574585361225205, 0.0017638182742489052),
-        *(-0.0006367552288461467, 4.1845114924735354e-05, 7.196499973109397e-05),
-        *(-4.572238973999863e-05, 1.674773869349671e-05, -4.390117570224529e-06),
-        *(8.638423206868206e-07, -1.2783315425347448e-07, 1.3877864116532444e-08),
-        *(-1.046236907267999e-09, 4.8998509596177125e-11, -1.074040359899762e-12),
-    ),
-}
+# erf a = 1 − Q(a)^8 on [1.15, 4]: 2^-27.4.
+ERF_BORDER = 1.15
+ERF_ROOT = (
+    *(1.0012121, -0.14644359, -0.059353173, -0.01299941),
+    *(0.0136288265, -0.0026284982, 0.00016447422),
+)
+# erf a = 1 − exp(−G(a)) on [1, 6]: 2^-58.5.
+ERF_TAIL = (
+    *(1.6581664591313674e-07, 1.1283774634164234, 0.636627881337323, 0.10274895563920654),
+    *(-0.0190814677028983, -0.00027574585361225205, 0.0017638182742489052),
+    *(-0.0006367552288461467, 4.1845114924735354e-05, 7.196499973109397e-05),
+    *(-4.572238973999863e-05, 1.674773869349671e-05, -4.390117570224529e-06),
+    *(8.638423206868206e-07, -1.2783315425347448e-07, 1.3877864116532444e-08),
+    *(-1.046236907267999e-09, 4.8998509596177125e-11, -1.074040359899762e-12),
+)
 # erfc a = t exp(−a²) (c + c' + v Q(v)), t = 1 / (1 + 0.375 a), v = t − centre, on
 # [¾, 10.3] and [¾, 27.4]: centre, c, c', Q; 2^-26.9 and 2^-60.9. The form is that of Shepherd
 # and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x²) erfc x", 1981.
@@ -270,10 +269,10 @@ def rule(function: Callable[..., Value]) -> Callable[..., Value]:
     return function
 
 
-def exp_remainder(b: Builder, x: Value) -> tuple[Value, Value]:
+def exp_remainder(b: Builder, x: Value, ahead: int) -> tuple[Value, Value]:
     """(r, n) with x = n ln 2 + r, |r| ≤ ½ ln 2; n as `nearest` gives it."""
     high, low = LN2[x.dtype.name]
-    whole, n = nearest(b, x, LOG2_E)
+    whole, n = nearest(b, x, LOG2_E, ahead)
     return b.fma(whole, -low, b.fma(whole, -high, x)), n
 
 
@@ -284,24 +283,27 @@ def expm1_core(b: Builder, r: Value) -> Value:
 
 def exp_inside(b: Builder, x: Value) -> Value:
     """e^x where the result is a normal number."""
-    r, n = exp_remainder(b, x)
-    return b.mul(b.add(expm1_core(b, r), 1.0), power_of_two(b, n, format_of(x)))
+    form = format_of(x)
+    r, n = exp_remainder(b, x, form.bias)
+    return b.mul(b.add(expm1_core(b, r), 1.0), with_exponent(b, n, form))
 
 
 @rule
 def exp(b: Builder, x: Value) -> Value:
     """e^x. The clamped ends over- and underflow in `scale`, as they should."""
-    low, high = (-746.0, 710.0) if format_of(x) is DOUBLE else (-104.0, 89.0)
-    r, n = exp_remainder(b, clamp(b, x, low, high))
+    form = format_of(x)
+    low, high = (-746.0, 710.0) if form is DOUBLE else (-104.0, 89.0)
+    r, n = exp_remainder(b, clamp(b, x, low, high), 2 * form.bias)
     return scale(b, b.add(expm1_core(b, r), 1.0), n)
 
 
 @rule
 def exp2(b: Builder, x: Value) -> Value:
     """2^x."""
-    low, high = (-1076.0, 1025.0) if format_of(x) is DOUBLE else (-151.0, 129.0)
+    form = format_of(x)
+    low, high = (-1076.0, 1025.0) if form is DOUBLE else (-151.0, 129.0)
     x = clamp(b, x, low, high)
-    whole, n = nearest(b, x, 1.0)
+    whole, n = nearest(b, x, 1.0, 2 * form.bias)
     r = b.sub(x, whole)
     return scale(b, b.fma(r, polynomial(b, r, EXP2[x.dtype.name]), 1.0), n)
 
@@ -311,8 +313,8 @@ def expm1(b: Builder, x: Value) -> Value:
     """e^x − 1, as 2 (2^(n−1) (e^r − 1) + (2^(n−1) − ½)) so that 2^n never overflows."""
     form = format_of(x)
     low, high = (-38.0, 710.0) if form is DOUBLE else (-18.0, 89.0)
-    r, n = exp_remainder(b, clamp(b, x, low, high))
-    half = power_of_two(b, b.sub(n, 1), form)
+    r, n = exp_remainder(b, clamp(b, x, low, high), form.bias - 1)
+    half = with_exponent(b, n, form)
     tail = b.mul(b.mul(r, r), polynomial(b, r, EXP[x.dtype.name]))
     y = b.fma(tail, half, b.fma(r, half, b.sub(half, 0.5)))
     return keep_tiny(b, x, b.add(y, y), 1)
@@ -329,14 +331,26 @@ def keep_tiny(b: Builder, x: Value, y: Value, order: int = 2) -> Value:
 
 @rule
 def sigmoid(b: Builder, x: Value) -> Value:
-    """1 / (1 + e^−x), or e^x / (1 + e^x) for x < 0: e^−|x| as a double word."""
-    low = -746.0 if format_of(x) is DOUBLE else -104.0
-    r, n = exp_remainder(b, clamp(b, b.neg(b.abs(x)), low, 0.0))
+    """1 / (1 + e^−x), or e^x / (1 + e^x) for x < 0, from e^−|x|.
+
+    float64 has it as a double word; in float32 the plain quotient is good enough.
+    """
+    form = format_of(x)
+    low = -746.0 if form is DOUBLE else -104.0
+    r, n = exp_remainder(b, clamp(b, b.neg(b.abs(x)), low, 0.0), 2 * form.bias)
     one, nothing = b.const(1.0, x.dtype), b.const(0.0, x.dtype)
-    e = fast_two_sum(b, one, expm1_core(b, r))
+    below = b.lt(x, 0.0)
+    p = expm1_core(b, r)
+    e = fast_two_sum(b, one, p)
+    if form is SINGLE:
+        # What was lost in 1 + p and in 1 + e^−|x| changes a quotient t by that times t (1 − t).
+        power = scale(b, e.high, n)
+        bottom = fast_two_sum(b, one, power)
+        t = b.div(b.select(below, power, one), bottom.high)
+        lost = b.sub(b.fma(b.neg(e.low), p, e.low), bottom.low)
+        return b.fma(lost, b.fma(b.neg(t), t, t), t)
     e = Pair(scale(b, e.high, n), scale(b, e.low, n))
     bottom = fast_two_sum(b, one, e.high)
-    below = b.lt(x, 0.0)
     top = Pair(b.select(below, e.high, one), b.select(below, e.low, nothing))
     ratio = quotient(b, top, Pair(bottom.high, b.add(bottom.low, e.low)))
     return ratio.high
@@ -370,12 +384,22 @@ def log_split(b: Builder, x: Value) -> tuple[Value, Value]:
     return b.sub(m, 1.0), to_float(b, k, form)
 
 
+def logarithm(b: Builder, x: Value, core: Callable[[Value, Value], Value]) -> Value:
+    """core(m − 1, k) for x = m · 2^k: a logarithm; a branch round what is not normal or not
+    positive.
+    """
+    form = format_of(x)
+    m, k = split_exponent(b, x)
+    usual = core(b.sub(m, 1.0), to_float(b, k, form))
+    least = int(np.array(form.smallest, form.dtype.dtype).view(f"i{form.dtype.size}"))
+    distance = b.sub(b.bitcast(x, b.integer_of(x.dtype)), least)
+    special = b.ge(distance, form.infinity_bits - least)
+    return b.if_any(special, lambda: log_ends(b, x, core(*log_split(b, x))), usual)
+
+
 def log_parts(b: Builder, f: Value) -> tuple[Value, Value]:
-    """(h, t) with ln(1 + f) = f − h + t, h = f²/2. Source: FDLIBM e_log.c, for float64."""
+    """(h, t) with ln(1 + f) = f − h + t, h = f²/2, of a float64. Source: FDLIBM e_log.c."""
     half_square = b.mul(b.mul(f, 0.5), f)
-    if format_of(f) is SINGLE:
-        cube = b.mul(b.mul(f, f), f)
-        return half_square, b.mul(cube, polynomial(b, f, LOG_SINGLE))
     s = b.div(f, b.add(f, 2.0))
     z = b.mul(s, s)
     return half_square, b.mul(s, b.fma(z, polynomial(b, z, LOG_DOUBLE), half_square))
@@ -384,6 +408,9 @@ def log_parts(b: Builder, f: Value) -> tuple[Value, Value]:
 def log_sum(b: Builder, f: Value, k: Value) -> Value:
     """K ln 2 + ln(1 + f)."""
     high, low = LN2[f.dtype.name]
+    if format_of(f) is SINGLE:
+        series = polynomial(b, f, (-0.5, *LOG_SINGLE))
+        return b.fma(k, high + low, b.fma(b.mul(f, f), series, f))
     half_square, rest = log_parts(b, f)
     rest = b.fma(k, low, rest)
     return b.fma(k, high, b.sub(f, b.sub(half_square, rest)))
@@ -399,8 +426,7 @@ def log_ends(b: Builder, x: Value, y: Value) -> Value:
 @rule
 def log(b: Builder, x: Value) -> Value:
     """The natural logarithm."""
-    f, k = log_split(b, x)
-    return log_ends(b, x, log_sum(b, f, k))
+    return logarithm(b, x, lambda f, k: log_sum(b, f, k))
 
 
 def log_short(
@@ -424,26 +450,36 @@ def log_times(b: Builder, f: Value, factor: tuple[float, float]) -> Pair:
 @rule
 def log2(b: Builder, x: Value) -> Value:
     """The logarithm to base 2, exact for powers of 2."""
-    f, k = log_split(b, x)
-    if format_of(x) is SINGLE:
-        return log_ends(b, x, b.add(k, log_short(b, f, LOG2_E_PAIR["float32"], LOG2_SINGLE)))
-    product = log_times(b, f, LOG2_E_PAIR["float64"])
+    return logarithm(b, x, lambda f, k: log2_sum(b, f, k))
+
+
+def log2_sum(b: Builder, f: Value, k: Value) -> Value:
+    """K + log2(1 + f)."""
+    factor = LOG2_E_PAIR[f.dtype.name]
+    if format_of(f) is SINGLE:
+        return b.add(k, log_short(b, f, factor, LOG2_SINGLE))
+    product = log_times(b, f, factor)
     total = fast_two_sum(b, k, product.high)
-    return log_ends(b, x, b.add(total.high, b.add(total.low, product.low)))
+    return b.add(total.high, b.add(total.low, product.low))
 
 
 @rule
 def log10(b: Builder, x: Value) -> Value:
     """The logarithm to base 10."""
-    f, k = log_split(b, x)
-    high, low = LOG10_2[x.dtype.name]
-    if format_of(x) is SINGLE:
-        product = log_short(b, f, LOG10_E_PAIR["float32"], LOG10_SINGLE)
-        return log_ends(b, x, b.fma(k, high, b.fma(k, low, product)))
-    double = log_times(b, f, LOG10_E_PAIR["float64"])
+    return logarithm(b, x, lambda f, k: log10_sum(b, f, k))
+
+
+def log10_sum(b: Builder, f: Value, k: Value) -> Value:
+    """K log10 2 + log10(1 + f)."""
+    high, low = LOG10_2[f.dtype.name]
+    factor = LOG10_E_PAIR[f.dtype.name]
+    if format_of(f) is SINGLE:
+        product = log_short(b, f, factor, LOG10_SINGLE)
+        return b.fma(k, high, b.fma(k, low, product))
+    double = log_times(b, f, factor)
     total = fast_two_sum(b, b.mul(k, high), double.high)
     rest = b.fma(k, low, b.add(total.low, double.low))
-    return log_ends(b, x, b.add(total.high, rest))
+    return b.add(total.high, rest)
 
 
 def log_of_sum(b: Builder, x: Pair, exponent: Value | None = None) -> Value:
@@ -604,15 +640,15 @@ def pow(b: Builder, x: Value, y: Value) -> Value:
 
 
 def pow_single(b: Builder, magnitude: Value, y: Value) -> Value:
-    """|x|^y of float32, in float64."""
+    """|x|^y of float32: the logarithm in float64, its exponential in float32."""
     m, k = split_exponent(b, b.cast(magnitude, float64))
     f = b.sub(m, 1.0)
     logarithm = b.fma(f, polynomial(b, f, LOG2_SHORT), to_float(b, k, DOUBLE))
     exponent = clamp(b, b.mul(logarithm, b.cast(y, float64)), -200.0, 200.0)
-    whole, n = nearest(b, exponent, 1.0)
-    r = b.sub(exponent, whole)
-    power = b.fma(r, polynomial(b, r, EXP2_SHORT), 1.0)
-    return b.cast(b.mul(power, power_of_two(b, n, DOUBLE)), float32)
+    whole, n = nearest(b, exponent, 1.0, 2 * SINGLE.bias)
+    r = b.cast(b.sub(exponent, whole), float32)
+    n = b.add(b.cast(n, int32), SINGLE.shifter_bits)
+    return scale(b, b.fma(r, polynomial(b, r, EXP2["float32"]), 1.0), n)
 
 
 def pow_double(b: Builder, magnitude: Value, y: Value) -> Value:
@@ -622,7 +658,7 @@ def pow_double(b: Builder, magnitude: Value, y: Value) -> Value:
     low = b.fma(logarithm.low, y, b.fma(logarithm.high, y, b.neg(product)))
     exponent = clamp(b, product, -1100.0, 1100.0)
     low = b.select(b.eq(product, exponent), low, b.const(0.0, y.dtype))
-    whole, n = nearest(b, exponent, 1.0)
+    whole, n = nearest(b, exponent, 1.0, 2 * DOUBLE.bias)
     r = b.add(b.sub(exponent, whole), low)
     return scale(b, b.fma(r, polynomial(b, r, EXP2["float64"]), 1.0), n)
 
@@ -704,7 +740,7 @@ def sin(b: Builder, x: Value) -> Value:
     a = b.abs(x)
     whole, n = nearest(b, a, TWO_OVER_PI)
     y = signed(b, sin_core(b, *pi_remainder(b, a, whole, format_of(x) is DOUBLE), n), x)
-    return b.if_any(beyond(b, a), lambda: huge(b, "sin_huge", x), y)
+    return b.if_any(beyond(b, a), lambda: huge(b, "sin", x), y)
 
 
 @rule
@@ -713,7 +749,7 @@ def cos(b: Builder, x: Value) -> Value:
     a = b.abs(x)
     whole, n = nearest(b, a, TWO_OVER_PI)
     y = sin_core(b, *pi_remainder(b, a, whole, format_of(x) is DOUBLE), b.add(n, 1))
-    return b.if_any(beyond(b, a), lambda: huge(b, "cos_huge", x), y)
+    return b.if_any(beyond(b, a), lambda: huge(b, "cos", x), y)
 
 
 def tan_core(b: Builder, r: Value, low: Value | None, n: Value) -> Value:
@@ -741,7 +777,7 @@ def tan(b: Builder, x: Value) -> Value:
     a = b.abs(x)
     whole, n = nearest(b, a, TWO_OVER_PI)
     y = signed(b, tan_core(b, *pi_remainder(b, a, whole, True), n), x)
-    return b.if_any(beyond(b, a), lambda: huge(b, "tan_huge", x), y)
+    return b.if_any(beyond(b, a), lambda: huge(b, "tan", x), y)
 
 
 def beyond(b: Builder, magnitude: Value) -> Value:
@@ -750,11 +786,52 @@ def beyond(b: Builder, magnitude: Value) -> Value:
 
 
 def huge(b: Builder, name: str, x: Value) -> Value:
-    """The function for huge arguments, which computes in float64, called lane by lane.
+    """Sin, cos or tan where the ordinary reduction does not serve.
 
-    Long code for whole vectors would cost more to compile than it ever saves.
+    In float64 lane by lane: long code for whole vectors would cost more to compile than it ever
+    saves.
     """
-    return b.cast(b.by_lane(name, b.cast(x, float64)), x.dtype)
+    if format_of(x) is DOUBLE:
+        return b.by_lane(f"{name}_huge", x)
+    r, low, quadrant = huge_single(b, b.abs(x))
+    if name == "cos":
+        return finite_only(b, x, sin_core(b, r, None, b.add(quadrant, 1)))
+    y = sin_core(b, r, None, quadrant) if name == "sin" else tan_core(b, r, low, quadrant)
+    return finite_only(b, x, signed(b, y, x))
+
+
+def huge_single(b: Builder, magnitude: Value) -> tuple[Value, Value, Value]:
+    """(r, low, q) with |x| = r + low + q π/2 (mod 2 π), |r| ≤ π/4, for a float32 from 2^17 up.
+
+    96 bits of 2/π, from where the exponent of x says, times the 24 bits of x, modulo 4; see
+    `huge_remainder`.
+    """
+    bits = b.bitcast(magnitude, uint32)
+    significand = b.cast(b.or_(b.and_(bits, 2**23 - 1), 1 << 23), uint64)
+    # x = significand · 2^(field − 150); bits of 2/π before field − 151 give multiples of 4.
+    # 8 zero bits in front, so that an x of 2^17 has a window too.
+    start = b.sub(b.shr(bits, 23), 151 - 7)
+    window = [
+        b.const((TWO_OVER_PI_BITS >> (1192 - 32 * (i + 1))) & (2**32 - 1), uint32)
+        for i in range(7)
+    ]
+    for stage in (2, 1):
+        taken = b.ne(b.and_(start, 32 * stage), 0)
+        count = len(window) - stage
+        window = [b.select(taken, window[i + stage], window[i]) for i in range(count)]
+    shift = b.cast(b.and_(start, 31), uint64)
+    first, second, third, fourth = (b.cast(word, uint64) for word in window)
+    top = b.shl(b.or_(b.shl(first, 32), second), shift)
+    top = b.or_(top, b.shr(b.shl(third, shift), 32))
+    rest = b.shr(b.shl(b.or_(b.shl(third, 32), fourth), shift), 32)
+    product = b.add(b.mul(significand, top), b.shr(b.mul(significand, rest), 32))
+    # In units of 2^-62: two bits of the quadrant, then the fraction, taken as a signed number.
+    quadrant = b.shr(b.add(b.shr(product, 61), 1), 1)
+    fraction = b.cast(b.cast(b.shl(product, 2), int64), float64)
+    angle = b.mul(fraction, PI["float64"][0] / 2 * 2.0**-64)
+    r = b.cast(angle, float32)
+    low = b.cast(b.sub(angle, b.cast(r, float64)), float32)
+    return r, low, b.cast(quadrant, int32)
 
 
 def huge_remainder(b: Builder, magnitude: Value) -> tuple[Pair, Value]:
@@ -882,7 +959,8 @@ def acos(b: Builder, x: Value) -> Value:
 def atan_core(b: Builder, t: Value) -> Value:
     """Atan t for 0 ≤ t ≤ 1."""
     z = b.mul(t, t)
-    return b.fma(b.mul(t, z), polynomial(b, z, ATAN[t.dtype.name]), t)
+    # Not polynomial(): at 1 the even and the odd terms cancel.
+    return b.fma(b.mul(t, z), horner(b, z, ATAN[t.dtype.name]), t)
 
 
 @rule
@@ -926,14 +1004,14 @@ def hyperbolic_parts(b: Builder, magnitude: Value) -> tuple[Value, Value, Value,
     """
     form = format_of(magnitude)
     high, low = LN2[magnitude.dtype.name]
-    whole, n = nearest(b, magnitude, LOG2_E)
+    whole, n = nearest(b, magnitude, LOG2_E, form.bias - 2)
     first = b.fma(whole, -high, magnitude)
     r = b.fma(whole, -low, first)
     lost = b.fma(whole, -low, b.sub(first, r))
     z = b.mul(r, r)
     odd = b.fma(b.mul(r, z), polynomial(b, z, SINH[r.dtype.name]), lost)
     even = b.mul(z, polynomial(b, z, COSH[r.dtype.name]))
-    up = power_of_two(b, b.sub(n, 2), form)
+    up = with_exponent(b, n, form)
     # 2^(−n − 2) as 2^-4 / 2^(n − 2), by exponents; beyond 2^60 it no longer counts.
     inverse = b.const((2 * form.bias - 4) << form.fraction, form.integer)
     inverse = b.bitcast(b.sub(inverse, bits_of(b, up)), form.dtype)
@@ -970,22 +1048,16 @@ def cosh(b: Builder, x: Value) -> Value:
 def tanh(b: Builder, x: Value) -> Value:
     """The hyperbolic tangent."""
     if format_of(x) is SINGLE:
-        a = clamp(b, b.abs(x), 0.0, 10.0)
-        z = b.mul(a, a)
-        inner = b.fma(b.mul(a, z), polynomial(b, z, TANH), a)
-        e = exp_inside(b, b.add(a, a))
-        quarter = b.div(b.const(2.0, x.dtype), b.add(e, 1.0))
-        outer = b.sub(b.const(1.0, x.dtype), quarter)
-        return signed(b, b.select(b.lt(a, 0.6), inner, outer), x)
+        return signed(b, tanh_single(b, at_most(b, b.abs(x), 9.1)), x)
     # (e^2a − 1) / (e^2a + 1), both in double words, one division.
     a = clamp(b, b.abs(x), 0.0, 20.0)
     high, low = LN2[x.dtype.name]
-    whole, n = nearest(b, b.add(a, a), LOG2_E)
+    whole, n = nearest(b, b.add(a, a), LOG2_E, DOUBLE.bias)
     first = b.fma(whole, -high, b.add(a, a))
     r = b.fma(whole, -low, first)
     lost = b.fma(whole, -low, b.sub(first, r))
     tail = b.fma(b.mul(r, r), polynomial(b, r, EXP[x.dtype.name]), lost)
-    power = power_of_two(b, n, DOUBLE)
+    power = with_exponent(b, n, DOUBLE)
     part = fast_two_sum(b, r, tail)
     top = two_sum(b, b.sub(power, 1.0), b.mul(part.high, power))
     top = Pair(top.high, b.fma(part.low, power, top.low))
@@ -993,6 +1065,28 @@ def tanh(b: Builder, x: Value) -> Value:
     bottom = Pair(bottom.high, b.add(bottom.low, top.low))
     ratio = quotient(b, top, bottom)
     return keep_tiny(b, x, signed(b, ratio.high, x))
+
+
+def tanh_single(b: Builder, a: Value) -> Value:
+    """Tanh a of a float32 from 0 to 10, as h / (h + 1) with h = (e^2a − 1) / 2.
+
+    With a = n (ln 2) / 2 + r, h is 2^n q + (2^n − 1) / 2 where q = (e^2r − 1) / 2. One part of
+    ln 2 is enough: it is good to 2^-28.
+    """
+    high, low = LN2["float32"]
+    whole, n = nearest(b, a, 2 * LOG2_E, SINGLE.bias)
+    r = b.fma(whole, -(high + low) / 2, a)
+    doubled = [c * 2.0 ** (i + 1) for i, c in enumerate(EXP["float32"])]
+    q = b.fma(b.mul(r, r), polynomial(b, r, doubled), r)
+    power = with_exponent(b, n, SINGLE)
+    h = b.fma(q, power, b.fma(power, 0.5, -0.5))
+    bottom = fast_two_sum(b, b.const(1.0, a.dtype), h)
+    t = b.div(h, bottom.high)
+    # One step for what the division and 1 + h lost (the latter is known below 2^24); its
+    # divisor 1 + h is 1 / (1 − t).
+    rest = b.fma(b.neg(t), bottom.low, b.fma(b.neg(t), bottom.high, h))
+    right = b.fma(rest, b.sub(b.const(1.0, a.dtype), t), t)
+    return b.select(b.lt(a, 8.6), right, t)
 
 
 @rule
@@ -1047,13 +1141,22 @@ def atanh(b: Builder, x: Value) -> Value:
 
 @rule
 def erf(b: Builder, x: Value) -> Value:
-    """The error function; above 1 as 1 − exp(−G(|x|))."""
-    name = x.dtype.name
-    a = clamp(b, b.abs(x), 0.0, 6.0 if format_of(x) is DOUBLE else 4.0)
-    inner = b.fma(a, polynomial(b, b.mul(a, a), ERF[name]), a)
-    tail = exp_inside(b, b.neg(polynomial(b, a, ERF_TAIL[name])))
-    outer = b.sub(b.const(1.0, x.dtype), tail)
-    return b.copysign(b.select(b.lt(a, 1.0), inner, outer), x)
+    """The error function; for larger |x| as 1 − Q(|x|)^8, or 1 − exp(−G(|x|)) in float64.
+
+    Source of the power: Hastings, "Approximations for digital computers", 1955.
+    """
+    one = b.const(1.0, x.dtype)
+    a = b.abs(x)
+    if format_of(x) is SINGLE:
+        a, border = at_most(b, a, 4.0), ERF_BORDER
+        tail = polynomial(b, a, ERF_ROOT)
+        for _ in range(3):
+            tail = b.mul(tail, tail)
+    else:
+        a, border = at_most(b, a, 6.0), 1.0
+        tail = exp_inside(b, b.neg(polynomial(b, a, ERF_TAIL)))
+    inner = b.fma(a, polynomial(b, b.mul(a, a), ERF[x.dtype.name]), a)
+    return b.copysign(b.select(b.lt(a, border), inner, b.sub(one, tail)), x)
 
 
 @rule
@@ -1078,7 +1181,7 @@ def erfc(b: Builder, x: Value) -> Value:
     # exp(−a²) with a² as a double word.
     square = two_product(b, a, a)
     ln2_high, ln2_low = LN2[name]
-    whole, n = nearest(b, b.neg(square.high), LOG2_E)
+    whole, n = nearest(b, b.neg(square.high), LOG2_E, 2 * form.bias)
     first = b.fma(whole, -ln2_high, b.neg(square.high))
     r = b.fma(whole, -ln2_low, first)
     lost = b.sub(b.fma(whole, -ln2_low, b.sub(first, r)), square.low)

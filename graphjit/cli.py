@@ -435,9 +435,9 @@ def dump(
     if stage not in inspect.STAGES:
         _parse_pipeline(stage)
     with loaded(target) as function:
-        graph, own = inspect.trace_graph(function, [spec.make() for spec in specs])
+        traced = inspect.trace_graph(function, [spec.make() for spec in specs])
         abbreviate = output is None and _on_terminal()
-        text = _stage_text(graph, own, stage, form, abbreviate)
+        text = _stage_text(*traced, stage, form, abbreviate)
     if output is None:
         _show(text.rstrip("\n"), _LANGUAGES.get(stage if form == "text" else form, "graph"))
         return
@@ -456,10 +456,10 @@ def _parse_pipeline(text: str, own: Sequence[Pass] = ()) -> Pipeline:
 
 
 def _stage_text(
-    graph: Graph, own: Sequence[Pass], stage: str, form: str, abbreviate: bool
+    graph: Graph, own: Sequence[Pass], fast_math: bool, stage: str, form: str, abbreviate: bool
 ) -> str:
     if stage in inspect.PROGRAM_STAGES:
-        plan = inspect.plan(graph, own)
+        plan = inspect.plan(graph, own, fast_math)
         if form == "text":
             return inspect.print_stage(plan.program, stage)
         return _drawn(plan.graph, form, plan.kernel_of())
@@ -468,7 +468,8 @@ def _stage_text(
     steps = list(inspect.run_passes(graph, _parse_pipeline(stage, own)))
     if form != "text":
         return _drawn(steps[-1].graph if steps else graph, form)
-    lines = ["--- traced", print_graph(graph, abbreviate)]
+    fast = "    # fast_math" if fast_math else ""
+    lines = [f"--- traced{fast}", print_graph(graph, abbreviate)]
     for step in steps:
         lines.append(step.header)
         if step.changed:
@@ -496,7 +497,8 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
         plan = session.plan()
     program, graph = plan.program, plan.graph
     steps = inspect.costs(plan)
-    click.echo(f"{program.name}: {_plural(len(steps), 'step')}")
+    fast = ", fast_math" if program.fast_math else ""
+    click.echo(f"{program.name}: {_plural(len(steps), 'step')}{fast}")
     rows = [
         (str(number), cost.name, _counted(cost.moved_bytes, "B"), _counted(cost.flops, ""),
          _duration(cost.floor_ns),

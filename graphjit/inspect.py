@@ -11,7 +11,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class CallError(Exception):
 class _TracedForm(Specialization):
     """A form that stays a graph, so that no later stage can spoil a dump."""
 
-    def compile(self, passes: Sequence[Pass]) -> None:
+    def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
         pass
 
 
@@ -73,7 +73,8 @@ def as_call(
         raise CallError(f"{target.__qualname__} is a class, not a function")
     if isinstance(target, Function):
         signature, outputs, passes = target.input_signature, target.outputs, target.passes
-        function = kind(target.python_function, signature, "error", outputs, passes)
+        fast_math = target.fast_math
+        function = kind(target.python_function, signature, "error", outputs, passes, fast_math)
     elif callable(target) and hasattr(target, "__name__"):
         function = kind(target, None, "error")
     else:
@@ -82,14 +83,15 @@ def as_call(
     return function, tuple(args)
 
 
-def trace_graph(target: Any, args: Sequence[Any]) -> tuple[Graph, tuple[Pass, ...]]:
-    """The graph as traced, and the function's own passes, which run before the default ones.
+def trace_graph(target: Any, args: Sequence[Any]) -> tuple[Graph, tuple[Pass, ...], bool]:
+    """The graph as traced, the function's own passes, which run before the default ones, and
+    its fast_math.
 
     TracingError if there is no graph, CallError if eager mode fails too.
     """
     function, args = as_call(target, args, _Traced)
     try:
-        return function.get_graph(*args), function.passes
+        return function.get_graph(*args), function.passes, function.fast_math
     except (InternalError, TracingError):
         raise
     except UnsupportedError as error:
@@ -220,10 +222,10 @@ def optimized(graph: Graph, passes: Sequence[Pass] = ()) -> Graph:
     return parse_pipeline(PIPELINE_STAGE, passes).run(graph)
 
 
-def plan(graph: Graph, passes: Sequence[Pass] = ()) -> Plan:
+def plan(graph: Graph, passes: Sequence[Pass] = (), fast_math: bool = False) -> Plan:
     """A traced graph through all passes, fusion and the memory plan."""
     graph = optimized(graph, passes)
-    return plan_of(graph, program_of(graph))
+    return plan_of(graph, replace(program_of(graph), fast_math=fast_math))
 
 
 def plan_of(graph: Graph, program: Program) -> Plan:
@@ -250,7 +252,8 @@ def print_stage(program: Program, stage: str) -> str:
     """A stage after the graph as text: kernels, buffers, loops, llvm, llvm-opt or asm."""
     match stage:
         case "kernels":
-            return "\n".join([*map(print_step, program.steps), *_leaving(program)])
+            steps = map(print_step, program.steps)
+            return "\n".join([*_fast(program), *steps, *_leaving(program)])
         case "buffers":
             return print_buffers(program)
         case "loops":
@@ -258,10 +261,11 @@ def print_stage(program: Program, stage: str) -> str:
             from .codegen.lower import lower
 
             width = cpu.host().vector_bytes
-            return "\n".join(
+            loops = (
                 str(lower(step, width)) if isinstance(step, Kernel) else print_step(step)
                 for step in program.steps
             )
+            return "\n".join([*_fast(program), *loops])
         case "llvm" | "llvm-opt":
             from .codegen.cpu import llvm_text
 
@@ -272,6 +276,10 @@ def print_stage(program: Program, stage: str) -> str:
             return assembly(program)
         case _:
             raise InternalError(f"no stage {stage!r}")
+
+
+def _fast(program: Program) -> list[str]:
+    return ["fast_math"] if program.fast_math else []
 
 
 def _leaving(program: Program) -> list[str]:

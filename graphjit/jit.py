@@ -85,6 +85,7 @@ class Function:
         fallback: str = "eager",
         outputs: str | None = None,
         passes: Sequence[Pass] = (),
+        fast_math: bool = False,
     ) -> None:
         if fallback not in ("eager", "error"):
             raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
@@ -108,6 +109,7 @@ class Function:
         self.fallback = fallback
         self.outputs = outputs
         self.passes = tuple(passes)
+        self.fast_math = bool(fast_math)
         self.trace_count = 0
         self._lock = threading.RLock()
         self._known: dict[Any, list[Specialization]] = {}
@@ -285,7 +287,7 @@ class Function:
             kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
             try:
                 form = self._trace(tree, leaves, kinds)
-                form.compile(self.passes)
+                form.compile(self.passes, self.fast_math)
                 return form
             except StaticValueNeeded as need:
                 scalars = [i for i, k in enumerate(kinds) if k.kind == SCALAR]
@@ -561,6 +563,7 @@ def function(
     fallback: str = "eager",
     outputs: str | None = None,
     passes: Sequence[Pass] = (),
+    fast_math: bool = False,
 ) -> Any:
     """Make a Python function on arrays a compiled one. A decorator, with or without options.
 
@@ -568,8 +571,11 @@ def function(
     can't be traced: "eager" runs it as plain Python, with one warning; "error" raises
     TracingError. outputs: "tensor" or "numpy"; by default ndarrays if all array arguments
     are ndarrays, else tensors. passes: graph passes of your own (graphjit.passes.Pass), run
-    before the default ones.
+    before the default ones. fast_math: math functions may err by 4 units in the last place
+    instead of 2 and need not be right where arguments or results are infinite, NaN or
+    subnormal; products and sums may be fused, and divisions become products.
     """
+    options = (input_signature, fallback, outputs, passes, fast_math)
     if func is None:
-        return lambda f: Function(f, input_signature, fallback, outputs, passes)
-    return Function(func, input_signature, fallback, outputs, passes)
+        return lambda f: Function(f, *options)
+    return Function(func, *options)

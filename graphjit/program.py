@@ -305,7 +305,8 @@ class Program:
     """Steps in order over buffers.
 
     inputs: the buffer of each parameter. outputs, updates: the buffers of results, and of
-    variables' new values. decisions: what the planner did and why, for `explain`.
+    variables' new values. decisions: what the planner did and why, for `explain`. fast_math:
+    code may contract, multiply by reciprocals and take the quicker functions.
     """
 
     name: str
@@ -317,6 +318,7 @@ class Program:
     arena_bytes: int = 0
     bands: tuple[Band, ...] = ()
     decisions: tuple[str, ...] = field(default=(), compare=False)
+    fast_math: bool = False
 
     def __str__(self) -> str:
         return print_program(self)
@@ -426,7 +428,10 @@ def print_buffers(program: Program) -> str:
 
 def print_program(program: Program) -> str:
     """The program as text: buffers, then steps in order."""
-    lines = [f"program {program.name}", print_buffers(program)]
+    lines = [f"program {program.name}"]
+    if program.fast_math:
+        lines.append("fast_math")
+    lines.append(print_buffers(program))
     lines += [print_step(step) for step in program.steps]
     lines += [print_band(program, b) for b in program.bands]
     lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))

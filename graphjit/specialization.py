@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -116,12 +116,12 @@ class Specialization:
         params = {node: place for node, place in zip(self.graph.params, order, strict=True)}
         self.updated = [self.variables[params[p][1]] for p, _ in self.graph.updates]
 
-    def compile(self, passes: Sequence[Pass]) -> None:
+    def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
         """Make the program and the executable of the graph."""
         from .codegen.cpu import Executable
 
         assert self.graph is not None
-        self.program = build_program(self.graph, passes, self)
+        self.program = build_program(self.graph, passes, self, fast_math)
         started = time.perf_counter_ns()
         self.executable = Executable(self.program)
         self.times_ns["compile"] = time.perf_counter_ns() - started
@@ -173,7 +173,10 @@ class Specialization:
 
 
 def build_program(
-    graph: Graph, passes: Sequence[Pass] = (), form: Specialization | None = None
+    graph: Graph,
+    passes: Sequence[Pass] = (),
+    form: Specialization | None = None,
+    fast_math: bool = False,
 ) -> Program:
     """A traced graph through a user's own passes, the default ones, fusion and memory plan."""
     started = time.perf_counter_ns()
@@ -181,7 +184,7 @@ def build_program(
     pipeline = Pipeline((*passes, *DEFAULT.passes))
     optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
     done = time.perf_counter_ns()
-    program = program_of(optimized)
+    program = replace(program_of(optimized), fast_math=fast_math)
     if form is not None:
         form.passes = timing.rows
         form.times_ns["passes"] = done - started
@@ -195,6 +198,8 @@ def explain(form: Specialization) -> str:
         return f"runs eagerly: {form.reason}"
     program = form.program
     lines = [f"{program.name}: {len(program.steps)} steps, arena {program.arena_bytes} bytes"]
+    if program.fast_math:
+        lines.append("fast_math")
     for number, step in enumerate(program.steps):
         cost = step_cost(step, program.buffers)
         floor = floor_ns(step, program.buffers) / 1000
