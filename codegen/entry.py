@@ -21,6 +21,8 @@ from .builder import ir_type
 
 METH_FASTCALL = 0x0080
 TEAM_RUN = "team_run"
+# A status that no check has: a Python exception is set.
+INTERRUPTED = -1
 POINTER = 8
 _api = ctypes.pythonapi
 
@@ -110,7 +112,7 @@ def _scipy_blas(name: str) -> int:
     return address
 
 
-def _python(name: str) -> str:
+def python_function(name: str) -> str:
     """The address of a function of Python's C API, as an LLVM operand."""
     address = ctypes.cast(getattr(_api, name), ctypes.c_void_p).value
     return f"inttoptr (i64 {address} to ptr)"
@@ -245,19 +247,28 @@ def write_entry(
             lines.append(f"  %b{number} = getelementptr i8, ptr %arena, i64 {offset}")
     if any(call.checked for call in calls):
         data("%record", len(order) + 1)
+    polled = release and any(call.chunks is not None for call in calls)
     if release:
-        lines.append(f"  %thread = call ptr {_python('PyEval_SaveThread')}()")
+        lines.append(f"  %thread = call ptr {python_function('PyEval_SaveThread')}()")
+    if polled:  # the thread state, and when signals were looked at last: never
+        lines += [
+            "  %poll = alloca [2 x i64], align 8",
+            "  store [2 x i64] zeroinitializer, ptr %poll",
+            "  store ptr %thread, ptr %poll",
+        ]
     lines.append("  br label %step0")
     arrivals = []
     for number, call in enumerate(calls):
         lines.append(f"step{number}:")
         record = "ptr %record" if call.checked else "ptr null"
         if call.chunks is not None:
-            lines += _team_call(call, number, record, external(externals, TEAM_RUN))
+            poll = "ptr %poll" if polled else "ptr null"
+            place = external(externals, TEAM_RUN)
+            lines += _team_call(call, number, f"{record}, {poll}", place)
         else:
             listed = ", ".join([*(f"ptr %b{i}" for i in call.buffers), record])
             lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
-        if call.checked:
+        if call.checked or (polled and call.chunks is not None):
             lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
             lines.append(f"  br i1 %bad{number}, label %done, label %step{number + 1}")
             arrivals.append(f"[ %status{number}, %step{number} ]")
@@ -268,8 +279,16 @@ def write_entry(
     arrivals.append(f"[ 0, %step{last} ]")
     lines.append(f"  %status = phi i64 {', '.join(arrivals)}")
     if release:
-        lines.append(f"  call void {_python('PyEval_RestoreThread')}(ptr %thread)")
-    lines.append(f"  %result = call ptr {_python('PyLong_FromLongLong')}(i64 %status)")
+        lines.append(f"  call void {python_function('PyEval_RestoreThread')}(ptr %thread)")
+    if polled:
+        lines += [
+            f"  %raised = icmp eq i64 %status, {INTERRUPTED}",
+            "  br i1 %raised, label %leave, label %tell",
+            "leave:",
+            "  ret ptr null",
+            "tell:",
+        ]
+    lines.append(f"  %result = call ptr {python_function('PyLong_FromLongLong')}(i64 %status)")
     lines += ["  ret ptr %result", "}"]
     return order, "\n".join(lines)
 
