@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import platform
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from graphjit.errors import (
     InternalError,
     InvalidArgumentError,
     OutOfMemoryError,
+    UnsupportedError,
     at_user_line,
 )
 from graphjit.machine import machine
@@ -278,6 +280,23 @@ def optimize(text: str, machine: Any, level: int = 2) -> Any:
     return module
 
 
+def _need_half() -> None:
+    """See to it that float16 can be converted: processors without instructions for it call
+    functions of GCC's runtime library, which must be there under their names.
+    """
+    if "+f16c" in host().features.split(",") or platform.machine() != "x86_64":
+        return
+    try:
+        library = ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+        found = hasattr(library, "__truncsfhf2") and hasattr(library, "__extendhfsf2")
+    except OSError:
+        found = False
+    if not found:
+        raise UnsupportedError(
+            at_user_line("this processor has no float16 (F16C), nor its libgcc_s conversions")
+        )
+
+
 class Executable:
     """A compiled program."""
 
@@ -305,6 +324,8 @@ class Executable:
         from .entry import builtin_function, external_address
 
         machine = target_machine()
+        if " half" in emitted.text:
+            _need_half()
         module = optimize(emitted.text, machine)
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
