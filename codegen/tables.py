@@ -1,0 +1,403 @@
+"""What a specialisation expects of a call and does in it, as tables that machine code reads.
+
+An *entry* is a table of 64-bit words: how many arguments, the guards, and how to launch. A
+guard is a few words for each leaf or container of the arguments, in the order in which they are
+walked. While a call runs, a *frame* on the stack holds what it makes; tables refer to places in
+it by word. `dispatcher.py` has the code that reads all this.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, auto
+from typing import Any
+
+import numpy as np
+
+from graphjit.errors import InternalError
+
+from .layout import WORD, scalar_fits
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Guard(IntEnum):
+    """What is asked of a leaf or container; the first word of a guard."""
+
+    ARRAY = 0
+    ZERO_DIM = auto()  # an array without dims, or a NumPy scalar
+    TENSOR = auto()
+    FLOAT = auto()
+    INTEGER = auto()
+    COMPLEX = auto()
+    SAME = auto()  # this very object
+    REFERENT = auto()  # what a weak reference refers to
+    FLOAT_IS = auto()
+    INTEGER_IS = auto()
+    TUPLE = auto()  # of this very type: a tuple or a named one
+    LIST = auto()
+    DICT = auto()
+
+
+class Result(IntEnum):
+    """What a result becomes; the first word of its description."""
+
+    ARRAY = 0
+    TENSOR = auto()
+    SCALAR = auto()  # NumPy's
+    FLOAT = auto()
+    INTEGER = auto()
+    COMPLEX = auto()
+    BOOL = auto()
+    STATIC = auto()  # an object known beforehand
+
+
+class Pack(IntEnum):
+    """What the results are put into."""
+
+    NOTHING = 0
+    TUPLE = auto()
+    LIST = auto()
+    CALL = auto()  # a Python function makes it
+
+
+class Word(IntEnum):
+    """The places of an entry."""
+
+    POSITIONAL = 0  # how many positional arguments
+    NAMED = auto()  # how many keyword arguments
+    NAMES = auto()  # their names, in order
+    GUARDS = auto()
+    FRAME_WORDS = auto()
+    LEAVES_AT = auto()  # where the frame holds the leaves
+    LEAVES = auto()
+    PYTHON = auto()  # a Python function of the leaves, or null
+    SEGMENT = auto()  # the address of the generated function
+    ARGUMENTS_AT = auto()  # where the frame holds its arguments
+    CONSTANTS = auto()
+    CONSTANT_TABLE = auto()
+    RESULTS = auto()
+    RESULT_TABLE = auto()
+    RESULTS_AT = auto()
+    ARENA_BYTES = auto()
+    ARENA_ARGUMENT = auto()
+    ARENA_CELL = auto()
+    MAKE_ARENA = auto()  # a Python function, or null for an arena on the stack
+    SPARE_ARENA = auto()  # one that no call uses now; owned
+    RECORD_ARGUMENT = auto()
+    RECORD_CELL = auto()  # 0: no check can fail
+    FAIL = auto()  # a Python function that raises
+    PACK = auto()
+    FINISH = auto()  # a Python function that packs
+
+
+class ResultWord(IntEnum):
+    """The places of a result's description."""
+
+    KIND = 0
+    ARGUMENT = auto()
+    CELL = auto()
+    DTYPE = auto()
+    NDIM = auto()
+    SHAPE = auto()
+    MAKE = auto()  # a Python function that allocates it, or null
+    OBJECT = auto()  # a tensor's type, or a static result
+
+
+# Places of a guard on an array: a code, where the frame holds the leaf, the argument and what
+# stands for it, then these.
+GUARD_DTYPE, GUARD_NUMBER, GUARD_NUMBER_TOO, GUARD_NDIM, GUARD_SHAPE = 4, 5, 6, 7, 8
+# An arena up to this size lies on the stack.
+STACK_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What one leaf must be. value: the object of SAME, REFERENT, FLOAT_IS and INTEGER_IS."""
+
+    guard: Guard
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of leaves. kind: its very type; keys: a dict's."""
+
+    guard: Guard
+    kind: type
+    children: tuple[Leaf | Container, ...]
+    keys: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What becomes of one result. value: a static result, or the tensor's type."""
+
+    kind: Result
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
+    make: Callable[[], Array] | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One native call. sources: for each of its arguments ("leaf" | "output" | "constant", a
+    number or an array).
+    """
+
+    address: int
+    sources: tuple[tuple[str, Any], ...]
+    outputs: tuple[Output, ...]
+    pack: Pack
+    finish: Callable[..., Any] | None
+    arena_bytes: int
+    make_arena: Callable[[], Array]
+    checked: bool
+    fail: Callable[[int, int, int, int], None]
+
+
+@dataclass
+class _Frame:
+    """Places in the frame: first the leaves that are held, after their number."""
+
+    words: int
+
+    def take(self, count: int) -> int:
+        place = self.words
+        self.words += count
+        return place
+
+
+@dataclass
+class _Writer:
+    """Makes tables and keeps what they point to."""
+
+    frame: _Frame
+    keep: list[Any] = field(default_factory=list)
+    guards: list[int] = field(default_factory=list)
+    leaves_at: int = 0
+    leaves: int = 0
+    arguments: dict[int, int] = field(default_factory=dict)  # leaf -> argument's place
+
+    def table(self, words: Sequence[int]) -> int:
+        made = np.array([_signed(w) for w in words] or [0], np.int64)
+        self.keep.append(made)
+        return int(made.ctypes.data)
+
+    def address(self, value: Any) -> int:
+        if value is None:
+            return 0
+        self.keep.append(value)
+        return id(value)
+
+    def guard(self, part: Leaf | Container) -> None:
+        if isinstance(part, Container):
+            self.guards += [part.guard, self.address(part.kind), len(part.children)]
+            for number, child in enumerate(part.children):
+                if part.guard is Guard.DICT:
+                    self.keep.append(part.keys[number])
+                    self.guards.append(id(part.keys[number]))
+                self.guard(child)
+            return
+        number, self.leaves = self.leaves, self.leaves + 1
+        self.guards += [part.guard, self.leaves_at + number]
+        match part.guard:
+            case Guard.SAME | Guard.REFERENT:
+                self.keep.append(part.value)
+                self.guards.append(id(part.value))
+            case Guard.FLOAT_IS:
+                self.guards.append(*struct.unpack("q", struct.pack("d", part.value)))
+            case Guard.INTEGER_IS:
+                self.guards.append(part.value)
+            case _:
+                # a value that isn't an array's is copied to words after the pointer to it
+                self.guards += [
+                    self.arguments.get(number, self.frame.take(1)),
+                    self.frame.take(3),
+                ]
+                if part.guard not in (Guard.FLOAT, Guard.INTEGER, Guard.COMPLEX):
+                    self.guards += self._array(part)
+
+    def _array(self, part: Leaf) -> list[int]:
+        dtype = part.dtype
+        assert dtype is not None
+        # two of C's integer types may be of one size: they are as good as each other
+        twins = [np.dtype(c) for c in "bhilqBHILQ"]
+        numbers = [t.num for t in twins if t == dtype] or [dtype.num]
+        words = [self.address(dtype), numbers[0], numbers[-1], len(part.shape), *part.shape]
+        if part.guard is Guard.ZERO_DIM:
+            words.append(self.address(dtype.type) if scalar_fits(dtype) else 0)
+        return words
+
+
+class Entry:
+    """The tables of one specialisation; frees the arena that they own."""
+
+    def __init__(self, words: dict[Word, int], keep: list[Any]) -> None:
+        self._words = np.zeros(len(Word), np.int64)
+        for place, value in words.items():
+            self._words[place] = _signed(value)
+        self._keep = keep
+        self.address = int(self._words.ctypes.data)
+
+    def __del__(self) -> None:
+        spare = int(self._words[Word.SPARE_ARENA])
+        self._words[Word.SPARE_ARENA] = 0
+        if spare:
+            ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(spare))
+
+
+class Table(np.ndarray[Any, Any]):
+    """The number of entries and their addresses, in order of use; keeps the entries alive.
+
+    Machine code holds a reference to the table while it runs one of its entries.
+    """
+
+    entries: tuple[Entry, ...] = ()
+
+
+def make_table(entries: Sequence[Entry]) -> Table:
+    """A table of these entries."""
+    table = np.array([len(entries), *(e.address for e in entries)], np.int64).view(Table)
+    table.entries = tuple(entries)
+    return table
+
+
+def make_entry(
+    positional: Sequence[Leaf | Container],
+    named: dict[str, Leaf | Container],
+    launch: Launch | Callable[..., Any],
+) -> Entry:
+    """The entry for arguments like these. launch: a native call, or a Python function of the
+    leaves that gives `dispatcher.MISS` where the specialisation doesn't fit after all.
+    """
+    parts = [*positional, *named.values()]
+    held, leaves = sum(map(_held, parts)), sum(map(_leaves, parts))
+    frame = _Frame(1 + held)
+    writer = _Writer(frame)
+    writer.leaves_at = frame.take(leaves)
+    words: dict[Word, int] = {}
+    if isinstance(launch, Launch):
+        arguments_at = frame.take(len(launch.sources) + 2)  # with the arena and the record
+        writer.arguments = {
+            number: arguments_at + place
+            for place, (source, number) in enumerate(launch.sources)
+            if source == "leaf"
+        }
+        words |= _launch(writer, launch, arguments_at)
+    else:
+        words[Word.PYTHON] = writer.address(launch)
+    for part in parts:
+        writer.guard(part)
+    words |= {
+        Word.POSITIONAL: len(positional),
+        Word.NAMED: len(named),
+        Word.NAMES: writer.table([writer.address(name) for name in named]),
+        Word.GUARDS: writer.table(writer.guards),
+        Word.LEAVES_AT: writer.leaves_at,
+        Word.LEAVES: leaves,
+    }
+    words[Word.FRAME_WORDS] = frame.words
+    return Entry(words, writer.keep)
+
+
+def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, int]:
+    frame = writer.frame
+    constants: list[int] = []
+    outputs: dict[int, int] = {}
+    for place, (source, value) in enumerate(launch.sources):
+        if source == "constant":
+            constants += [arguments_at + place, writer.address(value)]
+        elif source == "output":
+            outputs[value] = arguments_at + place
+    results: list[int] = []
+    number = 0
+    for output in launch.outputs:
+        place = 0
+        if output.kind is not Result.STATIC:
+            place, number = outputs[number], number + 1
+        if output.kind in (Result.ARRAY, Result.TENSOR, Result.STATIC):
+            cell = 0
+        else:
+            cell = frame.take(3)
+        description = {
+            ResultWord.KIND: output.kind,
+            ResultWord.ARGUMENT: place,
+            ResultWord.CELL: cell,
+            ResultWord.DTYPE: writer.address(output.dtype),
+            ResultWord.NDIM: len(output.shape),
+            ResultWord.SHAPE: writer.table(output.shape),
+            ResultWord.MAKE: writer.address(output.make),
+            ResultWord.OBJECT: 0,
+        }
+        if output.kind in (Result.STATIC, Result.TENSOR):
+            writer.keep.append(output.value)
+            description[ResultWord.OBJECT] = id(output.value)
+        results += description.values()
+    if number != len(outputs):
+        raise InternalError(f"{number} results for {len(outputs)} outputs")
+    end = arguments_at + len(launch.sources)
+    on_stack = launch.arena_bytes <= STACK_BYTES
+    return {
+        Word.SEGMENT: launch.address,
+        Word.ARGUMENTS_AT: arguments_at,
+        Word.CONSTANTS: len(constants) // 2,
+        Word.CONSTANT_TABLE: writer.table(constants),
+        Word.RESULTS: len(launch.outputs),
+        Word.RESULT_TABLE: writer.table(results),
+        Word.RESULTS_AT: frame.take(len(launch.outputs)),
+        Word.ARENA_BYTES: launch.arena_bytes,
+        Word.ARENA_ARGUMENT: end,
+        Word.ARENA_CELL: frame.take(1),
+        Word.MAKE_ARENA: 0 if on_stack else writer.address(launch.make_arena),
+        Word.RECORD_ARGUMENT: end + 1,
+        Word.RECORD_CELL: frame.take(4) if launch.checked else 0,
+        Word.FAIL: writer.address(launch.fail),
+        Word.PACK: launch.pack,
+        Word.FINISH: writer.address(launch.finish),
+    }
+
+
+def _leaves(part: Leaf | Container) -> int:
+    return 1 if isinstance(part, Leaf) else sum(map(_leaves, part.children))
+
+
+def _held(part: Leaf | Container) -> int:
+    """How many leaves lie in lists and dicts, from which other threads may take them."""
+    if isinstance(part, Leaf):
+        return 0
+    inside = _held if part.guard is Guard.TUPLE else _leaves
+    return sum(map(inside, part.children))
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def static_leaf(value: Any, by_value: bool) -> Leaf:
+    """The guard on a leaf that the specialisation depends on: on the object itself, or, for
+    numbers, on the value.
+    """
+    if type(value) is float:
+        return Leaf(Guard.FLOAT_IS, value=value)
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return Leaf(Guard.INTEGER_IS, value=value)
+    if by_value:
+        return Leaf(Guard.SAME, value=value)
+    try:
+        return Leaf(Guard.REFERENT, value=weakref.ref(value))
+    except TypeError:
+        return Leaf(Guard.SAME, value=value)
+
+
+__all__ = [
+    "Container", "Entry", "Guard", "Launch", "Leaf", "Output", "Pack", "Result", "Table",
+    "WORD", "make_entry", "make_table", "static_leaf",
+]  # fmt: skip
