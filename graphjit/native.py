@@ -62,7 +62,7 @@ def entry_point(kind: type[Function]) -> int:
 
 
 def form_entry(form: Specialization, leaves: Sequence[Any]) -> Entry | None:
-    """The tables for a form, made for arguments with these leaves; None where there are none."""
+    """The tables for a form, made for arguments with these leaves; None if there are none."""
     if not layout.fits() or form.executable is None:
         return None
     parts = iter([_leaf(k, x) for k, x in zip(form.kinds, leaves, strict=True)])
