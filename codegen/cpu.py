@@ -335,7 +335,11 @@ class Executable:
         return run_whole
 
     def native_call(self) -> tuple[int, tuple[int, ...]] | None:
-        """For a program that is one segment: its address, and its buffers in order."""
+        """For a program that is one segment: its address, and its buffers in order. Address 0
+        for a program without steps.
+        """
+        if not self.sequence:
+            return 0, ()
         if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
             return None
         segment = self.sequence[0]
@@ -345,9 +349,9 @@ class Executable:
         """The array of a constant buffer."""
         return self._constants[number]
 
-    def output_maker(self, number: int) -> Callable[[], Array]:
-        """What allocates the array of an output."""
-        return functools.partial(self._empty, self._outputs[number])
+    def maker(self, number: int) -> Callable[[], Array]:
+        """What allocates the array of a buffer."""
+        return functools.partial(self._empty, self._made(number))
 
     def new_arena(self) -> Array:
         """Memory for the program's temporaries."""

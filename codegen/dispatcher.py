@@ -14,7 +14,7 @@ objects. Nothing unwinds through this code; a call that fails returns null, and 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -29,8 +29,8 @@ from .tables import (
     GUARD_NUMBER,
     GUARD_NUMBER_TOO,
     GUARD_SHAPE,
+    Build,
     Guard,
-    Pack,
     Result,
     ResultWord,
     Word,
@@ -45,10 +45,15 @@ _PYTHON = {
     "Py_DecRef": "void (ptr)",
     "PyObject_Vectorcall": "ptr (ptr, ptr, i64, ptr)",
     "PyObject_CallNoArgs": "ptr (ptr)",
+    "PyObject_CallObject": "ptr (ptr, ptr)",
+    "PyObject_GetItem": "ptr (ptr, ptr)",
+    "PyObject_GetAttr": "ptr (ptr, ptr)",
     "PyTuple_New": "ptr (i64)",
     "PyTuple_SetItem": "i32 (ptr, i64, ptr)",
     "PyList_New": "ptr (i64)",
     "PyList_SetItem": "i32 (ptr, i64, ptr)",
+    "PyDict_New": "ptr ()",
+    "PyDict_SetItem": "i32 (ptr, ptr, ptr)",
     "PyDict_Next": "i32 (ptr, ptr, ptr, ptr)",
     "PyLong_FromLongLong": "ptr (i64)",
     "PyLong_AsLongLongAndOverflow": "i64 (ptr, ptr)",
@@ -58,6 +63,8 @@ _PYTHON = {
     "PyComplex_RealAsDouble": "double (ptr)",
     "PyComplex_ImagAsDouble": "double (ptr)",
     "PyErr_Clear": "void ()",
+    "PyErr_Fetch": "void (ptr, ptr, ptr)",
+    "PyErr_Restore": "void (ptr, ptr, ptr)",
     "PyErr_NoMemory": "ptr ()",
     "PyMem_Malloc": "ptr (i64)",
     "PyMem_Free": "void (ptr)",
@@ -205,22 +212,21 @@ def _release() -> str:
 
 
 def _drop() -> str:
-    """Let go of the results made so far, and of the leaves that the frame holds."""
+    """Let go of the results made so far."""
     a = _Code("internal drop", ["ptr entry", "ptr frame"], "noinline")
     results = a.item("%frame", a.word("%entry", Word.RESULTS_AT))
     with a.loop(a.word("%entry", Word.RESULTS)) as k:
         result = a.load_item("ptr", results, k)
         with a.when(a.differ("ptr", result, "null")):
             a.api("Py_DecRef", result)
-    a.call("ptr", "release", "ptr %frame")
     a.ret("null")
     return a.text()
 
 
-def _match(tensor_array: int) -> str:
+def _match(tensor_array: int, cell_array: int) -> str:
     """Compares an object with a guard: the guard after it, or null where it doesn't fit.
 
-    No Python code runs in here, so nothing that is read can change meanwhile.
+    For arguments no Python code runs in here, so nothing that is read can change meanwhile.
     """
     parameters = ["ptr guard", "ptr object", "ptr frame", "i64 hold"]
     a = _Code("internal match", parameters, "noinline")
@@ -376,6 +382,36 @@ def _match(tensor_array: int) -> str:
     a.require(a.same("i32", a.api("PyDict_Next", "%object", place, key, value), "0"), "refused")
     a.ret(a.get("ptr", following))
 
+    def lead(label: str, size: int, hold: Callable[[], str]) -> None:
+        a.label(label)
+        there = hold()
+        with a.when(a.same("ptr", there, "null")):
+            a.api("PyErr_Clear")
+            a.jump("refused")
+        passed = f"ptr {a.at('%guard', size)}", f"ptr {there}", "ptr %frame", "i64 1"
+        found = a.call("ptr", "match", *passed)
+        a.api("Py_DecRef", there)
+        a.ret(found)
+
+    def inside(offset: int) -> str:
+        found = a.load("ptr", "%object", offset)
+        a.require(a.differ("ptr", found, "null"), "refused")
+        a.api("Py_IncRef", found)
+        return found
+
+    lead("on_ITEM", 2 * WORD, lambda: a.api("PyObject_GetItem", "%object", guard(1, "ptr")))
+    lead(
+        "on_ATTRIBUTE", 2 * WORD, lambda: a.api("PyObject_GetAttr", "%object", guard(1, "ptr"))
+    )
+    lead("on_DEREFERENCE", WORD, lambda: a.api("PyObject_CallNoArgs", "%object"))
+    lead("on_CONTENT", WORD, lambda: inside(layout.CELL_CONTENT))
+    lead("on_VARIABLE", WORD, lambda: inside(cell_array))
+
+    a.label("on_AGAIN")
+    earlier = a.load_item("ptr", "%frame", guard(1))
+    a.require(a.same("ptr", "%object", earlier), "refused")
+    a.ret(a.at("%guard", 2 * WORD))
+
     a.label("refused")
     a.ret("null")
     return a.text()
@@ -385,7 +421,7 @@ def _match(tensor_array: int) -> str:
 _READY = 0x0001 | 0x0100
 
 
-def _enter(tensor_array: int, tensor_type: int) -> str:
+def _enter() -> str:
     """Runs an entry for arguments that fit it: the results, null with an error, or _MISSED."""
     parameters = ["ptr entry", "ptr args", "i64 count", "ptr names"]
     a = _Code("internal enter", parameters, "noinline")
@@ -401,26 +437,81 @@ def _enter(tensor_array: int, tensor_type: int) -> str:
     a.label("begin")
     frame = a.value(f"alloca i64, i64 {a.word('%entry', Word.FRAME_WORDS)}, align 16")
     a.store("i64", "0", frame)
-    guard = a.variable("ptr", "null")
+    guard, result = a.variable("ptr", "null"), a.variable("ptr", _MISSED)
     a.set("ptr", guard, a.word("%entry", Word.GUARDS, "ptr"))
     with a.loop(a.add("%count", named)) as k:
         x = a.load_item("ptr", "%args", k)
         passed = f"ptr {a.get('ptr', guard)}", f"ptr {x}", f"ptr {frame}", "i64 0"
         following = a.call("ptr", "match", *passed)
-        a.require(a.differ("ptr", following, "null"), "unfit")
+        a.require(a.differ("ptr", following, "null"), "leave")
         a.set("ptr", guard, following)
-
     python = a.word("%entry", Word.PYTHON, "ptr")
     with a.when(a.differ("ptr", python, "null")):
         leaves = a.item(frame, a.word("%entry", Word.LEAVES_AT))
         number = a.word("%entry", Word.LEAVES)
-        result = a.api("PyObject_Vectorcall", python, leaves, number, "null")
-        a.call("ptr", "release", f"ptr {frame}")
-        with a.when(a.same("ptr", result, a.object("miss"))):
-            a.api("Py_DecRef", result)
-            a.jump("missed")
-        a.ret(result)
+        found = a.api("PyObject_Vectorcall", python, leaves, number, "null")
+        with a.when(a.same("ptr", found, a.object("miss"))):
+            a.api("Py_DecRef", found)
+            a.jump("leave")
+        a.set("ptr", result, found)
+        a.jump("leave")
+    passed_on = "ptr %entry", f"ptr {frame}"
+    with a.when(a.differ("i64", a.word("%entry", Word.LOCKS), "0")):
+        a.set("ptr", result, a.call("ptr", "locked", *passed_on))
+        a.jump("leave")
+    a.set("ptr", result, a.call("ptr", "launch", *passed_on))
+    a.label("leave")
+    a.call("ptr", "release", f"ptr {frame}")
+    a.ret(a.get("ptr", result))
+    a.label("missed")
+    a.ret(_MISSED)
+    return a.text()
 
+
+def _locked() -> str:
+    """Launches with the locks of variables held, each acquired and released by Python."""
+    a = _Code("internal locked", ["ptr entry", "ptr frame"], "noinline")
+    count, table = a.word("%entry", Word.LOCKS), a.word("%entry", Word.LOCK_TABLE, "ptr")
+    acquired, result = a.variable("i64", "0"), a.variable("ptr", "null")
+    with a.loop(count) as k:
+        lock = a.item(table, a.value(f"shl i64 {k}, 1"))
+        found = a.api("PyObject_CallNoArgs", a.load("ptr", lock))
+        a.require(a.differ("ptr", found, "null"), "interrupted")
+        a.api("Py_DecRef", found)
+        a.set("i64", acquired, a.add(k, "1"))
+    a.set("ptr", result, a.call("ptr", "launch", "ptr %entry", "ptr %frame"))
+    a.label("interrupted")
+    # a call must not begin with an error under way
+    error = [a.variable("ptr", "null") for _ in range(3)]
+    failed = a.same("ptr", a.get("ptr", result), "null")
+    with a.when(failed):
+        a.api("PyErr_Fetch", *error)
+    last = a.get("i64", acquired)
+    with a.loop(last) as k:
+        place = a.value(f"sub i64 {a.add(last, '-1')}, {k}")
+        lock = a.item(table, a.value(f"shl i64 {place}, 1"))
+        found = a.api("PyObject_CallNoArgs", a.load("ptr", lock, WORD))
+        with a.when(a.differ("ptr", found, "null")):
+            a.api("Py_DecRef", found)
+    with a.when(failed):
+        a.api("PyErr_Restore", *(a.get("ptr", e) for e in error))
+    a.ret(a.get("ptr", result))
+    return a.text()
+
+
+def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
+    """Finds what the entry reads but isn't given, allocates, computes: as `enter` gives it."""
+    a = _Code("internal launch", ["ptr entry", "ptr frame"], "noinline")
+    frame = "%frame"
+    guard = a.variable("ptr", "null")
+    a.set("ptr", guard, a.word("%entry", Word.ROOT_GUARDS, "ptr"))
+    roots = a.word("%entry", Word.ROOT_TABLE, "ptr")
+    with a.loop(a.word("%entry", Word.ROOTS)) as k:
+        x = a.load_item("ptr", roots, k)
+        passed = f"ptr {a.get('ptr', guard)}", f"ptr {x}", f"ptr {frame}", "i64 1"
+        following = a.call("ptr", "match", *passed)
+        a.require(a.differ("ptr", following, "null"), "missed")
+        a.set("ptr", guard, following)
     constants = a.word("%entry", Word.CONSTANT_TABLE, "ptr")
     with a.loop(a.word("%entry", Word.CONSTANTS)) as k:
         constant = a.item(constants, a.value(f"shl i64 {k}, 1"))
@@ -440,7 +531,8 @@ def _enter(tensor_array: int, tensor_type: int) -> str:
         result = description(k)
         kind = a.word(result, ResultWord.KIND)
         cases = {r: "fake" for r in Result}
-        cases |= {Result.ARRAY: "allocate", Result.TENSOR: "allocate", Result.STATIC: "made"}
+        arrays = (Result.ARRAY, Result.TENSOR, Result.UPDATE)
+        cases |= {**dict.fromkeys(arrays, "allocate"), Result.STATIC: "made"}
         a.switch(kind, cases, "made")
         a.label("allocate")
         make = a.word(result, ResultWord.MAKE, "ptr")
@@ -491,7 +583,11 @@ def _enter(tensor_array: int, tensor_type: int) -> str:
 
     arguments = a.item(frame, a.word("%entry", Word.ARGUMENTS_AT))
     segment = a.word("%entry", Word.SEGMENT, "ptr")
-    status = a.call("ptr", segment, "ptr null", f"ptr {arguments}", "i64 0")
+    status = a.variable("ptr", "null")
+    a.set("ptr", status, a.object("zero"))
+    with a.when(a.differ("ptr", segment, "null")):
+        told = a.call("ptr", segment, "ptr null", f"ptr {arguments}", "i64 0")
+        a.set("ptr", status, told)
 
     lent = a.get("ptr", arena)
     with a.when(a.differ("ptr", lent, "null")):
@@ -501,13 +597,15 @@ def _enter(tensor_array: int, tensor_type: int) -> str:
         a.api("Py_DecRef", lent)
         a.label("given_back")
 
-    a.require(a.differ("ptr", status, "null"), "failed")
-    with a.when(a.differ("ptr", status, a.object("zero"))):
-        code = a.api("PyLong_AsLongLongAndOverflow", status, a.variable("i32", "0"))
-        a.api("Py_DecRef", status)
+    told = a.get("ptr", status)
+    a.require(a.differ("ptr", told, "null"), "failed")
+    with a.when(a.differ("ptr", told, a.object("zero"))):
+        code = a.api("PyLong_AsLongLongAndOverflow", told, a.variable("i32", "0"))
+        a.api("Py_DecRef", told)
         a.call("ptr", "tell", "ptr %entry", f"i64 {code}", f"ptr {a.get('ptr', record)}")
         a.jump("failed")
-    a.api("Py_DecRef", status)
+    with a.when(a.differ("ptr", segment, "null")):
+        a.api("Py_DecRef", told)
 
     made = a.variable("ptr", "null")
     with a.loop(count) as k:
@@ -548,6 +646,14 @@ def _enter(tensor_array: int, tensor_type: int) -> str:
         a.store("ptr", type, tensor, tensor_type)
         a.store("ptr", a.load_item("ptr", results, k), tensor, tensor_array)
         a.set("ptr", made, tensor)
+        a.jump("keep")
+        a.label("as_UPDATE")  # after all that is returned, so nothing more can fail but packing
+        owner = a.word(result, ResultWord.OBJECT, "ptr")
+        former = a.load("ptr", owner, cell_array)
+        a.store("ptr", a.load_item("ptr", results, k), owner, cell_array)
+        a.store_item("ptr", "null", results, k)
+        a.api("Py_DecRef", former)
+        a.jump("finished")
         a.label("keep")
         new = a.get("ptr", made)
         a.require(a.differ("ptr", new, "null"), "failed")
@@ -556,28 +662,14 @@ def _enter(tensor_array: int, tensor_type: int) -> str:
         a.label("as_ARRAY")
         a.label("finished")
 
-    whole = a.variable("ptr", "null")
-    pack = a.word("%entry", Word.PACK)
-    a.switch(pack, {p: f"pack_{p.name}" for p in Pack}, "pack_NOTHING")
-    a.label("pack_NOTHING")
-    a.set("ptr", whole, a.load("ptr", results))
-    a.jump("packed")
-    for label, kind in (("TUPLE", "PyTuple"), ("LIST", "PyList")):
-        a.label(f"pack_{label}")
-        sequence = a.api(f"{kind}_New", count)
-        a.require(a.differ("ptr", sequence, "null"), "failed")
-        with a.loop(count) as k:
-            a.api(f"{kind}_SetItem", sequence, k, a.load_item("ptr", results, k))
-        a.set("ptr", whole, sequence)
-        a.jump("packed")
-    a.label("pack_CALL")
-    finish = a.word("%entry", Word.FINISH, "ptr")
-    a.set("ptr", whole, a.api("PyObject_Vectorcall", finish, results, count, "null"))
-    a.call("ptr", "drop", "ptr %entry", f"ptr {frame}")
-    a.ret(a.get("ptr", whole))
-    a.label("packed")
-    a.call("ptr", "release", f"ptr {frame}")
-    a.ret(a.get("ptr", whole))
+    plan = a.word("%entry", Word.PLAN, "ptr")
+    with a.when(a.same("ptr", plan, "null")):
+        a.ret(a.load("ptr", results))
+    cursor, following = a.variable("ptr", "null"), a.variable("i64", "0")
+    a.set("ptr", cursor, plan)
+    whole = a.call("ptr", "build", f"ptr {cursor}", f"ptr {results}", f"ptr {following}")
+    a.require(a.differ("ptr", whole, "null"), "failed")
+    a.ret(whole)
 
     a.label("failed")
     a.call("ptr", "drop", "ptr %entry", f"ptr {frame}")
@@ -585,11 +677,66 @@ def _enter(tensor_array: int, tensor_type: int) -> str:
     a.label("no_memory")  # Python allocates them in its own way, or says what was asked for
     a.api("PyErr_Clear")
     a.call("ptr", "drop", "ptr %entry", f"ptr {frame}")
-    a.jump("missed")
-    a.label("unfit")
-    a.call("ptr", "release", f"ptr {frame}")
     a.label("missed")
     a.ret(_MISSED)
+    return a.text()
+
+
+def _build() -> str:
+    """A container of results, by a plan; takes them over. Null with an error."""
+    a = _Code("internal build", ["ptr cursor", "ptr results", "ptr following"], "noinline")
+
+    def next_word(type: str) -> str:
+        at = a.load("ptr", "%cursor")
+        a.store("ptr", a.at(at, WORD), "%cursor")
+        return a.load(type, at)
+
+    def next_part(whole: str) -> str:
+        part = a.call("ptr", "build", "ptr %cursor", "ptr %results", "ptr %following")
+        a.set("ptr", partial, whole)
+        a.require(a.differ("ptr", part, "null"), "failed")
+        return part
+
+    partial = a.variable("ptr", "null")
+    a.switch(next_word("i64"), {b: f"as_{b.name}" for b in Build}, "as_RESULT")
+    a.label("as_RESULT")
+    number = a.load("i64", "%following")
+    a.store("i64", a.add(number, "1"), "%following")
+    place = a.item("%results", number)
+    result = a.load("ptr", place)
+    a.store("ptr", "null", place)
+    a.ret(result)
+    for label, kind in (("TUPLE", "PyTuple"), ("LIST", "PyList")):
+        a.label(f"as_{label}")
+        count = next_word("i64")
+        whole = a.api(f"{kind}_New", count)
+        a.require(a.differ("ptr", whole, "null"), "nothing")
+        with a.loop(count) as k:
+            a.api(f"{kind}_SetItem", whole, k, next_part(whole))
+        a.ret(whole)
+    a.label("as_DICT")
+    count, whole = next_word("i64"), a.api("PyDict_New")
+    a.require(a.differ("ptr", whole, "null"), "nothing")
+    with a.loop(count):
+        key = next_word("ptr")
+        part = next_part(whole)
+        status = a.api("PyDict_SetItem", whole, key, part)
+        a.api("Py_DecRef", part)
+        a.require(a.same("i32", status, "0"), "failed")
+    a.ret(whole)
+    a.label("as_CALL")
+    count, function = next_word("i64"), next_word("ptr")
+    whole = a.api("PyTuple_New", count)
+    a.require(a.differ("ptr", whole, "null"), "nothing")
+    with a.loop(count) as k:
+        a.api("PyTuple_SetItem", whole, k, next_part(whole))
+    made = a.api("PyObject_CallObject", function, whole)
+    a.api("Py_DecRef", whole)
+    a.ret(made)
+    a.label("failed")
+    a.api("Py_DecRef", a.get("ptr", partial))
+    a.label("nothing")
+    a.ret("null")
     return a.text()
 
 
@@ -618,13 +765,14 @@ def _tell() -> str:
 class _Dispatcher:
     """The compiled code. address: of its vectorcall function."""
 
-    def __init__(self, objects: dict[str, int], offsets: tuple[int, int, int]) -> None:
+    def __init__(self, objects: dict[str, int], offsets: Sequence[int]) -> None:
         from .cpu import target_machine
 
-        table, tensor_array, tensor_type = offsets
+        table, tensor_array, tensor_type, cell_array = offsets
         functions = (
-            _eager_here(), _slow(), _move_to_front(), _release(), _drop(), _tell(),
-            _match(tensor_array), _enter(tensor_array, tensor_type), _dispatch(table),
+            _eager_here(), _slow(), _move_to_front(), _release(), _drop(), _tell(), _build(),
+            _match(tensor_array, cell_array), _launch(tensor_array, tensor_type, cell_array),
+            _locked(), _enter(), _dispatch(table),
         )  # fmt: skip
         tables = (
             f"@functions = global [{len(_API)} x ptr] zeroinitializer\n"
@@ -665,14 +813,22 @@ def _simplified(text: str, machine: Any) -> Any:
 _kept: list[Any] = []
 
 
-def install(kind: type, slow: Callable[..., Any], tensor: type, gates: Any, eager: Any) -> int:
+def install(
+    kind: type,
+    slow: Callable[..., Any],
+    tensor: type,
+    cell: type,
+    gates: Any,
+    eager: Any,
+) -> int:
     """The address to enter instances of a class at; made once for each process.
 
     kind: the class, which has a slot `_table`. slow: what a call does that no entry fits.
+    tensor and cell: the classes of tensors and of what variables keep their array in.
     gates: two words; calls go to `slow` while the first is not 0, and where the second is not
     0, if the context variable `eager` has a value other than None.
     """
-    _kept.extend((slow, tensor, gates, eager))
+    _kept.extend((slow, tensor, cell, gates, eager))
     types = {
         "ndarray": np.ndarray, "tensor": tensor, "float": float, "int": int,
         "complex": complex, "list": list, "dict": dict,
@@ -680,11 +836,8 @@ def install(kind: type, slow: Callable[..., Any], tensor: type, gates: Any, eage
     objects = {name: id(t) for name, t in types.items()}
     objects |= {"gates": gates.buffer_info()[0], "eager": id(eager), "slow": id(slow)}
     objects |= {"zero": id(0), "miss": id(MISS), "none": id(None)}
-    offsets = [
-        layout.slot_offset(owner, name)
-        for owner, name in ((kind, "_table"), (tensor, "_array"), (tensor, "type"))
-    ]
-    return _Dispatcher(objects, (offsets[0], offsets[1], offsets[2])).address
+    slots = (kind, "_table"), (tensor, "_array"), (tensor, "type"), (cell, "array")
+    return _Dispatcher(objects, [layout.slot_offset(*slot) for slot in slots]).address
 
 
 __all__ = ["MISS", "install"]

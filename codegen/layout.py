@@ -26,6 +26,7 @@ LIST_ITEMS = 24
 FLOAT_VALUE = 16
 SCALAR_VALUE = 16  # of NumPy's scalars
 REFERENT = 16  # of weak references
+CELL_CONTENT = 16
 TYPE_BASICSIZE, TYPE_VECTORCALL, TYPE_FLAGS = 32, 56, 168
 MEMBER, MEMBER_OFFSET = 40, 16  # a member descriptor's definition, and the offset in that
 ARRAY_DATA, ARRAY_NDIM, ARRAY_SHAPE, ARRAY_DTYPE, ARRAY_FLAGS = 16, 24, 32, 56, 64
@@ -136,6 +137,10 @@ def _python_fits() -> bool:
     for value in (1.5, -2.0):
         if ctypes.c_double.from_address(id(value) + FLOAT_VALUE).value != value:
             return False
+
+    cell = types.CellType(marks)
+    if word(id(cell) + CELL_CONTENT) != id(marks):
+        return False
 
     class Referent:
         pass

@@ -18,9 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import InternalError
-
-from .layout import WORD, scalar_fits
+from .layout import scalar_fits
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,6 +39,13 @@ class Guard(IntEnum):
     TUPLE = auto()  # of this very type: a tuple or a named one
     LIST = auto()
     DICT = auto()
+    # Where the guard that follows is for something else, to which this object leads:
+    ITEM = auto()  # what is under a key
+    ATTRIBUTE = auto()
+    CONTENT = auto()  # what a closure's cell holds
+    DEREFERENCE = auto()  # what a weak reference refers to
+    VARIABLE = auto()  # the array of a variable's cell
+    AGAIN = auto()  # no guard follows: the object is that of an earlier leaf
 
 
 class Result(IntEnum):
@@ -54,15 +59,17 @@ class Result(IntEnum):
     COMPLEX = auto()
     BOOL = auto()
     STATIC = auto()  # an object known beforehand
+    UPDATE = auto()  # the new array of a variable, not returned
 
 
-class Pack(IntEnum):
-    """What the results are put into."""
+class Build(IntEnum):
+    """What results are put into; the first word of a plan."""
 
-    NOTHING = 0
+    RESULT = 0  # the next result itself
     TUPLE = auto()
     LIST = auto()
-    CALL = auto()  # a Python function makes it
+    DICT = auto()
+    CALL = auto()  # what a callable makes of the parts
 
 
 class Word(IntEnum):
@@ -76,7 +83,12 @@ class Word(IntEnum):
     LEAVES_AT = auto()  # where the frame holds the leaves
     LEAVES = auto()
     PYTHON = auto()  # a Python function of the leaves, or null
-    SEGMENT = auto()  # the address of the generated function
+    LOCKS = auto()
+    LOCK_TABLE = auto()  # Python functions: one that acquires a lock, one that releases it
+    ROOTS = auto()  # objects that lead to what is read but not given, guarded like arguments
+    ROOT_TABLE = auto()
+    ROOT_GUARDS = auto()
+    SEGMENT = auto()  # the address of the generated function, or null if there are no kernels
     ARGUMENTS_AT = auto()  # where the frame holds its arguments
     CONSTANTS = auto()
     CONSTANT_TABLE = auto()
@@ -91,8 +103,7 @@ class Word(IntEnum):
     RECORD_ARGUMENT = auto()
     RECORD_CELL = auto()  # 0: no check can fail
     FAIL = auto()  # a Python function that raises
-    PACK = auto()
-    FINISH = auto()  # a Python function that packs
+    PLAN = auto()  # how to put results together, or null where the first is all
 
 
 class ResultWord(IntEnum):
@@ -105,7 +116,7 @@ class ResultWord(IntEnum):
     NDIM = auto()
     SHAPE = auto()
     MAKE = auto()  # a Python function that allocates it, or null
-    OBJECT = auto()  # a tensor's type, or a static result
+    OBJECT = auto()  # a tensor's type, a static result, or a variable's cell
 
 
 # Places of a guard on an array: a code, where the frame holds the leaf, the argument and what
@@ -136,8 +147,31 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Root:
+    """An object that leads, by steps with their operands, to an array that a specialisation
+    reads; it must be as `leaf` says, or be the object of that leaf of the roots.
+    """
+
+    value: Any
+    steps: tuple[tuple[Guard, Any], ...]
+    leaf: Leaf | int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A container to be made of results, `None` standing for one. keys: a dict's."""
+
+    kind: Build
+    children: tuple[Bundle | None, ...]
+    keys: tuple[Any, ...] = ()
+    call: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
-    """What becomes of one result. value: a static result, or the tensor's type."""
+    """What becomes of one result. value: a static result, the tensor's type, or the variable's
+    cell.
+    """
 
     kind: Result
     dtype: np.dtype[Any] | None = None
@@ -149,14 +183,16 @@ class Output:
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One native call. sources: for each of its arguments ("leaf" | "output" | "constant", a
-    number or an array).
+    number or an array); leaves are those of the arguments, then those of the roots. locks: to
+    hold meanwhile, in order: what acquires one and what releases it.
     """
 
     address: int
     sources: tuple[tuple[str, Any], ...]
+    roots: tuple[Root, ...]
+    locks: tuple[tuple[Callable[[], Any], Callable[[], Any]], ...]
     outputs: tuple[Output, ...]
-    pack: Pack
-    finish: Callable[..., Any] | None
+    plan: Bundle | None
     arena_bytes: int
     make_arena: Callable[[], Array]
     checked: bool
@@ -218,12 +254,34 @@ class _Writer:
                 self.guards.append(part.value)
             case _:
                 # a value that isn't an array's is copied to words after the pointer to it
-                self.guards += [
-                    self.arguments.get(number, self.frame.take(1)),
-                    self.frame.take(3),
-                ]
+                argument = self.arguments.get(number) or self.frame.take(1)
+                self.guards += [argument, self.frame.take(3)]
                 if part.guard not in (Guard.FLOAT, Guard.INTEGER, Guard.COMPLEX):
                     self.guards += self._array(part)
+
+    def root(self, root: Root, first_leaf: int) -> None:
+        for step, operand in root.steps:
+            self.guards.append(step)
+            if step in (Guard.ITEM, Guard.ATTRIBUTE):
+                self.keep.append(operand)
+                self.guards.append(id(operand))
+        if isinstance(root.leaf, Leaf):
+            self.guard(root.leaf)
+        else:
+            self.guards += [Guard.AGAIN, self.leaves_at + first_leaf + root.leaf]
+
+    def plan(self, part: Bundle | None) -> list[int]:
+        if part is None:
+            return [Build.RESULT]
+        words = [part.kind, len(part.children)]
+        if part.kind is Build.CALL:
+            words.append(self.address(part.call))
+        for number, child in enumerate(part.children):
+            if part.kind is Build.DICT:
+                self.keep.append(part.keys[number])
+                words.append(id(part.keys[number]))
+            words += self.plan(child)
+        return words
 
     def _array(self, part: Leaf) -> list[int]:
         dtype = part.dtype
@@ -280,9 +338,10 @@ def make_entry(
     """
     parts = [*positional, *named.values()]
     held, leaves = sum(map(_held, parts)), sum(map(_leaves, parts))
-    frame = _Frame(1 + held)
+    roots = launch.roots if isinstance(launch, Launch) else ()
+    frame = _Frame(1 + held + len(roots))
     writer = _Writer(frame)
-    writer.leaves_at = frame.take(leaves)
+    writer.leaves_at = frame.take(leaves + len(roots))
     words: dict[Word, int] = {}
     if isinstance(launch, Launch):
         arguments_at = frame.take(len(launch.sources) + 2)  # with the arena and the record
@@ -296,13 +355,20 @@ def make_entry(
         words[Word.PYTHON] = writer.address(launch)
     for part in parts:
         writer.guard(part)
+    guards, writer.guards = writer.guards, []
+    for root in roots:
+        writer.keep.append(root.value)
+        writer.root(root, leaves)
     words |= {
         Word.POSITIONAL: len(positional),
         Word.NAMED: len(named),
         Word.NAMES: writer.table([writer.address(name) for name in named]),
-        Word.GUARDS: writer.table(writer.guards),
+        Word.GUARDS: writer.table(guards),
         Word.LEAVES_AT: writer.leaves_at,
         Word.LEAVES: leaves,
+        Word.ROOTS: len(roots),
+        Word.ROOT_TABLE: writer.table([id(root.value) for root in roots]),
+        Word.ROOT_GUARDS: writer.table(writer.guards),
     }
     words[Word.FRAME_WORDS] = frame.words
     return Entry(words, writer.keep)
@@ -322,8 +388,8 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
     for output in launch.outputs:
         place = 0
         if output.kind is not Result.STATIC:
-            place, number = outputs[number], number + 1
-        if output.kind in (Result.ARRAY, Result.TENSOR, Result.STATIC):
+            place, number = outputs.get(number) or frame.take(1), number + 1
+        if output.kind in (Result.ARRAY, Result.TENSOR, Result.STATIC, Result.UPDATE):
             cell = 0
         else:
             cell = frame.take(3)
@@ -337,12 +403,10 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
             ResultWord.MAKE: writer.address(output.make),
             ResultWord.OBJECT: 0,
         }
-        if output.kind in (Result.STATIC, Result.TENSOR):
+        if output.kind in (Result.STATIC, Result.TENSOR, Result.UPDATE):
             writer.keep.append(output.value)
             description[ResultWord.OBJECT] = id(output.value)
         results += description.values()
-    if number != len(outputs):
-        raise InternalError(f"{number} results for {len(outputs)} outputs")
     end = arguments_at + len(launch.sources)
     on_stack = launch.arena_bytes <= STACK_BYTES
     return {
@@ -360,8 +424,11 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
         Word.RECORD_ARGUMENT: end + 1,
         Word.RECORD_CELL: frame.take(4) if launch.checked else 0,
         Word.FAIL: writer.address(launch.fail),
-        Word.PACK: launch.pack,
-        Word.FINISH: writer.address(launch.finish),
+        Word.PLAN: 0 if launch.plan is None else writer.table(writer.plan(launch.plan)),
+        Word.LOCKS: len(launch.locks),
+        Word.LOCK_TABLE: writer.table(
+            [writer.address(action) for lock in launch.locks for action in lock]
+        ),
     }
 
 
@@ -398,6 +465,6 @@ def static_leaf(value: Any, by_value: bool) -> Leaf:
 
 
 __all__ = [
-    "Container", "Entry", "Guard", "Launch", "Leaf", "Output", "Pack", "Result", "Table",
-    "WORD", "make_entry", "make_table", "static_leaf",
+    "Build", "Bundle", "Container", "Entry", "Guard", "Launch", "Leaf", "Output", "Result",
+    "Root", "Table", "make_entry", "make_table", "static_leaf",
 ]  # fmt: skip

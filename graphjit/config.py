@@ -26,6 +26,11 @@ def _threads_here() -> int:
     return os.cpu_count() or 1
 
 
+def _calls_before_native() -> int | None:
+    given = os.environ.get("GRAPHJIT_NATIVE_AFTER", "")
+    return None if given == "never" else int(given) if given.isdecimal() else 32
+
+
 class Config:
     """The process's options. `gj.config` is the one instance.
 
@@ -34,8 +39,9 @@ class Config:
         before the function falls back to eager mode.
     threads: how many threads work on one kernel; from `GRAPHJIT_NUM_THREADS`, else the number
         of CPUs that this process may use. Results are the same at any number.
-    native_dispatch: let calls enter compiled code directly, not through Python
-        (`GRAPHJIT_NATIVE_DISPATCH=0` for not). Results are the same.
+    native_after: how many calls of compiled functions go through Python before the machine
+        code is made that lets calls enter without it (that takes about 40 ms); None for never.
+        From `GRAPHJIT_NATIVE_AFTER`, a count or "never". Results are the same.
     """
 
     def __init__(self) -> None:
@@ -43,7 +49,7 @@ class Config:
         self.static_values = 64
         self._threads = _threads_here()
         self._thread_watchers: list[Callable[[int], None]] = []
-        self.native_dispatch = os.environ.get("GRAPHJIT_NATIVE_DISPATCH", "1") != "0"
+        self.native_after = _calls_before_native()
         # Words that machine code reads at each call: not 0 where Python has to decide what to
         # do, for traces are under way or functions run eagerly; not 0 once a context was told
         # to run eagerly or not.
@@ -104,6 +110,12 @@ class Config:
         finally:
             self._eager_here.reset(token)
 
+    def _forget_lock(self) -> None:
+        """In a forked child: whoever held the lock stayed behind."""
+        self._gate_lock = threading.Lock()
+
 
 config = Config()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=config._forget_lock)
 eager = config.eager

@@ -88,6 +88,7 @@ class Function(Enterable):  # type: ignore[misc]
     __slots__ = ("__dict__", "__weakref__", "_table")
     _native = False  # whether machine code can enter these objects
     _table: Table | None
+    _entered_at: int
 
     def __init__(
         self,
@@ -145,6 +146,8 @@ class Function(Enterable):  # type: ignore[misc]
         """What the Python function gives for these arguments."""
         if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
+        if self._table is not None and not self._entered_at:
+            self._entered_at = entry_point(Function)
         if self.input_signature is not None:
             args = self._conform(args, kwargs)
             kwargs = {}
@@ -195,7 +198,7 @@ class Function(Enterable):  # type: ignore[misc]
 
     def _enter_natively(self, form: Specialization, args: Any, kwargs: Any) -> None:
         """Let machine code enter a form at the next call, where it can."""
-        if not self._native or not config.native_dispatch or form.executable is None:
+        if not self._native or config.native_after is None or form.executable is None:
             return
         leaves: list[Any] = []
         flatten((args, kwargs), leaves)
