@@ -63,6 +63,8 @@ _PYTHON = {
     "PyComplex_RealAsDouble": "double (ptr)",
     "PyComplex_ImagAsDouble": "double (ptr)",
     "PyErr_Clear": "void ()",
+    "PyErr_Occurred": "ptr ()",
+    "PyErr_ExceptionMatches": "i32 (ptr)",
     "PyErr_Fetch": "void (ptr, ptr, ptr)",
     "PyErr_Restore": "void (ptr, ptr, ptr)",
     "PyErr_NoMemory": "ptr ()",
@@ -78,7 +80,7 @@ _NUMPY = {
 _API = {**_PYTHON, **_NUMPY}
 # Objects and addresses that the code reads from a table.
 _OBJECTS = (
-    "gates", "eager", "slow", "zero", "miss", "none",
+    "gates", "eager", "slow", "zero", "miss", "none", "exception",
     "ndarray", "tensor", "float", "int", "complex", "list", "dict",
 )  # fmt: skip
 
@@ -386,6 +388,8 @@ def _match(tensor_array: int, cell_array: int) -> str:
         a.label(label)
         there = hold()
         with a.when(a.same("ptr", there, "null")):
+            matches = a.api("PyErr_ExceptionMatches", a.object("exception"))
+            a.require(a.differ("i32", matches, "0"), "refused")  # such as KeyboardInterrupt
             a.api("PyErr_Clear")
             a.jump("refused")
         passed = f"ptr {a.at('%guard', size)}", f"ptr {there}", "ptr %frame", "i64 1"
@@ -510,7 +514,9 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         x = a.load_item("ptr", roots, k)
         passed = f"ptr {a.get('ptr', guard)}", f"ptr {x}", f"ptr {frame}", "i64 1"
         following = a.call("ptr", "match", *passed)
-        a.require(a.differ("ptr", following, "null"), "missed")
+        with a.when(a.same("ptr", following, "null")):
+            a.require(a.differ("ptr", a.api("PyErr_Occurred"), "null"), "missed")
+            a.ret("null")
         a.set("ptr", guard, following)
     constants = a.word("%entry", Word.CONSTANT_TABLE, "ptr")
     with a.loop(a.word("%entry", Word.CONSTANTS)) as k:
@@ -783,7 +789,7 @@ class _Dispatcher:
         self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
         # function objects lead here for as long as any lives: it is never unloaded
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
+        _keep(self._engine)
         addresses = {
             name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
             for name in _PYTHON
@@ -810,7 +816,9 @@ def _simplified(text: str, machine: Any) -> Any:
     return module
 
 
-_kept: list[Any] = []
+def _keep(value: Any) -> None:
+    """Let an object live for as long as the process does, its end included."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 def install(
@@ -828,7 +836,8 @@ def install(
     gates: two words; calls go to `slow` while the first is not 0, and where the second is not
     0, if the context variable `eager` has a value other than None.
     """
-    _kept.extend((slow, tensor, cell, gates, eager))
+    for value in (slow, tensor, cell, gates, eager, MISS):
+        _keep(value)
     types = {
         "ndarray": np.ndarray, "tensor": tensor, "float": float, "int": int,
         "complex": complex, "list": list, "dict": dict,
@@ -836,6 +845,7 @@ def install(
     objects = {name: id(t) for name, t in types.items()}
     objects |= {"gates": gates.buffer_info()[0], "eager": id(eager), "slow": id(slow)}
     objects |= {"zero": id(0), "miss": id(MISS), "none": id(None)}
+    objects["exception"] = id(Exception)
     slots = (kind, "_table"), (tensor, "_array"), (tensor, "type"), (cell, "array")
     return _Dispatcher(objects, [layout.slot_offset(*slot) for slot in slots]).address
 

@@ -9,6 +9,7 @@ it by word. `dispatcher.py` has the code that reads all this.
 from __future__ import annotations
 
 import ctypes
+import functools
 import struct
 import weakref
 from collections.abc import Callable, Sequence
@@ -122,8 +123,8 @@ class ResultWord(IntEnum):
 # Places of a guard on an array: a code, where the frame holds the leaf, the argument and what
 # stands for it, then these.
 GUARD_DTYPE, GUARD_NUMBER, GUARD_NUMBER_TOO, GUARD_NDIM, GUARD_SHAPE = 4, 5, 6, 7, 8
-# An arena up to this size lies on the stack.
-STACK_BYTES = 4096
+# An arena up to this size lies on the stack, and so does a frame up to that size.
+STACK_BYTES, MOST_FRAME_WORDS = 4096, 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +287,7 @@ class _Writer:
     def _array(self, part: Leaf) -> list[int]:
         dtype = part.dtype
         assert dtype is not None
-        # two of C's integer types may be of one size: they are as good as each other
-        twins = [np.dtype(c) for c in "bhilqBHILQ"]
-        numbers = [t.num for t in twins if t == dtype] or [dtype.num]
-        words = [self.address(dtype), numbers[0], numbers[-1], len(part.shape), *part.shape]
+        words = [self.address(dtype), *_numbers(dtype), len(part.shape), *part.shape]
         if part.guard is Guard.ZERO_DIM:
             words.append(self.address(dtype.type) if scalar_fits(dtype) else 0)
         return words
@@ -297,6 +295,8 @@ class _Writer:
 
 class Entry:
     """The tables of one specialisation; frees the arena that they own."""
+
+    _spare = int(Word.SPARE_ARENA)
 
     def __init__(self, words: dict[Word, int], keep: list[Any]) -> None:
         self._words = np.zeros(len(Word), np.int64)
@@ -306,9 +306,9 @@ class Entry:
         self.address = int(self._words.ctypes.data)
 
     def __del__(self) -> None:
-        spare = int(self._words[Word.SPARE_ARENA])
-        self._words[Word.SPARE_ARENA] = 0
-        if spare:
+        spare = int(self._words[self._spare])
+        self._words[self._spare] = 0
+        if spare and ctypes is not None:  # as the process ends, modules are empty
             ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(spare))
 
 
@@ -332,9 +332,10 @@ def make_entry(
     positional: Sequence[Leaf | Container],
     named: dict[str, Leaf | Container],
     launch: Launch | Callable[..., Any],
-) -> Entry:
-    """The entry for arguments like these. launch: a native call, or a Python function of the
-    leaves that gives `dispatcher.MISS` where the specialisation doesn't fit after all.
+) -> Entry | None:
+    """The entry for arguments like these; None if they are too many. launch: a native call, or
+    a Python function of the leaves, which gives `dispatcher.MISS` where the specialisation
+    doesn't fit after all.
     """
     parts = [*positional, *named.values()]
     held, leaves = sum(map(_held, parts)), sum(map(_leaves, parts))
@@ -370,6 +371,8 @@ def make_entry(
         Word.ROOT_TABLE: writer.table([id(root.value) for root in roots]),
         Word.ROOT_GUARDS: writer.table(writer.guards),
     }
+    if frame.words > MOST_FRAME_WORDS:
+        return None
     words[Word.FRAME_WORDS] = frame.words
     return Entry(words, writer.keep)
 
@@ -430,6 +433,16 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
             [writer.address(action) for lock in launch.locks for action in lock]
         ),
     }
+
+
+@functools.cache
+def _numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """NumPy's numbers of a type: two of C's integer types may be of one size, and then are as
+    good as each other.
+    """
+    twins = [np.dtype(letter) for letter in "bhilqBHILQ"]
+    found = [twin.num for twin in twins if twin == dtype] or [dtype.num]
+    return found[0], found[-1]
 
 
 def _leaves(part: Leaf | Container) -> int:

@@ -238,6 +238,7 @@ def test_arguments_that_overlap(way: str) -> None:
         same(fn(base[:5], base[:5]), (base[:5] * 2, base[:5] * 0))
 
 
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")
 def test_shapes_that_change_in_place(way: str) -> None:
     fn = gj.function(lambda x: x * 2)
     x = np.arange(6.0)
@@ -620,6 +621,37 @@ def test_a_function_dropped_while_it_runs(way: str) -> None:
     box["f"](X)
     if "f" in box:
         same(box["f"](X), X * X + X)
+
+
+def test_an_interrupt_while_a_name_is_looked_up(way: str) -> None:
+    errors: list[BaseException] = []
+
+    class Owner:
+        def __init__(self) -> None:
+            self.__dict__["w"] = X
+
+        @property
+        def w(self) -> Any:
+            if errors:
+                raise errors.pop()
+            return X
+
+    owner = Owner()
+    fn = gj.function(lambda x: x * owner.w)
+    fn(X)
+    for _ in range(3):
+        same(fn(X), X * X)
+        errors.append(KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            fn(X)
+
+
+def test_more_arguments_than_the_stack_should_hold(way: str) -> None:
+    fn = gj.function(lambda items: items[0] + items[-1])
+    for count in (2, 1000, 1700):
+        items = [np.full(1, float(k)) for k in range(count)]
+        for _ in range(2):
+            same(fn(items), items[-1])
 
 
 def test_what_a_function_shows(way: str) -> None:
