@@ -411,11 +411,38 @@ class Executable:
 
         return run_whole
 
+    def native_call(self) -> tuple[int, tuple[int, ...]] | None:
+        """For a program that is one segment: its address, and its buffers in order. Address 0
+        for a program without steps.
+        """
+        if not self.sequence:
+            return 0, ()
+        if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
+            return None
+        segment = self.sequence[0]
+        return self._engine.get_function_address(segment.symbol), segment.buffers
+
+    def constant(self, number: int) -> Array:
+        """The array of a constant buffer."""
+        return self._constants[number]
+
+    def maker(self, number: int) -> Callable[[], Array]:
+        """What allocates the array of a buffer."""
+        return functools.partial(self._empty, self._made(number))
+
+    def new_arena(self) -> Array:
+        """Memory for the program's temporaries."""
+        return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
+
+    def fail(self, status: int, *record: int) -> None:
+        """Raise what a segment's status means."""
+        raise self._failure(status, np.array(record))
+
     def _arena(self) -> Array:
         try:
             return self._pool.pop()
         except IndexError:
-            return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
+            return self.new_arena()
 
     def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
         """Outputs and updates for inputs that are aligned, in C order, of the right types."""

@@ -63,10 +63,12 @@ class Specialization:
     graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
     it up again. reason: why calls run eagerly instead; doubt: the error that tracing raised,
     until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
-    direct: the whole call, for the plain case of arrays in and one array out.
+    direct: the whole call, for the plain case of arrays in and one array out. given: how the
+    leaves make up the arguments.
     """
 
     kinds: tuple[LeafKind, ...]
+    given: Tree = LEAF
     reason: str = ""
     doubt: Exception | None = None
     graph: Graph | None = None
