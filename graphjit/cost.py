@@ -31,6 +31,8 @@ RECOMPUTE_COST = 3
 # through memory, so stages are joined only while a block's inner walk stays in the cache.
 STAGE_CACHE_BYTES = 256 * 1024
 LANE_BLOCK_BYTES = 256
+# Independent maps of at most so many elements share a loop, up to so many in one.
+SMALL_LOOP, SMALL_LOOP_ROOTS = 1 << 16, 16
 # A copy of what lanes would gather pays if each of its elements is read at least this often.
 PACK_REUSE = 8
 # Bands: what goes between kernels and is less than this stays in the cache anyway; what the

@@ -271,18 +271,24 @@ class _Plan:
             tried.add(unit)
             if self._join(number, unit, reads):
                 return
-        for unit in self._siblings(reads, tried):
+        for unit in self._siblings(reads, tried, domain):
             if self._join(number, unit, reads):
                 return
         self._add(Unit([number], domain, {number: home}, 0, reads), number)
 
-    def _siblings(self, reads: set[int], tried: set[int]) -> list[int]:
-        """The latest units that read a buffer this root reads."""
+    def _siblings(self, reads: set[int], tried: set[int], domain: Domain) -> list[int]:
+        """The latest units that read a buffer this root reads, or that walk a domain like its
+        own which is so small that a loop for itself would cost more than it does.
+        """
+        small = not domain.axes and _size(domain.shape) <= cost_model.SMALL_LOOP
         found = []
         for unit in range(len(self.units) - 1, max(-1, len(self.units) - 5), -1):
             other = self.units[unit]
             large = {n for n in reads & other.reads if self.nodes[n].tensor.size > 1}
-            if unit not in tried and other.domain is not None and large:
+            if unit in tried or other.domain is None:
+                continue
+            alike = other.domain.shape == domain.shape and not other.domain.axes
+            if large or (small and alike and len(other.nodes) < cost_model.SMALL_LOOP_ROOTS):
                 found.append(unit)
         return found
 
