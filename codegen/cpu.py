@@ -10,6 +10,7 @@ import ctypes
 import functools
 import platform
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,8 +106,11 @@ class Emitted:
     nests: list[LoopNest]
 
 
-def emit_program(program: Program) -> Emitted:
-    """LLVM IR of all of a program's kernels and of the entry of each segment."""
+def emit_program(program: Program, timed: bool = False) -> Emitted:
+    """LLVM IR of all of a program's kernels and of the entry of each segment.
+
+    timed: with code that notes the processor's cycles that each step takes.
+    """
     target = host()
     module = Module(target.native)
     checks: list[Check] = []
@@ -120,6 +124,7 @@ def emit_program(program: Program) -> Emitted:
             continue
         calls: list[Call] = []
         for step in steps:
+            place = next(i for i, other in enumerate(program.steps) if other is step)
             band = _band_of(program, step)
             if band is not None:
                 if step is program.steps[band.first]:
@@ -130,20 +135,20 @@ def emit_program(program: Program) -> Emitted:
             if isinstance(step, Gemm):
                 symbol = f"gemm{len(module.functions)}"
                 module.functions.append(write_gemm(step, symbol, externals))
-                calls.append(Call(symbol, [step.a, step.b, step.c], False))
+                calls.append(Call(symbol, [step.a, step.b, step.c], False, None, place))
                 continue
             nest = lower(step, target.vector_bytes)
             nest, chunks = _chunks(program, step, nest)
             nests.append(nest)
             emitter = _emitter(program, step, module, nest, checks, streaming)
             module.functions.append(emitter.emit())
-            call = Call(step.name, emitter.buffers, len(checks) > before, chunks)
+            call = Call(step.name, emitter.buffers, len(checks) > before, chunks, place)
             if chunks is not None:
                 module.functions.append(write_chunk(call))
             calls.append(call)
         symbol = f"segment{len(sequence)}"
         release = _long(program, steps)
-        order, text = write_entry(program, symbol, calls, release, externals)
+        order, text = write_entry(program, symbol, calls, release, externals, timed)
         module.functions.append(text)
         sequence.append(Segment(tuple(steps), order, symbol))
     vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
@@ -152,6 +157,10 @@ def emit_program(program: Program) -> Emitted:
     text = text.replace(") noinline {", f") noinline nounwind {vectors} {{")
     text += "!0 = !{i32 1}\n"
     table = f"@externals = global [{max(1, len(externals))} x ptr] zeroinitializer\n"
+    if timed:
+        table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
+        table += "declare i64 @llvm.readcyclecounter()\n"
+        text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
     return Emitted(table + text, sequence, checks, externals, nests)
 
 
@@ -298,10 +307,10 @@ def _need_half() -> None:
 
 
 class Executable:
-    """A compiled program."""
+    """A compiled program. timed: one that can tell how long each step took."""
 
-    def __init__(self, program: Program) -> None:
-        emitted = emit_program(program)
+    def __init__(self, program: Program, timed: bool = False) -> None:
+        emitted = emit_program(program, timed)
         self.program = program
         self.checks = emitted.checks
         self.sequence = emitted.sequence
@@ -340,6 +349,24 @@ class Executable:
             if isinstance(segment, Segment):
                 address = engine.get_function_address(segment.symbol)
                 self._natives[segment.symbol] = builtin_function(segment.symbol, address)
+
+    def step_times_ns(self, inputs: Sequence[Array], calls: int) -> list[float]:
+        """The least time of each step over so many calls [ns]; 0 for what isn't native, and for
+        all of a band but its first. Only for what was made to be timed.
+        """
+        if not self._natives:
+            return [0.0] * len(self.program.steps)
+        now = ctypes.CFUNCTYPE(ctypes.c_int64)(self._engine.get_function_address("now"))
+        started, cycles = time.perf_counter_ns(), now()
+        time.sleep(0.01)
+        rate = (time.perf_counter_ns() - started) / (now() - cycles)
+        kind = ctypes.c_int64 * len(self.program.steps)
+        noted = kind.from_address(self._engine.get_global_value_address("cycles"))
+        least = [float("inf")] * len(noted)
+        for _ in range(calls):
+            self(inputs)
+            least = [min(a, b) for a, b in zip(least, noted, strict=True)]
+        return [cycles * rate for cycles in least]
 
     def _made(self, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
         type = self.program.buffers[number].type

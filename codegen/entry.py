@@ -121,13 +121,15 @@ def python_function(name: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Call:
     """A kernel's call: its symbol, its buffers, whether it can fail, and for a kernel that the
-    team runs the extent of its outermost loop and of one chunk.
+    team runs the extent of its outermost loop and of one chunk. step: which of the program's
+    steps it is, or the first of a band.
     """
 
     symbol: str
     buffers: list[int]
     checked: bool
     chunks: tuple[int, int] | None = None
+    step: int = 0
 
 
 def write_chunk(call: Call) -> str:
@@ -207,7 +209,7 @@ def write_band(
         "  ret i64 0",
         "}",
     ]
-    return Call(symbol, order, checked, (parts, 1)), "\n".join(lines)
+    return Call(symbol, order, checked, (parts, 1), band.first), "\n".join(lines)
 
 
 def write_entry(
@@ -216,11 +218,12 @@ def write_entry(
     calls: list[Call],
     release: bool,
     externals: list[str],
+    timed: bool = False,
 ) -> tuple[tuple[int, ...], str]:
     """The entry of a segment, and the buffers whose arrays it takes, in order.
 
     Its arguments are those arrays, then the arena and the record. release: let other Python
-    threads run while the kernels do.
+    threads run while the kernels do. timed: leave in @cycles what each step took.
     """
     used = {number for call in calls for number in call.buffers}
     buffers = program.buffers
@@ -260,6 +263,8 @@ def write_entry(
     arrivals = []
     for number, call in enumerate(calls):
         lines.append(f"step{number}:")
+        if timed:
+            lines.append(f"  %before{number} = call i64 @llvm.readcyclecounter()")
         record = "ptr %record" if call.checked else "ptr null"
         if call.chunks is not None:
             poll = "ptr %poll" if polled else "ptr null"
@@ -268,6 +273,13 @@ def write_entry(
         else:
             listed = ", ".join([*(f"ptr %b{i}" for i in call.buffers), record])
             lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
+        if timed:
+            lines += [
+                f"  %after{number} = call i64 @llvm.readcyclecounter()",
+                f"  %took{number} = sub i64 %after{number}, %before{number}",
+                f"  %cycles{number} = getelementptr i64, ptr @cycles, i64 {call.step}",
+                f"  store i64 %took{number}, ptr %cycles{number}",
+            ]
         if call.checked or (polled and call.chunks is not None):
             lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
             lines.append(f"  br i1 %bad{number}, label %done, label %step{number + 1}")

@@ -496,17 +496,18 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
         session = inspect.Session(function, [spec.make() for spec in specs])
         plan = session.plan()
     program, graph = plan.program, plan.graph
-    steps = inspect.costs(plan)
-    fast = ", fast_math" if program.fast_math else ""
-    click.echo(f"{program.name}: {_plural(len(steps), 'step')}{fast}")
-    rows = [
-        (str(number), cost.name, _counted(cost.moved_bytes, "B"), _counted(cost.flops, ""),
-         _duration(cost.floor_ns),
-         ", ".join(f"%{node} {graph.nodes[node].primitive.name}" for node in cost.nodes))
-        for number, cost in enumerate(steps)
-    ]  # fmt: skip
-    head = ("step", "what", "bytes", "flops", "floor", "nodes")
-    _show_table(head, rows, right="step bytes flops floor")
+    steps, times = inspect.costs(plan), session.step_times_ns()
+    click.echo(f"{program.name}: {_plural(len(steps), 'step')}")
+    rows = []
+    for number, (cost, took) in enumerate(zip(steps, times, strict=True)):
+        reached = [_duration(took), f"{cost.floor_ns / took:.0%}"] if took else ["", ""]
+        nodes = ", ".join(f"%{n} {graph.nodes[n].primitive.name}" for n in cost.nodes)
+        amounts = [_counted(cost.moved_bytes, "B"), _counted(cost.flops, "")]
+        rows.append(
+            [str(number), cost.name, *amounts, _duration(cost.floor_ns), *reached, nodes]
+        )
+    head = ("step", "what", "bytes", "flops", "floor", "takes", "reached", "nodes")
+    _show_table(head, rows, right="step bytes flops floor takes reached")
     for node, where in plan.repeated().items():
         numbers = ", ".join(map(str, where))
         click.echo(f"computed again: {inspect.node_name(graph, node)} in steps {numbers}")
@@ -527,8 +528,8 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
             f"on this machine ({floor / took:.0%}); its rates are "
             f"{'measured' if machine().measured else 'typical ones, see `graphjit machine`'}"
         )
-    times = session.form.times_ns
-    click.echo("times: " + ", ".join(f"{name} {_duration(ns)}" for name, ns in times.items()))
+    stages = session.form.times_ns
+    click.echo("times: " + ", ".join(f"{name} {_duration(ns)}" for name, ns in stages.items()))
     click.echo("--- optimized, the nodes named above")
     _show(print_graph(graph, abbreviate=True))
 

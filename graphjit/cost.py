@@ -36,10 +36,12 @@ SMALL_LOOP, SMALL_LOOP_ROOTS = 1 << 16, 16
 # A copy of what lanes would gather pays if each of its elements is read at least this often.
 PACK_REUSE = 8
 # Bands: what goes between kernels and is less than this stays in the cache anyway; what the
-# rows at hand may take of the second cache and of a thread's stack; rows at a time.
+# rows at hand may take of the second cache and of a thread's stack; rows at a time; what a
+# product's second operand may take, which is gone through for every part.
 BAND_BYTES = 1 << 20
 BAND_PART_BYTES = 256 * 1024
 BAND_ROWS = 64
+BAND_OPERAND_BYTES = 512 * 1024
 
 # -- schedules
 

@@ -132,13 +132,13 @@ class Specialization:
     def run(self, leaves: Sequence[Any]) -> Any:
         """The results for these leaves of the arguments; variables are written back."""
         if not self.variables:
-            return self._results(self.executable(self._inputs(leaves))[0])
+            return self._results(self.executable(self.inputs(leaves))[0])
         cells = {id(v.cell): v.cell for v in self.variables}.values()
         held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
         for cell in held:
             cell.lock.acquire()
         try:
-            outputs, updates = self.executable(self._inputs(leaves))
+            outputs, updates = self.executable(self.inputs(leaves))
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
         finally:
@@ -146,7 +146,8 @@ class Specialization:
                 cell.lock.release()
         return self._results(outputs)
 
-    def _inputs(self, leaves: Sequence[Any]) -> list[Array]:
+    def inputs(self, leaves: Sequence[Any]) -> list[Array]:
+        """The program's inputs for these leaves: arguments, captured arrays, variables."""
         arrays = []
         for role, number in self.order:
             if role == "leaf":

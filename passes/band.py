@@ -121,6 +121,8 @@ def _walks_rows(kernel: Kernel, lead: int) -> bool:
         if isinstance(value, Product):
             a, b = (kernel.values[n] for n in (value.a, value.b))
             assert isinstance(a, Load) and isinstance(b, Load)
+            if kernel.dims[-1] * kernel.dims[-2] * b.dtype.size > cost.BAND_OPERAND_BYTES:
+                return False
             own = a.index.strides[lead - 1] and not b.index.strides[lead - 1]
             return bool(own and b.index.strides[lead]) and lead == len(kernel.outer_dims) - 1
     along_rows = kernel.lanes == "inner" and kernel.inner_dims[-1] >= cost.BAND_ROWS
