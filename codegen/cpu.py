@@ -235,15 +235,16 @@ def _segments(program: Program) -> list[list[Kernel | Gemm] | LibraryCall]:
 
 
 def _streaming(program: Program) -> frozenset[int]:
-    """The results that the last-level cache can't hold. They come from `memory.empty`, which
-    aligns what is as large as that.
+    """The results that the last-level cache can't hold together with what they are made of.
+    They come from `memory.empty`, which aligns what is as large as that.
     """
-    limit = max(machine().l3_bytes, LARGE_BYTES)
-    return frozenset(
-        number
-        for number in (*program.outputs, *program.updates)
-        if program.buffers[number].type.nbytes > limit
-    )
+    results = {*program.outputs, *program.updates}
+    found: set[int] = set()
+    for step in program.steps:
+        moved = cost.step_cost(step, program.buffers)["bytes"]
+        if isinstance(step, Kernel) and moved > cost.STREAM_SHARE * machine().l3_bytes:
+            found.update(results.intersection(reads_and_writes(step)[1]))
+    return frozenset(n for n in found if program.buffers[n].type.nbytes >= LARGE_BYTES)
 
 
 def _chunks(
@@ -261,7 +262,8 @@ def _chunks(
         )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
-    count = max(2, min(cost.MOST_CHUNKS, int(guess / cost.CHUNK_NS)))
+    most = max(cost.MOST_CHUNKS, 4 * machine().cores)
+    count = max(2, min(most, int(guess / cost.CHUNK_NS)))
     unit = max(loop.width, cost.CHUNK_ELEMENTS) if loop.width > 1 else 1
     size = -(-loop.extent // count)
     return chunked, (loop.extent, -(-size // unit) * unit)

@@ -68,13 +68,17 @@ TILE_ROWS, TILE_COLUMNS = 192, 64
 IN_FLIGHT = 8
 CLOSE_BYTES = 512
 
+# A result is stored past the caches if what the kernel moves is more than this share of the
+# last one: by then the first of it would have been driven out anyway.
+STREAM_SHARE = 0.75
+
 # -- the team
 
 # Rough costs that one thread gets through.
 COST_PER_NS = 40.0
 # A kernel that takes longer than this is run by the team, in chunks of about CHUNK_NS: fork and
 # join cost 2 to 3 µs. Chunks don't depend on the number of threads.
-TEAM_NS, CHUNK_NS, MOST_CHUNKS = 12_000, 8_000, 128
+TEAM_NS, CHUNK_NS, MOST_CHUNKS = 12_000, 8_000, 64
 CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
 # Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
 RELEASE_BYTES, RELEASE_FLOPS = 256 * 1024, 200_000
