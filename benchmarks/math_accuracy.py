@@ -245,6 +245,7 @@ def _single_errors(y: Array, exact: Array) -> Array:
         error = np.abs(y - exact) * per_unit
         odd = ~np.isfinite(y) | ~np.isfinite(exact) | (exact == 0)
         same = y.view(np.int32) == exact.astype(np.float32).view(np.int32)
+        same |= np.isnan(y) & np.isnan(exact)
         error[odd & same] = 0
         odd &= ~same
         if odd.any():
