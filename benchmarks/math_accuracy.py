@@ -578,8 +578,8 @@ def exhaustive(names: list[str], stride: int) -> None:
         _row(name, "float32", *cells, _number(place), share)
 
 
-def exact_complex(name: str, *operands: complex) -> complex:
-    """The true value of a complex function, named without `complex_`."""
+def exact_complex(name: str, *operands: complex) -> Any:
+    """The true value of a complex function, named without `complex_`, as mpmath has it."""
     functions: dict[str, Any] = {
         "add": lambda z, w: z + w,
         "sub": lambda z, w: z - w,
@@ -595,7 +595,17 @@ def exact_complex(name: str, *operands: complex) -> complex:
     }
     with mpmath.workprec(200):
         function = functions.get(name) or getattr(mpmath, name)
-        return complex(function(*(mpmath.mpc(z) for z in operands)))
+        return function(*(mpmath.mpc(z) for z in operands))
+
+
+def norm_errors(name: str, y: Array, operands: tuple[Array, ...]) -> Array:
+    """|y − true| / |true| of a complex function [eps of y's type]."""
+    found = []
+    with mpmath.workprec(200):
+        for value, *row in zip(y, *operands, strict=True):
+            exact = exact_complex(name, *map(complex, row))
+            found.append(float(abs(mpmath.mpc(complex(value)) - exact) / abs(exact)))
+    return np.array(found) / np.finfo(y.dtype).eps
 
 
 def complex_samples(dtype: str, n: int, seed: int = 4) -> tuple[Array, Array]:
@@ -621,14 +631,11 @@ def complex_table(count: int) -> None:
             rule = name.removeprefix("complex_")
             compiled = Compiled(name, dtype, 4)
             operands = complex_samples(dtype, count)[: compiled.count]
-            rows = zip(*operands, strict=True)
-            exact = np.array([exact_complex(rule, *map(complex, row)) for row in rows])
-            scale = np.abs(exact) * np.finfo(dtype).eps
-            error = np.abs(compiled(*operands) - exact) / scale
+            error = norm_errors(rule, compiled(*operands), operands)
             theirs = getattr(np, _COMPLEX_SPELLING.get(rule, rule), None)
             other = None
             if theirs is not None:
-                other = float((np.abs(theirs(*operands) - exact) / scale).max())
+                other = float(norm_errors(rule, theirs(*operands), operands).max())
             at = ", ".join(str(x[error.argmax()]) for x in operands)
             _row(rule, dtype, _shown(float(error.max())), _shown(other), at)
 
