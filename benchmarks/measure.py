@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, tables, the machine and its copy bandwidth.
+"""What the benchmarks share: interleaved timing, tables, the machine and other work on it.
 
 `interleaved` takes competing calls and gives their times per call, round by round; each round
 runs all of them in a rotated order, so that a slow second of the machine meets them all.
@@ -6,23 +6,25 @@ runs all of them in a rotated order, so that a slow second of the machine meets 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.metadata
+import math
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import repeat
 from pathlib import Path
 
-import numpy as np
-
 Call = Callable[[], object]
 
-PACKAGES = ("graphjit", "numpy", "scipy", "llvmlite", "numexpr", "numba", "jax", "jaxlib")
+PACKAGES = (
+    *("graphjit", "numpy", "scipy", "llvmlite", "numexpr", "numba", "jax", "jaxlib"),
+    *("torch", "tensorflow-cpu", "tensorflow"),
+)
 
 
 def elapsed_ns(call: Call, count: int) -> float:
@@ -85,33 +87,41 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-class Copies:
-    """Copies between arrays that are already mapped: the least a memory-bound call can take."""
+# Above so many cores of other work, calls on all threads are off by a factor, not by percent.
+QUIET_CORES = 0.25
+
+
+def other_work_text(cores: float) -> str:
+    """How busy other work kept the machine, with a warning where that counts."""
+    warning = "" if cores < QUIET_CORES else ": a disturbed run"
+    return f"other work kept {cores:.2f} cores busy{warning}"
+
+
+class OtherWork:
+    """How busy the machine was with what isn't this process or its ended children."""
 
     def __init__(self) -> None:
-        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-        self.pool = ThreadPoolExecutor(self.threads)
+        self.started = self._busy_s(), self._own_s(), time.monotonic()
 
-    def seconds(self, traffic_bytes: int, rounds: int = 15) -> float:
-        """The time to read and write so many bytes in all, by one thread or by all."""
-        count = max(1, traffic_bytes // 8)
-        source, target = np.ones(count, np.float32), np.ones(count, np.float32)
-        parts = list(
-            zip(
-                np.array_split(target, self.threads),
-                np.array_split(source, self.threads),
-                strict=True,
-            )
-        )
+    @staticmethod
+    def _busy_s() -> float:
+        """CPU time of the whole machine; Linux only."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        except OSError:
+            return math.nan
+        user, nice, system, _, _, irq, soft_irq = map(int, fields[:7])
+        return (user + nice + system + irq + soft_irq) / os.sysconf("SC_CLK_TCK")
 
-        def one() -> None:
-            np.copyto(target, source)
+    @staticmethod
+    def _own_s() -> float:
+        return sum(os.times()[:4])
 
-        def every() -> None:
-            wait([self.pool.submit(np.copyto, t, s) for t, s in parts])
-
-        times = interleaved({"one": one, "every": every}, rounds, sample_s=0.003)
-        return min(statistics.median(t) for t in times.values()) / 1e9
+    def cores(self) -> float:
+        """Cores that other work kept busy, on average since the start."""
+        busy_s, own_s, now = self._busy_s(), self._own_s(), time.monotonic()
+        others_s = (busy_s - self.started[0]) - (own_s - self.started[1])
+        return max(0.0, others_s / (now - self.started[2]))
 
 
 def machine() -> str:
@@ -125,10 +135,8 @@ def machine() -> str:
                 break
     versions = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"no {package}")
     return (
         f"{name}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}\n"
         + ", ".join(versions)

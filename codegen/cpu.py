@@ -8,32 +8,42 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import platform
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 
+from graphjit import cost
 from graphjit.eager import run_primitive
 from graphjit.errors import (
     IndexOutOfRangeError,
     InternalError,
     InvalidArgumentError,
     OutOfMemoryError,
+    UnsupportedError,
     at_user_line,
 )
+from graphjit.machine import machine
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.ops.index import OUT_OF_RANGE
-from graphjit.program import Gemm, Kernel, LibraryCall, Program, reads_and_writes, step_cost
+from graphjit.program import (
+    Band,
+    Gemm,
+    Kernel,
+    LibraryCall,
+    Program,
+    reads_and_writes,
+)
 from graphjit.types import TupleType
 
 from .builder import Module
 from .emit import Check, KernelEmitter
-from .entry import Call, write_chunk, write_entry, write_gemm
-from .loops import LoopNest, Tiles
+from .entry import Call, write_band, write_chunk, write_entry, write_gemm
+from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks, lower
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -110,6 +120,12 @@ def emit_program(program: Program) -> Emitted:
             continue
         calls: list[Call] = []
         for step in steps:
+            band = _band_of(program, step)
+            if band is not None:
+                if step is program.steps[band.first]:
+                    call = _emit_band(program, band, module, nests, checks, streaming)
+                    calls.append(call)
+                continue
             before = len(checks)
             if isinstance(step, Gemm):
                 symbol = f"gemm{len(module.functions)}"
@@ -119,7 +135,7 @@ def emit_program(program: Program) -> Emitted:
             nest = lower(step, target.vector_bytes)
             nest, chunks = _chunks(program, step, nest)
             nests.append(nest)
-            emitter = KernelEmitter(module, nest, checks, streaming, program.fast_math)
+            emitter = _emitter(program, step, module, nest, checks, streaming)
             module.functions.append(emitter.emit())
             call = Call(step.name, emitter.buffers, len(checks) > before, chunks)
             if chunks is not None:
@@ -139,6 +155,64 @@ def emit_program(program: Program) -> Emitted:
     return Emitted(table + text, sequence, checks, externals, nests)
 
 
+def _emitter(
+    program: Program,
+    kernel: Kernel,
+    module: Module,
+    nest: LoopNest,
+    checks: list[Check],
+    streaming: frozenset[int],
+) -> KernelEmitter:
+    shared = _shared(program, kernel)
+    return KernelEmitter(module, nest, checks, streaming, shared, program.fast_math)
+
+
+def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
+    """The kernel's buffers that lie where another of them does."""
+    read, written = reads_and_writes(kernel)
+    places: dict[tuple[str, int], list[int]] = {}
+    for number in {*read, *written}:
+        buffer = program.buffers[number]
+        if buffer.role in ("temporary", "local"):
+            places.setdefault((buffer.role, buffer.offset_bytes), []).append(number)
+    return frozenset(n for together in places.values() if len(together) > 1 for n in together)
+
+
+def _band_of(program: Program, step: Kernel | Gemm) -> Band | None:
+    for band in program.bands:
+        if any(step is other for other in program.steps[band.first : band.stop]):
+            return band
+    return None
+
+
+def _emit_band(
+    program: Program,
+    band: Band,
+    module: Module,
+    nests: list[LoopNest],
+    checks: list[Check],
+    streaming: frozenset[int],
+) -> Call:
+    """Write a band's kernels and the function that runs them part by part; its call."""
+    calls, ranges = [], []
+    for step in program.steps[band.first : band.stop]:
+        assert isinstance(step, Kernel)
+        before = len(checks)
+        nest, loop = in_chunks(lower(step, host().vector_bytes, band.part))
+        parts = band.rows // band.part
+        if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
+            raise InternalError(f"{step.name} can't be computed row by row")
+        extent = loop.count if isinstance(loop, Tiles) else loop.extent
+        ranges.append(extent // parts)
+        nests.append(nest)
+        emitter = _emitter(program, step, module, nest, checks, streaming)
+        module.functions.append(emitter.emit())
+        calls.append(Call(step.name, emitter.buffers, len(checks) > before))
+    call, text = write_band(program, band, f"band{band.first}", calls, ranges)
+    module.functions.append(text)
+    return call
+
+
 def _segments(program: Program) -> list[list[Kernel | Gemm] | LibraryCall]:
     result: list[list[Kernel | Gemm] | LibraryCall] = []
     for step in program.steps:
@@ -155,7 +229,7 @@ def _streaming(program: Program) -> frozenset[int]:
     """The results that the last-level cache can't hold. They come from `memory.empty`, which
     aligns what is as large as that.
     """
-    limit = max(last_level_cache(), LARGE_BYTES)
+    limit = max(machine().l3_bytes, LARGE_BYTES)
     return frozenset(
         number
         for number in (*program.outputs, *program.updates)
@@ -163,57 +237,32 @@ def _streaming(program: Program) -> frozenset[int]:
     )
 
 
-@functools.cache
-def last_level_cache() -> int:
-    """Bytes of this machine's last-level cache, 32 MiB where the system doesn't tell."""
-    units = {"K": 1 << 10, "M": 1 << 20}
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = path.read_text().strip()
-        if text[:-1].isdecimal() and text[-1] in units:
-            sizes.append(int(text[:-1]) * units[text[-1]])
-    return max(sizes, default=32 << 20)
-
-
-# Rough speed of one thread, to guess how long a kernel takes.
-BYTES_PER_NS, COST_PER_NS = 12.0, 40.0
-# A kernel that takes longer than this is run by the team, in chunks of about CHUNK_NS: fork and
-# join cost 2 to 3 µs. Chunks don't depend on the number of threads.
-TEAM_NS, CHUNK_NS, MOST_CHUNKS = 15_000, 10_000, 128
-CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
-
-
 def _chunks(
     program: Program, step: Kernel, nest: LoopNest
 ) -> tuple[LoopNest, tuple[int, int] | None]:
     """The nest for the team with the extents of its loop and of a chunk, if it is worth it."""
-    cost = step_cost(step, program.buffers)
-    guess = max(cost["bytes"] / BYTES_PER_NS, cost["flops"] / COST_PER_NS)
-    if guess < TEAM_NS:
+    guess = cost.step_time_ns(step, program.buffers)
+    if guess < cost.TEAM_NS:
         return nest, None
     chunked, loop = in_chunks(nest)
     if isinstance(loop, Tiles):
-        count = min(loop.count, max(2, int(guess / CHUNK_NS)))
+        count = min(loop.count, max(2, int(guess / cost.CHUNK_NS)))
         return (
             (chunked, (loop.count, -(-loop.count // count))) if loop.count > 1 else (nest, None)
         )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
-    count = max(2, min(MOST_CHUNKS, int(guess / CHUNK_NS)))
-    unit = max(loop.width, CHUNK_ELEMENTS) if loop.width > 1 else 1
+    count = max(2, min(cost.MOST_CHUNKS, int(guess / cost.CHUNK_NS)))
+    unit = max(loop.width, cost.CHUNK_ELEMENTS) if loop.width > 1 else 1
     size = -(-loop.extent // count)
     return chunked, (loop.extent, -(-size // unit) * unit)
 
 
-# Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
-RELEASE_BYTES, RELEASE_FLOPS = 256 * 1024, 200_000
-
-
 def _long(program: Program, steps: Sequence[Kernel | Gemm]) -> bool:
-    costs = [step_cost(step, program.buffers) for step in steps]
+    costs = [cost.step_cost(step, program.buffers) for step in steps]
     return (
-        sum(c["bytes"] for c in costs) > RELEASE_BYTES
-        or sum(c["flops"] for c in costs) > RELEASE_FLOPS
+        sum(c["bytes"] for c in costs) > cost.RELEASE_BYTES
+        or sum(c["flops"] for c in costs) > cost.RELEASE_FLOPS
     )
 
 
@@ -229,6 +278,23 @@ def optimize(text: str, machine: Any, level: int = 2) -> Any:
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)
     return module
+
+
+def _need_half() -> None:
+    """See to it that float16 can be converted: processors without instructions for it call
+    functions of GCC's runtime library, which must be there under their names.
+    """
+    if "+f16c" in host().features.split(",") or platform.machine() != "x86_64":
+        return
+    try:
+        library = ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+        found = hasattr(library, "__truncsfhf2") and hasattr(library, "__extendhfsf2")
+    except OSError:
+        found = False
+    if not found:
+        raise UnsupportedError(
+            at_user_line("this processor has no float16 (F16C), nor its libgcc_s conversions")
+        )
 
 
 class Executable:
@@ -258,6 +324,8 @@ class Executable:
         from .entry import builtin_function, external_address
 
         machine = target_machine()
+        if " half" in emitted.text:
+            _need_half()
         module = optimize(emitted.text, machine)
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
@@ -343,11 +411,38 @@ class Executable:
 
         return run_whole
 
+    def native_call(self) -> tuple[int, tuple[int, ...]] | None:
+        """For a program that is one segment: its address, and its buffers in order. Address 0
+        for a program without steps.
+        """
+        if not self.sequence:
+            return 0, ()
+        if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
+            return None
+        segment = self.sequence[0]
+        return self._engine.get_function_address(segment.symbol), segment.buffers
+
+    def constant(self, number: int) -> Array:
+        """The array of a constant buffer."""
+        return self._constants[number]
+
+    def maker(self, number: int) -> Callable[[], Array]:
+        """What allocates the array of a buffer."""
+        return functools.partial(self._empty, self._made(number))
+
+    def new_arena(self) -> Array:
+        """Memory for the program's temporaries."""
+        return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
+
+    def fail(self, status: int, *record: int) -> None:
+        """Raise what a segment's status means."""
+        raise self._failure(status, np.array(record))
+
     def _arena(self) -> Array:
         try:
             return self._pool.pop()
         except IndexError:
-            return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
+            return self.new_arena()
 
     def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
         """Outputs and updates for inputs that are aligned, in C order, of the right types."""

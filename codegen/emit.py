@@ -7,7 +7,8 @@ live in allocas, which LLVM turns into registers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from graphjit.errors import SourceLine
@@ -27,7 +28,7 @@ from graphjit.program import (
 )
 from graphjit.types import DType, bool_, int64
 
-from .access import CACHE_LINE, Access, parts_of
+from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, Module, Value, ir_type
 from .fast_math import FAST_FLAGS, FAST_MATH
 from .loops import (
@@ -42,6 +43,7 @@ from .loops import (
     Statement,
     Step,
     Tiles,
+    Turn,
 )
 from .math import MATH
 from .products import TileEmitter
@@ -60,7 +62,8 @@ class KernelEmitter(Access):
     """Writes one kernel's function.
 
     streaming: the buffers whose elements won't be read from the cache again, and that start at
-    a cache line; they are stored past the cache where whole lines are.
+    a cache line; they are stored past the cache where whole lines are. shared: the buffers
+    that lie where others do.
     """
 
     def __init__(
@@ -69,11 +72,13 @@ class KernelEmitter(Access):
         nest: LoopNest,
         checks: list[Check],
         streaming: frozenset[int] = frozenset(),
+        shared: frozenset[int] = frozenset(),
         fast_math: bool = False,
     ) -> None:
         math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
         super().__init__(module, Builder(module, nest.width, math, flags))
         self.streaming = streaming
+        self.shared = shared
         self.nest = nest
         self.kernel = nest.kernel
         self.checks = checks
@@ -84,9 +89,10 @@ class KernelEmitter(Access):
         self.accumulators: dict[int, list[str]] = {}
         self.room: dict[int, str] = {}
         self.current: tuple[str, SourceLine | None] = ("", None)
-        self.panel = ("", "")
-        self.tile, self.tile_columns = "", 0
-        self.rows, self.columns = ("", ""), ("", "")
+        self.tile = ""
+        self.peeled = -1
+        self.bounds: dict[int, tuple[str, str]] = {}  # of the loops within a panel or tile
+        self.turned: dict[int, tuple[str, Turn]] = {}
         self._label = 0
 
     def emit(self) -> str:
@@ -96,8 +102,9 @@ class KernelEmitter(Access):
         loaded = {v.buffer for v in kernel.values if isinstance(v, (Load, GatherLoad))}
         parameters = []
         for buffer in sorted(stored | loaded):
-            facts = "noalias" if buffer in stored else "noalias readonly"
-            parameters.append(f"ptr {facts} %b{buffer}")
+            facts = "noalias " * (buffer not in self.shared)
+            facts += "readonly " * (buffer not in stored)
+            parameters.append(f"ptr {facts}%b{buffer}")
         for number, points in self.nest.kept:
             self._make_room(number, points)
         self.run(self.nest.body)
@@ -141,6 +148,8 @@ class KernelEmitter(Access):
                     self.values[number] = self._recall(number)
                 case Loop():
                     self._loop(statement)
+                case Turn():
+                    self._turn(statement)
                 case Tiles():
                     TileEmitter(self, statement).emit()
 
@@ -150,16 +159,18 @@ class KernelEmitter(Access):
         return f"L{self._label}"
 
     def _loop(self, loop: Loop) -> None:
-        if loop.panel:
+        if loop.panel or loop.block:
             self._panels(loop)
+            return
+        peeled = self._to_peel(loop)
+        if peeled >= 0:
+            self._peel(loop, peeled)
             return
         whole = loop.extent - loop.extent % loop.width
         b = self.b
         bounds = ("%begin", "%end") if loop.chunked else None
         if loop.within:
-            bounds = self.panel
-            if self.tile:
-                bounds = self.columns if loop.dim == self.nest.lane_dim else self.rows
+            bounds = self.bounds[loop.dim]
         if whole == loop.width and bounds is None:
             self._iteration(loop, "0")
         elif whole:
@@ -198,8 +209,70 @@ class KernelEmitter(Access):
                 self.line(f"br label %{after}")
                 b.lines.append(f"{after}:")
 
+    def _to_peel(self, loop: Loop) -> int:
+        """The store whose rows start anywhere, and that could pass the cache from the first
+        whole cache line of a row on; -1 for none.
+        """
+        if loop.dim != self.nest.lane_dim or loop.chunked or loop.within:
+            return -1
+        for statement in loop.body:
+            if isinstance(statement, Loop):
+                return -1
+            if not isinstance(statement, Put) or self._streams(statement.store):
+                continue
+            store = self.kernel.stores[statement.store]
+            dtype = self.kernel.values[store.arg].dtype
+            lines = self.b.width * dtype.size % CACHE_LINE == 0
+            plain = store.buffer in self.streaming and parts_of(dtype) == 1
+            if lines and plain and store.index.strides[loop.dim] == 1 and not store.choices:
+                return statement.store
+        return -1
+
+    def _peel(self, loop: Loop, number: int) -> None:
+        """Walk a loop so that a store's vectors are whole cache lines, but for the first and
+        the last, which are masked.
+        """
+        b = self.b
+        store = self.kernel.stores[number]
+        dtype = self.kernel.values[store.arg].dtype
+        self.counters[loop.dim] = "0"
+        offset, _ = self._offset(store.index)
+        address = self._address(f"%b{store.buffer}", dtype, offset)
+        place = b.emit(f"ptrtoint ptr {address} to i64")
+        missing = b.emit(f"and i64 {b.emit(f'sub i64 0, {place}')}, {CACHE_LINE - 1}")
+        head = b.emit(f"udiv exact i64 {missing}, {dtype.size}")
+        short = b.emit(f"icmp ult i64 {head}, {loop.extent}")
+        head = b.emit(f"select i1 {short}, i64 {head}, i64 {loop.extent}")
+        self._masked(loop, "0", head)
+        left = b.emit(f"sub nuw nsw i64 {loop.extent}, {head}")
+        whole = b.emit(f"and i64 {left}, {-loop.width}")
+        stop = b.emit(f"add nuw nsw i64 {head}, {whole}")
+        self.peeled = number
+        with self.counting(head, stop, loop.width) as now:
+            self._iteration(loop, now)
+        self.peeled = -1
+        self._masked(loop, stop, b.emit(f"sub nuw nsw i64 {loop.extent}, {stop}"))
+
+    def _masked(self, loop: Loop, start: str, count: str) -> None:
+        """Walk a few elements from `start` on, fewer than a vector has."""
+        b = self.b
+        some, after = self.label(), self.label()
+        self.line(f"br i1 {b.emit(f'icmp ne i64 {count}, 0')}, label %{some}, label %{after}")
+        b.lines.append(f"{some}:")
+        kind = f"<{b.width} x i64>"
+        one = b.emit(f"insertelement {kind} poison, i64 {count}, i64 0")
+        order = f"<{b.width} x i32> zeroinitializer"
+        every = b.emit(f"shufflevector {kind} {one}, {kind} poison, {order}")
+        numbers = ", ".join(f"i64 {k}" for k in range(b.width))
+        mask = b.emit(f"icmp ult {kind} <{numbers}>, {every}")
+        previous, b.mask = b.mask, Value(bool_, mask, True)
+        self._iteration(loop, start)
+        b.mask = previous
+        self.line(f"br label %{after}")
+        b.lines.append(f"{after}:")
+
     def _panels(self, loop: Loop) -> None:
-        """Walk panels; the last may be short."""
+        """Walk panels, the last of which may be short, or blocks, which are moved instead."""
         b = self.b
         start, stop = ("%begin", "%end") if loop.chunked else ("0", str(loop.extent))
         counter = b.fresh()
@@ -215,7 +288,10 @@ class KernelEmitter(Access):
         following = b.emit(f"add nuw nsw i64 {now}, {loop.width}")
         short = b.emit(f"icmp ult i64 {following}, {loop.extent}")
         end = b.emit(f"select i1 {short}, i64 {following}, i64 {loop.extent}")
-        self.panel = (now, end)
+        self.bounds[loop.dim] = (now, end)
+        if loop.block:
+            first = b.emit(f"sub nuw nsw i64 {end}, {loop.width}")
+            self.bounds[loop.dim] = (first, end)
         self.run(loop.body)
         self.line(f"store i64 {following}, ptr {counter}")
         self.line(f"br label %{head}")
@@ -252,6 +328,9 @@ class KernelEmitter(Access):
         match value:
             case Constant():
                 return b.const(value.number, value.dtype)
+            case Load() if number in self.turned:
+                room, turn = self.turned[number]
+                return self._from_copy(room, value.dtype, turn.row_dim, turn.columns)
             case Load():
                 offset, step = self._offset(value.index, parts_of(value.dtype))
                 return self._load(f"%b{value.buffer}", value.dtype, offset, step)
@@ -281,18 +360,72 @@ class KernelEmitter(Access):
         """A product's elements from the tile at hand."""
         tiles = self.nest.body[0]
         assert isinstance(tiles, Tiles)
+        return self._from_copy(self.tile, value.dtype, tiles.row_dim, tiles.columns)
+
+    def _from_copy(self, room: str, dtype: DType, row_dim: int, columns: int) -> Value:
+        """Elements of what was copied or summed for the rows and columns at hand."""
         b = self.b
-        column = b.emit(f"sub nsw i64 {self.counters[tiles.column_dim]}, {self.columns[0]}")
-        row = "0"
-        if tiles.row_dim >= 0:
-            row = b.emit(f"sub nsw i64 {self.counters[tiles.row_dim]}, {self.rows[0]}")
-        start = b.emit(f"mul nsw i64 {row}, {tiles.columns}")
-        place = b.emit(f"add nsw i64 {start}, {column}")
-        # the tile has room for whole vectors: lanes that are masked off are there too
+        lane = self.nest.lane_dim
+        place = b.emit(f"sub nsw i64 {self.counters[lane]}, {self.bounds[lane][0]}")
+        if row_dim >= 0:
+            row = b.emit(f"sub nsw i64 {self.counters[row_dim]}, {self.bounds[row_dim][0]}")
+            start = b.emit(f"mul nsw i64 {row}, {columns}")
+            place = b.emit(f"add nsw i64 {start}, {place}")
+        # there is room for whole vectors: lanes that are masked off are there too
         mask, b.mask = b.mask, None
-        found = self._load(self.tile, value.dtype, place, 1)
+        found = self._load(room, dtype, place, 1)
         b.mask = mask
         return found
+
+    def _turn(self, turn: Turn) -> None:
+        """Copy squares of a load, turned."""
+        b = self.b
+        value = self.kernel.values[turn.value]
+        assert isinstance(value, Load)
+        dtype, lane = value.dtype, self.nest.lane_dim
+        if turn.value not in self.turned:
+            room = b.fresh()
+            kind = f"[{turn.rows * turn.columns} x {ir_type(dtype)}]"
+            self.entry.append(f"  {room} = alloca {kind}, align 64")
+            self.turned[turn.value] = (room, turn)
+        room = self.turned[turn.value][0]
+        side = CACHE_LINE // dtype.size
+        square = turning(self.module, ir_type(dtype), dtype.size, side)
+        start, stop = self.bounds[lane]
+        apart = value.index.strides[lane]
+        with self.counting(start, stop, side) as first:
+            left = b.emit(f"sub nsw i64 {stop}, {first}")
+            column = b.emit(f"sub nsw i64 {first}, {start}")
+            for row in range(0, turn.rows, side):
+                self.counters[lane] = first
+                self.counters[turn.row_dim] = self.bounds[turn.row_dim][0]
+                offset, _ = self._offset(value.index)
+                at = self._address(f"%b{value.buffer}", dtype, offset)
+                at = self._address(at, dtype, str(row)) if row else at
+                to = self._address(room, dtype, column)
+                to = self._address(to, dtype, str(row * turn.columns)) if row else to
+                listed = f"ptr {at}, i64 {apart}, i64 {left}, ptr {to}, i64 {turn.columns}"
+                self.line(f"call void @{square}({listed})")
+
+    @contextmanager
+    def counting(self, start: str, stop: str, step: int) -> Iterator[str]:
+        """A loop; what is written inside is its body."""
+        b = self.b
+        counter = b.fresh()
+        self.entry.append(f"  {counter} = alloca i64")
+        head, body, done = self.label(), self.label(), self.label()
+        self.line(f"store i64 {start}, ptr {counter}")
+        self.line(f"br label %{head}")
+        b.lines.append(f"{head}:")
+        now = b.emit(f"load i64, ptr {counter}")
+        more = b.emit(f"icmp ult i64 {now}, {stop}")
+        self.line(f"br i1 {more}, label %{body}, label %{done}")
+        b.lines.append(f"{body}:")
+        yield now
+        following = b.emit(f"add nuw nsw i64 {now}, {step}")
+        self.line(f"store i64 {following}, ptr {counter}")
+        self.line(f"br label %{head}")
+        b.lines.append(f"{done}:")
 
     def _chosen(self, offset: str, step: int, choices: Sequence[Choice], scale: int) -> Value:
         """The place that checked indices choose."""
@@ -332,6 +465,8 @@ class KernelEmitter(Access):
         dtype = self.kernel.values[store.arg].dtype
         if store.buffer not in self.streaming or parts_of(dtype) > 1:
             return False
+        if number == self.peeled:
+            return True
         lane = self.nest.lane_dim
         places = [s for d, s in enumerate(store.index.strides) if d != lane]
         bytes_apart = [n * dtype.size for n in (store.index.offset, self.b.width, *places)]
@@ -382,7 +517,7 @@ class KernelEmitter(Access):
             return slot
         b = self.b
         counter = self.counters[self.nest.lane_dim]
-        place = b.emit(f"sub nuw nsw i64 {counter}, {self.panel[0]}")
+        place = b.emit(f"sub nuw nsw i64 {counter}, {self.bounds[self.nest.lane_dim][0]}")
         return b.emit(f"getelementptr inbounds {_slot_type(dtype)}, ptr {slot}, i64 {place}")
 
     def _read(self, number: int) -> tuple[Value, ...]:

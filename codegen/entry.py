@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import InternalError
-from graphjit.program import Gemm, Program
+from graphjit.program import Band, Gemm, Program
 
 from .builder import ir_type
 
 METH_FASTCALL = 0x0080
 TEAM_RUN = "team_run"
+# A status that no check has: a Python exception is set.
+INTERRUPTED = -1
 POINTER = 8
 _api = ctypes.pythonapi
 
@@ -110,7 +112,7 @@ def _scipy_blas(name: str) -> int:
     return address
 
 
-def _python(name: str) -> str:
+def python_function(name: str) -> str:
     """The address of a function of Python's C API, as an LLVM operand."""
     address = ctypes.cast(getattr(_api, name), ctypes.c_void_p).value
     return f"inttoptr (i64 {address} to ptr)"
@@ -142,6 +144,70 @@ def write_chunk(call: Call) -> str:
         f"  %status = call i64 @{call.symbol}({listed}, ptr %record, i64 %begin, i64 %end)"
     )
     return "\n".join([*lines, "  ret i64 %status", "}"])
+
+
+def write_band(
+    program: Program, band: Band, symbol: str, calls: list[Call], ranges: list[int]
+) -> tuple[Call, str]:
+    """The function that a team calls for some parts of a band, and its call.
+
+    ranges: for each kernel, how many steps of its outermost loop a part is.
+    """
+    own = {number for call in calls for number in call.buffers}
+    local = [n for n in sorted(own) if program.buffers[n].role == "local"]
+    order = [n for n in sorted(own) if program.buffers[n].role != "local"]
+    parts = band.rows // band.part
+    checked = any(call.checked for call in calls)
+    lines = [
+        f"define internal i64 @{symbol}.chunk(ptr %context, i64 %begin, i64 %end, "
+        "ptr %record) nounwind {",
+        "entry:",
+        f"  %room = alloca [{max(1, band.bytes)} x i8], align 64",
+    ]
+    for slot, number in enumerate(order):
+        lines.append(f"  %at{number} = getelementptr ptr, ptr %context, i64 {slot}")
+        lines.append(f"  %b{number} = load ptr, ptr %at{number}")
+    lines += [
+        "  br label %head",
+        "head:",
+        f"  %part = phi i64 [ %begin, %entry ], [ %next, %step{len(calls)} ]",
+        "  %more = icmp ult i64 %part, %end",
+        "  br i1 %more, label %body, label %done",
+        "body:",
+        "  %next = add nuw nsw i64 %part, 1",
+    ]
+    for number in local:  # as if the whole buffer were there, of which this part is in the room
+        buffer = program.buffers[number]
+        length = buffer.type.nbytes // parts
+        lines += [
+            f"  %back{number} = mul nsw i64 %part, {-length}",
+            f"  %off{number} = add nsw i64 %back{number}, {buffer.offset_bytes}",
+            f"  %b{number} = getelementptr i8, ptr %room, i64 %off{number}",
+        ]
+    lines.append("  br label %step0")
+    for number, (call, count) in enumerate(zip(calls, ranges, strict=True)):
+        listed = ", ".join(f"ptr %b{i}" for i in call.buffers)
+        lines += [
+            f"step{number}:",
+            f"  %from{number} = mul nuw nsw i64 %part, {count}",
+            f"  %to{number} = mul nuw nsw i64 %next, {count}",
+            f"  %status{number} = call i64 @{call.symbol}({listed}, ptr %record, "
+            f"i64 %from{number}, i64 %to{number})",
+            f"  %bad{number} = icmp ne i64 %status{number}, 0",
+            f"  br i1 %bad{number}, label %fail, label %step{number + 1}",
+        ]
+    arrivals = ", ".join(f"[ %status{n}, %step{n} ]" for n in range(len(calls)))
+    lines += [
+        f"step{len(calls)}:",
+        "  br label %head",
+        "fail:",
+        f"  %status = phi i64 {arrivals}",
+        "  ret i64 %status",
+        "done:",
+        "  ret i64 0",
+        "}",
+    ]
+    return Call(symbol, order, checked, (parts, 1)), "\n".join(lines)
 
 
 def write_entry(
@@ -181,19 +247,28 @@ def write_entry(
             lines.append(f"  %b{number} = getelementptr i8, ptr %arena, i64 {offset}")
     if any(call.checked for call in calls):
         data("%record", len(order) + 1)
+    polled = release and any(call.chunks is not None for call in calls)
     if release:
-        lines.append(f"  %thread = call ptr {_python('PyEval_SaveThread')}()")
+        lines.append(f"  %thread = call ptr {python_function('PyEval_SaveThread')}()")
+    if polled:  # the thread state, and when signals were looked at last: never
+        lines += [
+            "  %poll = alloca [2 x i64], align 8",
+            "  store [2 x i64] zeroinitializer, ptr %poll",
+            "  store ptr %thread, ptr %poll",
+        ]
     lines.append("  br label %step0")
     arrivals = []
     for number, call in enumerate(calls):
         lines.append(f"step{number}:")
         record = "ptr %record" if call.checked else "ptr null"
         if call.chunks is not None:
-            lines += _team_call(call, number, record, external(externals, TEAM_RUN))
+            poll = "ptr %poll" if polled else "ptr null"
+            place = external(externals, TEAM_RUN)
+            lines += _team_call(call, number, f"{record}, {poll}", place)
         else:
             listed = ", ".join([*(f"ptr %b{i}" for i in call.buffers), record])
             lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
-        if call.checked:
+        if call.checked or (polled and call.chunks is not None):
             lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
             lines.append(f"  br i1 %bad{number}, label %done, label %step{number + 1}")
             arrivals.append(f"[ %status{number}, %step{number} ]")
@@ -204,8 +279,16 @@ def write_entry(
     arrivals.append(f"[ 0, %step{last} ]")
     lines.append(f"  %status = phi i64 {', '.join(arrivals)}")
     if release:
-        lines.append(f"  call void {_python('PyEval_RestoreThread')}(ptr %thread)")
-    lines.append(f"  %result = call ptr {_python('PyLong_FromLongLong')}(i64 %status)")
+        lines.append(f"  call void {python_function('PyEval_RestoreThread')}(ptr %thread)")
+    if polled:
+        lines += [
+            f"  %raised = icmp eq i64 %status, {INTERRUPTED}",
+            "  br i1 %raised, label %leave, label %tell",
+            "leave:",
+            "  ret ptr null",
+            "tell:",
+        ]
+    lines.append(f"  %result = call ptr {python_function('PyLong_FromLongLong')}(i64 %status)")
     lines += ["  ret ptr %result", "}"]
     return order, "\n".join(lines)
 

@@ -72,7 +72,8 @@ class Loop:
 
     chunked: only from %begin to %end, which whoever calls the kernel gives. panel: `width`
     elements are one panel, walked by the loops inside that are `within` it, as those inside a
-    product's tile are within its rows or columns.
+    product's tile are within its rows or columns. block: the same, but the last block is as
+    wide as the others and overlaps the one before.
     """
 
     dim: int
@@ -82,6 +83,19 @@ class Loop:
     chunked: bool = False
     panel: bool = False
     within: bool = False
+    block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Copy the elements of load `value` for `rows` steps of `row_dim` and a panel of `columns`
+    lanes, so that lanes lie in a row: in memory steps of row_dim do.
+    """
+
+    value: int
+    row_dim: int
+    rows: int
+    columns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,7 @@ class Tiles:
     chunked: bool = False
 
 
-Statement = Let | Start | Step | Finish | Put | Keep | Recall | Loop | Tiles
+Statement = Let | Start | Step | Finish | Put | Keep | Recall | Turn | Loop | Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +168,8 @@ def print_nest(nest: LoopNest) -> str:
                     extent = f"0..{statement.extent}"
                     if statement.within:
                         extent = "tile" if tiled else "panel"
+                        if statement.dim != nest.lane_dim and not tiled:
+                            extent = "block"
                     lines.append(f"{indent}for d{statement.dim} in {extent}{step}{chunks}")
                     show(statement.body, depth + 1)
                 case Tiles():
@@ -166,6 +182,8 @@ def print_nest(nest: LoopNest) -> str:
                         f"{packed}{chunks}"
                     )
                     show(statement.body, depth + 1)
+                case Turn():
+                    lines.append(f"{indent}turn %{statement.value}")
                 case Let(value=value):
                     lines.append(indent + values[value].strip())
                 case Put(store=store):

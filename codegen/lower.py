@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from graphjit import cost
 from graphjit.program import (
     Compute,
-    Index,
     Kernel,
     Load,
     Reduction,
@@ -18,7 +18,7 @@ from graphjit.program import (
     Value,
     arguments,
     indices_of,
-    map_indices,
+    merge_outer,
 )
 
 from .loops import (
@@ -33,6 +33,7 @@ from .loops import (
     Statement,
     Step,
     Tiles,
+    Turn,
     register_bytes,
 )
 from .tiles import lower_product, product_of
@@ -40,27 +41,18 @@ from .tiles import lower_product, product_of
 # Lanes of every reduction along contiguous rows, whatever the target and dtype: the order of
 # combining, and so the bits of the result, is a function of the shape alone.
 ROW_LANES = 32
-# A value that costs at least this much (rough cycles) is kept between stages, not computed
-# again, while what is kept fits KEEP_BYTES.
-KEEP_COST = 8
-KEEP_BYTES = 128 * 1024
-# Elements of a panel: where rows are combined element by element, so many accumulators stay in
-# the first-level cache while rows stream by.
-PANEL = 1024
-# Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
-# at a time has the fewest streams to and from it; math functions need their registers.
-UNROLL_COST = 24
-MATH_COST = 6
-UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
 
 
-def lower(kernel: Kernel, vector_bytes: int) -> LoopNest:
-    """The loop nest of a kernel for vectors of this many bytes."""
-    kernel = merge_outer(kernel)
+def lower(kernel: Kernel, vector_bytes: int, part: int = 0) -> LoopNest:
+    """The loop nest of a kernel for vectors of this many bytes.
+
+    part: the rows at a time of the band that the kernel is in, if it is in one.
+    """
     product = product_of(kernel)
+    in_band = part > 0  # whose rows stay apart from what is within them
     if product is not None:
-        return lower_product(kernel, product, vector_bytes)
-    return _Lowering(kernel, vector_bytes).nest()
+        return lower_product(merge_outer(kernel, last=in_band), product, vector_bytes, part)
+    return _Lowering(merge_outer(kernel, first=in_band), vector_bytes, part).nest()
 
 
 def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
@@ -82,32 +74,6 @@ def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
     return nest, None
 
 
-def merge_outer(kernel: Kernel) -> Kernel:
-    """The kernel with neighbouring outer dims merged where all accesses allow it."""
-    while True:
-        indices = [i for v in (*kernel.values, *kernel.stores) for i in indices_of(v)]
-        outer = len(kernel.outer_dims)
-        for low in range(1, outer):
-            if all(i.strides[low - 1] == i.strides[low] * kernel.dims[low] for i in indices):
-                kernel = _merged(kernel, low)
-                break
-        else:
-            return kernel
-
-
-def _merged(kernel: Kernel, low: int) -> Kernel:
-    dims = list(kernel.dims)
-    dims[low] *= dims[low - 1]
-    del dims[low - 1]
-
-    def drop(index: Index) -> Index:
-        return Index(index.offset, (*index.strides[: low - 1], *index.strides[low:]))
-
-    values = tuple(map_indices(v, drop) for v in kernel.values)
-    stores = tuple(map_indices(s, drop) for s in kernel.stores)
-    return replace(kernel, dims=tuple(dims), values=values, stores=stores)
-
-
 def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -> int:
     """Rough cycles to compute a value and what it is computed from, loads being free."""
     seen = set() if seen is None else seen
@@ -126,10 +92,12 @@ def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -
 
 
 class _Lowering:
-    def __init__(self, kernel: Kernel, vector_bytes: int) -> None:
+    def __init__(self, kernel: Kernel, vector_bytes: int, part: int = 0) -> None:
         self.kernel = kernel
+        self.part = part
         self.outer = len(kernel.outer_dims)
         self.width, self.lane_dim = self._lanes(vector_bytes)
+        self.turning_dim = -1
         self.dims: list[frozenset[int]] = []
         for value in kernel.values:
             self.dims.append(self._depends(value))
@@ -164,9 +132,9 @@ class _Lowering:
         widest = max(register_bytes(v.dtype) for v in kernel.values)
         width = max(1, vector_bytes // widest)
         costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
-        unroll = UNROLL_SUMS if inner else 1
-        if sum(costs) >= UNROLL_COST:
-            unroll = UNROLL_MATH if max(costs) >= MATH_COST else UNROLL_PLAIN
+        unroll = cost.UNROLL_SUMS if inner else 1
+        if sum(costs) >= cost.UNROLL_COST:
+            unroll = cost.UNROLL_MATH if max(costs) >= cost.MATH_COST else cost.UNROLL_PLAIN
         while unroll > 1 and kernel.dims[lane] < unroll * width:
             unroll //= 2
         width *= unroll
@@ -246,14 +214,14 @@ class _Lowering:
         if self.lane_dim < self.outer:
             points *= self.width
         kept: dict[int, int] = {}
-        room = KEEP_BYTES
+        room = cost.KEEP_BYTES
         for number in sorted(later):
             value = self.kernel.values[number]
             size = points * max(
                 1, value.dtype.size if value.dtype.kind != "f" else register_bytes(value.dtype)
             )
             if isinstance(value, Running) or (
-                expression_cost(self.kernel, number) >= KEEP_COST and size <= room
+                expression_cost(self.kernel, number) >= cost.KEEP_COST and size <= room
             ):
                 kept[number] = first[number]
                 room -= size
@@ -285,9 +253,12 @@ class _Lowering:
         }
         inside += [Put(n) for n in range(len(kernel.stores)) if n not in placed_stores]
         body: tuple[Statement, ...] = tuple(inside)
-        panel = PANEL if lane_outer and self._in_panels() else 0
+        panel = cost.PANEL if lane_outer and self._in_panels() else 0
         if panel:
             body = (self._panel(lane, inside, panel),)
+        elif lane_outer and self._turned():
+            rows.remove(self.turning_dim)
+            body, row = self._in_squares(row, body), []
         elif lane_outer:
             body = (Loop(self.lane_dim, kernel.dims[self.lane_dim], self.width, body),)
         body = (*row, *body)
@@ -304,6 +275,47 @@ class _Lowering:
             tuple((n, points) for n in sorted(kept)),
             panel,
         )
+
+    def _turned(self) -> list[int]:
+        """The loads to be read in squares: lanes lie apart in memory, but along another dim
+        elements lie in a row.
+        """
+        kernel, found = self.kernel, list[int]()
+        if (
+            self.part
+            or kernel.inner
+            or self.width == 1
+            or any(s.choices for s in kernel.stores)
+        ):
+            return found
+        for number, value in enumerate(kernel.values):
+            if not isinstance(value, Load) or value.dtype.real.size not in (4, 8):
+                continue
+            strides = value.index.strides
+            if value.dtype.kind == "c" or strides[self.lane_dim] in (0, 1, -1):
+                continue
+            for dim in range(self.outer):
+                long = kernel.dims[dim] >= cost.SQUARE_BYTES // 4
+                if strides[dim] == 1 and long and self.turning_dim in (-1, dim):
+                    self.turning_dim = dim
+                    found.append(number)
+        return found
+
+    def _in_squares(
+        self, row: list[Statement], body: tuple[Statement, ...]
+    ) -> tuple[Statement, ...]:
+        """The loops over panels of lanes, then over blocks of the dim that squares are turned
+        along, then over both again.
+        """
+        kernel, dim, lane = self.kernel, self.turning_dim, self.lane_dim
+        turned = self._turned()
+        side = max(cost.SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
+        rows = side * min(cost.SQUARES, kernel.dims[dim] // side)
+        turns = tuple(Turn(n, dim, rows, cost.STRIP) for n in turned)
+        across = Loop(lane, kernel.dims[lane], self.width, body, within=True)
+        down = Loop(dim, kernel.dims[dim], 1, (*row, across), within=True)
+        block = Loop(dim, kernel.dims[dim], rows, (*turns, down), block=True)
+        return (Loop(lane, kernel.dims[lane], cost.STRIP, (block,), panel=True),)
 
     def _in_panels(self) -> bool:
         """Whether rows are combined element by element, and are long enough for panels."""

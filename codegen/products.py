@@ -9,8 +9,6 @@ Matrix Multiplication", ACM TOMS 34(3), 2008, but a is read where it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from graphjit.program import Index, Load, Product
@@ -58,11 +56,10 @@ class TileEmitter:
         tiles = self.tiles
         if not tiles.direct:
             self.emitter.tile = self._room(tiles.rows * tiles.columns)
-            self.emitter.tile_columns = tiles.columns
         if tiles.packed:
             self.pack = self._room(min(tiles.block, self.k) * tiles.columns)
         start, stop = ("%begin", "%end") if tiles.chunked else ("0", str(tiles.count))
-        with self.counting(start, stop, 1) as number:
+        with self.emitter.counting(start, stop, 1) as number:
             rest = number
             column, rest = self._digit(rest, -(-self.n // tiles.columns))
             row, rest = self._digit(rest, -(-self.m // tiles.rows))
@@ -72,38 +69,17 @@ class TileEmitter:
                 )
             columns = self._bounds(column, tiles.columns, self.n)
             rows = self._bounds(row, tiles.rows, self.m)
-            with self.counting("0", str(self.k), tiles.block) as k:
+            with self.emitter.counting("0", str(self.k), tiles.block) as k:
                 self._block(rows, columns, k)
             if tiles.body:
-                self.emitter.rows, self.emitter.columns = rows, columns
-                if tiles.row_dim < 0:
-                    self.emitter.rows = ("0", "1")
+                self.emitter.bounds[tiles.column_dim] = columns
+                self.emitter.bounds[tiles.row_dim] = rows
                 self.emitter.run(tiles.body)
 
     def _room(self, elements: int) -> str:
         slot = self.b.fresh()
         self.emitter.entry.append(f"  {slot} = alloca [{elements} x {self.part}], align 64")
         return slot
-
-    @contextmanager
-    def counting(self, start: str, stop: str, step: int) -> Iterator[str]:
-        """A loop; what is written inside is its body."""
-        emitter, b = self.emitter, self.b
-        counter = b.fresh()
-        emitter.entry.append(f"  {counter} = alloca i64")
-        head, body, done = emitter.label(), emitter.label(), emitter.label()
-        emitter.line(f"store i64 {start}, ptr {counter}")
-        emitter.line(f"br label %{head}")
-        b.lines.append(f"{head}:")
-        now = b.emit(f"load i64, ptr {counter}")
-        more = b.emit(f"icmp ult i64 {now}, {stop}")
-        emitter.line(f"br i1 {more}, label %{body}, label %{done}")
-        b.lines.append(f"{body}:")
-        yield now
-        following = b.emit(f"add nuw nsw i64 {now}, {step}")
-        emitter.line(f"store i64 {following}, ptr {counter}")
-        emitter.line(f"br label %{head}")
-        b.lines.append(f"{done}:")
 
     def _digit(self, number: str, base: int) -> tuple[str, str]:
         """A number's last digit to a base, and the others."""
@@ -171,11 +147,13 @@ class TileEmitter:
         )
         whole = self.m // tiles.row_step * tiles.row_step
         stop = rows[1] if whole == self.m else self._least(rows[1], whole)
-        with self.counting(rows[0], stop, tiles.row_step) as row:
+        with self.emitter.counting(rows[0], stop, tiles.row_step) as row:
             self._row(row, rows, columns, width, a_from, source, length, fresh, tiles.row_step)
         rest = self.m - whole
         if rest:
-            with self.counting(self._most(rows[0], whole), rows[1], tiles.row_step) as row:
+            with self.emitter.counting(
+                self._most(rows[0], whole), rows[1], tiles.row_step
+            ) as row:
                 self._row(row, rows, columns, width, a_from, source, length, fresh, rest)
 
     def _most(self, one: str, other: int) -> str:
@@ -227,7 +205,7 @@ class TileEmitter:
             )
 
         if not cut:
-            with self.counting("0", width, step) as column:
+            with self.emitter.counting("0", width, step) as column:
                 micro(column, step)
             return
         whole = b.emit(f"sub i64 {width}, 0")
@@ -235,9 +213,9 @@ class TileEmitter:
             micro("0", cut)
             return
         full = b.emit(f"and i64 {whole}, {-step}")
-        with self.counting("0", full, step) as column:
+        with self.emitter.counting("0", full, step) as column:
             micro(column, step)
-        with self.counting(full, width, step) as column:
+        with self.emitter.counting(full, width, step) as column:
             micro(column, cut)
 
     # -- the sums
@@ -349,7 +327,7 @@ class TileEmitter:
     def _copy_groups(
         self, start: str, stop: str, columns: int, source: str, length: str
     ) -> None:
-        with self.counting(start, stop, self.tiles.column_step) as column:
+        with self.emitter.counting(start, stop, self.tiles.column_step) as column:
             from_column = self._sum((column, self.b_index.strides[self.tiles.column_dim]))
             origin = self._at(source, from_column)
             target = self._at(self.pack, self._sum((column, min(self.tiles.block, self.k))))
@@ -362,7 +340,7 @@ class TileEmitter:
         step = self.tiles.column_step
         vector = f"<{step} x {self.part}>"
         b = self.b
-        with self.counting("0", length, 1) as k:
+        with self.emitter.counting("0", length, 1) as k:
             at = self._at(origin, self._sum((k, self.b_index.strides[self.inner])))
             if columns < step:
                 bits = ", ".join(
@@ -390,22 +368,22 @@ class TileEmitter:
             done = self.b.emit(f"and i64 {length}, {-lanes}")
             turn = turning(self.emitter.module, self.part, self.size, lanes)
             with (
-                self.counting("0", done, lanes) as k,
-                self.counting("0", str(step), lanes) as first,
+                self.emitter.counting("0", done, lanes) as k,
+                self.emitter.counting("0", str(step), lanes) as first,
             ):
                 at = self._at(origin, self._sum((k, 1), (first, apart)))
                 to = self._at(target, self._sum((k, step), (first, 1)))
                 left = self._sum((first, -1), (str(columns), 1))
                 square = f"ptr {at}, i64 {apart}, i64 {left}, ptr {to}, i64 {step}"
                 self.emitter.line(f"call void @{turn}({square})")
-        with self.counting(done, length, 1) as k:
+        with self.emitter.counting(done, length, 1) as k:
             at = self._at(origin, self._sum((k, strides[self.inner])))
             to = self._at(target, self._sum((k, step)))
-            with self.counting("0", str(columns), 1) as column:
+            with self.emitter.counting("0", str(columns), 1) as column:
                 place = self._at(at, self._sum((column, apart)))
                 number = self.b.emit(f"load {self.part}, ptr {place}, align {self.size}")
                 place = self._at(to, column)
                 self.emitter.line(f"store {self.part} {number}, ptr {place}, align {self.size}")
-            with self.counting(str(columns), str(step), 1) as column:
+            with self.emitter.counting(str(columns), str(step), 1) as column:
                 place = self._at(to, column)
                 self.emitter.line(f"store {self.part} 0.0, ptr {place}, align {self.size}")

@@ -3,7 +3,8 @@
 One team for the process. Its code is LLVM IR, its threads are plain pthreads that never touch
 Python, made when the first large kernel runs. Workers spin for a while after a job, then sleep
 on a futex. A call that finds the team busy (nested calls, calls from other Python threads) runs
-its chunks itself. After a fork the child starts with no workers and makes its own.
+its chunks itself. Chunks are handed out until a signal's handler raises in the calling thread,
+which looks every 50 ms. After a fork the child starts with no workers and makes its own.
 
 Which elements a chunk has depends on the kernel alone, never on the number of threads; so do
 all results, as chunks share nothing.
@@ -20,9 +21,19 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from .entry import INTERRUPTED, python_function
+
 # Pauses before a worker sleeps, about 50 µs: longer than Python takes between two calls of a
 # loop, shorter than a user would notice on a laptop's battery.
 SPINS = 4000
+# How often a thread that calls long kernels looks whether a signal has arrived.
+POLL_NS = 50_000_000
+_MONOTONIC_COARSE = 6
+_POLLING = {
+    "RESTORE": "PyEval_RestoreThread",
+    "SIGNALS": "PyErr_CheckSignals",
+    "SAVE": "PyEval_SaveThread",
+}
 _FUTEX = {"x86_64": 202, "aarch64": 98}
 _PAUSE = {
     "x86_64": ("call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"),
@@ -47,13 +58,52 @@ _TEXT = """
 @failed = global i64 0
 @code = global i64 0
 @record = global [3 x i64] zeroinitializer
+@stopped = global i64 0, align 128
 
+declare i32 @clock_gettime(i32, ptr)
 declare i64 @syscall(i64, ...)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
 declare i32 @sched_yield()
 
-define internal void @work() nounwind {
+; Whether a signal's handler has raised: asked every POLL_NS of the thread that was given a
+; poll, { its Python thread state, when it was asked last }, the GIL being held meanwhile.
+define internal i1 @interrupted(ptr %poll) nounwind {
+entry:
+  %time = alloca [2 x i64]
+  %given = icmp ne ptr %poll, null
+  br i1 %given, label %clock, label %no
+clock:
+  %c = call i32 @clock_gettime(i32 COARSE, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest.at = getelementptr i64, ptr %time, i64 1
+  %rest = load i64, ptr %rest.at
+  %whole = mul i64 %seconds, 1000000000
+  %now = add i64 %whole, %rest
+  %last.at = getelementptr i64, ptr %poll, i64 1
+  %last = load i64, ptr %last.at
+  %never = icmp eq i64 %last, 0
+  br i1 %never, label %start, label %compare
+start:
+  store i64 %now, ptr %last.at
+  ret i1 false
+compare:
+  %passed = sub i64 %now, %last
+  %due = icmp ugt i64 %passed, POLL_NS
+  br i1 %due, label %ask, label %no
+ask:
+  store i64 %now, ptr %last.at
+  %thread = load ptr, ptr %poll
+  call void RESTORE(ptr %thread)
+  %raised = call i32 SIGNALS()
+  %again = call ptr SAVE()
+  %stop = icmp ne i32 %raised, 0
+  ret i1 %stop
+no:
+  ret i1 false
+}
+
+define internal void @work(ptr %poll) nounwind {
 entry:
   %notes = alloca [3 x i64]
   %job = load ptr, ptr @job
@@ -62,6 +112,16 @@ entry:
   %chunk = load i64, ptr @chunk
   br label %take
 take:
+  %stop = call i1 @interrupted(ptr %poll)
+  br i1 %stop, label %halt, label %look
+halt:
+  store atomic i64 1, ptr @stopped monotonic, align 8
+  br label %done
+look:
+  %halted = load atomic i64, ptr @stopped monotonic, align 8
+  %go = icmp eq i64 %halted, 0
+  br i1 %go, label %next, label %done
+next:
   %begin = atomicrmw add ptr @next, i64 %chunk monotonic
   %more = icmp ult i64 %begin, %extent
   br i1 %more, label %run, label %done
@@ -136,7 +196,7 @@ enter:
   %in = extractvalue { i64, i1 } %swap, 1
   br i1 %in, label %joined.work, label %check
 joined.work:
-  call void @work()
+  call void @work(ptr null)
   %out = atomicrmw sub ptr @state, i64 1 release
   br label %joined
 joined:
@@ -166,7 +226,8 @@ done:
   ret void
 }
 
-define i64 @team_run(ptr %job, ptr %context, i64 %extent, i64 %chunk, ptr %record) nounwind {
+define i64 @team_run(ptr %job, ptr %context, i64 %extent, i64 %chunk, ptr %record,
+    ptr %poll) nounwind {
 entry:
   %wanted = load atomic i64, ptr @wanted monotonic, align 8
   %alone = icmp eq i64 %wanted, 0
@@ -176,8 +237,31 @@ try:
   %mine = extractvalue { i64, i1 } %turn, 1
   br i1 %mine, label %lead, label %serial
 serial:
+  %polled = icmp ne ptr %poll, null
+  br i1 %polled, label %pieces, label %whole
+whole:
   %own = call i64 %job(ptr %context, i64 0, i64 %extent, ptr %record)
   ret i64 %own
+pieces:
+  %at = phi i64 [ 0, %serial ], [ %to, %piece ]
+  %rest = icmp ult i64 %at, %extent
+  br i1 %rest, label %ask, label %served
+ask:
+  %raised = call i1 @interrupted(ptr %poll)
+  br i1 %raised, label %break, label %piece
+piece:
+  %behind = add i64 %at, %chunk
+  %inside = icmp ult i64 %behind, %extent
+  %to = select i1 %inside, i64 %behind, i64 %extent
+  %part = call i64 %job(ptr %context, i64 %at, i64 %to, ptr %record)
+  %wrong = icmp ne i64 %part, 0
+  br i1 %wrong, label %told, label %pieces
+told:
+  ret i64 %part
+served:
+  ret i64 0
+break:
+  ret i64 INTERRUPTED
 lead:
   call void @start()
   store ptr %job, ptr @job
@@ -196,7 +280,7 @@ wake:
   %w = call i64 (i64, ...) @syscall(i64 FUTEX, ptr @epoch, i32 129, i32 2147483647)
   br label %help
 help:
-  call void @work()
+  call void @work(ptr %poll)
   %closing = atomicrmw sub ptr @state, i64 OPEN acq_rel
   br label %drain
 drain:
@@ -217,6 +301,14 @@ pausing:
 finish:
   %status = load i64, ptr @code
   %bad = icmp ne i64 %status, 0
+  %cut = load i64, ptr @stopped
+  %cancelled = icmp ne i64 %cut, 0
+  store i64 0, ptr @stopped
+  br i1 %cancelled, label %leaving, label %judge
+leaving:
+  store atomic i64 0, ptr @lock release, align 8
+  ret i64 INTERRUPTED
+judge:
   br i1 %bad, label %tell, label %release
 tell:
   call void @llvm.memcpy.p0.p0.i64(ptr %record, ptr @record, i64 24, i1 false)
@@ -237,6 +329,10 @@ class Team:
         machine_name = platform.machine()
         self.native = sys.platform == "linux" and machine_name in _FUTEX
         text = _TEXT.replace("SPINS", str(SPINS)).replace("OPEN", str(1 << 32))
+        for name, function in _POLLING.items():
+            text = text.replace(name, python_function(function))
+        text = text.replace("POLL_NS", str(POLL_NS)).replace("INTERRUPTED", str(INTERRUPTED))
+        text = text.replace("COARSE", str(_MONOTONIC_COARSE))
         text = text.replace("FUTEX", str(_FUTEX.get(machine_name, 202)))
         pause, declared = _PAUSE.get(machine_name, ("", ""))
         text = text.replace("PAUSE", pause) + declared + "\n"
@@ -257,7 +353,7 @@ class Team:
 
     def _forget(self) -> None:
         """In a forked child: the workers stayed behind, and with them any job under way."""
-        for name in ("lock", "state", "started", "failing"):
+        for name in ("lock", "state", "started", "failing", "stopped"):
             self._word(name).value = 0
         address = self._engine.get_global_value_address("sleepers")
         ctypes.c_int32.from_address(address).value = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import prod
 
+from graphjit import cost
 from graphjit.program import Index, Kernel, Load, Product, arguments, indices_of
 
 from .loops import Let, Loop, LoopNest, Put, Statement, Tiles, register_bytes
@@ -15,12 +16,6 @@ from .loops import Let, Loop, LoopNest, Put, Statement, Tiles, register_bytes
 # The longest sum along the inner dim: so much of b's columns and of a's rows stays in the
 # first two caches. Longer ones are cut into equal blocks.
 BLOCK = 512
-# Elements of a tile: enough work to share out, few enough to stay in the second cache.
-TILE_ROWS, TILE_COLUMNS = 192, 64
-# Fused multiply-adds in flight that hide their latency.
-IN_FLIGHT = 8
-# A row of b that is as short as this needn't be copied: its block lies close together anyway.
-CLOSE_BYTES = 512
 
 
 def product_of(kernel: Kernel) -> int | None:
@@ -31,8 +26,8 @@ def product_of(kernel: Kernel) -> int | None:
     return None
 
 
-def lower_product(kernel: Kernel, number: int, vector_bytes: int) -> LoopNest:
-    """The loop nest of a kernel with a product."""
+def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0) -> LoopNest:
+    """The loop nest of a kernel with a product. part: the rows of a tile, if they are given."""
     product = kernel.values[number]
     assert isinstance(product, Product)
     inner = len(kernel.dims) - 1
@@ -47,16 +42,18 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int) -> LoopNest:
     m = kernel.dims[row_dim] if rows else 1
     n, k = kernel.dims[column_dim], kernel.dims[inner]
     lanes = max(1, vector_bytes // product.dtype.size)
-    row_step, vectors = _registers(m, -(-n // lanes), 32 if vector_bytes == 64 else 16)
+    row_step, vectors = _registers(m, -(-n // lanes), 32 if vector_bytes == 64 else 16, part)
     column_step = vectors * lanes
     block = -(-k // -(-k // BLOCK))
     index = _index(kernel, b)
-    close = index.strides[inner] * product.dtype.size <= CLOSE_BYTES and n % column_step == 0
+    close = (
+        index.strides[inner] * product.dtype.size <= cost.CLOSE_BYTES and n % column_step == 0
+    )
     packed = index.strides[column_dim] != 1 or (m > 2 * row_step and not close)
-    tile_rows = min(-(-m // row_step) * row_step, TILE_ROWS // row_step * row_step)
+    tile_rows = part or min(-(-m // row_step) * row_step, cost.TILE_ROWS // row_step * row_step)
     tile_columns = column_step
     if m > row_step:
-        tile_columns *= max(1, min(TILE_COLUMNS, n) // column_step)
+        tile_columns *= max(1, min(cost.TILE_COLUMNS, n) // column_step)
     count = -(-m // tile_rows) * -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
     direct = _direct(kernel, number, column_dim, column_step)
     body = (
@@ -82,7 +79,7 @@ def _own(kernel: Kernel, one: int, other: int) -> list[int]:
     return [d for d in range(len(kernel.dims) - 1) if mine[d] and not others[d]]
 
 
-def _registers(m: int, vectors: int, registers: int) -> tuple[int, int]:
+def _registers(m: int, vectors: int, registers: int, part: int) -> tuple[int, int]:
     """How many rows, and vectors of each, are summed in registers: what takes least time.
 
     A step of the inner dim costs a multiply-add for each of them, but no less than the time
@@ -94,6 +91,8 @@ def _registers(m: int, vectors: int, registers: int) -> tuple[int, int]:
         if wide > 1 and wide >= 2 * vectors:
             break
         for high in range(1, min(m, room // wide) + 1):
+            if part and part % high:
+                continue
             full, rest = divmod(m, high)
             down = full * _cycles(high, wide) + (_cycles(rest, wide) if rest else 0)
             cycles = down * -(-vectors // wide)
@@ -103,7 +102,7 @@ def _registers(m: int, vectors: int, registers: int) -> tuple[int, int]:
 
 
 def _cycles(high: int, wide: int) -> float:
-    return max(high * wide, IN_FLIGHT / 2) + 0.25 * (wide + high) + 1
+    return max(high * wide, cost.IN_FLIGHT / 2) + 0.25 * (wide + high) + 1
 
 
 def _direct(kernel: Kernel, number: int, column_dim: int, column_step: int) -> bool:

@@ -10,13 +10,14 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import json
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -33,7 +34,9 @@ from .errors import (
     TracingError,
 )
 from .ir import Graph
+from .machine import keep, machine
 from .passes import DEFAULT, PASSES, Pass, Pipeline
+from .program import print_band
 from .tensor import Tensor
 from .text import print_graph
 from .types import TensorType, as_dtype
@@ -498,10 +501,12 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
     click.echo(f"{program.name}: {_plural(len(steps), 'step')}{fast}")
     rows = [
         (str(number), cost.name, _counted(cost.moved_bytes, "B"), _counted(cost.flops, ""),
+         _duration(cost.floor_ns),
          ", ".join(f"%{node} {graph.nodes[node].primitive.name}" for node in cost.nodes))
         for number, cost in enumerate(steps)
     ]  # fmt: skip
-    _show_table(("step", "what", "bytes", "flops", "nodes"), rows, right="step bytes flops")
+    head = ("step", "what", "bytes", "flops", "floor", "nodes")
+    _show_table(head, rows, right="step bytes flops floor")
     for node, where in plan.repeated().items():
         numbers = ", ".join(map(str, where))
         click.echo(f"computed again: {inspect.node_name(graph, node)} in steps {numbers}")
@@ -513,6 +518,15 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
             click.echo(f"library: step {number} leaves native code for {names}")
     click.echo(f"native: {_plural(inspect.native_calls(program), 'call')}")
     click.echo(f"arena: {program.arena_bytes} bytes for temporaries")
+    for band in program.bands:
+        click.echo(print_band(program, band))
+    if not any(cost.library for cost in steps):
+        floor, took = sum(cost.floor_ns for cost in steps), session.least_ns()
+        click.echo(
+            f"roofline: a call takes {_duration(took)}, the steps at least {_duration(floor)} "
+            f"on this machine ({floor / took:.0%}); its rates are "
+            f"{'measured' if machine().measured else 'typical ones, see `graphjit machine`'}"
+        )
     times = session.form.times_ns
     click.echo("times: " + ", ".join(f"{name} {_duration(ns)}" for name, ns in times.items()))
     click.echo("--- optimized, the nodes named above")
@@ -621,6 +635,23 @@ def passes() -> None:
         rows.append((name, options, " ".join((kind.__doc__ or "").split("\n\n")[0].split())))
     _show_table(("pass", "options", "what it does"), rows)
     click.echo(f"\ndefault: {DEFAULT}")
+
+
+@main.command("machine", epilog=EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+@traceback_option
+def machine_command(as_json: bool) -> None:
+    """Measure this machine, and keep what was found for the cost model and rooflines."""
+    from .calibrate import measure
+
+    found = measure()
+    path = keep(found)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    rows = [(name, str(value)) for name, value in asdict(found).items()]
+    _show_table(("what", "this machine"), rows)
+    click.echo(f"kept in {path}" if path else "not kept: the cache folder can't be written")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,6 +26,11 @@ def _threads_here() -> int:
     return os.cpu_count() or 1
 
 
+def _calls_before_native() -> int | None:
+    given = os.environ.get("GRAPHJIT_NATIVE_AFTER", "")
+    return None if given == "never" else int(given) if given.isdecimal() else 32
+
+
 class Config:
     """The process's options. `gj.config` is the one instance.
 
@@ -32,6 +39,9 @@ class Config:
         before the function falls back to eager mode.
     threads: how many threads work on one kernel; from `GRAPHJIT_NUM_THREADS`, else the number
         of CPUs that this process may use. Results are the same at any number.
+    native_after: how many calls of compiled functions go through Python before the machine
+        code is made that lets calls enter without it (that takes about 40 ms); None for never.
+        From `GRAPHJIT_NATIVE_AFTER`, a count or "never". Results are the same.
     """
 
     def __init__(self) -> None:
@@ -39,7 +49,14 @@ class Config:
         self.static_values = 64
         self._threads = _threads_here()
         self._thread_watchers: list[Callable[[int], None]] = []
-        self._eager_process = _flag("GRAPHJIT_EAGER")
+        self.native_after = _calls_before_native()
+        # Words that machine code reads at each call: not 0 where Python has to decide what to
+        # do, for traces are under way or functions run eagerly; not 0 once a context was told
+        # to run eagerly or not.
+        self.gates = array("q", [0, 0])
+        self._gate_lock = threading.Lock()
+        self._eager_process = False
+        self.run_functions_eagerly(_flag("GRAPHJIT_EAGER"))
         self._eager_here: ContextVar[bool | None] = ContextVar("graphjit_eager", default=None)
 
     @property
@@ -68,17 +85,37 @@ class Config:
 
     def run_functions_eagerly(self, run_eagerly: bool) -> None:
         """Run decorated functions as plain Python (True) or compiled (False), process-wide."""
-        self._eager_process = bool(run_eagerly)
+        with self._gate_lock:
+            self.gates[0] += bool(run_eagerly) - self._eager_process
+            self._eager_process = bool(run_eagerly)
+
+    @contextmanager
+    def python_decides(self) -> Iterator[None]:
+        """Let all calls of compiled functions, in any thread, go through Python meanwhile."""
+        with self._gate_lock:
+            self.gates[0] += 1
+        try:
+            yield
+        finally:
+            with self._gate_lock:
+                self.gates[0] -= 1
 
     @contextmanager
     def eager(self, run_eagerly: bool = True) -> Iterator[None]:
         """Run decorated functions as plain Python inside a `with` block."""
+        self.gates[1] = 1
         token = self._eager_here.set(run_eagerly)
         try:
             yield
         finally:
             self._eager_here.reset(token)
 
+    def _forget_lock(self) -> None:
+        """In a forked child: whoever held the lock stayed behind."""
+        self._gate_lock = threading.Lock()
+
 
 config = Config()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=config._forget_lock)
 eager = config.eager

@@ -11,13 +11,95 @@ import dis
 import types
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Getter = Callable[[], Any]
 DEPTH = 4
 MOST_OBJECTS = 20_000
+
+
+class Getter:
+    """A way to look a value up again: calling it gives the value now, None if there is none."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Any:
+        """The value now."""
+        return self._now()
+
+    def _now(self) -> Any:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known(Getter):
+    """Always the same object."""
+
+    value: Any
+
+    def _now(self) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held(Getter):
+    """An object that is not kept alive."""
+
+    reference: weakref.ref[Any]
+
+    def _now(self) -> Any:
+        return self.reference()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellContents(Getter):
+    """What a closure's cell holds."""
+
+    cell: types.CellType
+
+    def _now(self) -> Any:
+        try:
+            return self.cell.cell_contents
+        except ValueError:  # a name that was deleted
+            return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item(Getter):
+    """An item of a container."""
+
+    parent: Getter
+    key: Any
+
+    def _now(self) -> Any:
+        try:
+            return self.parent()[self.key]
+        except (KeyError, IndexError, TypeError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribute(Getter):
+    """An attribute of an object."""
+
+    parent: Getter
+    name: str
+
+    def _now(self) -> Any:
+        return getattr(self.parent(), self.name, None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreed(Getter):
+    """What all of some getters give; None once they differ, for the trace holds no longer."""
+
+    getters: tuple[Getter, ...]
+
+    def _now(self) -> Any:
+        value = self.getters[0]()
+        return value if all(getter() is value for getter in self.getters) else None
 
 
 def find_captures(
@@ -44,7 +126,10 @@ def find_captures(
         todo += [(v, g, depth + 1) for v, g in _parts(value, getter)]
         if isinstance(value, types.FunctionType):
             todo += [(v, g, depth + 1) for v, g, _ in _of_function(value)]
-    return [_agreed(getters) if getters else None for getters in found]
+    return [
+        None if not getters else getters[0] if len(getters) == 1 else Agreed(tuple(getters))
+        for getters in found
+    ]
 
 
 def with_captures(
@@ -106,28 +191,12 @@ _GLOBAL_ASSIGNMENTS = ("STORE_GLOBAL", "DELETE_GLOBAL")
 _ASSIGNMENTS = (*_GLOBAL_ASSIGNMENTS, "STORE_DEREF", "DELETE_DEREF")
 
 
-def _agreed(getters: list[Getter]) -> Getter:
-    """What all the getters give; None once they differ, for the trace holds no longer."""
-    if len(getters) == 1:
-        return getters[0]
-
-    def get() -> Any:
-        value = getters[0]()
-        return value if all(getter() is value for getter in getters) else None
-
-    return get
-
-
-def _constant(value: Any) -> Getter:
-    return lambda: value
-
-
 def _held(value: Any) -> Getter:
     """The object, not kept alive where it can be referred to weakly; then None once it died."""
     try:
-        return weakref.ref(value)
+        return Held(weakref.ref(value))
     except TypeError:
-        return _constant(value)
+        return Known(value)
 
 
 def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
@@ -141,13 +210,13 @@ def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
     found: list[tuple[Any, Getter, int]] = []
     for cell in function.__closure__ or ():
         try:
-            found.append((cell.cell_contents, _cell_getter(cell), 0))
+            found.append((cell.cell_contents, CellContents(cell), 0))
         except ValueError:  # a name not yet bound
             continue
     names = function.__globals__
     for name in _names(function.__code__):
         if name in names:
-            found.append((names[name], _item_getter(_constant(names), name), 0))
+            found.append((names[name], Item(Known(names), name), 0))
     return found
 
 
@@ -181,32 +250,14 @@ def _names(code: types.CodeType) -> list[str]:
     return result
 
 
-def _cell_getter(cell: Any) -> Getter:
-    return lambda: cell.cell_contents
-
-
-def _item_getter(parent: Getter, key: Any) -> Getter:
-    def get() -> Any:
-        try:
-            return parent()[key]
-        except (KeyError, IndexError, TypeError):
-            return None
-
-    return get
-
-
-def _attribute_getter(parent: Getter, name: str) -> Getter:
-    return lambda: getattr(parent(), name, None)
-
-
 def _parts(value: Any, getter: Getter) -> list[tuple[Any, Getter]]:
     if isinstance(value, dict):
-        return [(v, _item_getter(getter, k)) for k, v in list(value.items())[:1000]]
+        return [(v, Item(getter, k)) for k, v in list(value.items())[:1000]]
     if isinstance(value, (list, tuple)):
-        return [(v, _item_getter(getter, k)) for k, v in enumerate(value[:1000])]
+        return [(v, Item(getter, k)) for k, v in enumerate(value[:1000])]
     if isinstance(value, (types.ModuleType, type, str, bytes, int, float)):
         return []
     attributes = getattr(value, "__dict__", None)
     if isinstance(attributes, dict):
-        return [(v, _attribute_getter(getter, k)) for k, v in list(attributes.items())]
+        return [(v, Attribute(getter, k)) for k, v in list(attributes.items())]
     return []

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 
 from .config import config
+from .cost import floor_ns, step_cost
 from .dispatch import TensorBase
 from .errors import GraphJitError, InternalError, TracingError, UnsupportedError
 from .ir import Graph, verify
 from .jit import Function
 from .ops import source
 from .ops.primitive import Pointwise, Reduce, Scan, View
-from .passes import DEFAULT, PASSES, Pass, Pipeline, fuse, plan_memory
-from .program import Gemm, Kernel, LibraryCall, Program, print_buffers, print_step, step_cost
+from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
+from .program import Gemm, Kernel, LibraryCall, Program, print_buffers, print_step
 from .specialization import LeafKind, Specialization
 from .tree import Tree, flatten
 from .types import TensorType, as_dtype
@@ -224,7 +225,7 @@ def optimized(graph: Graph, passes: Sequence[Pass] = ()) -> Graph:
 def plan(graph: Graph, passes: Sequence[Pass] = (), fast_math: bool = False) -> Plan:
     """A traced graph through all passes, fusion and the memory plan."""
     graph = optimized(graph, passes)
-    return plan_of(graph, replace(plan_memory(fuse(graph)), fast_math=fast_math))
+    return plan_of(graph, replace(program_of(graph), fast_math=fast_math))
 
 
 def plan_of(graph: Graph, program: Program) -> Plan:
@@ -290,7 +291,8 @@ def _leaving(program: Program) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A step in numbers: its name, least bytes moved, flops, and the nodes fused into it.
+    """A step in numbers: its name, least bytes moved, flops, the least time that this machine
+    can take for it, and the nodes fused into it.
 
     library: whether it is a call between native code.
     """
@@ -298,6 +300,7 @@ class Cost:
     name: str
     moved_bytes: int
     flops: int
+    floor_ns: float
     nodes: tuple[int, ...]
     library: bool
 
@@ -308,7 +311,8 @@ def costs(found: Plan) -> list[Cost]:
     for step, nodes in zip(found.program.steps, found.nodes, strict=True):
         cost = step_cost(step, found.program.buffers)
         moved, flops, library = cost["bytes"], cost["flops"], isinstance(step, LibraryCall)
-        rows.append(Cost(_step_name(step), int(moved), int(flops), nodes, library))
+        floor = floor_ns(step, found.program.buffers)
+        rows.append(Cost(_step_name(step), int(moved), int(flops), floor, nodes, library))
     return rows
 
 
@@ -425,6 +429,13 @@ class Session:
                     with config.eager():
                         eager.append(self._time(self.function.python_function))
         return compiled, eager
+
+    def least_ns(self, calls: int = 5) -> int:
+        """The time of the fastest of a few compiled calls [ns]."""
+        try:
+            return min(self.times_ns(calls, False)[0])
+        finally:
+            self._restore()
 
     def _time(self, function: Callable[..., Any]) -> int:
         started = time.perf_counter_ns()

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .codegen.tables import Table, make_table
+from .codegen.vectorcall import Enterable, enterable
 from .config import config
 from .dispatch import TensorBase, as_tensor, current_trace
 from .errors import (
@@ -29,6 +31,7 @@ from .errors import (
 )
 from .hidden import find_captures, named_in, with_captures
 from .ir import Graph
+from .native import MOST_ENTRIES, entry_point, form_entry
 from .passes import Pass
 from .specialization import (
     ARRAY,
@@ -72,11 +75,20 @@ _BY_VALUE = (
 )  # fmt: skip
 
 
-class Function:
+class Function(Enterable):  # type: ignore[misc]
     """A Python function that is traced and compiled once for each signature.
 
     Calling it gives what the Python function gives. trace_count: how often it was traced.
+
+    A call of what is specialised already is entered by machine code (`native.py`), where the
+    interpreter and NumPy are of a known layout. `__call__` is for all else, and for all calls
+    where they aren't.
     """
+
+    __slots__ = ("__dict__", "__weakref__", "_table")
+    _native = False  # whether machine code can enter these objects
+    _table: Table | None
+    _entered_at: int
 
     def __init__(
         self,
@@ -116,6 +128,7 @@ class Function:
         self._integers: dict[Any, Any] = {}  # where -> first value, or None once it changed
         self._pinned: set[Any] = set()  # where Python needs a scalar's value
         self._warned = False
+        self._table = None
 
     @property
     def specializations(self) -> list[Specialization]:
@@ -135,6 +148,8 @@ class Function:
         """What the Python function gives for these arguments."""
         if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
+        if self._table is not None and not self._entered_at:
+            self._entered_at = entry_point(Function)
         if self.input_signature is not None:
             args = self._conform(args, kwargs)
             kwargs = {}
@@ -177,10 +192,23 @@ class Function:
                 if form.captures_fit():
                     return form
             form = self._specialize(args, kwargs)
+            self._enter_natively(form, args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
             key = self._lasting_key(key, args, kwargs)
             self._known.setdefault(key, []).append(form)
             return form
+
+    def _enter_natively(self, form: Specialization, args: Any, kwargs: Any) -> None:
+        """Let machine code enter a form at the next call, where it can."""
+        if not self._native or config.native_after is None or form.executable is None:
+            return
+        leaves: list[Any] = []
+        flatten((args, kwargs), leaves)
+        entry = form_entry(form, leaves)
+        if entry is not None:
+            known = () if self._table is None else self._table.entries
+            self._table = make_table((entry, *known[: MOST_ENTRIES - 1]))
+            self._entered_at = entry_point(Function)
 
     def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
         """The key under which a form for these arguments is kept: a short one says nothing of
@@ -343,7 +371,7 @@ class Function:
     def _trace(
         self, tree: Tree, leaves: Sequence[Any], kinds: tuple[LeafKind, ...]
     ) -> Specialization:
-        form = Specialization(kinds, numpy=self._wants_numpy(leaves))
+        form = Specialization(kinds, tree, numpy=self._wants_numpy(leaves))
         started = time.perf_counter_ns()
         self.trace_count += 1
         trace = Trace(self.name)
@@ -480,6 +508,9 @@ class Function:
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments runs: kernels, what was not fused and why, times."""
         return explain(self.specialization(*args, **kwargs))
+
+
+Function._native = enterable(Function)
 
 
 def _checked_spec(spec: Any) -> Any:

@@ -7,9 +7,8 @@ what reads their results). A Kernel's values are scalar expressions in SSA form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Any, TypeVar, cast
 
 from .errors import SourceLine
@@ -24,8 +23,9 @@ class Buffer:
     """A dense array in C order.
 
     role: "input" (`index`: which parameter), "output" and "update" (`index`: which one),
-    "constant" (`value`: the array), "library" (`index`: the step that makes it) or
-    "temporary" (`offset_bytes` in the arena, once planned).
+    "constant" (`value`: the array), "library" (`index`: the step that makes it),
+    "temporary" (`offset_bytes` in the arena, once planned) or "local" (of which a band keeps
+    the rows at hand, `offset_bytes` in the room it has for them).
     """
 
     type: TensorType
@@ -218,6 +218,33 @@ class Kernel:
         return self.dims[len(self.dims) - self.inner :]
 
 
+def merge_outer(kernel: Kernel, first: int = 0, last: int = 0) -> Kernel:
+    """The kernel with neighbouring outer dims merged where all accesses allow it, but for the
+    `first` ones and the `last` ones.
+    """
+    while True:
+        indices = [i for v in (*kernel.values, *kernel.stores) for i in indices_of(v)]
+        for low in range(first + 1, len(kernel.outer_dims) - last):
+            if all(i.strides[low - 1] == i.strides[low] * kernel.dims[low] for i in indices):
+                kernel = _merged(kernel, low)
+                break
+        else:
+            return kernel
+
+
+def _merged(kernel: Kernel, low: int) -> Kernel:
+    dims = list(kernel.dims)
+    dims[low] *= dims[low - 1]
+    del dims[low - 1]
+
+    def drop(index: Index) -> Index:
+        return Index(index.offset, (*index.strides[: low - 1], *index.strides[low:]))
+
+    values = tuple(map_indices(v, drop) for v in kernel.values)
+    stores = tuple(map_indices(s, drop) for s in kernel.stores)
+    return replace(kernel, dims=tuple(dims), values=values, stores=stores)
+
+
 @dataclass(frozen=True, slots=True)
 class Gemm:
     """A batched matrix product by BLAS: c[m, n] = a[m, k] b[k, n] for every batch index.
@@ -257,6 +284,19 @@ class LibraryCall:
     nodes: tuple[int, ...] = field(default=(), compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Steps [first, stop), all kernels over the same rows, which run one after another for
+    `part` rows at a time. bytes: the room that the local buffers of a part take.
+    """
+
+    first: int
+    stop: int
+    rows: int
+    part: int
+    bytes: int = 0
+
+
 Step = Kernel | Gemm | LibraryCall
 
 
@@ -276,6 +316,7 @@ class Program:
     outputs: tuple[int, ...]
     updates: tuple[int, ...]
     arena_bytes: int = 0
+    bands: tuple[Band, ...] = ()
     decisions: tuple[str, ...] = field(default=(), compare=False)
     fast_math: bool = False
 
@@ -294,29 +335,6 @@ def reads_and_writes(step: Step) -> tuple[tuple[int, ...], tuple[int, ...]]:
             return (step.a, step.b), (step.c,)
         case LibraryCall():
             return step.inputs, step.outputs
-
-
-def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
-    """Least bytes moved and rough flops of a step: {"bytes": …, "flops": …}."""
-    read, written = reads_and_writes(step)
-    moved = sum(buffers[i].type.nbytes for i in (*read, *written))
-    flops = 0.0
-    if isinstance(step, Gemm):
-        flops = 2.0 * step.m * step.n * step.k
-        for extent in step.batch:
-            flops *= extent
-    elif isinstance(step, Kernel):
-        points, outer = float(prod(step.dims)), float(prod(step.outer_dims))
-        has_product = any(isinstance(v, Product) for v in step.values)
-        for value in step.values:
-            match value:
-                case Product():
-                    flops += 2 * points
-                case Compute():
-                    flops += value.primitive.cost * (outer if has_product else points)
-                case Reduction() | Running():
-                    flops += value.primitive.cost * points
-    return {"bytes": float(moved), "flops": flops}
 
 
 def _print_attrs(attrs: Attrs) -> str:
@@ -385,6 +403,14 @@ def print_step(step: Step) -> str:
             return f"call {step.primitive.name}{_print_attrs(step.attrs)} {read} -> {written}"
 
 
+def print_band(program: Program, band: Band) -> str:
+    """A band as text."""
+    names = [
+        step.name for step in program.steps[band.first : band.stop] if isinstance(step, Kernel)
+    ]
+    return f"band of {', '.join(names)}: {band.part} of {band.rows} rows at a time"
+
+
 def print_buffers(program: Program) -> str:
     """The buffers as text, with their places in the arena."""
     lines = [f"arena {program.arena_bytes} bytes"]
@@ -394,6 +420,8 @@ def print_buffers(program: Program) -> str:
         )
         if buffer.role == "constant":
             where = ""
+        if buffer.role == "local":
+            where = f" at {buffer.offset_bytes} of its band"
         lines.append(f"b{number}: {buffer.type} {buffer.role}{where}")
     return "\n".join(lines)
 
@@ -405,6 +433,7 @@ def print_program(program: Program) -> str:
         lines.append("fast_math")
     lines.append(print_buffers(program))
     lines += [print_step(step) for step in program.steps]
+    lines += [print_band(program, b) for b in program.bands]
     lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))
     if program.updates:
         lines.append("update " + ", ".join(f"b{i}" for i in program.updates))

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from .config import config
+from .cost import floor_ns, step_cost
 from .hidden import Getter
 from .ir import Graph
-from .passes import DEFAULT, Pass, Pipeline, Timing, fuse, plan_memory, verifying
-from .program import Program, print_step, step_cost
+from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
+from .program import Program, print_step
 from .tensor import Tensor, _wrap
 from .tree import LEAF, Tree, unflatten
 from .variable import Variable
@@ -62,10 +63,12 @@ class Specialization:
     graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
     it up again. reason: why calls run eagerly instead; doubt: the error that tracing raised,
     until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
-    direct: the whole call, for the plain case of arrays in and one array out.
+    direct: the whole call, for the plain case of arrays in and one array out. given: how the
+    leaves make up the arguments.
     """
 
     kinds: tuple[LeafKind, ...]
+    given: Tree = LEAF
     reason: str = ""
     doubt: Exception | None = None
     graph: Graph | None = None
@@ -183,7 +186,7 @@ def build_program(
     pipeline = Pipeline((*passes, *DEFAULT.passes))
     optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
     done = time.perf_counter_ns()
-    program = replace(plan_memory(fuse(optimized)), fast_math=fast_math)
+    program = replace(program_of(optimized), fast_math=fast_math)
     if form is not None:
         form.passes = timing.rows
         form.times_ns["passes"] = done - started
@@ -201,7 +204,11 @@ def explain(form: Specialization) -> str:
         lines.append("fast_math")
     for number, step in enumerate(program.steps):
         cost = step_cost(step, program.buffers)
-        lines.append(f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops")
+        floor = floor_ns(step, program.buffers) / 1000
+        lines.append(
+            f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops, "
+            f"at least {floor:.3g} µs here"
+        )
         lines += ["  " + line for line in print_step(step).splitlines()]
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
     for name, before, after, ns in form.passes:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import numpy_protocol
+from .config import config
 from .dispatch import TensorBase, as_tensor, current_trace
 from .errors import LeakedTracerError, SourceLine, TracingError, at_user_line, user_line
 from .ir import Graph, GraphBuilder
@@ -389,7 +390,8 @@ class Trace:
         """Make this the trace of the context."""
         token = current_trace.set(self)
         try:
-            yield self
+            with config.python_decides():
+                yield self
             for array, contents in zip(self.captures, self._contents, strict=True):
                 if _checksum(array) != contents:
                     raise TracingError("an array is written to after it was used in the trace")

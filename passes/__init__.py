@@ -1,6 +1,6 @@
 """The passes: Graph -> smaller Graph -> Program."""
 
-from .default import DEFAULT, PASSES
+from .default import DEFAULT, PASSES, program_of
 from .fuse import fuse
 from .memory import plan_memory
 from .pipeline import Pass, Pipeline, Timing, verifying
@@ -13,5 +13,6 @@ __all__ = [
     "Timing",
     "fuse",
     "plan_memory",
+    "program_of",
     "verifying",
 ]

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from graphjit.ir import Graph
+from graphjit.program import Program
+
+from .band import band
 from .cse import Cse
 from .dce import Dce
-from .expand import ExpandProducts, SplitReductions
+from .expand import ExpandProducts, SplitReductions, UnrollReductions
 from .fold import Fold
+from .fuse import fuse
+from .memory import plan_memory
+from .pack import pack
 from .pipeline import Pass, Pipeline
 from .simplify import Simplify
 
 PASSES: dict[str, type[Pass]] = {
-    step.name: step for step in (Simplify, Fold, Cse, ExpandProducts, SplitReductions, Dce)
+    step.name: step
+    for step in (Simplify, Fold, Cse, ExpandProducts, UnrollReductions, SplitReductions, Dce)
 }
+
+
+def program_of(graph: Graph) -> Program:
+    """The program of a graph that the passes have been over."""
+    return plan_memory(band(pack(fuse(graph))))
+
 
 DEFAULT = Pipeline(
     (
@@ -20,6 +34,7 @@ DEFAULT = Pipeline(
         Fold(),
         Cse(),  # after folding: equal constants become one
         ExpandProducts(),  # before reductions are split: integer products become sums
+        UnrollReductions(),  # products with a vector among them
         SplitReductions(),  # before fusion, so that bits don't depend on what is fused
         Simplify(),  # views that the last two put in
         Fold(),  # constants that the last three made: weights in a wider dtype, for one

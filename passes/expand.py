@@ -10,7 +10,7 @@ from graphjit.ir import Graph, Node, Rewriter
 from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
-from graphjit.ops.primitive import Contract, Reduce, View
+from graphjit.ops.primitive import Contract, Primitive, Reduce, View
 from graphjit.types import float32
 
 from .pipeline import Pass
@@ -107,6 +107,55 @@ class SplitReductions(Pass):
         split = (*shape[:axis], blocks, size // blocks, *shape[axis + 1 :])
         rows = rewriter.add(view.reshape, (rows,), node.source, shape=split)
         return rewriter.add(node.primitive, (rows,), node.source, axes=(axis + 1,))
+
+
+@dataclass(frozen=True)
+class UnrollReductions(Pass):
+    """Reduce a few elements by naming each: out = x[..., 0] + x[..., 1] + x[..., 2].
+
+    What reads the result can then share its loop, whatever it reduces in turn: of distances
+    between points only the nearest is ever stored. `limit`: the most elements.
+    """
+
+    limit: int = 8
+
+    name = "unroll-reductions"
+
+    def run(self, graph: Graph) -> Graph:
+        """The graph with short reductions as pointwise nodes."""
+        rewriter = Rewriter(graph)
+        for index, node in enumerate(graph.nodes):
+            kind = node.primitive.kind
+            if isinstance(kind, Reduce) and kind.of_two and self._short(graph, node):
+                rewriter.map[index] = self._unrolled(rewriter, node, kind.of_two)
+            else:
+                rewriter.map[index] = rewriter.copy(index)
+        return rewriter.result()
+
+    def _short(self, graph: Graph, node: Node) -> bool:
+        type = graph.nodes[node.inputs[0]].tensor
+        if node.primitive in (rd.sum_, rd.prod) and type.dtype.size == 2:
+            return False  # these accumulate in a wider dtype
+        return 0 < _size(type.shape[a] for a in node.attr("axes")) <= self.limit
+
+    def _unrolled(self, rewriter: Rewriter, node: Node, of_two: Primitive) -> int:
+        x, axes = rewriter.map[node.inputs[0]], node.attr("axes")
+        shape = rewriter.type_of(x).shape
+        steps = (1,) * len(shape)
+        sizes = tuple(1 if k in axes else n for k, n in enumerate(shape))
+        total = -1
+        for place in np.ndindex(*(shape[a] for a in axes)):
+            chosen = dict(zip(axes, place, strict=True))
+            starts = tuple(chosen.get(k, 0) for k in range(len(shape)))
+            element = rewriter.add(
+                view.slice_, (x,), node.source, starts=starts, sizes=sizes, steps=steps
+            )
+            element = rewriter.add(
+                view.reshape, (element,), node.source, shape=node.tensor.shape
+            )
+            both = (total, element)
+            total = element if total < 0 else rewriter.add(of_two, both, node.source)
+        return total
 
 
 @dataclass(frozen=True)

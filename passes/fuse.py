@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from graphjit import cost as cost_model
 from graphjit.ir import Graph, reachable
 from graphjit.ops import source
 from graphjit.ops.primitive import (
@@ -33,13 +34,6 @@ from graphjit.types import TensorType, TupleType, float32, float64
 from .build import Domain, MustStore, Target, Walk, build_kernel, new_domain
 from .space import Expr, Exprs, Unfusable, row_major
 
-# A shared pointwise value of at most this cost (rough cycles, inputs' included) is computed
-# again by each kernel that reads it: cheaper than storing and loading it.
-RECOMPUTE_COST = 3
-# Later stages walk the inner dims again. Where lanes go along outer dims each pass strides
-# through memory, so stages are joined only while a block's inner walk stays in the cache.
-STAGE_CACHE_BYTES = 256 * 1024
-LANE_BLOCK_BYTES = 256
 FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan)
 
 
@@ -129,23 +123,33 @@ class _Plan:
                 cost[number] = 1
             elif isinstance(kind, (Pointwise, Gather)):
                 total = node.primitive.cost + sum(cost[i] for i in node.inputs)
-                users = sum(self.live[u] for u in self.users[number])
-                if users > 1 and total > RECOMPUTE_COST:
+                if self._times_read(number) > 1 and total > cost_model.RECOMPUTE_COST:
                     found.add(number)
                     total = 1
                 cost[number] = 1 if number in self.required else total
             elif isinstance(kind, View):
                 cost[number] = cost[node.inputs[0]]
-                if self._repeats(number) and cost[node.inputs[0]] > RECOMPUTE_COST:
+                if self._repeats(number) and cost[node.inputs[0]] > cost_model.RECOMPUTE_COST:
                     found.add(node.inputs[0])
             else:
                 cost[number] = 1
             if isinstance(kind, Pointwise):
                 for i in node.inputs:
                     spread = node.tensor.size > 64 * max(1, self.nodes[i].tensor.size)
-                    if spread and cost[i] > RECOMPUTE_COST and self.fusable(i):
+                    if spread and cost[i] > cost_model.RECOMPUTE_COST and self.fusable(i):
                         found.add(i)
         return found
+
+    def _times_read(self, number: int) -> float:
+        """How often an element of a node is read, on average: slices read their part only."""
+        size = max(1, self.nodes[number].tensor.size)
+        total = 0.0
+        for user in self.users[number]:
+            if self.live[user]:
+                node = self.nodes[user]
+                sliced = isinstance(node.primitive.kind, View) and node.tensor.size < size
+                total += node.tensor.size / size if sliced else 1
+        return total
 
     def _repeats(self, number: int) -> bool:
         """Whether a view gives the same element many times."""
@@ -363,8 +367,10 @@ class _Plan:
 
 def _leaves_cache(domain: Domain) -> bool:
     """Whether one block of lanes, walked along the reduced axes, is too much for the cache."""
-    walked = LANE_BLOCK_BYTES * _size(tuple(domain.shape[k] for k in domain.axes))
-    return bool(domain.axes) and domain.lanes == "outer" and walked > STAGE_CACHE_BYTES
+    walked = cost_model.LANE_BLOCK_BYTES * _size(tuple(domain.shape[k] for k in domain.axes))
+    return (
+        bool(domain.axes) and domain.lanes == "outer" and walked > cost_model.STAGE_CACHE_BYTES
+    )
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -426,8 +432,7 @@ class _Assembler:
             tuple(inputs),
             tuple(self.outputs),
             tuple(self.updates),
-            0,
-            tuple(self.plan.decisions),
+            decisions=tuple(self.plan.decisions),
         )
 
     def _new(self, buffer: Buffer) -> int:

@@ -1,4 +1,5 @@
-"""Program -> Program: temporary buffers that never live together share storage.
+"""Program -> Program: temporary buffers that never live together share storage, and a kernel
+may write where it reads for the last time.
 
 Source of the method (largest first, lowest free offset): Pisarchyk and Lee, "Efficient Memory
 Management for Deep Neural Net Inference", 2020, arXiv:2001.03288.
@@ -9,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from graphjit.program import Program, reads_and_writes
+from graphjit.program import (
+    Band,
+    GatherLoad,
+    Index,
+    Kernel,
+    Load,
+    Program,
+    reads_and_writes,
+)
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -23,14 +32,92 @@ class Lifetime:
     last: int
 
 
-def lifetimes(program: Program) -> dict[int, Lifetime]:
-    """The lifetime of each temporary buffer."""
-    found: dict[int, Lifetime] = {}
+def in_place(program: Program) -> dict[int, int]:
+    """The temporaries that can lie where another one ends, each with the first of its chain.
+
+    A kernel writes an element where it has just read one for the last time: both are of one
+    size and at the same place at every point, and no lanes are far apart, which might be read
+    in blocks that overlap.
+    """
+    first, last = _uses(program)
+    found: dict[int, int] = {}
     for number, step in enumerate(program.steps):
-        for buffer in (*reads_and_writes(step)[0], *reads_and_writes(step)[1]):
-            if program.buffers[buffer].role != "temporary":
+        if not isinstance(step, Kernel) or (step.inner and len(step.stores) > 1):
+            continue
+        read: dict[int, set[Index | None]] = {}
+        for value in step.values:
+            match value:
+                case Load():
+                    read.setdefault(value.buffer, set()).add(value.index)
+                case GatherLoad():
+                    read.setdefault(value.buffer, set()).add(None)
+        if any(_lanes_apart(step, i) for places in read.values() for i in places if i):
+            continue
+        taken: set[int] = set()
+        for store in step.stores:
+            target = program.buffers[store.buffer]
+            if target.role not in ("temporary", "local") or store.choices:
+                continue
+            if first[store.buffer] != number or _stores_to(step, store.buffer) > 1:
+                continue
+            for buffer, places in read.items():
+                source = program.buffers[buffer]
+                same = source.role == target.role and source.type.nbytes == target.type.nbytes
+                alike = source.type.dtype.size == target.type.dtype.size
+                ends = last[buffer] == number and buffer not in taken
+                if same and alike and ends and places == {store.index}:
+                    taken.add(buffer)
+                    found[store.buffer] = found.get(buffer, buffer)
+                    break
+    return found
+
+
+def _uses(program: Program) -> tuple[dict[int, int], dict[int, int]]:
+    """The first and the last step that touch each buffer."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for number, step in enumerate(program.steps):
+        for buffers in reads_and_writes(step):
+            for buffer in buffers:
+                first.setdefault(buffer, number)
+                last[buffer] = number
+    return first, last
+
+
+def _stores_to(kernel: Kernel, buffer: int) -> int:
+    return sum(store.buffer == buffer for store in kernel.stores)
+
+
+def _lanes_apart(kernel: Kernel, index: Index) -> bool:
+    outer = len(kernel.outer_dims)
+    lane = len(kernel.dims) - 1 if kernel.lanes == "inner" else outer - 1
+    return lane >= 0 and index.strides[lane] not in (0, 1)
+
+
+def lifetimes(program: Program, band: Band | None = None) -> dict[int, Lifetime]:
+    """The lifetime of each temporary buffer; or of each of a band's own, as much of it as
+    there is at a time.
+
+    To the rest of the program, a band is one step: each of its parts reads and writes.
+    """
+    found: dict[int, Lifetime] = {}
+    shared = in_place(program)
+    for number, step in enumerate(program.steps):
+        if band is not None and not band.first <= number < band.stop:
+            continue
+        around = [b for b in program.bands if b.first <= number < b.stop]
+        for touched in (*reads_and_writes(step)[0], *reads_and_writes(step)[1]):
+            buffer = shared.get(touched, touched)
+            if program.buffers[buffer].role != ("temporary" if band is None else "local"):
                 continue
             size = program.buffers[buffer].type.nbytes
+            if band is not None:
+                size = size // band.rows * band.part
+            elif around:
+                first, last = around[0].first, around[0].stop - 1
+                before = found.get(buffer, Lifetime(size, first, last))
+                found[buffer] = Lifetime(size, before.first, last)
+                continue
             start = found[buffer].first if buffer in found else number
             found[buffer] = Lifetime(size, start, number)
     return found
@@ -58,11 +145,23 @@ def plan_arena(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
 def plan_memory(program: Program) -> Program:
     """The program with a place in the arena for every temporary."""
     alive = lifetimes(program)
+    shared = in_place(program)
     offsets, total = plan_arena(list(alive.values()))
     buffers = list(program.buffers)
     for (number, _), offset in zip(alive.items(), offsets, strict=True):
         buffers[number] = replace(buffers[number], offset_bytes=offset)
     for number, buffer in enumerate(buffers):
+        if number in shared:
+            continue
         if buffer.role == "temporary" and buffer.offset_bytes < 0:  # empty: never touched
             buffers[number] = replace(buffer, offset_bytes=0)
-    return replace(program, buffers=tuple(buffers), arena_bytes=total)
+    bands = []
+    for band in program.bands:
+        alive = lifetimes(program, band)
+        offsets, room = plan_arena(list(alive.values()))
+        bands.append(replace(band, bytes=room))
+        for (number, _), offset in zip(alive.items(), offsets, strict=True):
+            buffers[number] = replace(buffers[number], offset_bytes=offset)
+    for number, start in shared.items():
+        buffers[number] = replace(buffers[number], offset_bytes=buffers[start].offset_bytes)
+    return replace(program, buffers=tuple(buffers), arena_bytes=total, bands=tuple(bands))

@@ -12,7 +12,7 @@ from graphjit.codegen.cpu import Executable
 from graphjit.ir import Graph, Node
 from graphjit.ops import contract, index
 from graphjit.ops.primitive import Reduce, Scan
-from graphjit.passes import DEFAULT, fuse, plan_memory, verifying
+from graphjit.passes import DEFAULT, program_of, verifying
 from graphjit.program import Program
 from graphjit.types import TensorType
 
@@ -27,7 +27,7 @@ def optimized(graph: Graph) -> Graph:
 
 def planned(graph: Graph) -> Program:
     """The program of a graph as it is, without passes."""
-    return plan_memory(fuse(graph))
+    return program_of(graph)
 
 
 def run_compiled(graph: Graph, inputs: Sequence[Array]) -> Results:

@@ -316,10 +316,10 @@ def test_the_tensor_flag_means_tensorflow_rules(source: str) -> None:
 def test_explain_says_what_was_fused_and_what_not(source: str) -> None:
     text = succeed("explain", f"{source}:several", *options(["f32[64,32]", "f32[64,32]"]))
     lines = text.splitlines()
-    assert lines[1].split() == ["step", "what", "bytes", "flops", "nodes"]
+    assert lines[1].split() == ["step", "what", "bytes", "flops", "floor", "nodes"]
     assert any(re.search(r"kernel .*\d exp, %\d+ add", line) for line in lines)
     assert any(
-        re.search(r"kernel k\d+ +[\d.]+ kB +262 k  .*%\d+ matmul", line) for line in lines
+        re.search(r"kernel k\d+ +[\d.]+ kB +262 k .*%\d+ matmul", line) for line in lines
     )
     assert re.search(
         r"^not fused: %\d+ \w+ \(story.py:\d+\) apart from %\d+", text, re.MULTILINE

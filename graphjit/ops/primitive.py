@@ -56,6 +56,7 @@ class Reduce:
     combine: (b, accumulators, accumulators) -> accumulators; associative, and exact in any
         order but for rounding.
     finish: (b, accumulators, dtype) -> the result.
+    of_two: the pointwise primitive that gives the result for two elements, where there is one.
     """
 
     identity: Callable[[DType], tuple[tuple[Any, DType], ...]]
@@ -63,6 +64,7 @@ class Reduce:
     combine: Callable[..., tuple[Any, ...]]
     finish: Callable[..., Any]
     needs_coordinate: bool = False
+    of_two: Primitive | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from graphjit.errors import InvalidArgumentError, at_user_line
 from graphjit.types import DType, Shape, TensorType, bfloat16, float16, float32, int64
 
+from . import pointwise as pw
 from .primitive import Primitive, Reduce, Scan, define
 from .rules import require_axes, require_kind
 
@@ -50,6 +51,7 @@ def _reduce(
     identity: Callable[[DType], Any],
     combine: Callable[[Any, Any, Any], Any],
     numpy: Callable[..., Any],
+    of_two: Primitive,
     exact: bool = False,
 ) -> Primitive:
     def rule(x: TensorType, axes: Shape) -> TensorType:
@@ -62,6 +64,7 @@ def _reduce(
         element=lambda b, x, coordinate: (b.cast(x, accumulator(x.dtype)),),
         combine=lambda b, left, right: (combine(b, left[0], right[0]),),
         finish=lambda b, total, dtype: b.cast(total[0], dtype),
+        of_two=of_two,
     )
     return define(name, kind, rule, numpy, tensorflow=tensorflow, exact=exact)
 
@@ -93,16 +96,36 @@ def _min_numpy(x: Array, axes: Shape) -> Any:
 
 
 sum_ = _reduce(
-    "sum", "Sum", "iufc", lambda d: 0, lambda b, x, y: b.add(x, y), _accumulated(np.sum)
+    "sum", "Sum", "iufc", lambda d: 0, lambda b, x, y: b.add(x, y), _accumulated(np.sum), pw.add
 )
 prod = _reduce(
-    "prod", "Prod", "iufc", lambda d: 1, lambda b, x, y: b.mul(x, y), _accumulated(np.prod)
+    "prod",
+    "Prod",
+    "iufc",
+    lambda d: 1,
+    lambda b, x, y: b.mul(x, y),
+    _accumulated(np.prod),
+    pw.mul,
 )
 max_ = _reduce(
-    "max", "Max", "biuf", lowest, lambda b, x, y: b.maximum(x, y), _max_numpy, exact=True
+    "max",
+    "Max",
+    "biuf",
+    lowest,
+    lambda b, x, y: b.maximum(x, y),
+    _max_numpy,
+    pw.maximum,
+    exact=True,
 )
 min_ = _reduce(
-    "min", "Min", "biuf", highest, lambda b, x, y: b.minimum(x, y), _min_numpy, exact=True
+    "min",
+    "Min",
+    "biuf",
+    highest,
+    lambda b, x, y: b.minimum(x, y),
+    _min_numpy,
+    pw.minimum,
+    exact=True,
 )
 any_ = _reduce(
     "any",
@@ -111,6 +134,7 @@ any_ = _reduce(
     lambda d: False,
     lambda b, x, y: b.or_(x, y),
     lambda x, axes: np.any(x, axis=axes),
+    pw.bit_or,
     exact=True,
 )
 all_ = _reduce(
@@ -120,6 +144,7 @@ all_ = _reduce(
     lambda d: True,
     lambda b, x, y: b.and_(x, y),
     lambda x, axes: np.all(x, axis=axes),
+    pw.bit_and,
     exact=True,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,12 @@ from hypothesis import strategies as st
 from strategies import fill, graphs, inputs_for
 from tolerance import assert_close
 
+from graphjit import cost
 from graphjit.codegen import cpu
 from graphjit.eager import run, run_primitive
 from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.ir import Graph, GraphBuilder
+from graphjit.machine import machine
 from graphjit.ops import PRIMITIVES as P
 from graphjit.ops import source
 from graphjit.ops.index import MODES
@@ -183,12 +186,12 @@ def test_chunks_and_streaming_change_no_bit(seed: int, monkeypatch: pytest.Monke
     graph = optimized(chain(seed))
     inputs = values(graph, seed)
     plain = run_compiled(graph, inputs)[0]
-    monkeypatch.setattr(cpu, "TEAM_NS", -1)
-    monkeypatch.setattr(cpu, "CHUNK_NS", 50)
+    monkeypatch.setattr(cost, "TEAM_NS", -1)
+    monkeypatch.setattr(cost, "CHUNK_NS", 50)
     for a, b in zip(plain, run_compiled(graph, inputs)[0], strict=True):
         assert same_bits(a, b)
     monkeypatch.setattr(cpu, "LARGE_BYTES", 0)
-    monkeypatch.setattr(cpu, "last_level_cache", lambda: 0)
+    monkeypatch.setattr(cpu, "machine", lambda: replace(machine(), l3_bytes=0))
     monkeypatch.setattr(cpu, "empty", aligned)
     for a, b in zip(plain, run_compiled(graph, inputs)[0], strict=True):
         assert same_bits(a, b)
@@ -433,8 +436,8 @@ def test_indices_out_of_range(size: int, bad: int) -> None:
 def test_the_first_index_counts_whatever_chunk_fails_first(
     position: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu, "TEAM_NS", -1)
-    monkeypatch.setattr(cpu, "CHUNK_NS", 50)
+    monkeypatch.setattr(cost, "TEAM_NS", -1)
+    monkeypatch.setattr(cost, "CHUNK_NS", 50)
     index = np.arange(10000) % 7
     index[position:] = 7 + np.arange(10000 - position)
     case = Case()

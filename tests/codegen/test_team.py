@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -146,3 +148,54 @@ def test_number_of_threads_from_the_environment():
 def test_a_bad_number_of_threads_is_refused(count):
     with pytest.raises(gj.errors.InvalidArgumentError, match="threads"):
         gj.config.threads = count
+
+
+class Stop(Exception):
+    pass
+
+
+def raise_stop(*_):
+    raise Stop
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_stops_a_long_kernel(threads):
+    gj.config.threads = threads
+
+    def slow(x, y):
+        return np.min(np.sin(x[:, None] + y) ** 3.5, axis=1)
+
+    f = gj.function(slow, fallback="error")
+    x, y = np.linspace(0, 1, 4000), np.linspace(0, 1, 200_000)
+    f.specialization(x, y)
+    before = signal.signal(signal.SIGALRM, raise_stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        started = time.monotonic()
+        with pytest.raises(Stop):
+            f(x, y)
+        elapsed = time.monotonic() - started
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert elapsed < 5  # the whole takes much longer
+    np.testing.assert_allclose(f(x[:9], y[:50]), slow(x[:9], y[:50]))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_signal_that_raises_nothing_changes_nothing():
+    gj.config.threads = 2
+    seen = []
+    f = gj.function(lambda x, y: np.min(np.sin(x[:, None] + y), axis=1), fallback="error")
+    x, y = np.linspace(0, 1, 2000), np.linspace(0, 1, 50_000)
+    expected, _ = f(x, y), f(x[:3], y[:5])
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(f(x[:3], y[:5])))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.06, 0.06)
+        for _ in range(5):
+            np.testing.assert_array_equal(f(x, y), expected)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert seen

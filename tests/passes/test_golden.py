@@ -8,7 +8,7 @@ import golden_files
 import pytest
 
 from graphjit.ir import Graph, verify
-from graphjit.passes import PASSES, fuse, plan_memory
+from graphjit.passes import PASSES, fuse, program_of
 from graphjit.passes.simplify import RULES, Simplify
 from graphjit.program import print_program, print_step
 
@@ -49,7 +49,7 @@ def test_fusion(case: str) -> None:
 
 @pytest.mark.parametrize("case", golden_files.cases("memory"))
 def test_memory(case: str) -> None:
-    golden_files.check(case, lambda graph: print_program(plan_memory(fuse(graph))))
+    golden_files.check(case, lambda graph: print_program(program_of(graph)))
 
 
 def test_every_pass_and_every_rule_has_a_case() -> None:

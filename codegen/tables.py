@@ -1,0 +1,483 @@
+"""What a specialisation expects of a call and does in it, as tables that machine code reads.
+
+An *entry* is a table of 64-bit words: how many arguments, the guards, and how to launch. A
+guard is a few words for each leaf or container of the arguments, in the order in which they are
+walked. While a call runs, a *frame* on the stack holds what it makes; tables refer to places in
+it by word. `dispatcher.py` has the code that reads all this.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, auto
+from typing import Any
+
+import numpy as np
+
+from .layout import scalar_fits
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Guard(IntEnum):
+    """What is asked of a leaf or container; the first word of a guard."""
+
+    ARRAY = 0
+    ZERO_DIM = auto()  # an array without dims, or a NumPy scalar
+    TENSOR = auto()
+    FLOAT = auto()
+    INTEGER = auto()
+    COMPLEX = auto()
+    SAME = auto()  # this very object
+    REFERENT = auto()  # what a weak reference refers to
+    FLOAT_IS = auto()
+    INTEGER_IS = auto()
+    TUPLE = auto()  # of this very type: a tuple or a named one
+    LIST = auto()
+    DICT = auto()
+    # Where the guard that follows is for something else, to which this object leads:
+    ITEM = auto()  # what is under a key
+    ATTRIBUTE = auto()
+    CONTENT = auto()  # what a closure's cell holds
+    DEREFERENCE = auto()  # what a weak reference refers to
+    VARIABLE = auto()  # the array of a variable's cell
+    AGAIN = auto()  # no guard follows: the object is that of an earlier leaf
+
+
+class Result(IntEnum):
+    """What a result becomes; the first word of its description."""
+
+    ARRAY = 0
+    TENSOR = auto()
+    SCALAR = auto()  # NumPy's
+    FLOAT = auto()
+    INTEGER = auto()
+    COMPLEX = auto()
+    BOOL = auto()
+    STATIC = auto()  # an object known beforehand
+    UPDATE = auto()  # the new array of a variable, not returned
+
+
+class Build(IntEnum):
+    """What results are put into; the first word of a plan."""
+
+    RESULT = 0  # the next result itself
+    TUPLE = auto()
+    LIST = auto()
+    DICT = auto()
+    CALL = auto()  # what a callable makes of the parts
+
+
+class Word(IntEnum):
+    """The places of an entry."""
+
+    POSITIONAL = 0  # how many positional arguments
+    NAMED = auto()  # how many keyword arguments
+    NAMES = auto()  # their names, in order
+    GUARDS = auto()
+    FRAME_WORDS = auto()
+    LEAVES_AT = auto()  # where the frame holds the leaves
+    LEAVES = auto()
+    PYTHON = auto()  # a Python function of the leaves, or null
+    LOCKS = auto()
+    LOCK_TABLE = auto()  # Python functions: one that acquires a lock, one that releases it
+    ROOTS = auto()  # objects that lead to what is read but not given, guarded like arguments
+    ROOT_TABLE = auto()
+    ROOT_GUARDS = auto()
+    SEGMENT = auto()  # the address of the generated function, or null if there are no kernels
+    ARGUMENTS_AT = auto()  # where the frame holds its arguments
+    CONSTANTS = auto()
+    CONSTANT_TABLE = auto()
+    RESULTS = auto()
+    RESULT_TABLE = auto()
+    RESULTS_AT = auto()
+    ARENA_BYTES = auto()
+    ARENA_ARGUMENT = auto()
+    ARENA_CELL = auto()
+    MAKE_ARENA = auto()  # a Python function, or null for an arena on the stack
+    SPARE_ARENA = auto()  # one that no call uses now; owned
+    RECORD_ARGUMENT = auto()
+    RECORD_CELL = auto()  # 0: no check can fail
+    FAIL = auto()  # a Python function that raises
+    PLAN = auto()  # how to put results together, or null where the first is all
+
+
+class ResultWord(IntEnum):
+    """The places of a result's description."""
+
+    KIND = 0
+    ARGUMENT = auto()
+    CELL = auto()
+    DTYPE = auto()
+    NDIM = auto()
+    SHAPE = auto()
+    MAKE = auto()  # a Python function that allocates it, or null
+    OBJECT = auto()  # a tensor's type, a static result, or a variable's cell
+
+
+# Places of a guard on an array: a code, where the frame holds the leaf, the argument and what
+# stands for it, then these.
+GUARD_DTYPE, GUARD_NUMBER, GUARD_NUMBER_TOO, GUARD_NDIM, GUARD_SHAPE = 4, 5, 6, 7, 8
+# An arena up to this size lies on the stack, and so does a frame up to that size.
+STACK_BYTES, MOST_FRAME_WORDS = 4096, 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What one leaf must be. value: the object of SAME, REFERENT, FLOAT_IS and INTEGER_IS."""
+
+    guard: Guard
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of leaves. kind: its very type; keys: a dict's."""
+
+    guard: Guard
+    kind: type
+    children: tuple[Leaf | Container, ...]
+    keys: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """An object that leads, by steps with their operands, to an array that a specialisation
+    reads; it must be as `leaf` says, or be the object of that leaf of the roots.
+    """
+
+    value: Any
+    steps: tuple[tuple[Guard, Any], ...]
+    leaf: Leaf | int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A container to be made of results, `None` standing for one. keys: a dict's."""
+
+    kind: Build
+    children: tuple[Bundle | None, ...]
+    keys: tuple[Any, ...] = ()
+    call: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What becomes of one result. value: a static result, the tensor's type, or the variable's
+    cell.
+    """
+
+    kind: Result
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
+    make: Callable[[], Array] | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One native call. sources: for each of its arguments ("leaf" | "output" | "constant", a
+    number or an array); leaves are those of the arguments, then those of the roots. locks: to
+    hold meanwhile, in order: what acquires one and what releases it.
+    """
+
+    address: int
+    sources: tuple[tuple[str, Any], ...]
+    roots: tuple[Root, ...]
+    locks: tuple[tuple[Callable[[], Any], Callable[[], Any]], ...]
+    outputs: tuple[Output, ...]
+    plan: Bundle | None
+    arena_bytes: int
+    make_arena: Callable[[], Array]
+    checked: bool
+    fail: Callable[[int, int, int, int], None]
+
+
+@dataclass
+class _Frame:
+    """Places in the frame: first the leaves that are held, after their number."""
+
+    words: int
+
+    def take(self, count: int) -> int:
+        place = self.words
+        self.words += count
+        return place
+
+
+@dataclass
+class _Writer:
+    """Makes tables and keeps what they point to."""
+
+    frame: _Frame
+    keep: list[Any] = field(default_factory=list)
+    guards: list[int] = field(default_factory=list)
+    leaves_at: int = 0
+    leaves: int = 0
+    arguments: dict[int, int] = field(default_factory=dict)  # leaf -> argument's place
+
+    def table(self, words: Sequence[int]) -> int:
+        made = np.array([_signed(w) for w in words] or [0], np.int64)
+        self.keep.append(made)
+        return int(made.ctypes.data)
+
+    def address(self, value: Any) -> int:
+        if value is None:
+            return 0
+        self.keep.append(value)
+        return id(value)
+
+    def guard(self, part: Leaf | Container) -> None:
+        if isinstance(part, Container):
+            self.guards += [part.guard, self.address(part.kind), len(part.children)]
+            for number, child in enumerate(part.children):
+                if part.guard is Guard.DICT:
+                    self.keep.append(part.keys[number])
+                    self.guards.append(id(part.keys[number]))
+                self.guard(child)
+            return
+        number, self.leaves = self.leaves, self.leaves + 1
+        self.guards += [part.guard, self.leaves_at + number]
+        match part.guard:
+            case Guard.SAME | Guard.REFERENT:
+                self.keep.append(part.value)
+                self.guards.append(id(part.value))
+            case Guard.FLOAT_IS:
+                self.guards.append(*struct.unpack("q", struct.pack("d", part.value)))
+            case Guard.INTEGER_IS:
+                self.guards.append(part.value)
+            case _:
+                # a value that isn't an array's is copied to words after the pointer to it
+                argument = self.arguments.get(number) or self.frame.take(1)
+                self.guards += [argument, self.frame.take(3)]
+                if part.guard not in (Guard.FLOAT, Guard.INTEGER, Guard.COMPLEX):
+                    self.guards += self._array(part)
+
+    def root(self, root: Root, first_leaf: int) -> None:
+        for step, operand in root.steps:
+            self.guards.append(step)
+            if step in (Guard.ITEM, Guard.ATTRIBUTE):
+                self.keep.append(operand)
+                self.guards.append(id(operand))
+        if isinstance(root.leaf, Leaf):
+            self.guard(root.leaf)
+        else:
+            self.guards += [Guard.AGAIN, self.leaves_at + first_leaf + root.leaf]
+
+    def plan(self, part: Bundle | None) -> list[int]:
+        if part is None:
+            return [Build.RESULT]
+        words = [part.kind, len(part.children)]
+        if part.kind is Build.CALL:
+            words.append(self.address(part.call))
+        for number, child in enumerate(part.children):
+            if part.kind is Build.DICT:
+                self.keep.append(part.keys[number])
+                words.append(id(part.keys[number]))
+            words += self.plan(child)
+        return words
+
+    def _array(self, part: Leaf) -> list[int]:
+        dtype = part.dtype
+        assert dtype is not None
+        words = [self.address(dtype), *_numbers(dtype), len(part.shape), *part.shape]
+        if part.guard is Guard.ZERO_DIM:
+            words.append(self.address(dtype.type) if scalar_fits(dtype) else 0)
+        return words
+
+
+class Entry:
+    """The tables of one specialisation; frees the arena that they own."""
+
+    _spare = int(Word.SPARE_ARENA)
+
+    def __init__(self, words: dict[Word, int], keep: list[Any]) -> None:
+        self._words = np.zeros(len(Word), np.int64)
+        for place, value in words.items():
+            self._words[place] = _signed(value)
+        self._keep = keep
+        self.address = int(self._words.ctypes.data)
+
+    def __del__(self) -> None:
+        spare = int(self._words[self._spare])
+        self._words[self._spare] = 0
+        if spare and ctypes is not None:  # as the process ends, modules are empty
+            ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(spare))
+
+
+class Table(np.ndarray[Any, Any]):
+    """The number of entries and their addresses, in order of use; keeps the entries alive.
+
+    Machine code holds a reference to the table while it runs one of its entries.
+    """
+
+    entries: tuple[Entry, ...] = ()
+
+
+def make_table(entries: Sequence[Entry]) -> Table:
+    """A table of these entries."""
+    table = np.array([len(entries), *(e.address for e in entries)], np.int64).view(Table)
+    table.entries = tuple(entries)
+    return table
+
+
+def make_entry(
+    positional: Sequence[Leaf | Container],
+    named: dict[str, Leaf | Container],
+    launch: Launch | Callable[..., Any],
+) -> Entry | None:
+    """The entry for arguments like these; None if they are too many. launch: a native call, or
+    a Python function of the leaves, which gives `dispatcher.MISS` where the specialisation
+    doesn't fit after all.
+    """
+    parts = [*positional, *named.values()]
+    held, leaves = sum(map(_held, parts)), sum(map(_leaves, parts))
+    roots = launch.roots if isinstance(launch, Launch) else ()
+    frame = _Frame(1 + held + len(roots))
+    writer = _Writer(frame)
+    writer.leaves_at = frame.take(leaves + len(roots))
+    words: dict[Word, int] = {}
+    if isinstance(launch, Launch):
+        arguments_at = frame.take(len(launch.sources) + 2)  # with the arena and the record
+        writer.arguments = {
+            number: arguments_at + place
+            for place, (source, number) in enumerate(launch.sources)
+            if source == "leaf"
+        }
+        words |= _launch(writer, launch, arguments_at)
+    else:
+        words[Word.PYTHON] = writer.address(launch)
+    for part in parts:
+        writer.guard(part)
+    guards, writer.guards = writer.guards, []
+    for root in roots:
+        writer.keep.append(root.value)
+        writer.root(root, leaves)
+    words |= {
+        Word.POSITIONAL: len(positional),
+        Word.NAMED: len(named),
+        Word.NAMES: writer.table([writer.address(name) for name in named]),
+        Word.GUARDS: writer.table(guards),
+        Word.LEAVES_AT: writer.leaves_at,
+        Word.LEAVES: leaves,
+        Word.ROOTS: len(roots),
+        Word.ROOT_TABLE: writer.table([id(root.value) for root in roots]),
+        Word.ROOT_GUARDS: writer.table(writer.guards),
+    }
+    if frame.words > MOST_FRAME_WORDS:
+        return None
+    words[Word.FRAME_WORDS] = frame.words
+    return Entry(words, writer.keep)
+
+
+def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, int]:
+    frame = writer.frame
+    constants: list[int] = []
+    outputs: dict[int, int] = {}
+    for place, (source, value) in enumerate(launch.sources):
+        if source == "constant":
+            constants += [arguments_at + place, writer.address(value)]
+        elif source == "output":
+            outputs[value] = arguments_at + place
+    results: list[int] = []
+    number = 0
+    for output in launch.outputs:
+        place = 0
+        if output.kind is not Result.STATIC:
+            place, number = outputs.get(number) or frame.take(1), number + 1
+        if output.kind in (Result.ARRAY, Result.TENSOR, Result.STATIC, Result.UPDATE):
+            cell = 0
+        else:
+            cell = frame.take(3)
+        description = {
+            ResultWord.KIND: output.kind,
+            ResultWord.ARGUMENT: place,
+            ResultWord.CELL: cell,
+            ResultWord.DTYPE: writer.address(output.dtype),
+            ResultWord.NDIM: len(output.shape),
+            ResultWord.SHAPE: writer.table(output.shape),
+            ResultWord.MAKE: writer.address(output.make),
+            ResultWord.OBJECT: 0,
+        }
+        if output.kind in (Result.STATIC, Result.TENSOR, Result.UPDATE):
+            writer.keep.append(output.value)
+            description[ResultWord.OBJECT] = id(output.value)
+        results += description.values()
+    end = arguments_at + len(launch.sources)
+    on_stack = launch.arena_bytes <= STACK_BYTES
+    return {
+        Word.SEGMENT: launch.address,
+        Word.ARGUMENTS_AT: arguments_at,
+        Word.CONSTANTS: len(constants) // 2,
+        Word.CONSTANT_TABLE: writer.table(constants),
+        Word.RESULTS: len(launch.outputs),
+        Word.RESULT_TABLE: writer.table(results),
+        Word.RESULTS_AT: frame.take(len(launch.outputs)),
+        Word.ARENA_BYTES: launch.arena_bytes,
+        Word.ARENA_ARGUMENT: end,
+        Word.ARENA_CELL: frame.take(1),
+        Word.MAKE_ARENA: 0 if on_stack else writer.address(launch.make_arena),
+        Word.RECORD_ARGUMENT: end + 1,
+        Word.RECORD_CELL: frame.take(4) if launch.checked else 0,
+        Word.FAIL: writer.address(launch.fail),
+        Word.PLAN: 0 if launch.plan is None else writer.table(writer.plan(launch.plan)),
+        Word.LOCKS: len(launch.locks),
+        Word.LOCK_TABLE: writer.table(
+            [writer.address(action) for lock in launch.locks for action in lock]
+        ),
+    }
+
+
+@functools.cache
+def _numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """NumPy's numbers of a type: two of C's integer types may be of one size, and then are as
+    good as each other.
+    """
+    twins = [np.dtype(letter) for letter in "bhilqBHILQ"]
+    found = [twin.num for twin in twins if twin == dtype] or [dtype.num]
+    return found[0], found[-1]
+
+
+def _leaves(part: Leaf | Container) -> int:
+    return 1 if isinstance(part, Leaf) else sum(map(_leaves, part.children))
+
+
+def _held(part: Leaf | Container) -> int:
+    """How many leaves lie in lists and dicts, from which other threads may take them."""
+    if isinstance(part, Leaf):
+        return 0
+    inside = _held if part.guard is Guard.TUPLE else _leaves
+    return sum(map(inside, part.children))
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def static_leaf(value: Any, by_value: bool) -> Leaf:
+    """The guard on a leaf that the specialisation depends on: on the object itself, or, for
+    numbers, on the value.
+    """
+    if type(value) is float:
+        return Leaf(Guard.FLOAT_IS, value=value)
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return Leaf(Guard.INTEGER_IS, value=value)
+    if by_value:
+        return Leaf(Guard.SAME, value=value)
+    try:
+        return Leaf(Guard.REFERENT, value=weakref.ref(value))
+    except TypeError:
+        return Leaf(Guard.SAME, value=value)
+
+
+__all__ = [
+    "Build", "Bundle", "Container", "Entry", "Guard", "Launch", "Leaf", "Output", "Result",
+    "Root", "Table", "make_entry", "make_table", "static_leaf",
+]  # fmt: skip

@@ -1,0 +1,124 @@
+"""The cost model: what a step takes, and every number by which passes and schedules choose.
+
+None of them changes a result: what bits depend on (`ROW_LANES`, `BLOCK`, the limits of the
+pass `split-reductions`) stands with the code that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from .machine import machine
+from .program import (
+    Buffer,
+    Compute,
+    Gemm,
+    Kernel,
+    Product,
+    Reduction,
+    Running,
+    Step,
+    reads_and_writes,
+)
+
+# -- fusion
+
+# A shared pointwise value of at most this cost (rough cycles, inputs' included) is computed
+# again by each kernel that reads it: cheaper than storing and loading it.
+RECOMPUTE_COST = 3
+# Later stages walk the inner dims again. Where lanes go along outer dims each pass strides
+# through memory, so stages are joined only while a block's inner walk stays in the cache.
+STAGE_CACHE_BYTES = 256 * 1024
+LANE_BLOCK_BYTES = 256
+# A copy of what lanes would gather pays if each of its elements is read at least this often.
+PACK_REUSE = 8
+# Bands: what goes between kernels and is less than this stays in the cache anyway; what the
+# rows at hand may take of the second cache and of a thread's stack; rows at a time.
+BAND_BYTES = 1 << 20
+BAND_PART_BYTES = 256 * 1024
+BAND_ROWS = 64
+
+# -- schedules
+
+# A value that costs at least this much (rough cycles) is kept between stages, not computed
+# again, while what is kept fits KEEP_BYTES.
+KEEP_COST = 8
+KEEP_BYTES = 128 * 1024
+# Elements of a panel: where rows are combined element by element, so many accumulators stay in
+# the first-level cache while rows stream by.
+PANEL = 1024
+# What is read across is turned in squares of so many bytes a side, a cache line: SQUARES of
+# them along memory, for STRIP lanes, each of which is a stream of its own.
+SQUARE_BYTES = 64
+STRIP, SQUARES = 64, 4
+# Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
+# at a time has the fewest streams to and from it; math functions need their registers.
+UNROLL_COST = 24
+MATH_COST = 6
+UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
+# Products: elements of a tile, enough work to share out and few enough for the second cache;
+# fused multiply-adds in flight that hide their latency; a row of b that is as short as this
+# needn't be copied, its block lies close together anyway.
+TILE_ROWS, TILE_COLUMNS = 192, 64
+IN_FLIGHT = 8
+CLOSE_BYTES = 512
+
+# -- the team
+
+# Rough costs that one thread gets through.
+COST_PER_NS = 40.0
+# A kernel that takes longer than this is run by the team, in chunks of about CHUNK_NS: fork and
+# join cost 2 to 3 µs. Chunks don't depend on the number of threads.
+TEAM_NS, CHUNK_NS, MOST_CHUNKS = 12_000, 8_000, 128
+CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
+# Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
+RELEASE_BYTES, RELEASE_FLOPS = 256 * 1024, 200_000
+
+
+def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
+    """Least bytes moved and rough flops of a step: {"bytes": …, "flops": …}."""
+    read, written = reads_and_writes(step)
+    moved = sum(buffers[i].type.nbytes for i in (*read, *written))
+    flops = 0.0
+    if isinstance(step, Gemm):
+        flops = 2.0 * step.m * step.n * step.k
+        for extent in step.batch:
+            flops *= extent
+    elif isinstance(step, Kernel):
+        points, outer = float(prod(step.dims)), float(prod(step.outer_dims))
+        has_product = any(isinstance(v, Product) for v in step.values)
+        for value in step.values:
+            match value:
+                case Product():
+                    flops += 2 * points
+                case Compute():
+                    flops += value.primitive.cost * (outer if has_product else points)
+                case Reduction() | Running():
+                    flops += value.primitive.cost * points
+    return {"bytes": float(moved), "flops": flops}
+
+
+def step_time_ns(step: Step, buffers: tuple[Buffer, ...]) -> float:
+    """About how long one thread takes for a step [ns]."""
+    found, here = step_cost(step, buffers), machine()
+    moved = found["bytes"]
+    rate = here.cached_bytes_per_ns if moved <= here.l2_bytes else here.bytes_per_ns
+    if here.l2_bytes < moved <= here.l3_bytes / 2:
+        rate *= 1.5
+    return max(moved / rate, found["flops"] / COST_PER_NS)
+
+
+def floor_ns(step: Step, buffers: tuple[Buffer, ...]) -> float:
+    """The least that this machine can take for a step with all its cores [ns]: its bytes at
+    the rate of memory, or of the second caches where they hold them, or its flops, whichever
+    is longer.
+    """
+    found, here = step_cost(step, buffers), machine()
+    product = isinstance(step, Gemm) or (
+        isinstance(step, Kernel) and any(isinstance(v, Product) for v in step.values)
+    )
+    cached = found["bytes"] <= here.l2_bytes * here.cores
+    rate = here.cached_bytes_per_ns * here.cores if cached else here.all_bytes_per_ns
+    moved = found["bytes"] / rate
+    return max(moved, found["flops"] / here.all_flops_per_ns) if product else moved

@@ -1,0 +1,274 @@
+"""What machine code needs to enter a function's specialisations: their tables.
+
+Takes the specialisations that `jit.py` makes. A form that has nothing to ask Python is entered
+and run natively; one with variables, captures or library calls has its arguments checked
+natively and is then run by Python.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .codegen import layout
+from .codegen.tables import (
+    Build,
+    Bundle,
+    Container,
+    Entry,
+    Guard,
+    Launch,
+    Leaf,
+    Output,
+    Result,
+    Root,
+    make_entry,
+    static_leaf,
+)
+from .config import config
+from .hidden import Agreed, Attribute, CellContents, Getter, Held, Item, Known
+from .memory import LARGE_BYTES
+from .specialization import ARRAY, SCALAR, TENSOR, Identity, LeafKind, Specialization
+from .tensor import Tensor
+from .tree import LEAF, Tree, unflatten
+from .types import TensorType, as_dtype
+from .variable import Cell
+
+if TYPE_CHECKING:
+    from .jit import Function
+
+# How many specialisations of one function machine code looks through; Python finds the others.
+MOST_ENTRIES = 32
+_SCALARS = {float: Guard.FLOAT, int: Guard.INTEGER, complex: Guard.COMPLEX}
+_WEAK_RESULTS = {
+    "float64": Result.FLOAT, "int64": Result.INTEGER, "complex128": Result.COMPLEX,
+    "bool": Result.BOOL,
+}  # fmt: skip
+_calls = itertools.count()
+_lock = threading.Lock()
+_address: list[int] = []
+
+
+class NotNative(Exception):
+    """Something that machine code doesn't do."""
+
+
+def entry_point(kind: type[Function]) -> int:
+    """The address at which functions are entered, or 0 as long as that is not worth making."""
+    if _address:
+        return _address[0]
+    if config.native_after is None or next(_calls) < config.native_after:
+        return 0
+    from .codegen import dispatcher
+
+    with _lock:
+        if not _address:
+            slow = kind.__dict__["__call__"]
+            eager = config._eager_here
+            _address.append(dispatcher.install(kind, slow, Tensor, Cell, config.gates, eager))
+    return _address[0]
+
+
+def form_entry(form: Specialization, leaves: Sequence[Any]) -> Entry | None:
+    """The tables for a form, made for arguments with these leaves; None if there are none."""
+    if not layout.fits() or form.executable is None:
+        return None
+    parts = iter([_leaf(k, x) for k, x in zip(form.kinds, leaves, strict=True)])
+    try:
+        args, kwargs = (_part(child, parts) for child in form.given.children)
+    except NotNative:
+        return None
+    assert isinstance(args, Container) and isinstance(kwargs, Container)
+    named = dict(zip(kwargs.keys, kwargs.children, strict=True))
+    try:
+        return make_entry(args.children, named, _launch(form))
+    except NotNative:
+        return make_entry(args.children, named, _python(form))
+
+
+def _leaf(kind: LeafKind, x: Any) -> Leaf:
+    if kind.kind == ARRAY:
+        shape, dtype = kind.key
+        if dtype.isnative:
+            dtype = as_dtype(dtype).dtype  # NumPy's own object, which most arrays have
+        return Leaf(Guard.ARRAY if shape else Guard.ZERO_DIM, dtype, shape)
+    if kind.kind == TENSOR:
+        return Leaf(Guard.TENSOR, kind.key.dtype.dtype, kind.key.shape)
+    if kind.kind == SCALAR:
+        return Leaf(_SCALARS[kind.key])
+    return static_leaf(x, not isinstance(kind.key, Identity))
+
+
+def _part(tree: Tree, leaves: Any) -> Leaf | Container:
+    """The guards on a part of the arguments."""
+    kind = tree.kind
+    if kind is None:
+        leaf: Leaf = next(leaves)
+        if leaf.dtype is not None and not leaf.dtype.isnative:
+            raise NotNative
+        return leaf
+    children = tuple(_part(child, leaves) for child in tree.children)
+    if kind is tuple or (issubclass(kind, tuple) and kind.__basicsize__ == tuple.__basicsize__):
+        return Container(Guard.TUPLE, kind, children)
+    if kind is list:
+        return Container(Guard.LIST, kind, children)
+    if kind is dict:
+        return Container(Guard.DICT, kind, children, tree.keys)
+    raise NotNative
+
+
+def _python(form: Specialization) -> Callable[..., Any]:
+    """A function of the leaves that runs a form, if the arrays that it reads still fit."""
+    from .codegen.dispatcher import MISS
+
+    direct = form.direct
+    if direct is not None:
+        return lambda *leaves: direct(leaves)
+
+    def run(*leaves: Any) -> Any:
+        return form.run(leaves) if form.captures_fit() else MISS
+
+    return run
+
+
+def _launch(form: Specialization) -> Launch:
+    """The native call that is all of a form's run. NotNative where there is more to do."""
+    executable, program = form.executable, form.program
+    assert program is not None
+    call = executable.native_call()
+    results = (*program.outputs, *program.updates)
+    if call is None or len({*program.inputs, *results}) < len(program.inputs) + len(results):
+        raise NotNative
+    address, wanted = call
+    roots, places = _roots(form)
+    sources: dict[int, tuple[str, Any]] = {}
+    for number, buffer in enumerate(program.buffers):
+        if buffer.role == "constant":
+            sources[number] = "constant", executable.constant(number)
+    for number, place in zip(program.inputs, form.order, strict=True):
+        sources[number] = "leaf", places.get(place, place[1])
+    for result, number in enumerate(results):
+        sources[number] = "output", result
+    if any(number not in sources for number in wanted):
+        raise NotNative
+    numbers = iter(program.outputs)
+    outputs = [
+        Output(Result.STATIC, value=value)
+        if kind == "static"
+        else _output(form, kind, next(numbers))
+        for kind, value in form.results
+    ]
+    for number, variable in zip(program.updates, form.updated, strict=True):
+        outputs.append(_array_output(form, number, Result.UPDATE, variable.cell))
+    cells = {id(v.cell): v.cell for v in form.variables}.values()
+    held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
+    return Launch(
+        address,
+        tuple(sources[number] for number in wanted),
+        roots,
+        tuple((cell.lock.acquire, cell.lock.release) for cell in held),
+        tuple(outputs),
+        _plan(form.tree),
+        program.arena_bytes,
+        executable.new_arena,
+        bool(executable.checks),
+        executable.fail,
+    )
+
+
+def _roots(form: Specialization) -> tuple[tuple[Root, ...], dict[tuple[str, int], int]]:
+    """What a form reads without being given it, and the number of each as a leaf."""
+    roots: list[Root] = []
+    again: list[Root] = []
+    places: dict[tuple[str, int], int] = {}
+    first = len(form.kinds)
+    for number, (shape, dtype) in enumerate(form.capture_types):
+        getter = form.getters[number]
+        places["capture", number] = first + len(roots)
+        ways = getter.getters if isinstance(getter, Agreed) else (getter,)
+        leaf: Leaf | int = _array_leaf(shape, dtype)
+        for way in ways:
+            value, steps = (form.captures[number], ()) if way is None else _path(way)
+            (roots if isinstance(leaf, Leaf) else again).append(Root(value, steps, leaf))
+            leaf = len(roots) - 1
+    for number, variable in enumerate(form.variables):
+        places["variable", number] = first + len(roots)
+        leaf = _array_leaf(variable.type.shape, variable.type.dtype.dtype)
+        roots.append(Root(variable.cell, ((Guard.VARIABLE, None),), leaf))
+    return (*roots, *again), places
+
+
+def _path(getter: Getter) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
+    """An object from which a getter starts, and its steps."""
+    match getter:
+        case Known():
+            return getter.value, ()
+        case Held():
+            return getter.reference, ((Guard.DEREFERENCE, None),)
+        case CellContents():
+            return getter.cell, ((Guard.CONTENT, None),)
+        case Item():
+            value, steps = _path(getter.parent)
+            return value, (*steps, (Guard.ITEM, getter.key))
+        case Attribute():
+            value, steps = _path(getter.parent)
+            return value, (*steps, (Guard.ATTRIBUTE, getter.name))
+    raise NotNative
+
+
+def _array_leaf(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Leaf:
+    if not dtype.isnative:
+        raise NotNative
+    return Leaf(Guard.ARRAY, dtype, shape)
+
+
+def _output(form: Specialization, kind: str, number: int) -> Output:
+    assert form.program is not None
+    type = form.program.buffers[number].type
+    if kind == "python":
+        if type.dtype.name not in _WEAK_RESULTS or type.shape:
+            raise NotNative
+        return Output(_WEAK_RESULTS[type.dtype.name], type.dtype.dtype)
+    if not form.numpy:
+        known = TensorType(type.shape, type.dtype)
+        return _array_output(form, number, Result.TENSOR, known)
+    if not type.shape:
+        return Output(Result.SCALAR, type.dtype.dtype)
+    return _array_output(form, number, Result.ARRAY, None)
+
+
+def _array_output(form: Specialization, number: int, kind: Result, value: Any) -> Output:
+    assert form.program is not None
+    type = form.program.buffers[number].type
+    make = form.executable.maker(number) if type.nbytes >= LARGE_BYTES else None
+    return Output(kind, type.dtype.dtype, type.shape, make, value)
+
+
+def _plan(tree: Tree) -> Bundle | None:
+    """How results are put together."""
+    kind = tree.kind
+    if kind is None:
+        return None
+    children = tuple(_plan(child) for child in tree.children)
+    if kind is tuple:
+        return Bundle(Build.TUPLE, children)
+    if kind is list:
+        return Bundle(Build.LIST, children)
+    if kind is dict:
+        return Bundle(Build.DICT, children, tree.keys)
+    if issubclass(kind, tuple):
+        return Bundle(Build.CALL, children, call=kind)
+    flat = Tree(kind, tree.keys, tuple(LEAF for _ in children), tree.default)
+
+    def make(*parts: Any) -> Any:
+        items = iter(parts)
+        return unflatten(flat, lambda: next(items))
+
+    return Bundle(Build.CALL, children, call=make)
+
+
+__all__ = ["MOST_ENTRIES", "entry_point", "form_entry"]

@@ -1,0 +1,60 @@
+"""Program -> Program: what vector lanes would have to pick together, and that is read again and
+again, is copied once to lie in a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from graphjit import cost
+from graphjit.program import Buffer, Index, Kernel, Load, Product, Program, Step, Store
+from graphjit.types import TensorType
+
+from .space import row_major
+
+
+def pack(program: Program) -> Program:
+    """The program with copies of what is read with strides, where that pays."""
+    buffers, steps = list(program.buffers), list[Step]()
+    decisions = list(program.decisions)
+    for step in program.steps:
+        if isinstance(step, Kernel) and not any(isinstance(v, Product) for v in step.values):
+            step = _packed(step, buffers, steps, decisions)
+        steps.append(step)
+    if len(steps) == len(program.steps):
+        return program
+    return replace(
+        program, buffers=tuple(buffers), steps=tuple(steps), decisions=tuple(decisions)
+    )
+
+
+def _packed(
+    kernel: Kernel, buffers: list[Buffer], steps: list[Step], decisions: list[str]
+) -> Kernel:
+    """The kernel reading copies, which are added to the steps."""
+    lane = len(kernel.dims) - 1 if kernel.lanes == "inner" else len(kernel.outer_dims) - 1
+    values = list(kernel.values)
+    if lane < 0:
+        return kernel
+    for number, value in enumerate(values):
+        if not isinstance(value, Load) or value.index.strides[lane] in (0, 1, -1):
+            continue
+        dims = [d for d, stride in enumerate(value.index.strides) if stride]
+        shape = tuple(kernel.dims[d] for d in dims)
+        if prod(kernel.dims) < cost.PACK_REUSE * prod(shape):
+            continue
+        buffers.append(Buffer(TensorType(shape, value.dtype), "temporary"))
+        copied = len(buffers) - 1
+        source = Index(value.index.offset, tuple(value.index.strides[d] for d in dims))
+        strides = dict(zip(dims, row_major(shape), strict=True))
+        name = f"{kernel.name}_pack{number}"
+        load = Load(value.buffer, source, value.dtype)
+        store = Store(copied, Index(0, row_major(shape)), 0)
+        steps.append(Kernel(name, shape, 0, "outer", (load,), (store,)))
+        place = Index(0, tuple(strides.get(d, 0) for d in range(len(kernel.dims))))
+        values[number] = Load(copied, place, value.dtype)
+        decisions.append(
+            f"{name}: b{value.buffer} is read {cost.PACK_REUSE} times or more with strides"
+        )
+    return replace(kernel, values=tuple(values)) if values != list(kernel.values) else kernel

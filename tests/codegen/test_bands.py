@@ -1,0 +1,170 @@
+"""Bands, packed operands, turned squares and peeled rows against NumPy, and as plans."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import graphjit as gj
+from graphjit import cost
+from graphjit.codegen import cpu
+from graphjit.machine import machine
+
+
+def attention(q, k, v):
+    scores = q @ np.swapaxes(k, -1, -2) / 8
+    e = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
+    return (e / np.sum(e, axis=-1, keepdims=True)) @ v
+
+
+def layers(x, w1, w2):
+    h = np.tanh(x @ w1)
+    h = h / np.sqrt(np.sum(h * h, axis=-1, keepdims=True))
+    return h @ w2
+
+
+def program(f):
+    return f.specializations[0].program
+
+
+@pytest.fixture
+def always(monkeypatch):
+    monkeypatch.setattr(cost, "BAND_BYTES", 0)
+
+
+def heads(*shape, dtype=np.float64):
+    rng = np.random.default_rng(len(shape))
+    return [rng.normal(size=shape).astype(dtype) for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 64, 16), (4, 72, 130), (1, 80, 5), (3, 2, 96, 33), (128, 20), (4, 48, 9)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_attention_keeps_a_few_rows_of_the_scores(shape, dtype, always):
+    q, k, v = heads(*shape, dtype=dtype)
+    f = gj.function(attention, fallback="error")
+    tolerance = 2e-5 if dtype is np.float32 else 1e-12
+    np.testing.assert_allclose(f(q, k, v), attention(q, k, v), rtol=tolerance, atol=tolerance)
+    if shape[-2] >= 64:
+        assert len(program(f).bands) == 1 and program(f).arena_bytes == 0
+
+
+def test_a_band_changes_no_bit(monkeypatch):
+    args = heads(2, 3, 160, 24, dtype=np.float32)
+    plain = gj.function(attention, fallback="error")(*args)
+    monkeypatch.setattr(cost, "BAND_BYTES", 0)
+    before = gj.config.threads
+    try:
+        for threads in (1, 2, 3, 8):
+            gj.config.threads = threads
+            found = gj.function(attention, fallback="error")(*args)
+            np.testing.assert_array_equal(found, plain, strict=True)
+    finally:
+        gj.config.threads = before
+
+
+def test_rows_of_shared_weights(always):
+    rng = np.random.default_rng(0)
+    x, w1, w2 = rng.normal(size=(96, 40)), rng.normal(size=(40, 70)), rng.normal(size=(70, 9))
+    f = gj.function(layers, fallback="error")
+    np.testing.assert_allclose(f(x, w1, w2), layers(x, w1, w2), rtol=1e-12, atol=1e-12)
+    assert len(program(f).bands) == 1
+
+
+def test_rows_that_others_read_make_no_band(always):
+    f = gj.function(lambda x: (x @ x.T) @ (x @ x.T).T, fallback="error")
+    x = np.random.default_rng(1).normal(size=(64, 32))
+    np.testing.assert_allclose(f(x), (x @ x.T) @ (x @ x.T).T, rtol=1e-10)
+    assert not program(f).bands
+
+
+def test_an_error_in_a_band_names_its_line(always):
+    def pick(x, w, i):
+        return np.exp(x @ w)[:, i] @ w
+
+    rng = np.random.default_rng(2)
+    x, w, i = rng.normal(size=(64, 40)), rng.normal(size=(40, 40)), np.arange(40)
+    f = gj.function(pick, fallback="error")
+    np.testing.assert_allclose(f(x, w, i), pick(x, w, i), rtol=1e-10)
+    i[39] = 40
+    with pytest.raises(gj.errors.IndexOutOfRangeError, match="40"):
+        f(x, w, i)
+
+
+def nearest(a, b):
+    d = a[:, None, :] - b[None, :, :]
+    return np.min(np.sum(d * d, axis=-1), axis=1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 2), (40, 3), (129, 3), (33, 8), (33, 9)])
+def test_distances_are_never_stored(shape):
+    a, b = np.random.default_rng(3).normal(size=(2, *shape))
+    f = gj.function(nearest, fallback="error")
+    np.testing.assert_allclose(f(a, b), nearest(a, b), rtol=1e-13)
+    if shape[1] <= 8 and shape[0] > 8:
+        temporaries = [p.type.size for p in program(f).buffers if p.role == "temporary"]
+        assert sum(temporaries) == b.size
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint64, np.int16, "c8"])
+@pytest.mark.parametrize(
+    "shape", [(16, 16), (17, 100), (130, 33), (64, 5), (3, 70, 65), (200, 1), (15, 40)]
+)
+def test_transposed_operands(shape, dtype):
+    rng = np.random.default_rng(4)
+    x = (rng.normal(size=shape) * 50).astype(dtype)
+    y = (rng.normal(size=(*shape[:-2], shape[-1], shape[-2])) * 50).astype(dtype)
+
+    def both(x, y):
+        t = np.swapaxes(x, -1, -2)
+        return t + y, t[..., ::-1, :] - y, t * y[..., :1]
+
+    f = gj.function(both, fallback="error")
+    for found, expected in zip(f(x, y), both(x, y), strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+@pytest.mark.parametrize("columns", [1001, 1024, 1111, 2049])
+def test_rows_that_start_anywhere_pass_the_cache(columns, dtype, monkeypatch):
+    monkeypatch.setattr(cpu, "LARGE_BYTES", 0)
+    monkeypatch.setattr(cpu, "machine", lambda: replace(machine(), l3_bytes=0))
+    x = (np.random.default_rng(5).normal(size=(1300, columns)) * 50).astype(dtype)
+
+    def stencil(x):
+        return x[1:-1, 1:-1] * 2 - x[:-2, 1:-1] - x[1:-1, 2:]
+
+    f = gj.function(stencil, fallback="error")
+    np.testing.assert_array_equal(f(x), stencil(x), strict=True)
+    if dtype is np.float32:
+        assert "nontemporal" in f.specializations[0].executable.llvm_ir()
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (1, 7), (130, 129)])
+def test_a_kernel_writes_where_it_reads_for_the_last_time(shape):
+    rng = np.random.default_rng(6)
+    x, w = rng.normal(size=shape), rng.normal(size=(shape[1], shape[1]))
+
+    def normed(x, w):
+        y = x @ w
+        y = y - y.max(axis=1, keepdims=True)
+        return (y / np.exp(y).sum(axis=1, keepdims=True)) @ w
+
+    f = gj.function(normed, fallback="error")
+    np.testing.assert_allclose(f(x, w), normed(x, w), rtol=1e-9, atol=1e-12)
+    temporaries = [b for b in program(f).buffers if b.role == "temporary"]
+    assert program(f).arena_bytes < sum(b.type.nbytes for b in temporaries)
+
+
+def test_no_block_is_computed_again_over_its_own_result():
+    rng = np.random.default_rng(7)
+    x, w = rng.normal(size=(70, 70)), rng.normal(size=(70, 70))
+
+    def turned(x, w):
+        y = x @ w
+        return (y + x.T) @ w, (y * 2).T @ (y + x.T)
+
+    f = gj.function(turned, fallback="error")
+    for found, expected in zip(f(x, w), turned(x, w), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
