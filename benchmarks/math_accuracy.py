@@ -660,8 +660,8 @@ def times(names: list[str], fast: bool) -> None:
             width = 2 * host().vector_bytes // result.itemsize
             found: list[float] = []
             for rules in (MATH, FAST_MATH) if fast else (MATH,):
-                entry = Compiled(name, dtype, width, rules).entry
-                found.append(element_ns(partial(entry, *pointers, elements), elements))
+                compiled = Compiled(name, dtype, width, rules)  # owns the code of its entry
+                found.append(element_ns(partial(compiled.entry, *pointers, elements), elements))
             for functions in others.values():
                 call = functions.get(name)
                 ns = call and element_ns(partial(call, *operands), elements)
