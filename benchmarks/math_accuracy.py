@@ -245,6 +245,7 @@ def _single_errors(y: Array, exact: Array) -> Array:
         error = np.abs(y - exact) * per_unit
         odd = ~np.isfinite(y) | ~np.isfinite(exact) | (exact == 0)
         same = y.view(np.int32) == exact.astype(np.float32).view(np.int32)
+        same |= np.isnan(y) & np.isnan(exact)
         error[odd & same] = 0
         odd &= ~same
         if odd.any():
@@ -577,8 +578,8 @@ def exhaustive(names: list[str], stride: int) -> None:
         _row(name, "float32", *cells, _number(place), share)
 
 
-def exact_complex(name: str, *operands: complex) -> complex:
-    """The true value of a complex function, named without `complex_`."""
+def exact_complex(name: str, *operands: complex) -> Any:
+    """The true value of a complex function, named without `complex_`, as mpmath has it."""
     functions: dict[str, Any] = {
         "add": lambda z, w: z + w,
         "sub": lambda z, w: z - w,
@@ -594,7 +595,17 @@ def exact_complex(name: str, *operands: complex) -> complex:
     }
     with mpmath.workprec(200):
         function = functions.get(name) or getattr(mpmath, name)
-        return complex(function(*(mpmath.mpc(z) for z in operands)))
+        return function(*(mpmath.mpc(z) for z in operands))
+
+
+def norm_errors(name: str, y: Array, operands: tuple[Array, ...]) -> Array:
+    """|y − true| / |true| of a complex function [eps of y's type]."""
+    found = []
+    with mpmath.workprec(200):
+        for value, *row in zip(y, *operands, strict=True):
+            exact = exact_complex(name, *map(complex, row))
+            found.append(float(abs(mpmath.mpc(complex(value)) - exact) / abs(exact)))
+    return np.array(found) / np.finfo(y.dtype).eps
 
 
 def complex_samples(dtype: str, n: int, seed: int = 4) -> tuple[Array, Array]:
@@ -620,14 +631,11 @@ def complex_table(count: int) -> None:
             rule = name.removeprefix("complex_")
             compiled = Compiled(name, dtype, 4)
             operands = complex_samples(dtype, count)[: compiled.count]
-            rows = zip(*operands, strict=True)
-            exact = np.array([exact_complex(rule, *map(complex, row)) for row in rows])
-            scale = np.abs(exact) * np.finfo(dtype).eps
-            error = np.abs(compiled(*operands) - exact) / scale
+            error = norm_errors(rule, compiled(*operands), operands)
             theirs = getattr(np, _COMPLEX_SPELLING.get(rule, rule), None)
             other = None
             if theirs is not None:
-                other = float((np.abs(theirs(*operands) - exact) / scale).max())
+                other = float(norm_errors(rule, theirs(*operands), operands).max())
             at = ", ".join(str(x[error.argmax()]) for x in operands)
             _row(rule, dtype, _shown(float(error.max())), _shown(other), at)
 
@@ -652,8 +660,8 @@ def times(names: list[str], fast: bool) -> None:
             width = 2 * host().vector_bytes // result.itemsize
             found: list[float] = []
             for rules in (MATH, FAST_MATH) if fast else (MATH,):
-                entry = Compiled(name, dtype, width, rules).entry
-                found.append(element_ns(partial(entry, *pointers, elements), elements))
+                compiled = Compiled(name, dtype, width, rules)  # owns the code of its entry
+                found.append(element_ns(partial(compiled.entry, *pointers, elements), elements))
             for functions in others.values():
                 call = functions.get(name)
                 ns = call and element_ns(partial(call, *operands), elements)
