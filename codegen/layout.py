@@ -35,7 +35,7 @@ TUPLE_ITEMS = tuple.__basicsize__
 
 HAVE_VECTORCALL, METHOD_DESCRIPTOR = 1 << 11, 1 << 17
 # Places in NumPy's table of functions (`_ARRAY_API`).
-NUMPY_TABLE = {"PyArray_Scalar": 60, "PyArray_NewFromDescr": 94}
+NUMPY_TABLE = {"PyArray_Scalar": 60, "PyArray_NewCopy": 85, "PyArray_NewFromDescr": 94}
 _NUMPY_ARRAY_TYPE, _NUMPY_DTYPE_TYPE = 2, 3
 _NUMPY_ABI = 0x2000000  # what the table's first function gives for NumPy 2
 
