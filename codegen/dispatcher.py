@@ -76,6 +76,7 @@ _PYTHON = {
 _NUMPY = {
     "PyArray_NewFromDescr": "ptr (ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)",
     "PyArray_Scalar": "ptr (ptr, ptr, ptr)",
+    "PyArray_NewCopy": "ptr (ptr, i32)",
 }
 _API = {**_PYTHON, **_NUMPY}
 # Objects and addresses that the code reads from a table.
@@ -225,10 +226,18 @@ def _drop() -> str:
     return a.text()
 
 
+# ndarray's flags of what compiled code can read: C order and aligned.
+_READY = 0x0001 | 0x0100
+# Whether leaves are held: those inside a list or dict, those that were looked up.
+_INSIDE, _FOUND = "1", "2"
+
+
 def _match(tensor_array: int, cell_array: int) -> str:
     """Compares an object with a guard: the guard after it, or null where it doesn't fit.
 
-    For arguments no Python code runs in here, so nothing that is read can change meanwhile.
+    Leaves of lists and dicts are held (`hold` is _INSIDE), for other threads may take them out,
+    and so is what is looked up (_FOUND). Arrays that aren't in order are copied, which may let
+    other threads run: so not inside a list or dict, which must not change while it is read.
     """
     parameters = ["ptr guard", "ptr object", "ptr frame", "i64 hold"]
     a = _Code("internal match", parameters, "noinline")
@@ -278,13 +287,22 @@ def _match(tensor_array: int, cell_array: int) -> str:
     ndim = guard(GUARD_NDIM)
     given = a.value(f"sext i32 {a.load('i32', x, layout.ARRAY_NDIM)} to i64")
     a.require(a.same("i64", given, ndim), "refused")
-    flags = a.value(f"and i32 {a.load('i32', x, layout.ARRAY_FLAGS)}, {_READY}")
-    a.require(a.same("i32", flags, str(_READY)), "refused")
     shape, wanted = a.load("ptr", x, layout.ARRAY_SHAPE), a.at("%guard", GUARD_SHAPE * WORD)
     with a.loop(ndim) as k:
         extents = a.load_item("i64", shape, k), a.load_item("i64", wanted, k)
         a.require(a.same("i64", *extents), "refused")
-    a.store_item("ptr", x, "%frame", guard(2))
+    flags = a.value(f"and i32 {a.load('i32', x, layout.ARRAY_FLAGS)}, {_READY}")
+    with a.when(a.differ("i32", flags, str(_READY))):
+        a.require(a.differ("i64", "%hold", _INSIDE), "refused")
+        ordered = a.api("PyArray_NewCopy", x, "0")
+        with a.when(a.same("ptr", ordered, "null")):
+            a.api("PyErr_Clear")
+            a.jump("refused")
+        held = a.add(a.load("i64", "%frame"), "1")
+        a.store("i64", held, "%frame")
+        a.store_item("ptr", ordered, "%frame", held)
+        a.set("ptr", array, ordered)
+    a.store_item("ptr", a.get("ptr", array), "%frame", guard(2))
     bare = a.value(f"icmp eq i64 {guard(0)}, {Guard.ZERO_DIM.value}")
     more = a.add(a.value(f"zext i1 {bare} to i64"), ndim)
     words = a.value(f"shl i64 {a.add(more, str(GUARD_SHAPE))}, 3")
@@ -365,7 +383,7 @@ def _match(tensor_array: int, cell_array: int) -> str:
     is_a("list")
     a.require(a.same("i64", a.load("i64", "%object", layout.SIZE), guard(2)), "refused")
     listed = a.load("ptr", "%object", layout.LIST_ITEMS)
-    children(lambda k: a.load_item("ptr", listed, k), "1")
+    children(lambda k: a.load_item("ptr", listed, k), _INSIDE)
     a.ret(a.get("ptr", following))
 
     place, key, value = (a.variable("i64", "0"), *(a.variable("ptr", "null") for _ in "kv"))
@@ -380,7 +398,7 @@ def _match(tensor_array: int, cell_array: int) -> str:
 
     a.label("on_DICT")
     is_a("dict")
-    children(next_value, "1")
+    children(next_value, _INSIDE)
     a.require(a.same("i32", a.api("PyDict_Next", "%object", place, key, value), "0"), "refused")
     a.ret(a.get("ptr", following))
 
@@ -392,7 +410,7 @@ def _match(tensor_array: int, cell_array: int) -> str:
             a.require(a.differ("i32", matches, "0"), "refused")  # such as KeyboardInterrupt
             a.api("PyErr_Clear")
             a.jump("refused")
-        passed = f"ptr {a.at('%guard', size)}", f"ptr {there}", "ptr %frame", "i64 1"
+        passed = f"ptr {a.at('%guard', size)}", f"ptr {there}", "ptr %frame", f"i64 {_FOUND}"
         found = a.call("ptr", "match", *passed)
         a.api("Py_DecRef", there)
         a.ret(found)
@@ -419,10 +437,6 @@ def _match(tensor_array: int, cell_array: int) -> str:
     a.label("refused")
     a.ret("null")
     return a.text()
-
-
-# ndarray's flags of what compiled code can read: C order and aligned.
-_READY = 0x0001 | 0x0100
 
 
 def _enter() -> str:
@@ -512,7 +526,7 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
     roots = a.word("%entry", Word.ROOT_TABLE, "ptr")
     with a.loop(a.word("%entry", Word.ROOTS)) as k:
         x = a.load_item("ptr", roots, k)
-        passed = f"ptr {a.get('ptr', guard)}", f"ptr {x}", f"ptr {frame}", "i64 1"
+        passed = f"ptr {a.get('ptr', guard)}", f"ptr {x}", f"ptr {frame}", f"i64 {_FOUND}"
         following = a.call("ptr", "match", *passed)
         with a.when(a.same("ptr", following, "null")):
             a.require(a.differ("ptr", a.api("PyErr_Occurred"), "null"), "missed")

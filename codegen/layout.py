@@ -35,8 +35,9 @@ TUPLE_ITEMS = tuple.__basicsize__
 
 HAVE_VECTORCALL, METHOD_DESCRIPTOR = 1 << 11, 1 << 17
 # Places in NumPy's table of functions (`_ARRAY_API`).
-NUMPY_TABLE = {"PyArray_Scalar": 60, "PyArray_NewFromDescr": 94}
+NUMPY_TABLE = {"PyArray_Scalar": 60, "PyArray_NewCopy": 85, "PyArray_NewFromDescr": 94}
 _NUMPY_ARRAY_TYPE, _NUMPY_DTYPE_TYPE = 2, 3
+_NUMPY_ABI = 0x2000000  # what the table's first function gives for NumPy 2
 
 
 def known_interpreter() -> bool:
@@ -76,6 +77,8 @@ def numpy_functions() -> dict[str, int]:
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     table = get(_multiarray_umath._ARRAY_API, None)
+    if ctypes.PYFUNCTYPE(ctypes.c_uint)(word(table))() != _NUMPY_ABI:
+        return {}
     if word(table + _NUMPY_ARRAY_TYPE * WORD) != id(np.ndarray):
         return {}
     if word(table + _NUMPY_DTYPE_TYPE * WORD) != id(np.dtype):

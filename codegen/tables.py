@@ -340,7 +340,8 @@ def make_entry(
     parts = [*positional, *named.values()]
     held, leaves = sum(map(_held, parts)), sum(map(_leaves, parts))
     roots = launch.roots if isinstance(launch, Launch) else ()
-    frame = _Frame(1 + held + len(roots))
+    # besides, an array that isn't in order is copied, and the copy is held
+    frame = _Frame(1 + held + leaves + 2 * len(roots))
     writer = _Writer(frame)
     writer.leaves_at = frame.take(leaves + len(roots))
     words: dict[Word, int] = {}

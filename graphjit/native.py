@@ -1,8 +1,8 @@
 """What machine code needs to enter a function's specialisations: their tables.
 
-Takes the specialisations that `jit.py` makes. A form that has nothing to ask Python is entered
-and run natively; one with variables, captures or library calls has its arguments checked
-natively and is then run by Python.
+Takes the specialisations that `jit.py` makes. Most forms are entered and run natively, with the
+arrays and variables that they read; one with library calls has its arguments checked natively
+and is then run by Python.
 """
 
 from __future__ import annotations
