@@ -497,6 +497,7 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
         plan = session.plan()
     program, graph = plan.program, plan.graph
     steps, times = inspect.costs(plan), session.step_times_ns()
+    fast = ", fast_math" if program.fast_math else ""
     click.echo(f"{program.name}: {_plural(len(steps), 'step')}{fast}")
     rows = []
     for number, (cost, took) in enumerate(zip(steps, times, strict=True)):
