@@ -32,7 +32,7 @@ from .functions.nn import (
 from .functions.reduce import *  # noqa: F403
 from .functions.shape import *  # noqa: F403
 from .ir import Graph
-from .jit import FallbackWarning, Function, function
+from .jit import FallbackWarning, Function, RecompileWarning, function
 from .tensor import Tensor, TensorSpec, from_dlpack
 from .types import (
     DType,
@@ -81,7 +81,8 @@ tensor_scatter_update = tensor_scatter_nd_update  # noqa: F405
 dot = linalg.dot
 
 __all__ = [
-    "DType", "FallbackWarning", "Function", "Graph", "IndexedSlices", "Tensor", "TensorShape",
+    "DType", "FallbackWarning", "Function", "Graph", "IndexedSlices", "RecompileWarning",
+    "Tensor", "TensorShape",
     "TensorSpec", "Variable", "as_dtype", "bfloat16", "bool", "complex64", "complex128",
     "config", "eager", "einsum", "errors", "float16", "float32", "float64", "from_dlpack",
     "function", "gelu", "int8", "int16", "int32", "int64", "keras", "layer_norm", "linalg",

@@ -39,6 +39,8 @@ class Config:
         before the function falls back to eager mode.
     threads: how many threads work on one kernel; from `GRAPHJIT_NUM_THREADS`, else the number
         of CPUs that this process may use. Results are the same at any number.
+    recompile_warning: when a function has been compiled again so often, a warning says why; 0
+        for never.
     native_after: how many calls of compiled functions go through Python before the machine
         code is made that lets calls enter without it (that takes about 40 ms); None for never.
         From `GRAPHJIT_NATIVE_AFTER`, a count or "never". Results are the same.
@@ -47,6 +49,8 @@ class Config:
     def __init__(self) -> None:
         self.verify = _flag("GRAPHJIT_VERIFY")
         self.static_values = 64
+        self.recompile_warning = 16
+        self._forbids: ContextVar[bool] = ContextVar("graphjit_forbids", default=False)
         self._threads = _threads_here()
         self._thread_watchers: list[Callable[[int], None]] = []
         self.native_after = _calls_before_native()
@@ -88,6 +92,22 @@ class Config:
         with self._gate_lock:
             self.gates[0] += bool(run_eagerly) - self._eager_process
             self._eager_process = bool(run_eagerly)
+
+    @property
+    def recompiling_forbidden(self) -> bool:
+        """Whether functions that were compiled must not be compiled again here."""
+        return self._forbids.get()
+
+    @contextmanager
+    def forbid_recompile(self) -> Iterator[None]:
+        """In a `with` block, a call that no compiled form of a function fits raises
+        RecompileError, which names the guard that failed; a first compile is allowed.
+        """
+        token = self._forbids.set(True)
+        try:
+            yield
+        finally:
+            self._forbids.reset(token)
 
     @contextmanager
     def python_decides(self) -> Iterator[None]:

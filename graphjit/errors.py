@@ -75,6 +75,10 @@ class LeakedTracerError(TracingError):
     """A symbolic tensor used outside the trace that made it."""
 
 
+class RecompileError(GraphJitError, RuntimeError):
+    """A call that would have a function compiled again where that is forbidden."""
+
+
 class InternalError(GraphJitError, RuntimeError):
     """A broken invariant of graphjit's own: a bug."""
 

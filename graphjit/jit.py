@@ -8,6 +8,7 @@ import threading
 import time
 import types
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
@@ -23,6 +24,7 @@ from .errors import (
     InternalError,
     InvalidArgumentError,
     LeakedTracerError,
+    RecompileError,
     SourceLine,
     TracingError,
     at_user_line,
@@ -31,6 +33,7 @@ from .errors import (
 )
 from .hidden import find_captures, named_in, with_captures
 from .ir import Graph
+from .misses import Miss, why
 from .native import MOST_ENTRIES, entry_point, form_entry
 from .passes import Pass
 from .specialization import (
@@ -54,7 +57,14 @@ from .variable import Variable
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-__all__ = ["FallbackWarning", "Function", "Specialization", "build_program", "function"]
+__all__ = [
+    "FallbackWarning",
+    "Function",
+    "RecompileWarning",
+    "Specialization",
+    "build_program",
+    "function",
+]
 
 
 # Names by which Python code asks for types, and of the types that symbolic tensors stand for.
@@ -63,6 +73,10 @@ _TYPES = {
     "ndarray", "generic", "number", "floating", "integer", "inexact", "Number", "Real",
     "Integral", "int", "float", "complex", "Tensor", "isscalar", "issubdtype",
 }  # fmt: skip
+
+
+class RecompileWarning(UserWarning):
+    """A decorated function is compiled again and again, and why."""
 
 
 class FallbackWarning(UserWarning):
@@ -127,6 +141,7 @@ class Function(Enterable):  # type: ignore[misc]
         self._known: dict[Any, list[Specialization]] = {}
         self._integers: dict[Any, Any] = {}  # where -> first value, or None once it changed
         self._pinned: set[Any] = set()  # where Python needs a scalar's value
+        self._misses: deque[Miss] = deque(maxlen=1000)
         self._warned = False
         self._table = None
 
@@ -191,12 +206,40 @@ class Function(Enterable):  # type: ignore[misc]
             for form in self._known.get(key, ()):  # another thread may have been first
                 if form.captures_fit():
                     return form
+            self._note_miss(args, kwargs)
             form = self._specialize(args, kwargs)
             self._enter_natively(form, args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
             key = self._lasting_key(key, args, kwargs)
             self._known.setdefault(key, []).append(form)
             return form
+
+    def _note_miss(self, args: Any, kwargs: Any) -> None:
+        """Keep why no form fits, if there are some; warn of it, or refuse to make another."""
+        forms = self.specializations
+        if not forms:
+            return
+        leaves: list[Any] = []
+        tree = flatten((args, kwargs), leaves)
+        kinds = [self._kind(x, (tree, i)) for i, x in enumerate(leaves)]
+        miss = why(kinds, tree, self._parameter_names(tree), forms, user_line())
+        if config.recompiling_forbidden:
+            raise RecompileError(
+                f"{self.qualified_name} would be compiled again. {miss}\n"
+                "  outside `forbid_recompile` it would be"
+            )
+        self._misses.append(miss)
+        if config.recompile_warning and len(self._misses) == config.recompile_warning:
+            line = miss.source or SourceLine("<unknown>", 0)
+            text = (
+                f"{self.qualified_name} is compiled for the {len(forms) + 1}th time, for {miss}"
+                "\n  explain_misses() tells of the times before"
+            )
+            warnings.warn_explicit(text, RecompileWarning, line.file, line.line)
+
+    def explain_misses(self) -> tuple[Miss, ...]:
+        """Why the function was compiled again, each time, the latest last (at most 1000)."""
+        return tuple(self._misses)
 
     def _enter_natively(self, form: Specialization, args: Any, kwargs: Any) -> None:
         """Let machine code enter a form at the next call, where it can."""

@@ -1,0 +1,102 @@
+"""Why functions are compiled again: as data, a warning, an error where it is forbidden."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import graphjit as gj
+from graphjit.errors import RecompileError
+
+X = np.ones((2, 3), np.float32)
+
+
+def made():
+    return gj.function(lambda x, y=1.0, flag=True: x * y if flag else x, fallback="error")
+
+
+@pytest.mark.parametrize(
+    ("args", "guard", "expected", "found"),
+    [
+        ((np.ones((4, 3), np.float32),), "shape of x", "[2,3]", "[4,3]"),
+        ((np.ones((2, 3)),), "dtype of x", "float32", "float64"),
+        ((gj.constant(X),), "kind of x", "array", "tensor"),
+        ((np.ones(3),), "shape of x", "[2,3]", "[3]"),
+    ],
+)
+def test_what_differs(args, guard, expected, found):
+    f = made()
+    f(X)
+    assert f.explain_misses() == ()
+    f(*args)
+    (miss,) = f.explain_misses()
+    assert (miss.guard, miss.expected, miss.found, miss.forms) == (guard, expected, found, 1)
+    assert miss.source.file.endswith("test_misses.py")
+    f(*args)
+    assert len(f.explain_misses()) == 1
+
+
+def test_static_values_structures_and_several_at_once():
+    f = made()
+    f(X, 1.0, True)
+    f(X, 1.0, False)
+    assert str(f.explain_misses()[-1]).startswith("value of flag: True, now False\n")
+    f(X)
+    assert f.explain_misses()[-1].guard == "structure of the arguments"
+    f(np.ones((5, 3)), 1.0, False)
+    assert f.explain_misses()[-1].guard == "shape of x"
+    f(np.ones(7, np.int32), 1, True)
+    assert f.explain_misses()[-1].guard == "shape of x, kind of y"
+
+
+def test_a_float_is_no_reason():
+    f = made()
+    for value in range(20):
+        f(X, float(value))
+    assert f.explain_misses() == () and len(f.specializations) == 1
+
+
+def test_captured_arrays_are_a_guard():
+    w = np.ones(3, np.float32)
+
+    def scaled(x):
+        return x * w
+
+    f = gj.function(scaled, fallback="error")
+    f(X)
+    w = np.ones((2, 1), np.float32)
+    f(X)
+    assert f.explain_misses()[-1].guard == "captured arrays"
+
+
+def test_the_warning_names_the_line_and_comes_once(monkeypatch):
+    monkeypatch.setattr(gj.config, "recompile_warning", 3)
+    f = gj.function(lambda x: x + 1)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for size in range(1, 8):
+            f(np.ones(size))
+    (warning,) = [w for w in seen if w.category is gj.RecompileWarning]
+    assert "shape of x: [3], now [4]" in str(warning.message)
+    assert warning.filename.endswith("test_misses.py")
+    monkeypatch.setattr(gj.config, "recompile_warning", 0)
+    assert len(f.explain_misses()) == 6
+
+
+def test_forbidden():
+    f = gj.function(lambda x: x + 1)
+    with gj.config.forbid_recompile():
+        f(np.ones(3))  # the first compile
+        f(np.ones(3))
+        with pytest.raises(RecompileError, match=r"shape of x: \[3\], now \[4\]"):
+            f(np.ones(4))
+        with pytest.raises(RecompileError, match="test_misses"):
+            f.specialization(np.ones(4))
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(f(np.ones(5)).shape))
+        thread.start()
+        thread.join()
+        assert seen == [(5,)]  # other threads are free to
+    assert f(np.ones(4)).shape == (4,)
+    assert len(f.specializations) == 3
