@@ -19,7 +19,7 @@ import graphjit as gj
 ERROR = gj.errors.GraphJitError
 CLASSES = [
     "Tensor", "Variable", "TensorSpec", "IndexedSlices", "DType", "TensorShape", "Function",
-    "Graph", "FallbackWarning",
+    "Graph", "FallbackWarning", "RecompileWarning",
 ]  # fmt: skip
 # Callables that are no functions of tensors, or that call what they are given.
 OTHER = [*CLASSES, "function", "eager", "config"]
