@@ -33,7 +33,6 @@ from graphjit.memory import LARGE_BYTES, empty
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import (
     Band,
-    Gemm,
     Kernel,
     LibraryCall,
     Program,
@@ -43,7 +42,7 @@ from graphjit.types import TupleType
 
 from .builder import Module
 from .emit import Check, KernelEmitter
-from .entry import Call, write_band, write_chunk, write_entry, write_gemm
+from .entry import Call, write_band, write_chunk, write_entry
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks, lower
 
@@ -90,7 +89,7 @@ def target_machine(opt: int = 2) -> Any:
 class Segment:
     """Native steps that run as one call, and the buffers it takes, in order."""
 
-    steps: tuple[Kernel | Gemm, ...]
+    steps: tuple[Kernel, ...]
     buffers: tuple[int, ...]
     symbol: str
 
@@ -132,11 +131,6 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
                     calls.append(call)
                 continue
             before = len(checks)
-            if isinstance(step, Gemm):
-                symbol = f"gemm{len(module.functions)}"
-                module.functions.append(write_gemm(step, symbol, externals))
-                calls.append(Call(symbol, [step.a, step.b, step.c], False, None, place))
-                continue
             nest = lower(step, target.vector_bytes)
             nest, chunks = _chunks(program, step, nest)
             nests.append(nest)
@@ -187,7 +181,7 @@ def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
     return frozenset(n for together in places.values() if len(together) > 1 for n in together)
 
 
-def _band_of(program: Program, step: Kernel | Gemm) -> Band | None:
+def _band_of(program: Program, step: Kernel) -> Band | None:
     for band in program.bands:
         if any(step is other for other in program.steps[band.first : band.stop]):
             return band
@@ -222,8 +216,8 @@ def _emit_band(
     return call
 
 
-def _segments(program: Program) -> list[list[Kernel | Gemm] | LibraryCall]:
-    result: list[list[Kernel | Gemm] | LibraryCall] = []
+def _segments(program: Program) -> list[list[Kernel] | LibraryCall]:
+    result: list[list[Kernel] | LibraryCall] = []
     for step in program.steps:
         if isinstance(step, LibraryCall):
             result.append(step)
@@ -269,7 +263,7 @@ def _chunks(
     return chunked, (loop.extent, -(-size // unit) * unit)
 
 
-def _long(program: Program, steps: Sequence[Kernel | Gemm]) -> bool:
+def _long(program: Program, steps: Sequence[Kernel]) -> bool:
     costs = [cost.step_cost(step, program.buffers) for step in steps]
     return (
         sum(c["bytes"] for c in costs) > cost.RELEASE_BYTES

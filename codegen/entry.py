@@ -9,15 +9,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graphjit.errors import InternalError
-from graphjit.program import Band, Gemm, Program
-
-from .builder import ir_type
+from graphjit.program import Band, Program
 
 METH_FASTCALL = 0x0080
 TEAM_RUN = "team_run"
@@ -75,41 +72,12 @@ def external(externals: list[str], name: str) -> int:
 
 
 def external_address(name: str) -> int:
-    """The address of an outside function: the team's, or BLAS's.
+    """The address of an outside function: the team's."""
+    from .team import team
 
-    BLAS is the one that NumPy brought with it, where it can be found: then products have
-    NumPy's bits, and one pool of threads serves both. Else it is SciPy's.
-    """
-    if name == TEAM_RUN:
-        from .team import team
-
-        return int(team().run_address)
-    return _numpy_blas(name) or _scipy_blas(name)
-
-
-def _numpy_blas(name: str) -> int | None:
-    """The address of a BLAS routine in the library of NumPy's wheels, if that is in use.
-
-    The wheels' OpenBLAS names routines scipy_<name>_64_ and has 64-bit integers.
-    """
-    folder = Path(np.__file__).parent.parent / "numpy.libs"
-    for path in sorted(folder.glob("libscipy_openblas64_*")):
-        routine = getattr(ctypes.CDLL(str(path)), f"scipy_{name}_64_", None)
-        if routine is not None:
-            return ctypes.cast(routine, ctypes.c_void_p).value
-    return None
-
-
-def _scipy_blas(name: str) -> int:
-    from scipy.linalg import cython_blas
-
-    capsule = dict(cython_blas.__pyx_capi__)[name]
-    get_name = _api.PyCapsule_GetName
-    get_name.restype, get_name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
-    get = _api.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    address: int = get(capsule, get_name(capsule))
-    return address
+    if name != TEAM_RUN:
+        raise InternalError(f"{name} isn't known outside")
+    return int(team().run_address)
 
 
 def python_function(name: str) -> str:
@@ -323,118 +291,8 @@ def _team_call(call: Call, number: int, record: str, place: int) -> list[str]:
     return lines
 
 
-@dataclass(frozen=True, slots=True)
-class Routine:
-    """How a BLAS routine is called: its name, its arguments in order, the integers and the
-    letters among them. `a`, `b` and `c` stand for the matrices.
-    """
-
-    name: str
-    order: tuple[str, ...]
-    integers: dict[str, int]
-    letters: dict[str, str]
-
-
-def blas_routine(step: Gemm) -> Routine:
-    """The routine for a product.
-
-    BLAS counts in column order, in which a row-major matrix is its own transpose: so it is
-    given b and a exchanged, and computes the transpose of c, which is c in row order. A
-    product with a vector is one of a matrix, in BLAS's sense, and a vector.
-    """
-    prefix = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
-    letter = prefix[step.dtype.name]
-    rows_b = step.k if step.transpose_b else step.n
-    rows_a = step.m if step.transpose_a else step.k
-    if step.m == 1 or step.n == 1:
-        matrix, vector, rows = ("b", "a", rows_b) if step.m == 1 else ("a", "b", rows_a)
-        plain = not step.transpose_b if step.m == 1 else step.transpose_a
-        results = step.n if step.m == 1 else step.m
-        sizes = (results, step.k) if plain else (step.k, results)
-        by_vector = ("t", "m", "n", "one", matrix, "ld", vector, "step", "zero", "c", "step")
-        integers = {"m": sizes[0], "n": sizes[1], "ld": max(1, rows), "step": 1}
-        letters = {"t": "N" if plain else "T"}
-        return Routine(letter + "gemv", by_vector, integers, letters)
-    order = ("tb", "ta", "n", "m", "k", "one", "b", "ldb", "a", "lda", "zero", "c", "ldc")
-    integers = {
-        "m": step.m, "n": step.n, "k": step.k,
-        "lda": max(1, rows_a), "ldb": max(1, rows_b), "ldc": max(1, step.n),
-    }  # fmt: skip
-    letters = {"ta": "NT"[step.transpose_a], "tb": "NT"[step.transpose_b]}
-    return Routine(letter + "gemm", order, integers, letters)
-
-
-def write_gemm(step: Gemm, symbol: str, externals: list[str]) -> str:
-    """A function that runs a batched product through BLAS's Fortran interface."""
-    routine = blas_routine(step)
-    place = external(externals, routine.name)
-    part = ir_type(step.dtype)
-    parts = 2 if step.dtype.is_complex else 1
-    size = step.dtype.size
-    lines = [
-        f"define internal i64 @{symbol}(ptr %a, ptr %b, ptr %c, ptr %record) nounwind {{",
-        "entry:",
-        f"  %slot = getelementptr ptr, ptr @externals, i64 {place}",
-        "  %routine = load ptr, ptr %slot",
-    ]
-    # a library with 32-bit integers reads the low halves: the machines here are little-endian
-    for name, integer in routine.integers.items():
-        lines += [f"  %{name}.at = alloca i64", f"  store i64 {integer}, ptr %{name}.at"]
-    for name, letter in routine.letters.items():
-        lines += [f"  %{name}.at = alloca i8", f"  store i8 {ord(letter)}, ptr %{name}.at"]
-    for name, number in (("one", "1.0"), ("zero", "0.0")):
-        lines.append(f"  %{name}.at = alloca [{parts} x {part}]")
-        for k in range(parts):
-            value = number if k == 0 else "0.0"
-            lines.append(f"  %{name}{k} = getelementptr {part}, ptr %{name}.at, i64 {k}")
-            lines.append(f"  store {part} {value}, ptr %{name}{k}")
-    offsets = {"a": "0", "b": "0", "c": "0"}
-    strides = {"a": step.a_strides, "b": step.b_strides, "c": _dense(step)}
-    lines += [f"  %i{level}.at = alloca i64" for level in range(len(step.batch))]
-    for level, extent in enumerate(step.batch):
-        lines += [
-            f"  store i64 0, ptr %i{level}.at",
-            f"  br label %head{level}",
-            f"head{level}:",
-            f"  %i{level} = load i64, ptr %i{level}.at",
-            f"  %more{level} = icmp ult i64 %i{level}, {extent}",
-            f"  br i1 %more{level}, label %body{level}, label %exit{level}",
-            f"body{level}:",
-        ]
-        for name in offsets:
-            lines.append(
-                f"  %{name}.step{level} = mul i64 %i{level}, {strides[name][level] * size}"
-            )
-            lines.append(
-                f"  %{name}.offset{level} = add i64 {offsets[name]}, %{name}.step{level}"
-            )
-            offsets[name] = f"%{name}.offset{level}"
-    for name, offset in offsets.items():
-        lines.append(f"  %{name}.at = getelementptr i8, ptr %{name}, i64 {offset}")
-    listed = ", ".join(f"ptr %{name}.at" for name in routine.order)
-    lines.append(f"  call void %routine({listed})")
-    for level in reversed(range(len(step.batch))):
-        lines += [
-            f"  %next{level} = add i64 %i{level}, 1",
-            f"  store i64 %next{level}, ptr %i{level}.at",
-            f"  br label %head{level}",
-            f"exit{level}:",
-        ]
-    lines += ["  ret i64 0", "}"]
-    return "\n".join(lines)
-
-
-def _dense(step: Gemm) -> tuple[int, ...]:
-    strides, total = [], step.m * step.n
-    for extent in reversed(step.batch):
-        strides.append(total)
-        total *= extent
-    return tuple(reversed(strides))
-
-
 __all__: list[Any] = [
     "builtin_function",
     "external_address",
     "write_entry",
-    "write_gemm",
 ]

@@ -50,11 +50,12 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
         index.strides[inner] * product.dtype.size <= cost.CLOSE_BYTES and n % column_step == 0
     )
     packed = index.strides[column_dim] != 1 or (m > 2 * row_step and not close)
-    tile_rows = part or min(-(-m // row_step) * row_step, cost.TILE_ROWS // row_step * row_step)
     tile_columns = column_step
     if m > row_step:
         tile_columns *= max(1, min(cost.TILE_COLUMNS, n) // column_step)
-    count = -(-m // tile_rows) * -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
+    beside = -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
+    tile_rows = part or _tile_rows(m, beside, min(n, tile_columns) * k, row_step)
+    count = -(-m // tile_rows) * beside
     direct = _direct(kernel, number, column_dim, column_step)
     body = (
         () if direct else _body(kernel, number, row_dim, column_dim, tile_columns, vector_bytes)
@@ -65,6 +66,19 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
         column_step, block, packed, direct, count, statements,
     )  # fmt: skip
     return LoopNest(kernel, width, column_dim, (tiles,))
+
+
+def _tile_rows(m: int, beside: int, row_products: int, row_step: int) -> int:
+    """Rows of a tile: few enough for the cache and so that there are tiles to share out (of
+    which so many lie beside each other), but work enough in each.
+    """
+    most = min(m, cost.TILE_ROWS)
+    while most > cost.LEAST_TILE_ROWS and m // most * beside < cost.TILES_WANTED:
+        if most // 2 * row_products < cost.LEAST_TILE_PRODUCTS:
+            break
+        most //= 2
+    equal = -(-m // -(-m // most))
+    return -(-equal // row_step) * row_step
 
 
 def _index(kernel: Kernel, number: int) -> Index:

@@ -13,7 +13,6 @@ from .machine import machine
 from .program import (
     Buffer,
     Compute,
-    Gemm,
     Kernel,
     Product,
     Reduction,
@@ -65,6 +64,7 @@ UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
 # fused multiply-adds in flight that hide their latency; a row of b that is as short as this
 # needn't be copied, its block lies close together anyway.
 TILE_ROWS, TILE_COLUMNS = 192, 64
+LEAST_TILE_ROWS, LEAST_TILE_PRODUCTS, TILES_WANTED = 32, 1 << 19, 4
 IN_FLIGHT = 8
 CLOSE_BYTES = 512
 
@@ -89,11 +89,7 @@ def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
     read, written = reads_and_writes(step)
     moved = sum(buffers[i].type.nbytes for i in (*read, *written))
     flops = 0.0
-    if isinstance(step, Gemm):
-        flops = 2.0 * step.m * step.n * step.k
-        for extent in step.batch:
-            flops *= extent
-    elif isinstance(step, Kernel):
+    if isinstance(step, Kernel):
         points, outer = float(prod(step.dims)), float(prod(step.outer_dims))
         has_product = any(isinstance(v, Product) for v in step.values)
         for value in step.values:
@@ -123,9 +119,7 @@ def floor_ns(step: Step, buffers: tuple[Buffer, ...]) -> float:
     is longer.
     """
     found, here = step_cost(step, buffers), machine()
-    product = isinstance(step, Gemm) or (
-        isinstance(step, Kernel) and any(isinstance(v, Product) for v in step.values)
-    )
+    product = isinstance(step, Kernel) and any(isinstance(v, Product) for v in step.values)
     cached = found["bytes"] <= here.l2_bytes * here.cores
     rate = here.cached_bytes_per_ns * here.cores if cached else here.all_bytes_per_ns
     moved = found["bytes"] / rate

@@ -23,9 +23,9 @@ from .errors import GraphJitError, InternalError, TracingError, UnsupportedError
 from .ir import Graph, verify
 from .jit import Function
 from .ops import source
-from .ops.primitive import Pointwise, Reduce, Scan, View
+from .ops.primitive import Pointwise, Reduce, Scan
 from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
-from .program import Gemm, Kernel, LibraryCall, Program, print_buffers, print_step
+from .program import Kernel, LibraryCall, Program, print_buffers, print_step
 from .specialization import LeafKind, Specialization
 from .tree import Tree, flatten
 from .types import TensorType, as_dtype
@@ -234,17 +234,11 @@ def plan_of(graph: Graph, program: Program) -> Plan:
     Steps name the nodes they compute; those that are no work are added here.
     """
     found = [set(step.nodes) for step in program.steps]
-    known = set().union(*found)
     for index, node in enumerate(graph.nodes):  # the several results of a library call
         if node.primitive is source.item:
             for nodes in found:
                 if node.inputs[0] in nodes:
                     nodes.add(index)
-    for step, nodes in zip(program.steps, found, strict=True):
-        if isinstance(step, Gemm):  # reads a transposed operand in place
-            operands = {i for node in nodes for i in graph.nodes[node].inputs}
-            views = (i for i in operands if isinstance(graph.nodes[i].primitive.kind, View))
-            nodes.update(set(views) - known)
     return Plan(graph, program, tuple(tuple(sorted(nodes)) for nodes in found))
 
 
@@ -319,7 +313,7 @@ def costs(found: Plan) -> list[Cost]:
 def _step_name(step: Any) -> str:
     if isinstance(step, Kernel):
         return f"kernel {step.name}"
-    return f"call {step.primitive.name}" if isinstance(step, LibraryCall) else "gemm"
+    return f"call {step.primitive.name}"
 
 
 def node_name(graph: Graph, node: int) -> str:

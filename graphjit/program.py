@@ -246,29 +246,6 @@ def _merged(kernel: Kernel, low: int) -> Kernel:
 
 
 @dataclass(frozen=True, slots=True)
-class Gemm:
-    """A batched matrix product by BLAS: c[m, n] = a[m, k] b[k, n] for every batch index.
-
-    batch: extents; the strides say how far each operand moves, in elements, for each.
-    transpose_a: a is stored as [k, m].
-    """
-
-    a: int
-    b: int
-    c: int
-    m: int
-    n: int
-    k: int
-    transpose_a: bool
-    transpose_b: bool
-    batch: tuple[int, ...]
-    a_strides: tuple[int, ...]
-    b_strides: tuple[int, ...]
-    dtype: DType
-    nodes: tuple[int, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
 class LibraryCall:
     """A routine of NumPy or SciPy, called from Python between native segments.
 
@@ -297,7 +274,7 @@ class Band:
     bytes: int = 0
 
 
-Step = Kernel | Gemm | LibraryCall
+Step = Kernel | LibraryCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +308,6 @@ def reads_and_writes(step: Step) -> tuple[tuple[int, ...], tuple[int, ...]]:
             read = [v.buffer for v in step.values if isinstance(v, (Load, GatherLoad))]
             written = [s.buffer for s in step.stores]
             return tuple(dict.fromkeys(read)), tuple(dict.fromkeys(written))
-        case Gemm():
-            return (step.a, step.b), (step.c,)
         case LibraryCall():
             return step.inputs, step.outputs
 
@@ -391,12 +366,6 @@ def print_step(step: Step) -> str:
     match step:
         case Kernel():
             return print_kernel(step)
-        case Gemm():
-            a = f"b{step.a}" + ("^T" if step.transpose_a else "")
-            b = f"b{step.b}" + ("^T" if step.transpose_b else "")
-            batch = f" batch {list(step.batch)}" if step.batch else ""
-            size = f"m={step.m} n={step.n} k={step.k}"
-            return f"gemm {step.dtype.short} b{step.c} = {a} {b} ({size}){batch}"
         case LibraryCall():
             read = ", ".join(f"b{i}" for i in step.inputs)
             written = ", ".join(f"b{i}" for i in step.outputs)

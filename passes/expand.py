@@ -1,4 +1,4 @@
-"""Rewrites nodes into forms that have fast kernels: long reductions, products without BLAS."""
+"""Rewrites nodes into forms that have fast kernels: short and long reductions, products."""
 
 from __future__ import annotations
 
@@ -160,14 +160,15 @@ class UnrollReductions(Pass):
 
 @dataclass(frozen=True)
 class ExpandProducts(Pass):
-    """Products that have no kernel of their own: narrow floats go by way of float32, integers
-    and products with a vector become a sum of products that is never stored.
+    """Products that have no kernel of their own: narrow floats go by way of float32, complex
+    numbers by their parts, integers and products with a vector become a sum of products that
+    is never stored.
     """
 
     name = "expand-products"
 
     def run(self, graph: Graph) -> Graph:
-        """The graph with only float32, float64 and complex products."""
+        """The graph with only float32 and float64 products."""
         rewriter = Rewriter(graph)
         for index, node in enumerate(graph.nodes):
             if not isinstance(node.primitive.kind, Contract):
@@ -175,7 +176,7 @@ class ExpandProducts(Pass):
                 continue
             a, b = (rewriter.map[i] for i in node.inputs)
             dtype = node.tensor.dtype
-            if rewriter.type_of(a).shape[-1] == 0:  # nothing to sum, and BLAS may crash
+            if rewriter.type_of(a).shape[-1] == 0:  # nothing to sum
                 zero = rewriter.const(np.zeros((), dtype.dtype), node.source)
                 rewriter.map[index] = rewriter.add(
                     view.broadcast, (zero,), node.source, shape=node.tensor.shape
@@ -186,8 +187,6 @@ class ExpandProducts(Pass):
                 rewriter.map[index] = rewriter.add(
                     pw.cast, (product,), node.source, dtype=dtype
                 )
-            elif dtype.kind == "c":
-                rewriter.map[index] = rewriter.copy(index)
             else:
                 rewriter.map[index] = self._product(rewriter, node, a, b)
         return rewriter.result()
@@ -195,7 +194,23 @@ class ExpandProducts(Pass):
     def _product(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
         if rewriter.type_of(a).dtype.kind in "iu" or self._by_rows(rewriter, a, b):
             return self._sum(rewriter, node, a, b)
+        if rewriter.type_of(a).dtype.kind == "c":
+            return self._by_parts(rewriter, node, a, b)
         return rewriter.add(node.primitive, (a, b), node.source)
+
+    def _by_parts(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
+        """A complex product from four real ones."""
+        parts = [
+            [rewriter.add(part, (x,), node.source) for part in (pw.real, pw.imag)]
+            for x in (a, b)
+        ]
+        (rr, ri), (ir, ii) = (
+            [rewriter.add(node.primitive, (x, y), node.source) for y in parts[1]]
+            for x in parts[0]
+        )
+        real = rewriter.add(pw.sub, (rr, ii), node.source)
+        imag = rewriter.add(pw.add, (ri, ir), node.source)
+        return rewriter.add(pw.complex_, (real, imag), node.source)
 
     def _by_rows(self, rewriter: Rewriter, a: int, b: int) -> bool:
         """Whether a product is one of rows with a vector, which a sum along the rows does as

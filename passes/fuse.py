@@ -28,13 +28,13 @@ from graphjit.ops.primitive import (
     Source,
     View,
 )
-from graphjit.program import Buffer, Gemm, Kernel, LibraryCall, Program, Step
-from graphjit.types import TensorType, TupleType, float32, float64
+from graphjit.program import Buffer, Kernel, LibraryCall, Program, Step
+from graphjit.types import TupleType
 
 from .build import Domain, MustStore, Target, Walk, build_kernel, new_domain
-from .space import Expr, Exprs, Unfusable, row_major
+from .space import Expr, Exprs, Unfusable
 
-FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan)
+FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan, Contract)
 
 
 @dataclass
@@ -57,7 +57,6 @@ class _Plan:
         self.live = reachable(graph)
         self.users = graph.users()
         self.decisions: list[str] = []
-        self.transposed: dict[int, tuple[bool, bool]] = {}
         self.required = self._required()
         self.roots = self.required | forced | self._shared()
         self.units: list[Unit] = []
@@ -66,16 +65,6 @@ class _Plan:
     def kind(self, node: int) -> Any:
         """A node's kind."""
         return self.nodes[node].primitive.kind
-
-    def tiled(self, number: int) -> bool:
-        """Whether a node is a product that becomes a kernel; others are left to BLAS."""
-        node = self.nodes[number]
-        is_product = isinstance(node.primitive.kind, Contract)
-        return is_product and node.tensor.dtype in (float32, float64)
-
-    def fusable(self, number: int) -> bool:
-        """Whether a node is computed in kernels."""
-        return isinstance(self.kind(number), FUSABLE) or self.tiled(number)
 
     def _viewed(self, number: int) -> int:
         """What a chain of views looks at."""
@@ -91,24 +80,11 @@ class _Plan:
             match node.primitive.kind:
                 case Library():
                     found.update(node.inputs)
-                case Contract() if self.tiled(number):
-                    found.update(map(self._viewed, node.inputs))
                 case Contract():
-                    found.update(self._operand(number, side)[0] for side in (0, 1))
+                    found.update(map(self._viewed, node.inputs))
                 case Gather():
                     found.add(node.inputs[0])
         return found
-
-    def _operand(self, number: int, side: int) -> tuple[int, bool]:
-        """An operand of a product, and whether BLAS should read it transposed."""
-        operand = self.nodes[number].inputs[side]
-        node = self.nodes[operand]
-        if isinstance(node.primitive.kind, View) and dict(node.attrs).keys() == {"perm"}:
-            ndim = node.tensor.ndim
-            swapped = (*range(ndim - 2), ndim - 1, ndim - 2)
-            if node.attr("perm") == swapped:
-                return node.inputs[0], True
-        return operand, False
 
     def _shared(self) -> set[int]:
         """Reductions, scans, and pointwise nodes with several users that cost too much."""
@@ -118,7 +94,7 @@ class _Plan:
             if not self.live[number]:
                 continue
             kind = node.primitive.kind
-            if isinstance(kind, (Reduce, Scan)) or self.tiled(number):
+            if isinstance(kind, (Reduce, Scan, Contract)):
                 found.add(number)
                 cost[number] = 1
             elif isinstance(kind, (Pointwise, Gather)):
@@ -136,7 +112,8 @@ class _Plan:
             if isinstance(kind, Pointwise):
                 for i in node.inputs:
                     spread = node.tensor.size > 64 * max(1, self.nodes[i].tensor.size)
-                    if spread and cost[i] > cost_model.RECOMPUTE_COST and self.fusable(i):
+                    dear = cost[i] > cost_model.RECOMPUTE_COST
+                    if spread and dear and isinstance(self.kind(i), FUSABLE):
                         found.add(i)
         return found
 
@@ -160,7 +137,7 @@ class _Plan:
         """Whether a node has a buffer of its own (or is a number)."""
         if number in self.roots:
             return True
-        return not self.fusable(number)
+        return not isinstance(self.kind(number), FUSABLE)
 
     def run(self) -> None:
         """Make units of all live nodes that need one."""
@@ -168,7 +145,7 @@ class _Plan:
             if not self.live[number]:
                 continue
             kind = self.kind(number)
-            if self.fusable(number):
+            if isinstance(kind, FUSABLE):
                 if number in self.roots:
                     self._place(number)
             elif not isinstance(kind, (Source, Item)):
@@ -197,9 +174,7 @@ class _Plan:
         node = self.nodes[number]
         unit = Unit([number])
         kind = node.primitive.kind
-        if isinstance(kind, Contract):
-            unit.reads = {self._operand(number, side)[0] for side in (0, 1)}
-        elif isinstance(kind, Library):
+        if isinstance(kind, Library):
             unit.reads = set(node.inputs)
         else:  # assembled and scattered pieces are computed as they are stored
             for piece in node.inputs:
@@ -486,8 +461,6 @@ class _Assembler:
         match node.primitive.kind:
             case Library():
                 self._library(number)
-            case Contract():
-                self._gemm(number)
             case Assemble() as kind:
                 types = [self.graph.nodes[i].tensor for i in node.inputs]
                 boxes = kind.boxes(*types, **dict(node.attrs))
@@ -574,30 +547,6 @@ class _Assembler:
                 (number,),
             )
         )
-
-    def _gemm(self, number: int) -> None:
-        node = self.graph.nodes[number]
-        (a, flip_a), (b, flip_b) = (self.plan._operand(number, side) for side in (0, 1))
-        types = [self.graph.nodes[i].tensor for i in node.inputs]
-        *batch, m, n = node.tensor.shape
-        if node.tensor.size == 0:
-            return
-        self.steps.append(
-            Gemm(
-                self._buffer(a), self._buffer(b), self._buffer(number),
-                m, n, types[0].shape[-1], flip_a, flip_b, tuple(batch),
-                _batch_strides(types[0], batch), _batch_strides(types[1], batch),
-                node.tensor.dtype, (number,),
-            )
-        )  # fmt: skip
-
-
-def _batch_strides(type: TensorType, batch: list[int]) -> tuple[int, ...]:
-    """How far a product's operand moves for each batch axis: 0 where it is broadcast."""
-    strides = row_major(type.shape)[:-2]
-    lead = len(batch) - len(strides)
-    own = [0 if n == 1 else s for n, s in zip(type.shape[:-2], strides, strict=True)]
-    return (0,) * lead + tuple(own)
 
 
 __all__ = ["Kernel", "fuse"]

@@ -1,4 +1,4 @@
-"""Products through BLAS against NumPy: orientations, vectors, batches, empty ones."""
+"""Products against NumPy: orientations, vectors, batches, empty ones."""
 
 import numpy as np
 import pytest
