@@ -20,9 +20,10 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from . import layout
+from graphjit import layout
+from graphjit.layout import WORD
+
 from .assemble import Assembler
-from .layout import WORD
 from .tables import (
     GUARD_DTYPE,
     GUARD_NDIM,

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .layout import scalar_fits
+from graphjit.layout import scalar_fits
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
