@@ -7,11 +7,11 @@ CPython built-in that takes the arrays themselves. Library calls run between seg
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
 import platform
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -39,6 +39,7 @@ from graphjit.program import (
     reads_and_writes,
 )
 from graphjit.types import TupleType
+from graphjit.values import dataclass
 
 from .builder import Module
 from .emit import Check, KernelEmitter
@@ -94,7 +95,7 @@ class Segment:
     symbol: str
 
 
-@dataclass
+@dataclasses.dataclass
 class Emitted:
     """A program's LLVM IR, with what its statuses mean."""
 

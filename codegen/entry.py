@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from graphjit.errors import InternalError
 from graphjit.program import Band, Gemm, Program
+from graphjit.values import dataclass
 
 from .builder import ir_type
 

@@ -8,10 +8,12 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from .values import dataclass
+
 _DICTS = (dict, OrderedDict, defaultdict)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Tree:
     """How leaves make up a container; hashable. `kind` None means: a leaf.
 
@@ -102,7 +104,7 @@ class Identity:
 ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LeafKind:
     """How a leaf is passed: kind, and its type (or the key of a static value)."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .errors import InvalidArgumentError, at_user_line
+from .values import dataclass
 
 Shape = tuple[int, ...]
 MAX_BYTES = 2**63 - 1
