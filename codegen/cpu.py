@@ -281,6 +281,20 @@ def optimize(text: str, machine: Any, level: int = 2) -> Any:
     return module
 
 
+def simplify(text: str, machine: Any) -> Any:
+    """The parsed module after the passes that are worth their time for code that is written
+    once and holds no loops over elements: stack slots become registers.
+    """
+    module = llvm.parse_assembly(text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    return module
+
+
 def _need_half() -> None:
     """See to it that float16 can be converted: processors without instructions for it call
     functions of GCC's runtime library, which must be there under their names.

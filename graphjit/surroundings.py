@@ -110,7 +110,7 @@ def _numpy_random() -> bool:
 
 def _state_when_loaded() -> Any:
     """The state of NumPy's own generator as it was when NumPy made it."""
-    seed = np.random.get_bit_generator().seed_seq  # type: ignore[attr-defined]
+    seed: Any = np.random.get_bit_generator().seed_seq  # type: ignore[attr-defined]
     return np.random.RandomState(np.random.MT19937(seed)).get_state(legacy=False)
 
 
