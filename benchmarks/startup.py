@@ -6,7 +6,8 @@ Each number is the median of fresh processes, in rotated order, with its spread.
 the time over `import numpy`, which every program here does first; `first call` is the
 decoration and first call of x*2+1 on 1,000 float32; `second function` is the same for a
 softmax, when the compiler is already loaded. graphjit runs with an empty cache (cold) and with
-the cache that an earlier process left (cached).
+the cache that an earlier process left (cached). All programs may write bytecode, as installed
+packages have it; a first round that isn't counted does so.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def measured(name: str, cache: Path) -> list[float] | None:
         shutil.rmtree(cache, ignore_errors=True)
         cache.mkdir()
     environment = {**os.environ, "GRAPHJIT_CACHE_DIR": str(cache), "JAX_PLATFORMS": "cpu"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(
         [sys.executable, "-c", text], env=environment, capture_output=True, text=True
     )
@@ -86,7 +88,7 @@ def main() -> None:
         shift = turn % len(groups)
         for name in [n for group in groups[shift:] + groups[:shift] for n in group]:
             found = measured(name, folder / "cache")
-            if found is not None and turn:  # the first round only fills the file cache
+            if found is not None and turn:  # the first round fills the caches
                 times[name].append(found)
     shutil.rmtree(folder)
     base = [row[0] for row in times["numpy"]]

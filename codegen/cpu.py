@@ -7,12 +7,12 @@ CPython built-in that takes the arrays themselves. Library calls run between seg
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
 import platform
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -39,6 +39,7 @@ from graphjit.program import (
     reads_and_writes,
 )
 from graphjit.types import TupleType
+from graphjit.values import dataclass
 
 from .builder import Module
 from .emit import Check, KernelEmitter
@@ -94,7 +95,7 @@ class Segment:
     symbol: str
 
 
-@dataclass
+@dataclasses.dataclass
 class Emitted:
     """A program's LLVM IR, with what its statuses mean."""
 
@@ -282,6 +283,20 @@ def optimize(text: str, machine: Any, level: int = 2) -> Any:
     options.loop_unrolling = False
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)
+    return module
+
+
+def simplify(text: str, machine: Any) -> Any:
+    """The parsed module after the passes that are worth their time for code that is written
+    once and holds no loops over elements: stack slots become registers.
+    """
+    module = llvm.parse_assembly(text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
     return module
 
 

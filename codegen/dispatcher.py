@@ -20,9 +20,10 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from . import layout
+from graphjit import layout
+from graphjit.layout import WORD
+
 from .assemble import Assembler
-from .layout import WORD
 from .tables import (
     GUARD_DTYPE,
     GUARD_NDIM,
@@ -786,7 +787,7 @@ class _Dispatcher:
     """The compiled code. address: of its vectorcall function."""
 
     def __init__(self, objects: dict[str, int], offsets: Sequence[int]) -> None:
-        from .cpu import target_machine
+        from .cpu import simplify, target_machine
 
         table, tensor_array, tensor_type, cell_array = offsets
         functions = (
@@ -799,7 +800,7 @@ class _Dispatcher:
             f"@objects = global [{len(_OBJECTS)} x ptr] zeroinitializer\n"
         )
         machine = target_machine(1)
-        module = _simplified(tables + "\n".join(functions), machine)
+        module = simplify(tables + "\n".join(functions), machine)
         self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
         # function objects lead here for as long as any lives: it is never unloaded
@@ -816,18 +817,6 @@ class _Dispatcher:
     def _fill(self, name: str, words: list[Any]) -> None:
         place = self._engine.get_global_value_address(name)
         (ctypes.c_uint64 * len(words)).from_address(place)[:] = words
-
-
-def _simplified(text: str, machine: Any) -> Any:
-    """The parsed module after those of LLVM's passes that are worth their time here."""
-    module = llvm.parse_assembly(text)
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_simplify_cfg_pass()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
-    return module
 
 
 def _keep(value: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from graphjit.errors import SourceLine
 from graphjit.ops.index import OUT_OF_RANGE
@@ -27,6 +26,7 @@ from graphjit.program import (
     Running,
 )
 from graphjit.types import DType, bool_, int64
+from graphjit.values import dataclass
 
 from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, Module, Value, ir_type

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphjit.errors import InternalError
 from graphjit.program import Band, Program
+from graphjit.values import dataclass
 
 METH_FASTCALL = 0x0080
 TEAM_RUN = "team_run"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from graphjit.program import Kernel, print_kernel
 from graphjit.types import DType
+from graphjit.values import dataclass
 
 
 def register_bytes(dtype: DType) -> int:

@@ -9,17 +9,19 @@ it by word. `dispatcher.py` has the code that reads all this.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
 import struct
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, auto
 from typing import Any
 
 import numpy as np
 
-from .layout import scalar_fits
+from graphjit.layout import scalar_fits
+from graphjit.values import dataclass
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -200,7 +202,7 @@ class Launch:
     fail: Callable[[int, int, int, int], None]
 
 
-@dataclass
+@dataclasses.dataclass
 class _Frame:
     """Places in the frame: first the leaves that are held, after their number."""
 
@@ -212,7 +214,7 @@ class _Frame:
         return place
 
 
-@dataclass
+@dataclasses.dataclass
 class _Writer:
     """Makes tables and keeps what they point to."""
 

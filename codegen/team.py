@@ -324,7 +324,7 @@ class Team:
     """The process's team."""
 
     def __init__(self) -> None:
-        from .cpu import optimize, target_machine
+        from .cpu import simplify, target_machine
 
         machine_name = platform.machine()
         self.native = sys.platform == "linux" and machine_name in _FUTEX
@@ -336,8 +336,8 @@ class Team:
         text = text.replace("FUTEX", str(_FUTEX.get(machine_name, 202)))
         pause, declared = _PAUSE.get(machine_name, ("", ""))
         text = text.replace("PAUSE", pause) + declared + "\n"
-        machine = target_machine()
-        self._engine = llvm.create_mcjit_compiler(optimize(text, machine), machine)
+        machine = target_machine(1)
+        self._engine = llvm.create_mcjit_compiler(simplify(text, machine), machine)
         self._engine.finalize_object()
         # sleeping workers stand in this code until the process ends: it is never unloaded
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))

@@ -1,7 +1,11 @@
-"""graphjit: trace NumPy- and TensorFlow-style Python into a graph, optimise it, compile it."""
+"""graphjit: trace NumPy- and TensorFlow-style Python into a graph, optimise it, compile it.
+
+Public names are imported from where they are defined when they are first used: see `_HOMES`.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,34 +13,13 @@ if not (_Path(__file__).parent / "passes").exists():
     # a checkout, where the folders of the package stand side by side
     __path__.append(str(_Path(__file__).resolve().parent.parent))
 
-from . import errors, memory
+# Imported now, for sub-modules of these names would take the place of what is public.
+from . import eager as _eager
 from .config import config
-from .functions import create as _create
-from .functions import index as _index
-from .functions import linalg, nn
-from .functions import math as _math
-from .functions import reduce as _reduce
-from .functions import shape as _shape
-from .functions.create import *  # noqa: F403
-from .functions.index import *  # noqa: F403
-from .functions.linalg import einsum, matmul, matvec, norm, tensordot
-from .functions.math import *  # noqa: F403
-from .functions.nn import (
-    gelu,
-    layer_norm,
-    log_softmax,
-    relu,
-    silu,
-    softmax,
-)
-from .functions.reduce import *  # noqa: F403
-from .functions.shape import *  # noqa: F403
-from .ir import Graph
-from .jit import FallbackWarning, Function, RecompileWarning, function
-from .tensor import Tensor, TensorSpec, from_dlpack
 from .types import (
     DType,
     TensorShape,
+    TensorSpec,
     as_dtype,
     bfloat16,
     complex64,
@@ -54,31 +37,89 @@ from .types import (
     uint64,
 )
 from .types import bool_ as bool
-from .variable import IndexedSlices, Variable
 
 if TYPE_CHECKING:
-    from . import keras
+    from . import errors, keras, memory
+    from .functions import conv, linalg, losses, nn, signal, special
+    from .functions.create import *
+    from .functions.index import *
+    from .functions.linalg import dot, einsum, matmul, matvec, norm, tensordot
+    from .functions.math import *
+    from .functions.nn import gelu, layer_norm, log_softmax, relu, silu, softmax
+    from .functions.reduce import *
+    from .functions.second_names import *
+    from .functions.shape import *
+    from .ir import Graph
+    from .jit import FallbackWarning, Function, RecompileWarning, function
+    from .tensor import Tensor, from_dlpack
+    from .variable import IndexedSlices, Variable
 
 __version__ = "0.1.0"
 
 newaxis = None
-eager = config.eager  # after the imports, which bind the sub-module of that name
+eager = config.eager
 half, double = float16, float64
 
-# NumPy's and TensorFlow's second names for the same functions.
-sum, prod, mean = reduce_sum, reduce_prod, reduce_mean  # noqa: F405
-max, min = reduce_max, reduce_min  # noqa: F405
-any, all = reduce_any, reduce_all  # noqa: F405
-var, std = reduce_variance, reduce_std  # noqa: F405
-logsumexp = reduce_logsumexp  # noqa: F405
-arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2  # noqa: F405
-arcsinh, arccosh, arctanh = asinh, acosh, atanh  # noqa: F405
-true_divide, floor_divide, mod, remainder = divide, floordiv, floormod, floormod  # noqa: F405
-truediv, power, absolute, clip = divide, pow, abs, clip_by_value  # noqa: F405
-concatenate, take, isnan, isinf, isfinite = concat, gather, is_nan, is_inf, is_finite  # noqa: F405
-permute_dims, bitwise_invert = transpose, bitwise_not  # noqa: F405
-tensor_scatter_update = tensor_scatter_nd_update  # noqa: F405
-dot = linalg.dot
+# Where the public names are defined.
+_HOMES = {
+    "functions.create": """
+        arange asarray constant convert_to_tensor empty empty_like eye fill full full_like
+        linspace ones ones_like range tril triu zeros zeros_like
+    """,
+    "functions.index": """
+        argsort boolean_mask gather gather_nd one_hot scatter_nd searchsorted sequence_mask
+        sort take_along_axis tensor_scatter_nd_add tensor_scatter_nd_max tensor_scatter_nd_min
+        tensor_scatter_nd_sub tensor_scatter_nd_update top_k unique unsorted_segment_max
+        unsorted_segment_sum
+    """,
+    "functions.math": """
+        abs acos acosh add angle asin asinh atan atan2 atanh bitcast bitwise_and bitwise_not
+        bitwise_or bitwise_xor cast cbrt ceil clip_by_value complex conj copysign cos cosh
+        divide divide_no_nan equal erf erfc exp exp2 expm1 floor floordiv floormod gamma
+        greater greater_equal hypot imag invert is_finite is_inf is_nan left_shift lerp less
+        less_equal lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or
+        logical_xor maximum minimum multiply negative nextafter not_equal polar polyval
+        population_count pow real reciprocal right_shift rint round rsqrt saturate_cast
+        sigmoid sign signbit sin sinh softplus sqrt square squared_difference subtract tan
+        tanh trunc truncatemod where xdivy xlog1py xlogy
+    """,
+    "functions.reduce": """
+        argmax argmin count_nonzero cummax cummin cumprod cumsum reduce_all reduce_any
+        reduce_euclidean_norm reduce_logsumexp reduce_max reduce_mean reduce_min reduce_prod
+        reduce_std reduce_sum reduce_variance
+    """,
+    "functions.shape": """
+        broadcast_static_shape broadcast_to concat diag diag_part expand_dims flip identity
+        meshgrid moveaxis pad rank repeat reshape reverse roll rot90 shape size slice split
+        squeeze stack swapaxes tile transpose unstack
+    """,
+    "functions.second_names": """
+        absolute all any arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_invert
+        clip concatenate floor_divide isfinite isinf isnan logsumexp max mean min mod
+        permute_dims power prod remainder std sum take tensor_scatter_update true_divide
+        truediv var
+    """,
+    "functions.linalg": "dot einsum matmul matvec norm tensordot",
+    "functions.nn": "gelu layer_norm log_softmax relu silu softmax",
+    "ir": "Graph",
+    "jit": "FallbackWarning Function RecompileWarning function",
+    "tensor": "Tensor from_dlpack",
+    "variable": "IndexedSlices Variable",
+}
+_HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names.split()}
+# Sub-modules that are attributes without being imported by name.
+_MODULES = {
+    name: f"graphjit.{name}"
+    for name in (
+        "codegen", "cost", "dispatch", "errors", "functions", "hidden", "ir", "jit", "keras",
+        "machine", "memory", "native", "numpy_protocol", "operators", "ops", "passes",
+        "program", "specialization", "surroundings", "tensor", "trace", "tree", "types",
+        "variable",
+    )
+} | {
+    name: f"graphjit.functions.{name}"
+    for name in ("conv", "linalg", "losses", "nn", "signal", "special")
+}  # fmt: skip
 
 __all__ = [
     "DType", "FallbackWarning", "Function", "Graph", "IndexedSlices", "RecompileWarning",
@@ -87,18 +128,23 @@ __all__ = [
     "config", "eager", "einsum", "errors", "float16", "float32", "float64", "from_dlpack",
     "function", "gelu", "int8", "int16", "int32", "int64", "keras", "layer_norm", "linalg",
     "log_softmax", "matmul", "memory", "matvec", "newaxis", "nn", "norm", "relu", "silu",
-    "softmax",     "tensordot", "uint8", "uint16", "uint32", "uint64",
+    "softmax", "tensordot", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
-for _module in (_create, _index, _math, _reduce, _shape):
-    __all__ += _module.__all__
+for _name in ("create", "index", "math", "reduce", "shape"):
+    __all__ += _HOMES[f"functions.{_name}"].split()
 
 
 def __getattr__(name: str) -> Any:
-    """Sub-modules that are imported when first used."""
-    import importlib
+    """A public name or a sub-module, when it is first used; from then on it is an attribute."""
+    if name in _MODULES:
+        value: Any = _import_module(_MODULES[name])
+    elif name in _HOME_OF:
+        value = getattr(_import_module(f"graphjit.{_HOME_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module 'graphjit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
-    if name == "keras":
-        return importlib.import_module("graphjit.keras")
-    if name in ("signal", "special", "conv", "losses"):
-        return importlib.import_module(f"graphjit.functions.{name}")
-    raise AttributeError(f"module 'graphjit' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF, *_MODULES})

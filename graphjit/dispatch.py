@@ -7,11 +7,14 @@ and tensors keep theirs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+# tensor.py builds upon this module, and is reached as `gj.tensor` when the first is made.
+import graphjit as gj
 
 from .eager import run_primitive
 from .errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
@@ -32,6 +35,9 @@ from .types import (
     int64,
     uint64,
 )
+
+if TYPE_CHECKING:
+    import graphjit.tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # Inside a trace, results of constants alone are computed at once up to this size, and
@@ -77,13 +83,11 @@ class TensorBase:
 
 # The trace that runs in this context, or None.
 current_trace: ContextVar[Any] = ContextVar("graphjit_trace", default=None)
-# Makes an eager tensor of an array that nobody else writes; tensor.py sets it.
-_wrap: list[Callable[[Array], TensorBase]] = []
 
 
 def wrap(array: Array) -> TensorBase:
     """An eager tensor over an array that nobody else will write."""
-    return _wrap[0](array)
+    return gj.tensor._wrap(array)
 
 
 def apply(primitive: Primitive, *inputs: TensorBase, **attrs: Any) -> Any:

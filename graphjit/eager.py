@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import OutOfMemoryError, at_user_line
-from .ir import Graph
-from .ops import source
-from .ops.primitive import Primitive
 from .types import TensorType, TupleType
+
+if TYPE_CHECKING:
+    from .ir import Graph
+    from .ops.primitive import Primitive
 
 
 def run_primitive(
@@ -41,8 +42,9 @@ def run(graph: Graph, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """The outputs and the updates' values for the parameters' values, in order."""
     results: list[Any] = []
     given = iter(values)
-    for node in graph.nodes:
-        if node.primitive is source.param:
+    params = set(graph.params)
+    for number, node in enumerate(graph.nodes):
+        if number in params:
             results.append(np.asarray(next(given), node.tensor.dtype.dtype))
             continue
         arrays = [results[i] for i in node.inputs]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 
 import numpy as np
+
+from .values import dataclass
 
 _HERE = Path(__file__).resolve().parent
 # The three folders of the package, as a checkout and as an install lay them out.

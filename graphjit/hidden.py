@@ -11,10 +11,11 @@ import dis
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from .values import dataclass
 
 DEPTH = 4
 MOST_OBJECTS = 20_000

@@ -26,8 +26,8 @@ from .ops import source
 from .ops.primitive import Pointwise, Reduce, Scan
 from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
 from .program import Kernel, LibraryCall, Program, print_buffers, print_step
-from .specialization import LeafKind, Specialization
-from .tree import Tree, flatten
+from .specialization import Specialization
+from .tree import LeafKind, Tree, flatten
 from .types import TensorType, as_dtype
 from .variable import Variable
 

@@ -7,7 +7,7 @@ are immutable; `GraphBuilder` makes new graphs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .errors import InternalError, SourceLine
 from .ops import source
 from .ops.primitive import Primitive
 from .types import TensorType, TupleType
+from .values import dataclass
 
 Attrs = tuple[tuple[str, Any], ...]
 

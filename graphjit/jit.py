@@ -11,14 +11,15 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .codegen.tables import Table, make_table
-from .codegen.vectorcall import Enterable, enterable
+# A call needs the tracer, the passes and the compiler; to decorate a function needs none of
+# them. So they are reached as `gj.trace`: a sub-module is imported when it is first used.
+import graphjit as gj
+
 from .config import config
-from .dispatch import TensorBase, as_tensor, current_trace
 from .errors import (
     GraphJitError,
     InternalError,
@@ -31,40 +32,41 @@ from .errors import (
     raising_line,
     user_line,
 )
-from .hidden import find_captures, named_in, with_captures
-from .ir import Graph
 from .misses import Miss, why
-from .native import MOST_ENTRIES, entry_point, form_entry
-from .passes import Pass
-from .specialization import (
+from .tree import (
     ARRAY,
     SCALAR,
     STATIC,
     TENSOR,
     Identity,
     LeafKind,
-    Specialization,
-    build_program,
-    explain,
+    Tree,
+    flatten,
+    leaf_names,
+    unflatten,
 )
-from .surroundings import Surroundings
-from .tensor import Tensor, TensorSpec
-from .trace import StaticValueNeeded, SymbolicTensor, Trace, leaked
-from .tree import Tree, flatten, leaf_names, unflatten
-from .types import DType, TensorType, as_dtype
-from .variable import Variable
+from .types import DType, TensorSpec, TensorType, as_dtype
+from .vectorcall import Enterable, enterable
+
+if TYPE_CHECKING:
+    import graphjit.dispatch
+    import graphjit.hidden
+    import graphjit.native
+    import graphjit.specialization
+    import graphjit.surroundings
+    import graphjit.trace
+
+    from .codegen.tables import Table
+    from .dispatch import TensorBase
+    from .ir import Graph
+    from .passes import Pass
+    from .specialization import Specialization
+    from .trace import Trace
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-__all__ = [
-    "FallbackWarning",
-    "Function",
-    "RecompileWarning",
-    "Specialization",
-    "build_program",
-    "function",
-]
+__all__ = ["FallbackWarning", "Function", "RecompileWarning", "function"]
 
 
 # Names by which Python code asks for types, and of the types that symbolic tensors stand for.
@@ -161,10 +163,10 @@ class Function(Enterable):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments."""
-        if current_trace.get() is not None:
+        if gj.dispatch.current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
         if self._table is not None and not self._entered_at:
-            self._entered_at = entry_point(Function)
+            self._entered_at = gj.native.entry_point(Function)
         if self.input_signature is not None:
             args = self._conform(args, kwargs)
             kwargs = {}
@@ -174,7 +176,7 @@ class Function(Enterable):  # type: ignore[misc]
                 if type(x) is np.ndarray:
                     key.append(x.shape)
                     key.append(x.dtype)
-                elif type(x) is Tensor:
+                elif type(x) is gj.Tensor:
                     key.append(x.type)
                 elif type(x) is float and not self._pinned:
                     key.append(float)
@@ -247,11 +249,11 @@ class Function(Enterable):  # type: ignore[misc]
             return
         leaves: list[Any] = []
         flatten((args, kwargs), leaves)
-        entry = form_entry(form, leaves)
+        entry = gj.native.form_entry(form, leaves)
         if entry is not None:
             known = () if self._table is None else self._table.entries
-            self._table = make_table((entry, *known[: MOST_ENTRIES - 1]))
-            self._entered_at = entry_point(Function)
+            self._table = gj.native.make_table((entry, *known[: gj.native.MOST_ENTRIES - 1]))
+            self._entered_at = gj.native.entry_point(Function)
 
     def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
         """The key under which a form for these arguments is kept: a short one says nothing of
@@ -271,11 +273,11 @@ class Function(Enterable):  # type: ignore[misc]
             if x.dtype.kind in "biufcV":
                 return LeafKind(ARRAY, (x.shape, x.dtype))
             return LeafKind(STATIC, Identity(x))
-        if isinstance(x, TensorBase) and not isinstance(x, Variable):
-            if isinstance(x, SymbolicTensor):
-                raise leaked(x)
+        if isinstance(x, gj.dispatch.TensorBase) and not isinstance(x, gj.Variable):
+            if isinstance(x, gj.trace.SymbolicTensor):
+                raise gj.trace.leaked(x)
             return LeafKind(TENSOR, x.type)
-        if isinstance(x, Variable):
+        if isinstance(x, gj.Variable):
             return LeafKind(STATIC, Identity(x.cell))
         if kind in (float, complex, int) and where not in self._pinned:
             if kind is int and not self._varies(x, where):
@@ -331,7 +333,7 @@ class Function(Enterable):  # type: ignore[misc]
         if self.outputs is not None:
             return self.outputs == "numpy"
         arrays = [isinstance(x, (np.ndarray, np.generic)) for x in leaves]
-        return any(arrays) and not any(isinstance(x, TensorBase) for x in leaves)
+        return any(arrays) and not any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
 
     def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
         """What the Python function gives, with arrays of the type that compiled code gives."""
@@ -360,7 +362,7 @@ class Function(Enterable):  # type: ignore[misc]
                 form = self._trace(tree, leaves, kinds)
                 form.compile(self.passes, self.fast_math)
                 return form
-            except StaticValueNeeded as need:
+            except gj.trace.StaticValueNeeded as need:
                 scalars = [i for i, k in enumerate(kinds) if k.kind == SCALAR]
                 many = len(self.specializations) >= config.static_values
                 if scalars and not many:
@@ -375,19 +377,19 @@ class Function(Enterable):  # type: ignore[misc]
                 raise
             except Exception as error:
                 # tensors have one set of rules: eager mode would refuse what tracing refused
-                strict = any(isinstance(x, TensorBase) for x in leaves)
+                strict = any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
                 if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
                     raise
                 line = raising_line(error)
                 where = "" if line is None else "\n  " + line.describe()
                 reason = f"tracing raised {type(error).__name__}: {error}{where}"
-                return Specialization(kinds, reason=reason, doubt=error)
+                return gj.specialization.Specialization(kinds, reason=reason, doubt=error)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
         if self.fallback == "error":
             raise error
         self._warn(str(error))
-        return Specialization(kinds, reason=str(error))
+        return gj.specialization.Specialization(kinds, reason=str(error))
 
     def _run_in_doubt(
         self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
@@ -414,10 +416,10 @@ class Function(Enterable):  # type: ignore[misc]
     def _trace(
         self, tree: Tree, leaves: Sequence[Any], kinds: tuple[LeafKind, ...]
     ) -> Specialization:
-        form = Specialization(kinds, tree, numpy=self._wants_numpy(leaves))
+        form = gj.specialization.Specialization(kinds, tree, numpy=self._wants_numpy(leaves))
         started = time.perf_counter_ns()
         self.trace_count += 1
-        trace = Trace(self.name)
+        trace = gj.trace.Trace(self.name)
         with trace.active():
             names = self._parameter_names(tree)
             symbols = iter(
@@ -434,8 +436,12 @@ class Function(Enterable):  # type: ignore[misc]
                 raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
             statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
             self._refuse(statics)
-            before = Surroundings(function, statics) if self.fallback == "eager" else None
-            value = with_captures(function, trace.capture)(*args, **kwargs)
+            before = (
+                gj.surroundings.Surroundings(function, statics)
+                if self.fallback == "eager"
+                else None
+            )
+            value = gj.hidden.with_captures(function, trace.capture)(*args, **kwargs)
             if trace.failed is not None:  # and the function caught the error
                 raise trace.failed
             problem = before.problem() if before is not None else ""
@@ -452,14 +458,14 @@ class Function(Enterable):  # type: ignore[misc]
             form.tree = flatten(value, found)
             outputs: list[TensorBase] = []
             for x in found:
-                if isinstance(x, Variable):
+                if isinstance(x, gj.Variable):
                     x = x.as_tensor()
-                if isinstance(x, (TensorBase, np.ndarray, np.generic)):
+                if isinstance(x, (gj.dispatch.TensorBase, np.ndarray, np.generic)):
                     weak = getattr(x, "origin", "") == "weak"
                     if weak and x.dtype.kind == "i":  # Python's integers have no end
                         x.__index__()  # type: ignore[union-attr]
                     form.results.append(("python" if weak else "array", None))
-                    outputs.append(x if weak else as_tensor(x))  # type: ignore[arg-type]
+                    outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
                 elif _holds_tracer(x):
                     raise TracingError(
                         at_user_line(f"{self.name} returns an object that holds traced values")
@@ -469,7 +475,7 @@ class Function(Enterable):  # type: ignore[misc]
             nodes = [trace.node_of(x) for x in outputs]
             form.graph = trace.builder.finish(nodes, trace.updates())
         form.captures = trace.captures
-        form.getters = find_captures(self.python_function, statics, trace.captures)
+        form.getters = gj.hidden.find_captures(self.python_function, statics, trace.captures)
         form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         form.variables = trace.variables
         form.order_parameters()
@@ -502,7 +508,7 @@ class Function(Enterable):  # type: ignore[misc]
                 raise TracingError(
                     at_user_line(f"{self.name} has an argument that can't be traced: {what}")
                 )
-        asked = named_in(self.python_function)
+        asked = gj.hidden.named_in(self.python_function)
         if self.fallback == "eager" and asked & _TYPE_TESTS and asked & _TYPES:
             raise TracingError(
                 at_user_line(f"{self.name} asks for the type of a value, which tracing changes")
@@ -534,7 +540,7 @@ class Function(Enterable):  # type: ignore[misc]
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
         kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
-        simple = not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args)
+        simple = not kwargs and all(type(x) in (np.ndarray, gj.Tensor) for x in args)
         key: Any = (tree, kinds)
         if simple:
             parts = [(x.shape, x.dtype) if type(x) is np.ndarray else (x.type,) for x in args]
@@ -550,7 +556,7 @@ class Function(Enterable):  # type: ignore[misc]
 
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments runs: kernels, what was not fused and why, times."""
-        return explain(self.specialization(*args, **kwargs))
+        return gj.specialization.explain(self.specialization(*args, **kwargs))
 
 
 Function._native = enterable(Function)
@@ -573,7 +579,7 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
     """An argument as its spec has it; InvalidArgumentError where it isn't."""
     if isinstance(spec, TensorSpec):
         if not isinstance(x, np.ndarray):
-            x = as_tensor(x, spec.dtype)
+            x = gj.dispatch.as_tensor(x, spec.dtype)
         given = TensorType(tuple(x.shape), as_dtype(x.dtype))
         if spec.accepts(given):
             return x
@@ -595,9 +601,11 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
 
 def _holds_tracer(value: Any, depth: int = 3) -> bool:
     """Whether an object has a symbolic tensor among its attributes or items."""
-    if isinstance(value, SymbolicTensor):
+    if isinstance(value, gj.trace.SymbolicTensor):
         return True
-    if depth == 0 or isinstance(value, (*_BY_VALUE, int, float, complex, TensorBase)):
+    if depth == 0 or isinstance(
+        value, (*_BY_VALUE, int, float, complex, gj.dispatch.TensorBase)
+    ):
         return False
     items: list[Any] = list(getattr(value, "__dict__", {}).values())
     if isinstance(value, dict):
@@ -609,13 +617,13 @@ def _holds_tracer(value: Any, depth: int = 3) -> bool:
 
 def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:
     """An eager result as the array type that compiled code would give; never an input."""
-    if isinstance(x, Variable):
+    if isinstance(x, gj.Variable):
         x = x.as_tensor()
-    if numpy and isinstance(x, Tensor):
+    if numpy and isinstance(x, gj.Tensor):
         array = np.array(x._array)
         return array if array.shape else array[()]
     if not numpy and isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufcV":
-        return as_tensor(x)
+        return gj.dispatch.as_tensor(x)
     if isinstance(x, np.ndarray) and any(np.may_share_memory(x, other) for other in given):
         return x.copy()
     return x

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import SourceLine
 from .types import shape_text
+from .values import dataclass
 
 if TYPE_CHECKING:
-    from .specialization import LeafKind, Specialization
-    from .tree import Tree
+    from .specialization import Specialization
+    from .tree import LeafKind, Tree
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .codegen import layout
+from . import layout
 from .codegen.tables import (
     Build,
     Bundle,
@@ -27,14 +27,15 @@ from .codegen.tables import (
     Result,
     Root,
     make_entry,
+    make_table,
     static_leaf,
 )
 from .config import config
 from .hidden import Agreed, Attribute, CellContents, Getter, Held, Item, Known
 from .memory import LARGE_BYTES
-from .specialization import ARRAY, SCALAR, TENSOR, Identity, LeafKind, Specialization
+from .specialization import Specialization
 from .tensor import Tensor
-from .tree import LEAF, Tree, unflatten
+from .tree import ARRAY, LEAF, SCALAR, TENSOR, Identity, LeafKind, Tree, unflatten
 from .types import TensorType, as_dtype
 from .variable import Cell
 
@@ -271,4 +272,4 @@ def _plan(tree: Tree) -> Bundle | None:
     return Bundle(Build.CALL, children, call=make)
 
 
-__all__ = ["MOST_ENTRIES", "entry_point", "form_entry"]
+__all__ = ["MOST_ENTRIES", "entry_point", "form_entry", "make_table"]

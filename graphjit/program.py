@@ -8,12 +8,13 @@ what reads their results). A Kernel's values are scalar expressions in SSA form.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar, cast
 
 from .errors import SourceLine
 from .ops.primitive import Primitive
 from .types import DType, TensorType
+from .values import dataclass
 
 Attrs = tuple[tuple[str, Any], ...]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,43 +16,10 @@ from .ir import Graph
 from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
 from .program import Program, print_step
 from .tensor import Tensor, _wrap
-from .tree import LEAF, Tree, unflatten
+from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
 from .variable import Variable
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class Identity:
-    """A key that is equal to itself for as long as the object lives."""
-
-    __slots__ = ("_number", "_ref")
-
-    def __init__(self, value: Any) -> None:
-        self._number = id(value)
-        try:
-            self._ref: Callable[[], Any] = weakref.ref(value)
-        except TypeError:
-            self._ref = lambda: value
-
-    def __hash__(self) -> int:
-        return self._number
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Identity) or other._number != self._number:
-            return False
-        return self._ref() is not None and self._ref() is other._ref()
-
-
-# What a leaf is to the traced function.
-ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
-
-
-@dataclass(frozen=True, slots=True)
-class LeafKind:
-    """How a leaf is passed: kind, and its type (or the key of a static value)."""
-
-    kind: str
-    key: Any
 
 
 @dataclass(eq=False)

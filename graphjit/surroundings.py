@@ -9,6 +9,7 @@ that the function can run eagerly from where it started.
 from __future__ import annotations
 
 import random
+import sys
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +22,6 @@ from .trace import SymbolicTensor
 DEPTH = 3
 MOST_OBJECTS = 2_000
 _ABSENT = object()
-_GENERATORS = (np.random.Generator, np.random.RandomState)
 
 
 class Surroundings:
@@ -34,9 +34,11 @@ class Surroundings:
         self._lists: list[tuple[list[Any], list[Any]]] = []
         self._generators: list[tuple[Any, Any]] = []
         self._walk([*statics, *self._named.values(), *(held for _, held in self._cells)])
-        self._global = (np.random.get_state(legacy=False), random.getstate())
+        self._python_state = random.getstate()
+        self._numpy_state = np.random.get_state(legacy=False) if _numpy_random() else None
 
     def _walk(self, start: list[Any]) -> None:
+        kinds = (np.random.Generator, np.random.RandomState) if _numpy_random() else ()
         todo = [(value, 0) for value in start]
         seen: set[int] = set()
         while todo and len(seen) < MOST_OBJECTS:
@@ -44,7 +46,7 @@ class Surroundings:
             if id(value) in seen or depth > DEPTH:
                 continue
             seen.add(id(value))
-            if isinstance(value, _GENERATORS):
+            if isinstance(value, kinds):
                 self._generators.append((value, _state(value)))
             elif isinstance(value, list):
                 self._lists.append((value, list(value)))
@@ -66,8 +68,12 @@ class Surroundings:
         if any(isinstance(x, SymbolicTensor) for x in stored):
             return "stores a traced value where it outlives the call"
         drawn = any(not _equal(_state(g), before) for g, before in self._generators)
-        now = (np.random.get_state(legacy=False), random.getstate())
-        if drawn or not _equal(now, self._global):
+        drawn |= random.getstate() != self._python_state
+        if _numpy_random():
+            if self._numpy_state is None:
+                self._numpy_state = _state_when_loaded()
+            drawn |= not _equal(np.random.get_state(legacy=False), self._numpy_state)
+        if drawn:
             return "draws random numbers, which compiled code would repeat"
         return ""
 
@@ -90,8 +96,22 @@ class Surroundings:
                 generator.bit_generator.state = state
             else:
                 generator.set_state(state)
-        np.random.set_state(self._global[0])
-        random.setstate(self._global[1])
+        if self._numpy_state is not None:
+            np.random.set_state(self._numpy_state)
+        random.setstate(self._python_state)
+
+
+def _numpy_random() -> bool:
+    """Whether NumPy's generators are loaded. NumPy loads them when they are first used, and
+    before that there are none; to load them here would take a tenth of a first call.
+    """
+    return "numpy.random" in sys.modules
+
+
+def _state_when_loaded() -> Any:
+    """The state of NumPy's own generator as it was when NumPy made it."""
+    seed: Any = np.random.get_bit_generator().seed_seq  # type: ignore[attr-defined]
+    return np.random.RandomState(np.random.MT19937(seed)).get_state(legacy=False)
 
 
 def _content(cell: Any) -> list[Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from .values import dataclass
+
 _DICTS = (dict, OrderedDict, defaultdict)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Tree:
     """How leaves make up a container; hashable. `kind` None means: a leaf.
 
@@ -74,3 +77,36 @@ def unflatten(tree: Tree, next_leaf: Callable[[], Any]) -> Any:
     for name, item in zip(tree.keys, items, strict=True):
         object.__setattr__(copy, name, item)
     return copy
+
+
+class Identity:
+    """A key that is equal to itself for as long as the object lives."""
+
+    __slots__ = ("_number", "_ref")
+
+    def __init__(self, value: Any) -> None:
+        self._number = id(value)
+        try:
+            self._ref: Callable[[], Any] = weakref.ref(value)
+        except TypeError:
+            self._ref = lambda: value
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity) or other._number != self._number:
+            return False
+        return self._ref() is not None and self._ref() is other._ref()
+
+
+# What a leaf is to the traced function.
+ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
+
+
+@dataclass(frozen=True, slots=True)
+class LeafKind:
+    """How a leaf is passed: kind, and its type (or the key of a static value)."""
+
+    kind: str
+    key: Any

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .errors import InvalidArgumentError, at_user_line
+from .values import dataclass
 
 Shape = tuple[int, ...]
 MAX_BYTES = 2**63 - 1
@@ -305,6 +305,48 @@ class TensorShape(tuple[int, ...]):
 
     def __str__(self) -> str:
         return tuple.__repr__(self)
+
+
+class TensorSpec:
+    """Shape and dtype that an argument must have; None for an extent that may be any."""
+
+    __slots__ = ("dtype", "name", "shape")
+
+    def __init__(self, shape: Any, dtype: Any = "float32", name: str | None = None) -> None:
+        self.shape = _spec_shape(shape)
+        self.dtype = as_dtype(dtype)
+        self.name = name
+
+    def accepts(self, type: TensorType) -> bool:
+        """Whether a tensor of this type fits."""
+        return (
+            type.dtype is self.dtype
+            and len(type.shape) == len(self.shape)
+            and all(n is None or n == m for n, m in zip(self.shape, type.shape, strict=True))
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TensorSpec) and (self.shape, self.dtype) == (
+            other.shape,
+            other.dtype,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
+    def __repr__(self) -> str:
+        return f"TensorSpec(shape={self.shape}, dtype={self.dtype!r})"
+
+
+def _spec_shape(shape: Any) -> tuple[int | None, ...]:
+    if not isinstance(shape, (tuple, list)):
+        raise InvalidArgumentError(
+            at_user_line(f"a TensorSpec's shape is a list of extents, not {shape!r}")
+        )
+    extents = tuple(n if n is None else as_int(n, "an extent", "TensorSpec") for n in shape)
+    if any(n is not None and n < 0 for n in extents):
+        raise InvalidArgumentError(at_user_line(f"a negative extent in {list(extents)}"))
+    return extents
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -8,7 +8,6 @@ traversal, fixpoints, and shapes (a replacement of smaller shape is broadcast).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphjit.ir import Graph, Node, Rewriter
@@ -16,6 +15,7 @@ from graphjit.ops import pointwise as pw
 from graphjit.ops import source, view
 from graphjit.ops.primitive import Primitive
 from graphjit.types import TupleType
+from graphjit.values import dataclass
 
 from .dce import compact
 

@@ -25,8 +25,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import memory, native
-from graphjit.codegen import layout
+from graphjit import layout, memory, native
 from graphjit.errors import IndexOutOfRangeError, OutOfMemoryError
 
 X = np.arange(4, dtype=np.float32)

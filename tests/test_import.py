@@ -1,23 +1,145 @@
-"""`import graphjit` is light: heavy libraries are imported where they are first needed."""
+"""`import graphjit` is light: what is heavy is imported where it is first needed."""
 
+import ast
+import importlib
+import pickle
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import graphjit as gj
 
 HEAVY = ("networkx", "scipy", "llvmlite", "ml_dtypes", "rich", "click")
+PARTS = ("ops", "functions", "numpy_protocol", "passes", "codegen", "keras")
 
 
-def modules_after(code):
-    script = code + "\nimport sys\nprint(' '.join(sys.modules))"
+def output_of(script):
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    return {name.split(".")[0] for name in result.stdout.split()}
+    return result.stdout
+
+
+def modules_after(code):
+    """The loaded modules: of graphjit each one, of others the packages."""
+    names = output_of(code + "\nimport sys\nprint(' '.join(sys.modules))").split()
+    return {n if n.startswith("graphjit.") else n.split(".")[0] for n in names}
+
+
+def of_graphjit(loaded):
+    """The parts of graphjit of which something is loaded."""
+    return {name.split(".")[1] for name in loaded if name.startswith("graphjit.")}
 
 
 def test_import_leaves_heavy_libraries_alone():
     loaded = modules_after("import graphjit")
     assert "numpy" in loaded
     assert not loaded & set(HEAVY)
+
+
+def test_import_loads_little_of_graphjit():
+    assert of_graphjit(modules_after("import graphjit")) == {
+        "config", "eager", "errors", "types", "values",
+    }  # fmt: skip
+
+
+def test_a_decorated_function_needs_neither_tracer_nor_compiler():
+    loaded = modules_after(
+        "import graphjit as gj\n"
+        "@gj.function(input_signature=[gj.TensorSpec([None], gj.float32)])\n"
+        "def f(x): return x + 1\n"
+        "class C:\n"
+        "    @gj.function\n"
+        "    def method(self, x): return x + 1\n"
+        "print(f, C().method)"
+    )
+    assert not loaded & set(HEAVY)
+    assert not of_graphjit(loaded) & {*PARTS, "trace", "specialization", "native", "tensor"}
+
+
+def test_a_tensor_needs_no_tracer_and_no_compiler():
+    loaded = modules_after("import graphjit as gj\ngj.constant(2.) + 1")
+    assert not loaded & set(HEAVY)
+    assert not of_graphjit(loaded) & {"trace", "passes", "codegen", "numpy_protocol", "keras"}
+
+
+def test_all_ops_are_known_when_the_table_is_first_seen():
+    script = "from graphjit.ops.primitive import PRIMITIVES\nprint(*PRIMITIVES)"
+    known = output_of(script).split()
+    from graphjit.ops import PRIMITIVES
+    from graphjit.passes import DEFAULT  # noqa: F401
+
+    assert set(known) == set(PRIMITIVES)
+
+
+@pytest.mark.parametrize("home", gj._HOMES)
+def test_public_names_are_those_of_their_module(home):
+    module = importlib.import_module(f"graphjit.{home}")
+    for name in gj._HOMES[home].split():
+        assert getattr(gj, name) is getattr(module, name), name
+    if home.split(".")[-1] in ("create", "index", "math", "reduce", "shape", "second_names"):
+        assert sorted(gj._HOMES[home].split()) == sorted(module.__all__)
+
+
+def test_no_public_name_has_two_homes():
+    names = [name for row in gj._HOMES.values() for name in row.split()]
+    assert len(names) == len(set(names))
+    assert not set(names) & set(gj._MODULES)
+
+
+def test_sub_modules_are_found_without_being_imported():
+    script = "import graphjit as gj\nprint(*(getattr(gj, n).__name__ for n in gj._MODULES))"
+    assert output_of(script).split() == list(gj._MODULES.values())
+
+
+def test_type_checkers_see_what_is_found_at_run_time():
+    source = ast.parse(Path(gj.__file__).read_text())
+    seen = next(
+        part
+        for part in source.body
+        if isinstance(part, ast.If) and "CHECKING" in ast.dump(part.test)
+    )
+    names = {"__package__": "graphjit", "__name__": "graphjit"}
+    exec(compile(ast.Module(seen.body, []), "seen", "exec"), names)
+    found = {n for n in names if not n.startswith("__")}
+    homed = {name for row in gj._HOMES.values() for name in row.split()}
+    assert homed <= found
+    assert found - homed <= set(gj._MODULES)
+    for name in found:
+        assert getattr(gj, name) is names[name], name
+
+
+def test_everything_public_is_listed_and_there():
+    listed = output_of("import graphjit as gj\nprint(*dir(gj))").split()
+    assert set(gj.__all__) <= set(listed)
+    assert len(set(gj.__all__)) == len(gj.__all__)
+    for name in listed:
+        assert hasattr(gj, name), name
+    starred = output_of("from graphjit import *\nprint(*globals())").split()
+    assert set(gj.__all__) <= set(starred)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = gj.nothing
+
+
+def test_the_context_manager_stays_where_a_sub_module_has_its_name():
+    script = (
+        "import graphjit as gj\n"
+        "import graphjit.eager, graphjit.config\n"
+        "gj.constant(1.)\n"
+        "print(gj.eager == gj.config.eager)"
+    )
+    assert output_of(script).strip() == "True"
+    assert not isinstance(gj.config, ModuleType)
+
+
+def test_what_was_pickled_loads_where_nothing_else_is_loaded():
+    values = [gj.constant([1.0, 2.0]), gj.float32, gj.TensorSpec([None], gj.int32), gj.exp]
+    for value in values:
+        text = output_of(f"import pickle\nprint(pickle.loads({pickle.dumps(value)!r}))")
+        assert text.strip() == str(value) or value is gj.exp
 
 
 def test_eager_mode_needs_no_compiler():

@@ -1,6 +1,8 @@
 """What a trace must not leave behind or freeze: state, random numbers, types, caught errors."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -145,3 +147,31 @@ def test_a_child_forked_while_the_pool_is_locked_goes_on():
             break
         time.sleep(0.05)
     assert done and os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize("draw", ["rand(312)", "seed(1); np.random.rand(3)", "normal(size=3)"])
+def test_random_numbers_are_found_where_the_trace_loads_the_generators(draw):
+    statements, _, value = f"np.random.{draw}".rpartition("; ")
+    script = f"""
+import sys, warnings
+import numpy as np, graphjit as gj
+warnings.simplefilter("ignore")
+f = gj.function(lambda x: x * 2)
+f(np.zeros(2))
+assert "numpy.random" not in sys.modules
+
+@gj.function
+def g(x):
+    {statements or "pass"}
+    return x + np.sum({value})
+
+@gj.function
+def h(x):
+    return x + (2 if np.random.Generator else 3)
+
+g(np.zeros(1)), h(np.zeros(1))
+print(*(bool(form.reason) for f in (g, h) for form in f.specializations))
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["True", "False"]

@@ -8,10 +8,11 @@ space of kernel dims that index rules compute in (passes/space.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from graphjit.types import DType, TensorType, TupleType
+from graphjit.values import dataclass
 
 Attrs = dict[str, Any]
 TypeRule = Callable[..., TensorType | TupleType]

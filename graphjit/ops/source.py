@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ class Literal:
         """Shape, dtype and digest of the bytes."""
         if self._key is None:
             data = np.ascontiguousarray(self.array).tobytes()
-            digest = data if len(data) <= 64 else hashlib.sha256(data).digest()
+            digest = data if len(data) <= 64 else _digest(data)
             self._key = (self.array.shape, self.array.dtype.name, digest)
         return self._key
 
@@ -44,6 +43,12 @@ class Literal:
 
     def __repr__(self) -> str:
         return f"Literal({self.type})"
+
+
+def _digest(data: bytes) -> bytes:
+    import hashlib  # which loads OpenSSL
+
+    return hashlib.sha256(data).digest()
 
 
 def _no_value(*_: Any, **__: Any) -> Any:

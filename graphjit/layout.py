@@ -11,7 +11,6 @@ import ctypes
 import functools
 import struct
 import sys
-import sysconfig
 import types
 import weakref
 from typing import Any
@@ -47,7 +46,7 @@ def known_interpreter() -> bool:
         and (3, 11) <= sys.version_info[:2] <= (3, 14)
         and struct.calcsize("P") == WORD
         and sys.byteorder == "little"
-        and not sysconfig.get_config_var("Py_GIL_DISABLED")
+        and "free-threading" not in sys.version
         and not hasattr(sys, "gettotalrefcount")  # debug builds have larger objects
     )
 
