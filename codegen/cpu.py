@@ -146,7 +146,9 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
         order, text = write_entry(program, symbol, calls, release, externals, timed)
         module.functions.append(text)
         sequence.append(Segment(tuple(steps), order, symbol))
-    vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
+    # frames can be large: each page is touched in turn, so that none is stepped over
+    vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
+    vectors += '"probe-stack"="inline-asm"'
     text = module.text().replace("#kernel", f"nounwind {vectors}")
     text = text.replace(") alwaysinline {", f") alwaysinline nounwind {vectors} {{")
     text = text.replace(") noinline {", f") noinline nounwind {vectors} {{")

@@ -215,9 +215,12 @@ class KernelEmitter(Access):
         """
         if loop.dim != self.nest.lane_dim or loop.chunked or loop.within:
             return -1
+        # lanes of a reduction and places of kept values are counted from the row's start
+        if self._lanes_reduced() or any(
+            isinstance(s, (Loop, Keep, Recall, Step)) for s in loop.body
+        ):
+            return -1
         for statement in loop.body:
-            if isinstance(statement, Loop):
-                return -1
             if not isinstance(statement, Put) or self._streams(statement.store):
                 continue
             store = self.kernel.stores[statement.store]

@@ -296,7 +296,8 @@ class _Lowering:
                 continue
             for dim in range(self.outer):
                 long = kernel.dims[dim] >= cost.SQUARE_BYTES // 4
-                if strides[dim] == 1 and long and self.turning_dim in (-1, dim):
+                few = len(found) < cost.MOST_TURNED
+                if few and strides[dim] == 1 and long and self.turning_dim in (-1, dim):
                     self.turning_dim = dim
                     found.append(number)
         return found
@@ -323,6 +324,11 @@ class _Lowering:
         if not kernel.inner or self.kernel.dims[self.lane_dim] < 4 * self.width:
             return False
         if any(isinstance(v, Running) for v in kernel.values) or self.stages > 1:
+            return False
+        room = sum(
+            cost.PANEL * max(1, v.dtype.size) for v in kernel.values if isinstance(v, Reduction)
+        )
+        if room > cost.KEEP_BYTES:
             return False
         return not any(self._per_point(s) for s in kernel.stores)
 

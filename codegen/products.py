@@ -263,7 +263,7 @@ class TileEmitter:
                 f"  %s{r} = phi {vector} [ zeroinitializer, %entry ], [ %t{r}, %head ]"
             )
         lines += [
-            f"  %b.place = mul nuw nsw i64 %k, {b_step}",
+            f"  %b.place = mul nsw i64 %k, {b_step}",
             f"  %b.at = getelementptr inbounds {self.part}, ptr %b, i64 %b.place",
         ]
         if mask:

@@ -151,6 +151,8 @@ def _body(
     while width * 2 <= most and width * 2 * widest <= 2 * vector_bytes:
         width *= 2
     width = min(width, most, 64)
+    while most % width:  # a border between tiles is one between vectors
+        width //= 2
     row = [Let(n) for n in sorted(used) if column_dim not in dims[n]]
     lane = [Let(n) for n in sorted(used) if column_dim in dims[n]]
     stores = [Put(n) for n in range(len(kernel.stores))]

@@ -26,12 +26,18 @@ from .program import (
 # A shared pointwise value of at most this cost (rough cycles, inputs' included) is computed
 # again by each kernel that reads it: cheaper than storing and loading it.
 RECOMPUTE_COST = 3
+# Slices of one value share its work, but each brings the code: no more of it than this.
+MOST_CODE = 1024
+# A value that is broadcast is stored if computing it for each reader costs more than this.
+REPEATED_COST = 64
 # Later stages walk the inner dims again. Where lanes go along outer dims each pass strides
 # through memory, so stages are joined only while a block's inner walk stays in the cache.
 STAGE_CACHE_BYTES = 256 * 1024
 LANE_BLOCK_BYTES = 256
 # Independent maps of at most so many elements share a loop, up to so many in one.
 SMALL_LOOP, SMALL_LOOP_ROOTS = 1 << 16, 16
+# Roots that share a kernel for no more than what they read.
+SIBLINGS = 32
 # A copy of what lanes would gather pays if each of its elements is read at least this often.
 PACK_REUSE = 8
 # Bands: what goes between kernels and is less than this stays in the cache anyway; what the
@@ -39,7 +45,7 @@ PACK_REUSE = 8
 # product's second operand may take, which is gone through for every part.
 BAND_BYTES = 1 << 20
 BAND_PART_BYTES = 256 * 1024
-BAND_ROWS = 64
+BAND_ROWS, LEAST_BAND_ROWS = 64, 8
 BAND_OPERAND_BYTES = 512 * 1024
 
 # -- schedules
@@ -55,6 +61,7 @@ PANEL = 1024
 # them along memory, for STRIP lanes, each of which is a stream of its own.
 SQUARE_BYTES = 64
 STRIP, SQUARES = 64, 4
+MOST_TURNED = 8
 # Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
 # at a time has the fewest streams to and from it; math functions need their registers.
 UNROLL_COST = 24

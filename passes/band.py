@@ -67,7 +67,7 @@ def _longest(program: Program, first: int) -> tuple[Band, list[Kernel], set[int]
                 if isinstance(step, Kernel)
             ]
             part = _part(program, kernels, rows, local)
-            if part:
+            if part and (best is None or 2 * part >= best[0].part):
                 best = Band(first, stop, rows, part), kernels, local
     return best
 
@@ -96,8 +96,10 @@ def _part(program: Program, kernels: list[Kernel], rows: int, local: set[int]) -
     """How many rows at a time these kernels can run for; 0 if they don't belong together."""
     buffers = program.buffers
     total = sum(buffers[number].type.nbytes for number in local)
-    if total < cost.BAND_BYTES:
+    if not local or total < cost.BAND_BYTES:
         return 0
+    # what is written a few rows at a time, local or not, is read so too
+    written = {store.buffer for kernel in kernels for store in kernel.stores}
     fits = set(range(1, min(cost.BAND_ROWS, rows // 4) + 1))
     for kernel in kernels:
         lead = _lead(kernel, rows)
@@ -108,11 +110,13 @@ def _part(program: Program, kernels: list[Kernel], rows: int, local: set[int]) -
         ):
             return 0
         for number, index in _accesses(kernel):
-            if number in local and not _keeps_rows(kernel, index, lead, buffers[number], rows):
+            own = number in written or number in local
+            if own and not _keeps_rows(kernel, index, lead, buffers[number], rows):
                 return 0
         within = kernel.dims[lead - 1]
         fits = {n for n in fits if within % n == 0 and n * total <= cost.BAND_PART_BYTES * rows}
-    return max(fits, default=0)
+    part = max(fits, default=0)
+    return part if part >= cost.LEAST_BAND_ROWS else 0
 
 
 def _walks_rows(kernel: Kernel, lead: int) -> bool:

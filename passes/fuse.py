@@ -99,7 +99,11 @@ class _Plan:
                 cost[number] = 1
             elif isinstance(kind, (Pointwise, Gather)):
                 total = node.primitive.cost + sum(cost[i] for i in node.inputs)
-                if self._times_read(number) > 1 and total > cost_model.RECOMPUTE_COST:
+                code = total * sum(self.live[u] for u in self.users[number])
+                read_often = self._times_read(number) > 1
+                if (read_often and total > cost_model.RECOMPUTE_COST) or (
+                    code > max(total, cost_model.MOST_CODE)
+                ):
                     found.add(number)
                     total = 1
                 cost[number] = 1 if number in self.required else total
@@ -111,7 +115,8 @@ class _Plan:
                 cost[number] = 1
             if isinstance(kind, Pointwise):
                 for i in node.inputs:
-                    spread = node.tensor.size > 64 * max(1, self.nodes[i].tensor.size)
+                    times = node.tensor.size / max(1, self.nodes[i].tensor.size)
+                    spread = times > 1 and times * cost[i] > cost_model.REPEATED_COST
                     dear = cost[i] > cost_model.RECOMPUTE_COST
                     if spread and dear and isinstance(self.kind(i), FUSABLE):
                         found.add(i)
@@ -260,7 +265,7 @@ class _Plan:
         for unit in range(len(self.units) - 1, max(-1, len(self.units) - 5), -1):
             other = self.units[unit]
             large = {n for n in reads & other.reads if self.nodes[n].tensor.size > 1}
-            if unit in tried or other.domain is None:
+            if unit in tried or other.domain is None or len(other.nodes) >= cost_model.SIBLINGS:
                 continue
             alike = other.domain.shape == domain.shape and not other.domain.axes
             if large or (small and alike and len(other.nodes) < cost_model.SMALL_LOOP_ROOTS):

@@ -44,6 +44,8 @@ def in_place(program: Program) -> dict[int, int]:
     for number, step in enumerate(program.steps):
         if not isinstance(step, Kernel) or (step.inner and len(step.stores) > 1):
             continue
+        # a band comes back to its first kernel: only what it keeps to itself ends within it
+        banded = any(b.first <= number < b.stop for b in program.bands)
         read: dict[int, set[Index | None]] = {}
         for value in step.values:
             match value:
@@ -57,6 +59,8 @@ def in_place(program: Program) -> dict[int, int]:
         for store in step.stores:
             target = program.buffers[store.buffer]
             if target.role not in ("temporary", "local") or store.choices:
+                continue
+            if banded and target.role != "local":
                 continue
             if first[store.buffer] != number or _stores_to(step, store.buffer) > 1:
                 continue

@@ -154,7 +154,8 @@ def test_a_kernel_writes_where_it_reads_for_the_last_time(shape):
     f = gj.function(normed, fallback="error")
     np.testing.assert_allclose(f(x, w), normed(x, w), rtol=1e-9, atol=1e-12)
     temporaries = [b for b in program(f).buffers if b.role == "temporary"]
-    assert program(f).arena_bytes < sum(b.type.nbytes for b in temporaries)
+    apart = sum(-(-b.type.nbytes // 64) * 64 for b in temporaries)
+    assert len(temporaries) == 1 or program(f).arena_bytes < apart
 
 
 def test_no_block_is_computed_again_over_its_own_result():
@@ -168,3 +169,93 @@ def test_no_block_is_computed_again_over_its_own_result():
     f = gj.function(turned, fallback="error")
     for found, expected in zip(f(x, w), turned(x, w), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def self_attention(x, w):
+    h = np.tanh(x @ w)
+    return np.exp(h @ h.T / 8) @ h, h
+
+
+def test_no_band_reads_rows_of_a_result_that_it_has_yet_to_write():
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(1024, 32)).astype(np.float32)
+    w = rng.normal(size=(32, 32)).astype(np.float32)
+    f = gj.function(self_attention, fallback="error")
+    for found, expected in zip(f(x, w), self_attention(x, w), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
+
+
+def test_nothing_is_written_over_what_a_band_comes_back_to():
+    def mixed(x, w, v):
+        h = np.tanh(x @ w)
+        u = np.exp(h @ h.T / 8) @ v + h
+        return u.T @ u
+
+    rng = np.random.default_rng(9)
+    x, v = rng.normal(size=(2, 1024, 32))
+    w = rng.normal(size=(32, 32))
+    f = gj.function(mixed, fallback="error")
+    np.testing.assert_allclose(f(x, w, v), mixed(x, w, v), rtol=1e-9)
+
+
+def test_reversed_rows_of_a_product_are_not_in_its_band(always):
+    def turned(a, b, c):
+        y = a @ b
+        return (y + c)[::-1] * 2, np.tanh(y)[:, :6]
+
+    rng = np.random.default_rng(10)
+    a, b, c = rng.normal(size=(64, 40)), rng.normal(size=(40, 70)), rng.normal(size=70)
+    f = gj.function(turned, fallback="error")
+    for found, expected in zip(f(a, b, c), turned(a, b, c), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("part", [11, 12, 13, 16, 22])
+@pytest.mark.parametrize("columns", [17, 33, 48, 50, 63, 100])
+def test_parts_and_tiles_of_any_size(part, columns):
+    def two(x, w1, w2):
+        return np.tanh(np.tanh(x @ w1) @ w2)
+
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(part * 1009, 20)).astype(np.float32)
+    w1 = rng.normal(size=(20, columns)).astype(np.float32)
+    w2 = rng.normal(size=(columns, columns)).astype(np.float32)
+    f = gj.function(two, fallback="error")
+    np.testing.assert_allclose(f(x, w1, w2), two(x, w1, w2), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("columns", [41, 50, 63, 1001])
+def test_kept_values_and_sums_beside_rows_that_start_anywhere(columns, monkeypatch):
+    def shared(x):
+        e = np.exp(x)
+        return e, e / e.sum(-1, keepdims=True), np.sqrt(e).sum(-1)
+
+    x = np.random.default_rng(12).normal(size=(5000, columns))
+    monkeypatch.setattr(cost, "STREAM_SHARE", 0.0)
+    streamed = gj.function(shared, fallback="error")(x)
+    monkeypatch.setattr(cost, "STREAM_SHARE", 1e9)
+    plain = gj.function(shared, fallback="error")(x)
+    for one, other, expected in zip(streamed, plain, shared(x), strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, expected, rtol=1e-13)
+
+
+def test_many_sums_of_columns_fit_the_stack():
+    x = np.random.default_rng(13).normal(size=(300, 2000))
+    f = gj.function(lambda x: [np.sum(x * float(i), axis=0) for i in range(700)])
+    for i, found in enumerate(f(x)):
+        np.testing.assert_allclose(found, np.sum(x * float(i), axis=0), rtol=1e-11, atol=1e-9)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 4])
+def test_nested_short_sums_are_not_multiplied_out(levels):
+    def nested(x):
+        y = np.exp(x)
+        for _ in range(levels):
+            y = np.sqrt(y.sum(-1))
+        return y
+
+    x = np.random.default_rng(14).normal(size=(20, *(8,) * levels))
+    f = gj.function(nested, fallback="error")
+    np.testing.assert_allclose(f(x), nested(x), rtol=1e-12)
+    assert sum(len(step.values) for step in program(f).steps) < 400
