@@ -549,7 +549,7 @@ UNSIGNED = {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}
 
 
 def compare(name: str, a: Array, b: Array) -> Array:
-    """A comparison by its name; `u` in front makes a NaN compare true."""
+    """A comparison by its name; a `u` at the end makes a NaN compare true."""
     if name in ("num", "nan"):
         unordered = np.isnan(a) | np.isnan(b)
         return unordered if name == "nan" else ~unordered
@@ -559,7 +559,7 @@ def compare(name: str, a: Array, b: Array) -> Array:
         if name == "ne" and a.dtype.kind not in "iub":
             result = result & ~(np.isnan(a) | np.isnan(b))
         return result
-    return ORDERED[name[1:]](a, b) | np.isnan(a) | np.isnan(b)
+    return ORDERED[name.removesuffix("u")](a, b) | np.isnan(a) | np.isnan(b)
 
 
 FLOAT_COMPARISONS = "eq|ne|lt|le|gt|ge|equ|neu|ltu|leu|gtu|geu|num|nan"

@@ -48,11 +48,11 @@ def run(
 
 
 def calculate(opcode: str, result: str, sources: list[tuple[str, Array]], **options: Any) -> Array:
-    """One instruction over many values: the types of its operands, and its sources.
+    """One instruction over many values: its opcode, the type of its result, its sources.
 
-    Every array has one length; the result has that length too.
+    Every array has one length; the result has that length too. `tail` ends the operands.
     """
-    target = options.pop("target", 90)
+    target, tail = options.pop("target", 90), options.pop("tail", "")
     memory = Memory()
     names = [f"p{i}" for i in range(len(sources) + 1)]
     count = len(sources[0][1])
@@ -76,7 +76,7 @@ def calculate(opcode: str, result: str, sources: list[tuple[str, Array]], **opti
             f"setp.ge.u32 %p1, %r0, {count};",
             "@%p1 ret;",
             *lines,
-            f"{opcode} {target_register}, {', '.join(operands)};",
+            f"{opcode} {target_register}, {', '.join(operands)}{tail};",
             f"ld.param.u64 %d30, [{names[-1]}];",
             f"mad.wide.u32 %d30, %r0, {size}, %d30;",
             f"st.global.b{size * 8} [%d30], {target_register};",
