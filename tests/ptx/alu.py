@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from ptx import approx, arithmetic
 from ptx.isa import row
 from ptx.types import HALF, TYPES, Array
@@ -300,7 +299,7 @@ def _finish(mods: Mods, name: str, result: Array) -> Array:
     return _canonical(result, name)
 
 
-def _float(operation: Callable[..., Array]) -> Callable[..., Any]:
+def floating(operation: Callable[..., Array]) -> Callable[..., Any]:
     """A row's function for an operation given as (format, mode, operands) -> values.
 
     Packed halves are done one by one; `.ftz` flushes operands first.
@@ -328,7 +327,7 @@ def _fma(name: str, mode: str, a: Array, b: Array, c: Array) -> Array:
     return arithmetic.fma_narrow(a, b, c, name, mode)
 
 
-def _add(name: str, mode: str, a: Array, b: Array) -> Array:
+def add_floats(name: str, mode: str, a: Array, b: Array) -> Array:
     if name == "f64":
         return arithmetic.add64(a, b, mode)
     if name == "f32" and mode == "rn":
@@ -381,10 +380,10 @@ for _form, _modifiers, _sm in (
     ("f16|f16x2", "rnd=rn? ftz? sat?", 53),
     ("bf16|bf16x2", "rnd=rn?", 90),
 ):
-    row(f"add {_modifiers} type={_form}", "=type, type, type", sm=_sm)(_float(_add))
-    row(f"mul {_modifiers} type={_form}", "=type, type, type", sm=_sm)(_float(_mul))
+    row(f"add {_modifiers} type={_form}", "=type, type, type", sm=_sm)(floating(add_floats))
+    row(f"mul {_modifiers} type={_form}", "=type, type, type", sm=_sm)(floating(_mul))
     row(f"sub {_modifiers} type={_form}", "=type, type, type", sm=_sm)(
-        _float(lambda name, mode, a, b: _add(name, mode, a, -b))
+        floating(lambda name, mode, a, b: add_floats(name, mode, a, -b))
     )
 for _form, _modifiers, _sm in (
     ("f32", "rnd=rn|rz|rm|rp ftz? sat?", 50),
@@ -393,14 +392,14 @@ for _form, _modifiers, _sm in (
     ("f16|f16x2", "rnd=rn ftz? relu", 80),
     ("bf16|bf16x2", "rnd=rn relu?", 80),
 ):
-    row(f"fma {_modifiers} type={_form}", "=type, type, type, type", sm=_sm)(_float(_fma))
+    row(f"fma {_modifiers} type={_form}", "=type, type, type, type", sm=_sm)(floating(_fma))
     if _form in ("f32", "f64"):
-        row(f"mad {_modifiers} type={_form}", "=type, type, type, type")(_float(_fma))
+        row(f"mad {_modifiers} type={_form}", "=type, type, type, type")(floating(_fma))
 for _form, _modifiers in (("f32", "rnd=rn|rz|rm|rp ftz?"), ("f64", "rnd=rn|rz|rm|rp")):
-    row(f"div {_modifiers} type={_form}", "=type, type, type")(_float(_div))
-    row(f"sqrt {_modifiers} type={_form}", "=type, type")(_float(_sqrt))
+    row(f"div {_modifiers} type={_form}", "=type, type, type")(floating(_div))
+    row(f"sqrt {_modifiers} type={_form}", "=type, type")(floating(_sqrt))
     row(f"rcp {_modifiers} type={_form}", "=type, type")(
-        _float(lambda name, mode, a: _div(name, mode, np.ones(1, a.dtype), a))
+        floating(lambda name, mode, a: _div(name, mode, np.ones(1, a.dtype), a))
     )
 
 
@@ -417,7 +416,7 @@ def _extreme(ordered: Callable[..., Array]) -> Callable[..., Any]:
                 result = np.where(np.isnan(a) | np.isnan(b), np.nan, result)
             return result
 
-        return _float(operation)(mods, random, *args)  # type: ignore[no-any-return]
+        return floating(operation)(mods, random, *args)  # type: ignore[no-any-return]
 
     return run
 
@@ -466,7 +465,9 @@ def copysign(mods: Mods, random: Random, a: Array, b: Array) -> Array:
     return np.copysign(b, a)
 
 
-@row("testp what=finite|infinite|number|notanumber|normal|subnormal type=f32|f64", "=pred, type")
+@row(
+    "testp what=finite|infinite|number|notanumber|normal|subnormal type=f32|f64", "=pred, type"
+)
 def testp(mods: Mods, random: Random, a: Array) -> Array:
     small = np.abs(a) < TINY[mods["type"]]
     return {
@@ -522,7 +523,7 @@ def _half_function(
             result = arithmetic.narrow(moved, name)
             return np.where(np.abs(result - exact) > error, toward, result)
 
-        return _float(operation)(mods, random, a)  # type: ignore[no-any-return]
+        return floating(operation)(mods, random, a)  # type: ignore[no-any-return]
 
     return run
 

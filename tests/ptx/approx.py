@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from ptx.types import Array
 
 Generator = np.random.Generator
@@ -62,7 +61,9 @@ def perturb(exact: Array, error: Array, dtype: type, random: Generator) -> Array
 def ex2(x: Array, random: Generator) -> Array:
     """2 ** x; exactly 1 at zero."""
     exact = np.exp2(np.asarray(x, np.float64))
-    return np.where(x == 0, np.float32(1), perturb(exact, EX2.around(exact), np.float32, random))
+    return np.where(
+        x == 0, np.float32(1), perturb(exact, EX2.around(exact), np.float32, random)
+    )
 
 
 def lg2(x: Array, random: Generator) -> Array:

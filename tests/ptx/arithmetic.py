@@ -14,7 +14,6 @@ from fractions import Fraction
 from math import isqrt
 
 import numpy as np
-
 from ptx.types import Array
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from ptx import alu
+from ptx import alu, arithmetic
 from ptx.errors import ExecutionError, UninitializedError, WarpSyncError
 from ptx.isa import row
 from ptx.memory import REGION_BITS, UNWRITTEN, WRITTEN
@@ -242,7 +241,7 @@ def _atomic(op: str, name: str, space: str) -> Callable[..., Array]:
             return lambda old, b: alu.flush(
                 alu.flush(old, name) + alu.flush(b, name), name
             ).astype(np.float32)
-        add = alu._float(alu._add)
+        add = alu.floating(alu.add_floats)
         return lambda old, b: add({"type": name}, None, old, b)
     return {
         "add": lambda old, b: old + b,
@@ -544,8 +543,8 @@ def mma(machine: Machine, instruction: Instruction, mask: Array) -> None:
     for i, (rows, columns) in enumerate(where):
         total[:, rows, columns] = np.ascontiguousarray(c[:, :, i]).view(np.float32)
     total += left @ right
-    nearest = alu.arithmetic.narrow(total, "f32")
-    toward = alu.arithmetic.narrow(total, "f32", "rz")
+    nearest = arithmetic.narrow(total, "f32")
+    toward = arithmetic.narrow(total, "f32", "rz")
     total = np.where(machine.random.random(total.shape) < 0.5, nearest, toward)
     assert isinstance(target, tuple)
     for register, (rows, columns) in zip(target, where, strict=True):
@@ -652,5 +651,3 @@ def cp_wait(machine: Machine, instruction: Instruction, mask: Array) -> None:
                 piece.store.state[place : place + len(octets)] = states
                 machine.note_copy(piece, int(thread), place, len(octets))
         del groups[:done]
-
-

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from ptx.types import TYPES, Type
@@ -137,7 +137,7 @@ def _kind(word: str, mods: dict[str, str]) -> Kind:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def find(text: str) -> Opcode | None:
     """The row whose pattern is the whole opcode, or None."""
     found = [

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
 from ptx.errors import ArgumentError
 from ptx.machine import SPACE_BASE, Launch, Machine, Statistics
 from ptx.memory import CONST, REGION_BITS, WRITTEN, Buffer, Memory, Store
@@ -18,8 +17,8 @@ from ptx.types import Type
 __all__ = ["Memory", "Statistics", "launch", "parse"]
 
 Size = int | tuple[int, ...]
-# Shared memory [bytes] that a block may have, without asking for more (CUDA C Programming Guide,
-# technical specifications per compute capability).
+# Shared memory of a block [bytes]: static, and with opting in (CUDA C Programming Guide,
+# technical specifications per compute capability; 227 KB from sm_90 on).
 STATIC_SHARED = 48 * 1024
 MAXIMUM_SHARED = 227 * 1024
 
@@ -142,9 +141,7 @@ def _scalar(type_: Type, value: Any) -> bytes:
     """A Python number in a type that holds it."""
     if type_.kind == "f":
         return np.array([value], type_.dtype).tobytes()
-    if not isinstance(value, int) or not (
-        -(1 << (type_.bits - 1)) <= value < 1 << type_.bits
-    ):
+    if not isinstance(value, int) or not (-(1 << (type_.bits - 1)) <= value < 1 << type_.bits):
         raise ArgumentError(f"{value!r} is no .{type_.name}")
     return (value & ((1 << type_.bits) - 1)).to_bytes(type_.size, "little")
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
 from ptx.errors import (
     BoundsError,
     DeadlockError,
@@ -253,8 +252,9 @@ class Machine:
         places = addresses.astype(np.int64)
         if space == "local":
             frame = self.launch.frame_size
-            store, wrong = self.local, (places < SPACE_BASE) | (
-                places - SPACE_BASE + size > frame
+            store, wrong = (
+                self.local,
+                (places < SPACE_BASE) | (places - SPACE_BASE + size > frame),
             )
             places = places - SPACE_BASE + threads * frame
         else:
@@ -294,9 +294,11 @@ class Machine:
             return
         if self.launch.block_races is not None:
             self.launch.block_races.note(piece.places, size, self.index, write, strong, nc)
-        sectors = len(np.unique((warp.astype(np.uint64) << np.uint64(48)) ^ (
-            piece.addresses >> np.uint64(5)
-        )))
+        sectors = len(
+            np.unique(
+                (warp.astype(np.uint64) << np.uint64(48)) ^ (piece.addresses >> np.uint64(5))
+            )
+        )
         if write:
             statistics.global_stores += len(np.unique(warp))
             statistics.global_store_sectors += sectors
@@ -309,9 +311,7 @@ class Machine:
         address = np.array([place + (SHARED << REGION_BITS)], np.uint64)
         clock = self.clock[thread // WARP : thread // WARP + 1]
         line = self.code[self.at].line
-        self.races.note(
-            Access(address, np.array([thread]), clock, size, True, False, line)
-        )
+        self.races.note(Access(address, np.array([thread]), clock, size, True, False, line))
 
     # Waiting
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from ptx.errors import AlignmentError, BoundsError
 from ptx.types import Array
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
-
 from ptx import alu, effects  # noqa: F401  # the rows of the table
 from ptx.errors import ParseError
 from ptx.isa import Kind, Opcode, find
@@ -505,7 +504,8 @@ class Assembler:
             raise parser.error("a brace is never closed")
         if end is None and (
             not self.kernel.instructions
-            or self.kernel.instructions[-1].opcode.row.name not in ("ret", "exit", "trap", "bra")
+            or self.kernel.instructions[-1].opcode.row.name
+            not in ("ret", "exit", "trap", "bra")
         ):
             raise parser.error("the kernel ends without ret")
         parser.at = body[1]
@@ -537,7 +537,9 @@ class Assembler:
 
     # Statements
 
-    def statement(self, match: re.Match[str], scope: Scope, frame: int, end: str | None) -> None:
+    def statement(
+        self, match: re.Match[str], scope: Scope, frame: int, end: str | None
+    ) -> None:
         parser, name = self.parser, match["opcode"]
         line, text = parser.line(match.start()), " ".join(match.group().split())
         if name in ("call", "call.uni"):
@@ -552,7 +554,8 @@ class Assembler:
             raise ParseError(line, f"unknown instruction {name}: {text}")
         if opcode.row.sm > parser.module.target:
             raise ParseError(
-                line, f"{name} needs sm_{opcode.row.sm}, the target is sm_{parser.module.target}"
+                line,
+                f"{name} needs sm_{opcode.row.sm}, the target is sm_{parser.module.target}",
             )
         instruction = Instruction(line, text, opcode, [])
         if match["guard"]:
@@ -561,9 +564,7 @@ class Assembler:
         if not required <= len(operands) <= len(opcode.kinds):
             raise ParseError(line, f"{len(operands)} operands, {required} expected: {text}")
         for kind, operand in zip(opcode.kinds, operands, strict=False):
-            instruction.operands.append(
-                self.operand(operand, kind, scope, instruction, frame)
-            )
+            instruction.operands.append(self.operand(operand, kind, scope, instruction, frame))
         if check := getattr(opcode.row.run, "check", None):
             problem = check(opcode.mods, instruction.operands)
             if problem:
@@ -599,8 +600,9 @@ class Assembler:
                 raise ParseError(line, f"{actual} is no .param of this block")
             if variable.size != formal.variable.size:
                 raise ParseError(
-                    line, f"{actual} has {variable.size} bytes, {name} expects"
-                    f" {formal.variable.size}"
+                    line,
+                    f"{actual} has {variable.size} bytes, {name} expects"
+                    f" {formal.variable.size}",
                 )
             inner.names[formal.variable.name] = variable
         resume = self.parser.at
@@ -762,4 +764,3 @@ class Assembler:
 def parse(text: str) -> Module:
     """Read a PTX text."""
     return Parser(text).parse()
-

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from ptx.errors import RaceError
 from ptx.types import Array
 
@@ -35,23 +34,18 @@ class Access:
 class Races:
     """The accesses of the running block since its last barrier."""
 
-    LIMIT = 1 << 19
-
     def __init__(self) -> None:
         self.log: list[Access] = []
-        self.total = 0
 
     def note(self, access: Access) -> None:
         """Remember an access."""
         self.log.append(access)
-        self.total += len(access.threads)
 
-    def barrier(self) -> list[Access]:
+    def barrier(self) -> None:
         """All before is ordered with all after: look, and forget."""
-        log, self.log, self.total = self.log, [], 0
+        log, self.log = self.log, []
         if any(access.write for access in log):
             _look(log)
-        return log
 
 
 def _look(log: list[Access]) -> None:
@@ -149,7 +143,9 @@ class BlockRaces:
             against.append(self.atomics)
         for table in against:
             if ((table[octets] != self.NOBODY) & (table[octets] != block)).any():
-                raise RaceError("two blocks touch one byte of global memory, one of them writes")
+                raise RaceError(
+                    "two blocks touch one byte of global memory, one of them writes"
+                )
         if constant:
             self.constant[octets] = True
         if write or constant:

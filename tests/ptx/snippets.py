@@ -36,8 +36,14 @@ START = """
 
 
 def run(
-    body: str, values: Array, *, block: int | tuple[int, ...] = 32, grid: int = 1,
-    target: int = 80, before: str = "", **options: Any,
+    body: str,
+    values: Array,
+    *,
+    block: int | tuple[int, ...] = 32,
+    grid: int = 1,
+    target: int = 80,
+    before: str = "",
+    **options: Any,
 ) -> Array:
     """What a kernel makes of a buffer, which its parameter a is."""
     memory = options.pop("memory", None) or Memory()
@@ -47,7 +53,9 @@ def run(
     return buffer.numpy()  # type: ignore[no-any-return]
 
 
-def calculate(opcode: str, result: str, sources: list[tuple[str, Array]], **options: Any) -> Array:
+def calculate(
+    opcode: str, result: str, sources: list[tuple[str, Array]], **options: Any
+) -> Array:
     """One instruction over many values: its opcode, the type of its result, its sources.
 
     Every array has one length; the result has that length too. `tail` ends the operands.

@@ -58,9 +58,7 @@ def test_barrier_removed(schedule: str | int) -> None:
         for missing in range(1, len(parts)):
             mutant = barrier.join(parts[:missing]) + barrier.join(parts[missing:])
             with pytest.raises((RaceError, UninitializedError)):
-                launch(
-                    parse(mutant), name, grid, block, args, memory=memory, schedule=schedule
-                )
+                launch(parse(mutant), name, grid, block, args, memory=memory, schedule=schedule)
 
 
 def test_bound_off_by_one(schedule: str | int) -> None:
@@ -69,7 +67,12 @@ def test_bound_off_by_one(schedule: str | int) -> None:
     x, y = memory.array(np.ones(257, np.float32), name="x"), memory.empty(257, np.float32)
     with pytest.raises(BoundsError, match=r"4 bytes at byte 1028 of x, which has 1028"):
         launch(
-            parse(text), "elementwise", 2, 256, [x, y, 258, 1.0], memory=memory,
+            parse(text),
+            "elementwise",
+            2,
+            256,
+            [x, y, 258, 1.0],
+            memory=memory,
             schedule=schedule,
         )
 
@@ -158,9 +161,7 @@ def test_unwritten_memory(schedule: str | int) -> None:
     for name, use in uses.items():
         text = program(start + use + " ret;", ".param .u64 a, .param .u64 b")
         with pytest.raises(UninitializedError):
-            launch(
-                parse(text), "k", 1, 32, [source, target], memory=memory, schedule=schedule
-            )
+            launch(parse(text), "k", 1, 32, [source, target], memory=memory, schedule=schedule)
             pytest.fail(name)
     harmless = "selp.b32 %r2, %r1, 4, %p1; mad.wide.u32 %d4, %r0, 4, %d4;"
     harmless = "setp.gt.u32 %p1, %r0, 99;" + harmless + "st.global.u32 [%d4], %r2; ret;"
@@ -241,14 +242,18 @@ def test_instruction_newer_than_the_target() -> None:
 )
 def test_head(directive: str) -> None:
     lines = program("ret;").split("\n")
-    index = next((i for i, line in enumerate(lines) if line.startswith(directive.split()[0])), 3)
+    index = next(
+        (i for i, line in enumerate(lines) if line.startswith(directive.split()[0])), 3
+    )
     lines[index] = directive
     with pytest.raises(ParseError):
         parse("\n".join(lines))
 
 
 def test_race(schedule: str | int) -> None:
-    exchange = "st.shared.u32 [%d3], %r0; {} ld.shared.u32 %r2, [%d4]; st.global.u32 [%d2], %r2;"
+    exchange = (
+        "st.shared.u32 [%d3], %r0; {} ld.shared.u32 %r2, [%d4]; st.global.u32 [%d2], %r2;"
+    )
     body = SHARED + PLACES + exchange
     for order in ("bar.sync 0;", "barrier.sync 0;", "bar.warp.sync -1;"):
         result = run(body.format(order), ZEROS, schedule=schedule)
@@ -262,7 +267,9 @@ def test_race(schedule: str | int) -> None:
             body.replace("xor.b32 %r1, %r0, 1;", "xor.b32 %r1, %r0, 32;").format(
                 "bar.warp.sync -1;"
             ),
-            ZEROS, block=64, schedule=schedule,
+            ZEROS,
+            block=64,
+            schedule=schedule,
         )
 
 
@@ -312,8 +319,10 @@ def test_deadlock(schedule: str | int) -> None:
             run(body, ZEROS, schedule=schedule)
     with pytest.raises(DeadlockError):
         run(
-            "setp.lt.u32 %p1, %r0, 32; @%p1 bar.sync 0; @!%p1 bar.sync 1;", ZEROS,
-            block=64, schedule=schedule,
+            "setp.lt.u32 %p1, %r0, 32; @%p1 bar.sync 0; @!%p1 bar.sync 1;",
+            ZEROS,
+            block=64,
+            schedule=schedule,
         )
     # Threads that have exited are not waited for.
     run(half + "@%p1 ret; bar.sync 0; bar.warp.sync -1;", ZEROS, schedule=schedule)
@@ -326,7 +335,8 @@ def test_member_masks(schedule: str | int) -> None:
         run(
             "setp.lt.u32 %p1, %r0, 16; selp.b32 %r1, 0xFFFFFFFF, 0xFFFF0000, %p1;"
             "vote.sync.any.pred %p2, %p1, %r1;",
-            ZEROS, schedule=schedule,
+            ZEROS,
+            schedule=schedule,
         )
     # A value from a lane that takes no part is undefined.
     body = """
@@ -352,7 +362,10 @@ def test_whole_warp_instructions() -> None:
 
 
 def test_asynchronous_copy_is_not_there_before_it_is_waited_for() -> None:
-    body = SHARED + PLACES + """
+    body = (
+        SHARED
+        + PLACES
+        + """
         cp.async.ca.shared.global [%d3], [%d2], 4;
         cp.async.commit_group;
         {}
@@ -360,6 +373,7 @@ def test_asynchronous_copy_is_not_there_before_it_is_waited_for() -> None:
         add.s32 %r2, %r2, 1;
         st.global.u32 [%d2+128], %r2;
     """
+    )
     values = np.arange(64, dtype=np.uint32)
     assert (run(body.format("cp.async.wait_group 0;"), values)[32:] == np.arange(1, 33)).all()
     assert (run(body.format("cp.async.wait_all;"), values)[32:] == np.arange(1, 33)).all()
@@ -377,13 +391,17 @@ def test_arguments() -> None:
     good = [1.0, 5, bytes(8)]
     launch(code, "k", 1, 32, good, memory=memory)
     for index, wrong in (
-        (0, np.float64(1)), (0, np.int32(1)), (1, np.uint64(1)), (1, 1 << 32), (1, 1.5),
-        (2, bytes(4)), (2, 5), (1, memory.array(ZEROS)),
+        (0, np.float64(1)),
+        (0, np.int32(1)),
+        (1, np.uint64(1)),
+        (1, 1 << 32),
+        (1, 1.5),
+        (2, bytes(4)),
+        (2, 5),
+        (1, memory.array(ZEROS)),
     ):
         with pytest.raises(ArgumentError):
-            launch(
-                code, "k", 1, 32, [*good[:index], wrong, *good[index + 1 :]], memory=memory
-            )
+            launch(code, "k", 1, 32, [*good[:index], wrong, *good[index + 1 :]], memory=memory)
     for arguments in (good[:2], [*good, 1]):
         with pytest.raises(ArgumentError, match="takes 3 arguments"):
             launch(code, "k", 1, 32, arguments, memory=memory)

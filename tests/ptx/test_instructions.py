@@ -1,4 +1,4 @@
-"""Warps, matrices, memory and calls: single instructions against what they are defined to do."""
+"""Warps, matrices, memory and calls: instructions against what defines them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def test_shuffle(mode: str, width: int, schedule: str | int) -> None:
         for lane in range(32):
             start = lane // width * width
             source = {
-                "up": lane - amount, "down": lane + amount, "bfly": lane ^ amount,
+                "up": lane - amount,
+                "down": lane + amount,
+                "bfly": lane ^ amount,
                 "idx": start + amount % width,
             }[mode]
             low = source >= start if mode in ("up",) else True
@@ -285,9 +287,7 @@ def test_mma(kind: str, depth: int) -> None:
 def test_ldmatrix(number: int, transposed: bool) -> None:
     """Lane l gets elements 2 (l % 4) and the next of row l // 4 of each matrix."""
     registers = ", ".join(f"%r{10 + i}" for i in range(number))
-    stores = "\n".join(
-        f"st.global.b32 [%d3+{4 * i}], %r{10 + i};" for i in range(number)
-    )
+    stores = "\n".join(f"st.global.b32 [%d3+{4 * i}], %r{10 + i};" for i in range(number))
     body = f"""
         .shared .align 16 .b8 s[512];
         mov.b64 %d5, s;
@@ -398,9 +398,7 @@ def test_statistics() -> None:
         ret;
     """
     for stride, sectors in ((4, 4), (8, 8), (32, 32), (0, 1)):
-        statistics = launch(
-            parse(program(text.format(stride))), "k", 1, 32, [x], memory=memory
-        )
+        statistics = launch(parse(program(text.format(stride))), "k", 1, 32, [x], memory=memory)
         assert statistics.global_load_sectors == sectors
         assert statistics.instructions == 5 and statistics.thread_instructions == 160
     shared = """
@@ -412,8 +410,12 @@ def test_statistics() -> None:
         ret;
     """
     for stride, type_, value, conflicts in (
-        (4, "u32", "1", 0), (8, "u32", "1", 1), (128, "u32", "1", 31), (132, "u32", "1", 0),
-        (8, "u64", "1", 0), (16, "v4.u32", "{%r0, %r0, %r0, %r0}", 0),
+        (4, "u32", "1", 0),
+        (8, "u32", "1", 1),
+        (128, "u32", "1", 31),
+        (132, "u32", "1", 0),
+        (8, "u64", "1", 0),
+        (16, "v4.u32", "{%r0, %r0, %r0, %r0}", 0),
     ):
         code = parse(program(shared.format(stride, type_, value)))
         statistics = launch(code, "k", 1, 32 if stride < 132 else 31, [x], memory=memory)

@@ -64,7 +64,9 @@ def test_sum(cpu: str, size: int) -> None:
         assert abs(result.numpy()[0] - x.astype(np.float64).sum()) <= bound
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (16, 16, 16), (33, 17, 31), (37, 45, 53), (5, 0, 3)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (16, 16, 16), (33, 17, 31), (37, 45, 53), (5, 0, 3)]
+)
 def test_matmul(cpu: str, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     random = np.random.default_rng(m)
@@ -76,7 +78,12 @@ def test_matmul(cpu: str, shape: tuple[int, int, int]) -> None:
         args = [memory.array(a), memory.array(b), c, m, n, k]
         grid = (-(-n // 16), -(-m // 16))
         launch(
-            module("matmul", cpu), "matmul", grid, (16, 16), args, memory=memory,
+            module("matmul", cpu),
+            "matmul",
+            grid,
+            (16, 16),
+            args,
+            memory=memory,
             schedule=schedule,
         )
         assert c.written()
@@ -90,8 +97,13 @@ def run_transpose(code: Module, m: int, n: int, schedule: str | int) -> Statisti
     a = np.arange(m * n, dtype=np.float32).reshape(m, n)
     b = memory.empty((n, m), np.float32)
     statistics = launch(
-        code, "transpose", (-(-n // 16), -(-m // 16)), (16, 16),
-        [memory.array(a), b, m, n], memory=memory, schedule=schedule,
+        code,
+        "transpose",
+        (-(-n // 16), -(-m // 16)),
+        (16, 16),
+        [memory.array(a), b, m, n],
+        memory=memory,
+        schedule=schedule,
     )
     np.testing.assert_array_equal(b.numpy(), a.T)
     return statistics
@@ -120,7 +132,12 @@ def test_histogram(cpu: str, size: int) -> None:
         bins = memory.array(np.zeros(64, np.int32))
         args = [memory.array(x), bins, size]
         launch(
-            module("histogram", cpu), "histogram", 3, 128, args, memory=memory,
+            module("histogram", cpu),
+            "histogram",
+            3,
+            128,
+            args,
+            memory=memory,
             schedule=schedule,
         )
         np.testing.assert_array_equal(bins.numpy(), np.bincount(x, minlength=64))
