@@ -118,16 +118,16 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
     nests: list[LoopNest] = []
     sequence: list[Segment | LibraryCall] = []
     streaming = _streaming(program)
+    bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
             sequence.append(steps)
             continue
         calls: list[Call] = []
-        for step in steps:
-            place = next(i for i, other in enumerate(program.steps) if other is step)
-            band = _band_of(program, step)
+        for place, step in steps:
+            band = bands.get(place)
             if band is not None:
-                if step is program.steps[band.first]:
+                if place == band.first:
                     call = _emit_band(program, band, module, nests, checks, streaming)
                     calls.append(call)
                 continue
@@ -142,10 +142,11 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
                 module.functions.append(write_chunk(call))
             calls.append(call)
         symbol = f"segment{len(sequence)}"
-        release = _long(program, steps)
+        kernels = tuple(step for _, step in steps)
+        release = _long(program, kernels)
         order, text = write_entry(program, symbol, calls, release, externals, timed)
         module.functions.append(text)
-        sequence.append(Segment(tuple(steps), order, symbol))
+        sequence.append(Segment(kernels, order, symbol))
     # frames can be large: each page is touched in turn, so that none is stepped over
     vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
     vectors += '"probe-stack"="inline-asm"'
@@ -184,13 +185,6 @@ def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
     return frozenset(n for together in places.values() if len(together) > 1 for n in together)
 
 
-def _band_of(program: Program, step: Kernel) -> Band | None:
-    for band in program.bands:
-        if any(step is other for other in program.steps[band.first : band.stop]):
-            return band
-    return None
-
-
 def _emit_band(
     program: Program,
     band: Band,
@@ -219,15 +213,16 @@ def _emit_band(
     return call
 
 
-def _segments(program: Program) -> list[list[Kernel] | LibraryCall]:
-    result: list[list[Kernel] | LibraryCall] = []
-    for step in program.steps:
+def _segments(program: Program) -> list[list[tuple[int, Kernel]] | LibraryCall]:
+    """Library calls, and the kernels between them with their places in the program."""
+    result: list[list[tuple[int, Kernel]] | LibraryCall] = []
+    for place, step in enumerate(program.steps):
         if isinstance(step, LibraryCall):
             result.append(step)
         elif result and isinstance(result[-1], list):
-            result[-1].append(step)
+            result[-1].append((place, step))
         else:
-            result.append([step])
+            result.append([(place, step)])
     return result
 
 

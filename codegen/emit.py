@@ -174,26 +174,13 @@ class KernelEmitter(Access):
         if whole == loop.width and bounds is None:
             self._iteration(loop, "0")
         elif whole:
-            counter = self.b.fresh()
-            self.entry.append(f"  {counter} = alloca i64")
-            head, body, done = self.label(), self.label(), self.label()
             start, stop = "0", str(whole)
             if bounds is not None:
                 start = bounds[0]
                 before = b.emit(f"icmp ult i64 {bounds[1]}, {whole}")
                 stop = b.emit(f"select i1 {before}, i64 {bounds[1]}, i64 {whole}")
-            self.line(f"store i64 {start}, ptr {counter}")
-            self.line(f"br label %{head}")
-            b.lines.append(f"{head}:")
-            now = b.emit(f"load i64, ptr {counter}")
-            more = b.emit(f"icmp ult i64 {now}, {stop}")
-            self.line(f"br i1 {more}, label %{body}, label %{done}")
-            b.lines.append(f"{body}:")
-            self._iteration(loop, now)
-            following = b.emit(f"add nuw nsw i64 {now}, {loop.width}")
-            self.line(f"store i64 {following}, ptr {counter}")
-            self.line(f"br label %{head}")
-            b.lines.append(f"{done}:")
+            with self.counting(start, stop, loop.width) as now:
+                self._iteration(loop, now)
         if loop.extent > whole:
             after = self.label()
             if bounds is not None:  # what is left over belongs to the last chunk
@@ -278,27 +265,15 @@ class KernelEmitter(Access):
         """Walk panels, the last of which may be short, or blocks, which are moved instead."""
         b = self.b
         start, stop = ("%begin", "%end") if loop.chunked else ("0", str(loop.extent))
-        counter = b.fresh()
-        self.entry.append(f"  {counter} = alloca i64")
-        head, body, done = self.label(), self.label(), self.label()
-        self.line(f"store i64 {start}, ptr {counter}")
-        self.line(f"br label %{head}")
-        b.lines.append(f"{head}:")
-        now = b.emit(f"load i64, ptr {counter}")
-        more = b.emit(f"icmp ult i64 {now}, {stop}")
-        self.line(f"br i1 {more}, label %{body}, label %{done}")
-        b.lines.append(f"{body}:")
-        following = b.emit(f"add nuw nsw i64 {now}, {loop.width}")
-        short = b.emit(f"icmp ult i64 {following}, {loop.extent}")
-        end = b.emit(f"select i1 {short}, i64 {following}, i64 {loop.extent}")
-        self.bounds[loop.dim] = (now, end)
-        if loop.block:
-            first = b.emit(f"sub nuw nsw i64 {end}, {loop.width}")
-            self.bounds[loop.dim] = (first, end)
-        self.run(loop.body)
-        self.line(f"store i64 {following}, ptr {counter}")
-        self.line(f"br label %{head}")
-        b.lines.append(f"{done}:")
+        with self.counting(start, stop, loop.width) as now:
+            following = b.emit(f"add nuw nsw i64 {now}, {loop.width}")
+            short = b.emit(f"icmp ult i64 {following}, {loop.extent}")
+            end = b.emit(f"select i1 {short}, i64 {following}, i64 {loop.extent}")
+            self.bounds[loop.dim] = (now, end)
+            if loop.block:
+                first = b.emit(f"sub nuw nsw i64 {end}, {loop.width}")
+                self.bounds[loop.dim] = (first, end)
+            self.run(loop.body)
 
     def _iteration(self, loop: Loop, start: str) -> None:
         self.counters[loop.dim] = start

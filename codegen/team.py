@@ -6,8 +6,7 @@ on a futex. A call that finds the team busy (nested calls, calls from other Pyth
 its chunks itself. Chunks are handed out until a signal's handler raises in the calling thread,
 which looks every 50 ms. After a fork the child starts with no workers and makes its own.
 
-Which elements a chunk has depends on the kernel alone, never on the number of threads; so do
-all results, as chunks share nothing.
+Chunks share nothing: no result depends on how many there are, nor on who runs them.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ STREAM_SHARE = 0.75
 # Rough costs that one thread gets through.
 COST_PER_NS = 40.0
 # A kernel that takes longer than this is run by the team, in chunks of about CHUNK_NS: fork and
-# join cost 2 to 3 µs. Chunks don't depend on the number of threads.
+# join cost 2 to 3 µs.
 TEAM_NS, CHUNK_NS, MOST_CHUNKS = 12_000, 8_000, 64
 CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
 # Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
