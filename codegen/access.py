@@ -6,6 +6,7 @@ here only.
 
 from __future__ import annotations
 
+from graphjit.dims import Dim
 from graphjit.types import DType, float32, int64, uint32
 
 from .builder import Builder, Module, Value, ir_type
@@ -107,6 +108,8 @@ class Access:
         width = self.b.width
         if width == 1:
             return Value(int64, "0", True)
+        if isinstance(step, Dim):
+            return self.b.mul(self._lane_numbers(1), step)
         items = ", ".join(f"i64 {k * step}" for k in range(width))
         return Value(int64, f"<{items}>", True)
 
@@ -258,7 +261,8 @@ class Access:
         kind, size = f"<{b.width} x {storage_type(dtype)}>", dtype.real.size
         if stream and b.mask is None:
             self.streamed = True
-            line = f"store {kind} {raw}, ptr {address}, align {CACHE_LINE}, !nontemporal !0"
+            align = min(CACHE_LINE, b.width * size)
+            line = f"store {kind} {raw}, ptr {address}, align {align}, !nontemporal !0"
             self.line(line)
             return
         if b.mask is None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dims import Dim
 from graphjit.types import DType, bool_, float32, float64, int32, int64, uint32, uint64
 
 MathRule = Callable[..., "Value"]
@@ -110,6 +111,7 @@ class Builder:
         self.lines: list[str] = []
         self.mask: Value | None = None
         self.fail: Callable[[Value, str, tuple[Value, ...]], None] | None = None
+        self.size: Callable[[int], str] = str
 
     def type(self, dtype: DType, wide: bool) -> str:
         """LLVM's type of a value."""
@@ -149,7 +151,9 @@ class Builder:
         return Value(value.dtype, self.operand(value, True), True, imag)
 
     def const(self, number: Any, dtype: DType) -> Value:
-        """A constant."""
+        """A constant, or a symbolic extent as a number."""
+        if isinstance(number, Dim):
+            return self.cast(Value(int64, self.size(number), False), dtype)
         if dtype.kind == "c":
             number = complex(number)
             imag = literal(number.imag, dtype)

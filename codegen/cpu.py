@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from graphjit import cost
+from graphjit.dims import Dim, Undecided, evaluate
 from graphjit.eager import run_primitive
 from graphjit.errors import (
     IndexOutOfRangeError,
@@ -44,6 +45,7 @@ from graphjit.values import dataclass
 from .builder import Module
 from .emit import Check, KernelEmitter
 from .entry import Call, write_band, write_chunk, write_entry
+from .launch import Launcher
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks, lower
 
@@ -121,6 +123,8 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
+            if program.symbols:
+                raise Undecided(f"{steps.primitive.name} of symbolic extents")
             sequence.append(steps)
             continue
         calls: list[Call] = []
@@ -130,6 +134,11 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
                 if place == band.first:
                     call = _emit_band(program, band, module, nests, checks, streaming)
                     calls.append(call)
+                continue
+            if program.symbols:
+                calls.append(
+                    _emit_sized(program, step, place, module, nests, checks, externals)
+                )
                 continue
             before = len(checks)
             nest = lower(step, target.vector_bytes)
@@ -143,7 +152,7 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
             calls.append(call)
         symbol = f"segment{len(sequence)}"
         kernels = tuple(step for _, step in steps)
-        release = _long(program, kernels)
+        release = bool(program.symbols) or _long(program, kernels)
         order, text = write_entry(program, symbol, calls, release, externals, timed)
         module.functions.append(text)
         sequence.append(Segment(kernels, order, symbol))
@@ -171,7 +180,29 @@ def _emitter(
     streaming: frozenset[int],
 ) -> KernelEmitter:
     shared = _shared(program, kernel)
-    return KernelEmitter(module, nest, checks, streaming, shared, program.fast_math)
+    return KernelEmitter(
+        module, nest, checks, streaming, shared, program.fast_math, program.symbols
+    )
+
+
+def _emit_sized(
+    program: Program,
+    kernel: Kernel,
+    place: int,
+    module: Module,
+    nests: list[LoopNest],
+    checks: list[Check],
+    externals: list[str],
+) -> Call:
+    """Write the forms of a kernel of symbolic extents; its call."""
+
+    def make_emitter(nest: LoopNest, streaming: frozenset[int]) -> KernelEmitter:
+        return _emitter(program, kernel, module, nest, checks, streaming)
+
+    launcher = Launcher(program, kernel, module, checks, externals, make_emitter)
+    call = launcher.emit(host().vector_bytes, place)
+    nests += launcher.nests
+    return call
 
 
 def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
@@ -232,6 +263,8 @@ def _streaming(program: Program) -> frozenset[int]:
     """
     results = {*program.outputs, *program.updates}
     found: set[int] = set()
+    if program.symbols:  # a call decides that, by its sizes
+        return frozenset()
     for step in program.steps:
         moved = cost.step_cost(step, program.buffers)["bytes"]
         if isinstance(step, Kernel) and moved > cost.STREAM_SHARE * machine().l3_bytes:
@@ -330,6 +363,7 @@ class Executable:
                 self._load(emitted)
         self._outputs = [self._made(i) for i in program.outputs]
         self._updates = [self._made(i) for i in program.updates]
+        self._symbols = _bindings(program)
         self._constants = {
             i: np.ascontiguousarray(b.value).reshape(b.type.shape)
             for i, b in enumerate(program.buffers)
@@ -383,6 +417,8 @@ class Executable:
     def _simple_order(self) -> Any:
         """For a program that is one native call: how its arguments follow one another."""
         if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
+            return None
+        if self.program.symbols:
             return None
         segment = self.sequence[0]
         results = (*self.program.outputs, *self.program.updates)
@@ -481,6 +517,8 @@ class Executable:
 
     def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
         """Outputs and updates for inputs that are aligned, in C order, of the right types."""
+        if self.program.symbols:
+            return self._call_sized(inputs)
         outputs = [self._empty(made) for made in self._outputs]
         updates = [self._empty(made) for made in self._updates]
         arena = self._arena()
@@ -495,12 +533,30 @@ class Executable:
         self._pool.append(arena)
         return outputs, updates
 
+    def _call_sized(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """The same for inputs whose sizes are the symbols'."""
+        sizes = {
+            name: inputs[number].shape[axis] // by
+            for name, (number, axis, by) in self._symbols.items()
+        }
+
+        def make(kind: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
+            return self._empty((tuple(evaluate(n, sizes) for n in kind[0]), kind[1]))
+
+        outputs = [make(kind) for kind in self._outputs]
+        updates = [make(kind) for kind in self._updates]
+        arena = make(((self.program.arena_bytes + 1,), np.dtype(np.uint8)))
+        listed = np.array([sizes[name] for name in self.program.symbols], np.int64)
+        self._run_sequence(inputs, outputs, updates, arena, listed)
+        return outputs, updates
+
     def _run_sequence(
         self,
         inputs: Sequence[Array],
         outputs: Sequence[Array],
         updates: Sequence[Array],
         arena: Array,
+        *sizes: Array,
     ) -> None:
         program = self.program
         held: dict[int, Array] = dict(self._constants)
@@ -514,7 +570,7 @@ class Executable:
             if isinstance(item, Segment):
                 record = np.zeros(3, np.int64)
                 arguments = [held[i] for i in item.buffers]
-                status = self._natives[item.symbol](*arguments, arena, record)
+                status = self._natives[item.symbol](*arguments, arena, record, *sizes)
                 if status:
                     raise self._failure(status, record)
             else:
@@ -554,6 +610,19 @@ class Executable:
     def assembly(self) -> str:
         """The program's machine code as text."""
         return assembly(self.program)
+
+
+def _bindings(program: Program) -> dict[str, tuple[int, int, int]]:
+    """Where a call brings the size of each symbol: the input, its axis, and the symbol's factor
+    there.
+    """
+    found: dict[str, tuple[int, int, int]] = {}
+    for number, buffer in enumerate(program.inputs):
+        for axis, n in enumerate(program.buffers[buffer].type.shape):
+            if isinstance(n, Dim):
+                ((name,), by) = n.terms[0]
+                found.setdefault(name, (number, axis, by))
+    return found
 
 
 def llvm_text(program: Program, optimized: bool = False) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from graphjit.dims import Dim
 from graphjit.errors import SourceLine
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.primitive import Pointwise, Reduce, Scan, Scatter
@@ -47,6 +48,10 @@ from .loops import (
 )
 from .math import MATH
 from .products import TileEmitter
+from .sizes import SizeEmitter
+
+# The least vector that is stored past the cache: what AVX2 writes at once.
+STREAMED_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class KernelEmitter(Access):
 
     streaming: the buffers whose elements won't be read from the cache again, and that start at
     a cache line; they are stored past the cache where whole lines are. shared: the buffers
-    that lie where others do.
+    that lie where others do. symbols: those of the program, whose sizes are one more
+    parameter if there are any.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class KernelEmitter(Access):
         streaming: frozenset[int] = frozenset(),
         shared: frozenset[int] = frozenset(),
         fast_math: bool = False,
+        symbols: Sequence[str] = (),
     ) -> None:
         math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
         super().__init__(module, Builder(module, nest.width, math, flags))
@@ -84,6 +91,9 @@ class KernelEmitter(Access):
         self.checks = checks
         self.b.fail = self._fail
         self.entry: list[str] = []
+        self.symbols = tuple(symbols)
+        self.size = SizeEmitter(symbols, self.entry)
+        self.b.size = self.size
         self.values: dict[int, Value] = {}
         self.counters: dict[int, str] = {}
         self.accumulators: dict[int, list[str]] = {}
@@ -111,7 +121,8 @@ class KernelEmitter(Access):
         bounds = ["i64 %begin", "i64 %end"] if self.chunked else []
         if self.streamed:  # what passed the cache must be seen by whoever is told of the end
             self.line("fence seq_cst")
-        listed = ", ".join([*parameters, "ptr %record", *bounds])
+        sizes = ["ptr noalias readonly %sizes"] if self.symbols else []
+        listed = ", ".join([*parameters, "ptr %record", *sizes, *bounds])
         lines = [f"define internal i64 @{kernel.name}({listed}) #kernel {{", "entry:"]
         lines += [*self.entry, *self.b.lines, "  ret i64 0", "}"]
         return "\n".join(lines)
@@ -166,7 +177,8 @@ class KernelEmitter(Access):
         if peeled >= 0:
             self._peel(loop, peeled)
             return
-        whole = loop.extent - loop.extent % loop.width
+        whole = loop.extent // loop.width * loop.width
+        rest = loop.extent - whole
         b = self.b
         bounds = ("%begin", "%end") if loop.chunked else None
         if loop.within:
@@ -174,23 +186,29 @@ class KernelEmitter(Access):
         if whole == loop.width and bounds is None:
             self._iteration(loop, "0")
         elif whole:
-            start, stop = "0", str(whole)
+            start, stop = "0", self.size(whole)
             if bounds is not None:
                 start = bounds[0]
-                before = b.emit(f"icmp ult i64 {bounds[1]}, {whole}")
-                stop = b.emit(f"select i1 {before}, i64 {bounds[1]}, i64 {whole}")
+                before = b.emit(f"icmp ult i64 {bounds[1]}, {stop}")
+                stop = b.emit(f"select i1 {before}, i64 {bounds[1]}, i64 {stop}")
             with self.counting(start, stop, loop.width) as now:
                 self._iteration(loop, now)
-        if loop.extent > whole:
-            after = self.label()
+        if isinstance(rest, Dim):
+            count = self.size(rest)
             if bounds is not None:  # what is left over belongs to the last chunk
-                last, tail = b.emit(f"icmp eq i64 {bounds[1]}, {loop.extent}"), self.label()
+                last = b.emit(f"icmp eq i64 {bounds[1]}, {self.size(loop.extent)}")
+                count = b.emit(f"select i1 {last}, i64 {count}, i64 0")
+            self._masked(loop, self.size(whole), count)
+        elif rest:
+            after = self.label()
+            if bounds is not None:
+                extent, tail = self.size(loop.extent), self.label()
+                last = b.emit(f"icmp eq i64 {bounds[1]}, {extent}")
                 self.line(f"br i1 {last}, label %{tail}, label %{after}")
                 b.lines.append(f"{tail}:")
-            rest = loop.extent - whole
             bits = ", ".join(f"i1 {'true' if k < rest else 'false'}" for k in range(loop.width))
             previous, b.mask = b.mask, Value(bool_, f"<{bits}>", True)
-            self._iteration(loop, str(whole))
+            self._iteration(loop, self.size(whole))
             b.mask = previous
             if bounds is not None:
                 self.line(f"br label %{after}")
@@ -212,7 +230,7 @@ class KernelEmitter(Access):
                 continue
             store = self.kernel.stores[statement.store]
             dtype = self.kernel.values[store.arg].dtype
-            lines = self.b.width * dtype.size % CACHE_LINE == 0
+            lines = self.b.width * dtype.size % STREAMED_BYTES == 0
             plain = store.buffer in self.streaming and parts_of(dtype) == 1
             if lines and plain and store.index.strides[loop.dim] == 1 and not store.choices:
                 return statement.store
@@ -229,19 +247,21 @@ class KernelEmitter(Access):
         offset, _ = self._offset(store.index)
         address = self._address(f"%b{store.buffer}", dtype, offset)
         place = b.emit(f"ptrtoint ptr {address} to i64")
-        missing = b.emit(f"and i64 {b.emit(f'sub i64 0, {place}')}, {CACHE_LINE - 1}")
+        line = min(CACHE_LINE, b.width * dtype.size)
+        missing = b.emit(f"and i64 {b.emit(f'sub i64 0, {place}')}, {line - 1}")
         head = b.emit(f"udiv exact i64 {missing}, {dtype.size}")
-        short = b.emit(f"icmp ult i64 {head}, {loop.extent}")
-        head = b.emit(f"select i1 {short}, i64 {head}, i64 {loop.extent}")
+        extent = self.size(loop.extent)
+        short = b.emit(f"icmp ult i64 {head}, {extent}")
+        head = b.emit(f"select i1 {short}, i64 {head}, i64 {extent}")
         self._masked(loop, "0", head)
-        left = b.emit(f"sub nuw nsw i64 {loop.extent}, {head}")
+        left = b.emit(f"sub nuw nsw i64 {extent}, {head}")
         whole = b.emit(f"and i64 {left}, {-loop.width}")
         stop = b.emit(f"add nuw nsw i64 {head}, {whole}")
         self.peeled = number
         with self.counting(head, stop, loop.width) as now:
             self._iteration(loop, now)
         self.peeled = -1
-        self._masked(loop, stop, b.emit(f"sub nuw nsw i64 {loop.extent}, {stop}"))
+        self._masked(loop, stop, b.emit(f"sub nuw nsw i64 {extent}, {stop}"))
 
     def _masked(self, loop: Loop, start: str, count: str) -> None:
         """Walk a few elements from `start` on, fewer than a vector has."""
@@ -264,11 +284,12 @@ class KernelEmitter(Access):
     def _panels(self, loop: Loop) -> None:
         """Walk panels, the last of which may be short, or blocks, which are moved instead."""
         b = self.b
-        start, stop = ("%begin", "%end") if loop.chunked else ("0", str(loop.extent))
+        extent = self.size(loop.extent)
+        start, stop = ("%begin", "%end") if loop.chunked else ("0", extent)
         with self.counting(start, stop, loop.width) as now:
             following = b.emit(f"add nuw nsw i64 {now}, {loop.width}")
-            short = b.emit(f"icmp ult i64 {following}, {loop.extent}")
-            end = b.emit(f"select i1 {short}, i64 {following}, i64 {loop.extent}")
+            short = b.emit(f"icmp ult i64 {following}, {extent}")
+            end = b.emit(f"select i1 {short}, i64 {following}, i64 {extent}")
             self.bounds[loop.dim] = (now, end)
             if loop.block:
                 first = b.emit(f"sub nuw nsw i64 {end}, {loop.width}")
@@ -292,10 +313,11 @@ class KernelEmitter(Access):
                 continue
             term = counter
             if stride * scale != 1:
-                term = b.emit(f"mul nsw i64 {counter}, {stride * scale}")
+                term = b.emit(f"mul nsw i64 {counter}, {self.size(stride * scale)}")
             total = b.emit(f"add nsw i64 {total}, {term}") if total else term
         if constant or not total:
-            total = b.emit(f"add nsw i64 {total}, {constant}") if total else str(constant)
+            start = self.size(constant)
+            total = b.emit(f"add nsw i64 {total}, {start}") if total else start
         lane = self.nest.lane_dim
         step = index.strides[lane] * scale if lane >= 0 and self.b.width > 1 else 0
         return total, step
@@ -370,7 +392,7 @@ class KernelEmitter(Access):
         side = CACHE_LINE // dtype.size
         square = turning(self.module, ir_type(dtype), dtype.size, side)
         start, stop = self.bounds[lane]
-        apart = value.index.strides[lane]
+        apart = self.size(value.index.strides[lane])
         with self.counting(start, stop, side) as first:
             left = b.emit(f"sub nsw i64 {stop}, {first}")
             column = b.emit(f"sub nsw i64 {first}, {start}")
@@ -386,7 +408,7 @@ class KernelEmitter(Access):
                 self.line(f"call void @{square}({listed})")
 
     @contextmanager
-    def counting(self, start: str, stop: str, step: int) -> Iterator[str]:
+    def counting(self, start: str, stop: str, step: int | str) -> Iterator[str]:
         """A loop; what is written inside is its body."""
         b = self.b
         counter = b.fresh()
@@ -435,7 +457,8 @@ class KernelEmitter(Access):
         self._store(base, value, offset, step, self._streams(number))
 
     def _streams(self, number: int) -> bool:
-        """Whether a store may pass the cache: only whole cache lines, which start as lines do.
+        """Whether a store may pass the cache: only whole cache lines or halves of them, one
+        after the other, which start as lines or halves do.
 
         An unaligned one would become many scalar stores.
         """
@@ -448,7 +471,8 @@ class KernelEmitter(Access):
         lane = self.nest.lane_dim
         places = [s for d, s in enumerate(store.index.strides) if d != lane]
         bytes_apart = [n * dtype.size for n in (store.index.offset, self.b.width, *places)]
-        return all(n % CACHE_LINE == 0 for n in bytes_apart)
+        whole = min(CACHE_LINE, self.b.width * dtype.size)
+        return whole >= STREAMED_BYTES and all(n % whole == 0 for n in bytes_apart)
 
     def _scatter(self, number: int, offset: str, step: int, value: Value) -> None:
         store = self.kernel.stores[number]

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.cost import RELEASE_BYTES
 from graphjit.errors import InternalError
 from graphjit.program import Band, Program
 from graphjit.values import dataclass
+
+from .sizes import SizeEmitter
 
 METH_FASTCALL = 0x0080
 TEAM_RUN = "team_run"
@@ -90,14 +93,15 @@ def python_function(name: str) -> str:
 class Call:
     """A kernel's call: its symbol, its buffers, whether it can fail, and for a kernel that the
     team runs the extent of its outermost loop and of one chunk. step: which of the program's
-    steps it is, or the first of a band.
+    steps it is, or the first of a band. sized: whether it takes the sizes of symbols.
     """
 
     symbol: str
     buffers: list[int]
     checked: bool
-    chunks: tuple[int, int] | None = None
+    chunks: tuple[int | str, int | str] | None = None
     step: int = 0
+    sized: bool = False
 
 
 def write_chunk(call: Call) -> str:
@@ -110,8 +114,14 @@ def write_chunk(call: Call) -> str:
         lines.append(f"  %at{number} = getelementptr ptr, ptr %context, i64 {number}")
         lines.append(f"  %b{number} = load ptr, ptr %at{number}")
     listed = ", ".join(f"ptr %b{number}" for number in range(len(call.buffers)))
+    sizes = ""
+    if call.sized:
+        lines.append(f"  %at = getelementptr ptr, ptr %context, i64 {len(call.buffers)}")
+        lines.append("  %sizes = load ptr, ptr %at")
+        sizes = ", ptr %sizes"
     lines.append(
-        f"  %status = call i64 @{call.symbol}({listed}, ptr %record, i64 %begin, i64 %end)"
+        f"  %status = call i64 @{call.symbol}({listed}, ptr %record{sizes}, i64 %begin, "
+        "i64 %end)"
     )
     return "\n".join([*lines, "  ret i64 %status", "}"])
 
@@ -190,8 +200,9 @@ def write_entry(
 ) -> tuple[tuple[int, ...], str]:
     """The entry of a segment, and the buffers whose arrays it takes, in order.
 
-    Its arguments are those arrays, then the arena and the record. release: let other Python
-    threads run while the kernels do. timed: leave in @cycles what each step took.
+    Its arguments are those arrays, then the arena, the record and, where there are symbols,
+    their sizes. release: let other Python threads run while the kernels do, if they are long.
+    timed: leave in @cycles what each step took.
     """
     used = {number for call in calls for number in call.buffers}
     buffers = program.buffers
@@ -210,18 +221,25 @@ def write_entry(
     for position, number in enumerate(order):
         if number in used:
             data(f"%b{number}", position)
+    size = SizeEmitter(program.symbols, lines)
+    if program.symbols:
+        data("%sizes", len(order) + 2)
     if any(buffers[i].role == "temporary" for i in used):
         data("%arena", len(order))
     for number in sorted(used):
         if buffers[number].role == "temporary":
-            offset = buffers[number].offset_bytes
+            offset = size(buffers[number].offset_bytes)
             lines.append(f"  %b{number} = getelementptr i8, ptr %arena, i64 {offset}")
     if any(call.checked for call in calls):
         data("%record", len(order) + 1)
-    polled = release and any(call.chunks is not None for call in calls)
-    if release:
+    polled = release and any(call.chunks is not None or call.sized for call in calls)
+    if program.symbols and release:
+        lines += _release_for_long(program, size)
+    elif release:
         lines.append(f"  %thread = call ptr {python_function('PyEval_SaveThread')}()")
-    if polled:  # the thread state, and when signals were looked at last: never
+    if (
+        polled and not program.symbols
+    ):  # the thread state, and when signals were looked at last: never
         lines += [
             "  %poll = alloca [2 x i64], align 8",
             "  store [2 x i64] zeroinitializer, ptr %poll",
@@ -234,7 +252,12 @@ def write_entry(
         if timed:
             lines.append(f"  %before{number} = call i64 @llvm.readcyclecounter()")
         record = "ptr %record" if call.checked else "ptr null"
-        if call.chunks is not None:
+        if call.sized:
+            poll = "ptr %polled" if polled else "ptr null"
+            listed = ", ".join([*(f"ptr %b{i}" for i in call.buffers), record])
+            listed += f", ptr %sizes, {poll}"
+            lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
+        elif call.chunks is not None:
             poll = "ptr %poll" if polled else "ptr null"
             place = external(externals, TEAM_RUN)
             lines += _team_call(call, number, f"{record}, {poll}", place)
@@ -248,7 +271,7 @@ def write_entry(
                 f"  %cycles{number} = getelementptr i64, ptr @cycles, i64 {call.step}",
                 f"  store i64 %took{number}, ptr %cycles{number}",
             ]
-        if call.checked or (polled and call.chunks is not None):
+        if call.checked or (polled and (call.chunks is not None or call.sized)):
             lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
             lines.append(f"  br i1 %bad{number}, label %done, label %step{number + 1}")
             arrivals.append(f"[ %status{number}, %step{number} ]")
@@ -258,7 +281,15 @@ def write_entry(
     lines += [f"step{last}:", "  br label %done", "done:"]
     arrivals.append(f"[ 0, %step{last} ]")
     lines.append(f"  %status = phi i64 {', '.join(arrivals)}")
-    if release:
+    if program.symbols and release:
+        lines += [
+            "  br i1 %long, label %back, label %here",
+            "back:",
+            f"  call void {python_function('PyEval_RestoreThread')}(ptr %thread)",
+            "  br label %here",
+            "here:",
+        ]
+    elif release:
         lines.append(f"  call void {python_function('PyEval_RestoreThread')}(ptr %thread)")
     if polled:
         lines += [
@@ -273,11 +304,36 @@ def write_entry(
     return order, "\n".join(lines)
 
 
+def _release_for_long(program: Program, size: SizeEmitter) -> list[str]:
+    """Let other threads run where the sizes make much work; else %polled is null."""
+    moved = sum(b.type.nbytes for b in program.buffers)
+    save = f"call ptr {python_function('PyEval_SaveThread')}()"
+    return [
+        f"  %long = icmp ugt i64 {size(moved)}, {RELEASE_BYTES}",
+        "  %poll = alloca [2 x i64], align 8",
+        "  store [2 x i64] zeroinitializer, ptr %poll",
+        "  br i1 %long, label %leave.python, label %stay",
+        "leave.python:",
+        f"  %saved = {save}",
+        "  store ptr %saved, ptr %poll",
+        "  br label %stay",
+        "stay:",
+        "  %thread = phi ptr [ null, %entry ], [ %saved, %leave.python ]",
+        "  %polled = phi ptr [ null, %entry ], [ %poll, %leave.python ]",
+    ]
+
+
 def _team_call(call: Call, number: int, record: str, place: int) -> list[str]:
     """The instructions that let the team run a kernel's chunks."""
     assert call.chunks is not None
     extent, chunk = call.chunks
-    lines = [f"  %context{number} = alloca [{len(call.buffers)} x ptr]"]
+    lines = [f"  %context{number} = alloca [{len(call.buffers) + 1} x ptr]"]
+    if call.sized:
+        name = f"%context{number}.sizes"
+        lines.append(
+            f"  {name} = getelementptr ptr, ptr %context{number}, i64 {len(call.buffers)}"
+        )
+        lines.append(f"  store ptr %sizes, ptr {name}")
     for slot, buffer in enumerate(call.buffers):
         name = f"%context{number}.{slot}"
         lines.append(f"  {name} = getelementptr ptr, ptr %context{number}, i64 {slot}")

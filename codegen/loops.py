@@ -103,7 +103,8 @@ class Tiles:
     them. chunked: only the tiles from %begin to %end.
 
     In registers are `row_step` rows of `column_step` elements. Sums along the inner dim are of
-    `block` products each. row_dim is -1 where there are no rows; batch: the other outer dims.
+    `block` products each; where it is symbolic, of equal parts of it that are no longer.
+    row_dim is -1 where there are no rows; batch: the other outer dims.
     packed: whether a block of b is copied, so that what is read in turn lies in a row.
     direct: whether sums are gathered in the store's own buffer, not in a tile beside.
     """

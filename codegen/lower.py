@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 from graphjit import cost
+from graphjit.dims import Dim, Undecided, guess, is_symbolic
 from graphjit.program import (
     Compute,
     Kernel,
@@ -43,16 +45,26 @@ from .tiles import lower_product, product_of
 ROW_LANES = 32
 
 
-def lower(kernel: Kernel, vector_bytes: int, part: int = 0) -> LoopNest:
+def lower(kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False) -> LoopNest:
     """The loop nest of a kernel for vectors of this many bytes.
 
-    part: the rows at a time of the band that the kernel is in, if it is in one.
+    part: the rows at a time of the band that the kernel is in, if it is in one. short: where
+    the length of reduced rows is symbolic, whether it is less than ROW_LANES, or no less.
     """
     product = product_of(kernel)
     in_band = part > 0  # whose rows stay apart from what is within them
     if product is not None:
         return lower_product(merge_outer(kernel, last=in_band), product, vector_bytes, part)
-    return _Lowering(merge_outer(kernel, first=in_band), vector_bytes, part).nest()
+    return _Lowering(merge_outer(kernel, first=in_band), vector_bytes, part, short).nest()
+
+
+def row_lengths(kernel: Kernel) -> tuple[bool, ...]:
+    """The values of `short` for which a kernel has to be lowered."""
+    rows = kernel.inner_dims[-1] if kernel.lanes == "inner" and kernel.inner else 0
+    if not isinstance(rows, Dim):
+        return (False,)
+    low, high = rows.bounds()
+    return (True,) * (low < ROW_LANES) + (False,) * (high >= ROW_LANES)
 
 
 def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
@@ -92,9 +104,12 @@ def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -
 
 
 class _Lowering:
-    def __init__(self, kernel: Kernel, vector_bytes: int, part: int = 0) -> None:
+    def __init__(
+        self, kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False
+    ) -> None:
         self.kernel = kernel
         self.part = part
+        self.short = short
         self.outer = len(kernel.outer_dims)
         self.width, self.lane_dim = self._lanes(vector_bytes)
         self.turning_dim = -1
@@ -113,14 +128,17 @@ class _Lowering:
             default=0,
         )
         for store in kernel.stores:
-            if self._inner(store.arg):
+            if self._per_point(store):
                 self.stages = max(self.stages, self.available[store.arg] + 1)
 
     def _lanes(self, vector_bytes: int) -> tuple[int, int]:
         """Vector lanes, and the dim they go along."""
         kernel = self.kernel
         inner = kernel.inner_dims
-        if kernel.lanes == "inner" and inner and inner[-1] >= ROW_LANES:
+        long = bool(inner) and (
+            not self.short if isinstance(inner[-1], Dim) else inner[-1] >= ROW_LANES
+        )
+        if kernel.lanes == "inner" and long:
             return ROW_LANES, len(kernel.dims) - 1
         if not self.outer or any(s.choices for s in kernel.stores):
             return 1, -1
@@ -135,10 +153,11 @@ class _Lowering:
         unroll = cost.UNROLL_SUMS if inner else 1
         if sum(costs) >= cost.UNROLL_COST:
             unroll = cost.UNROLL_MATH if max(costs) >= cost.MATH_COST else cost.UNROLL_PLAIN
-        while unroll > 1 and kernel.dims[lane] < unroll * width:
+        extent = guess(kernel.dims[lane])
+        while unroll > 1 and extent < unroll * width:
             unroll //= 2
         width *= unroll
-        while width > 8 and width >= 2 * kernel.dims[lane]:
+        while width > 8 and width >= 2 * extent:
             width //= 2
         return min(64, width), lane
 
@@ -208,9 +227,7 @@ class _Lowering:
                     later.add(number)
                 else:
                     first[number] = stage
-        points = 1
-        for extent in self.kernel.inner_dims:
-            points *= extent
+        points = self._most_points()
         if self.lane_dim < self.outer:
             points *= self.width
         kept: dict[int, int] = {}
@@ -220,12 +237,25 @@ class _Lowering:
             size = points * max(
                 1, value.dtype.size if value.dtype.kind != "f" else register_bytes(value.dtype)
             )
+            if (
+                isinstance(value, Running)
+                and size > cost.KEEP_BYTES
+                and is_symbolic(self.kernel.inner_dims)
+            ):
+                raise Undecided(f"the room for a scan along {self.kernel.inner_dims}")
             if isinstance(value, Running) or (
                 expression_cost(self.kernel, number) >= cost.KEEP_COST and size <= room
             ):
                 kept[number] = first[number]
                 room -= size
         return kept
+
+    def _most_points(self) -> int:
+        """The most points that the inner dims have."""
+        ends = [n.bounds()[1] if isinstance(n, Dim) else n for n in self.kernel.inner_dims]
+        if self.short:
+            ends[-1] = min(ends[-1], ROW_LANES - 1)
+        return prod(ends)
 
     def nest(self) -> LoopNest:
         """The loops."""
@@ -264,9 +294,7 @@ class _Lowering:
         body = (*row, *body)
         for dim in reversed(rows):
             body = (Loop(dim, kernel.dims[dim], 1, body),)
-        points = 1
-        for extent in kernel.inner_dims:
-            points *= extent
+        points = self._most_points()
         return LoopNest(
             kernel,
             self.width,
@@ -295,7 +323,8 @@ class _Lowering:
             if value.dtype.kind == "c" or strides[self.lane_dim] in (0, 1, -1):
                 continue
             for dim in range(self.outer):
-                long = kernel.dims[dim] >= cost.SQUARE_BYTES // 4
+                extent = kernel.dims[dim]
+                long = not isinstance(extent, Dim) and extent >= cost.SQUARE_BYTES // 4
                 few = len(found) < cost.MOST_TURNED
                 if few and strides[dim] == 1 and long and self.turning_dim in (-1, dim):
                     self.turning_dim = dim
@@ -321,7 +350,7 @@ class _Lowering:
     def _in_panels(self) -> bool:
         """Whether rows are combined element by element, and are long enough for panels."""
         kernel = self.kernel
-        if not kernel.inner or self.kernel.dims[self.lane_dim] < 4 * self.width:
+        if not kernel.inner or guess(self.kernel.dims[self.lane_dim]) < 4 * self.width:
             return False
         if any(isinstance(v, Running) for v in kernel.values) or self.stages > 1:
             return False

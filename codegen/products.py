@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphjit.dims import Dim
 from graphjit.program import Index, Load, Product
 
 from .access import turning
@@ -36,6 +37,8 @@ class TileEmitter:
         self.size = product.dtype.size
         self.inner = len(kernel.dims) - 1
         self.k = kernel.dims[self.inner]
+        self.longest = tiles.block if isinstance(self.k, Dim) else min(tiles.block, self.k)
+        self.block = str(tiles.block)
         self.m = kernel.dims[tiles.row_dim] if tiles.row_dim >= 0 else 1
         self.n = kernel.dims[tiles.column_dim]
         self.a, self.a_index = self._operand(tiles.a)
@@ -57,8 +60,11 @@ class TileEmitter:
         if not tiles.direct:
             self.emitter.tile = self._room(tiles.rows * tiles.columns)
         if tiles.packed:
-            self.pack = self._room(min(tiles.block, self.k) * tiles.columns)
-        start, stop = ("%begin", "%end") if tiles.chunked else ("0", str(tiles.count))
+            self.pack = self._room(self.longest * tiles.columns)
+        if isinstance(self.k, Dim):
+            self.block = self._equal_blocks(self.k)
+        count = self.emitter.size(tiles.count)
+        start, stop = ("%begin", "%end") if tiles.chunked else ("0", count)
         with self.emitter.counting(start, stop, 1) as number:
             rest = number
             column, rest = self._digit(rest, -(-self.n // tiles.columns))
@@ -69,7 +75,7 @@ class TileEmitter:
                 )
             columns = self._bounds(column, tiles.columns, self.n)
             rows = self._bounds(row, tiles.rows, self.m)
-            with self.emitter.counting("0", str(self.k), tiles.block) as k:
+            with self.emitter.counting("0", self.emitter.size(self.k), self.block) as k:
                 self._block(rows, columns, k)
             if tiles.body:
                 self.emitter.bounds[tiles.column_dim] = columns
@@ -81,34 +87,43 @@ class TileEmitter:
         self.emitter.entry.append(f"  {slot} = alloca [{elements} x {self.part}], align 64")
         return slot
 
+    def _equal_blocks(self, k: Dim) -> str:
+        """The length of blocks where sums are symbolically long, as `lower_product` has it."""
+        b, most = self.b, self.tiles.block
+        more = b.emit(f"add nuw nsw i64 {self.emitter.size(k)}, {most - 1}")
+        count = b.emit(f"udiv i64 {more}, {most}")
+        more = b.emit(f"add nuw nsw i64 {self.emitter.size(k)}, {count}")
+        return b.emit(f"udiv i64 {b.emit(f'sub nuw nsw i64 {more}, 1')}, {count}")
+
     def _digit(self, number: str, base: int) -> tuple[str, str]:
         """A number's last digit to a base, and the others."""
         if base == 1:
             return "0", number
-        b = self.b
-        return b.emit(f"urem i64 {number}, {base}"), b.emit(f"udiv i64 {number}, {base}")
+        b, text = self.b, self.emitter.size(base)
+        return b.emit(f"urem i64 {number}, {text}"), b.emit(f"udiv i64 {number}, {text}")
 
     def _bounds(self, number: str, step: int, extent: int) -> tuple[str, str]:
-        if step >= extent:
+        if not isinstance(extent, Dim) and step >= extent:
             return "0", str(extent)
         b = self.b
         start = b.emit(f"mul nuw nsw i64 {number}, {step}")
         return start, self._least(b.emit(f"add nuw nsw i64 {start}, {step}"), extent)
 
     def _least(self, one: str, other: int) -> str:
-        b = self.b
-        less = b.emit(f"icmp ult i64 {one}, {other}")
-        return b.emit(f"select i1 {less}, i64 {one}, i64 {other}")
+        b, text = self.b, self.emitter.size(other)
+        less = b.emit(f"icmp ult i64 {one}, {text}")
+        return b.emit(f"select i1 {less}, i64 {one}, i64 {text}")
 
     def _sum(self, *terms: tuple[str, int]) -> str:
         """The sum of numbers times strides."""
         b = self.b
         constant = sum(int(t) * s for t, s in terms if not t.startswith("%"))
-        total = str(constant)
+        size = self.emitter.size
+        total = size(constant)
         for term, stride in terms:
             if not term.startswith("%") or not stride:
                 continue
-            part = term if stride == 1 else b.emit(f"mul nsw i64 {term}, {stride}")
+            part = term if stride == 1 else b.emit(f"mul nsw i64 {term}, {size(stride)}")
             total = part if total == "0" else b.emit(f"add nsw i64 {total}, {part}")
         return total
 
@@ -126,9 +141,9 @@ class TileEmitter:
     def _block(self, rows: tuple[str, str], columns: tuple[str, str], k: str) -> None:
         """Add one block's sums to the tile."""
         tiles, b = self.tiles, self.b
-        length = str(self.k)
-        if tiles.block < self.k:
-            stop = self._least(b.emit(f"add nuw nsw i64 {k}, {tiles.block}"), self.k)
+        length = self.emitter.size(self.k)
+        if isinstance(self.k, Dim) or tiles.block < self.k:
+            stop = self._least(b.emit(f"add nuw nsw i64 {k}, {self.block}"), self.k)
             length = b.emit(f"sub nuw nsw i64 {stop}, {k}")
         fresh = b.emit(f"icmp eq i64 {k}, 0")
         index = self.b_index
@@ -145,6 +160,9 @@ class TileEmitter:
             *self._batch(self.a_index),
             (k, self._a_stride(self.inner)),
         )
+        if isinstance(self.m, Dim):
+            self._rows_left_open(rows, columns, width, a_from, source, length, fresh)
+            return
         whole = self.m // tiles.row_step * tiles.row_step
         stop = rows[1] if whole == self.m else self._least(rows[1], whole)
         with self.emitter.counting(rows[0], stop, tiles.row_step) as row:
@@ -155,6 +173,26 @@ class TileEmitter:
                 self._most(rows[0], whole), rows[1], tiles.row_step
             ) as row:
                 self._row(row, rows, columns, width, a_from, source, length, fresh, rest)
+
+    def _rows_left_open(
+        self,
+        rows: tuple[str, str],
+        columns: tuple[str, str],
+        width: str,
+        a_from: str,
+        source: str,
+        length: str,
+        fresh: str,
+    ) -> None:
+        """All rows of the tile, however many are left over: four at a time, then two, one."""
+        b, step, at = self.b, self.tiles.row_step, rows[0]
+        for high in (step, *(n for n in (4, 2, 1) if n < step)):
+            some = b.emit(f"sub nuw nsw i64 {rows[1]}, {at}")
+            rest = b.emit(f"urem i64 {some}, {high}")
+            stop = b.emit(f"sub nuw nsw i64 {rows[1]}, {rest}")
+            with self.emitter.counting(at, stop, high) as row:
+                self._row(row, rows, columns, width, a_from, source, length, fresh, high)
+            at = stop
 
     def _most(self, one: str, other: int) -> str:
         b = self.b
@@ -192,7 +230,7 @@ class TileEmitter:
                 own = self._sum((row, tiles.columns), (rows[0], -tiles.columns), (column, 1))
                 target = self._at(self.emitter.tile, own)
             if tiles.packed:
-                place = self._sum((column, min(tiles.block, self.k)))
+                place = self._sum((column, self.longest))
                 b_at = self._at(self.pack, place)
             else:
                 b_at = self._at(
@@ -330,7 +368,7 @@ class TileEmitter:
         with self.emitter.counting(start, stop, self.tiles.column_step) as column:
             from_column = self._sum((column, self.b_index.strides[self.tiles.column_dim]))
             origin = self._at(source, from_column)
-            target = self._at(self.pack, self._sum((column, min(self.tiles.block, self.k))))
+            target = self._at(self.pack, self._sum((column, self.longest)))
             if self.b_index.strides[self.tiles.column_dim] == 1:
                 self._copy_rows(origin, target, columns, length)
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from graphjit import cost
+from graphjit.dims import Dim, Undecided, guess, is_symbolic
 from graphjit.program import Index, Kernel, Load, Product, arguments, indices_of
 
 from .loops import Let, Loop, LoopNest, Put, Statement, Tiles, register_bytes
@@ -41,20 +42,24 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
     batch = tuple(d for d in outer if d not in (row_dim, column_dim))
     m = kernel.dims[row_dim] if rows else 1
     n, k = kernel.dims[column_dim], kernel.dims[inner]
+    _refuse_symbolic(kernel, a, b, row_dim, column_dim)
+    about = guess(m)
     lanes = max(1, vector_bytes // product.dtype.size)
-    row_step, vectors = _registers(m, -(-n // lanes), 32 if vector_bytes == 64 else 16, part)
+    registers = 32 if vector_bytes == 64 else 16
+    row_step, vectors = _registers(about, -(-n // lanes), registers, part)
     column_step = vectors * lanes
-    block = -(-k // -(-k // BLOCK))
+    block = BLOCK if isinstance(k, Dim) else -(-k // -(-k // BLOCK))
     index = _index(kernel, b)
     close = (
         index.strides[inner] * product.dtype.size <= cost.CLOSE_BYTES and n % column_step == 0
     )
-    packed = index.strides[column_dim] != 1 or (m > 2 * row_step and not close)
+    packed = index.strides[column_dim] != 1 or (about > 2 * row_step and not close)
     tile_columns = column_step
-    if m > row_step:
+    if about > row_step:
         tile_columns *= max(1, min(cost.TILE_COLUMNS, n) // column_step)
     beside = -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
-    tile_rows = part or _tile_rows(m, beside, min(n, tile_columns) * k, row_step)
+    products = min(n, tile_columns) * guess(k)
+    tile_rows = part or _tile_rows(about, guess(beside), products, row_step)
     count = -(-m // tile_rows) * beside
     direct = _direct(kernel, number, column_dim, column_step)
     body = (
@@ -66,6 +71,17 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
         column_step, block, packed, direct, count, statements,
     )  # fmt: skip
     return LoopNest(kernel, width, column_dim, (tiles,))
+
+
+def _refuse_symbolic(kernel: Kernel, a: int, b: int, row_dim: int, column_dim: int) -> None:
+    """Undecided for products of symbolically many columns, or whose elements lie so apart."""
+    inner = len(kernel.dims) - 1
+    walked = [d for d in (row_dim, column_dim, inner) if d >= 0]
+    fixed = [kernel.dims[column_dim]]
+    fixed += [_index(kernel, number).strides[d] for number in (a, b) for d in walked]
+    fixed += [store.index.strides[d] for store in kernel.stores for d in walked]
+    if is_symbolic(fixed):
+        raise Undecided(f"the schedule of a product over {kernel.dims}")
 
 
 def _tile_rows(m: int, beside: int, row_products: int, row_step: int) -> int:

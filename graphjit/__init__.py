@@ -111,10 +111,10 @@ _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names
 _MODULES = {
     name: f"graphjit.{name}"
     for name in (
-        "codegen", "cost", "dispatch", "errors", "functions", "hidden", "ir", "jit", "keras",
-        "machine", "memory", "native", "numpy_protocol", "operators", "ops", "passes",
-        "program", "specialization", "surroundings", "tensor", "trace", "tree", "types",
-        "variable",
+        "codegen", "cost", "dims", "dispatch", "errors", "functions", "hidden", "ir", "jit",
+        "keras", "machine", "memory", "native", "numpy_protocol", "operators", "ops", "passes",
+        "program", "specialization", "surroundings", "symbolic", "tensor", "trace", "tree",
+        "types", "variable",
     )
 } | {
     name: f"graphjit.functions.{name}"

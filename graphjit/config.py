@@ -26,6 +26,11 @@ def _threads_here() -> int:
     return os.cpu_count() or 1
 
 
+def _sizes_before_symbolic() -> int | None:
+    given = os.environ.get("GRAPHJIT_SYMBOLIC_AFTER", "")
+    return None if given == "never" else int(given) if given.isdecimal() else 2
+
+
 def _calls_before_native() -> int | None:
     given = os.environ.get("GRAPHJIT_NATIVE_AFTER", "")
     return None if given == "never" else int(given) if given.isdecimal() else 32
@@ -41,6 +46,9 @@ class Config:
         of CPUs that this process may use. Results are the same at any number.
     recompile_warning: when a function has been compiled again so often, a warning says why; 0
         for never.
+    symbolic_after: with how many sizes an extent of an argument has to be seen to become
+        symbolic, so that one compiled form serves all sizes; None for never. From
+        `GRAPHJIT_SYMBOLIC_AFTER`, a count or "never". Results are the same.
     native_after: how many calls of compiled functions go through Python before the machine
         code is made that lets calls enter without it (that takes about 40 ms); None for never.
         From `GRAPHJIT_NATIVE_AFTER`, a count or "never". Results are the same.
@@ -53,6 +61,7 @@ class Config:
         self._forbids: ContextVar[bool] = ContextVar("graphjit_forbids", default=False)
         self._threads = _threads_here()
         self._thread_watchers: list[Callable[[int], None]] = []
+        self.symbolic_after = _sizes_before_symbolic()
         self.native_after = _calls_before_native()
         # Words that machine code reads at each call: not 0 where Python has to decide what to
         # do, for traces are under way or functions run eagerly; not 0 once a context was told

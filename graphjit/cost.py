@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
+from .dims import Dim, evaluate, guess
 from .machine import machine
 from .program import (
     Buffer,
@@ -94,10 +95,10 @@ RELEASE_BYTES, RELEASE_FLOPS = 256 * 1024, 200_000
 def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
     """Least bytes moved and rough flops of a step: {"bytes": …, "flops": …}."""
     read, written = reads_and_writes(step)
-    moved = sum(buffers[i].type.nbytes for i in (*read, *written))
+    moved = guess(sum(buffers[i].type.nbytes for i in (*read, *written)))
     flops = 0.0
     if isinstance(step, Kernel):
-        points, outer = float(prod(step.dims)), float(prod(step.outer_dims))
+        points, outer = float(guess(prod(step.dims))), float(guess(prod(step.outer_dims)))
         has_product = any(isinstance(v, Product) for v in step.values)
         for value in step.values:
             match value:
@@ -118,6 +119,21 @@ def step_time_ns(step: Step, buffers: tuple[Buffer, ...]) -> float:
     if here.l2_bytes < moved <= here.l3_bytes / 2:
         rate *= 1.5
     return max(moved / rate, found["flops"] / COST_PER_NS)
+
+
+def point_ns(step: Kernel, buffers: tuple[Buffer, ...]) -> float:
+    """About how long one thread takes for a point of a kernel of symbolic extents [ns], where
+    there are many.
+    """
+    moved = sum(_many(buffers[i].type.nbytes) for n in reads_and_writes(step) for i in n)
+    points = max(1, _many(prod(step.dims)))
+    flops = step_cost(step, buffers)["flops"] / max(1, guess(prod(step.dims)))
+    return max(moved / points / machine().bytes_per_ns, flops / COST_PER_NS, 1e-4)
+
+
+def _many(n: int) -> int:
+    """An extent where every symbol is large."""
+    return evaluate(n, dict.fromkeys(n.symbols, 1 << 20)) if isinstance(n, Dim) else n
 
 
 def floor_ns(step: Step, buffers: tuple[Buffer, ...]) -> float:

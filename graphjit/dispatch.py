@@ -16,6 +16,7 @@ import numpy as np
 # tensor.py builds upon this module, and is reached as `gj.tensor` when the first is made.
 import graphjit as gj
 
+from .dims import Dim, is_symbolic
 from .eager import run_primitive
 from .errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
 from .ops import assemble, view
@@ -31,6 +32,7 @@ from .types import (
     check_size,
     complex128,
     float32,
+    float64,
     int32,
     int64,
     uint64,
@@ -100,7 +102,9 @@ def apply(primitive: Primitive, *inputs: TensorBase, **attrs: Any) -> Any:
     if isinstance(result, TensorType):
         check_size(result.shape, result.dtype, primitive.tensorflow)
         trace = current_trace.get()
-        if trace is not None and result.nbytes > TRACED_CONSTANT_BYTES:
+        if trace is not None and (
+            is_symbolic(result.shape) or result.nbytes > TRACED_CONSTANT_BYTES
+        ):
             return trace.record(primitive, inputs, attrs)
     arrays = [x._array for x in inputs]  # type: ignore[attr-defined]
     value = run_primitive(primitive, arrays, result, attrs)
@@ -118,6 +122,8 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
     Raises InvalidArgumentError for a Python value that the dtype can't hold, for strings and
     for objects; ShapeError for ragged lists.
     """
+    if isinstance(value, Dim):
+        value = value._as_tensor()
     if isinstance(value, TensorBase):
         tensor = value.as_tensor()
         if tensor.recorder is not None and tensor.origin == "weak":  # type: ignore[attr-defined]
@@ -145,6 +151,14 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
     if hasattr(value, "__index__") and not isinstance(value, type):
         return wrap(scalar_array(value.__index__(), dtype))
     raise _no_tensor(value)
+
+
+def real_number(extent: int) -> Any:
+    """An extent as a Python float, a traced one if it is symbolic."""
+    if not isinstance(extent, Dim):
+        return float(extent)
+    trace = current_trace.get()
+    return float(extent) if trace is None else trace.size(extent, float64)
 
 
 def _no_tensor(value: Any) -> InvalidArgumentError:

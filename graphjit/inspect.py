@@ -27,6 +27,7 @@ from .ops.primitive import Pointwise, Reduce, Scan
 from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
 from .program import Kernel, LibraryCall, Program, print_buffers, print_step
 from .specialization import Specialization
+from .symbolic import Assumptions
 from .tree import LeafKind, Tree, flatten
 from .types import TensorType, as_dtype
 from .variable import Variable
@@ -51,9 +52,13 @@ class _Traced(Function):
     """A Function that stops after tracing."""
 
     def _trace(
-        self, tree: Tree, leaves: Sequence[Any], kinds: tuple[LeafKind, ...]
+        self,
+        tree: Tree,
+        leaves: Sequence[Any],
+        kinds: tuple[LeafKind, ...],
+        assumed: Assumptions | None = None,
     ) -> Specialization:
-        return _TracedForm(**vars(super()._trace(tree, leaves, kinds)))
+        return _TracedForm(**vars(super()._trace(tree, leaves, kinds, assumed)))
 
 
 def as_call(

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     import graphjit.native
     import graphjit.specialization
     import graphjit.surroundings
+    import graphjit.symbolic
     import graphjit.trace
 
     from .codegen.tables import Table
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from .ir import Graph
     from .passes import Pass
     from .specialization import Specialization
+    from .symbolic import Assumptions
     from .trace import Trace
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -143,6 +145,8 @@ class Function(Enterable):  # type: ignore[misc]
         self._known: dict[Any, list[Specialization]] = {}
         self._integers: dict[Any, Any] = {}  # where -> first value, or None once it changed
         self._pinned: set[Any] = set()  # where Python needs a scalar's value
+        self._seen: dict[Any, Any] = {}  # by what calls of different sizes have in common
+        self._sized: dict[Any, list[Specialization]] = {}
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._warned = False
         self._table = None
@@ -150,7 +154,8 @@ class Function(Enterable):  # type: ignore[misc]
     @property
     def specializations(self) -> list[Specialization]:
         """All forms made so far."""
-        return [item for forms in self._known.values() for item in forms]
+        known = (*self._known.values(), *self._sized.values())
+        return [item for forms in known for item in forms]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -203,18 +208,99 @@ class Function(Enterable):  # type: ignore[misc]
             for form in forms:
                 if form.captures_fit():
                     return form
+        found = self._of_any_size(args, kwargs)
+        if found is not None:
+            return found
         with self._lock:
             key = self._lasting_key(key, args, kwargs)
             for form in self._known.get(key, ()):  # another thread may have been first
                 if form.captures_fit():
                     return form
+            found = self._of_any_size(args, kwargs)
+            if found is not None:
+                return found
             self._note_miss(args, kwargs)
+            sized = self._specialize_sizes(args, kwargs)
+            if sized is not None:
+                return sized
             form = self._specialize(args, kwargs)
+            if not form.reason:
+                self._rule_out_sizes(args, kwargs)
             self._enter_natively(form, args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
             key = self._lasting_key(key, args, kwargs)
             self._known.setdefault(key, []).append(form)
             return form
+
+    def _leaves(self, args: Any, kwargs: Any) -> tuple[Tree, list[Any], tuple[LeafKind, ...]]:
+        leaves: list[Any] = []
+        tree = flatten((args, kwargs), leaves)
+        return tree, leaves, tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
+
+    def _of_any_size(self, args: Any, kwargs: Any) -> Specialization | None:
+        """A form of symbolic extents that these arguments fit."""
+        if not self._sized:
+            return None
+        tree, _, kinds = self._leaves(args, kwargs)
+        for form in self._sized.get(gj.symbolic.loose_key(tree, kinds), ()):
+            if form.fit.fits(kinds) and form.captures_fit():
+                return form
+        return None
+
+    def _specialize_sizes(self, args: Any, kwargs: Any) -> Specialization | None:
+        """A form with symbolic extents, where they have been seen to vary and can be so."""
+        tree, leaves, kinds = self._leaves(args, kwargs)
+        key = gj.symbolic.loose_key(tree, kinds)
+        seen = self._seen.setdefault(key, gj.symbolic.Seen())
+        seen.note(gj.symbolic.extents(kinds))
+        free = self._free_places(kinds)
+        if seen.failed or not seen.varying(free):
+            return None
+        assumed = gj.symbolic.Assumptions(seen, free)
+        while assumed.group:
+            try:
+                form = self._trace(tree, leaves, kinds, assumed)
+            except (InternalError, LeakedTracerError):
+                raise
+            except Exception as error:  # known extents will tell what is wrong, if anything is
+                seen.doubt = f"{type(error).__name__}: {error}"
+                return None
+            sizes = form.sizes
+            if assumed.refined(sizes, seen):
+                continue
+            try:
+                form.compile(self.passes, self.fast_math)
+            except gj.dims.Undecided as open_question:
+                seen.failed = f"it depends on the sizes: {open_question}"
+                return None
+            form.fit = gj.symbolic.Fit(tuple(form.shapes), tuple(sizes.guards))
+            if not form.fit.fits(kinds):  # an empty array, where the code wants elements
+                return None
+            self.trace_count += 1
+            self._sized.setdefault(key, []).append(form)
+            return form
+        return None
+
+    def _rule_out_sizes(self, args: Any, kwargs: Any) -> None:
+        """Try symbolic extents no more for arguments that were traced without them alone."""
+        tree, _, kinds = self._leaves(args, kwargs)
+        seen = self._seen.get(gj.symbolic.loose_key(tree, kinds))
+        if seen is not None and seen.doubt:
+            seen.failed = seen.doubt
+
+    def _free_places(self, kinds: Sequence[LeafKind]) -> frozenset[Any]:
+        """The extents that the input signature leaves open."""
+        if self.input_signature is None:
+            return frozenset()
+        specs: list[Any] = []
+        flatten(self.input_signature, specs)
+        first = len(kinds) - len(specs)  # `self` of a method
+        return frozenset(
+            (first + leaf, axis)
+            for leaf, spec in enumerate(specs)
+            for axis, n in enumerate(spec.shape)
+            if n is None
+        )
 
     def _note_miss(self, args: Any, kwargs: Any) -> None:
         """Keep why no form fits, if there are some; warn of it, or refuse to make another."""
@@ -355,10 +441,9 @@ class Function(Enterable):  # type: ignore[misc]
     def _specialize(self, args: Any, kwargs: Any) -> Specialization:
         """Trace and compile for these arguments, or find that they have to run eagerly."""
         while True:
-            leaves: list[Any] = []
-            tree = flatten((args, kwargs), leaves)
-            kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
+            tree, leaves, kinds = self._leaves(args, kwargs)
             try:
+                self.trace_count += 1
                 form = self._trace(tree, leaves, kinds)
                 form.compile(self.passes, self.fast_math)
                 return form
@@ -414,12 +499,22 @@ class Function(Enterable):  # type: ignore[misc]
         return value
 
     def _trace(
-        self, tree: Tree, leaves: Sequence[Any], kinds: tuple[LeafKind, ...]
+        self,
+        tree: Tree,
+        leaves: Sequence[Any],
+        kinds: tuple[LeafKind, ...],
+        assumed: Assumptions | None = None,
     ) -> Specialization:
-        form = gj.specialization.Specialization(kinds, tree, numpy=self._wants_numpy(leaves))
+        """The form of these arguments, traced; with some extents symbolic if told which."""
         started = time.perf_counter_ns()
-        self.trace_count += 1
         trace = gj.trace.Trace(self.name)
+        form = gj.specialization.Specialization(kinds, tree, numpy=self._wants_numpy(leaves))
+        if assumed is not None:
+            form.sizes, form.shapes = trace.sizes, assumed.shapes(kinds, trace.sizes)
+            form.kinds = kinds = tuple(
+                kind if shape is None else gj.symbolic.with_shape(kind, shape)
+                for kind, shape in zip(kinds, form.shapes, strict=True)
+            )
         with trace.active():
             names = self._parameter_names(tree)
             symbols = iter(
@@ -494,7 +589,7 @@ class Function(Enterable):  # type: ignore[misc]
         elif kind.kind == TENSOR:
             type, origin = kind.key, "tensor"
         else:
-            type, origin = TensorType(x.shape, as_dtype(x.dtype)), "numpy"
+            type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
         form.order.append(("leaf", number))
         return trace.parameter(type, name, origin, "argument")
 

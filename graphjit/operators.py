@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from .dims import Dim
 from .dispatch import TensorBase, as_tensor
 from .errors import DTypeError, FrozenTensorError, GraphJitError, at_user_line
 from .functions import index, linalg, math, shape
 
 # Operands that an operator answers for; others get NotImplemented, and Python tries theirs.
-_OPERANDS = (TensorBase, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
+_OPERANDS = (TensorBase, np.ndarray, np.generic, bool, int, float, complex, Dim, list, tuple)
 
 
 def _logical(bools: Callable[..., Any], integers: Callable[..., Any]) -> Callable[..., Any]:

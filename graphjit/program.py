@@ -284,7 +284,8 @@ class Program:
 
     inputs: the buffer of each parameter. outputs, updates: the buffers of results, and of
     variables' new values. decisions: what the planner did and why, for `explain`. fast_math:
-    code may contract, multiply by reciprocals and take the quicker functions.
+    code may contract, multiply by reciprocals and take the quicker functions. symbols: those
+    of symbolic extents, whose sizes a call brings in this order.
     """
 
     name: str
@@ -297,6 +298,7 @@ class Program:
     bands: tuple[Band, ...] = ()
     decisions: tuple[str, ...] = field(default=(), compare=False)
     fast_math: bool = False
+    symbols: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return print_program(self)

@@ -11,12 +11,14 @@ import numpy as np
 
 from .config import config
 from .cost import floor_ns, step_cost
+from .dims import Dim
 from .hidden import Getter
 from .ir import Graph
 from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
 from .program import Program, print_step
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
+from .types import Shape
 from .variable import Variable
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -30,7 +32,8 @@ class Specialization:
     it up again. reason: why calls run eagerly instead; doubt: the error that tracing raised,
     until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
     direct: the whole call, for the plain case of arrays in and one array out. given: how the
-    leaves make up the arguments.
+    leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
+    the shape of each leaf, and the calls that it is for.
     """
 
     kinds: tuple[LeafKind, ...]
@@ -52,6 +55,9 @@ class Specialization:
     direct: Callable[[Sequence[Any]], Any] | None = None
     times_ns: dict[str, int] = field(default_factory=dict)
     passes: list[tuple[str, int, int, int]] = field(default_factory=list)
+    sizes: Any = None
+    shapes: list[Shape | None] = field(default_factory=list)
+    fit: Any = None
 
     def captures_fit(self) -> bool:
         """Whether the arrays that the Python code reads are still of the traced types."""
@@ -93,7 +99,7 @@ class Specialization:
         started = time.perf_counter_ns()
         self.executable = Executable(self.program)
         self.times_ns["compile"] = time.perf_counter_ns() - started
-        self.direct = _direct_call(self)
+        self.direct = None if self.program.symbols else _direct_call(self)
 
     def run(self, leaves: Sequence[Any]) -> Any:
         """The results for these leaves of the arguments; variables are written back."""
@@ -153,12 +159,18 @@ def build_program(
     pipeline = Pipeline((*passes, *DEFAULT.passes))
     optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
     done = time.perf_counter_ns()
-    program = replace(program_of(optimized), fast_math=fast_math)
+    program = replace(program_of(optimized), fast_math=fast_math, symbols=graph_symbols(graph))
     if form is not None:
         form.passes = timing.rows
         form.times_ns["passes"] = done - started
         form.times_ns["fuse"] = time.perf_counter_ns() - done
     return program
+
+
+def graph_symbols(graph: Graph) -> tuple[str, ...]:
+    """The symbols of a graph's parameters, in order."""
+    dims = [n for node in graph.params for n in graph.nodes[node].tensor.shape]
+    return tuple(dict.fromkeys(s for n in dims if isinstance(n, Dim) for s in n.symbols))
 
 
 def explain(form: Specialization) -> str:

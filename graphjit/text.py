@@ -7,7 +7,8 @@
     return %2
     update %0 = %2
 
-A node is its type, its primitive with attributes in braces, and its inputs.
+A node is its type, its primitive with attributes in braces, and its inputs. Symbolic extents
+are n0, n1 and so on, and sums, products and floors of them: `f32[2*n0, 64]`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .dims import Dim, Sizes, parse_dim
 from .errors import InvalidArgumentError
 from .ir import Graph, Node
 from .ops import primitive_named, source
@@ -134,6 +136,7 @@ def parse_graph(text: str) -> Graph:
     outputs: tuple[int, ...] | None = None
     updates: list[tuple[int, int]] = []
     number, raw = 1, ""
+    sizes = Sizes()
     try:
         for number, raw in enumerate(text.split("\n"), 1):  # noqa: B007  (read below)
             line = _COMMENT.sub("", raw).strip()
@@ -156,7 +159,7 @@ def parse_graph(text: str) -> Graph:
             elif outputs is not None:
                 raise ValueError("after `return` come updates: `update %0 = %1`")
             else:
-                nodes.append(_parse_node(line, len(nodes)))
+                nodes.append(_parse_node(line, len(nodes), sizes))
         if outputs is None:
             raise ValueError("no `return`")
     except _UNREADABLE as error:
@@ -179,21 +182,24 @@ def _parse_inputs(text: str, count: int) -> tuple[int, ...]:
     return tuple(_position(digits, count) for digits in _INPUT.findall(text))
 
 
-def _parse_type(text: str) -> TensorType | TupleType:
+def _parse_type(text: str, sizes: Sizes) -> TensorType | TupleType:
     items = tuple(
-        TensorType(tuple(int(n) for n in dims.split(",")) if dims else (), BY_SHORT[short])
+        TensorType(
+            tuple(parse_dim(n, sizes) for n in dims.split(",")) if dims else (), BY_SHORT[short]
+        )
         for short, dims in _TYPE.findall(text)
     )
-    if any(extent < 0 for item in items for extent in item.shape):
+    known = [n for item in items for n in item.shape if not isinstance(n, Dim)]
+    if any(extent < 0 for extent in known):
         raise ValueError("a negative extent")
     return TupleType(items) if text.startswith("(") else items[0]
 
 
-def _parse_node(line: str, position: int) -> Node:
+def _parse_node(line: str, position: int, sizes: Sizes) -> Node:
     match = _NODE.match(line)
     if match is None or int(match["index"]) != position:
         raise ValueError(f"expected `%{position}: type = op ...`")
-    type = _parse_type(match["type"])
+    type = _parse_type(match["type"], sizes)
     primitive = primitive_named(match["op"])
     rest = match["rest"] or ""
     if primitive is source.const:
@@ -206,7 +212,7 @@ def _parse_node(line: str, position: int) -> Node:
         else:
             array = _parse_list(rest, dtype, type.shape)
         return Node(primitive, (), (("value", source.Literal(array)),), type)
-    attrs = _parse_attrs(match["attrs"] or "")
+    attrs = _parse_attrs(match["attrs"] or "", sizes)
     if primitive is source.param:
         attrs |= {"type": type, "name": json.loads(rest)}
         attrs.setdefault("role", "argument")
@@ -215,7 +221,7 @@ def _parse_node(line: str, position: int) -> Node:
     return Node(primitive, inputs, tuple(sorted(attrs.items())), type)
 
 
-def _parse_attrs(text: str) -> dict[str, Any]:
+def _parse_attrs(text: str, sizes: Sizes) -> dict[str, Any]:
     if not text:
         return {}
     call = ast.parse(f"f({text})", mode="eval").body
@@ -223,18 +229,20 @@ def _parse_attrs(text: str) -> dict[str, Any]:
         raise ValueError(f"expected `{{name=value}}`, not `{{{text}}}`")
     if any(keyword.arg is None for keyword in call.keywords):
         raise ValueError("`**` is no attribute")
-    return {str(keyword.arg): _attr_value(keyword.value) for keyword in call.keywords}
+    return {str(keyword.arg): _attr_value(keyword.value, sizes) for keyword in call.keywords}
 
 
-def _attr_value(tree: ast.expr) -> Any:
+def _attr_value(tree: ast.expr, sizes: Sizes) -> Any:
     match tree:
         case ast.List(elts=items):
-            return tuple(map(_attr_value, items))
+            return tuple(_attr_value(item, sizes) for item in items)
         case ast.Name(id="inf"):
             return float("inf")
         case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id="inf")):
             return float("-inf")
-        case ast.Name(id=short):
+        case ast.Name(id=short) if short in BY_SHORT:
             return BY_SHORT[short]
+        case ast.Name() | ast.BinOp():
+            return parse_dim(ast.unparse(tree), sizes)
         case _:
             return ast.literal_eval(tree)

@@ -18,13 +18,14 @@ import numpy as np
 
 from . import numpy_protocol
 from .config import config
+from .dims import Dim, Sizes
 from .dispatch import TensorBase, as_tensor, current_trace
 from .errors import LeakedTracerError, SourceLine, TracingError, at_user_line, user_line
 from .ir import Graph, GraphBuilder
 from .operators import Operators
 from .ops import source
 from .ops.primitive import Primitive, View
-from .types import TensorType, TupleType, as_dtype, check_size
+from .types import DType, TensorType, TupleType, as_dtype, check_size, int64
 from .variable import Variable
 
 # Operators whose results on Python's integers may pass 64 bits.
@@ -356,7 +357,8 @@ def is_weak(value: Any) -> bool:
     """Whether a value is a Python scalar, traced or not."""
     if isinstance(value, SymbolicTensor):
         return value.origin == "weak"
-    return isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic)
+    known = isinstance(value, (bool, int, float, complex, Dim))
+    return known and not isinstance(value, np.generic)
 
 
 def _checksum(array: np.ndarray[Any, Any]) -> int:
@@ -384,11 +386,13 @@ class Trace:
         self._values: dict[int, TensorBase] = {}  # cell -> its value now
         self._written: list[int] = []
         self._weak: set[int] = set()
+        self.sizes = Sizes()
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
         """Make this the trace of the context."""
         token = current_trace.set(self)
+        self.sizes.recording = True
         try:
             with config.python_decides():
                 yield self
@@ -398,6 +402,7 @@ class Trace:
         finally:
             current_trace.reset(token)
             self.closed = True
+            self.sizes.recording = False
 
     def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
         """Run an action whose results are of NumPy origin (weak if all operands are)."""
@@ -416,6 +421,11 @@ class Trace:
         symbol = SymbolicTensor(self, node, type, origin)
         symbol.storage.shared = True
         return symbol
+
+    def size(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
+        """A symbolic extent as a Python number that is known at run time."""
+        node = self.builder.add(source.extent, (), user_line(), value=dim, dtype=dtype)
+        return SymbolicTensor(self, node, self.builder.type_of(node), "weak")
 
     def capture(self, array: np.ndarray[Any, Any]) -> SymbolicTensor:
         """The parameter for an ndarray that the function's Python code holds."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .dims import Dim, Undecided
 from .errors import InvalidArgumentError, at_user_line
 from .values import dataclass
 
@@ -354,10 +355,18 @@ def shape_text(shape: Sequence[int]) -> str:
     return "[" + ",".join(map(str, shape)) + "]"
 
 
+def _negative(extent: int) -> bool:
+    """Whether an extent is below 0; of a symbolic one after its trace only if that is sure."""
+    try:
+        return extent < 0
+    except Undecided:
+        return False
+
+
 def check_size(shape: Sequence[int], dtype: DType, op: str) -> None:
     """Refuse a shape whose bytes can't be addressed, or with a negative extent."""
     for extent in shape:
-        if extent < 0:
+        if _negative(extent):
             raise InvalidArgumentError(
                 at_user_line(f"Dimension {extent} must be >= 0 [Op:{op}]")
             )
@@ -365,8 +374,9 @@ def check_size(shape: Sequence[int], dtype: DType, op: str) -> None:
         raise InvalidArgumentError(
             at_user_line(f"{len(shape)} dimensions: there are {MAX_RANK} at most [Op:{op}]")
         )
-    # NumPy can't address such a shape even where another extent is 0
-    if math.prod(n for n in shape if n) * dtype.size > MAX_BYTES:
+    # NumPy can't address such a shape even where another extent is 0; what symbolic extents
+    # come to is known, and looked at, when memory is asked for
+    if math.prod(n for n in shape if not isinstance(n, Dim) and n) * dtype.size > MAX_BYTES:
         raise InvalidArgumentError(
             at_user_line(
                 f"a tensor of shape {shape_text(shape)} and dtype {dtype.name} has more bytes "
@@ -399,6 +409,8 @@ def broadcast_shapes(shapes: Sequence[Shape], op: str) -> Shape:
 
 def as_int(value: Any, what: str, op: str) -> int:
     """A Python int from whatever stands for one, which a bool doesn't."""
+    if isinstance(value, Dim):
+        return value
     try:
         if not isinstance(value, (bool, np.bool_)):
             return operator.index(value)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from math import prod
 
 from graphjit import cost
+from graphjit.dims import is_symbolic
 from graphjit.program import (
     Band,
     Buffer,
@@ -53,10 +54,11 @@ def _longest(program: Program, first: int) -> tuple[Band, list[Kernel], set[int]
     """
     best = None
     head = program.steps[first]
-    if not isinstance(head, Kernel):
+    if not isinstance(head, Kernel) or is_symbolic(head.dims):
         return None
     for stop in range(first + 2, len(program.steps) + 1):
-        if not isinstance(program.steps[stop - 1], Kernel):
+        step = program.steps[stop - 1]
+        if not isinstance(step, Kernel) or is_symbolic(step.dims):
             break
         local = _local(program, first, stop)
         for lead in range(1, len(head.outer_dims) + 1):

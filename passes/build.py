@@ -408,6 +408,8 @@ class _Emitter:
         type = node.tensor
         if node.primitive is source.const and type.size == 1:
             return Constant(node.attr("value").array.reshape(()).item(), type.dtype)
+        if node.primitive is source.extent:
+            return Constant(node.attr("value"), type.dtype)
         if number not in self.members and self.walk.is_leaf(number):
             place = self._index(self.walk.flat(number, where))
             return Load(self.buffer_of(number), place, type.dtype)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from graphjit.dims import Dim, Undecided
 from graphjit.ir import Graph, Node, Rewriter
 from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
@@ -20,14 +22,15 @@ from .pipeline import Pass
 class SplitReductions(Pass):
     """Reduce long rows block by block: parallel, and with less rounding than one long sum.
 
-    A reduction over more than `limit` elements becomes one over blocks of `block` elements,
-    then one over the blocks' results, and so on; where whole rows are combined element by
-    element, blocks are of `rows` rows. Which is done depends on the shape alone.
+    A reduction over more than `limit` elements becomes one over blocks of as many, then one
+    over the blocks' results and that of the elements left over, if only none, and so on; where
+    whole rows are combined element by element, `rows` of them are a block. Which is done
+    depends on the shape alone. Where that is symbolic, the specialisation is for one of both
+    cases; but a whole array is always split, for blocks of which there is none do no harm.
     """
 
     limit: int = 16384
-    block: int = 4096
-    rows: int = 256
+    rows: int = 1024
 
     name = "split-reductions"
 
@@ -49,12 +52,22 @@ class SplitReductions(Pass):
         adjacent = axes == tuple(range(axes[0], axes[0] + len(axes))) if axes else False
         if not adjacent:
             return False
-        return _size(shape[a] for a in axes) > self._most(shape, axes)[0]
+        total, most = prod(shape[a] for a in axes), self._most(shape, axes)
+        if not isinstance(total, Dim):
+            return bool(total > most)
+        low, high = total.bounds()
+        if high <= most or low > most:
+            return low > most
+        if len(axes) == len(shape):
+            return True
+        longer = total.hint > most
+        total.sizes.note(total - most - 1 if longer else most - total, ">=")
+        return longer
 
-    def _most(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int]:
-        """The most elements that are reduced in one step, and those of a block."""
-        combined_rows = _size(shape[axes[-1] + 1 :]) > 1
-        return (4 * self.rows, self.rows) if combined_rows else (self.limit, self.block)
+    def _most(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+        """The most elements that are reduced in one step."""
+        combined_rows = prod(shape[axes[-1] + 1 :]) != 1
+        return self.rows if combined_rows else self.limit
 
     def _split(self, rewriter: Rewriter, node: Node) -> int:
         x = rewriter.map[node.inputs[0]]
@@ -62,29 +75,38 @@ class SplitReductions(Pass):
         axes = node.attr("axes")
         first = axes[0]
         before, after = type.shape[:first], type.shape[first + len(axes) :]
-        total = _size(type.shape[a] for a in axes)
+        total = prod(type.shape[a] for a in axes)
         narrow = type.dtype.size == 2 and node.primitive in (rd.sum_, rd.prod)
         if narrow:  # partial sums stay in float32, as a sum in one step would
             x = rewriter.add(pw.cast, (x,), node.source, dtype=float32)
         rows = rewriter.add(view.reshape, (x,), node.source, shape=(*before, total, *after))
-        result = self._reduced(rewriter, node, rows, first)
+        while True:
+            rows = self._in_blocks(rewriter, node, rows, first)
+            if self._fits(rewriter.type_of(rows).shape, first):
+                break
+        result = rewriter.add(node.primitive, (rows,), node.source, axes=(first,))
         if narrow:
             result = rewriter.add(pw.cast, (result,), node.source, dtype=type.dtype)
         return result
 
-    def _reduced(self, rewriter: Rewriter, node: Node, rows: int, axis: int) -> int:
-        """Rows reduced along an axis, in as many steps as it takes."""
+    def _fits(self, shape: tuple[int, ...], axis: int) -> bool:
+        """Whether rows can be reduced in one step: results of symbolically many blocks must."""
+        count, most = shape[axis], self._most(shape, (axis,))
+        if not isinstance(count, Dim):
+            return count <= most
+        if count.hint > most:
+            raise Undecided(f"{count} blocks")
+        count.sizes.note(most - count, ">=")
+        return True
+
+    def _in_blocks(self, rewriter: Rewriter, node: Node, rows: int, axis: int) -> int:
+        """Rows reduced by blocks along an axis: one element for each, and one for the rest."""
         shape = rewriter.type_of(rows).shape
-        most, block = self._most(shape, (axis,))
-        if shape[axis] <= most:
-            return rewriter.add(node.primitive, (rows,), node.source, axes=(axis,))
-        blocks, rest = divmod(shape[axis], block)
-        whole = blocks * block
-        joined = self._partial(rewriter, node, rows, axis, 0, whole, blocks)
-        if rest:
-            last = self._partial(rewriter, node, rows, axis, whole, rest, 1)
-            joined = rewriter.add(assemble.concat, (joined, last), node.source, axis=axis)
-        return self._reduced(rewriter, node, joined, axis)
+        total, block = shape[axis], self._most(shape, (axis,))
+        whole = total // block * block
+        joined = self._partial(rewriter, node, rows, axis, 0, whole, total // block)
+        last = self._partial(rewriter, node, rows, axis, whole, total - whole, 1)
+        return rewriter.add(assemble.concat, (joined, last), node.source, axis=axis)
 
     def _partial(
         self,
@@ -96,17 +118,20 @@ class SplitReductions(Pass):
         size: int,
         blocks: int,
     ) -> int:
+        """`size` elements from `start` on, reduced in so many equal blocks."""
         shape = rewriter.type_of(rows).shape
-        if size != shape[axis]:
-            starts = tuple(start if k == axis else 0 for k in range(len(shape)))
-            sizes = tuple(size if k == axis else n for k, n in enumerate(shape))
-            steps = (1,) * len(shape)
-            rows = rewriter.add(
-                view.slice_, (rows,), node.source, starts=starts, sizes=sizes, steps=steps
-            )
-        split = (*shape[:axis], blocks, size // blocks, *shape[axis + 1 :])
-        rows = rewriter.add(view.reshape, (rows,), node.source, shape=split)
-        return rewriter.add(node.primitive, (rows,), node.source, axes=(axis + 1,))
+        starts = tuple(start if k == axis else 0 for k in range(len(shape)))
+        sizes = tuple(size if k == axis else n for k, n in enumerate(shape))
+        steps = (1,) * len(shape)
+        if not isinstance(size, Dim) and size == 0:
+            starts = (0,) * len(shape)  # of nothing: what is left over of whole blocks
+        part = rewriter.add(
+            view.slice_, (rows,), node.source, starts=starts, sizes=sizes, steps=steps
+        )
+        each = size if blocks == 1 else self._most(shape, (axis,))
+        split = (*shape[:axis], blocks, each, *shape[axis + 1 :])
+        part = rewriter.add(view.reshape, (part,), node.source, shape=split)
+        return rewriter.add(node.primitive, (part,), node.source, axes=(axis + 1,))
 
 
 @dataclass(frozen=True)
@@ -136,7 +161,10 @@ class UnrollReductions(Pass):
         type = graph.nodes[node.inputs[0]].tensor
         if node.primitive in (rd.sum_, rd.prod) and type.dtype.size == 2:
             return False  # these accumulate in a wider dtype
-        return 0 < _size(type.shape[a] for a in node.attr("axes")) <= self.limit
+        if node.primitive is rd.prod and type.dtype.is_complex:
+            return False  # 1 times an infinity is not that infinity
+        total = prod(type.shape[a] for a in node.attr("axes"))
+        return not isinstance(total, Dim) and 0 < total <= self.limit
 
     def _unrolled(self, rewriter: Rewriter, node: Node, of_two: Primitive) -> int:
         x, axes = rewriter.map[node.inputs[0]], node.attr("axes")
@@ -155,7 +183,15 @@ class UnrollReductions(Pass):
             )
             both = (total, element)
             total = element if total < 0 else rewriter.add(of_two, both, node.source)
-        return total
+        return self._from_zero(rewriter, node, total)
+
+    def _from_zero(self, rewriter: Rewriter, node: Node, total: int) -> int:
+        """A sum of floats as it is when it starts from 0: of -0.0 alone it is 0.0."""
+        dtype = node.tensor.dtype
+        if node.primitive is not rd.sum_ or not dtype.is_inexact:
+            return total
+        zero = rewriter.const(np.zeros((), dtype.dtype), node.source)
+        return rewriter.add(pw.add, (total, zero), node.source)
 
 
 @dataclass(frozen=True)
@@ -176,7 +212,10 @@ class ExpandProducts(Pass):
                 continue
             a, b = (rewriter.map[i] for i in node.inputs)
             dtype = node.tensor.dtype
-            if rewriter.type_of(a).shape[-1] == 0:  # nothing to sum
+            inner = rewriter.type_of(a).shape[-1]
+            if isinstance(inner, Dim):
+                inner.sizes.note(inner - 1, ">=")
+            if inner == 0:  # nothing to sum
                 zero = rewriter.const(np.zeros((), dtype.dtype), node.source)
                 rewriter.map[index] = rewriter.add(
                     view.broadcast, (zero,), node.source, shape=node.tensor.shape
@@ -225,7 +264,7 @@ class ExpandProducts(Pass):
         if (
             rewriter.type_of(a).dtype.kind == "f"
             and (right[-1] == 1 or left[-2] == 1)
-            and left[-1] > 1
+            and left[-1] != 1
         ):
             # one of the two is a vector: the other one's rows (b's are its columns) with it
             order = (*range(len(right) - 2), len(right) - 1, len(right) - 2)
@@ -247,10 +286,3 @@ def _transposes(node: Node) -> bool:
     if not isinstance(node.primitive.kind, View) or perm is None or len(perm) < 2:
         return False
     return bool(perm[-1] == len(perm) - 2)
-
-
-def _size(extents: object) -> int:
-    total = 1
-    for extent in extents:  # type: ignore[attr-defined]
-        total *= extent
-    return int(total)

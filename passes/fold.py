@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphjit.dims import is_symbolic
 from graphjit.eager import run_primitive
 from graphjit.ir import Graph, Node, Rewriter
 from graphjit.ops import source
@@ -41,7 +42,7 @@ class Fold(Pass):
     def _foldable(self, node: Node, inputs: list[Node]) -> bool:
         if not inputs or not node.primitive.exact or not isinstance(node.type, TensorType):
             return False
-        if node.type.nbytes > self.max_bytes:
+        if is_symbolic(node.type.shape) or node.type.nbytes > self.max_bytes:
             return False
         if isinstance(node.primitive.kind, View) and node.type.size > inputs[0].tensor.size:
             return False  # a number broadcast is an operand, an array of it takes memory

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphjit import cost as cost_model
+from graphjit.dims import guess
 from graphjit.ir import Graph, reachable
 from graphjit.ops import source
 from graphjit.ops.primitive import (
@@ -115,7 +116,7 @@ class _Plan:
                 cost[number] = 1
             if isinstance(kind, Pointwise):
                 for i in node.inputs:
-                    times = node.tensor.size / max(1, self.nodes[i].tensor.size)
+                    times = self._size(number) / max(1, self._size(i))
                     spread = times > 1 and times * cost[i] > cost_model.REPEATED_COST
                     dear = cost[i] > cost_model.RECOMPUTE_COST
                     if spread and dear and isinstance(self.kind(i), FUSABLE):
@@ -124,19 +125,22 @@ class _Plan:
 
     def _times_read(self, number: int) -> float:
         """How often an element of a node is read, on average: slices read their part only."""
-        size = max(1, self.nodes[number].tensor.size)
+        size = max(1, self._size(number))
         total = 0.0
         for user in self.users[number]:
             if self.live[user]:
                 node = self.nodes[user]
-                sliced = isinstance(node.primitive.kind, View) and node.tensor.size < size
-                total += node.tensor.size / size if sliced else 1
+                sliced = isinstance(node.primitive.kind, View) and self._size(user) < size
+                total += self._size(user) / size if sliced else 1
         return total
+
+    def _size(self, number: int) -> int:
+        """About how many elements a node has."""
+        return guess(self.nodes[number].tensor.size)
 
     def _repeats(self, number: int) -> bool:
         """Whether a view gives the same element many times."""
-        node = self.nodes[number]
-        return node.tensor.size > 4 * max(1, self.nodes[node.inputs[0]].tensor.size)
+        return self._size(number) > 4 * max(1, self._size(self.nodes[number].inputs[0]))
 
     def is_leaf(self, number: int) -> bool:
         """Whether a node has a buffer of its own (or is a number)."""
@@ -260,11 +264,11 @@ class _Plan:
         """The latest units that read a buffer this root reads, or that walk a domain like its
         own which is so small that a loop for itself would cost more than it does.
         """
-        small = not domain.axes and _size(domain.shape) <= cost_model.SMALL_LOOP
+        small = not domain.axes and guess(_size(domain.shape)) <= cost_model.SMALL_LOOP
         found = []
         for unit in range(len(self.units) - 1, max(-1, len(self.units) - 5), -1):
             other = self.units[unit]
-            large = {n for n in reads & other.reads if self.nodes[n].tensor.size > 1}
+            large = {n for n in reads & other.reads if self._size(n) > 1}
             if unit in tried or other.domain is None or len(other.nodes) >= cost_model.SIBLINGS:
                 continue
             alike = other.domain.shape == domain.shape and not other.domain.axes
@@ -353,7 +357,8 @@ class _Plan:
 
 def _leaves_cache(domain: Domain) -> bool:
     """Whether one block of lanes, walked along the reduced axes, is too much for the cache."""
-    walked = cost_model.LANE_BLOCK_BYTES * _size(tuple(domain.shape[k] for k in domain.axes))
+    inner = guess(_size(tuple(domain.shape[k] for k in domain.axes)))
+    walked = cost_model.LANE_BLOCK_BYTES * inner
     return (
         bool(domain.axes) and domain.lanes == "outer" and walked > cost_model.STAGE_CACHE_BYTES
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from graphjit.dims import Dim
 from graphjit.program import (
     Band,
     GatherLoad,
@@ -129,6 +130,8 @@ def lifetimes(program: Program, band: Band | None = None) -> dict[int, Lifetime]
 
 def plan_arena(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
     """An offset [bytes] for each buffer so that no two living ones overlap, and the total."""
+    if any(isinstance(life.size, Dim) for life in wanted):
+        return _plan_rooms(wanted)
     offsets = [0] * len(wanted)
     placed: list[tuple[int, int, Lifetime]] = []
     for number in sorted(range(len(wanted)), key=lambda i: -wanted[i].size):
@@ -146,6 +149,23 @@ def plan_arena(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
     return offsets, max((end for _, end, _ in placed), default=0)
 
 
+def _plan_rooms(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
+    """The same for symbolic sizes: buffers of surely equal sizes take turns in one room."""
+    rooms: list[tuple[int, int]] = []  # size, and the last step of who has it
+    chosen = [0] * len(wanted)
+    for number in sorted(range(len(wanted)), key=lambda i: wanted[i].first):
+        life = wanted[number]
+        free = (k for k, (n, last) in enumerate(rooms) if n == life.size and last < life.first)
+        place = next(free, len(rooms))
+        rooms[place : place + 1] = [(life.size, life.last)]
+        chosen[number] = place
+    starts, total = [], 0
+    for size, _ in rooms:
+        starts.append(total)
+        total = total + (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    return [starts[place] for place in chosen], total
+
+
 def plan_memory(program: Program) -> Program:
     """The program with a place in the arena for every temporary."""
     alive = lifetimes(program)
@@ -157,7 +177,7 @@ def plan_memory(program: Program) -> Program:
     for number, buffer in enumerate(buffers):
         if number in shared:
             continue
-        if buffer.role == "temporary" and buffer.offset_bytes < 0:  # empty: never touched
+        if buffer.role == "temporary" and number not in alive:  # empty: never touched
             buffers[number] = replace(buffer, offset_bytes=0)
     bands = []
     for band in program.bands:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import prod
 
 from graphjit import cost
+from graphjit.dims import guess
 from graphjit.program import Buffer, Index, Kernel, Load, Product, Program, Step, Store
 from graphjit.types import TensorType
 
@@ -42,7 +43,7 @@ def _packed(
             continue
         dims = [d for d, stride in enumerate(value.index.strides) if stride]
         shape = tuple(kernel.dims[d] for d in dims)
-        if prod(kernel.dims) < cost.PACK_REUSE * prod(shape):
+        if guess(prod(kernel.dims)) < cost.PACK_REUSE * guess(prod(shape)):
             continue
         buffers.append(Buffer(TensorType(shape, value.dtype), "temporary"))
         copied = len(buffers) - 1

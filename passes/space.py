@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphjit.dims import Dim, Undecided, exact_quotient, guess
 from graphjit.types import Shape
 
 Term = tuple[int, int]  # (atom, coefficient)
@@ -36,7 +37,7 @@ class Expr:
         return Expr(self.constant * factor, tuple((a, c * factor) for a, c in self.terms))
 
     def __add__(self, other: Expr | int) -> Expr:
-        if isinstance(other, int):
+        if not isinstance(other, Expr):
             return Expr(self.constant + other, self.terms) if other else self
         if not other.terms:
             return self + other.constant
@@ -105,12 +106,13 @@ class Space:
     def split(self, atom: int, low: int) -> None:
         """Replace an atom by high * low + rest."""
         extent = self.extents[atom]
-        if atom in self.fixed or extent % low:
+        quotient = _exactly(extent, low)
+        if atom in self.fixed or quotient is None:
             raise Unfusable
         place = self.order.index(atom)
         names = (self._next, self._next + 1)
         self._next += 2
-        self.extents[names[0]] = extent // low
+        self.extents[names[0]] = quotient
         self.extents[names[1]] = low
         self.order[place : place + 1] = names
         self._splits[atom] = names
@@ -160,26 +162,56 @@ class Space:
         while True:
             expr = self.resolve(expr)
             straddling = None
-            quotient, remainder, top = ZERO, ZERO, expr.constant % by
+            whole, rest = _split_constant(expr.constant, by)
+            quotient, remainder, top = ZERO, ZERO, rest
             for atom, coefficient in expr.terms:
                 extent = self.extents[atom]
-                if coefficient < 0:
+                if not _surely_less(-1, coefficient):
                     raise Unfusable
-                if coefficient % by == 0:
-                    quotient = quotient + Expr(0, ((atom, coefficient // by),))
-                elif coefficient * (extent - 1) < by:
+                exactly, within = _exactly(coefficient, by), _exactly(by, coefficient)
+                if exactly is not None:
+                    quotient = quotient + Expr(0, ((atom, exactly),))
+                elif _surely_less(coefficient * (extent - 1), by):
                     remainder = remainder + Expr(0, ((atom, coefficient),))
                     top += coefficient * (extent - 1)
-                elif by % coefficient == 0:
-                    straddling = (atom, by // coefficient)
+                elif within is not None:
+                    straddling = (atom, within)
                 else:
                     raise Unfusable
             if straddling is None:
                 break
             self.split(*straddling)
-        if top >= by:
+        if not _surely_less(top, by):
             raise Unfusable
-        return quotient + expr.constant // by, remainder + expr.constant % by
+        return quotient + whole, remainder + rest
+
+
+def _exactly(extent: int, by: int) -> int | None:
+    """An extent divided by another, where that surely leaves no rest."""
+    if not isinstance(extent, Dim) and not isinstance(by, Dim):
+        return None if extent % by else extent // by
+    return exact_quotient(extent, by)
+
+
+def _surely_less(a: int, b: int) -> bool:
+    """Whether a number is less than another whatever the sizes."""
+    try:
+        return a < b
+    except Undecided:
+        return False
+
+
+def _split_constant(constant: int, by: int) -> tuple[int, int]:
+    if isinstance(constant, Dim) or isinstance(by, Dim):
+        if not constant:
+            return 0, 0
+        quotient = exact_quotient(constant, by)
+        if quotient is not None:
+            return quotient, 0
+        if _surely_less(-1, constant) and _surely_less(constant, by):
+            return 0, constant
+        raise Unfusable
+    return divmod(constant, by)
 
 
 def _groups(shape: Shape, other: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -196,7 +228,7 @@ def _groups(shape: Shape, other: Shape) -> list[tuple[tuple[int, ...], tuple[int
             q = other[j]
             j += 1
         while p != q:
-            if p < q:
+            if guess(p) < guess(q):  # which side to go on with; equal they must surely be
                 if i == len(shape):
                     raise Unfusable
                 p *= shape[i]

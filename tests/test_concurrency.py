@@ -36,7 +36,8 @@ def test_first_calls_at_once_trace_once() -> None:
     assert fn.trace_count == 1
 
 
-def test_many_signatures_at_once() -> None:
+def test_many_signatures_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gj.config, "symbolic_after", None)
     fn = gj.function(lambda x: x * 2 + 1, fallback="error")
 
     def work(number: int) -> None:
@@ -46,6 +47,18 @@ def test_many_signatures_at_once() -> None:
 
     at_once(work)
     assert fn.trace_count == 5
+
+
+def test_many_sizes_at_once() -> None:
+    fn = gj.function(lambda x: x * 2 + 1, fallback="error")
+
+    def work(number: int) -> None:
+        for n in range(20):
+            x = np.full(1 + (n + number) % 5, float(number))
+            np.testing.assert_array_equal(fn(x), x * 2 + 1)
+
+    at_once(work)
+    assert fn.trace_count <= 3
 
 
 def test_results_are_not_mixed_up() -> None:

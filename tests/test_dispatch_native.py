@@ -512,7 +512,8 @@ def test_large_arrays_in_threads(way: str) -> None:
     assert not failed
 
 
-def test_recent_use_and_many_forms(way: str) -> None:
+def test_recent_use_and_many_forms(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gj.config, "symbolic_after", None)
     fn = gj.function(lambda x: x + 1)
     arrays = [np.full(k, 1.5) for k in range(1, 2 * native.MOST_ENTRIES)]
     for _ in range(2):

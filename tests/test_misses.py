@@ -72,6 +72,7 @@ def test_captured_arrays_are_a_guard():
 
 def test_the_warning_names_the_line_and_comes_once(monkeypatch):
     monkeypatch.setattr(gj.config, "recompile_warning", 3)
+    monkeypatch.setattr(gj.config, "symbolic_after", None)
     f = gj.function(lambda x: x + 1)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -99,4 +100,6 @@ def test_forbidden():
         thread.join()
         assert seen == [(5,)]  # other threads are free to
     assert f(np.ones(4)).shape == (4,)
-    assert len(f.specializations) == 3
+    assert len(f.specializations) == 2
+    with gj.config.forbid_recompile():
+        assert f(np.ones(6)).shape == (6,)

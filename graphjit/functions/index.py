@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dims import Dim
 from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype, wrap
 from graphjit.errors import (
     IndexOutOfRangeError,
@@ -81,7 +82,7 @@ def getitem(x: Any, key: Any, wrap_negative: bool = True) -> Any:
             start, size, step = slice_bounds(part, extent)
             boxes.append((start, size, step))
             shape.append(size)
-        elif isinstance(part, int):
+        elif isinstance(part, (int, Dim)):
             boxes.append((check_index(part, extent, axis), 1, 1))
         else:
             boxes.append((0, extent, 1))
@@ -140,6 +141,8 @@ def _normalize(item: Any) -> Any:
         return item
     if isinstance(item, bool):
         item = np.bool_(item)
+    if isinstance(item, Dim):
+        return item
     if not isinstance(item, (TensorBase, np.ndarray)) and _is_index(item):
         return operator.index(item)
     if not isinstance(item, (TensorBase, np.ndarray, np.bool_, list, tuple)):
@@ -205,12 +208,36 @@ def slice_bounds(item: slice, extent: int) -> tuple[int, int, int]:
         raise InvalidArgumentError(
             at_user_line("strides[0] must be non-zero [Op:StridedSlice]")
         )
-    start, stop, step = item.indices(extent)
+    if isinstance(extent, Dim) or any(isinstance(b, Dim) for b in (item.start, item.stop)):
+        start, stop, step = _slice_indices(item, extent)
+    else:
+        start, stop, step = item.indices(extent)
     size = max(0, (stop - start + (step - (1 if step > 0 else -1))) // step)
     return (start if size else 0), size, (step if size else 1)
 
 
+def _slice_indices(item: slice, extent: int) -> tuple[int, int, int]:
+    """`slice.indices` where extents are symbolic: each comparison is a guard."""
+    step = 1 if item.step is None else operator.index(item.step)
+    low, high = (0, extent) if step > 0 else (-1, extent - 1)
+    ends = []
+    for bound, default in ((item.start, low), (item.stop, high)):
+        if bound is None:
+            ends.append(default if step > 0 else low + high - default)
+            continue
+        if not isinstance(bound, Dim):
+            bound = operator.index(bound)
+        if bound < 0:
+            bound = bound + extent
+            ends.append(low if bound < low else bound)
+        else:
+            ends.append(high if bound > high else bound)
+    return ends[0], ends[1], step
+
+
 def _is_index(value: Any) -> bool:
+    if isinstance(value, Dim):
+        return True
     try:
         operator.index(value)
     except TypeError:
@@ -224,7 +251,7 @@ def check_index(index: int, extent: int, axis: int) -> int:
         raise IndexOutOfRangeError(
             at_user_line(f"slice index {index} of dimension {axis} out of bounds.")
         )
-    return index % extent
+    return index if index >= 0 else index + extent
 
 
 def _index_arrays(
@@ -238,7 +265,7 @@ def _index_arrays(
     # NumPy: arrays next to each other keep their place, else their axes come first. An int
     # between arrays counts as an array.
     count = indices[0].ndim
-    advanced = [i for i, p in enumerate(parts) if isinstance(p, (int, TensorBase))]
+    advanced = [i for i, p in enumerate(parts) if isinstance(p, (int, Dim, TensorBase))]
     together = advanced == list(range(advanced[0], advanced[-1] + 1))
     if together and axes[0]:
         return moveaxis(result, tuple(range(count)), tuple(range(axes[0], axes[0] + count)))

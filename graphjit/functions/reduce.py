@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import TensorBase, apply, as_tensor
+from graphjit.dispatch import TensorBase, apply, as_tensor, real_number
 from graphjit.errors import InvalidArgumentError, at_user_line
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
@@ -114,7 +114,7 @@ def reduce_mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     if narrow:  # a sum of narrow floats may overflow where their mean doesn't
         wide = reduce_mean(math.cast(x, "float32"), axis, keepdims)
         return math.cast(wide, x.dtype)
-    return math.divide(reduce_sum(x, axis, keepdims), as_tensor(float(count), x.dtype))
+    return math.divide(reduce_sum(x, axis, keepdims), as_tensor(real_number(count), x.dtype))
 
 
 def reduce_variance(x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
@@ -139,7 +139,8 @@ def reduce_variance(x: Any, axis: Any = None, keepdims: bool = False, ddof: floa
         )
     if ddof == 0:
         return reduce_mean(squares, axis, keepdims)
-    count = float(max(_count(x, axis) - ddof, 0))
+    freedom: Any = max(_count(x, axis) - ddof, 0)
+    count = real_number(freedom)
     total = reduce_sum(squares, axis, keepdims)
     return math.divide(total, as_tensor(count, squares.dtype))
 

@@ -100,7 +100,8 @@ def reshape(x: Any, shape: Any) -> Any:
                 )
             )
         wanted = tuple(size // known if n == -1 else n for n in wanted)
-    return x if wanted == x.type.shape else apply(view.reshape, x, shape=wanted)
+    same = len(wanted) == x.ndim and wanted == x.type.shape
+    return x if same else apply(view.reshape, x, shape=wanted)
 
 
 def transpose(x: Any, perm: Any = None, conjugate: bool = False) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dims import Dim
 from graphjit.dispatch import TensorBase, apply
 from graphjit.errors import DTypeError, ShapeError, TracingError, at_user_line
 from graphjit.functions import shape
@@ -107,6 +108,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str,
     """The result of a ufunc of which a traced array is an operand."""
     what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
     trace = trace_of(tuple(inputs), tuple(kwargs.values()))
+    inputs = [trace.size(x) if isinstance(x, Dim) else x for x in inputs]
     with faithful(what):
         if trace.origin == "weak":
             result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))

@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dims import Dim
 from graphjit.dispatch import TensorBase, apply, wrap
 from graphjit.errors import IndexOutOfRangeError, ShapeError, at_user_line
 from graphjit.functions import index, math, shape
 from graphjit.ops import index as ix
 from graphjit.ops import pointwise as pw
-from graphjit.types import DType, int64
+from graphjit.types import DType, Shape, int64
 
 from .promotion import (
     Handler,
     array,
     axis_of,
     broadcast,
+    broadcast_shape,
     cast,
     constant,
     convert,
@@ -52,12 +54,14 @@ def _part(item: Any) -> Any:
     if isinstance(item, slice):
         return slice(
             *(
-                None if b is None else operator.index(b)
+                b if b is None or isinstance(b, Dim) else operator.index(b)
                 for b in (item.start, item.stop, item.step)
             )
         )
     if isinstance(item, (bool, np.bool_)):
         raise unsupported("a bool as an index")
+    if isinstance(item, Dim):
+        return item
     if isinstance(item, (int, np.integer)):
         return int(item)
     if isinstance(item, (list, tuple, range)):
@@ -137,6 +141,12 @@ def _check_ellipsis(parts: Key, x: Any) -> None:
         raise unsupported("an index with `...` between index arrays that stands for no axis")
 
 
+def _ends(known: Any) -> list[int]:
+    """The least and the greatest of some indices."""
+    values = np.asarray(known)
+    return [int(values.min()), int(values.max())] if values.size else []
+
+
 def _check_bounds(parts: Key, x: Any) -> None:
     """IndexError for a known index that is out of bounds."""
     total = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
@@ -152,8 +162,8 @@ def _check_bounds(parts: Key, x: Any) -> None:
         if isinstance(part, TensorBase):
             known = part.numpy() if part.recorder is None and not _is_mask(part) else ()  # type: ignore[attr-defined]
         if not isinstance(part, slice):
-            values = np.asarray(known)
-            if values.size and ((values < -extent) | (values >= extent)).any():
+            ends = [part] if isinstance(part, (int, Dim)) else _ends(known)
+            if any(end < -extent or end >= extent for end in ends):
                 raise IndexOutOfRangeError(
                     at_user_line(
                         f"index {known} is out of bounds for axis {axis} with size {extent}"
@@ -174,7 +184,7 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
         )
     _check_bounds(parts, x)
     arrays = [p for p in parts if isinstance(p, TensorBase)]
-    ints = [p for p in parts if isinstance(p, int) or _is_scalar(p)]
+    ints = [p for p in parts if isinstance(p, (int, Dim)) or _is_scalar(p)]
     scalar = len(ints) == x.ndim == len(parts)
     if any(p.ndim for p in arrays) or scalar:
         return owned(index.getitem(detached(x), tuple(parts)), trace)
@@ -217,24 +227,38 @@ def _check_value(x: Any, parts: Key, value: Any) -> None:
     """ValueError for a value that doesn't fit, where the shape of x[key] is plain."""
     if any(isinstance(p, TensorBase) for p in parts):
         return
-    chosen = np.broadcast_to(np.zeros((), bool), x.type.shape)[tuple(parts)]
+    chosen = _shape_of_part(x, parts)
     given = value.type.shape
-    while len(given) > chosen.ndim and given[0] == 1:
+    while len(given) > len(chosen) and given[0] == 1:
         given = given[1:]
-    if len(given) > chosen.ndim or broadcast_or_none(given, chosen.shape) != chosen.shape:
+    if len(given) > len(chosen) or broadcast_or_none(given, chosen) != chosen:
         raise ShapeError(
             at_user_line(
                 f"could not broadcast input array from shape {value.type.shape} into shape "
-                f"{chosen.shape}"
+                f"{chosen}"
             )
         )
+
+
+def _shape_of_part(x: Any, parts: Key) -> Shape:
+    """The shape of x[key] for ints, slices, None and Ellipsis."""
+    shape: list[int] = []
+    extents = iter(x.type.shape)
+    for part in index.expand_key(tuple(parts), x.type.shape):
+        if part is None:
+            shape.append(1)
+        elif isinstance(part, slice):
+            shape.append(index.slice_bounds(part, next(extents))[1])
+        elif part is not Ellipsis:
+            next(extents)
+    return tuple(shape)
 
 
 def broadcast_or_none(*shapes: Any) -> Any:
     """The broadcast shape, None where the shapes don't fit."""
     try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
+        return broadcast_shape(*shapes)
+    except ShapeError:
         return None
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.exceptions import AxisError
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from graphjit.dims import Dim, is_symbolic
 from graphjit.dispatch import TensorBase, apply, as_tensor, current_trace, wrap
 from graphjit.errors import (
     DTypeError,
@@ -30,7 +31,16 @@ from graphjit.errors import (
 )
 from graphjit.functions import shape
 from graphjit.ops import pointwise as pw
-from graphjit.types import DType, Shape, as_dtype, float16, float32, float64, int64
+from graphjit.types import (
+    DType,
+    Shape,
+    as_dtype,
+    broadcast_shapes,
+    float16,
+    float32,
+    float64,
+    int64,
+)
 
 Handler = Callable[..., Any]
 NO_VALUE: Any = np._NoValue
@@ -272,7 +282,9 @@ def single(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def static_int(value: Any) -> int:
-    """A Python int; a traced one becomes static."""
+    """A Python int, or a symbolic extent; a traced one becomes static."""
+    if isinstance(value, Dim):
+        return value
     if isinstance(value, (bool, np.bool_)):
         return int(value)
     try:
@@ -340,6 +352,8 @@ def refuse_order(order: Any) -> None:
 def broadcast_shape(*shapes: Shape) -> Shape:
     """NumPy's broadcast of shapes; ValueError where they don't fit."""
     try:
+        if any(map(is_symbolic, shapes)):
+            return broadcast_shapes(shapes, "BroadcastTo")
         return tuple(np.broadcast_shapes(*shapes))
     except ValueError as error:
         texts = " ".join(str(tuple(s)).replace(" ", "") for s in shapes)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import apply
+from graphjit.dispatch import apply, real_number
 from graphjit.errors import ShapeError, at_user_line
 from graphjit.functions import math, shape
 from graphjit.ops import pointwise as pw
@@ -138,7 +138,7 @@ def _mean_dtype(source: DType, narrow: DType) -> DType:
 def _counted(x: Any, axes: Shape, keepdims: Any, where: Any) -> Any:
     """How many elements a reduction adds up, as an operand of a division."""
     if where is True or where is NO_VALUE or where is None:
-        return float(count_along(x, axes))
+        return real_number(count_along(x, axes))
     mask = cast(shape.broadcast_to(array(where), x.type.shape), int64)
     return reduced(rd.sum_, mask, axes, keepdims)
 
@@ -165,7 +165,7 @@ def var(
         raise unsupported("var in an integer dtype")
     count = count_along(x, axes)
     average = total(x, axes, target, None, True)
-    average = cast(run_ufunc(np.divide, average, float(count)), target)
+    average = cast(run_ufunc(np.divide, average, real_number(count)), target)
     distance = run_ufunc(np.subtract, x, average)
     if source.kind in "fiu" and not distance.type.dtype.is_complex:
         squares = math.square(distance)
@@ -175,7 +175,7 @@ def var(
         squares = math.square(distance)
     final = target.real if dtype is None else target
     result = total(squares, axes, final, None, keepdims)
-    return cast(run_ufunc(np.divide, result, float(max(count - ddof, 0))), final)
+    return cast(run_ufunc(np.divide, result, real_number(max(count - ddof, 0))), final)
 
 
 def std(
@@ -198,15 +198,16 @@ def _extreme(primitive: Primitive, combine: Any, name: str) -> Handler:
         x = array(a)
         axes = reduced_axes(axis, x.ndim)
         started = initial is not NO_VALUE and initial is not None
-        if not x.type.dtype.is_complex and x.type.size:
+        masked = where is not True and where is not NO_VALUE
+        if masked and not x.type.dtype.is_complex and x.type.size:
             worst = (rd.lowest if primitive is rd.max_ else rd.highest)(x.type.dtype)
-            if where is not True and where is not NO_VALUE and not started:
+            if not started:
                 raise ShapeError(
                     at_user_line(f"reduction operation '{name}' does not have an identity")
                 )
             x = _masked(x, where, worst)
         rest = [n for k, n in enumerate(x.type.shape) if k not in axes]
-        if x.type.size == 0 and pymath.prod(rest) and not started:
+        if not started and count_along(x, axes) == 0 and pymath.prod(rest):
             raise ShapeError(
                 at_user_line(
                     f"zero-size array to reduction operation {name} which has no identity"

@@ -11,6 +11,7 @@ from graphjit.types import Shape, TensorType, check_size, shape_text
 
 from .primitive import Assemble, define
 from .rules import require_axes, require_same_dtype
+from .view import leaves_axis
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -61,8 +62,8 @@ def _place_type(base: TensorType, piece: TensorType, starts: Shape, steps: Shape
     require_same_dtype((base, piece), "StridedSliceAssign")
     boxes = zip(base.shape, starts, steps, piece.shape, strict=True)
     for axis, (extent, start, step, size) in enumerate(boxes):
-        last = start + (size - 1) * step
-        if size and not (step and 0 <= start < extent and 0 <= last < extent):
+        if size and leaves_axis(start, size, step, extent):
+            last = start + (size - 1) * step
             raise InvalidArgumentError(
                 at_user_line(
                     f"a box from {start} by {step} to {last} leaves axis {axis} of extent "

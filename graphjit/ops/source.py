@@ -72,6 +72,14 @@ param = define(
 )
 const = define("const", Source(), lambda value: value.type, lambda value: value.array)
 
+# A symbolic extent as a scalar.
+extent = define(
+    "extent",
+    Source(),
+    lambda value, dtype: TensorType((), dtype),
+    _no_value,
+)
+
 
 def _item_type(source: TupleType, index: int) -> TensorType:
     if not 0 <= index < len(source.items):

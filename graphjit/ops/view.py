@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dims import Undecided
 from graphjit.errors import InvalidArgumentError, at_user_line
 from graphjit.types import Shape, TensorType, broadcast_shapes, check_size, shape_text
 
@@ -89,12 +90,21 @@ broadcast = define(
 )
 
 
+def leaves_axis(start: int, size: int, step: int, extent: int) -> bool:
+    """Whether elements of a slice are none of the axis; of what sizes decide it isn't said."""
+    try:
+        last = start + (size - 1) * step
+        return not (step and 0 <= start < extent and 0 <= last < extent)
+    except Undecided:
+        return False
+
+
 def _slice_type(x: TensorType, starts: Shape, sizes: Shape, steps: Shape) -> TensorType:
     check_size(sizes, x.dtype, "StridedSlice")
     boxes = zip(x.shape, starts, sizes, steps, strict=True)
     for axis, (extent, start, size, step) in enumerate(boxes):
-        last = start + (size - 1) * step
-        if size and not (step and 0 <= start < extent and 0 <= last < extent):
+        if size and leaves_axis(start, size, step, extent):
+            last = start + (size - 1) * step
             raise InvalidArgumentError(
                 at_user_line(
                     f"slice from {start} by {step} to {last} leaves axis {axis} of extent "

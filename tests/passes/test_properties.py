@@ -87,7 +87,7 @@ def test_the_default_pipeline_is_text_too() -> None:
 
 @pytest.mark.parametrize("shape", [(3000,), (5, 301), (301, 5), (2, 301, 3), (17, 18)])
 def test_long_reductions_are_split_until_none_is_left(shape: tuple[int, ...]) -> None:
-    step = SplitReductions(limit=16, block=4, rows=3)
+    step = SplitReductions(limit=16, rows=4)
     array = np.arange(np.prod(shape), dtype=np.int64).reshape(shape) ** 3
     for first, last in itertools.combinations(range(len(shape) + 1), 2):
         b = GraphBuilder("f")

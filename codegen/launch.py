@@ -1,0 +1,172 @@
+"""Kernels of symbolic extents: forms for short rows, long ones and large results, and the
+function that picks one and decides whether the team runs it.
+
+What is decided here when a call knows its sizes is what `cpu.py` decides beforehand for extents
+that are known, by the same numbers of the cost model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+
+from graphjit import cost
+from graphjit.machine import machine
+from graphjit.memory import LARGE_BYTES
+from graphjit.program import Kernel, Program, reads_and_writes
+
+from .builder import Module
+from .emit import Check, KernelEmitter
+from .entry import TEAM_RUN, Call, _team_call, external, write_chunk
+from .loops import LoopNest, Tiles
+from .lower import ROW_LANES, in_chunks, lower, row_lengths
+from .sizes import SizeEmitter
+
+# Makes the emitter of one of a step's nests; results in the set are stored past the cache.
+MakeEmitter = Callable[[LoopNest, frozenset[int]], KernelEmitter]
+
+
+class Launcher:
+    """Writes all forms of one kernel of a program with symbols."""
+
+    def __init__(
+        self,
+        program: Program,
+        step: Kernel,
+        module: Module,
+        checks: list[Check],
+        externals: list[str],
+        make_emitter: MakeEmitter,
+    ) -> None:
+        self.program = program
+        self.step = step
+        self.module = module
+        self.checks = checks
+        self.externals = externals
+        self.make_emitter = make_emitter
+        self.nests: list[LoopNest] = []
+        self.head: list[str] = []
+        self.body: list[str] = []
+        self.size = SizeEmitter(program.symbols, self.head)
+        self.forms = 0
+
+    def emit(self, vector_bytes: int, place: int) -> Call:
+        """Write the kernel's functions; the call that an entry makes of it."""
+        step, before = self.step, len(self.checks)
+        lengths = row_lengths(step)
+        results = self._streamed()
+        buffers: list[int] = []
+        for short in lengths:
+            after = f"after{self.forms}"
+            if short and len(lengths) > 1:
+                few = f"icmp ult i64 {self.size(step.inner_dims[-1])}, {ROW_LANES}"
+                self._branch(few, f"short{self.forms}", after)
+            nest = lower(step, vector_bytes, short=short)
+            if results:
+                large = f"large{self.forms}"
+                self._branch(self._large(results), large, f"small{self.forms}")
+                self._form(nest, results)
+                self.body.append(f"small{self.forms - 1}:")
+            buffers = self._form(nest, frozenset())
+            if short and len(lengths) > 1:
+                self.body.append(f"{after}:")
+        checked = len(self.checks) > before
+        parameters = ", ".join(f"ptr %b{n}" for n in buffers)
+        name = f"{step.name}.run"
+        lines = [
+            f"define internal i64 @{name}({parameters}, ptr %record, ptr %sizes, ptr %poll) "
+            "nounwind {",
+            "entry:",
+            *self.head,
+            *self.body,
+            "}",
+        ]
+        self.module.functions.append("\n".join(lines))
+        return Call(name, buffers, checked, None, place, sized=True)
+
+    def _streamed(self) -> frozenset[int]:
+        """The results that could be stored past the cache."""
+        results = {*self.program.outputs, *self.program.updates}
+        return frozenset(results.intersection(reads_and_writes(self.step)[1]))
+
+    def _large(self, results: frozenset[int]) -> str:
+        """Whether the kernel moves so much that its results had better pass the cache."""
+        read, written = reads_and_writes(self.step)
+        buffers = self.program.buffers
+        moved = self.size(sum(buffers[n].type.nbytes for n in (*read, *written)))
+        limit = int(cost.STREAM_SHARE * machine().l3_bytes)
+        self.head.append(f"  %moved{self.forms} = icmp ugt i64 {moved}, {limit}")
+        found = f"%moved{self.forms}"
+        for number in sorted(results):  # smaller ones don't start at a cache line
+            size = self.size(buffers[number].type.nbytes)
+            name = f"%aligned{self.forms}.{number}"
+            self.head.append(f"  {name} = icmp uge i64 {size}, {LARGE_BYTES}")
+            self.head.append(f"  {name}.too = and i1 {found}, {name}")
+            found = f"{name}.too"
+        return f"and i1 {found}, true"
+
+    def _branch(self, condition: str, yes: str, no: str) -> None:
+        self.body += [
+            f"  %{yes}.is = {condition}",
+            f"  br i1 %{yes}.is, label %{yes}, label %{no}",
+        ]
+        self.body.append(f"{yes}:")
+
+    def _form(self, nest: LoopNest, streaming: frozenset[int]) -> list[int]:
+        """Write a nest's function, and the end of the launcher's block that calls it."""
+        number = self.forms
+        self.forms += 1
+        name = f"{self.step.name}.{number}"
+        nest = replace(nest, kernel=replace(nest.kernel, name=name))
+        nest, loop = in_chunks(nest)
+        self.nests.append(nest)
+        emitter = self.make_emitter(nest, streaming)
+        self.module.functions.append(emitter.emit())
+        listed = ", ".join(
+            [*(f"ptr %b{n}" for n in emitter.buffers), "ptr %record", "ptr %sizes"]
+        )
+        if loop is None:
+            self.body += [
+                f"  %alone{number} = call i64 @{name}({listed})",
+                f"  ret i64 %alone{number}",
+            ]
+            return emitter.buffers
+        tiled = isinstance(loop, Tiles)
+        extent = loop.count if isinstance(loop, Tiles) else loop.extent
+        width = 1 if isinstance(loop, Tiles) else loop.width
+        unit = max(width, cost.CHUNK_ELEMENTS) if width > 1 else 1
+        most = 1 << 30 if tiled else max(cost.MOST_CHUNKS, 4 * machine().cores)
+        points = prod(self.step.dims)
+        each = cost.point_ns(self.step, self.program.buffers)
+        n, work = self.size(extent), self.size(points)
+        call = Call(name, emitter.buffers, True, (n, f"%chunk{number}"), sized=True)
+        self.module.functions.append(write_chunk(call))
+        record = "ptr %record, ptr %poll"
+        self.body += [
+            f"  %much{number} = icmp uge i64 {work}, {max(1, int(cost.TEAM_NS / each))}",
+            f"  %parts{number} = icmp uge i64 {n}, {2 * width}",
+            f"  %shared{number} = and i1 %much{number}, %parts{number}",
+            f"  br i1 %shared{number}, label %together{number}, label %alone{number}",
+            f"alone{number}:",
+            f"  %own{number} = call i64 @{name}({listed}, i64 0, i64 {n})",
+            f"  ret i64 %own{number}",
+            f"together{number}:",
+            f"  %wanted{number} = udiv i64 {work}, {max(1, int(cost.CHUNK_NS / each))}",
+            f"  %two{number} = call i64 @llvm.umax.i64(i64 %wanted{number}, i64 2)",
+            f"  %count{number} = call i64 @llvm.umin.i64(i64 %two{number}, i64 {most})",
+            f"  %up{number} = add i64 {n}, %count{number}",
+            f"  %less{number} = sub i64 %up{number}, 1",
+            f"  %share{number} = udiv i64 %less{number}, %count{number}",
+            f"  %over{number} = add i64 %share{number}, {unit - 1}",
+            f"  %units{number} = udiv i64 %over{number}, {unit}",
+            f"  %chunk{number} = mul i64 %units{number}, {unit}",
+            *_team_call(call, number, record, external(self.externals, TEAM_RUN)),
+            f"  ret i64 %status{number}",
+        ]
+        self.module.declare("i64", "llvm.umax.i64", "i64, i64")
+        self.module.declare("i64", "llvm.umin.i64", "i64, i64")
+        return emitter.buffers
+
+
+__all__ = ["Launcher"]

@@ -1,0 +1,75 @@
+"""Symbolic extents as LLVM operands: polynomials of the symbols, computed where a function
+begins.
+
+Generated functions of a program with symbols take a pointer `%sizes` to their values (i64), in
+the order of the program's `Sizes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphjit.dims import Dim
+from graphjit.errors import InternalError
+
+
+class SizeEmitter:
+    """Gives extents as operands, appending the instructions that compute them to `lines`."""
+
+    def __init__(self, symbols: Sequence[str], lines: list[str]) -> None:
+        self.symbols = {name: place for place, name in enumerate(symbols)}
+        self.lines = lines
+        self._known: dict[str, str] = {}
+
+    def __call__(self, n: int) -> str:
+        """An extent, a stride or the like as an i64 operand."""
+        if not isinstance(n, Dim):
+            return str(n)
+        text = str(n)
+        if text not in self._known:
+            total = ""
+            for monomial, factor in n.terms:
+                product = ""
+                for name in monomial:
+                    atom = self._atom(n, name)
+                    product = self._emit(f"mul i64 {product}, {atom}") if product else atom
+                if not product:
+                    product = str(factor)
+                elif factor != 1:
+                    product = self._emit(f"mul i64 {product}, {factor}")
+                total = self._emit(f"add i64 {total}, {product}") if total else product
+            self._known[text] = total
+        return self._known[text]
+
+    def _emit(self, text: str) -> str:
+        name = f"%size{len(self.lines)}.{len(self._known)}"
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def _atom(self, n: Dim, name: str) -> str:
+        if name not in self._known:
+            floor = n.sizes.floor_of(name)
+            self._known[name] = (
+                self._load(name) if floor is None else self._floor(floor[0], floor[1])
+            )
+        return self._known[name]
+
+    def _load(self, name: str) -> str:
+        place = self.symbols.get(name)
+        if place is None:
+            raise InternalError(f"no argument has the extent {name}")
+        at = self._emit(f"getelementptr inbounds i64, ptr %sizes, i64 {place}")
+        return self._emit(f"load i64, ptr {at}, align 8")
+
+    def _floor(self, inner: Dim, by: int) -> str:
+        value = self(inner)
+        if inner.bounds()[0] >= 0:
+            return self._emit(f"udiv i64 {value}, {by}")
+        quotient = self._emit(f"sdiv i64 {value}, {by}")
+        rest = self._emit(f"srem i64 {value}, {by}")
+        below = self._emit(f"icmp slt i64 {rest}, 0")
+        down = self._emit(f"sext i1 {below} to i64")
+        return self._emit(f"add i64 {quotient}, {down}")
+
+
+__all__ = ["SizeEmitter"]

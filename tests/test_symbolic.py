@@ -1,0 +1,442 @@
+"""Symbolic extents: one compiled form for all sizes, with the bits of the static ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import graphjit as gj
+from graphjit.dims import Dim, Sizes, Undecided, evaluate, parse_dim
+from graphjit.errors import InvalidArgumentError, RecompileError
+
+RNG = np.random.default_rng(7)
+SIZES = [
+    3,
+    5,
+    7,
+    10,
+    31,
+    32,
+    33,
+    64,
+    100,
+    1000,
+    1023,
+    1025,
+    2047,
+    5000,
+    16384,
+    16385,
+    40000,
+    0,
+    2,
+]
+
+
+@pytest.fixture(autouse=True)
+def from_the_second_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gj.config, "symbolic_after", 2)
+
+
+def normal(shape: tuple[int, ...]) -> Any:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def both_ways(
+    function: Callable[..., Any],
+    calls: list[tuple[tuple[int, ...], ...]],
+    make: Callable[[tuple[int, ...]], Any] = normal,
+) -> Any:
+    """Call a function with arrays of these shapes, with symbolic extents and without: the same
+    bits. The function with symbolic extents.
+    """
+    symbolic, static = gj.function(function, fallback="error"), gj.function(function)
+    for shapes in calls:
+        args = [make(shape) for shape in shapes]
+        found = symbolic(*args)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gj.config, "symbolic_after", None)
+            patch.setattr(gj.config, "recompile_warning", 0)
+            wanted = static(*args)
+        parts = zip(np.atleast_1d(found), np.atleast_1d(wanted), strict=True)
+        if isinstance(wanted, tuple):
+            parts = zip(found, wanted, strict=True)
+        for a, b in parts:
+            a, b = np.asarray(a), np.asarray(b)
+            assert (a.shape, a.dtype) == (b.shape, b.dtype), shapes
+            assert a.tobytes() == b.tobytes(), shapes
+    return symbolic
+
+
+def sized(function: Any) -> list[Any]:
+    return [form for form in function.specializations if form.fit is not None]
+
+
+def shifted(x: Any) -> Any:
+    y = x * 2
+    y[1:] = x[:-1]
+    return y
+
+
+def softmax(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+# name -> function, shapes for a size, the most forms
+CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
+    "map": (lambda x: np.tanh(x) * 2 + 1, lambda n: ((n,),), 2),
+    "sum": (lambda x: np.sum(x), lambda n: ((n,),), 2),
+    "sums of columns": (lambda x: np.sum(x, axis=0), lambda n: ((n, 7),), 3),
+    "sums of symbolic rows": (lambda x: np.sum(x, axis=1), lambda n: ((3, n),), 3),
+    "sums of many rows": (lambda x: np.sum(x, axis=1), lambda n: ((n, 50),), 2),
+    "two axes": (lambda x: x.mean(axis=(0, 1)), lambda n: ((n, n + 2),) if 0 < n < 300 else None, 3),
+    "outer axes": (lambda x: x.sum(axis=(0, 2)), lambda n: ((n, 5, 4),), 3),
+    "broadcast": (lambda x, y: x + y, lambda n: ((n, 50), (50,)), 2),
+    "equal sizes": (lambda x, y: x + y, lambda n: ((n,), (n,)), 2),
+    "transposed": (lambda x, y: x + y.T, lambda n: ((n, 50), (50, n)), 2),
+    "copy of a transpose": (lambda x: x.T.copy(), lambda n: ((n, 90),), 2),
+    "difference": (lambda x: x[1:] - x[:-1], lambda n: ((n,),), 4),
+    "reversed": (lambda x: x[::-1] * 2, lambda n: ((n,),), 3),
+    "every second": (lambda x: x[::2] * 2, lambda n: ((n,),), 4),
+    "rows of four": (lambda x: np.reshape(x, (-1, 4)) + 1, lambda n: ((4 * n,),), 3),
+    "flattened": (
+        lambda x: np.reshape(x, (x.shape[0], -1)).sum(axis=1),
+        lambda n: ((n, 3, 5),) if n else None,
+        2,
+    ),
+    "concatenated": (
+        lambda x, y: np.concatenate([x, y], axis=0) * 2,
+        lambda n: ((n, 3), (2 * n + 1, 3)) if n > 2 else None,
+        2,
+    ),
+    "padded": (lambda x: np.pad(x, 1), lambda n: ((n,),), 3),
+    "assigned": (shifted, lambda n: ((n,),) if n > 1 else None, 3),
+    "running sum": (lambda x: np.cumsum(x, axis=0), lambda n: ((n,),), 2),
+    "running sums of rows": (lambda x: np.cumsum(x, axis=1), lambda n: ((n, 20),), 2),
+    "standardised": (
+        lambda x: (x - x.mean(axis=0)) / x.std(axis=0),
+        lambda n: ((n, 6),) if n else None,
+        3,
+    ),
+    "place of the largest": (
+        lambda x: np.argmax(x, axis=1),
+        lambda n: ((6, n),) if n else None,
+        2,
+    ),
+    "softmax of rows": (softmax, lambda n: ((n, 12),), 2),
+    "softmax": (softmax, lambda n: ((n,),) if n else None, 2),
+    "softmax of symbolic rows": (softmax, lambda n: ((4, n),) if n else None, 3),
+    "distances": (
+        lambda x: np.sum((x[:, None, :] - x[None, :, :]) ** 2, axis=-1),
+        lambda n: ((n, 3),) if n < 1500 else None,
+        3,
+    ),
+    "the size itself": (
+        lambda x: np.sqrt(x.shape[0]) * x / x.shape[0],
+        lambda n: ((n,),) if n else None,
+        2,
+    ),
+    "zeros": (
+        lambda x: np.zeros_like(x) + x.astype(np.float64).mean(),
+        lambda n: ((n,),) if n else None,
+        2,
+    ),
+    "half floats": (lambda x: np.sum(x.astype(np.float16)), lambda n: ((n,),), 2),
+    "complex": (lambda x: np.abs(x + 1j * x).sum(axis=1), lambda n: ((n, 5),), 2),
+    "product": (lambda x, w: np.maximum(x @ w, 0), lambda n: ((n, 30), (30, 20)), 2),
+    "two products": (
+        lambda x, w, b: np.tanh(x @ w + b) @ w.T,
+        lambda n: ((n, 30), (30, 20), (20,)),
+        2,
+    ),
+    "batched product": (
+        lambda x, w: x @ w,
+        lambda n: ((n, 7, 30), (n, 30, 20)) if n < 1500 else None,
+        2,
+    ),
+    "long sums of products": (
+        lambda x, y: x.T @ y / x.shape[0],
+        lambda n: ((n, 6), (n, 20)),
+        3,
+    ),
+    "product with a vector": (lambda x, w: x @ w, lambda n: ((n, 30), (30,)), 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_form_with_the_bits_of_many(name: str) -> None:
+    function, shapes, most = CASES[name]
+    f = both_ways(function, [shapes(n) for n in SIZES if shapes(n) is not None])
+    assert sized(f), [seen.failed for seen in f._seen.values()]
+    assert len(f.specializations) <= most
+
+
+def test_gathered() -> None:
+    f = both_ways(
+        lambda x, i: x[i] * 2,
+        [((n,), (5,)) for n in SIZES if n > 5],
+        lambda shape: RNG.integers(0, 5, shape),
+    )
+    assert len(sized(f)) == 1
+    with pytest.raises(IndexError, match="index 12 is out of range: the axis has 12 elements"):
+        f(np.arange(12), np.array([0, 1, 2, 3, 12]))
+
+
+def test_a_thousand_sizes_take_three_forms() -> None:
+    f = gj.function(lambda x: np.exp(-x) * x.max() if x.ndim > 1 else np.exp(-x) + 1)
+    sizes = [*RNG.permutation(1000), 0, 1]
+    for n in sizes:
+        x = normal((int(n),))
+        np.testing.assert_allclose(f(x), np.exp(-x) + 1, rtol=1e-6)
+    assert f.trace_count == len(f.specializations) <= 3
+
+
+def test_large_sizes_are_threaded_and_streamed() -> None:
+    f = gj.function(lambda x: np.sqrt(x * x + 1))
+    for n in (10, 11, 3_000_001, 10_000_019):
+        x = normal((n,))
+        np.testing.assert_array_equal(f(x), np.sqrt(x * x + 1))
+    assert len(f.specializations) == 2
+    (form,) = sized(f)
+    text = form.executable.llvm_ir()
+    assert "nontemporal" in text
+    assert ".chunk(" in text
+
+
+def test_same_bits_at_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = gj.function(lambda x: (np.sum(np.exp(x)), np.exp(x).sum(axis=0)))
+    for n in (10, 11):
+        f(normal((n, 40)))
+    x = normal((30_001, 40))
+    results = []
+    for threads in (1, 2, 3, 8):
+        monkeypatch.setattr(gj.config, "threads", threads)
+        results.append([np.asarray(part).tobytes() for part in f(x)])
+    assert len(sized(f)) >= 1
+    assert all(result == results[0] for result in results)
+
+
+def test_ones_stay_static_and_broadcast() -> None:
+    f = gj.function(lambda x, y: x + y)
+    for n, m in ((3, 4), (5, 6), (1, 9), (9, 1), (1, 1), (7, 8)):
+        x, y = normal((n, 1)), normal((1, m))
+        np.testing.assert_array_equal(f(x, y), x + y)
+    assert len(f.specializations) <= 5
+
+
+def test_sizes_that_must_agree() -> None:
+    f = gj.function(lambda x, y: x + y, fallback="error")
+    for n in (3, 5):
+        f(normal((n,)), normal((n,)))
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        f(normal((6,)), normal((7,)))
+    x = normal((8,))
+    np.testing.assert_array_equal(f(x, x), x + x)
+    strict = gj.function(lambda x, y: x + y)
+    for n in (3, 5):
+        strict(gj.constant(normal((n,))), gj.constant(normal((n,))))
+    with pytest.raises(InvalidArgumentError, match=r"Incompatible shapes: \[6\] vs. \[7\]"):
+        strict(gj.constant(normal((6,))), gj.constant(normal((7,))))
+
+
+def test_python_use_of_a_size_makes_it_static() -> None:
+    f = gj.function(lambda x: sum(x[i] for i in range(x.shape[0])))
+    for n in (2, 3, 4, 5, 3):
+        x = normal((n,))
+        np.testing.assert_allclose(f(x), x.sum(), rtol=1e-6)
+    assert not sized(f) and f.trace_count == 4
+
+
+def test_branches_on_a_size_are_guards() -> None:
+    f = gj.function(lambda x: x * 2 if x.shape[0] > 100 else x * 3)
+    for n in (5, 6, 50, 101, 1000, 99, 100):
+        x = normal((n,))
+        np.testing.assert_array_equal(f(x), x * (2 if n > 100 else 3))
+    assert len(sized(f)) == 2
+    assert {str(g) for form in sized(f) for g in form.fit.guards} == {
+        "n0 - 101 >= 0", "-n0 + 100 >= 0",
+    }  # fmt: skip
+
+
+def test_divisibility_is_a_guard() -> None:
+    f = gj.function(lambda x: np.reshape(x, (4, -1)).sum(axis=0))
+    for n in (8, 12, 40, 400):
+        x = normal((n,))
+        np.testing.assert_allclose(f(x), x.reshape(4, -1).sum(axis=0), rtol=1e-5)
+    assert len(sized(f)) == 1
+    with pytest.raises(ValueError, match="cannot reshape array of size 13"):
+        f(normal((13,)))
+
+
+def test_what_is_not_compiled_for_all_sizes_is_for_each() -> None:
+    f = gj.function(lambda x: np.sort(x))
+    for n in (3, 4, 5):
+        x = normal((n,))
+        np.testing.assert_array_equal(f(x), np.sort(x))
+    assert not sized(f)
+    (seen,) = f._seen.values()
+    assert "sort" in seen.failed
+
+
+def test_input_signature_with_open_extents() -> None:
+    f = gj.function(
+        lambda x, w: x @ w, input_signature=[gj.TensorSpec([None, 4]), gj.TensorSpec([4, 3])]
+    )
+    w = normal((4, 3))
+    for n in (2, 3, 100, 7):
+        x = normal((n, 4))
+        np.testing.assert_allclose(f(x, w), x @ w, rtol=1e-5, atol=1e-6)
+    assert f.trace_count == 1
+    with pytest.raises(InvalidArgumentError, match="input_signature"):
+        f(normal((2, 5)), w)
+
+
+def test_variables_and_captured_arrays() -> None:
+    w = gj.Variable(np.zeros(4, np.float32))
+    scale = np.arange(4, dtype=np.float32)
+
+    @gj.function
+    def step(x: Any) -> Any:
+        w.assign_add(gj.reduce_sum(x * scale, axis=0))
+        return gj.reduce_mean(x)
+
+    total = np.zeros(4, np.float32)
+    for n in (2, 3, 10, 100):
+        x = normal((n, 4))
+        total = total + (x * scale).sum(axis=0)
+        np.testing.assert_allclose(step(gj.constant(x)).numpy(), x.mean(), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(w.numpy(), total, rtol=1e-4, atol=1e-5)
+    assert step.trace_count == 2
+
+
+def test_limits_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gj.config, "symbolic_after", 1)
+    at_once = gj.function(lambda x: x + 1)
+    for n in (3, 4, 5):
+        at_once(normal((n,)))
+    assert at_once.trace_count == 1
+    monkeypatch.setattr(gj.config, "symbolic_after", 4)
+    late = gj.function(lambda x: x + 1)
+    for n in (3, 4, 5, 6, 7, 8):
+        late(normal((n,)))
+    assert late.trace_count == 4
+    monkeypatch.setattr(gj.config, "symbolic_after", None)
+    never = gj.function(lambda x: x + 1)
+    for n in (3, 4, 5):
+        never(normal((n,)))
+    assert never.trace_count == 3 and not sized(never)
+
+
+def test_forbidden_recompiles_and_misses() -> None:
+    f = gj.function(lambda x: x + 1)
+    f(normal((3,)))
+    f(normal((4,)))
+    with gj.config.forbid_recompile():
+        f(normal((5,)))
+        with pytest.raises(RecompileError, match=r"shape of x: \[n0\], now \[1\]"):
+            f(normal((1,)))
+    assert len(f.explain_misses()) == 1
+
+
+def test_explain_and_graph_text() -> None:
+    f = gj.function(lambda x: np.concatenate([x[::-1], x * np.sqrt(x.shape[0])]).sum())
+    for n in (3, 5):
+        f(normal((n, 6)))
+    (form,) = sized(f)
+    text = str(form.graph)
+    assert "f32[n0, 6] = param" in text and "extent{dtype=i64, value=n0}" in text
+    assert gj.Graph.parse(text) == form.graph
+    assert "n0" in f.explain(normal((9, 6)))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_interleaved_sizes_from_many_threads(threads: int) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    f = gj.function(lambda x: np.cumsum(x * 2))
+
+    def work(seed: int) -> None:
+        for n in np.random.default_rng(seed).integers(0, 400, 30):
+            x = np.arange(n, dtype=np.float64)
+            np.testing.assert_array_equal(f(x), np.cumsum(x * 2))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(4)))
+    assert f.trace_count <= 3
+
+
+# -- extents ----------------------------------------------------------------------------------
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_arithmetic_is_that_of_the_sizes(data: Any) -> None:
+    values = {"n0": data.draw(st.integers(2, 50)), "n1": data.draw(st.integers(2, 50))}
+    sizes = Sizes()
+    known = [sizes.symbol(name, value) for name, value in values.items()]
+    pairs: list[tuple[Any, int]] = [*zip(known, values.values(), strict=True), (3, 3), (7, 7)]
+    for _ in range(data.draw(st.integers(1, 6))):
+        (a, x), (b, y) = data.draw(st.sampled_from(pairs)), data.draw(st.sampled_from(pairs))
+        divisor = data.draw(st.integers(1, 9))
+        made = data.draw(
+            st.sampled_from(
+                [(a + b, x + y), (a * b, x * y), (a - b, x - y), (a // divisor, x // divisor),
+                 (a % divisor, x % divisor)]
+            )
+        )  # fmt: skip
+        pairs.append(made)
+    for dim, value in pairs:
+        assert evaluate(dim, values) == value
+        if isinstance(dim, Dim):
+            low, high = dim.bounds()
+            assert low <= value <= high
+            assert evaluate(parse_dim(str(dim)), values) == value
+
+
+@given(st.integers(-60, 60), st.integers(0, 50), st.sampled_from(["==", ">=", "<", "!="]))
+def test_answers_are_noted_and_hold(constant: int, hint: int, relation: str) -> None:
+    sizes = Sizes()
+    sizes.recording = True
+    n = sizes.symbol("n0", hint)
+    asked = {
+        "==": lambda v: 2 * v == constant, ">=": lambda v: 2 * v >= constant,
+        "<": lambda v: 2 * v < constant, "!=": lambda v: 2 * v != constant,
+    }[relation]  # fmt: skip
+    if hint == 1:
+        return
+    answer = asked(n)
+    assert bool(answer) == asked(hint)
+    for value in (0, *range(2, 60)):
+        if all(guard.holds({"n0": value}) for guard in sizes.guards):
+            assert asked(value) == bool(answer), value
+
+
+def test_no_answer_without_a_guard() -> None:
+    sizes = Sizes()
+    n = sizes.symbol("n0", 5)
+    assert n != 5 and n * 4 // 4 == n and n + 1 > 0
+    for question in (lambda: n > 4, lambda: int(n), lambda: range(n), lambda: n // n - n > 0):
+        with pytest.raises(Undecided):
+            question()
+    with pytest.raises(ValueError, match="no extent"):
+        parse_dim("n0 ** 2")
+
+
+def test_a_reduced_value_alone_stays_within_its_array() -> None:
+    """The store of a value that no axis changes was outside the loop that it belongs to."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(gj.config, "symbolic_after", None)
+        for n in (100, 1000, 1001):
+            x = np.ones(n, np.float32)
+            f = gj.function(lambda x: np.zeros_like(x) + x.astype(np.float64).mean())
+            assert (
+                f.specialization(x).executable.llvm_ir().count("masked.store") > 1 or not n % 32
+            )
+            np.testing.assert_array_equal(f(x), np.ones(n))
