@@ -16,27 +16,7 @@ from graphjit.dims import Dim, Sizes, Undecided, evaluate, parse_dim
 from graphjit.errors import InvalidArgumentError, RecompileError
 
 RNG = np.random.default_rng(7)
-SIZES = [
-    3,
-    5,
-    7,
-    10,
-    31,
-    32,
-    33,
-    64,
-    100,
-    1000,
-    1023,
-    1025,
-    2047,
-    5000,
-    16384,
-    16385,
-    40000,
-    0,
-    2,
-]
+SIZES = [3, 5, 7, 31, 32, 33, 100, 1000, 1025, 5000, 16385, 40000, 0, 2]
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +76,11 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "sums of columns": (lambda x: np.sum(x, axis=0), lambda n: ((n, 7),), 3),
     "sums of symbolic rows": (lambda x: np.sum(x, axis=1), lambda n: ((3, n),), 3),
     "sums of many rows": (lambda x: np.sum(x, axis=1), lambda n: ((n, 50),), 2),
-    "two axes": (lambda x: x.mean(axis=(0, 1)), lambda n: ((n, n + 2),) if 0 < n < 300 else None, 3),
+    "two axes": (
+        lambda x: x.mean(axis=(0, 1)),
+        lambda n: ((n, n + 2),) if 0 < n < 300 else None,
+        3,
+    ),
     "outer axes": (lambda x: x.sum(axis=(0, 2)), lambda n: ((n, 5, 4),), 3),
     "broadcast": (lambda x, y: x + y, lambda n: ((n, 50), (50,)), 2),
     "equal sizes": (lambda x, y: x + y, lambda n: ((n,), (n,)), 2),
