@@ -11,7 +11,6 @@ import functools
 import json
 import os
 import platform
-import tempfile
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +71,8 @@ def machine() -> Machine:
 
 def keep(description: Machine) -> Path | None:
     """Use a description from now on, in later processes too; its file, if there can be one."""
+    import tempfile  # which takes 5 ms
+
     machine.cache_clear()
     path = _file(description)
     try:
