@@ -110,11 +110,26 @@ def unpack_program(
             said["steps"],
         )
         image = None if said["image"] is None else _made_image(said["image"], blobs)
-        if image is None and any(isinstance(s, Segment) for s in program.sequence):
-            raise ValueError("segments without code")
+        _check(program, image)
         return program, image
     except _ERRORS as error:
         raise Unreadable(str(error)) from error
+
+
+def _check(program: CompiledProgram, image: Image | None) -> None:
+    """ValueError unless all that is named is there."""
+    numbers = [*program.inputs, *program.outputs, *program.updates]
+    for item in program.sequence:
+        if isinstance(item, LibraryCall):
+            numbers += (*item.inputs, *item.outputs)
+            continue
+        numbers += item.buffers
+        if image is None or item.symbol not in image.symbols:
+            raise ValueError(f"no code for {item.symbol}")
+    if not set(numbers) <= set(range(len(program.buffers))):
+        raise ValueError("a buffer that isn't there")
+    if type(program.arena_bytes) is not int or type(program.steps) is not int:
+        raise ValueError("a count that is no number")
 
 
 def _pack(said: dict[str, Any], blobs: Sequence[bytes]) -> bytes:
@@ -144,7 +159,15 @@ def _made_image(said: list[Any], blobs: Sequence[bytes]) -> Image:
     data_bytes, symbols, imports, pointers = said
     imported = tuple((name, place) for name, place in imports)
     code, data, *_ = blobs
-    return Image(code, data, data_bytes, symbols, imported, tuple((a, b) for a, b in pointers))
+    image = Image(code, data, data_bytes, symbols, imported, tuple((a, b) for a, b in pointers))
+    places = [place for _, place in imported] + [place for place, _ in image.pointers]
+    if not all(image.data_at <= place <= image.total_bytes - 8 for place in places):
+        raise ValueError("a pointer outside the data")
+    if not all(0 <= place < image.total_bytes for place in symbols.values()):
+        raise ValueError("a symbol outside the image")
+    if len(data) > data_bytes:
+        raise ValueError("more data than room for it")
+    return image
 
 
 def _type(type: TensorType) -> list[Any]:
