@@ -52,12 +52,13 @@ def process_key(name: str, parts: Sequence[int] = ()) -> str:
     return _digest(f"{name} {tuple(parts)}")
 
 
-def graph_key(graph: Graph, fast_math: bool) -> str:
-    """The key of a traced graph's code. Raises Unkeyable.
+def graph_key(graph: Graph, fast_math: bool) -> tuple[str, tuple[SourceLine, ...]]:
+    """The key of a traced graph's code, and its distinct source lines. Raises Unkeyable.
 
-    Which nodes share a source line is part of it, the lines themselves are not: see `lines`.
+    Which nodes share a line is part of the key, the lines themselves are not: on disk is a
+    line's number, for graphs with one key may come from different files.
     """
-    numbers = {line: number for number, line in enumerate(lines(graph))}
+    numbers: dict[SourceLine, int] = {}
     types: dict[int, str] = {}
     heads: dict[Primitive, str] = {}
     parts = [f"graph {graph.name!r} {fast_math}"]
@@ -68,19 +69,12 @@ def graph_key(graph: Graph, fast_math: bool) -> str:
             head = heads[primitive] = _primitive_text(primitive)
         shown = types.get(id(type))
         if shown is None:
-            shown = types[id(type)] = str(type)
+            shown = types[id(type)] = _type_text(type)
         attrs = "".join([f" {name}={_attr_text(value)}" for name, value in node.attrs])
-        line = -1 if node.source is None else numbers[node.source]
+        line = -1 if node.source is None else numbers.setdefault(node.source, len(numbers))
         parts.append(f"{head} {node.inputs} {shown} {line}{attrs}")
     parts.append(f"{graph.outputs} {graph.updates}")
-    return _digest("\n".join(parts))
-
-
-def lines(graph: Graph) -> tuple[SourceLine, ...]:
-    """The distinct source lines of a graph, in order: by its number in this a line is kept on
-    disk, for graphs with one key may come from different files.
-    """
-    return tuple(dict.fromkeys(n.source for n in graph.nodes if n.source is not None))
+    return _digest("\n".join(parts)), tuple(numbers)
 
 
 def _digest(text: str) -> str:
@@ -98,6 +92,13 @@ def _primitive_text(primitive: Primitive) -> str:
     return primitive.name
 
 
+def _type_text(type: TensorType | TupleType) -> str:
+    for item in type.items if isinstance(type, TupleType) else (type,):
+        if any(n.__class__ is not int for n in item.shape):
+            raise Unkeyable(f"the extents of {type}")
+    return str(type)
+
+
 def _attr_text(value: Any) -> str:
     kind = type(value)
     if kind in (int, bool, str, type(None)):
@@ -111,12 +112,13 @@ def _attr_text(value: Any) -> str:
     if kind is DType:
         return str(value.short)
     if kind is TensorType or kind is TupleType:
-        return str(value)
+        return _type_text(value)
     if kind is Literal:
-        array = np.ascontiguousarray(value.array)
-        small = array.nbytes <= 64
-        data = array.tobytes() if small else blake2b(array.view(np.uint8).data).digest()
-        return f"{array.dtype.name}{array.shape}{data.hex()}"
+        array = value.array  # whose dtype and shape are the node's
+        if array.nbytes <= 64:
+            return str(array.tobytes().hex())
+        whole = np.ascontiguousarray(array).view(np.uint8)
+        return blake2b(whole.data, digest_size=_KEY_BYTES).hexdigest()
     raise Unkeyable(f"{kind.__name__} {value!r}")
 
 
@@ -204,4 +206,4 @@ def _llvm_files() -> Iterator[object]:
         yield from (file[:-1] for file in _files(os.path.join(folder, "binding"), "", _LIBRARY))
 
 
-__all__ = ["Unkeyable", "graph_key", "lines", "process_key", "unchanged"]
+__all__ = ["Unkeyable", "graph_key", "process_key", "unchanged"]

@@ -13,14 +13,18 @@ from .codegen import stored
 from .codegen.executable import Executable
 from .codegen.loader import Loaded, Unloadable, loadable
 from .config import config
-from .fingerprint import Unkeyable, graph_key, lines, unchanged
+from .errors import SourceLine
+from .fingerprint import Unkeyable, graph_key, unchanged
 from .ir import Graph
 
 if TYPE_CHECKING:
     from .codegen.image import Image
 
+# A graph's key and its source lines.
+Key = tuple[str, tuple[SourceLine, ...]]
 
-def key_of(graph: Graph, fast_math: bool) -> str | None:
+
+def key_of(graph: Graph, fast_math: bool) -> Key | None:
     """The key of a traced graph, or None where its code can't be kept."""
     if not (config.cache and loadable() and unchanged()):
         return None
@@ -30,30 +34,32 @@ def key_of(graph: Graph, fast_math: bool) -> str | None:
         return None
 
 
-def find(key: str, graph: Graph) -> Executable | None:
-    """The executable that was kept for a graph with this key."""
+def find(key: Key) -> Executable | None:
+    """The executable that was kept under a key."""
     if config.verify:  # a graph that is found is one that no pass is checked on
         return None
-    payload = cache.read(key)
+    name, lines = key
+    payload = cache.read(name)
     if payload is None:
         return None
     try:
-        program, image = stored.unpack_program(payload, lines(graph))
+        program, image = stored.unpack_program(payload, lines)
         return Executable(program, None if image is None else Loaded(image))
     except (stored.Unreadable, Unloadable):
         return None
 
 
-def keep(key: str, graph: Graph, executable: Executable, image: Image | None) -> None:
+def keep(key: Key, executable: Executable, image: Image | None) -> None:
     """Keep what was compiled for later processes, where that can be."""
     if image is None and executable.native:
         return
     try:
-        payload = stored.pack_program(executable.program, image, lines(graph))
+        name, lines = key
+        payload = stored.pack_program(executable.program, image, lines)
     except stored.Unstorable:
         return
     if unchanged():
-        cache.write(key, payload)
+        cache.write(name, payload)
 
 
 __all__ = ["find", "keep", "key_of"]

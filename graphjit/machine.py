@@ -11,11 +11,12 @@ import functools
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import InvalidArgumentError
+from .values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ class Specialization:
         started = time.perf_counter_ns()
         # what a user's own pass does is more than its text says
         key = None if passes else kept.key_of(self.graph, fast_math)
-        self.executable = None if key is None else kept.find(key, self.graph)
+        self.executable = None if key is None else kept.find(key)
         self.found = self.executable is not None
         self.times_ns["look up"] = time.perf_counter_ns() - started
         if self.executable is None:
@@ -117,7 +117,7 @@ class Specialization:
             self.executable, image = compile_program(self.built)
             self.times_ns["compile"] = time.perf_counter_ns() - started
             if key is not None:
-                kept.keep(key, self.graph, self.executable, image)
+                kept.keep(key, self.executable, image)
         self.direct = _direct_call(self)
 
     @property

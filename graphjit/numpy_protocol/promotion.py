@@ -11,7 +11,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -31,6 +30,7 @@ from graphjit.errors import (
 from graphjit.functions import shape
 from graphjit.ops import pointwise as pw
 from graphjit.types import DType, Shape, as_dtype, float16, float32, float64, int64
+from graphjit.values import dataclass
 
 Handler = Callable[..., Any]
 NO_VALUE: Any = np._NoValue
