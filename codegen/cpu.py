@@ -1,7 +1,8 @@
-"""Program -> machine code for this CPU -> a callable.
+"""Program -> machine code for this CPU.
 
 Consecutive kernels and products become one native function each (a segment), entered as a
-CPython built-in that takes the arrays themselves. Library calls run between segments.
+CPython built-in that takes the arrays themselves. Library calls run between segments. What
+runs all that is `executable.py`.
 """
 
 from __future__ import annotations
@@ -11,27 +12,16 @@ import dataclasses
 import functools
 import platform
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
-import numpy as np
 
 from graphjit import cost
-from graphjit.dims import Dim, Undecided, evaluate
-from graphjit.eager import run_primitive
-from graphjit.errors import (
-    IndexOutOfRangeError,
-    InternalError,
-    InvalidArgumentError,
-    OutOfMemoryError,
-    UnsupportedError,
-    at_user_line,
-)
+from graphjit.dims import Undecided
+from graphjit.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.machine import machine
-from graphjit.memory import LARGE_BYTES, empty
-from graphjit.ops.index import OUT_OF_RANGE
+from graphjit.memory import LARGE_BYTES
 from graphjit.program import (
     Band,
     Kernel,
@@ -39,17 +29,19 @@ from graphjit.program import (
     Program,
     reads_and_writes,
 )
-from graphjit.types import TupleType
 from graphjit.values import dataclass
 
 from .builder import Module
-from .emit import Check, KernelEmitter
-from .entry import Call, write_band, write_chunk, write_entry
+from .compiled import Check, CompiledProgram, Segment
+from .emit import KernelEmitter
+from .entry import Call, declarations, write_band, write_chunk, write_entry
+from .executable import Executable
+from .image import Image
 from .launch import Launcher
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks, lower
+from .native_code import native_code
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _lock = threading.RLock()
 
 
@@ -80,21 +72,13 @@ def host() -> Target:
     return Target(llvm.get_host_cpu_name(), found.flatten(), width, native)
 
 
-def target_machine(opt: int = 2) -> Any:
-    """LLVM's machine for the host."""
+def target_machine(opt: int = 2, relocatable: bool = False) -> Any:
+    """LLVM's machine for the host. relocatable: for code that can lie anywhere."""
     target = host()
+    kind = {"reloc": "pic", "codemodel": "small"} if relocatable else {"jit": True}
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=target.cpu, features=target.features, opt=opt, jit=True
+        cpu=target.cpu, features=target.features, opt=opt, **kind
     )
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Native steps that run as one call, and the buffers it takes, in order."""
-
-    steps: tuple[Kernel, ...]
-    buffers: tuple[int, ...]
-    symbol: str
 
 
 @dataclasses.dataclass
@@ -104,7 +88,6 @@ class Emitted:
     text: str
     sequence: list[Segment | LibraryCall]
     checks: list[Check]
-    externals: list[str]
     nests: list[LoopNest]
 
 
@@ -116,7 +99,6 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
     target = host()
     module = Module(target.native)
     checks: list[Check] = []
-    externals: list[str] = []
     nests: list[LoopNest] = []
     sequence: list[Segment | LibraryCall] = []
     streaming = _streaming(program)
@@ -136,9 +118,7 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
                     calls.append(call)
                 continue
             if program.symbols:
-                calls.append(
-                    _emit_sized(program, step, place, module, nests, checks, externals)
-                )
+                calls.append(_emit_sized(program, step, place, module, nests, checks))
                 continue
             before = len(checks)
             nest = lower(step, target.vector_bytes)
@@ -153,9 +133,9 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
         symbol = f"segment{len(sequence)}"
         kernels = tuple(step for _, step in steps)
         release = bool(program.symbols) or _long(program, kernels)
-        order, text = write_entry(program, symbol, calls, release, externals, timed)
+        order, text = write_entry(program, symbol, calls, release, timed)
         module.functions.append(text)
-        sequence.append(Segment(kernels, order, symbol))
+        sequence.append(Segment(order, symbol))
     # frames can be large: each page is touched in turn, so that none is stepped over
     vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
     vectors += '"probe-stack"="inline-asm"'
@@ -163,12 +143,12 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
     text = text.replace(") alwaysinline {", f") alwaysinline nounwind {vectors} {{")
     text = text.replace(") noinline {", f") noinline nounwind {vectors} {{")
     text += "!0 = !{i32 1}\n"
-    table = f"@externals = global [{max(1, len(externals))} x ptr] zeroinitializer\n"
+    table = declarations()
     if timed:
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    return Emitted(table + text, sequence, checks, externals, nests)
+    return Emitted(table + text, sequence, checks, nests)
 
 
 def _emitter(
@@ -192,14 +172,13 @@ def _emit_sized(
     module: Module,
     nests: list[LoopNest],
     checks: list[Check],
-    externals: list[str],
 ) -> Call:
     """Write the forms of a kernel of symbolic extents; its call."""
 
     def make_emitter(nest: LoopNest, streaming: frozenset[int]) -> KernelEmitter:
         return _emitter(program, kernel, module, nest, checks, streaming)
 
-    launcher = Launcher(program, kernel, module, checks, externals, make_emitter)
+    launcher = Launcher(program, kernel, module, checks, make_emitter)
     call = launcher.emit(host().vector_bytes, place)
     nests += launcher.nests
     return call
@@ -347,282 +326,31 @@ def _need_half() -> None:
         )
 
 
-class Executable:
-    """A compiled program. timed: one that can tell how long each step took."""
+def compile_program(program: Program, timed: bool = False) -> tuple[Executable, Image | None]:
+    """The executable of a program, and the image of its code if it has any and came by one.
 
-    def __init__(self, program: Program, timed: bool = False) -> None:
-        emitted = emit_program(program, timed)
-        self.program = program
-        self.checks = emitted.checks
-        self.sequence = emitted.sequence
-        self._externals = emitted.externals
-        self._natives: dict[str, Callable[..., int]] = {}
-        self._pool: list[Array] = []
-        if any(isinstance(s, Segment) for s in emitted.sequence):
-            with _lock:
-                self._load(emitted)
-        self._outputs = [self._made(i) for i in program.outputs]
-        self._updates = [self._made(i) for i in program.updates]
-        self._symbols = _bindings(program)
-        self._constants = {
-            i: np.ascontiguousarray(b.value).reshape(b.type.shape)
-            for i, b in enumerate(program.buffers)
-            if b.role == "constant"
-        }
-        self._simple = self._simple_order()
-
-    def _load(self, emitted: Emitted) -> None:
-        from .entry import builtin_function, external_address
-
-        machine = target_machine()
+    timed: one that can tell how long each step took.
+    """
+    emitted = emit_program(program, timed)
+    code, image = None, None
+    if any(isinstance(s, Segment) for s in emitted.sequence):
         if " half" in emitted.text:
             _need_half()
-        module = optimize(emitted.text, machine)
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
-        self._engine = engine
-        if emitted.externals:
-            table = (ctypes.c_void_p * len(emitted.externals)).from_address(
-                engine.get_global_value_address("externals")
-            )
-            for number, name in enumerate(emitted.externals):
-                table[number] = external_address(name)
-        for segment in emitted.sequence:
-            if isinstance(segment, Segment):
-                address = engine.get_function_address(segment.symbol)
-                self._natives[segment.symbol] = builtin_function(segment.symbol, address)
-
-    def step_times_ns(self, inputs: Sequence[Array], calls: int) -> list[float]:
-        """The least time of each step over so many calls [ns]; 0 for what isn't native, and for
-        all of a band but its first. Only for what was made to be timed.
-        """
-        if not self._natives:
-            return [0.0] * len(self.program.steps)
-        now = ctypes.CFUNCTYPE(ctypes.c_int64)(self._engine.get_function_address("now"))
-        started, cycles = time.perf_counter_ns(), now()
-        time.sleep(0.01)
-        rate = (time.perf_counter_ns() - started) / (now() - cycles)
-        kind = ctypes.c_int64 * len(self.program.steps)
-        noted = kind.from_address(self._engine.get_global_value_address("cycles"))
-        least = [float("inf")] * len(noted)
-        for _ in range(calls):
-            self(inputs)
-            least = [min(a, b) for a, b in zip(least, noted, strict=True)]
-        return [cycles * rate for cycles in least]
-
-    def _made(self, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        type = self.program.buffers[number].type
-        return type.shape, type.dtype.dtype
-
-    def _simple_order(self) -> Any:
-        """For a program that is one native call: how its arguments follow one another."""
-        if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
-            return None
-        if self.program.symbols:
-            return None
-        segment = self.sequence[0]
-        results = (*self.program.outputs, *self.program.updates)
-        wanted = (*self.program.inputs, *results, *self._constants)
-        if segment.buffers != wanted:
-            return None
-        return self._natives[segment.symbol], tuple(self._constants.values())
-
-    def _empty(self, made: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
-        try:
-            return empty(*made)
-        except MemoryError as error:
-            raise OutOfMemoryError(
-                at_user_line(f"no memory for an array of shape {list(made[0])}")
-            ) from error
-
-    def runner(self) -> Callable[[Sequence[Array]], Sequence[Array]]:
-        """A function that gives the outputs of a program without updates, for its inputs."""
-        plain = self._simple is not None and not self.program.arena_bytes and not self.checks
-        large = any(
-            self.program.buffers[i].type.nbytes >= LARGE_BYTES for i in self.program.outputs
-        )
-        if not plain or large:
-            return lambda inputs: self(inputs)[0]
-        native, constants = self._simple
-        made, new = self._outputs, np.empty
-
-        def run(inputs: Sequence[Array]) -> list[Array]:
-            outputs = [new(shape, dtype) for shape, dtype in made]
-            native(*inputs, *outputs, *constants)
-            return outputs
-
-        return run
-
-    def single_runner(self) -> Callable[[Sequence[Array]], Array]:
-        """A function that gives the one output of a program without updates, for its inputs."""
-        if self._simple is None:
-            return lambda inputs: self(inputs)[0][0]
-        native, constants = self._simple
-        shape, dtype = self._outputs[0]
-        size = self.program.buffers[self.program.outputs[0]].type.nbytes
-        if size < LARGE_BYTES and not self.program.arena_bytes and not self.checks:
-            new = np.empty
-
-            def run(inputs: Sequence[Array]) -> Array:
-                output = new(shape, dtype)
-                native(*inputs, output, *constants)
-                return output
-
-            return run
-
-        def run_whole(inputs: Sequence[Array]) -> Array:
-            output = self._empty((shape, dtype))
-            arena = self._arena()
-            record: Any = np.zeros(3, np.int64) if self.checks else None
-            status = native(*inputs, output, *constants, arena, record)
-            if status:
-                raise self._failure(status, record)
-            self._pool.append(arena)
-            return output
-
-        return run_whole
-
-    def native_call(self) -> tuple[int, tuple[int, ...]] | None:
-        """For a program that is one segment: its address, and its buffers in order. Address 0
-        for a program without steps.
-        """
-        if not self.sequence:
-            return 0, ()
-        if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
-            return None
-        segment = self.sequence[0]
-        return self._engine.get_function_address(segment.symbol), segment.buffers
-
-    def constant(self, number: int) -> Array:
-        """The array of a constant buffer."""
-        return self._constants[number]
-
-    def maker(self, number: int) -> Callable[[], Array]:
-        """What allocates the array of a buffer."""
-        return functools.partial(self._empty, self._made(number))
-
-    def new_arena(self) -> Array:
-        """Memory for the program's temporaries."""
-        return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
-
-    def fail(self, status: int, *record: int) -> None:
-        """Raise what a segment's status means."""
-        raise self._failure(status, np.array(record))
-
-    def _arena(self) -> Array:
-        try:
-            return self._pool.pop()
-        except IndexError:
-            return self.new_arena()
-
-    def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        """Outputs and updates for inputs that are aligned, in C order, of the right types."""
-        if self.program.symbols:
-            return self._call_sized(inputs)
-        outputs = [self._empty(made) for made in self._outputs]
-        updates = [self._empty(made) for made in self._updates]
-        arena = self._arena()
-        if self._simple is not None:
-            native, constants = self._simple
-            record: Any = None if not self.checks else np.zeros(3, np.int64)
-            status = native(*inputs, *outputs, *updates, *constants, arena, record)
-            if status:
-                raise self._failure(status, record)
-        else:
-            self._run_sequence(inputs, outputs, updates, arena)
-        self._pool.append(arena)
-        return outputs, updates
-
-    def _call_sized(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        """The same for inputs whose sizes are the symbols'."""
-        sizes = {
-            name: inputs[number].shape[axis] // by
-            for name, (number, axis, by) in self._symbols.items()
-        }
-
-        def make(kind: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
-            return self._empty((tuple(evaluate(n, sizes) for n in kind[0]), kind[1]))
-
-        outputs = [make(kind) for kind in self._outputs]
-        updates = [make(kind) for kind in self._updates]
-        arena = make(((self.program.arena_bytes + 1,), np.dtype(np.uint8)))
-        listed = np.array([sizes[name] for name in self.program.symbols], np.int64)
-        self._run_sequence(inputs, outputs, updates, arena, listed)
-        return outputs, updates
-
-    def _run_sequence(
-        self,
-        inputs: Sequence[Array],
-        outputs: Sequence[Array],
-        updates: Sequence[Array],
-        arena: Array,
-        *sizes: Array,
-    ) -> None:
-        program = self.program
-        held: dict[int, Array] = dict(self._constants)
-        for ids, arrays in (
-            (program.inputs, inputs),
-            (program.outputs, outputs),
-            (program.updates, updates),
-        ):
-            held.update(zip(ids, arrays, strict=True))
-        for item in self.sequence:
-            if isinstance(item, Segment):
-                record = np.zeros(3, np.int64)
-                arguments = [held[i] for i in item.buffers]
-                status = self._natives[item.symbol](*arguments, arena, record, *sizes)
-                if status:
-                    raise self._failure(status, record)
-            else:
-                self._call_library(item, held, arena)
-
-    def _call_library(self, call: LibraryCall, held: dict[int, Array], arena: Array) -> None:
-        buffers = self.program.buffers
-        arrays = []
-        for number in call.inputs:
-            buffer = buffers[number]
-            if buffer.role == "temporary":
-                part = arena[buffer.offset_bytes : buffer.offset_bytes + buffer.type.nbytes]
-                array = part.view(buffer.type.dtype.dtype).reshape(buffer.type.shape)
-                arrays.append(array.copy())
-            else:
-                arrays.append(held[number])
-        types = tuple(buffers[i].type for i in call.outputs)
-        single = not call.several
-        result = run_primitive(
-            call.primitive, arrays, types[0] if single else TupleType(types), dict(call.attrs)
-        )
-        for number, value in zip(call.outputs, (result,) if single else result, strict=True):
-            held[number] = np.asarray(value, order="C")
-
-    def _failure(self, status: int, record: Array) -> Exception:
-        if not 0 < status <= len(self.checks):
-            return InternalError(f"status {status} of {self.program.name}")
-        check = self.checks[status - 1]
-        message = check.reason.format(*record.tolist()) + f" [Op:{check.op}]"
-        kind = IndexOutOfRangeError if check.reason == OUT_OF_RANGE else InvalidArgumentError
-        return kind(at_user_line(message, source=check.source))
-
-    def llvm_ir(self, optimized: bool = False) -> str:
-        """The program's LLVM IR."""
-        return llvm_text(self.program, optimized)
-
-    def assembly(self) -> str:
-        """The program's machine code as text."""
-        return assembly(self.program)
-
-
-def _bindings(program: Program) -> dict[str, tuple[int, int, int]]:
-    """Where a call brings the size of each symbol: the input, its axis, and the symbol's factor
-    there.
-    """
-    found: dict[str, tuple[int, int, int]] = {}
-    for number, buffer in enumerate(program.inputs):
-        for axis, n in enumerate(program.buffers[buffer].type.shape):
-            if isinstance(n, Dim):
-                ((name,), by) = n.terms[0]
-                found.setdefault(name, (number, axis, by))
-    return found
+        with _lock:
+            code, image = native_code(emitted.text, optimize, 2)
+    compiled = CompiledProgram(
+        program.name,
+        program.buffers,
+        program.inputs,
+        program.outputs,
+        program.updates,
+        program.arena_bytes,
+        tuple(emitted.sequence),
+        tuple(emitted.checks),
+        len(program.steps),
+        program.symbols,
+    )
+    return Executable(compiled, code), image
 
 
 def llvm_text(program: Program, optimized: bool = False) -> str:
@@ -638,4 +366,6 @@ def assembly(program: Program) -> str:
     return text
 
 
-__all__ = ["Executable", "assembly", "emit_program", "host", "llvm_text", "reads_and_writes"]
+__all__ = [
+    "assembly", "compile_program", "emit_program", "host", "llvm_text", "reads_and_writes",
+]  # fmt: skip

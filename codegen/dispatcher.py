@@ -17,13 +17,13 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
 from graphjit import layout
 from graphjit.layout import WORD
 
 from .assemble import Assembler
+from .native_code import lasting_code
 from .tables import (
     GUARD_DTYPE,
     GUARD_NDIM,
@@ -783,28 +783,24 @@ def _tell() -> str:
     return a.text()
 
 
+def _text(table: int, tensor_array: int, tensor_type: int, cell_array: int) -> str:
+    """The dispatcher's code, as LLVM IR."""
+    functions = (
+        f"@functions = global [{len(_API)} x ptr] zeroinitializer",
+        f"@objects = global [{len(_OBJECTS)} x ptr] zeroinitializer",
+        _eager_here(), _slow(), _move_to_front(), _release(), _drop(), _tell(), _build(),
+        _match(tensor_array, cell_array), _launch(tensor_array, tensor_type, cell_array),
+        _locked(), _enter(), _dispatch(table),
+    )  # fmt: skip
+    return "\n".join(functions)
+
+
 class _Dispatcher:
     """The compiled code. address: of its vectorcall function."""
 
     def __init__(self, objects: dict[str, int], offsets: Sequence[int]) -> None:
-        from .cpu import simplify, target_machine
-
-        table, tensor_array, tensor_type, cell_array = offsets
-        functions = (
-            _eager_here(), _slow(), _move_to_front(), _release(), _drop(), _tell(), _build(),
-            _match(tensor_array, cell_array), _launch(tensor_array, tensor_type, cell_array),
-            _locked(), _enter(), _dispatch(table),
-        )  # fmt: skip
-        tables = (
-            f"@functions = global [{len(_API)} x ptr] zeroinitializer\n"
-            f"@objects = global [{len(_OBJECTS)} x ptr] zeroinitializer\n"
-        )
-        machine = target_machine(1)
-        module = simplify(tables + "\n".join(functions), machine)
-        self._engine = llvm.create_mcjit_compiler(module, machine)
-        self._engine.finalize_object()
         # function objects lead here for as long as any lives: it is never unloaded
-        _keep(self._engine)
+        self._code = lasting_code("dispatcher", lambda: _text(*offsets), offsets)
         addresses = {
             name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
             for name in _PYTHON
@@ -812,10 +808,10 @@ class _Dispatcher:
         addresses |= layout.numpy_functions()
         self._fill("functions", [addresses[name] for name in _API])
         self._fill("objects", [objects[name] for name in _OBJECTS])
-        self.address = int(self._engine.get_function_address("dispatch"))
+        self.address = self._code.address("dispatch")
 
     def _fill(self, name: str, words: list[Any]) -> None:
-        place = self._engine.get_global_value_address(name)
+        place = self._code.address(name)
         (ctypes.c_uint64 * len(words)).from_address(place)[:] = words
 
 

@@ -27,10 +27,10 @@ from graphjit.program import (
     Running,
 )
 from graphjit.types import DType, bool_, int64
-from graphjit.values import dataclass
 
 from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, Module, Value, ir_type
+from .compiled import Check
 from .fast_math import FAST_FLAGS, FAST_MATH
 from .loops import (
     Finish,
@@ -52,15 +52,6 @@ from .sizes import SizeEmitter
 
 # The least vector that is stored past the cache: what AVX2 writes at once.
 STREAMED_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What a status stands for: a message with {0}, {1} for the record's integers."""
-
-    reason: str
-    op: str
-    source: SourceLine | None
 
 
 class KernelEmitter(Access):

@@ -21,6 +21,14 @@ from .sizes import SizeEmitter
 
 METH_FASTCALL = 0x0080
 TEAM_RUN = "team_run"
+# The functions outside that a segment's entry calls, found by name when it is loaded.
+OUTSIDE = {
+    TEAM_RUN: "i64 (ptr, ptr, i64, i64, ptr, ptr)",
+    "PyEval_SaveThread": "ptr ()",
+    "PyEval_RestoreThread": "void (ptr)",
+    "PyErr_CheckSignals": "i32 ()",
+    "PyLong_FromLongLong": "ptr (i64)",
+}
 # A status that no check has: a Python exception is set.
 INTERRUPTED = -1
 POINTER = 8
@@ -67,26 +75,13 @@ def builtin_function(name: str, address: int) -> Callable[..., int]:
     return function
 
 
-def external(externals: list[str], name: str) -> int:
-    """The place of an outside function in the module's table."""
-    if name not in externals:
-        externals.append(name)
-    return externals.index(name)
-
-
-def external_address(name: str) -> int:
-    """The address of an outside function: the team's."""
-    from .team import team
-
-    if name != TEAM_RUN:
-        raise InternalError(f"{name} isn't known outside")
-    return int(team().run_address)
-
-
-def python_function(name: str) -> str:
-    """The address of a function of Python's C API, as an LLVM operand."""
-    address = ctypes.cast(getattr(_api, name), ctypes.c_void_p).value
-    return f"inttoptr (i64 {address} to ptr)"
+def declarations(*names: str) -> str:
+    """LLVM's declarations of functions outside, of all that segments call if none is named."""
+    lines = []
+    for name in names or OUTSIDE:
+        result, arguments = OUTSIDE[name].split(" ", 1)
+        lines.append(f"declare {result} @{name}{arguments}\n")
+    return "".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +190,6 @@ def write_entry(
     symbol: str,
     calls: list[Call],
     release: bool,
-    externals: list[str],
     timed: bool = False,
 ) -> tuple[tuple[int, ...], str]:
     """The entry of a segment, and the buffers whose arrays it takes, in order.
@@ -236,7 +230,7 @@ def write_entry(
     if program.symbols and release:
         lines += _release_for_long(program, size)
     elif release:
-        lines.append(f"  %thread = call ptr {python_function('PyEval_SaveThread')}()")
+        lines.append("  %thread = call ptr @PyEval_SaveThread()")
     if (
         polled and not program.symbols
     ):  # the thread state, and when signals were looked at last: never
@@ -259,8 +253,7 @@ def write_entry(
             lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
         elif call.chunks is not None:
             poll = "ptr %poll" if polled else "ptr null"
-            place = external(externals, TEAM_RUN)
-            lines += _team_call(call, number, f"{record}, {poll}", place)
+            lines += team_call(call, number, f"{record}, {poll}")
         else:
             listed = ", ".join([*(f"ptr %b{i}" for i in call.buffers), record])
             lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
@@ -285,12 +278,12 @@ def write_entry(
         lines += [
             "  br i1 %long, label %back, label %here",
             "back:",
-            f"  call void {python_function('PyEval_RestoreThread')}(ptr %thread)",
+            "  call void @PyEval_RestoreThread(ptr %thread)",
             "  br label %here",
             "here:",
         ]
     elif release:
-        lines.append(f"  call void {python_function('PyEval_RestoreThread')}(ptr %thread)")
+        lines.append("  call void @PyEval_RestoreThread(ptr %thread)")
     if polled:
         lines += [
             f"  %raised = icmp eq i64 %status, {INTERRUPTED}",
@@ -299,7 +292,7 @@ def write_entry(
             "  ret ptr null",
             "tell:",
         ]
-    lines.append(f"  %result = call ptr {python_function('PyLong_FromLongLong')}(i64 %status)")
+    lines.append("  %result = call ptr @PyLong_FromLongLong(i64 %status)")
     lines += ["  ret ptr %result", "}"]
     return order, "\n".join(lines)
 
@@ -307,14 +300,13 @@ def write_entry(
 def _release_for_long(program: Program, size: SizeEmitter) -> list[str]:
     """Let other threads run where the sizes make much work; else %polled is null."""
     moved = sum(b.type.nbytes for b in program.buffers)
-    save = f"call ptr {python_function('PyEval_SaveThread')}()"
     return [
         f"  %long = icmp ugt i64 {size(moved)}, {RELEASE_BYTES}",
         "  %poll = alloca [2 x i64], align 8",
         "  store [2 x i64] zeroinitializer, ptr %poll",
         "  br i1 %long, label %leave.python, label %stay",
         "leave.python:",
-        f"  %saved = {save}",
+        "  %saved = call ptr @PyEval_SaveThread()",
         "  store ptr %saved, ptr %poll",
         "  br label %stay",
         "stay:",
@@ -323,7 +315,7 @@ def _release_for_long(program: Program, size: SizeEmitter) -> list[str]:
     ]
 
 
-def _team_call(call: Call, number: int, record: str, place: int) -> list[str]:
+def team_call(call: Call, number: int, record: str) -> list[str]:
     """The instructions that let the team run a kernel's chunks."""
     assert call.chunks is not None
     extent, chunk = call.chunks
@@ -338,17 +330,16 @@ def _team_call(call: Call, number: int, record: str, place: int) -> list[str]:
         name = f"%context{number}.{slot}"
         lines.append(f"  {name} = getelementptr ptr, ptr %context{number}, i64 {slot}")
         lines.append(f"  store ptr %b{buffer}, ptr {name}")
-    lines += [
-        f"  %team{number}.at = getelementptr ptr, ptr @externals, i64 {place}",
-        f"  %team{number} = load ptr, ptr %team{number}.at",
-        f"  %status{number} = call i64 %team{number}(ptr @{call.symbol}.chunk, "
-        f"ptr %context{number}, i64 {extent}, i64 {chunk}, {record})",
-    ]
+    lines.append(
+        f"  %status{number} = call i64 @{TEAM_RUN}(ptr @{call.symbol}.chunk, "
+        f"ptr %context{number}, i64 {extent}, i64 {chunk}, {record})"
+    )
     return lines
 
 
 __all__: list[Any] = [
     "builtin_function",
-    "external_address",
+    "team_call",
+    "declarations",
     "write_entry",
 ]

@@ -17,9 +17,10 @@ from graphjit.memory import LARGE_BYTES
 from graphjit.program import Kernel, Program, reads_and_writes
 
 from .builder import Module
-from .emit import Check, KernelEmitter
-from .entry import TEAM_RUN, Call, _team_call, external, write_chunk
-from .loops import LoopNest, Tiles
+from .compiled import Check
+from .emit import KernelEmitter
+from .entry import Call, team_call, write_chunk
+from .loops import Loop, LoopNest, Tiles
 from .lower import ROW_LANES, in_chunks, lower, row_lengths
 from .sizes import SizeEmitter
 
@@ -36,14 +37,12 @@ class Launcher:
         step: Kernel,
         module: Module,
         checks: list[Check],
-        externals: list[str],
         make_emitter: MakeEmitter,
     ) -> None:
         self.program = program
         self.step = step
         self.module = module
         self.checks = checks
-        self.externals = externals
         self.make_emitter = make_emitter
         self.nests: list[LoopNest] = []
         self.head: list[str] = []
@@ -64,10 +63,7 @@ class Launcher:
                 self._branch(few, f"short{self.forms}", after)
             nest = lower(step, vector_bytes, short=short)
             if results:
-                large = f"large{self.forms}"
-                self._branch(self._large(results), large, f"small{self.forms}")
                 self._form(nest, results)
-                self.body.append(f"small{self.forms - 1}:")
             buffers = self._form(nest, frozenset())
             if short and len(lengths) > 1:
                 self.body.append(f"{after}:")
@@ -114,15 +110,33 @@ class Launcher:
         self.body.append(f"{yes}:")
 
     def _form(self, nest: LoopNest, streaming: frozenset[int]) -> list[int]:
-        """Write a nest's function, and the end of the launcher's block that calls it."""
+        """Write a nest's function, and the end of the launcher's block that calls it. With
+        results to be stored past the cache only if it has such, for calls with large ones.
+        """
         number = self.forms
-        self.forms += 1
         name = f"{self.step.name}.{number}"
         nest = replace(nest, kernel=replace(nest.kernel, name=name))
         nest, loop = in_chunks(nest)
-        self.nests.append(nest)
         emitter = self.make_emitter(nest, streaming)
-        self.module.functions.append(emitter.emit())
+        text = emitter.emit()
+        self.forms += 1
+        if streaming and not emitter.streamed:  # the module has no use for its parts
+            return emitter.buffers
+        self.nests.append(nest)
+        self.module.functions.append(text)
+        if streaming:
+            self._branch(self._large(streaming), f"large{number}", f"small{number}")
+            self._call(nest, loop, emitter, number)
+            self.body.append(f"small{number}:")
+        else:
+            self._call(nest, loop, emitter, number)
+        return emitter.buffers
+
+    def _call(
+        self, nest: LoopNest, loop: Loop | Tiles | None, emitter: KernelEmitter, number: int
+    ) -> None:
+        """Write the call of a form, by the team if there is work enough."""
+        name = nest.kernel.name
         listed = ", ".join(
             [*(f"ptr %b{n}" for n in emitter.buffers), "ptr %record", "ptr %sizes"]
         )
@@ -131,7 +145,7 @@ class Launcher:
                 f"  %alone{number} = call i64 @{name}({listed})",
                 f"  ret i64 %alone{number}",
             ]
-            return emitter.buffers
+            return
         tiled = isinstance(loop, Tiles)
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         width = 1 if isinstance(loop, Tiles) else loop.width
@@ -161,12 +175,11 @@ class Launcher:
             f"  %over{number} = add i64 %share{number}, {unit - 1}",
             f"  %units{number} = udiv i64 %over{number}, {unit}",
             f"  %chunk{number} = mul i64 %units{number}, {unit}",
-            *_team_call(call, number, record, external(self.externals, TEAM_RUN)),
+            *team_call(call, number, record),
             f"  ret i64 %status{number}",
         ]
         self.module.declare("i64", "llvm.umax.i64", "i64, i64")
         self.module.declare("i64", "llvm.umin.i64", "i64, i64")
-        return emitter.buffers
 
 
 __all__ = ["Launcher"]

@@ -9,12 +9,10 @@ it by word. `dispatcher.py` has the code that reads all this.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import functools
 import struct
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import field
 from enum import IntEnum, auto
 from typing import Any
 
@@ -202,11 +200,11 @@ class Launch:
     fail: Callable[[int, int, int, int], None]
 
 
-@dataclasses.dataclass
 class _Frame:
     """Places in the frame: first the leaves that are held, after their number."""
 
-    words: int
+    def __init__(self, words: int) -> None:
+        self.words = words
 
     def take(self, count: int) -> int:
         place = self.words
@@ -214,16 +212,16 @@ class _Frame:
         return place
 
 
-@dataclasses.dataclass
 class _Writer:
     """Makes tables and keeps what they point to."""
 
-    frame: _Frame
-    keep: list[Any] = field(default_factory=list)
-    guards: list[int] = field(default_factory=list)
-    leaves_at: int = 0
-    leaves: int = 0
-    arguments: dict[int, int] = field(default_factory=dict)  # leaf -> argument's place
+    def __init__(self, frame: _Frame) -> None:
+        self.frame = frame
+        self.keep: list[Any] = []
+        self.guards: list[int] = []
+        self.leaves_at = 0
+        self.leaves = 0
+        self.arguments: dict[int, int] = {}  # leaf -> argument's place
 
     def table(self, words: Sequence[int]) -> int:
         made = np.array([_signed(w) for w in words] or [0], np.int64)

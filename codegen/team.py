@@ -18,9 +18,8 @@ import platform
 import sys
 from typing import Any
 
-import llvmlite.binding as llvm
-
-from .entry import INTERRUPTED, python_function
+from .entry import INTERRUPTED, declarations
+from .native_code import lasting_code
 
 # Pauses before a worker sleeps, about 50 µs: longer than Python takes between two calls of a
 # loop, shorter than a user would notice on a laptop's battery.
@@ -28,11 +27,7 @@ SPINS = 4000
 # How often a thread that calls long kernels looks whether a signal has arrived.
 POLL_NS = 50_000_000
 _MONOTONIC_COARSE = 6
-_POLLING = {
-    "RESTORE": "PyEval_RestoreThread",
-    "SIGNALS": "PyErr_CheckSignals",
-    "SAVE": "PyEval_SaveThread",
-}
+_POLLING = ("PyEval_RestoreThread", "PyErr_CheckSignals", "PyEval_SaveThread")
 _FUTEX = {"x86_64": 202, "aarch64": 98}
 _PAUSE = {
     "x86_64": ("call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"),
@@ -93,9 +88,9 @@ compare:
 ask:
   store i64 %now, ptr %last.at
   %thread = load ptr, ptr %poll
-  call void RESTORE(ptr %thread)
-  %raised = call i32 SIGNALS()
-  %again = call ptr SAVE()
+  call void @PyEval_RestoreThread(ptr %thread)
+  %raised = call i32 @PyErr_CheckSignals()
+  %again = call ptr @PyEval_SaveThread()
   %stop = icmp ne i32 %raised, 0
   ret i1 %stop
 no:
@@ -323,28 +318,14 @@ class Team:
     """The process's team."""
 
     def __init__(self) -> None:
-        from .cpu import simplify, target_machine
-
-        machine_name = platform.machine()
-        self.native = sys.platform == "linux" and machine_name in _FUTEX
-        text = _TEXT.replace("SPINS", str(SPINS)).replace("OPEN", str(1 << 32))
-        for name, function in _POLLING.items():
-            text = text.replace(name, python_function(function))
-        text = text.replace("POLL_NS", str(POLL_NS)).replace("INTERRUPTED", str(INTERRUPTED))
-        text = text.replace("COARSE", str(_MONOTONIC_COARSE))
-        text = text.replace("FUTEX", str(_FUTEX.get(machine_name, 202)))
-        pause, declared = _PAUSE.get(machine_name, ("", ""))
-        text = text.replace("PAUSE", pause) + declared + "\n"
-        machine = target_machine(1)
-        self._engine = llvm.create_mcjit_compiler(simplify(text, machine), machine)
-        self._engine.finalize_object()
+        self.native = sys.platform == "linux" and platform.machine() in _FUTEX
         # sleeping workers stand in this code until the process ends: it is never unloaded
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
-        self.run_address = self._engine.get_function_address("team_run")
+        self._code = lasting_code("team", _text)
+        self.run_address = self._code.address("team_run")
         os.register_at_fork(after_in_child=self._forget)
 
     def _word(self, name: str) -> Any:
-        return ctypes.c_int64.from_address(self._engine.get_global_value_address(name))
+        return ctypes.c_int64.from_address(self._code.address(name))
 
     def set_threads(self, threads: int) -> None:
         """Let so many threads work on one kernel, the caller among them."""
@@ -354,8 +335,18 @@ class Team:
         """In a forked child: the workers stayed behind, and with them any job under way."""
         for name in ("lock", "state", "started", "failing", "stopped"):
             self._word(name).value = 0
-        address = self._engine.get_global_value_address("sleepers")
-        ctypes.c_int32.from_address(address).value = 0
+        ctypes.c_int32.from_address(self._code.address("sleepers")).value = 0
+
+
+def _text() -> str:
+    """The team's code for this machine, as LLVM IR."""
+    machine_name = platform.machine()
+    text = _TEXT.replace("SPINS", str(SPINS)).replace("OPEN", str(1 << 32))
+    text = text.replace("POLL_NS", str(POLL_NS)).replace("INTERRUPTED", str(INTERRUPTED))
+    text = text.replace("COARSE", str(_MONOTONIC_COARSE))
+    text = text.replace("FUTEX", str(_FUTEX.get(machine_name, 202)))
+    pause, declared = _PAUSE.get(machine_name, ("", ""))
+    return text.replace("PAUSE", pause) + f"{declared}\n{declarations(*_POLLING)}"
 
 
 @functools.cache

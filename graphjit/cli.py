@@ -1,4 +1,4 @@
-"""The command line: graphjit dump, explain, run and passes.
+"""The command line: graphjit dump, explain, run, passes, machine and cache.
 
 Takes a function by file or module and its arguments as text. Gives the stages that `inspect`
 makes, in colour on a terminal and as plain text elsewhere.
@@ -26,6 +26,7 @@ import click
 import numpy as np
 
 from . import __version__, inspect
+from .cache_command import cache_group
 from .errors import (
     GraphJitError,
     InternalError,
@@ -654,6 +655,9 @@ def machine_command(as_json: bool) -> None:
     rows = [(name, str(value)) for name, value in asdict(found).items()]
     _show_table(("what", "this machine"), rows)
     click.echo(f"kept in {path}" if path else "not kept: the cache folder can't be written")
+
+
+main.add_command(cache_group)
 
 
 if __name__ == "__main__":

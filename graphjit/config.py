@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from contextvars import ContextVar
 
 from .errors import InvalidArgumentError
 
+LOADED_NS = time.time_ns()  # when this process began to load graphjit
 
-def _flag(name: str) -> bool:
-    return os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off")
+
+def _flag(name: str, default: bool = False) -> bool:
+    given = os.environ.get(name, "").lower()
+    return given not in ("0", "false", "no", "off") if given else default
 
 
 def _threads_here() -> int:
@@ -36,8 +40,18 @@ def _calls_before_native() -> int | None:
     return None if given == "never" else int(given) if given.isdecimal() else 32
 
 
+def _cache_bytes() -> int:
+    given = os.environ.get("GRAPHJIT_CACHE_BYTES", "")
+    return int(given) if given.isdecimal() else 1 << 30
+
+
 class Config:
     """The process's options. `gj.config` is the one instance.
+
+    cache: whether compiled code is kept on disk between processes (`GRAPHJIT_CACHE=0` turns it
+        off), and read from there unless `verify` is on. `GRAPHJIT_CACHE_DIR` says where.
+    cache_bytes: what it may take there; what was not used for longest is removed
+        (`GRAPHJIT_CACHE_BYTES`, by default 1 GiB).
 
     verify: check every graph after every pass (`GRAPHJIT_VERIFY=1`).
     static_values: how many values of a Python scalar that steers control flow are compiled
@@ -56,6 +70,8 @@ class Config:
 
     def __init__(self) -> None:
         self.verify = _flag("GRAPHJIT_VERIFY")
+        self.cache = _flag("GRAPHJIT_CACHE", True)
+        self.cache_bytes = _cache_bytes()
         self.static_values = 64
         self.recompile_warning = 16
         self._forbids: ContextVar[bool] = ContextVar("graphjit_forbids", default=False)

@@ -577,7 +577,7 @@ def _parsed(tree: ast.expr, sizes: Sizes) -> Any:
         case ast.BinOp(left=left, op=op, right=right):
             return _BINARY[type(op)](_parsed(left, sizes), _parsed(right, sizes))
         case ast.Name(id=name) if name[:1] == "n" and name[1:].isdigit():
-            return sizes.symbol(name, sizes.hints.get(name, _USUAL))
+            return sizes.symbol(name, sizes.hints.get(name, _USUAL), name in sizes.may_be_one)
     raise ValueError(f"no extent: {ast.unparse(tree)}")
 
 

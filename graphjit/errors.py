@@ -6,6 +6,7 @@ built-in that a NumPy or TensorFlow user would catch.
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sys
@@ -22,7 +23,7 @@ _OWN = tuple(
     str(folder) + os.sep
     for folder in (_HERE, _HERE.parent / "passes", _HERE.parent / "codegen")
 )
-_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+_NO_NAMES = ("<locals>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 # Frames that stand between graphjit and the user.
 _LIBRARY = (
     os.sep + "numpy" + os.sep,
@@ -108,14 +109,19 @@ class SourceLine:
         return f"{where}: {self.text}" if self.text else where
 
 
+@functools.lru_cache(1000)
+def _is_users(file: str) -> bool:
+    """Whether a file belongs to neither graphjit nor NumPy."""
+    return not file.startswith(_OWN) and not any(part in file for part in _LIBRARY)
+
+
 def user_line() -> SourceLine | None:
     """The innermost line on the stack that belongs to neither graphjit nor NumPy."""
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        file = code.co_filename
-        if not file.startswith(_OWN) and not any(part in file for part in _LIBRARY):
-            return SourceLine(file, frame.f_lineno, _function_name(code))
+        if _is_users(code.co_filename):
+            return SourceLine(code.co_filename, frame.f_lineno, _function_name(code))
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
@@ -126,9 +132,7 @@ def raising_line(error: BaseException) -> SourceLine | None:
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        if not code.co_filename.startswith(_OWN) and not any(
-            part in code.co_filename for part in _LIBRARY
-        ):
+        if _is_users(code.co_filename):
             found = SourceLine(code.co_filename, trace.tb_lineno, _function_name(code))
         trace = trace.tb_next
     return found
@@ -136,8 +140,13 @@ def raising_line(error: BaseException) -> SourceLine | None:
 
 def _function_name(code: CodeType) -> str:
     """The function that code belongs to: of a comprehension, the one around it."""
-    parts = [p for p in code.co_qualname.split(".") if p not in ("<locals>", *_COMPREHENSIONS)]
-    return parts[-1] if parts else code.co_name
+    return _without_comprehensions(code.co_qualname) or code.co_name
+
+
+@functools.lru_cache(1000)
+def _without_comprehensions(qualified_name: str) -> str:
+    parts = qualified_name.split(".")
+    return next((p for p in reversed(parts) if p not in _NO_NAMES), "")
 
 
 def at_user_line(message: str, advice: str = "", source: SourceLine | None = None) -> str:

@@ -177,11 +177,11 @@ def with_captures(
 
 def _assigned(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
     """The global and free names that the code, or code inside it, assigns to."""
-    found = {
-        instruction.argval
-        for instruction in dis.get_instructions(code)
-        if instruction.opname in (operations or _ASSIGNMENTS)
-    }
+    found = set()
+    # to take all instructions of a long function apart takes longer than to trace it
+    wanted = {dis.opmap[name] for name in operations or _ASSIGNMENTS if name in dis.opmap}
+    if not wanted.isdisjoint(code.co_code[::2]):
+        found = {i.argval for i in dis.get_instructions(code) if i.opcode in wanted}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             found |= _assigned(constant, operations)

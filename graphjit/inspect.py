@@ -431,13 +431,14 @@ class Session:
 
     def step_times_ns(self, calls: int = 5) -> list[float]:
         """The least time of each step over a few calls [ns]."""
-        from .codegen.cpu import Executable
+        from .codegen.cpu import compile_program
 
         leaves: list[Any] = []
         flatten((tuple(self.args), {}), leaves)
         assert self.form.program is not None
         inputs = self.form.inputs(leaves)
-        return Executable(self.form.program, timed=True).step_times_ns(inputs, calls)
+        executable, _ = compile_program(self.form.program, timed=True)
+        return executable.step_times_ns(inputs, calls)
 
     def least_ns(self, calls: int = 5) -> int:
         """The time of the fastest of a few compiled calls [ns]."""

@@ -11,12 +11,12 @@ import functools
 import json
 import os
 import platform
-import tempfile
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import InvalidArgumentError
+from .values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ def machine() -> Machine:
 
 def keep(description: Machine) -> Path | None:
     """Use a description from now on, in later processes too; its file, if there can be one."""
+    import tempfile  # which takes 5 ms
+
     machine.cache_clear()
     path = _file(description)
     try:

@@ -138,8 +138,9 @@ def _python(form: Specialization) -> Callable[..., Any]:
 
 def _launch(form: Specialization) -> Launch:
     """The native call that is all of a form's run. NotNative where there is more to do."""
-    executable, program = form.executable, form.program
-    assert program is not None
+    executable = form.executable
+    assert executable is not None
+    program = executable.program
     call = executable.native_call()
     results = (*program.outputs, *program.updates)
     if call is None or len({*program.inputs, *results}) < len(program.inputs) + len(results):
@@ -228,8 +229,7 @@ def _array_leaf(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Leaf:
 
 
 def _output(form: Specialization, kind: str, number: int) -> Output:
-    assert form.program is not None
-    type = form.program.buffers[number].type
+    type = _type(form, number)
     if kind == "python":
         if type.dtype.name not in _WEAK_RESULTS or type.shape:
             raise NotNative
@@ -243,10 +243,15 @@ def _output(form: Specialization, kind: str, number: int) -> Output:
 
 
 def _array_output(form: Specialization, number: int, kind: Result, value: Any) -> Output:
-    assert form.program is not None
-    type = form.program.buffers[number].type
-    make = form.executable.maker(number) if type.nbytes >= LARGE_BYTES else None
+    type, executable = _type(form, number), form.executable
+    assert executable is not None
+    make = executable.maker(number) if type.nbytes >= LARGE_BYTES else None
     return Output(kind, type.dtype.dtype, type.shape, make, value)
+
+
+def _type(form: Specialization, number: int) -> TensorType:
+    assert form.executable is not None
+    return form.executable.program.buffers[number].type
 
 
 def _plan(tree: Tree) -> Bundle | None:

@@ -5,21 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+# Passes and the compiler are reached as `gj.passes`: what is found on disk needs neither.
+import graphjit as gj
+
+from . import kept
 from .config import config
-from .cost import floor_ns, step_cost
 from .dims import Dim
 from .hidden import Getter
 from .ir import Graph
-from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
-from .program import Program, print_step
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
 from .types import Shape
 from .variable import Variable
+
+if TYPE_CHECKING:
+    import graphjit.cost
+    import graphjit.passes
+    import graphjit.program
+
+    from .codegen.executable import Executable
+    from .passes import Pass
+    from .passes.pipeline import Observer
+    from .program import Program
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,7 +44,8 @@ class Specialization:
     until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
     direct: the whole call, for the plain case of arrays in and one array out. given: how the
     leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
-    the shape of each leaf, and the calls that it is for.
+    the shape of each leaf, and the calls that it is for. own_passes, fast_math: how it was
+    compiled. found: whether it came from the disk.
     """
 
     kinds: tuple[LeafKind, ...]
@@ -41,8 +53,11 @@ class Specialization:
     reason: str = ""
     doubt: Exception | None = None
     graph: Graph | None = None
-    program: Program | None = None
-    executable: Any = None
+    executable: Executable | None = None
+    built: Program | None = None
+    own_passes: tuple[Pass, ...] = ()
+    fast_math: bool = False
+    found: bool = False
     captures: list[Array] = field(default_factory=list)
     capture_types: list[tuple[Any, Any]] = field(default_factory=list)
     getters: list[Getter | None] = field(default_factory=list)
@@ -91,18 +106,44 @@ class Specialization:
         self.updated = [self.variables[params[p][1]] for p, _ in self.graph.updates]
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
-        """Make the program and the executable of the graph."""
-        from .codegen.cpu import Executable
-
+        """Find the executable of the graph on disk, or make it."""
         assert self.graph is not None
-        self.program = build_program(self.graph, passes, self, fast_math)
+        self.own_passes, self.fast_math = tuple(passes), fast_math
         started = time.perf_counter_ns()
-        self.executable = Executable(self.program)
-        self.times_ns["compile"] = time.perf_counter_ns() - started
-        self.direct = None if self.program.symbols else _direct_call(self)
+        # what a user's own pass does is more than its text says
+        key = None if passes else kept.key_of(self.graph, fast_math)
+        self.executable = None if key is None else kept.find(key, self.sizes)
+        self.found = self.executable is not None
+        self.times_ns["look up"] = time.perf_counter_ns() - started
+        if self.executable is None:
+            from .codegen.cpu import compile_program
+
+            self.built = build_program(self.graph, passes, self, fast_math)
+            started = time.perf_counter_ns()
+            self.executable, image = compile_program(self.built)
+            self.times_ns["compile"] = time.perf_counter_ns() - started
+            if key is not None:
+                kept.keep(key, self.executable, image, self.sizes)
+        self.direct = None if self.sizes is not None else _direct_call(self)
+
+    @property
+    def program(self) -> Program | None:
+        """What the executable runs; made again where that came from the disk."""
+        if self.built is None and self.executable is not None:
+            assert self.graph is not None
+            self.built = build_program(self.graph, self.own_passes, self, self.fast_math)
+        return self.built
+
+    def llvm_ir(self, optimized: bool = False) -> str:
+        """The LLVM IR of a compiled form, as emitted or after LLVM's passes."""
+        from .codegen.cpu import llvm_text
+
+        assert self.program is not None
+        return llvm_text(self.program, optimized)
 
     def run(self, leaves: Sequence[Any]) -> Any:
         """The results for these leaves of the arguments; variables are written back."""
+        assert self.executable is not None
         if not self.variables:
             return self._results(self.executable(self.inputs(leaves))[0])
         cells = {id(v.cell): v.cell for v in self.variables}.values()
@@ -155,11 +196,14 @@ def build_program(
 ) -> Program:
     """A traced graph through a user's own passes, the default ones, fusion and memory plan."""
     started = time.perf_counter_ns()
-    timing = Timing()
-    pipeline = Pipeline((*passes, *DEFAULT.passes))
-    optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
+    timing = gj.passes.Timing()
+    pipeline = gj.passes.Pipeline((*passes, *gj.passes.DEFAULT.passes))
+    observers: list[Observer] = [timing, gj.passes.verifying] if config.verify else [timing]
+    optimized = pipeline.run(graph, observers)
     done = time.perf_counter_ns()
-    program = replace(program_of(optimized), fast_math=fast_math, symbols=graph_symbols(graph))
+    program = replace(
+        gj.passes.program_of(optimized), fast_math=fast_math, symbols=graph_symbols(graph)
+    )
     if form is not None:
         form.passes = timing.rows
         form.times_ns["passes"] = done - started
@@ -182,16 +226,18 @@ def explain(form: Specialization) -> str:
     if program.fast_math:
         lines.append("fast_math")
     for number, step in enumerate(program.steps):
-        cost = step_cost(step, program.buffers)
-        floor = floor_ns(step, program.buffers) / 1000
+        cost = gj.cost.step_cost(step, program.buffers)
+        floor = gj.cost.floor_ns(step, program.buffers) / 1000
         lines.append(
             f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops, "
             f"at least {floor:.3g} µs here"
         )
-        lines += ["  " + line for line in print_step(step).splitlines()]
+        lines += ["  " + line for line in gj.program.print_step(step).splitlines()]
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
     for name, before, after, ns in form.passes:
         lines.append(f"pass {name}: {before} -> {after} nodes, {ns / 1e6:.2f} ms")
+    if form.found:
+        lines.append("its code came from the cache on disk")
     times = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in form.times_ns.items())
     lines.append(f"times: {times}")
     return "\n".join(lines)
@@ -212,6 +258,8 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     """The shortest way from arrays and floats to one array or a tuple of arrays, where there is
     no more to do than that.
     """
+    executable = form.executable
+    assert executable is not None
     plain = form.order == [("leaf", i) for i in range(len(form.kinds))]
     if not plain or form.variables or not all(map(_plainly_passed, form.kinds)):
         return None
@@ -228,14 +276,14 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     if form.tree is not LEAF:
         if form.tree.kind is not tuple or any(c is not LEAF for c in form.tree.children):
             return None
-        run_all = form.executable.runner()
+        run_all = executable.runner()
         if form.numpy:
             return lambda args: tuple([a if a.shape else a[()] for a in run_all(ready(args))])
         return lambda args: tuple(map(_wrap, run_all(ready(args))))
-    run = form.executable.single_runner()
+    run = executable.single_runner()
     if not form.numpy:
         return lambda args: _wrap(run(ready(args)))
-    if not form.executable.program.buffers[form.executable.program.outputs[0]].type.shape:
+    if not executable.program.buffers[executable.program.outputs[0]].type.shape:
         return lambda args: run(ready(args))[()]
     if not only_arrays:
         return lambda args: run(ready(args))

@@ -25,6 +25,7 @@ from .ir import Graph, GraphBuilder
 from .operators import Operators
 from .ops import source
 from .ops.primitive import Primitive, View
+from .repeats import Repeats
 from .types import DType, TensorType, TupleType, as_dtype, check_size, int64
 from .variable import Variable
 
@@ -143,6 +144,8 @@ class SymbolicTensor(Operators):
         raise self._needs_value("pickling")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs:
+            return self.recorder.repeated(ufunc, ufunc, inputs)
         return self.recorder.with_numpy_rules(
             lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
         )
@@ -158,9 +161,7 @@ class SymbolicTensor(Operators):
         ufunc = numpy_protocol.OPERATORS[name]
         if name in _GROWING and all(map(is_weak, operands)) and self._type.dtype.is_integer:
             raise self._needs_value("arithmetic of Python's integers, which have no end,")
-        return self.recorder.with_numpy_rules(
-            lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), operands
-        )
+        return self.recorder.repeated(name, ufunc, operands, operands)
 
     def __getattr__(self, name: str) -> Any:
         if name == "assign" and self._target is not None:
@@ -387,6 +388,7 @@ class Trace:
         self._written: list[int] = []
         self._weak: set[int] = set()
         self.sizes = Sizes()
+        self._repeats = Repeats(self.builder)
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
@@ -412,6 +414,27 @@ class Trace:
             return action()
         finally:
             self.origin = previous
+
+    def repeated(
+        self, what: Any, ufunc: Any, operands: Sequence[Any], weak: Sequence[Any] = ()
+    ) -> Any:
+        """What an operator or ufunc gives, by NumPy's rules or as it was before."""
+        key = self._repeats.key(what, operands, SymbolicTensor, self)
+        known = None if key is None else self._repeats.again(key, operands)
+        if known is not None:
+            return SymbolicTensor(self, *known, "numpy")
+        first = len(self.builder.nodes)
+        result = self.with_numpy_rules(
+            lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), weak
+        )
+        if (
+            key is not None
+            and type(result) is SymbolicTensor
+            and result.origin == "numpy"
+            and result.node == len(self.builder.nodes) - 1
+        ):
+            self._repeats.learn(key, operands, first)
+        return result
 
     def parameter(self, type: TensorType, name: str, origin: str, role: str) -> SymbolicTensor:
         """A new parameter of the graph."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from .functions import create, index, math, shape
 from .operators import Operators
 from .tensor import Tensor, _element_text
 from .types import DType, TensorType, as_dtype, shape_text
+from .values import dataclass
 
 _numbers = itertools.count()
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.cpu import Executable
+from graphjit.codegen.cpu import compile_program
 from graphjit.ir import Graph, Node
 from graphjit.ops import contract, index
 from graphjit.ops.primitive import Reduce, Scan
@@ -32,7 +32,7 @@ def planned(graph: Graph) -> Program:
 
 def run_compiled(graph: Graph, inputs: Sequence[Array]) -> Results:
     """The results of a graph's compiled program, no passes run before."""
-    return Executable(planned(graph))(list(inputs))
+    return compile_program(planned(graph))[0](list(inputs))
 
 
 def storing_all(graph: Graph) -> Graph:

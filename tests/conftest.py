@@ -1,10 +1,18 @@
-"""What all tests share: hypothesis's settings, and a check of every graph after every pass."""
+"""What all tests share: hypothesis's settings, a check of every graph after every pass, and a
+cache folder of their own.
+"""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
 from graphjit import config
+
+os.environ["GRAPHJIT_CACHE_DIR"] = tempfile.mkdtemp(prefix="graphjit-tests-")
+atexit.register(shutil.rmtree, os.environ["GRAPHJIT_CACHE_DIR"], ignore_errors=True)
 
 # No deadline: a first call compiles. Graphs are large examples by hypothesis's measure.
 # CI draws the same examples on every run, so that a red run is the change's doing.

@@ -189,7 +189,7 @@ def test_large_sizes_are_threaded_and_streamed() -> None:
         np.testing.assert_array_equal(f(x), np.sqrt(x * x + 1))
     assert len(f.specializations) == 2
     (form,) = sized(f)
-    text = form.executable.llvm_ir()
+    text = form.llvm_ir()
     assert "nontemporal" in text
     assert ".chunk(" in text
 
@@ -421,6 +421,6 @@ def test_a_reduced_value_alone_stays_within_its_array() -> None:
             x = np.ones(n, np.float32)
             f = gj.function(lambda x: np.zeros_like(x) + x.astype(np.float64).mean())
             assert (
-                f.specialization(x).executable.llvm_ir().count("masked.store") > 1 or not n % 32
+                f.specialization(x).llvm_ir().count("masked.store") > 1 or not n % 32
             )
             np.testing.assert_array_equal(f(x), np.ones(n))

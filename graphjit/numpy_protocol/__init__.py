@@ -24,7 +24,6 @@ from graphjit.ops import pointwise as pw
 from . import (
     creation,
     elementwise,
-    fourier,
     indexing,
     joins,
     linear,
@@ -94,7 +93,6 @@ for _functions in (
     series.FUNCTIONS,
     products.FUNCTIONS,
     linear.FUNCTIONS,
-    fourier.FUNCTIONS,
     indexing.FUNCTIONS,
 ):
     FUNCTIONS |= _functions
@@ -173,12 +171,21 @@ def _store(target: Any, value: Any, mask: Any) -> None:
     indexing.replace(target, value)
 
 
+def _transforming(func: Any) -> Handler | None:
+    """The handler of a function of np.fft, which takes 2 ms to load and few need."""
+    if getattr(func, "__module__", "") != "numpy.fft":
+        return None
+    from . import fourier
+
+    return fourier.FUNCTIONS.get(func)
+
+
 def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """The result of a NumPy function of which a traced array is an argument."""
     what = f"{getattr(func, '__module__', 'np').replace('numpy', 'np')}.{func.__name__}"
     trace = trace_of(tuple(args), tuple(kwargs.values()))
     with faithful(what):
-        handler = FUNCTIONS.get(func)
+        handler = FUNCTIONS.get(func) or _transforming(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
             plain = [detached(a) for a in args]

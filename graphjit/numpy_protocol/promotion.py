@@ -11,7 +11,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -41,6 +40,7 @@ from graphjit.types import (
     float64,
     int64,
 )
+from graphjit.values import dataclass
 
 Handler = Callable[..., Any]
 NO_VALUE: Any = np._NoValue

@@ -25,7 +25,7 @@ from strategies import fill, graphs, inputs_for
 from tolerance import assert_close
 
 from graphjit import cost
-from graphjit.codegen import cpu
+from graphjit.codegen import cpu, executable
 from graphjit.eager import run, run_primitive
 from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.ir import Graph, GraphBuilder
@@ -191,8 +191,9 @@ def test_chunks_and_streaming_change_no_bit(seed: int, monkeypatch: pytest.Monke
     for a, b in zip(plain, run_compiled(graph, inputs)[0], strict=True):
         assert same_bits(a, b)
     monkeypatch.setattr(cpu, "LARGE_BYTES", 0)
+    monkeypatch.setattr(executable, "LARGE_BYTES", 0)
     monkeypatch.setattr(cpu, "machine", lambda: replace(machine(), l3_bytes=0))
-    monkeypatch.setattr(cpu, "empty", aligned)
+    monkeypatch.setattr(executable, "empty", aligned)
     for a, b in zip(plain, run_compiled(graph, inputs)[0], strict=True):
         assert same_bits(a, b)
 
@@ -254,7 +255,7 @@ def guarded(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Guarded]:
     memory = Guarded(request.param)
-    monkeypatch.setattr(cpu, "empty", memory.empty)
+    monkeypatch.setattr(executable, "empty", memory.empty)
     yield memory
     memory.check()
 
@@ -514,12 +515,12 @@ def test_an_executable_runs_again_after_an_error() -> None:
     case = Case()
     x, i = case.param(small(float32, (7, 3))), case.param(np.array([1, 9]))
     graph = case.b.finish([case.gather(x, i, axes=(0,))])
-    executable = cpu.Executable(planned(graph))
+    compiled = cpu.compile_program(planned(graph))[0]
     for _ in range(3):
         with pytest.raises(IndexOutOfRangeError):
-            executable(case.inputs)
+            compiled(case.inputs)
         good = [case.inputs[0], np.array([6, 0])]
-        assert same_bits(executable(good)[0][0], run(graph, good)[0][0])
+        assert same_bits(compiled(good)[0][0], run(graph, good)[0][0])
 
 
 # -- scatter, scans ---------------------------------------------------------------------------

@@ -1,0 +1,296 @@
+"""A compiled program as a callable: native segments and library calls, in order.
+
+What is here needs neither LLVM nor the code generator: a program that comes from the cache on
+disk runs by this module alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphjit.dims import Dim, evaluate
+from graphjit.eager import run_primitive
+from graphjit.errors import (
+    IndexOutOfRangeError,
+    InternalError,
+    InvalidArgumentError,
+    OutOfMemoryError,
+    at_user_line,
+)
+from graphjit.memory import LARGE_BYTES, empty
+from graphjit.ops.index import OUT_OF_RANGE
+from graphjit.program import LibraryCall
+from graphjit.types import TupleType
+
+from .compiled import CompiledProgram, Segment
+from .entry import builtin_function
+from .loader import Code
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Executable:
+    """A compiled program. code: of its segments, None where it has none."""
+
+    def __init__(self, program: CompiledProgram, code: Code | None) -> None:
+        self.program = program
+        self.checks = program.checks
+        self.sequence = program.sequence
+        self._code = code
+        self._natives: dict[str, Callable[..., int]] = {}
+        self._pool: list[Array] = []
+        for segment in program.sequence:
+            if isinstance(segment, Segment):
+                address = self._address(segment.symbol)
+                self._natives[segment.symbol] = builtin_function(segment.symbol, address)
+        self._symbols = _bindings(program)
+        self._outputs = [self._made(i) for i in program.outputs]
+        self._updates = [self._made(i) for i in program.updates]
+        self._constants = {
+            i: np.ascontiguousarray(b.value).reshape(b.type.shape)
+            for i, b in enumerate(program.buffers)
+            if b.role == "constant"
+        }
+        self._simple = self._simple_order()
+
+    @property
+    def native(self) -> bool:
+        """Whether the program has segments."""
+        return bool(self._natives)
+
+    def _address(self, symbol: str) -> int:
+        assert self._code is not None
+        return self._code.address(symbol)
+
+    def step_times_ns(self, inputs: Sequence[Array], calls: int) -> list[float]:
+        """The least time of each step over so many calls [ns]; 0 for what isn't native, and for
+        all of a band but its first. Only for what was made to be timed.
+        """
+        if not self._natives:
+            return [0.0] * self.program.steps
+        now = ctypes.CFUNCTYPE(ctypes.c_int64)(self._address("now"))
+        started, cycles = time.perf_counter_ns(), now()
+        time.sleep(0.01)
+        rate = (time.perf_counter_ns() - started) / (now() - cycles)
+        kind = ctypes.c_int64 * self.program.steps
+        noted = kind.from_address(self._address("cycles"))
+        least = [float("inf")] * len(noted)
+        for _ in range(calls):
+            self(inputs)
+            least = [min(a, b) for a, b in zip(least, noted, strict=True)]
+        return [cycles * rate for cycles in least]
+
+    def _made(self, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        type = self.program.buffers[number].type
+        return type.shape, type.dtype.dtype
+
+    def _simple_order(self) -> Any:
+        """For a program that is one native call: how its arguments follow one another."""
+        if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
+            return None
+        if self._symbols:
+            return None
+        segment = self.sequence[0]
+        results = (*self.program.outputs, *self.program.updates)
+        wanted = (*self.program.inputs, *results, *self._constants)
+        if segment.buffers != wanted:
+            return None
+        return self._natives[segment.symbol], tuple(self._constants.values())
+
+    def _empty(self, made: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
+        try:
+            return empty(*made)
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                at_user_line(f"no memory for an array of shape {list(made[0])}")
+            ) from error
+
+    def runner(self) -> Callable[[Sequence[Array]], Sequence[Array]]:
+        """A function that gives the outputs of a program without updates, for its inputs."""
+        plain = self._simple is not None and not self.program.arena_bytes and not self.checks
+        large = any(
+            self.program.buffers[i].type.nbytes >= LARGE_BYTES for i in self.program.outputs
+        )
+        if not plain or large:
+            return lambda inputs: self(inputs)[0]
+        native, constants = self._simple
+        made, new = self._outputs, np.empty
+
+        def run(inputs: Sequence[Array]) -> list[Array]:
+            outputs = [new(shape, dtype) for shape, dtype in made]
+            native(*inputs, *outputs, *constants)
+            return outputs
+
+        return run
+
+    def single_runner(self) -> Callable[[Sequence[Array]], Array]:
+        """A function that gives the one output of a program without updates, for its inputs."""
+        if self._simple is None:
+            return lambda inputs: self(inputs)[0][0]
+        native, constants = self._simple
+        shape, dtype = self._outputs[0]
+        size = self.program.buffers[self.program.outputs[0]].type.nbytes
+        if size < LARGE_BYTES and not self.program.arena_bytes and not self.checks:
+            new = np.empty
+
+            def run(inputs: Sequence[Array]) -> Array:
+                output = new(shape, dtype)
+                native(*inputs, output, *constants)
+                return output
+
+            return run
+
+        def run_whole(inputs: Sequence[Array]) -> Array:
+            output = self._empty((shape, dtype))
+            arena = self._arena()
+            record: Any = np.zeros(3, np.int64) if self.checks else None
+            status = native(*inputs, output, *constants, arena, record)
+            if status:
+                raise self._failure(status, record)
+            self._pool.append(arena)
+            return output
+
+        return run_whole
+
+    def native_call(self) -> tuple[int, tuple[int, ...]] | None:
+        """For a program that is one segment: its address, and its buffers in order. Address 0
+        for a program without steps.
+        """
+        if not self.sequence:
+            return 0, ()
+        if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
+            return None
+        segment = self.sequence[0]
+        return self._address(segment.symbol), segment.buffers
+
+    def constant(self, number: int) -> Array:
+        """The array of a constant buffer."""
+        return self._constants[number]
+
+    def maker(self, number: int) -> Callable[[], Array]:
+        """What allocates the array of a buffer."""
+        return functools.partial(self._empty, self._made(number))
+
+    def new_arena(self) -> Array:
+        """Memory for the program's temporaries."""
+        return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
+
+    def fail(self, status: int, *record: int) -> None:
+        """Raise what a segment's status means."""
+        raise self._failure(status, np.array(record))
+
+    def _arena(self) -> Array:
+        try:
+            return self._pool.pop()
+        except IndexError:
+            return self.new_arena()
+
+    def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """Outputs and updates for inputs that are aligned, in C order, of the right types."""
+        if self._symbols:
+            return self._call_sized(inputs)
+        outputs = [self._empty(made) for made in self._outputs]
+        updates = [self._empty(made) for made in self._updates]
+        arena = self._arena()
+        if self._simple is not None:
+            native, constants = self._simple
+            record: Any = None if not self.checks else np.zeros(3, np.int64)
+            status = native(*inputs, *outputs, *updates, *constants, arena, record)
+            if status:
+                raise self._failure(status, record)
+        else:
+            self._run_sequence(inputs, outputs, updates, arena)
+        self._pool.append(arena)
+        return outputs, updates
+
+    def _call_sized(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """The same for inputs whose sizes are the symbols'."""
+        sizes = {
+            name: inputs[number].shape[axis] // by
+            for name, (number, axis, by) in self._symbols.items()
+        }
+
+        def make(kind: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
+            return self._empty((tuple(evaluate(n, sizes) for n in kind[0]), kind[1]))
+
+        outputs = [make(kind) for kind in self._outputs]
+        updates = [make(kind) for kind in self._updates]
+        arena = make(((self.program.arena_bytes + 1,), np.dtype(np.uint8)))
+        listed = np.array([sizes[name] for name in self.program.symbols], np.int64)
+        self._run_sequence(inputs, outputs, updates, arena, listed)
+        return outputs, updates
+
+    def _run_sequence(
+        self,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        updates: Sequence[Array],
+        arena: Array,
+        *sizes: Array,
+    ) -> None:
+        program = self.program
+        held: dict[int, Array] = dict(self._constants)
+        for ids, arrays in (
+            (program.inputs, inputs),
+            (program.outputs, outputs),
+            (program.updates, updates),
+        ):
+            held.update(zip(ids, arrays, strict=True))
+        for item in self.sequence:
+            if isinstance(item, Segment):
+                record = np.zeros(3, np.int64)
+                arguments = [held[i] for i in item.buffers]
+                status = self._natives[item.symbol](*arguments, arena, record, *sizes)
+                if status:
+                    raise self._failure(status, record)
+            else:
+                self._call_library(item, held, arena)
+
+    def _call_library(self, call: LibraryCall, held: dict[int, Array], arena: Array) -> None:
+        buffers = self.program.buffers
+        arrays = []
+        for number in call.inputs:
+            buffer = buffers[number]
+            if buffer.role == "temporary":
+                part = arena[buffer.offset_bytes : buffer.offset_bytes + buffer.type.nbytes]
+                array = part.view(buffer.type.dtype.dtype).reshape(buffer.type.shape)
+                arrays.append(array.copy())
+            else:
+                arrays.append(held[number])
+        types = tuple(buffers[i].type for i in call.outputs)
+        single = not call.several
+        result = run_primitive(
+            call.primitive, arrays, types[0] if single else TupleType(types), dict(call.attrs)
+        )
+        for number, value in zip(call.outputs, (result,) if single else result, strict=True):
+            held[number] = np.asarray(value, order="C")
+
+    def _failure(self, status: int, record: Array) -> Exception:
+        if not 0 < status <= len(self.checks):
+            return InternalError(f"status {status} of {self.program.name}")
+        check = self.checks[status - 1]
+        message = check.reason.format(*record.tolist()) + f" [Op:{check.op}]"
+        kind = IndexOutOfRangeError if check.reason == OUT_OF_RANGE else InvalidArgumentError
+        return kind(at_user_line(message, source=check.source))
+
+
+def _bindings(program: CompiledProgram) -> dict[str, tuple[int, int, int]]:
+    """Where a call brings the size of each symbol: the input, its axis, and the symbol's factor
+    there.
+    """
+    found: dict[str, tuple[int, int, int]] = {}
+    for number, buffer in enumerate(program.inputs):
+        for axis, n in enumerate(program.buffers[buffer].type.shape):
+            if isinstance(n, Dim):
+                ((name,), by) = n.terms[0]
+                found.setdefault(name, (number, axis, by))
+    return found
+
+
+__all__ = ["Executable"]

@@ -1,0 +1,212 @@
+"""What compiled code depends on, as the keys under which `cache.py` keeps it.
+
+A key says everything that decides the code: the traced graph, the function's options, the
+machine, and the versions of graphjit, LLVM, NumPy and Python. Code of another key is never
+looked at. Nothing is compiled, and no compiler imported, to find a key.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .cache import blake2b
+from .config import LOADED_NS
+from .dims import Dim
+from .errors import SourceLine
+from .ir import Graph
+from .machine import machine
+from .ops.primitive import PRIMITIVES, Primitive
+from .ops.source import Literal
+from .types import DType, TensorType, TupleType
+
+# To be counted up where the form of what is kept changes but no file of graphjit's does.
+FORMAT = 1
+_KEY_BYTES = 20
+_LIBRARY = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+# The first processor's part of /proc/cpuinfo is smaller; to list all takes milliseconds.
+_CPU_BYTES = 8192
+# What may change from one moment to the next.
+_PASSING = ("cpu MHz", "bogomips", "processor", "apicid", "initial apicid", "core id")
+
+
+class Unkeyable(Exception):
+    """A graph with something whose meaning can't be put into a key."""
+
+
+def unchanged() -> bool:
+    """Whether graphjit's files are still those of this process: modules are loaded when they
+    are needed, and code that old and new ones made together is not to be kept.
+    """
+    return _own_files() == _files_at_first() and _latest_change() < LOADED_NS
+
+
+def process_key(name: str, parts: Sequence[int] = ()) -> str:
+    """The key of code that is the same for all functions."""
+    return _digest(f"{name} {tuple(parts)}")
+
+
+def graph_key(graph: Graph, fast_math: bool) -> tuple[str, tuple[SourceLine, ...]]:
+    """The key of a traced graph's code, and its distinct source lines. Raises Unkeyable.
+
+    Which nodes share a line is part of the key, the lines themselves are not: on disk is a
+    line's number, for graphs with one key may come from different files.
+    """
+    numbers: dict[SourceLine, int] = {}
+    types: dict[int, str] = {}
+    heads: dict[Primitive, str] = {}
+    parts = [f"graph {graph.name!r} {fast_math}"]
+    for node in graph.nodes:
+        primitive, type = node.primitive, node.type
+        head = heads.get(primitive)
+        if head is None:
+            head = heads[primitive] = _primitive_text(primitive)
+        shown = types.get(id(type))
+        if shown is None:
+            shown = types[id(type)] = _type_text(type)
+        attrs = "".join([f" {name}={_attr_text(value)}" for name, value in node.attrs])
+        line = -1 if node.source is None else numbers.setdefault(node.source, len(numbers))
+        parts.append(f"{head} {node.inputs} {shown} {line}{attrs}")
+    parts.append(f"{graph.outputs} {graph.updates}")
+    return _digest("\n".join(parts)), tuple(numbers)
+
+
+def _digest(text: str) -> str:
+    digest = blake2b(_surroundings(), digest_size=_KEY_BYTES)
+    digest.update(repr(machine()).encode())
+    digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _primitive_text(primitive: Primitive) -> str:
+    """A primitive's name, where its rules are among graphjit's own files."""
+    own = getattr(primitive.type, "__module__", "").startswith("graphjit.")
+    if not own or PRIMITIVES.get(primitive.name) is not primitive:
+        raise Unkeyable(primitive.name)
+    return primitive.name
+
+
+def _type_text(type: TensorType | TupleType) -> str:
+    for item in type.items if isinstance(type, TupleType) else (type,):
+        if any(n.__class__ is not int and n.__class__ is not Dim for n in item.shape):
+            raise Unkeyable(f"the extents of {type}")
+    return str(type)
+
+
+def _attr_text(value: Any) -> str:
+    kind = type(value)
+    if kind in (int, bool, str, type(None)):
+        return repr(value)
+    if kind is float:
+        return struct.pack("<d", value).hex()
+    if kind is complex:
+        return struct.pack("<dd", value.real, value.imag).hex()
+    if kind is tuple:
+        return "(" + ",".join([_attr_text(item) for item in value]) + ")"
+    if kind is DType:
+        return str(value.short)
+    if kind is Dim:
+        return f"<{value}>"
+    if kind is TensorType or kind is TupleType:
+        return _type_text(value)
+    if kind is Literal:
+        array = value.array  # whose dtype and shape are the node's
+        if array.nbytes <= 64:
+            return str(array.tobytes().hex())
+        whole = np.ascontiguousarray(array).view(np.uint8)
+        return blake2b(whole.data, digest_size=_KEY_BYTES).hexdigest()
+    raise Unkeyable(f"{kind.__name__} {value!r}")
+
+
+@functools.cache
+def _surroundings() -> bytes:
+    """A digest of all that is the same for every graph in a process."""
+    digest = blake2b(digest_size=32)
+    for part in _versions():
+        digest.update(f"{part}\n".encode())
+    return digest.digest()
+
+
+def _versions() -> Iterator[object]:
+    yield FORMAT
+    yield sys.version, sys.implementation.cache_tag, sys.platform, sys.byteorder, sys.maxsize
+    yield np.__version__
+    yield os.uname().machine if hasattr(os, "uname") else ""
+    yield from _processor()
+    # not when a file was put there: an image of a machine may bring a cache along
+    yield from (file[:-1] for file in _files_at_first())
+    yield from _llvm_files()
+
+
+def _processor() -> Iterator[str]:
+    """The processor's model and features, where the system tells."""
+    try:
+        handle = os.open("/proc/cpuinfo", os.O_RDONLY)
+        try:
+            text = os.read(handle, _CPU_BYTES).decode("ascii", "replace")
+        finally:
+            os.close(handle)
+    except OSError:
+        return
+    for line in text.split("\n\n")[0].splitlines():
+        if not line.startswith(_PASSING):
+            yield line
+
+
+# A file's folder, name and size, and the times of its content's and its own last change [ns].
+_File = tuple[str, str, int, int, int]
+
+
+def _own_files() -> list[_File]:
+    """graphjit's files: who edits one compiles anew."""
+    root = os.path.dirname(os.path.abspath(__file__))
+    beside = os.path.dirname(root)  # in a checkout, passes and codegen stand there
+    found = []
+    for part in ("", "ops", "passes", "codegen"):
+        folder = os.path.join(root, part)
+        if not os.path.isdir(folder):
+            folder = os.path.join(beside, part)
+        found += _files(folder, part, ".py")
+    return found
+
+
+def _files(folder: str, part: str, ending: str) -> list[_File]:
+    found = []
+    with os.scandir(folder) as files:
+        for file in files:
+            if file.name.endswith(ending):
+                status = file.stat()
+                times = status.st_mtime_ns, status.st_ctime_ns
+                found.append((part, file.name, status.st_size, *times))
+    return sorted(found)
+
+
+@functools.cache
+def _files_at_first() -> list[_File]:
+    return _own_files()
+
+
+def _latest_change() -> int:
+    return max(changed for *_, changed in _files_at_first())
+
+
+def _llvm_files() -> Iterator[object]:
+    """llvmlite's version and its library's size and time of change."""
+    try:
+        spec = importlib.util.find_spec("llvmlite")
+    except (ImportError, ValueError):
+        spec = None
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        with open(os.path.join(folder, "_version.py"), "rb") as file:
+            yield file.read()
+        yield from (file[:-1] for file in _files(os.path.join(folder, "binding"), "", _LIBRARY))
+
+
+__all__ = ["Unkeyable", "graph_key", "process_key", "unchanged"]
