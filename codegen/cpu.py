@@ -41,6 +41,7 @@ from .launch import Launcher
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks, lower
 from .native_code import native_code
+from .prepare import write_prepare
 
 _lock = threading.RLock()
 
@@ -136,6 +137,8 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
         order, text = write_entry(program, symbol, calls, release, timed)
         module.functions.append(text)
         sequence.append(Segment(order, symbol))
+    if program.symbols:
+        module.functions.append(write_prepare(program))
     # frames can be large: each page is touched in turn, so that none is stepped over
     vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
     vectors += '"probe-stack"="inline-asm"'

@@ -21,6 +21,7 @@ import numpy as np
 
 from graphjit import layout
 from graphjit.layout import WORD
+from graphjit.memory import LARGE_BYTES
 
 from .assemble import Assembler
 from .native_code import lasting_code
@@ -290,8 +291,15 @@ def _match(tensor_array: int, cell_array: int) -> str:
     a.require(a.same("i64", given, ndim), "refused")
     shape, wanted = a.load("ptr", x, layout.ARRAY_SHAPE), a.at("%guard", GUARD_SHAPE * WORD)
     with a.loop(ndim) as k:
-        extents = a.load_item("i64", shape, k), a.load_item("i64", wanted, k)
-        a.require(a.same("i64", *extents), "refused")
+        extent, wanted_extent = a.load_item("i64", shape, k), a.load_item("i64", wanted, k)
+        with a.when(a.differ("i64", extent, wanted_extent)):
+            # a symbolic one must be what it was before in this call, and isn't 1
+            a.require(a.value(f"icmp slt i64 {wanted_extent}, 0"), "refused")
+            place = a.item("%frame", a.value(f"sub i64 0, {wanted_extent}"))
+            with a.when(a.differ("i64", a.load("i64", place), extent)):
+                a.require(a.same("i64", a.load("i64", place), "-1"), "refused")
+                a.require(a.differ("i64", extent, "1"), "refused")
+                a.store("i64", extent, place)
     flags = a.value(f"and i32 {a.load('i32', x, layout.ARRAY_FLAGS)}, {_READY}")
     with a.when(a.differ("i32", flags, str(_READY))):
         a.require(a.differ("i64", "%hold", _INSIDE), "refused")
@@ -456,6 +464,9 @@ def _enter() -> str:
     a.label("begin")
     frame = a.value(f"alloca i64, i64 {a.word('%entry', Word.FRAME_WORDS)}, align 16")
     a.store("i64", "0", frame)
+    unknown = a.item(frame, a.word("%entry", Word.EXTENTS_AT))
+    with a.loop(a.word("%entry", Word.SYMBOLS)) as k:
+        a.store_item("i64", "-1", unknown, k)
     guard, result = a.variable("ptr", "null"), a.variable("ptr", _MISSED)
     a.set("ptr", guard, a.word("%entry", Word.GUARDS, "ptr"))
     with a.loop(a.add("%count", named)) as k:
@@ -538,6 +549,13 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         constant = a.item(constants, a.value(f"shl i64 {k}, 1"))
         a.store_item("ptr", a.load("ptr", constant, WORD), frame, a.load("i64", constant))
 
+    prepare = a.word("%entry", Word.PREPARE, "ptr")
+    with a.when(a.differ("ptr", prepare, "null")):
+        place = a.word("%entry", Word.SIZES_ARGUMENT)
+        sizes = a.fake(frame, place, a.word("%entry", Word.SIZES_CELL))
+        extents = a.item(frame, a.word("%entry", Word.EXTENTS_AT))
+        told = a.call("i64", prepare, f"ptr {extents}", f"ptr {sizes}")
+        a.require(a.differ("i64", told, "0"), "missed")
     count = a.word("%entry", Word.RESULTS)
     results = a.item(frame, a.word("%entry", Word.RESULTS_AT))
     described = a.word("%entry", Word.RESULT_TABLE, "ptr")
@@ -557,17 +575,30 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         a.switch(kind, cases, "made")
         a.label("allocate")
         make = a.word(result, ResultWord.MAKE, "ptr")
+        ndim, extents = a.word(result, ResultWord.NDIM), a.variable("ptr", "null")
+        a.set("ptr", extents, a.word(result, ResultWord.SHAPE, "ptr"))
+        shape_at = a.word(result, ResultWord.SHAPE_AT)
+        with a.when(a.differ("i64", shape_at, "0")):
+            there = a.item(frame, shape_at)
+            a.set("ptr", extents, there)
+            bytes = a.load_item("i64", there, ndim)
+            a.require(a.value(f"icmp uge i64 {bytes}, {LARGE_BYTES}"), "small")
+            sized = a.call("ptr", "call_with", f"ptr {make}", f"ptr {there}", f"i64 {ndim}")
+            a.set("ptr", array, sized)
+            a.require(a.differ("ptr", sized, "null"), "failed")
+            a.jump("allocated")
         with a.when(a.differ("ptr", make, "null")):
             a.set("ptr", array, a.api("PyObject_CallNoArgs", make))
             a.require(a.differ("ptr", a.get("ptr", array), "null"), "failed")
             a.jump("allocated")
+        a.label("small")
         dtype = a.word(result, ResultWord.DTYPE, "ptr")
         a.api("Py_IncRef", dtype)  # NumPy takes it over
-        ndim = a.value(f"trunc i64 {a.word(result, ResultWord.NDIM)} to i32")
-        shape = a.word(result, ResultWord.SHAPE, "ptr")
+        rank = a.value(f"trunc i64 {ndim} to i32")
+        shape = a.get("ptr", extents)
         ndarray = a.object("ndarray")
         new = a.api(
-            "PyArray_NewFromDescr", ndarray, dtype, ndim, shape, "null", "null", "0", "null"
+            "PyArray_NewFromDescr", ndarray, dtype, rank, shape, "null", "null", "0", "null"
         )
         a.require(a.differ("ptr", new, "null"), "no_memory")
         a.set("ptr", array, new)
@@ -592,6 +623,21 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
             a.jump("arena_ready")
         a.set("ptr", arena, a.load("ptr", "%entry", spare))
         a.store("ptr", "null", "%entry", spare)
+        needed_at = a.word("%entry", Word.ARENA_AT)
+        with a.when(a.differ("i64", needed_at, "0")):
+            needed = a.item(frame, needed_at)
+            former = a.get("ptr", arena)
+            with a.when(a.differ("ptr", former, "null")):
+                room = a.load("i64", a.load("ptr", former, layout.ARRAY_SHAPE))
+                a.require(a.value(f"icmp ult i64 {room}, {a.load('i64', needed)}"), "roomy")
+                a.api("Py_DecRef", former)
+            a.set(
+                "ptr",
+                arena,
+                a.call("ptr", "call_with", f"ptr {make}", f"ptr {needed}", "i64 1"),
+            )
+            a.require(a.differ("ptr", a.get("ptr", arena), "null"), "failed")
+            a.label("roomy")
         with a.when(a.same("ptr", a.get("ptr", arena), "null")):
             a.set("ptr", arena, a.api("PyObject_CallNoArgs", make))
             a.require(a.differ("ptr", a.get("ptr", arena), "null"), "failed")
@@ -703,6 +749,25 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
     return a.text()
 
 
+def _call_with() -> str:
+    """What a Python function gives for some integers."""
+    a = _Code("internal call_with", ["ptr function", "ptr words", "i64 count"], "noinline")
+    given = a.api("PyTuple_New", "%count")
+    a.require(a.differ("ptr", given, "null"), "nothing")
+    with a.loop("%count") as k:
+        number = a.api("PyLong_FromLongLong", a.load_item("i64", "%words", k))
+        with a.when(a.same("ptr", number, "null")):
+            a.api("Py_DecRef", given)
+            a.jump("nothing")
+        a.api("PyTuple_SetItem", given, k, number)
+    result = a.api("PyObject_CallObject", "%function", given)
+    a.api("Py_DecRef", given)
+    a.ret(result)
+    a.label("nothing")
+    a.ret("null")
+    return a.text()
+
+
 def _build() -> str:
     """A container of results, by a plan; takes them over. Null with an error."""
     a = _Code("internal build", ["ptr cursor", "ptr results", "ptr following"], "noinline")
@@ -789,6 +854,7 @@ def _text(table: int, tensor_array: int, tensor_type: int, cell_array: int) -> s
         f"@functions = global [{len(_API)} x ptr] zeroinitializer",
         f"@objects = global [{len(_OBJECTS)} x ptr] zeroinitializer",
         _eager_here(), _slow(), _move_to_front(), _release(), _drop(), _tell(), _build(),
+        _call_with(),
         _match(tensor_array, cell_array), _launch(tensor_array, tensor_type, cell_array),
         _locked(), _enter(), _dispatch(table),
     )  # fmt: skip

@@ -31,6 +31,7 @@ from graphjit.types import TupleType
 from .compiled import CompiledProgram, Segment
 from .entry import builtin_function
 from .loader import Code
+from .prepare import PREPARE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -162,12 +163,16 @@ class Executable:
         """For a program that is one segment: its address, and its buffers in order. Address 0
         for a program without steps.
         """
-        if not self.sequence:
+        if not self.sequence and not self._symbols:
             return 0, ()
         if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
             return None
         segment = self.sequence[0]
         return self._address(segment.symbol), segment.buffers
+
+    def prepare_address(self) -> int:
+        """The address of what a call with symbolic extents begins with; 0 if there are none."""
+        return self._address(PREPARE) if self._symbols and self._natives else 0
 
     def constant(self, number: int) -> Array:
         """The array of a constant buffer."""
@@ -177,9 +182,18 @@ class Executable:
         """What allocates the array of a buffer."""
         return functools.partial(self._empty, self._made(number))
 
+    def maker_for(self, number: int) -> Callable[..., Array]:
+        """What allocates the array of a buffer with the extents that it is called with."""
+        dtype = self._made(number)[1]
+        return lambda *shape: self._empty((shape, dtype))
+
     def new_arena(self) -> Array:
         """Memory for the program's temporaries."""
-        return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
+        return self.arena_of(self.program.arena_bytes)
+
+    def arena_of(self, size: int) -> Array:
+        """Memory for temporaries that take so many bytes."""
+        return self._empty(((max(1, size),), np.dtype(np.uint8)))
 
     def fail(self, status: int, *record: int) -> None:
         """Raise what a segment's status means."""

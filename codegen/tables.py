@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dims import Dim
 from graphjit.layout import scalar_fits
 from graphjit.values import dataclass
 
@@ -105,6 +106,12 @@ class Word(IntEnum):
     RECORD_CELL = auto()  # 0: no check can fail
     FAIL = auto()  # a Python function that raises
     PLAN = auto()  # how to put results together, or null where the first is all
+    SYMBOLS = auto()  # how many symbols the extents of the arguments have
+    EXTENTS_AT = auto()  # where the frame holds what extents they stand for, -1 at first
+    PREPARE = auto()  # the address of `prepare`, or null where there are no symbols
+    SIZES_ARGUMENT = auto()
+    SIZES_CELL = auto()  # before what `prepare` writes
+    ARENA_AT = auto()  # where the frame holds the arena's bytes, or 0 where they are fixed
 
 
 class ResultWord(IntEnum):
@@ -118,6 +125,7 @@ class ResultWord(IntEnum):
     SHAPE = auto()
     MAKE = auto()  # a Python function that allocates it, or null
     OBJECT = auto()  # a tensor's type, a static result, or a variable's cell
+    SHAPE_AT = auto()  # where the frame holds its extents and bytes, or 0 where they are fixed
 
 
 # Places of a guard on an array: a code, where the frame holds the leaf, the argument and what
@@ -177,7 +185,7 @@ class Output:
     kind: Result
     dtype: np.dtype[Any] | None = None
     shape: tuple[int, ...] = ()
-    make: Callable[[], Array] | None = None
+    make: Callable[..., Array] | None = None
     value: Any = None
 
 
@@ -195,9 +203,22 @@ class Launch:
     outputs: tuple[Output, ...]
     plan: Bundle | None
     arena_bytes: int
-    make_arena: Callable[[], Array]
+    make_arena: Callable[..., Array]
     checked: bool
     fail: Callable[[int, int, int, int], None]
+    sized: Sized | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """What is more where extents are symbolic: the address of `prepare`, the extents that bring
+    the symbols, where `prepare` writes the extents of each result and the arena's bytes.
+    """
+
+    prepare: int
+    symbols: tuple[int, ...]
+    results: tuple[int, ...]
+    arena: int
 
 
 class _Frame:
@@ -222,6 +243,7 @@ class _Writer:
         self.leaves_at = 0
         self.leaves = 0
         self.arguments: dict[int, int] = {}  # leaf -> argument's place
+        self.extents: dict[str, int] = {}  # a symbolic extent -> where the frame holds it
 
     def table(self, words: Sequence[int]) -> int:
         made = np.array([_signed(w) for w in words] or [0], np.int64)
@@ -287,7 +309,9 @@ class _Writer:
     def _array(self, part: Leaf) -> list[int]:
         dtype = part.dtype
         assert dtype is not None
-        words = [self.address(dtype), *_numbers(dtype), len(part.shape), *part.shape]
+        # where an extent is symbolic, the place of what it is stands with a minus
+        shape = [-self.extents[str(n)] if isinstance(n, Dim) else n for n in part.shape]
+        words = [self.address(dtype), *_numbers(dtype), len(shape), *shape]
         if part.guard is Guard.ZERO_DIM:
             words.append(self.address(dtype.type) if scalar_fits(dtype) else 0)
         return words
@@ -346,7 +370,8 @@ def make_entry(
     writer.leaves_at = frame.take(leaves + len(roots))
     words: dict[Word, int] = {}
     if isinstance(launch, Launch):
-        arguments_at = frame.take(len(launch.sources) + 2)  # with the arena and the record
+        # with the arena, the record and the sizes
+        arguments_at = frame.take(len(launch.sources) + 3)
         writer.arguments = {
             number: arguments_at + place
             for place, (source, number) in enumerate(launch.sources)
@@ -389,9 +414,16 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
             outputs[value] = arguments_at + place
     results: list[int] = []
     number = 0
+    sized, sizes_cell = launch.sized, 0
+    if sized is not None:
+        sizes_cell = frame.take(sized.arena + 2)
+        extents_at = frame.take(len(sized.symbols))
+        writer.extents = {str(n): extents_at + k for k, n in enumerate(sized.symbols)}
     for output in launch.outputs:
-        place = 0
+        place = shape_at = 0
         if output.kind is not Result.STATIC:
+            if sized is not None and any(isinstance(n, Dim) for n in output.shape):
+                shape_at = sizes_cell + 1 + sized.results[number]
             place, number = outputs.get(number) or frame.take(1), number + 1
         if output.kind in (Result.ARRAY, Result.TENSOR, Result.STATIC, Result.UPDATE):
             cell = 0
@@ -403,17 +435,19 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
             ResultWord.CELL: cell,
             ResultWord.DTYPE: writer.address(output.dtype),
             ResultWord.NDIM: len(output.shape),
-            ResultWord.SHAPE: writer.table(output.shape),
+            ResultWord.SHAPE: 0 if shape_at else writer.table(output.shape),
             ResultWord.MAKE: writer.address(output.make),
             ResultWord.OBJECT: 0,
+            ResultWord.SHAPE_AT: shape_at,
         }
         if output.kind in (Result.STATIC, Result.TENSOR, Result.UPDATE):
             writer.keep.append(output.value)
             description[ResultWord.OBJECT] = id(output.value)
         results += description.values()
     end = arguments_at + len(launch.sources)
-    on_stack = launch.arena_bytes <= STACK_BYTES
-    return {
+    varying = isinstance(launch.arena_bytes, Dim)
+    on_stack = not varying and launch.arena_bytes <= STACK_BYTES
+    words = {
         Word.SEGMENT: launch.address,
         Word.ARGUMENTS_AT: arguments_at,
         Word.CONSTANTS: len(constants) // 2,
@@ -421,7 +455,7 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
         Word.RESULTS: len(launch.outputs),
         Word.RESULT_TABLE: writer.table(results),
         Word.RESULTS_AT: frame.take(len(launch.outputs)),
-        Word.ARENA_BYTES: launch.arena_bytes,
+        Word.ARENA_BYTES: 1 if varying else launch.arena_bytes,
         Word.ARENA_ARGUMENT: end,
         Word.ARENA_CELL: frame.take(1),
         Word.MAKE_ARENA: 0 if on_stack else writer.address(launch.make_arena),
@@ -434,6 +468,16 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
             [writer.address(action) for lock in launch.locks for action in lock]
         ),
     }
+    if sized is not None:
+        words |= {
+            Word.SYMBOLS: len(sized.symbols),
+            Word.EXTENTS_AT: extents_at,
+            Word.PREPARE: sized.prepare,
+            Word.SIZES_ARGUMENT: end + 2,
+            Word.SIZES_CELL: sizes_cell,
+            Word.ARENA_AT: sizes_cell + 1 + sized.arena if varying else 0,
+        }
+    return words
 
 
 @functools.cache
@@ -480,5 +524,5 @@ def static_leaf(value: Any, by_value: bool) -> Leaf:
 
 __all__ = [
     "Build", "Bundle", "Container", "Entry", "Guard", "Launch", "Leaf", "Output", "Result",
-    "Root", "Table", "make_entry", "make_table", "static_leaf",
+    "Root", "Sized", "Table", "make_entry", "make_table", "static_leaf",
 ]  # fmt: skip

@@ -277,6 +277,7 @@ class Function(Enterable):  # type: ignore[misc]
             if not form.fit.fits(kinds):  # an empty array, where the code wants elements
                 return None
             self.trace_count += 1
+            self._enter_natively(form, args, kwargs)
             self._sized.setdefault(key, []).append(form)
             return form
         return None

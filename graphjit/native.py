@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import layout
+from .codegen.prepare import prepared_places, symbols_of
 from .codegen.tables import (
     Build,
     Bundle,
@@ -26,21 +27,26 @@ from .codegen.tables import (
     Output,
     Result,
     Root,
+    Sized,
     make_entry,
     make_table,
     static_leaf,
 )
 from .config import config
+from .dims import is_symbolic
 from .hidden import Agreed, Attribute, CellContents, Getter, Held, Item, Known
 from .memory import LARGE_BYTES
 from .specialization import Specialization
-from .tensor import Tensor
+from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, Identity, LeafKind, Tree, unflatten
 from .types import TensorType, as_dtype
 from .variable import Cell
 
 if TYPE_CHECKING:
+    from .codegen.executable import Executable
     from .jit import Function
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 # How many specialisations of one function machine code looks through; Python finds the others.
 MOST_ENTRIES = 32
@@ -174,12 +180,36 @@ def _launch(form: Specialization) -> Launch:
         roots,
         tuple((cell.lock.acquire, cell.lock.release) for cell in held),
         tuple(outputs),
-        _plan(form.tree),
+        _plan(form.tree, iter(_wrapped(form))),
         program.arena_bytes,
-        executable.new_arena,
+        executable.arena_of if program.symbols else executable.new_arena,
         bool(executable.checks),
         executable.fail,
+        _sized(executable),
     )
+
+
+def _sized(executable: Executable) -> Sized | None:
+    """What is more to do for symbolic extents."""
+    program = executable.program
+    if not program.symbols:
+        return None
+    symbols = symbols_of(program)
+    results, arena = prepared_places(program)
+    extents = tuple(symbols[name] for name in program.symbols)
+    return Sized(executable.prepare_address(), extents, tuple(results), arena)
+
+
+def _wrapped(form: Specialization) -> list[bool]:
+    """For each result whether Python makes a tensor of it: one of another shape each time."""
+    assert form.executable is not None
+    program = form.executable.program
+    numbers = iter(program.outputs)
+    found = []
+    for kind, _ in form.results:
+        symbolic = kind != "static" and is_symbolic(_type(form, next(numbers)).shape)
+        found.append(symbolic and not form.numpy)
+    return found
 
 
 def _roots(form: Specialization) -> tuple[tuple[Root, ...], dict[tuple[str, int], int]]:
@@ -234,7 +264,7 @@ def _output(form: Specialization, kind: str, number: int) -> Output:
         if type.dtype.name not in _WEAK_RESULTS or type.shape:
             raise NotNative
         return Output(_WEAK_RESULTS[type.dtype.name], type.dtype.dtype)
-    if not form.numpy:
+    if not form.numpy and not is_symbolic(type.shape):
         known = TensorType(type.shape, type.dtype)
         return _array_output(form, number, Result.TENSOR, known)
     if not type.shape:
@@ -245,7 +275,11 @@ def _output(form: Specialization, kind: str, number: int) -> Output:
 def _array_output(form: Specialization, number: int, kind: Result, value: Any) -> Output:
     type, executable = _type(form, number), form.executable
     assert executable is not None
-    make = executable.maker(number) if type.nbytes >= LARGE_BYTES else None
+    make: Callable[..., Array] | None = None
+    if is_symbolic(type.shape):
+        make = executable.maker_for(number)
+    elif type.nbytes >= LARGE_BYTES:
+        make = executable.maker(number)
     return Output(kind, type.dtype.dtype, type.shape, make, value)
 
 
@@ -254,12 +288,12 @@ def _type(form: Specialization, number: int) -> TensorType:
     return form.executable.program.buffers[number].type
 
 
-def _plan(tree: Tree) -> Bundle | None:
-    """How results are put together."""
+def _plan(tree: Tree, wrapped: Iterator[bool]) -> Bundle | None:
+    """How results are put together. wrapped: whether the next result is made a tensor first."""
     kind = tree.kind
     if kind is None:
-        return None
-    children = tuple(_plan(child) for child in tree.children)
+        return Bundle(Build.CALL, (None,), call=_wrap) if next(wrapped) else None
+    children = tuple(_plan(child, wrapped) for child in tree.children)
     if kind is tuple:
         return Bundle(Build.TUPLE, children)
     if kind is list:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Any, TypeVar, cast
 
+from .dims import Guard
 from .errors import SourceLine
 from .ops.primitive import Primitive
 from .types import DType, TensorType
@@ -285,7 +286,7 @@ class Program:
     inputs: the buffer of each parameter. outputs, updates: the buffers of results, and of
     variables' new values. decisions: what the planner did and why, for `explain`. fast_math:
     code may contract, multiply by reciprocals and take the quicker functions. symbols: those
-    of symbolic extents, whose sizes a call brings in this order.
+    of symbolic extents, whose sizes a call brings in this order. guards: what these fulfil.
     """
 
     name: str
@@ -299,6 +300,7 @@ class Program:
     decisions: tuple[str, ...] = field(default=(), compare=False)
     fast_math: bool = False
     symbols: tuple[str, ...] = ()
+    guards: tuple[Guard, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return print_program(self)

@@ -202,7 +202,10 @@ def build_program(
     optimized = pipeline.run(graph, observers)
     done = time.perf_counter_ns()
     program = replace(
-        gj.passes.program_of(optimized), fast_math=fast_math, symbols=graph_symbols(graph)
+        gj.passes.program_of(optimized),
+        fast_math=fast_math,
+        symbols=graph_symbols(graph),
+        guards=() if form is None or form.sizes is None else tuple(form.sizes.guards),
     )
     if form is not None:
         form.passes = timing.rows

@@ -420,7 +420,5 @@ def test_a_reduced_value_alone_stays_within_its_array() -> None:
         for n in (100, 1000, 1001):
             x = np.ones(n, np.float32)
             f = gj.function(lambda x: np.zeros_like(x) + x.astype(np.float64).mean())
-            assert (
-                f.specialization(x).llvm_ir().count("masked.store") > 1 or not n % 32
-            )
+            assert f.specialization(x).llvm_ir().count("masked.store") > 1 or not n % 32
             np.testing.assert_array_equal(f(x), np.ones(n))
