@@ -42,10 +42,11 @@ from graphjit.types import TupleType
 from graphjit.values import dataclass
 
 from .builder import Module
-from .emit import Check, KernelEmitter
-from .entry import Call, write_band, write_chunk, write_entry
+from .emit import Check
+from .entry import Call, write_band, write_entry
 from .loops import Loop, LoopNest, Tiles
-from .lower import in_chunks, lower
+from .lower import in_chunks
+from .share import Functions
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _lock = threading.RLock()
@@ -103,7 +104,6 @@ class Emitted:
     sequence: list[Segment | LibraryCall]
     checks: list[Check]
     externals: list[str]
-    nests: list[LoopNest]
 
 
 def emit_program(program: Program, timed: bool = False) -> Emitted:
@@ -113,11 +113,9 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
     """
     target = host()
     module = Module(target.native)
-    checks: list[Check] = []
     externals: list[str] = []
-    nests: list[LoopNest] = []
     sequence: list[Segment | LibraryCall] = []
-    streaming = _streaming(program)
+    shared = Functions(program, module, target.vector_bytes, _streaming(program))
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
@@ -128,18 +126,14 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
             band = bands.get(place)
             if band is not None:
                 if place == band.first:
-                    call = _emit_band(program, band, module, nests, checks, streaming)
-                    calls.append(call)
+                    calls.append(_emit_band(program, band, module, shared))
                 continue
-            before = len(checks)
-            nest = lower(step, target.vector_bytes)
+            nest, used = shared.nest(step)
             nest, chunks = _chunks(program, step, nest)
-            nests.append(nest)
-            emitter = _emitter(program, step, module, nest, checks, streaming)
-            module.functions.append(emitter.emit())
-            call = Call(step.name, emitter.buffers, len(checks) > before, chunks, place)
+            symbol, checked = shared.function(step, nest, used)
+            call = Call(symbol, used, checked, chunks, place)
             if chunks is not None:
-                module.functions.append(write_chunk(call))
+                shared.chunk(call)
             calls.append(call)
         symbol = f"segment{len(sequence)}"
         kernels = tuple(step for _, step in steps)
@@ -159,55 +153,23 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    return Emitted(table + text, sequence, checks, externals, nests)
+    return Emitted(table + text, sequence, shared.checks, externals)
 
 
-def _emitter(
-    program: Program,
-    kernel: Kernel,
-    module: Module,
-    nest: LoopNest,
-    checks: list[Check],
-    streaming: frozenset[int],
-) -> KernelEmitter:
-    shared = _shared(program, kernel)
-    return KernelEmitter(module, nest, checks, streaming, shared, program.fast_math)
-
-
-def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
-    """The kernel's buffers that lie where another of them does."""
-    read, written = reads_and_writes(kernel)
-    places: dict[tuple[str, int], list[int]] = {}
-    for number in {*read, *written}:
-        buffer = program.buffers[number]
-        if buffer.role in ("temporary", "local"):
-            places.setdefault((buffer.role, buffer.offset_bytes), []).append(number)
-    return frozenset(n for together in places.values() if len(together) > 1 for n in together)
-
-
-def _emit_band(
-    program: Program,
-    band: Band,
-    module: Module,
-    nests: list[LoopNest],
-    checks: list[Check],
-    streaming: frozenset[int],
-) -> Call:
+def _emit_band(program: Program, band: Band, module: Module, shared: Functions) -> Call:
     """Write a band's kernels and the function that runs them part by part; its call."""
     calls, ranges = [], []
     for step in program.steps[band.first : band.stop]:
         assert isinstance(step, Kernel)
-        before = len(checks)
-        nest, loop = in_chunks(lower(step, host().vector_bytes, band.part))
+        nest, used = shared.nest(step, band.part)
+        nest, loop = in_chunks(nest)
         parts = band.rows // band.part
         if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
             raise InternalError(f"{step.name} can't be computed row by row")
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
-        nests.append(nest)
-        emitter = _emitter(program, step, module, nest, checks, streaming)
-        module.functions.append(emitter.emit())
-        calls.append(Call(step.name, emitter.buffers, len(checks) > before))
+        symbol, checked = shared.function(step, nest, used)
+        calls.append(Call(symbol, used, checked))
     call, text = write_band(program, band, f"band{band.first}", calls, ranges)
     module.functions.append(text)
     return call

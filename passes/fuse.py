@@ -46,6 +46,7 @@ class Unit:
     homes: dict[int, Exprs] = field(default_factory=dict)
     depends: int = 0  # bit set of the units that must run before
     reads: set[int] = field(default_factory=set)
+    size: int = 0  # about how many values its kernel has
 
 
 class _Plan:
@@ -59,6 +60,7 @@ class _Plan:
         self.decisions: list[str] = []
         self.required = self._required()
         self.roots = self.required | forced | self._shared()
+        self.roots |= self._cut()
         self.units: list[Unit] = []
         self.unit_of: dict[int, int] = {}
 
@@ -121,6 +123,36 @@ class _Plan:
                     if spread and dear and isinstance(self.kind(i), FUSABLE):
                         found.add(i)
         return found
+
+    def _cut(self) -> set[int]:
+        """Nodes at which expressions are cut that would be too long, or read too many buffers,
+        for one kernel. What several nodes read is counted in parts, one for each.
+        """
+        found: set[int] = set()
+        size, reads = [0.0] * len(self.nodes), [0.0] * len(self.nodes)
+        for number, node in enumerate(self.nodes):
+            if not self.live[number] or not node.inputs:
+                continue
+            if not isinstance(node.primitive.kind, FUSABLE):
+                continue
+            length, buffers = 1.0, 0.0
+            for i in dict.fromkeys(node.inputs):
+                if self.is_leaf(i) or i in found:
+                    length += 1.0
+                    buffers += self._in_memory(i)
+                else:
+                    users = max(1, len(self.users[i]))
+                    length += size[i] / users
+                    buffers += reads[i] / users
+            if length >= cost_model.KERNEL_VALUES or buffers >= cost_model.KERNEL_READS:
+                found.add(number)
+            size[number], reads[number] = length, buffers
+        return found
+
+    def _in_memory(self, number: int) -> bool:
+        """Whether a node that is read has a buffer: numbers stand in the code."""
+        node = self.nodes[number]
+        return node.primitive is not source.const or node.tensor.size > 1
 
     def _times_read(self, number: int) -> float:
         """How often an element of a node is read, on average: slices read their part only."""
@@ -254,7 +286,8 @@ class _Plan:
         for unit in self._siblings(reads, tried, domain):
             if self._join(number, unit, reads):
                 return
-        self._add(Unit([number], domain, {number: home}, 0, reads), number)
+        size = len(walk.asked)
+        self._add(Unit([number], domain, {number: home}, 0, reads, size), number)
 
     def _siblings(self, reads: set[int], tried: set[int], domain: Domain) -> list[int]:
         """The latest units that read a buffer this root reads, or that walk a domain like its
@@ -279,6 +312,9 @@ class _Plan:
         depends = self._closure(outside)
         if depends >> unit_number & 1:
             return False
+        if sum(map(self._in_memory, unit.reads | outside)) > cost_model.KERNEL_READS:
+            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: too many operands")
+            return False
         domain = self._common_domain(number, unit)
         if isinstance(domain, str):
             self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: {domain}")
@@ -299,6 +335,10 @@ class _Plan:
         except (Unfusable, MustStore):
             self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: the domains differ")
             return False
+        size = len(walk.asked)
+        if unit.size + size > cost_model.KERNEL_VALUES:
+            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: too long a kernel")
+            return False
         space = domain.space
         for node, flat in walk.reads:
             if self._unit(node) == unit_number:
@@ -311,6 +351,7 @@ class _Plan:
         unit.domain = domain
         unit.homes = homes | {number: home}
         unit.nodes.append(number)
+        unit.size += size
         unit.reads |= outside
         self.unit_of[number] = unit_number
         if depends | unit.depends != unit.depends:
