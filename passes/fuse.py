@@ -50,7 +50,9 @@ class Unit:
 
 
 class _Plan:
-    """One attempt; starts again with another forced root where an index can't be fused."""
+    """One attempt. Where an index can't be fused what it is of becomes a root; `missed` are the
+    roots that were found so, with which another attempt has to start.
+    """
 
     def __init__(self, graph: Graph, forced: set[int]) -> None:
         self.graph = graph
@@ -61,6 +63,7 @@ class _Plan:
         self.required = self._required()
         self.roots = self.required | forced | self._shared()
         self.roots |= self._cut()
+        self.missed: set[int] = set()
         self.units: list[Unit] = []
         self.unit_of: dict[int, int] = {}
 
@@ -182,11 +185,27 @@ class _Plan:
             if not self.live[number]:
                 continue
             kind = self.kind(number)
-            if isinstance(kind, FUSABLE):
-                if number in self.roots:
-                    self._place(number)
-            elif not isinstance(kind, (Source, Item)):
-                self._add(self._barrier(number), number)
+            fusable = isinstance(kind, FUSABLE)
+            if number in self.roots if fusable else not isinstance(kind, (Source, Item)):
+                self._settle(number)
+
+    def _settle(self, number: int) -> None:
+        """Make a unit for a node, or put it into one, after those that it turns out to need."""
+        todo = [number]
+        while todo:
+            try:
+                if isinstance(self.kind(todo[-1]), FUSABLE):
+                    self._place(todo[-1])
+                else:
+                    self._add(self._barrier(todo[-1]), todo[-1])
+            except MustStore as need:
+                if need.node in self.roots:
+                    raise
+                self.roots.add(need.node)
+                self.missed.add(need.node)
+                todo.append(need.node)
+            else:
+                todo.pop()
 
     def _add(self, unit: Unit, *nodes: int) -> None:
         unit.depends = self._closure(unit.reads)
@@ -412,8 +431,11 @@ def fuse(graph: Graph) -> Program:
     forced: set[int] = set()
     while True:
         plan = _Plan(graph, forced)
+        plan.run()
+        forced |= plan.missed
+        if plan.missed:
+            continue
         try:
-            plan.run()
             return _Assembler(plan).program()
         except MustStore as need:
             if need.node in forced:
