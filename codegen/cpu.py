@@ -38,6 +38,7 @@ from graphjit.program import (
     Program,
     reads_and_writes,
 )
+from graphjit.stages import Stages
 from graphjit.types import TupleType
 from graphjit.values import dataclass
 
@@ -279,8 +280,12 @@ def _need_half() -> None:
 class Executable:
     """A compiled program. timed: one that can tell how long each step took."""
 
-    def __init__(self, program: Program, timed: bool = False) -> None:
-        emitted = emit_program(program, timed)
+    def __init__(
+        self, program: Program, timed: bool = False, stages: Stages | None = None
+    ) -> None:
+        stages = stages or Stages()
+        with stages.stage("emit"):
+            emitted = emit_program(program, timed)
         self.program = program
         self.checks = emitted.checks
         self.sequence = emitted.sequence
@@ -289,7 +294,7 @@ class Executable:
         self._pool: list[Array] = []
         if any(isinstance(s, Segment) for s in emitted.sequence):
             with _lock:
-                self._load(emitted)
+                self._load(emitted, stages)
         self._outputs = [self._made(i) for i in program.outputs]
         self._updates = [self._made(i) for i in program.updates]
         self._constants = {
@@ -299,15 +304,21 @@ class Executable:
         }
         self._simple = self._simple_order()
 
-    def _load(self, emitted: Emitted) -> None:
+    def _load(self, emitted: Emitted, stages: Stages) -> None:
+        with stages.stage("llvm"):
+            machine = target_machine()
+            if " half" in emitted.text:
+                _need_half()
+            module = optimize(emitted.text, machine)
+            engine = llvm.create_mcjit_compiler(module, machine)
+            engine.finalize_object()
+        with stages.stage("load"):
+            self._bind(engine, emitted)
+
+    def _bind(self, engine: Any, emitted: Emitted) -> None:
+        """Take the addresses of what was compiled, and fill the table of what it calls."""
         from .entry import builtin_function, external_address
 
-        machine = target_machine()
-        if " half" in emitted.text:
-            _need_half()
-        module = optimize(emitted.text, machine)
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
         self._engine = engine
         if emitted.externals:
             table = (ctypes.c_void_p * len(emitted.externals)).from_address(

@@ -6,6 +6,7 @@ built-in that a NumPy or TensorFlow user would catch.
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sys
@@ -113,9 +114,8 @@ def user_line() -> SourceLine | None:
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        file = code.co_filename
-        if not file.startswith(_OWN) and not any(part in file for part in _LIBRARY):
-            return SourceLine(file, frame.f_lineno, _function_name(code))
+        if _is_users(code.co_filename):
+            return SourceLine(code.co_filename, frame.f_lineno, _function_name(code))
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
@@ -126,18 +126,27 @@ def raising_line(error: BaseException) -> SourceLine | None:
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        if not code.co_filename.startswith(_OWN) and not any(
-            part in code.co_filename for part in _LIBRARY
-        ):
+        if _is_users(code.co_filename):
             found = SourceLine(code.co_filename, trace.tb_lineno, _function_name(code))
         trace = trace.tb_next
     return found
 
 
+@functools.lru_cache(4096)
+def _is_users(file: str) -> bool:
+    """Whether a file belongs to neither graphjit nor NumPy."""
+    return not file.startswith(_OWN) and not any(part in file for part in _LIBRARY)
+
+
 def _function_name(code: CodeType) -> str:
     """The function that code belongs to: of a comprehension, the one around it."""
-    parts = [p for p in code.co_qualname.split(".") if p not in ("<locals>", *_COMPREHENSIONS)]
-    return parts[-1] if parts else code.co_name
+    return _last_name(code.co_qualname) or code.co_name
+
+
+@functools.lru_cache(4096)
+def _last_name(qualified: str) -> str:
+    parts = [p for p in qualified.split(".") if p not in ("<locals>", *_COMPREHENSIONS)]
+    return parts[-1] if parts else ""
 
 
 def at_user_line(message: str, advice: str = "", source: SourceLine | None = None) -> str:

@@ -177,11 +177,11 @@ def with_captures(
 
 def _assigned(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
     """The global and free names that the code, or code inside it, assigns to."""
-    found = {
-        instruction.argval
-        for instruction in dis.get_instructions(code)
-        if instruction.opname in (operations or _ASSIGNMENTS)
-    }
+    wanted = operations or _ASSIGNMENTS
+    found = set()
+    # to take a long function apart costs as much as to trace it, and hardly one assigns
+    if not {dis.opmap.get(name, -1) for name in wanted}.isdisjoint(code.co_code[::2]):
+        found = {i.argval for i in dis.get_instructions(code) if i.opname in wanted}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             found |= _assigned(constant, operations)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +14,7 @@ from .hidden import Getter
 from .ir import Graph
 from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
 from .program import Program, print_step
+from .stages import Stages, log, log_line, progress
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
 from .variable import Variable
@@ -89,11 +89,13 @@ class Specialization:
         from .codegen.cpu import Executable
 
         assert self.graph is not None
-        self.program = build_program(self.graph, passes, self, fast_math)
-        started = time.perf_counter_ns()
-        self.executable = Executable(self.program)
-        self.times_ns["compile"] = time.perf_counter_ns() - started
+        stages = Stages(self.times_ns)
+        with progress(self.graph.name, stages):
+            self.program = build_program(self.graph, passes, self, fast_math, stages)
+            self.executable = Executable(self.program, stages=stages)
         self.direct = _direct_call(self)
+        if "compile" in config.log:
+            log(log_line(self.graph.name, self.graph, self.program, self.times_ns))
 
     def run(self, leaves: Sequence[Any]) -> Any:
         """The results for these leaves of the arguments; variables are written back."""
@@ -146,18 +148,18 @@ def build_program(
     passes: Sequence[Pass] = (),
     form: Specialization | None = None,
     fast_math: bool = False,
+    stages: Stages | None = None,
 ) -> Program:
     """A traced graph through a user's own passes, the default ones, fusion and memory plan."""
-    started = time.perf_counter_ns()
+    stages = stages or Stages()
     timing = Timing()
     pipeline = Pipeline((*passes, *DEFAULT.passes))
-    optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
-    done = time.perf_counter_ns()
-    program = replace(program_of(optimized), fast_math=fast_math)
+    with stages.stage("passes"):
+        optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
+    with stages.stage("fuse"):
+        program = replace(program_of(optimized), fast_math=fast_math)
     if form is not None:
         form.passes = timing.rows
-        form.times_ns["passes"] = done - started
-        form.times_ns["fuse"] = time.perf_counter_ns() - done
     return program
 
 
