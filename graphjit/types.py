@@ -195,6 +195,10 @@ def as_dtype(value: Any) -> DType:
     """
     if isinstance(value, DType):
         return value
+    if isinstance(value, np.dtype):
+        found = _BY_NUMPY.get(value)
+        if found is not None:
+            return found
     if isinstance(value, type) and value in _BY_PYTHON:
         return _BY_PYTHON[value]
     if isinstance(value, str):
