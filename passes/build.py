@@ -236,6 +236,10 @@ class Walk:
 
     def _broadcast(self, number: int, where: Exprs) -> Exprs:
         shape = self.graph.nodes[number].tensor.shape
+        if not shape:
+            return ()
+        if 1 not in shape and len(shape) == len(where):
+            return where
         tail = where[len(where) - len(shape) :]
         return tuple(ZERO if n == 1 else e for n, e in zip(shape, tail, strict=True))
 

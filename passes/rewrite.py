@@ -113,12 +113,7 @@ class Match:
             case Any_(name=name):
                 return found.setdefault(name, index) == index
             case Number(value=value):
-                number = self.number_of(index)
-                if number is None or isinstance(number, bool):
-                    return False
-                return bool(number == value) and str(float(value)).startswith("-") == (
-                    str(number).startswith("-")
-                )
+                return _is_number(self.number_of(index), value)
             case Op(primitive=primitive, args=args):
                 node = self.rewriter.nodes[index]
                 if node.primitive is not primitive:
@@ -132,6 +127,13 @@ class Match:
                         found |= trial
                         return True
         return False
+
+
+def _is_number(number: Any, value: float) -> bool:
+    """Whether a constant's number is a pattern's, sign of zero included."""
+    if number is None or number != value or isinstance(number, bool):
+        return False
+    return str(float(value)).startswith("-") == str(number).startswith("-")
 
 
 @dataclass(frozen=True)
@@ -149,13 +151,20 @@ def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biuf
     kinds: the dtype kinds that the replaced node may have.
     """
 
-    numeric = any(isinstance(arg, Number) for arg in pattern.args)
+    # what can be seen at once: a constant, or a primitive, that no input is
+    values = [arg.value for arg in pattern.args if isinstance(arg, Number)]
+    primitives = [arg.primitive for arg in pattern.args if isinstance(arg, Op)]
 
     def apply(match: Match) -> int | None:
         if match.node.tensor.dtype.kind not in kinds:
             return None
-        if numeric and all(match.number_of(i) is None for i in match.node.inputs):
-            return None
+        nodes, inputs = match.rewriter.nodes, match.node.inputs
+        for value in values:
+            if not any([match.number_of(i) == value for i in inputs]):
+                return None
+        for primitive in primitives:
+            if not any([nodes[i].primitive is primitive for i in inputs]):
+                return None
         found: Bindings = {}
         if not match.bind(pattern, match.index, found):
             return None
