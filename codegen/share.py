@@ -7,19 +7,16 @@ numbers that are equal can be different constants (0.0 and -0.0).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from graphjit.program import (
-    Compute,
-    Constant,
     GatherLoad,
     Kernel,
     Load,
     Program,
-    Store,
     Value,
+    exactly,
     reads_and_writes,
 )
 
@@ -106,15 +103,8 @@ def _numbered(kernel: Kernel) -> tuple[Kernel, list[int]]:
 
 def _identity(kernel: Kernel) -> tuple[Any, ...]:
     """What makes two numbered kernels the same."""
-    exact = (text for item in (*kernel.values, *kernel.stores) for text in _exactly(item))
-    return (kernel, *exact)
-
-
-def _exactly(item: Value | Store) -> Iterable[str]:
-    if isinstance(item, Constant):
-        yield repr(item.number)
-    elif isinstance(item, (Compute, Store)) and item.attrs:
-        yield repr(item.attrs)
+    values, stores = map(exactly, kernel.values), map(exactly, kernel.stores)
+    return kernel.dims, kernel.inner, kernel.lanes, *values, *stores
 
 
 def _places(buffers: frozenset[int], used: list[int]) -> frozenset[int]:

@@ -150,7 +150,6 @@ def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biuf
 
     kinds: the dtype kinds that the replaced node may have.
     """
-
     # what can be seen at once: a constant, or a primitive, that no input is
     values = [arg.value for arg in pattern.args if isinstance(arg, Number)]
     primitives = [arg.primitive for arg in pattern.args if isinstance(arg, Op)]
