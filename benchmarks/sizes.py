@@ -3,10 +3,11 @@
     python benchmarks/sizes.py [--rounds 15] [--json FILE]
 
 Each function is compiled twice: for each size by itself (static) and, after other sizes, once
-for all (symbolic). Both are then called with the same arrays, in turns. `symbolic/static` is the
+for all (symbolic). Both are called with the same arrays, in turns. `symbolic/static` is the
 median of the ratios of the rounds; it should stay below 1.05 from 100,000 elements on. The last
-line calls a function with 1,000 sizes, 0 and 1 among them, and a function
-with 1,000 values of a float, and says how often each was compiled.
+line calls a function with 1,000 sizes, 0 and 1 among them, and a function with 1,000 values of
+a float, and says how often each was compiled.
+
 """
 
 from __future__ import annotations

@@ -71,6 +71,7 @@ class Module:
     def __init__(self, native: frozenset[str] = frozenset()) -> None:
         self.native = native
         self.functions: list[str] = []
+        self.written: dict[str, str] = {}  # text -> name
         self.declarations: set[str] = set()
         self.math_uses: dict[str, int] = {}
         self.shared: set[str] = set()
@@ -81,6 +82,15 @@ class Module:
     def declare(self, result: str, name: str, arguments: str) -> None:
         """Declare an external function or intrinsic once."""
         self.declarations.add(f"declare {result} @{name}({arguments})")
+
+    def function(self, name: str, text: str) -> str:
+        """The name of the function that a text defines, `{name}` standing for its own: this
+        one or that of an equal one, for each is written once.
+        """
+        if text not in self.written:
+            self.written[text] = name
+            self.functions.append(text.replace("{name}", name))
+        return self.written[text]
 
     def text(self) -> str:
         """The whole module."""
@@ -109,6 +119,7 @@ class Builder:
         self.width = width
         self.math = math
         self.lines: list[str] = []
+        self.constants: set[str] = set()  # that fill vectors
         self.mask: Value | None = None
         self.fail: Callable[[Value, str, tuple[Value, ...]], None] | None = None
         self.size: Callable[[int], str] = str
@@ -137,6 +148,7 @@ class Builder:
             return text
         element = ir_type(value.dtype)
         if not text.startswith("%"):
+            self.constants.add(text)
             return f"splat ({element} {text})"
         vector = f"<{self.width} x {element}>"
         first = self.emit(f"insertelement {vector} poison, {element} {text}, i64 0")

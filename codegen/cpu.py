@@ -29,19 +29,20 @@ from graphjit.program import (
     Program,
     reads_and_writes,
 )
+from graphjit.stages import Stages
 from graphjit.values import dataclass
 
 from .builder import Module
 from .compiled import Check, CompiledProgram, Segment
-from .emit import KernelEmitter
-from .entry import Call, declarations, write_band, write_chunk, write_entry
+from .entry import Call, declarations, write_band, write_entry
 from .executable import Executable
 from .image import Image
 from .launch import Launcher
 from .loops import Loop, LoopNest, Tiles
-from .lower import in_chunks, lower
+from .lower import in_chunks
 from .native_code import native_code
 from .prepare import write_prepare
+from .share import Functions
 
 _lock = threading.RLock()
 
@@ -89,7 +90,6 @@ class Emitted:
     text: str
     sequence: list[Segment | LibraryCall]
     checks: list[Check]
-    nests: list[LoopNest]
 
 
 def emit_program(program: Program, timed: bool = False) -> Emitted:
@@ -99,10 +99,8 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
     """
     target = host()
     module = Module(target.native)
-    checks: list[Check] = []
-    nests: list[LoopNest] = []
     sequence: list[Segment | LibraryCall] = []
-    streaming = _streaming(program)
+    shared = Functions(program, module, target.vector_bytes, _streaming(program))
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
@@ -115,21 +113,17 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
             band = bands.get(place)
             if band is not None:
                 if place == band.first:
-                    call = _emit_band(program, band, module, nests, checks, streaming)
-                    calls.append(call)
+                    calls.append(_emit_band(program, band, module, shared))
                 continue
             if program.symbols:
-                calls.append(_emit_sized(program, step, place, module, nests, checks))
+                calls.append(_emit_sized(program, step, place, module, shared))
                 continue
-            before = len(checks)
-            nest = lower(step, target.vector_bytes)
+            nest, used = shared.nest(step)
             nest, chunks = _chunks(program, step, nest)
-            nests.append(nest)
-            emitter = _emitter(program, step, module, nest, checks, streaming)
-            module.functions.append(emitter.emit())
-            call = Call(step.name, emitter.buffers, len(checks) > before, chunks, place)
+            symbol, checked = shared.function(step, nest, used)
+            call = Call(symbol, used, checked, chunks, place)
             if chunks is not None:
-                module.functions.append(write_chunk(call))
+                shared.chunk(call)
             calls.append(call)
         symbol = f"segment{len(sequence)}"
         kernels = tuple(step for _, step in steps)
@@ -151,76 +145,31 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    return Emitted(table + text, sequence, checks, nests)
-
-
-def _emitter(
-    program: Program,
-    kernel: Kernel,
-    module: Module,
-    nest: LoopNest,
-    checks: list[Check],
-    streaming: frozenset[int],
-) -> KernelEmitter:
-    shared = _shared(program, kernel)
-    return KernelEmitter(
-        module, nest, checks, streaming, shared, program.fast_math, program.symbols
-    )
+    return Emitted(table + text, sequence, shared.checks)
 
 
 def _emit_sized(
-    program: Program,
-    kernel: Kernel,
-    place: int,
-    module: Module,
-    nests: list[LoopNest],
-    checks: list[Check],
+    program: Program, kernel: Kernel, place: int, module: Module, shared: Functions
 ) -> Call:
     """Write the forms of a kernel of symbolic extents; its call."""
-
-    def make_emitter(nest: LoopNest, streaming: frozenset[int]) -> KernelEmitter:
-        return _emitter(program, kernel, module, nest, checks, streaming)
-
-    launcher = Launcher(program, kernel, module, checks, make_emitter)
-    call = launcher.emit(host().vector_bytes, place)
-    nests += launcher.nests
-    return call
+    launcher = Launcher(program, kernel, module, shared)
+    return launcher.emit(host().vector_bytes, place)
 
 
-def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
-    """The kernel's buffers that lie where another of them does."""
-    read, written = reads_and_writes(kernel)
-    places: dict[tuple[str, int], list[int]] = {}
-    for number in {*read, *written}:
-        buffer = program.buffers[number]
-        if buffer.role in ("temporary", "local"):
-            places.setdefault((buffer.role, buffer.offset_bytes), []).append(number)
-    return frozenset(n for together in places.values() if len(together) > 1 for n in together)
-
-
-def _emit_band(
-    program: Program,
-    band: Band,
-    module: Module,
-    nests: list[LoopNest],
-    checks: list[Check],
-    streaming: frozenset[int],
-) -> Call:
+def _emit_band(program: Program, band: Band, module: Module, shared: Functions) -> Call:
     """Write a band's kernels and the function that runs them part by part; its call."""
     calls, ranges = [], []
     for step in program.steps[band.first : band.stop]:
         assert isinstance(step, Kernel)
-        before = len(checks)
-        nest, loop = in_chunks(lower(step, host().vector_bytes, band.part))
+        nest, used = shared.nest(step, band.part)
+        nest, loop = in_chunks(nest)
         parts = band.rows // band.part
         if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
             raise InternalError(f"{step.name} can't be computed row by row")
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
-        nests.append(nest)
-        emitter = _emitter(program, step, module, nest, checks, streaming)
-        module.functions.append(emitter.emit())
-        calls.append(Call(step.name, emitter.buffers, len(checks) > before))
+        symbol, checked = shared.function(step, nest, used)
+        calls.append(Call(symbol, used, checked))
     call, text = write_band(program, band, f"band{band.first}", calls, ranges)
     module.functions.append(text)
     return call
@@ -329,17 +278,21 @@ def _need_half() -> None:
         )
 
 
-def compile_program(program: Program, timed: bool = False) -> tuple[Executable, Image | None]:
+def compile_program(
+    program: Program, timed: bool = False, stages: Stages | None = None
+) -> tuple[Executable, Image | None]:
     """The executable of a program, and the image of its code if it has any and came by one.
 
-    timed: one that can tell how long each step took.
+    timed: one that can tell how long each step took. stages: where times are noted.
     """
-    emitted = emit_program(program, timed)
+    stages = stages or Stages()
+    with stages.stage("emit"):
+        emitted = emit_program(program, timed)
     code, image = None, None
     if any(isinstance(s, Segment) for s in emitted.sequence):
         if " half" in emitted.text:
             _need_half()
-        with _lock:
+        with _lock, stages.stage("llvm"):
             code, image = native_code(emitted.text, optimize, 2)
     compiled = CompiledProgram(
         program.name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from graphjit import cost
 from graphjit.dims import Dim
 from graphjit.errors import SourceLine
 from graphjit.ops.index import OUT_OF_RANGE
@@ -114,7 +115,10 @@ class KernelEmitter(Access):
             self.line("fence seq_cst")
         sizes = ["ptr noalias readonly %sizes"] if self.symbols else []
         listed = ", ".join([*parameters, "ptr %record", *sizes, *bounds])
-        lines = [f"define internal i64 @{kernel.name}({listed}) #kernel {{", "entry:"]
+        long = len(self.entry) + len(self.b.lines) > cost.LONG_CODE
+        long |= len(self.b.constants) > cost.MOST_CONSTANTS
+        how = "noinline optnone #kernel" if long else "#kernel"
+        lines = [f"define internal i64 @{kernel.name}({listed}) {how} {{", "entry:"]
         lines += [*self.entry, *self.b.lines, "  ret i64 0", "}"]
         return "\n".join(lines)
 
@@ -168,6 +172,9 @@ class KernelEmitter(Access):
         if peeled >= 0:
             self._peel(loop, peeled)
             return
+        if self._long(loop):
+            self._masked_loop(loop)
+            return
         whole = loop.extent // loop.width * loop.width
         rest = loop.extent - whole
         b = self.b
@@ -204,6 +211,38 @@ class KernelEmitter(Access):
             if bounds is not None:
                 self.line(f"br label %{after}")
                 b.lines.append(f"{after}:")
+
+    def _long(self, loop: Loop) -> bool:
+        """Whether a loop has a tail and a body so long that it is written only once."""
+        plain = all(isinstance(s, (Let, Put)) for s in loop.body)
+        if isinstance(loop.extent, Dim):
+            tail = loop.width > 1
+        else:
+            tail = loop.extent % loop.width > 0 and loop.extent > loop.width
+        return tail and plain and len(loop.body) >= cost.LONG_BODY
+
+    def _masked_loop(self, loop: Loop) -> None:
+        """A loop all of whose vectors are masked, so that its tail is one of them."""
+        b = self.b
+        extent = self.size(loop.extent)
+        start, stop = ("%begin", "%end") if loop.chunked else ("0", extent)
+        if loop.within:
+            start, stop = self.bounds[loop.dim]
+        with self.counting(start, stop, loop.width) as now:
+            left = b.emit(f"sub nuw nsw i64 {stop}, {now}")
+            previous, b.mask = b.mask, self._first_lanes(left)
+            self._iteration(loop, now)
+            b.mask = previous
+
+    def _first_lanes(self, count: str) -> Value:
+        """A mask of the first so many lanes."""
+        b = self.b
+        kind = f"<{b.width} x i64>"
+        one = b.emit(f"insertelement {kind} poison, i64 {count}, i64 0")
+        order = f"<{b.width} x i32> zeroinitializer"
+        every = b.emit(f"shufflevector {kind} {one}, {kind} poison, {order}")
+        numbers = ", ".join(f"i64 {k}" for k in range(b.width))
+        return Value(bool_, b.emit(f"icmp ult {kind} <{numbers}>, {every}"), True)
 
     def _to_peel(self, loop: Loop) -> int:
         """The store whose rows start anywhere, and that could pass the cache from the first
@@ -260,13 +299,7 @@ class KernelEmitter(Access):
         some, after = self.label(), self.label()
         self.line(f"br i1 {b.emit(f'icmp ne i64 {count}, 0')}, label %{some}, label %{after}")
         b.lines.append(f"{some}:")
-        kind = f"<{b.width} x i64>"
-        one = b.emit(f"insertelement {kind} poison, i64 {count}, i64 0")
-        order = f"<{b.width} x i32> zeroinitializer"
-        every = b.emit(f"shufflevector {kind} {one}, {kind} poison, {order}")
-        numbers = ", ".join(f"i64 {k}" for k in range(b.width))
-        mask = b.emit(f"icmp ult {kind} <{numbers}>, {every}")
-        previous, b.mask = b.mask, Value(bool_, mask, True)
+        previous, b.mask = b.mask, self._first_lanes(count)
         self._iteration(loop, start)
         b.mask = previous
         self.line(f"br label %{after}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.cost import RELEASE_BYTES
+from graphjit.cost import LONG_CODE, RELEASE_BYTES
 from graphjit.errors import InternalError
 from graphjit.program import Band, Program
 from graphjit.values import dataclass
@@ -294,6 +294,8 @@ def write_entry(
         ]
     lines.append("  %result = call ptr @PyLong_FromLongLong(i64 %status)")
     lines += ["  ret ptr %result", "}"]
+    if len(lines) > LONG_CODE:
+        lines[0] = lines[0].replace("nounwind", "noinline optnone nounwind")
     return order, "\n".join(lines)
 
 

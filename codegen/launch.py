@@ -7,7 +7,6 @@ that are known, by the same numbers of the cost model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
@@ -17,15 +16,12 @@ from graphjit.memory import LARGE_BYTES
 from graphjit.program import Kernel, Program, reads_and_writes
 
 from .builder import Module
-from .compiled import Check
 from .emit import KernelEmitter
 from .entry import Call, team_call, write_chunk
 from .loops import Loop, LoopNest, Tiles
 from .lower import ROW_LANES, in_chunks, lower, row_lengths
+from .share import Functions
 from .sizes import SizeEmitter
-
-# Makes the emitter of one of a step's nests; results in the set are stored past the cache.
-MakeEmitter = Callable[[LoopNest, frozenset[int]], KernelEmitter]
 
 
 class Launcher:
@@ -36,15 +32,12 @@ class Launcher:
         program: Program,
         step: Kernel,
         module: Module,
-        checks: list[Check],
-        make_emitter: MakeEmitter,
+        shared: Functions,
     ) -> None:
         self.program = program
         self.step = step
         self.module = module
-        self.checks = checks
-        self.make_emitter = make_emitter
-        self.nests: list[LoopNest] = []
+        self.shared = shared
         self.head: list[str] = []
         self.body: list[str] = []
         self.size = SizeEmitter(program.symbols, self.head)
@@ -52,7 +45,7 @@ class Launcher:
 
     def emit(self, vector_bytes: int, place: int) -> Call:
         """Write the kernel's functions; the call that an entry makes of it."""
-        step, before = self.step, len(self.checks)
+        step, before = self.step, len(self.shared.checks)
         lengths = row_lengths(step)
         results = self._streamed()
         buffers: list[int] = []
@@ -67,7 +60,7 @@ class Launcher:
             buffers = self._form(nest, frozenset())
             if short and len(lengths) > 1:
                 self.body.append(f"{after}:")
-        checked = len(self.checks) > before
+        checked = len(self.shared.checks) > before
         parameters = ", ".join(f"ptr %b{n}" for n in buffers)
         name = f"{step.name}.run"
         lines = [
@@ -117,12 +110,11 @@ class Launcher:
         name = f"{self.step.name}.{number}"
         nest = replace(nest, kernel=replace(nest.kernel, name=name))
         nest, loop = in_chunks(nest)
-        emitter = self.make_emitter(nest, streaming)
+        emitter = self.shared.emitter(self.step, nest, streaming)
         text = emitter.emit()
         self.forms += 1
         if streaming and not emitter.streamed:  # the module has no use for its parts
             return emitter.buffers
-        self.nests.append(nest)
         self.module.functions.append(text)
         if streaming:
             self._branch(self._large(streaming), f"large{number}", f"small{number}")

@@ -263,8 +263,8 @@ class TileEmitter:
         key = (high, columns)
         if key not in self.micros:
             name = f"{self.emitter.kernel.name}.sums{high}x{columns}"
-            self.micros[key] = name
-            self.emitter.module.functions.append(self._micro_text(name, high, columns))
+            text = self._micro_text("{name}", high, columns)
+            self.micros[key] = self.emitter.module.function(name, text)
         return self.micros[key]
 
     def _micro_text(self, name: str, high: int, columns: int) -> str:

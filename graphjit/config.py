@@ -35,6 +35,10 @@ def _sizes_before_symbolic() -> int | None:
     return None if given == "never" else int(given) if given.isdecimal() else 2
 
 
+def _topics() -> frozenset[str]:
+    return frozenset(os.environ.get("GRAPHJIT_LOG", "").replace(",", " ").split())
+
+
 def _calls_before_native() -> int | None:
     given = os.environ.get("GRAPHJIT_NATIVE_AFTER", "")
     return None if given == "never" else int(given) if given.isdecimal() else 32
@@ -54,6 +58,8 @@ class Config:
         (`GRAPHJIT_CACHE_BYTES`, by default 1 GiB).
 
     verify: check every graph after every pass (`GRAPHJIT_VERIFY=1`).
+    log: what is written to stderr: "compile" for a line with the time of each stage of every
+        compile. From `GRAPHJIT_LOG`, words with commas between them.
     static_values: how many values of a Python scalar that steers control flow are compiled
         before the function falls back to eager mode.
     threads: how many threads work on one kernel; from `GRAPHJIT_NUM_THREADS`, else the number
@@ -72,6 +78,7 @@ class Config:
         self.verify = _flag("GRAPHJIT_VERIFY")
         self.cache = _flag("GRAPHJIT_CACHE", True)
         self.cache_bytes = _cache_bytes()
+        self.log = _topics()
         self.static_values = 64
         self.recompile_warning = 16
         self._forbids: ContextVar[bool] = ContextVar("graphjit_forbids", default=False)

@@ -39,17 +39,29 @@ LANE_BLOCK_BYTES = 256
 SMALL_LOOP, SMALL_LOOP_ROOTS = 1 << 16, 16
 # Roots that share a kernel for no more than what they read.
 SIBLINGS = 32
+# Values of one kernel, and buffers that it reads: the compiler's time for one long block of
+# code, and for one that reads very many buffers, grows with more than its length, and so many
+# operations between a load and a store hide both.
+KERNEL_VALUES, KERNEL_READS = 512, 48
 # A copy of what lanes would gather pays if each of its elements is read at least this often.
 PACK_REUSE = 8
 # Bands: what goes between kernels and is less than this stays in the cache anyway; what the
 # rows at hand may take of the second cache and of a thread's stack; rows at a time; what a
-# product's second operand may take, which is gone through for every part.
+# product's second operand may take, which is gone through for every part; steps of one band.
 BAND_BYTES = 1 << 20
 BAND_PART_BYTES = 256 * 1024
 BAND_ROWS, LEAST_BAND_ROWS = 64, 8
 BAND_OPERAND_BYTES = 512 * 1024
+BAND_STEPS = 32
 
 # -- schedules
+
+# A loop's body with so many values is written once, all its vectors masked, instead of a
+# second time for the tail. Code with so many instructions isn't optimised: a kernel that is so
+# long gains less than 5% by it, and the time that it takes grows with its square. Nor is code
+# with so many constants: they would be taken out of the loop into registers, of which there
+# aren't enough, and be read from the stack as whole vectors (AVX2, a chain of 60: 70% slower).
+LONG_BODY, LONG_CODE, MOST_CONSTANTS = 64, 256, 24
 
 # A value that costs at least this much (rough cycles) is kept between stages, not computed
 # again, while what is kept fits KEEP_BYTES.

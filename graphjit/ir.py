@@ -129,15 +129,14 @@ class GraphBuilder:
     ) -> int:
         """Append an op and infer its type."""
         inputs = tuple(inputs)
-        types = [self.nodes[i].type for i in inputs]
-        result = primitive.type(*types, **attrs)
-        return self.append(
-            Node(primitive, inputs, tuple(sorted(attrs.items())), result, source)
-        )
+        result = primitive.type(*[self.nodes[i].type for i in inputs], **attrs)
+        pairs = tuple(sorted(attrs.items())) if attrs else ()
+        return self.append(Node(primitive, inputs, pairs, result, source))
 
     def const(self, array: np.ndarray[Any, Any], line: SourceLine | None = None) -> int:
         """Append a constant."""
-        return self.add(source.const, (), line, value=source.Literal(np.asarray(array)))
+        value = source.Literal(np.asarray(array))
+        return self.append(Node(source.const, (), (("value", value),), value.type, line))
 
     def append(self, node: Node) -> int:
         """Append a node as it is."""
@@ -164,10 +163,12 @@ class Rewriter(GraphBuilder):
     def copy(self, index: int) -> int:
         """Append an old node with its inputs as they are now."""
         node = self.graph.nodes[index]
-        inputs = tuple(self.map[i] for i in node.inputs)
-        if inputs != node.inputs:
-            node = Node(node.primitive, inputs, node.attrs, node.type, node.source)
-        return self.append(node)
+        if node.inputs:
+            inputs = tuple([self.map[i] for i in node.inputs])
+            if inputs != node.inputs:
+                node = Node(node.primitive, inputs, node.attrs, node.type, node.source)
+        self.nodes.append(node)
+        return len(self.nodes) - 1
 
     def result(self) -> Graph:
         """The new graph, or the old one itself where nothing changed."""

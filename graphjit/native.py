@@ -94,6 +94,8 @@ def form_entry(form: Specialization, leaves: Sequence[Any]) -> Entry | None:
     try:
         return make_entry(args.children, named, _launch(form))
     except NotNative:
+        if form.sizes is not None:
+            return None
         return make_entry(args.children, named, _python(form))
 
 

@@ -179,6 +179,16 @@ def arguments(value: Value) -> tuple[int, ...]:
     return ()
 
 
+def exactly(item: Value | Store) -> tuple[Value | Store, str]:
+    """A value or store as a key: 0.0 and -0.0 are equal, and are not the same constant."""
+    match item:
+        case Constant():
+            return item, repr(item.number)
+        case Compute() | Store() if item.attrs:
+            return item, repr(item.attrs)
+    return item, ""
+
+
 ValueOrStore = TypeVar("ValueOrStore", bound=Value | Store)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from .config import config
 from .dims import Dim
 from .hidden import Getter
 from .ir import Graph
+from .stages import Stages, log, log_line, progress
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
 from .types import Shape
@@ -109,22 +109,25 @@ class Specialization:
         """Find the executable of the graph on disk, or make it."""
         assert self.graph is not None
         self.own_passes, self.fast_math = tuple(passes), fast_math
-        started = time.perf_counter_ns()
+        stages = Stages(self.times_ns)
         # what a user's own pass does is more than its text says
-        key = None if passes else kept.key_of(self.graph, fast_math)
-        self.executable = None if key is None else kept.find(key, self.sizes)
+        with stages.stage("look up"):
+            key = None if passes else kept.key_of(self.graph, fast_math)
+            self.executable = None if key is None else kept.find(key, self.sizes)
         self.found = self.executable is not None
-        self.times_ns["look up"] = time.perf_counter_ns() - started
         if self.executable is None:
             from .codegen.cpu import compile_program
 
-            self.built = build_program(self.graph, passes, self, fast_math)
-            started = time.perf_counter_ns()
-            self.executable, image = compile_program(self.built)
-            self.times_ns["compile"] = time.perf_counter_ns() - started
+            with progress(self.graph.name, stages):
+                self.built = build_program(self.graph, passes, self, fast_math, stages)
+                self.executable, image = compile_program(self.built, stages=stages)
             if key is not None:
-                kept.keep(key, self.executable, image, self.sizes)
+                with stages.stage("keep"):
+                    kept.keep(key, self.executable, image, self.sizes)
         self.direct = None if self.sizes is not None else _direct_call(self)
+        if "compile" in config.log:
+            steps = self.executable.program.steps
+            log(log_line(self.graph.name, self.graph, steps, self.times_ns, self.found))
 
     @property
     def program(self) -> Program | None:
@@ -193,24 +196,24 @@ def build_program(
     passes: Sequence[Pass] = (),
     form: Specialization | None = None,
     fast_math: bool = False,
+    stages: Stages | None = None,
 ) -> Program:
     """A traced graph through a user's own passes, the default ones, fusion and memory plan."""
-    started = time.perf_counter_ns()
+    stages = stages or Stages()
     timing = gj.passes.Timing()
     pipeline = gj.passes.Pipeline((*passes, *gj.passes.DEFAULT.passes))
     observers: list[Observer] = [timing, gj.passes.verifying] if config.verify else [timing]
-    optimized = pipeline.run(graph, observers)
-    done = time.perf_counter_ns()
-    program = replace(
-        gj.passes.program_of(optimized),
-        fast_math=fast_math,
-        symbols=graph_symbols(graph),
-        guards=() if form is None or form.sizes is None else tuple(form.sizes.guards),
-    )
+    with stages.stage("passes"):
+        optimized = pipeline.run(graph, observers)
+    with stages.stage("fuse"):
+        program = replace(
+            gj.passes.program_of(optimized),
+            fast_math=fast_math,
+            symbols=graph_symbols(graph),
+            guards=() if form is None or form.sizes is None else tuple(form.sizes.guards),
+        )
     if form is not None:
         form.passes = timing.rows
-        form.times_ns["passes"] = done - started
-        form.times_ns["fuse"] = time.perf_counter_ns() - done
     return program
 
 

@@ -504,8 +504,10 @@ class Trace:
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
 
-    def node_of(self, x: TensorBase) -> int:
-        """The node of an input: a constant for a tensor that has a value."""
+    def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
+        """The node of an input: a constant for a tensor that has a value, from the user's line
+        if no line is given.
+        """
         if isinstance(x, SymbolicTensor):
             if x.recorder is not self or self.closed:
                 raise leaked(x)
@@ -513,7 +515,7 @@ class Trace:
         known = self._constants.get(id(x))
         if known is None:
             array = x._array  # type: ignore[attr-defined]
-            known = (x, self.builder.const(array, user_line()))
+            known = (x, self.builder.const(array, line or user_line()))
             self._constants[id(x)] = known
         return known[1]
 
@@ -524,8 +526,8 @@ class Trace:
         for x in inputs:
             if isinstance(x, SymbolicTensor) and (x.recorder is not self or x.recorder.closed):
                 raise leaked(x)
-        nodes = [self.node_of(x) for x in inputs]
         line = user_line()
+        nodes = [self.node_of(x, line) for x in inputs]
         node = self.builder.add(primitive, nodes, line, **attrs)
         type = self.builder.nodes[node].type
         if isinstance(type, TupleType):

@@ -9,6 +9,7 @@ over the same rows, and only a block of rows of the scores exists at any time. C
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate
 from math import prod
 
 from graphjit import cost
@@ -28,12 +29,25 @@ from graphjit.program import (
 
 
 def band(program: Program) -> Program:
-    """The program with its bands: runs of kernels that share their rows."""
+    """The program with its bands: runs of kernels that share their rows, if all of it is known
+    how large it is.
+    """
+    if any(is_symbolic(b.type.shape) for b in program.buffers):
+        return program
+    temporary = [b.type.nbytes for b in program.buffers if b.role == "temporary"]
+    if sum(temporary) < cost.BAND_BYTES:
+        return program
     bands: list[Band] = []
     buffers, steps = list(program.buffers), list(program.steps)
+    lives = _lives(program)
+    born = [0] * (len(steps) + 1)  # bytes of temporaries that are new, up to each step
+    for number, (start, _) in lives.items():
+        born[start + 1] += buffers[number].type.nbytes
+    born = list(accumulate(born))
     first = 0
     while first < len(program.steps):
-        found = _longest(program, first)
+        few = born[min(first + cost.BAND_STEPS, len(steps))] - born[first] < cost.BAND_BYTES
+        found = None if few else _longest(program, first, lives)
         if found is None:
             first += 1
             continue
@@ -48,42 +62,94 @@ def band(program: Program) -> Program:
     return replace(program, buffers=tuple(buffers), steps=tuple(steps), bands=tuple(bands))
 
 
-def _longest(program: Program, first: int) -> tuple[Band, list[Kernel], set[int]] | None:
+def _lives(program: Program) -> dict[int, tuple[int, int]]:
+    """The first and the last step that touch each temporary."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, step in enumerate(program.steps):
+        read, written = reads_and_writes(step)
+        for buffer in (*read, *written):
+            if program.buffers[buffer].role == "temporary":
+                found[buffer] = (found.get(buffer, (number, 0))[0], number)
+    return found
+
+
+def _longest(
+    program: Program, first: int, lives: dict[int, tuple[int, int]]
+) -> tuple[Band, list[Kernel], set[int]] | None:
     """The longest band that starts at a step, with its kernels and the buffers that it keeps
     to itself.
     """
     best = None
     head = program.steps[first]
-    if not isinstance(head, Kernel) or is_symbolic(head.dims):
+    if not isinstance(head, Kernel):
         return None
-    for stop in range(first + 2, len(program.steps) + 1):
+    runs = [_Run(program, head, lead) for lead in range(1, len(head.outer_dims) + 1)]
+    starting: dict[int, int] = {}  # bytes of temporaries that no step before touches
+    for stop in range(first + 1, min(len(program.steps), first + cost.BAND_STEPS) + 1):
         step = program.steps[stop - 1]
-        if not isinstance(step, Kernel) or is_symbolic(step.dims):
+        if not isinstance(step, Kernel):
             break
-        local = _local(program, first, stop)
-        for lead in range(1, len(head.outer_dims) + 1):
-            rows = prod(head.dims[:lead])
-            kernels = [
-                _by_rows(step, rows)
-                for step in program.steps[first:stop]
-                if isinstance(step, Kernel)
-            ]
-            part = _part(program, kernels, rows, local)
+        runs = [run for run in runs if run.add(step)]
+        if not runs:
+            break
+        for buffer in dict.fromkeys(s.buffer for s in step.stores):
+            if lives.get(buffer, (-1,))[0] >= first:
+                starting[buffer] = program.buffers[buffer].type.nbytes
+        if stop < first + 2 or sum(starting.values()) < cost.BAND_BYTES:
+            continue
+        local = {n for n in starting if lives[n][1] < stop}
+        total = sum(starting[n] for n in local)
+        if total < cost.BAND_BYTES:
+            continue
+        for run in runs:
+            part = run.part(local, total)
             if part and (best is None or 2 * part >= best[0].part):
-                best = Band(first, stop, rows, part), kernels, local
+                best = Band(first, stop, run.rows, part), list(run.kernels), local
     return best
 
 
-def _local(program: Program, first: int, stop: int) -> set[int]:
-    """The temporaries that nothing outside these steps touches."""
-    inside: set[int] = set()
-    outside: set[int] = set()
-    for number, step in enumerate(program.steps):
-        read, written = reads_and_writes(step)
-        (inside if first <= number < stop else outside).update((*read, *written))
-    return {
-        number for number in inside - outside if program.buffers[number].role == "temporary"
-    }
+class _Run:
+    """Kernels one after another that may be run some of their rows at a time, as kernel after
+    kernel is added. lead: how many of the first one's outer dims make up the rows.
+    """
+
+    def __init__(self, program: Program, head: Kernel, lead: int) -> None:
+        self.program = program
+        self.rows = prod(head.dims[:lead])
+        self.kernels: list[Kernel] = []
+        self._parts = list(range(1, min(cost.BAND_ROWS, self.rows // 4) + 1))
+        # what is written a few rows at a time, local or not, is read so too
+        self._written: set[int] = set()
+        self._elsewhere: set[int] = set()  # what is touched outside the row at hand
+
+    def add(self, step: Kernel) -> bool:
+        """Add a kernel, if it can be computed row by row."""
+        kernel = _by_rows(step, self.rows)
+        lead = _lead(kernel, self.rows)
+        if (
+            lead is None
+            or any(s.choices for s in kernel.stores)
+            or not _walks_rows(kernel, lead)
+        ):
+            return False
+        within = kernel.dims[lead - 1]
+        self._parts = [n for n in self._parts if within % n == 0]
+        self._written |= {store.buffer for store in kernel.stores}
+        for number, index in _accesses(kernel):
+            if not _keeps_rows(kernel, index, lead, self.program.buffers[number], self.rows):
+                self._elsewhere.add(number)
+        self.kernels.append(kernel)
+        return not self._written & self._elsewhere
+
+    def part(self, local: set[int], total: int) -> int:
+        """How many rows at a time the kernels can run for, with so many bytes of local buffers;
+        0 if they don't belong together.
+        """
+        if local & self._elsewhere:
+            return 0
+        most = cost.BAND_PART_BYTES * self.rows
+        part = max((n for n in self._parts if n * total <= most), default=0)
+        return part if part >= cost.LEAST_BAND_ROWS else 0
 
 
 def _by_rows(kernel: Kernel, rows: int) -> Kernel:
@@ -92,33 +158,6 @@ def _by_rows(kernel: Kernel, rows: int) -> Kernel:
     if lead is None or any(isinstance(v, Product) for v in kernel.values):
         return kernel
     return merge_outer(kernel, last=len(kernel.outer_dims) - lead)
-
-
-def _part(program: Program, kernels: list[Kernel], rows: int, local: set[int]) -> int:
-    """How many rows at a time these kernels can run for; 0 if they don't belong together."""
-    buffers = program.buffers
-    total = sum(buffers[number].type.nbytes for number in local)
-    if not local or total < cost.BAND_BYTES:
-        return 0
-    # what is written a few rows at a time, local or not, is read so too
-    written = {store.buffer for kernel in kernels for store in kernel.stores}
-    fits = set(range(1, min(cost.BAND_ROWS, rows // 4) + 1))
-    for kernel in kernels:
-        lead = _lead(kernel, rows)
-        if (
-            lead is None
-            or any(s.choices for s in kernel.stores)
-            or not _walks_rows(kernel, lead)
-        ):
-            return 0
-        for number, index in _accesses(kernel):
-            own = number in written or number in local
-            if own and not _keeps_rows(kernel, index, lead, buffers[number], rows):
-                return 0
-        within = kernel.dims[lead - 1]
-        fits = {n for n in fits if within % n == 0 and n * total <= cost.BAND_PART_BYTES * rows}
-    part = max(fits, default=0)
-    return part if part >= cost.LEAST_BAND_ROWS else 0
 
 
 def _walks_rows(kernel: Kernel, lead: int) -> bool:

@@ -39,6 +39,7 @@ from graphjit.program import (
     Running,
     Store,
     Value,
+    exactly,
     map_indices,
 )
 from graphjit.types import Shape, int64
@@ -236,6 +237,10 @@ class Walk:
 
     def _broadcast(self, number: int, where: Exprs) -> Exprs:
         shape = self.graph.nodes[number].tensor.shape
+        if not shape:
+            return ()
+        if 1 not in shape and len(shape) == len(where):
+            return where
         tail = where[len(where) - len(shape) :]
         return tuple(ZERO if n == 1 else e for n, e in zip(shape, tail, strict=True))
 
@@ -363,14 +368,15 @@ class _Emitter:
         self.buffer_of = buffer_of
         self.values: list[Value] = []
         self.places: dict[tuple[int, Expr | Exprs], int] = {}
-        self._same: dict[Value, int] = {}
+        self._same: dict[object, int] = {}
 
     def append(self, value: Value) -> int:
         """Add a value unless the same one is there."""
-        if value not in self._same:
-            self._same[value] = len(self.values)
+        key = exactly(value)
+        if key not in self._same:
+            self._same[key] = len(self.values)
             self.values.append(value)
-        return self._same[value]
+        return self._same[key]
 
     def key(self, number: int, where: Where) -> tuple[int, Expr | Exprs]:
         """What makes two demands for a node the same."""

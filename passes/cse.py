@@ -25,11 +25,12 @@ class Cse(Pass):
             if node.primitive is source.param:
                 rewriter.map[index] = rewriter.copy(index)
                 continue
-            inputs = tuple(rewriter.map[i] for i in node.inputs)
+            inputs = tuple([rewriter.map[i] for i in node.inputs])
             if node.primitive.commutative:
                 inputs = tuple(sorted(inputs))
             key = (node.primitive, inputs, node.attrs)
-            if key not in seen:
-                seen[key] = rewriter.copy(index)
-            rewriter.map[index] = seen[key]
+            found = seen.get(key)
+            if found is None:
+                found = seen[key] = rewriter.copy(index)
+            rewriter.map[index] = found
         return rewriter.result()

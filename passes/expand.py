@@ -36,6 +36,8 @@ class SplitReductions(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The graph with long reductions in two steps."""
+        if not any(isinstance(node.primitive.kind, Reduce) for node in graph.nodes):
+            return graph
         rewriter = Rewriter(graph)
         for index, node in enumerate(graph.nodes):
             if self._long(graph, node):
@@ -148,6 +150,8 @@ class UnrollReductions(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The graph with short reductions as pointwise nodes."""
+        if not any(isinstance(node.primitive.kind, Reduce) for node in graph.nodes):
+            return graph
         rewriter = Rewriter(graph)
         for index, node in enumerate(graph.nodes):
             kind = node.primitive.kind
@@ -205,6 +209,8 @@ class ExpandProducts(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The graph with only float32 and float64 products."""
+        if not any(isinstance(node.primitive.kind, Contract) for node in graph.nodes):
+            return graph
         rewriter = Rewriter(graph)
         for index, node in enumerate(graph.nodes):
             if not isinstance(node.primitive.kind, Contract):

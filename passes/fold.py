@@ -31,7 +31,8 @@ class Fold(Pass):
         rewriter = Rewriter(graph)
         for index, node in enumerate(graph.nodes):
             inputs = [rewriter.nodes[rewriter.map[i]] for i in node.inputs]
-            if self._foldable(node, inputs):
+            constant = inputs and all([n.primitive is source.const for n in inputs])
+            if constant and self._foldable(node, inputs):
                 arrays = [n.attr("value").array for n in inputs]
                 value = run_primitive(node.primitive, arrays, node.type, dict(node.attrs))
                 rewriter.map[index] = rewriter.const(value, node.source)
@@ -40,12 +41,11 @@ class Fold(Pass):
         return rewriter.result()
 
     def _foldable(self, node: Node, inputs: list[Node]) -> bool:
-        if not inputs or not node.primitive.exact or not isinstance(node.type, TensorType):
+        """Whether a node whose inputs are all constant may become a constant."""
+        if not node.primitive.exact or not isinstance(node.type, TensorType):
             return False
         if is_symbolic(node.type.shape) or node.type.nbytes > self.max_bytes:
             return False
         if isinstance(node.primitive.kind, View) and node.type.size > inputs[0].tensor.size:
             return False  # a number broadcast is an operand, an array of it takes memory
-        if any(n.primitive is not source.const for n in inputs):
-            return False
         return not any(n.tensor.dtype.is_complex for n in inputs)

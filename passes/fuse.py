@@ -47,10 +47,13 @@ class Unit:
     homes: dict[int, Exprs] = field(default_factory=dict)
     depends: int = 0  # bit set of the units that must run before
     reads: set[int] = field(default_factory=set)
+    size: int = 0  # about how many values its kernel has
 
 
 class _Plan:
-    """One attempt; starts again with another forced root where an index can't be fused."""
+    """One attempt. Where an index can't be fused what it is of becomes a root; `missed` are the
+    roots that were found so, with which another attempt has to start.
+    """
 
     def __init__(self, graph: Graph, forced: set[int]) -> None:
         self.graph = graph
@@ -60,6 +63,8 @@ class _Plan:
         self.decisions: list[str] = []
         self.required = self._required()
         self.roots = self.required | forced | self._shared()
+        self.roots |= self._cut()
+        self.missed: set[int] = set()
         self.units: list[Unit] = []
         self.unit_of: dict[int, int] = {}
 
@@ -123,6 +128,36 @@ class _Plan:
                         found.add(i)
         return found
 
+    def _cut(self) -> set[int]:
+        """Nodes at which expressions are cut that would be too long, or read too many buffers,
+        for one kernel. What several nodes read is counted in parts, one for each.
+        """
+        found: set[int] = set()
+        size, reads = [0.0] * len(self.nodes), [0.0] * len(self.nodes)
+        for number, node in enumerate(self.nodes):
+            if not self.live[number] or not node.inputs:
+                continue
+            if not isinstance(node.primitive.kind, FUSABLE):
+                continue
+            length, buffers = 1.0, 0.0
+            for i in dict.fromkeys(node.inputs):
+                if self.is_leaf(i) or i in found:
+                    length += 1.0
+                    buffers += self._in_memory(i)
+                else:
+                    users = max(1, len(self.users[i]))
+                    length += size[i] / users
+                    buffers += reads[i] / users
+            if length >= cost_model.KERNEL_VALUES or buffers >= cost_model.KERNEL_READS:
+                found.add(number)
+            size[number], reads[number] = length, buffers
+        return found
+
+    def _in_memory(self, number: int) -> bool:
+        """Whether a node that is read has a buffer: numbers stand in the code."""
+        node = self.nodes[number]
+        return node.primitive is not source.const or node.tensor.size > 1
+
     def _times_read(self, number: int) -> float:
         """How often an element of a node is read, on average: slices read their part only."""
         size = max(1, self._size(number))
@@ -154,11 +189,27 @@ class _Plan:
             if not self.live[number]:
                 continue
             kind = self.kind(number)
-            if isinstance(kind, FUSABLE):
-                if number in self.roots:
-                    self._place(number)
-            elif not isinstance(kind, (Source, Item)):
-                self._add(self._barrier(number), number)
+            fusable = isinstance(kind, FUSABLE)
+            if number in self.roots if fusable else not isinstance(kind, (Source, Item)):
+                self._settle(number)
+
+    def _settle(self, number: int) -> None:
+        """Make a unit for a node, or put it into one, after those that it turns out to need."""
+        todo = [number]
+        while todo:
+            try:
+                if isinstance(self.kind(todo[-1]), FUSABLE):
+                    self._place(todo[-1])
+                else:
+                    self._add(self._barrier(todo[-1]), todo[-1])
+            except MustStore as need:
+                if need.node in self.roots:
+                    raise
+                self.roots.add(need.node)
+                self.missed.add(need.node)
+                todo.append(need.node)
+            else:
+                todo.pop()
 
     def _add(self, unit: Unit, *nodes: int) -> None:
         unit.depends = self._closure(unit.reads)
@@ -258,7 +309,8 @@ class _Plan:
         for unit in self._siblings(reads, tried, domain):
             if self._join(number, unit, reads):
                 return
-        self._add(Unit([number], domain, {number: home}, 0, reads), number)
+        size = len(walk.asked)
+        self._add(Unit([number], domain, {number: home}, 0, reads, size), number)
 
     def _siblings(self, reads: set[int], tried: set[int], domain: Domain) -> list[int]:
         """The latest units that read a buffer this root reads, or that walk a domain like its
@@ -283,6 +335,9 @@ class _Plan:
         depends = self._closure(outside)
         if depends >> unit_number & 1:
             return False
+        if sum(map(self._in_memory, unit.reads | outside)) > cost_model.KERNEL_READS:
+            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: too many operands")
+            return False
         domain = self._common_domain(number, unit)
         if isinstance(domain, str):
             self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: {domain}")
@@ -303,6 +358,10 @@ class _Plan:
         except (Unfusable, MustStore):
             self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: the domains differ")
             return False
+        size = len(walk.asked)
+        if unit.size + size > cost_model.KERNEL_VALUES:
+            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: too long a kernel")
+            return False
         space = domain.space
         for node, flat in walk.reads:
             if self._unit(node) == unit_number:
@@ -315,6 +374,7 @@ class _Plan:
         unit.domain = domain
         unit.homes = homes | {number: home}
         unit.nodes.append(number)
+        unit.size += size
         unit.reads |= outside
         self.unit_of[number] = unit_number
         if depends | unit.depends != unit.depends:
@@ -376,8 +436,11 @@ def fuse(graph: Graph) -> Program:
     forced: set[int] = set()
     while True:
         plan = _Plan(graph, forced)
+        plan.run()
+        forced |= plan.missed
+        if plan.missed:
+            continue
         try:
-            plan.run()
             return _Assembler(plan).program()
         except MustStore as need:
             if need.node in forced:

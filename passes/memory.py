@@ -7,7 +7,7 @@ Management for Deep Neural Net Inference", 2020, arXiv:2001.03288.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphjit.dims import Dim
@@ -42,11 +42,12 @@ def in_place(program: Program) -> dict[int, int]:
     """
     first, last = _uses(program)
     found: dict[int, int] = {}
+    around = _bands(program)
     for number, step in enumerate(program.steps):
         if not isinstance(step, Kernel) or (step.inner and len(step.stores) > 1):
             continue
         # a band comes back to its first kernel: only what it keeps to itself ends within it
-        banded = any(b.first <= number < b.stop for b in program.bands)
+        banded = number in around
         read: dict[int, set[Index | None]] = {}
         for value in step.values:
             match value:
@@ -89,6 +90,11 @@ def _uses(program: Program) -> tuple[dict[int, int], dict[int, int]]:
     return first, last
 
 
+def _bands(program: Program) -> dict[int, Band]:
+    """The band that each step in one is in."""
+    return {place: band for band in program.bands for place in range(band.first, band.stop)}
+
+
 def _stores_to(kernel: Kernel, buffer: int) -> int:
     return sum(store.buffer == buffer for store in kernel.stores)
 
@@ -99,28 +105,30 @@ def _lanes_apart(kernel: Kernel, index: Index) -> bool:
     return lane >= 0 and index.strides[lane] not in (0, 1)
 
 
-def lifetimes(program: Program, band: Band | None = None) -> dict[int, Lifetime]:
+def lifetimes(
+    program: Program, shared: Mapping[int, int], band: Band | None = None
+) -> dict[int, Lifetime]:
     """The lifetime of each temporary buffer; or of each of a band's own, as much of it as
-    there is at a time.
+    there is at a time. shared: what `in_place` found.
 
     To the rest of the program, a band is one step: each of its parts reads and writes.
     """
     found: dict[int, Lifetime] = {}
-    shared = in_place(program)
-    for number, step in enumerate(program.steps):
-        if band is not None and not band.first <= number < band.stop:
-            continue
-        around = [b for b in program.bands if b.first <= number < b.stop]
-        for touched in (*reads_and_writes(step)[0], *reads_and_writes(step)[1]):
+    bands = _bands(program) if band is None else {}
+    first, stop = (0, len(program.steps)) if band is None else (band.first, band.stop)
+    for number in range(first, stop):
+        around = bands.get(number)
+        read, written = reads_and_writes(program.steps[number])
+        for touched in (*read, *written):
             buffer = shared.get(touched, touched)
             if program.buffers[buffer].role != ("temporary" if band is None else "local"):
                 continue
             size = program.buffers[buffer].type.nbytes
             if band is not None:
                 size = size // band.rows * band.part
-            elif around:
-                first, last = around[0].first, around[0].stop - 1
-                before = found.get(buffer, Lifetime(size, first, last))
+            elif around is not None:
+                last = around.stop - 1
+                before = found.get(buffer, Lifetime(size, around.first, last))
                 found[buffer] = Lifetime(size, before.first, last)
                 continue
             start = found[buffer].first if buffer in found else number
@@ -132,21 +140,22 @@ def plan_arena(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
     """An offset [bytes] for each buffer so that no two living ones overlap, and the total."""
     if any(isinstance(life.size, Dim) for life in wanted):
         return _plan_rooms(wanted)
-    offsets = [0] * len(wanted)
-    placed: list[tuple[int, int, Lifetime]] = []
+    offsets, ends = [0] * len(wanted), [0] * len(wanted)
+    placed: dict[int, list[int]] = {}  # at each step, those that live
     for number in sorted(range(len(wanted)), key=lambda i: -wanted[i].size):
         life = wanted[number]
         size = -(-life.size // ALIGNMENT) * ALIGNMENT
+        steps = range(life.first, life.last + 1)
         offset = 0
-        for start, end, other in sorted(placed, key=lambda item: item[0]):
-            if other.last < life.first or life.last < other.first:
-                continue
-            if offset + size <= start:
+        beside = {other for step in steps for other in placed.get(step, ())}
+        for other in sorted(beside, key=offsets.__getitem__):
+            if offset + size <= offsets[other]:
                 break
-            offset = max(offset, end)
-        offsets[number] = offset
-        placed.append((offset, offset + size, life))
-    return offsets, max((end for _, end, _ in placed), default=0)
+            offset = max(offset, ends[other])
+        offsets[number], ends[number] = offset, offset + size
+        for step in steps:
+            placed.setdefault(step, []).append(number)
+    return offsets, max(ends, default=0)
 
 
 def _plan_rooms(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
@@ -168,8 +177,8 @@ def _plan_rooms(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
 
 def plan_memory(program: Program) -> Program:
     """The program with a place in the arena for every temporary."""
-    alive = lifetimes(program)
     shared = in_place(program)
+    alive = lifetimes(program, shared)
     offsets, total = plan_arena(list(alive.values()))
     buffers = list(program.buffers)
     for (number, _), offset in zip(alive.items(), offsets, strict=True):
@@ -181,7 +190,7 @@ def plan_memory(program: Program) -> Program:
             buffers[number] = replace(buffer, offset_bytes=0)
     bands = []
     for band in program.bands:
-        alive = lifetimes(program, band)
+        alive = lifetimes(program, shared, band)
         offsets, room = plan_arena(list(alive.values()))
         bands.append(replace(band, bytes=room))
         for (number, _), offset in zip(alive.items(), offsets, strict=True):

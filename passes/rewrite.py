@@ -77,10 +77,13 @@ def as_pattern(value: Any) -> Pattern:
 class Match:
     """A node under rewriting: what rules may ask and make."""
 
-    def __init__(self, rewriter: Rewriter, node: Node, index: int) -> None:
+    def __init__(
+        self, rewriter: Rewriter, node: Node, index: int, numbers: dict[int, Any]
+    ) -> None:
         self.rewriter = rewriter
         self.node = node
         self.index = index
+        self._numbers = numbers
 
     def input(self, number: int) -> Node:
         """The node of an input."""
@@ -92,6 +95,11 @@ class Match:
 
     def number_of(self, index: int) -> Any:
         """The number that all elements of a constant equal, or None."""
+        if index not in self._numbers:
+            self._numbers[index] = self._number_of(index)
+        return self._numbers[index]
+
+    def _number_of(self, index: int) -> Any:
         node = self.rewriter.nodes[index]
         if node.primitive in (view.broadcast, view.reshape):
             return self.number_of(node.inputs[0])
@@ -105,12 +113,7 @@ class Match:
             case Any_(name=name):
                 return found.setdefault(name, index) == index
             case Number(value=value):
-                number = self.number_of(index)
-                if number is None or isinstance(number, bool):
-                    return False
-                return bool(number == value) and str(float(value)).startswith("-") == (
-                    str(number).startswith("-")
-                )
+                return _is_number(self.number_of(index), value)
             case Op(primitive=primitive, args=args):
                 node = self.rewriter.nodes[index]
                 if node.primitive is not primitive:
@@ -124,6 +127,13 @@ class Match:
                         found |= trial
                         return True
         return False
+
+
+def _is_number(number: Any, value: float) -> bool:
+    """Whether a constant's number is a pattern's, sign of zero included."""
+    if number is None or number != value or isinstance(number, bool):
+        return False
+    return str(float(value)).startswith("-") == str(number).startswith("-")
 
 
 @dataclass(frozen=True)
@@ -140,10 +150,20 @@ def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biuf
 
     kinds: the dtype kinds that the replaced node may have.
     """
+    # what can be seen at once: a constant, or a primitive, that no input is
+    values = [arg.value for arg in pattern.args if isinstance(arg, Number)]
+    primitives = [arg.primitive for arg in pattern.args if isinstance(arg, Op)]
 
     def apply(match: Match) -> int | None:
         if match.node.tensor.dtype.kind not in kinds:
             return None
+        nodes, inputs = match.rewriter.nodes, match.node.inputs
+        for value in values:
+            if not any([match.number_of(i) == value for i in inputs]):
+                return None
+        for primitive in primitives:
+            if not any([nodes[i].primitive is primitive for i in inputs]):
+                return None
         found: Bindings = {}
         if not match.bind(pattern, match.index, found):
             return None
@@ -162,17 +182,35 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str,
     fired: list[tuple[str, int]] = []
     origins = list(range(len(graph.nodes)))  # for each node, the node given that it comes from
     while True:
-        rewriter = Rewriter(graph)
-        born: list[int] = []
-        names: list[tuple[str, int]] = []
-        for index in range(len(graph.nodes)):
-            rewriter.map[index] = _rewrite_node(rewriter, table, index, names)
-            born += [origins[index]] * (len(rewriter.nodes) - len(born))
-        if not names:
+        first = _first_to_change(graph, table)
+        if first == len(graph.nodes):
             return graph, fired
+        rewriter = Rewriter(graph)
+        rewriter.nodes = list(graph.nodes[:first])
+        rewriter.map = {index: index for index in range(first)}
+        born = list(origins[:first])
+        names: list[tuple[str, int]] = []
+        numbers: dict[int, Any] = {}
+        for index in range(first, len(graph.nodes)):
+            rewriter.map[index] = _rewrite_node(rewriter, table, index, names, numbers)
+            born += [origins[index]] * (len(rewriter.nodes) - len(born))
         fired += [(name, origins[index]) for name, index in names]
         graph, kept = compact(rewriter.result())
         origins = [born[index] for index in kept]
+
+
+def _first_to_change(graph: Graph, table: dict[Primitive, list[Rule]]) -> int:
+    """The first node that a rule fits; up to there, nothing has to be copied."""
+    trial, numbers = Rewriter(graph), dict[int, Any]()
+    trial.nodes = list(graph.nodes)
+    for index, node in enumerate(graph.nodes):
+        rules = table.get(node.primitive)
+        if rules is None or isinstance(node.type, TupleType):
+            continue
+        match = Match(trial, node, index, numbers)
+        if any(item.apply(match) is not None for item in rules):
+            return index
+    return len(graph.nodes)
 
 
 def _rewrite_node(
@@ -180,13 +218,14 @@ def _rewrite_node(
     table: dict[Primitive, list[Rule]],
     index: int,
     fired: list[tuple[str, int]],
+    numbers: dict[int, Any],
 ) -> int:
     current = rewriter.copy(index)
     for item in table.get(rewriter.nodes[current].primitive, ()):
         node = rewriter.nodes[current]
         if isinstance(node.type, TupleType):
             break
-        result = item.apply(Match(rewriter, node, current))
+        result = item.apply(Match(rewriter, node, current, numbers))
         if result is not None:
             if rewriter.nodes[result].type != node.type:
                 result = rewriter.add(

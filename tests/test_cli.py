@@ -335,7 +335,9 @@ def test_explain_says_what_was_fused_and_what_not(source: str) -> None:
     )
     assert re.search(r"^library: step \d leaves native code for %\d+ sort", text, re.MULTILINE)
     assert re.search(r"^arena: \d+ bytes", text, re.MULTILINE)
-    assert re.search(r"^times: trace .*, passes .*, fuse .*, compile ", text, re.MULTILINE)
+    assert re.search(
+        r"^times: trace .*, passes .*, fuse .*, emit .*, llvm ", text, re.MULTILINE
+    )
 
 
 def test_explain_says_what_is_computed_twice() -> None:

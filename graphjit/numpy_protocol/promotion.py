@@ -217,6 +217,8 @@ def convert(value: Any, dtype: DType) -> Any:
 
 def constant(value: Any, dtype: DType) -> Any:
     """A 0-d constant of a Python number; OverflowError where NumPy raises it."""
+    if type(value) in (bool, float) and -1e4 < value < 1e4:  # overflows nowhere
+        return wrap(np.array(value, dtype.dtype))
     with np.errstate(all="ignore"):
         return wrap(np.array(value, dtype.dtype))
 
@@ -351,6 +353,9 @@ def refuse_order(order: Any) -> None:
 
 def broadcast_shape(*shapes: Shape) -> Shape:
     """NumPy's broadcast of shapes; ValueError where they don't fit."""
+    longer = {shape for shape in shapes if shape}
+    if len(longer) <= 1:
+        return longer.pop() if longer else ()
     try:
         if any(map(is_symbolic, shapes)):
             return broadcast_shapes(shapes, "BroadcastTo")

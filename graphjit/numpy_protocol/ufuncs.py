@@ -7,6 +7,7 @@ and the errors for operands that have no loop are its own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -371,15 +372,24 @@ def resolve(
     ufunc: Any, inputs: tuple[Any, ...], dtype: Any = None
 ) -> tuple[np.dtype[Any], ...]:
     """The dtypes of operands and results that NumPy's loop has; TypeError if there is none."""
-    parts = [promotion_part(x) for x in inputs] + [None] * ufunc.nout
-    options: dict[str, Any] = {}
-    if dtype is not None:
-        wanted = target_dtype(dtype).dtype
-        options["signature"] = (None,) * len(inputs) + (wanted,) * ufunc.nout
+    parts = tuple([promotion_part(x) for x in inputs])
+    wanted = None if dtype is None else target_dtype(dtype).dtype
     try:
-        found: tuple[np.dtype[Any], ...] = ufunc.resolve_dtypes(tuple(parts), **options)
+        return _resolved(ufunc, parts, wanted)
     except TypeError as error:
         raise DTypeError(at_user_line(str(error))) from error
+
+
+@lru_cache(4096)
+def _resolved(
+    ufunc: Any, parts: tuple[Any, ...], wanted: np.dtype[Any] | None
+) -> tuple[np.dtype[Any], ...]:
+    options: dict[str, Any] = {}
+    if wanted is not None:
+        options["signature"] = (None,) * len(parts) + (wanted,) * ufunc.nout
+    found: tuple[np.dtype[Any], ...] = ufunc.resolve_dtypes(
+        (*parts, *(None,) * ufunc.nout), **options
+    )
     return found
 
 

@@ -18,7 +18,9 @@ class Literal:
     __slots__ = ("_key", "array")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        self.array = array
         self._key: tuple[Any, ...] | None = None
 
     @property

@@ -1,0 +1,195 @@
+"""Equal kernels are written once; long ones once for whole vectors and tail; the text of a
+program is always the same.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import graphjit as gj
+from graphjit import cost
+from graphjit.codegen import cpu
+
+rng = np.random.default_rng(3)
+
+
+def matrix(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def text_of(f, *args):
+    return cpu.emit_program(f.specialization(*args).program).text
+
+
+def kernels_in(text):
+    return re.findall(r"^define internal i64 @(k\w+)\(", text, re.MULTILINE)
+
+
+def test_layers_of_one_shape_are_one_function():
+    weights = [matrix(48, 48) / 7 for _ in range(6)]
+
+    @gj.function(fallback="error")
+    def layers(x, weights):
+        for w in weights:
+            x = gj.maximum(x @ w, 0.0)
+        return x
+
+    x = matrix(20, 48)
+    text = text_of(layers, x, weights)
+    assert len(layers.specializations[0].program.steps) == 6
+    # what lies where another operand does is told apart from what doesn't
+    assert len(kernels_in(text)) <= 2
+    assert len(re.findall(r"call i64 @k", text)) == 6
+    expected = x
+    for w in weights:
+        expected = np.maximum(expected.astype(np.float64) @ w, 0)
+    np.testing.assert_allclose(layers(x, weights), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_kernels_of_other_shapes_share_the_sums_of_their_products():
+    @gj.function(fallback="error")
+    def products(x, a, b):
+        return x @ a + 1, np.exp(x @ b)
+
+    args = matrix(64, 96), matrix(96, 64), matrix(96, 64) / 10
+    text = text_of(products, *args)
+    assert len(kernels_in(text)) == 2
+    sums = re.findall(r"^define internal void @(\S*sums\S*)\(", text, re.MULTILINE)
+    assert 1 <= len(sums) == len({name.split(".")[1] for name in sums})
+    x, a, b = (array.astype(np.float64) for array in args)
+    for found, wanted in zip(products(*args), (x @ a + 1, np.exp(x @ b)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("numbers", [(0.0, -0.0), (1.0, 2.0), (np.inf, -np.inf)])
+def test_kernels_with_different_constants_are_apart(numbers):
+    def scans(x):  # each a kernel of its own
+        return [np.cumsum(x * np.float32(n)) for n in numbers]
+
+    def maps(x):  # in one kernel
+        return [1 / (x * np.float32(n)) for n in numbers]
+
+    x = np.ones(40, np.float32)
+    for function in (scans, maps):
+        found = gj.function(function, fallback="error")(x)
+        with np.errstate(all="ignore"):
+            expected = function(x)
+        assert [a.tobytes() for a in found] == [a.tobytes() for a in expected]
+
+
+def test_a_kernel_that_can_fail_is_its_own_and_names_its_own_line():
+    def pick(x, i, j):
+        a = gj.gather(gj.cumsum(x), i)  # first
+        return gj.gather(gj.cumsum(a), j)  # second
+
+    f = gj.function(pick, fallback="error")
+    x, good, bad = matrix(10), np.arange(10), np.array([*range(9), 10])
+    np.testing.assert_allclose(f(x, good, good), np.cumsum(np.cumsum(x)), rtol=1e-4, atol=1e-5)
+    for args, line in (((x, bad, good), "# first"), ((x, good, bad), "# second")):
+        with pytest.raises(gj.errors.IndexOutOfRangeError, match=line):
+            f(*args)
+
+
+def test_shared_kernels_run_in_chunks_by_the_team(monkeypatch):
+    monkeypatch.setattr(cost, "TEAM_NS", 0)
+
+    @gj.function(fallback="error")
+    def twice(x):
+        return np.cumsum(np.exp(np.cumsum(np.exp(x), axis=1) / 100), axis=1)
+
+    x = matrix(64, 40)
+    text = text_of(twice, x)
+    assert text.count(".chunk(ptr %context") <= len(twice.specializations[0].program.steps)
+    expected = np.cumsum(np.exp(np.cumsum(np.exp(x.astype(np.float64)), axis=1) / 100), axis=1)
+    np.testing.assert_allclose(twice(x), expected, rtol=1e-5)
+
+
+# -- long kernels
+
+
+def long(x, count=90):
+    for k in range(count):
+        x = x * x.dtype.type(3) + x.dtype.type(k % 7) if k % 2 else x - x.dtype.type(1)
+    return x
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.int8, np.int32, np.uint64, np.float16, np.float32, np.float64, np.complex64]
+)
+@pytest.mark.parametrize("size", [1, 7, 31, 33, 64, 65, 1000])
+def test_long_kernels_have_right_tails(dtype, size):
+    x = (np.arange(size) % 5 / 8).astype(dtype)
+    f = gj.function(lambda x: long(x, 12 if dtype == np.float16 else 90), fallback="error")
+    with np.errstate(all="ignore"):
+        expected = long(x, 12 if dtype == np.float16 else 90)
+    np.testing.assert_array_equal(f(x), expected, strict=True)
+
+
+@pytest.mark.parametrize("shape", [(5, 33), (3, 4, 65)])
+def test_long_kernels_over_rows_leave_what_is_beside_them(shape):
+    x = np.arange(np.prod(shape)).reshape(shape).astype(np.int32)
+    f = gj.function(lambda x: long(x[..., 1:-1]), fallback="error")
+    np.testing.assert_array_equal(f(x), long(x[..., 1:-1]), strict=True)
+
+
+def test_a_long_loop_is_written_once_and_not_optimised():
+    text = text_of(gj.function(lambda x: long(x, 300)), np.zeros(1000, np.float32))
+    assert text.count("fmul") == 150
+    assert "optnone" in text
+    short = text_of(gj.function(lambda x: long(x, 4), fallback="error"), np.zeros(1001, "f4"))
+    assert short.count("fmul") == 4  # for whole vectors, and for the tail
+    assert "optnone" not in short
+
+
+def test_long_kernels_give_the_same_bits_in_chunks(monkeypatch):
+    x = np.linspace(-1, 1, 10_007, dtype=np.float32)
+
+    def steps(x):
+        for k in range(60):
+            x = np.sin(x) * np.float32(1.5) + np.float32(k / 100)
+        return x
+
+    whole = gj.function(steps, fallback="error")(x)
+    monkeypatch.setattr(cost, "LONG_BODY", 1 << 30)
+    monkeypatch.setattr(cost, "LONG_CODE", 1 << 30)
+    monkeypatch.setattr(cost, "MOST_CONSTANTS", 1 << 30)
+    monkeypatch.setattr(cost, "KERNEL_VALUES", 20)
+    monkeypatch.setattr(cost, "TEAM_NS", 0)
+    np.testing.assert_array_equal(gj.function(steps, fallback="error")(x), whole, strict=True)
+
+
+# -- determinism
+
+PROGRAM = """
+import numpy as np, re, hashlib, graphjit as gj
+from graphjit.codegen import cpu
+def f(x, w, i):
+    parts = [np.tanh(x @ w + k).sum(axis=1) for k in range(3)]
+    return parts, x[i] * 2, np.sort(x), np.mean(np.exp(x)), np.concatenate([x, x * 3])
+f = gj.function(f, fallback="error")
+form = f.specialization(np.ones((32, 16), "f4"), np.ones((16, 16), "f4"), np.arange(3))
+text = re.sub(r"i64 \\d{6,} to ptr", "", cpu.emit_program(form.program).text)
+print(len(text), hashlib.sha256(text.encode()).hexdigest())
+"""
+
+
+def test_a_program_has_one_text_in_every_process():
+    texts = set()
+    for seed in ("0", "1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+        )
+        assert not done.returncode, done.stderr
+        texts.add(done.stdout)
+    assert len(texts) == 1 and int(texts.pop().split()[0]) > 1000
+
+
+def test_emission_again_gives_the_same_text():
+    f = gj.function(lambda x, w: np.tanh(x @ w).sum(axis=1), fallback="error")
+    program = f.specialization(matrix(30, 20), matrix(20, 40)).program
+    assert cpu.emit_program(program).text == cpu.emit_program(program).text
