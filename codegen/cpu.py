@@ -10,7 +10,6 @@ import ctypes
 import dataclasses
 import functools
 import platform
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from graphjit.errors import (
     UnsupportedError,
     at_user_line,
 )
+from graphjit.forks import hold_over_forks, new_lock
 from graphjit.machine import machine
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.ops.index import OUT_OF_RANGE
@@ -48,7 +48,8 @@ from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks, lower
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_lock = threading.RLock()
+_lock = new_lock()
+hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.errors import InternalError
+from graphjit.forks import importing
 from graphjit.program import Band, Program
 from graphjit.values import dataclass
 
@@ -73,7 +74,8 @@ def external(externals: list[str], name: str) -> int:
 
 def external_address(name: str) -> int:
     """The address of an outside function: the team's."""
-    from .team import team
+    with importing():
+        from .team import team
 
     if name != TEAM_RUN:
         raise InternalError(f"{name} isn't known outside")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import time
 import types
 import warnings
@@ -32,6 +31,7 @@ from .errors import (
     raising_line,
     user_line,
 )
+from .forks import new_lock
 from .misses import Miss, why
 from .tree import (
     ARRAY,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     import graphjit.dispatch
     import graphjit.hidden
     import graphjit.native
+    import graphjit.pickling
     import graphjit.specialization
     import graphjit.surroundings
     import graphjit.trace
@@ -139,13 +140,15 @@ class Function(Enterable):  # type: ignore[misc]
         self.passes = tuple(passes)
         self.fast_math = bool(fast_math)
         self.trace_count = 0
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._known: dict[Any, list[Specialization]] = {}
         self._integers: dict[Any, Any] = {}  # where -> first value, or None once it changed
         self._pinned: set[Any] = set()  # where Python needs a scalar's value
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._warned = False
         self._table = None
+        self._own: frozenset[str] = frozenset()  # the attributes made here
+        self._own = frozenset(vars(self))
 
     @property
     def specializations(self) -> list[Specialization]:
@@ -156,7 +159,17 @@ class Function(Enterable):  # type: ignore[misc]
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _by_name, (self.python_function.__module__, self.qualified_name)
+        return gj.pickling.reduced(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Function.__init__(self, state["function"], **state["options"])
+        self.__dict__.update(state["attributes"])
+
+    def __copy__(self) -> Function:
+        return self  # as Python's own functions
+
+    def __deepcopy__(self, memo: Any) -> Function:
+        return self
 
     def __repr__(self) -> str:
         return f"<graphjit.function {self.qualified_name}>"
@@ -627,15 +640,6 @@ def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:
     if isinstance(x, np.ndarray) and any(np.may_share_memory(x, other) for other in given):
         return x.copy()
     return x
-
-
-def _by_name(module: str, name: str) -> Any:
-    import importlib
-
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
 
 
 def function(

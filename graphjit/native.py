@@ -8,7 +8,6 @@ and is then run by Python.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from .codegen.tables import (
     static_leaf,
 )
 from .config import config
+from .forks import importing, new_lock
 from .hidden import Agreed, Attribute, CellContents, Getter, Held, Item, Known
 from .memory import LARGE_BYTES
 from .specialization import Specialization
@@ -50,7 +50,7 @@ _WEAK_RESULTS = {
     "bool": Result.BOOL,
 }  # fmt: skip
 _calls = itertools.count()
-_lock = threading.Lock()
+_lock = new_lock()
 _address: list[int] = []
 
 
@@ -64,7 +64,8 @@ def entry_point(kind: type[Function]) -> int:
         return _address[0]
     if config.native_after is None or next(_calls) < config.native_after:
         return 0
-    from .codegen import dispatcher
+    with importing():
+        from .codegen import dispatcher
 
     with _lock:
         if not _address:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .config import config
 from .cost import floor_ns, step_cost
+from .forks import importing
 from .hidden import Getter
 from .ir import Graph
 from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
@@ -86,7 +87,8 @@ class Specialization:
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
         """Make the program and the executable of the graph."""
-        from .codegen.cpu import Executable
+        with importing():
+            from .codegen.cpu import Executable
 
         assert self.graph is not None
         self.program = build_program(self.graph, passes, self, fast_math)

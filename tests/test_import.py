@@ -42,7 +42,7 @@ def test_import_leaves_heavy_libraries_alone():
 
 def test_import_loads_little_of_graphjit():
     assert of_graphjit(modules_after("import graphjit")) == {
-        "config", "eager", "errors", "types", "values",
+        "config", "eager", "errors", "forks", "types", "values",
     }  # fmt: skip
 
 
