@@ -183,6 +183,9 @@ def _shared(program: Program, kernel: Kernel) -> frozenset[int]:
         buffer = program.buffers[number]
         if buffer.role in ("temporary", "local"):
             places.setdefault((buffer.role, buffer.offset_bytes), []).append(number)
+    for pair in program.donated:
+        if {*pair} <= {*read, *written}:
+            places["donated", pair[0]] = list(pair)
     return frozenset(n for together in places.values() if len(together) > 1 for n in together)
 
 
@@ -377,6 +380,16 @@ class Executable:
             least = [min(a, b) for a, b in zip(least, noted, strict=True)]
         return [cycles * rate for cycles in least]
 
+    @functools.cached_property
+    def aligned_outputs(self) -> frozenset[int]:
+        """The outputs that must start at a cache line."""
+        return _streaming(self.program)
+
+    @property
+    def infallible(self) -> bool:
+        """Whether nothing but a signal ends a run once it has begun."""
+        return not self.checks and all(isinstance(s, Segment) for s in self.sequence)
+
     def _made(self, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
         type = self.program.buffers[number].type
         return type.shape, type.dtype.dtype
@@ -480,9 +493,19 @@ class Executable:
         except IndexError:
             return self.new_arena()
 
-    def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        """Outputs and updates for inputs that are aligned, in C order, of the right types."""
-        outputs = [self._empty(made) for made in self._outputs]
+    def __call__(
+        self, inputs: Sequence[Array], places: Sequence[Array | None] = ()
+    ) -> tuple[list[Array], list[Array]]:
+        """Outputs and updates for inputs that are aligned, in C order, of the right types.
+
+        places: for each output the array to compute it in, or None.
+        """
+        outputs = [
+            self._empty(made) if place is None else place
+            for made, place in zip(
+                self._outputs, places or [None] * len(self._outputs), strict=True
+            )
+        ]
         updates = [self._empty(made) for made in self._updates]
         arena = self._arena()
         if self._simple is not None:

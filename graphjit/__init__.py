@@ -114,8 +114,8 @@ _MODULES = {
     for name in (
         "codegen", "cost", "dispatch", "errors", "functions", "hidden", "ir", "jit", "keras",
         "machine", "memory", "native", "numpy_protocol", "operators", "ops", "passes",
-        "pickling", "program", "specialization", "surroundings", "tensor", "trace", "tree",
-        "types", "variable",
+        "pickling", "program", "results", "specialization", "surroundings", "tensor", "trace",
+        "tree", "types", "variable",
     )
 } | {
     name: f"graphjit.functions.{name}"

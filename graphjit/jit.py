@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     import graphjit.hidden
     import graphjit.native
     import graphjit.pickling
+    import graphjit.results
     import graphjit.specialization
     import graphjit.surroundings
     import graphjit.trace
@@ -115,6 +116,7 @@ class Function(Enterable):  # type: ignore[misc]
         outputs: str | None = None,
         passes: Sequence[Pass] = (),
         fast_math: bool = False,
+        donate: str | int | Sequence[str | int] = (),
     ) -> None:
         if fallback not in ("eager", "error"):
             raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
@@ -139,6 +141,7 @@ class Function(Enterable):  # type: ignore[misc]
         self.outputs = outputs
         self.passes = tuple(passes)
         self.fast_math = bool(fast_math)
+        self.donate = gj.results.donated_parameters(function, donate) if donate != () else ()
         self.trace_count = 0
         self._lock = new_lock()
         self._known: dict[Any, list[Specialization]] = {}
@@ -174,8 +177,20 @@ class Function(Enterable):  # type: ignore[misc]
     def __repr__(self) -> str:
         return f"<graphjit.function {self.qualified_name}>"
 
+    @functools.cached_property
+    def _takes_out(self) -> bool:
+        return gj.results.takes_out(self.python_function)
+
+    def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """What a call gives, written into `out`: an array, or arrays in the structure of the
+        results, None for those that need no array.
+        """
+        return gj.results.into(self, out, args, kwargs)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the Python function gives for these arguments."""
+        """What the Python function gives for these arguments; out: see `into`."""
+        if "out" in kwargs and self._takes_out:
+            return self.into(kwargs.pop("out"), *args, **kwargs)
         if gj.dispatch.current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
         if self._table is not None and not self._entered_at:
@@ -434,7 +449,10 @@ class Function(Enterable):  # type: ignore[misc]
         self.trace_count += 1
         trace = gj.trace.Trace(self.name)
         with trace.active():
-            names = self._parameter_names(tree)
+            names = form.names = self._parameter_names(tree)
+            form.donated = gj.results.donated_leaves(
+                self.python_function, self.donate, tree, leaves
+            )
             symbols = iter(
                 [
                     self._symbol(trace, form, i, x, k, name)
@@ -650,6 +668,7 @@ def function(
     outputs: str | None = None,
     passes: Sequence[Pass] = (),
     fast_math: bool = False,
+    donate: str | int | Sequence[str | int] = (),
 ) -> Any:
     """Make a Python function on arrays a compiled one. A decorator, with or without options.
 
@@ -659,9 +678,11 @@ def function(
     are ndarrays, else tensors. passes: graph passes of your own (graphjit.passes.Pass), run
     before the default ones. fast_math: math functions may err by 4 units in the last place
     instead of 2 and need not be right where arguments or results are infinite, NaN or
-    subnormal; products and sums may be fused, and divisions become products.
+    subnormal; products and sums may be fused, and divisions become products. donate: names or
+    positions of parameters; results may take the memory of ndarrays that are passed there,
+    which must not be used afterwards.
     """
-    options = (input_signature, fallback, outputs, passes, fast_math)
+    options = (input_signature, fallback, outputs, passes, fast_math, donate)
     if func is None:
         return lambda f: Function(f, *options)
     return Function(func, *options)

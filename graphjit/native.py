@@ -141,6 +141,8 @@ def _launch(form: Specialization) -> Launch:
     """The native call that is all of a form's run. NotNative where there is more to do."""
     executable, program = form.executable, form.program
     assert program is not None
+    if form.donated:
+        raise NotNative
     call = executable.native_call()
     results = (*program.outputs, *program.updates)
     if call is None or len({*program.inputs, *results}) < len(program.inputs) + len(results):

@@ -11,7 +11,7 @@ import importlib
 import sys
 from typing import Any
 
-OPTIONS = ("input_signature", "fallback", "outputs", "passes", "fast_math")
+OPTIONS = ("input_signature", "fallback", "outputs", "passes", "fast_math", "donate")
 _SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
 
 

@@ -284,7 +284,8 @@ class Program:
 
     inputs: the buffer of each parameter. outputs, updates: the buffers of results, and of
     variables' new values. decisions: what the planner did and why, for `explain`. fast_math:
-    code may contract, multiply by reciprocals and take the quicker functions.
+    code may contract, multiply by reciprocals and take the quicker functions. donated: pairs
+    (a result's buffer, an input's), where the first may lie where the second does.
     """
 
     name: str
@@ -297,6 +298,7 @@ class Program:
     bands: tuple[Band, ...] = ()
     decisions: tuple[str, ...] = field(default=(), compare=False)
     fast_math: bool = False
+    donated: tuple[tuple[int, int], ...] = ()
 
     def __str__(self) -> str:
         return print_program(self)
@@ -404,6 +406,7 @@ def print_program(program: Program) -> str:
     lines.append(print_buffers(program))
     lines += [print_step(step) for step in program.steps]
     lines += [print_band(program, b) for b in program.bands]
+    lines += [f"b{output} may lie where b{source} does" for output, source in program.donated]
     lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))
     if program.updates:
         lines.append("update " + ", ".join(f"b{i}" for i in program.updates))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from .cost import floor_ns, step_cost
 from .forks import importing
 from .hidden import Getter
 from .ir import Graph
-from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
+from .passes import DEFAULT, Pass, Pipeline, Timing, donate, program_of, verifying
 from .program import Program, print_step
+from .results import places
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
 from .variable import Variable
@@ -31,7 +33,7 @@ class Specialization:
     it up again. reason: why calls run eagerly instead; doubt: the error that tracing raised,
     until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
     direct: the whole call, for the plain case of arrays in and one array out. given: how the
-    leaves make up the arguments.
+    leaves make up the arguments; names: a name for each; donated: those that are.
     """
 
     kinds: tuple[LeafKind, ...]
@@ -53,6 +55,8 @@ class Specialization:
     direct: Callable[[Sequence[Any]], Any] | None = None
     times_ns: dict[str, int] = field(default_factory=dict)
     passes: list[tuple[str, int, int, int]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    donated: tuple[int, ...] = ()
 
     def captures_fit(self) -> bool:
         """Whether the arrays that the Python code reads are still of the traced types."""
@@ -97,22 +101,35 @@ class Specialization:
         self.times_ns["compile"] = time.perf_counter_ns() - started
         self.direct = _direct_call(self)
 
-    def run(self, leaves: Sequence[Any]) -> Any:
-        """The results for these leaves of the arguments; variables are written back."""
+    def run(self, leaves: Sequence[Any], out: Sequence[Any] = ()) -> Any:
+        """The results for these leaves of the arguments; variables are written back.
+
+        out: for each result an array that it is written into, or None.
+        """
         if not self.variables:
-            return self._results(self.executable(self.inputs(leaves))[0])
+            return self._results(self._compute(leaves, out)[0], out)
         cells = {id(v.cell): v.cell for v in self.variables}.values()
         held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
         for cell in held:
             cell.lock.acquire()
         try:
-            outputs, updates = self.executable(self.inputs(leaves))
+            outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
         finally:
             for cell in held:
                 cell.lock.release()
-        return self._results(outputs)
+        return self._results(outputs, out)
+
+    def _compute(
+        self, leaves: Sequence[Any], out: Sequence[Any]
+    ) -> tuple[list[Array], list[Array]]:
+        inputs = self.inputs(leaves)
+        if not out and not self.donated:
+            found: tuple[list[Array], list[Array]] = self.executable(inputs)
+            return found
+        found = self.executable(inputs, places(self, leaves, inputs, out))
+        return found
 
     def inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """The program's inputs for these leaves: arguments, captured arrays, variables."""
@@ -127,13 +144,18 @@ class Specialization:
             arrays.append(_ready(x))
         return arrays
 
-    def _results(self, outputs: Sequence[Array]) -> Any:
+    def _results(self, outputs: Sequence[Array], out: Sequence[Any] = ()) -> Any:
         numpy = self.numpy
         arrays = iter(outputs)
         found = []
-        for kind, value in self.results:
+        for (kind, value), given in zip(self.results, out or repeat(None), strict=False):
             if kind == "static":
                 found.append(value)
+            elif given is not None:
+                array = next(arrays)
+                if array is not given:
+                    np.copyto(given, array)
+                found.append(given)
             elif kind == "python":
                 found.append(next(arrays).item())
             else:
@@ -156,6 +178,10 @@ def build_program(
     optimized = pipeline.run(graph, [timing, verifying] if config.verify else [timing])
     done = time.perf_counter_ns()
     program = replace(program_of(optimized), fast_math=fast_math)
+    if form is not None and form.donated:
+        leaves = {("leaf", n) for n in form.donated}
+        sources = zip(program.inputs, form.order, strict=True)
+        program = donate(program, [buffer for buffer, place in sources if place in leaves])
     if form is not None:
         form.passes = timing.rows
         form.times_ns["passes"] = done - started
@@ -179,6 +205,7 @@ def explain(form: Specialization) -> str:
             f"at least {floor:.3g} µs here"
         )
         lines += ["  " + line for line in print_step(step).splitlines()]
+    lines += [f"result b{o} may lie where b{i} does, donated" for o, i in program.donated]
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
     for name, before, after, ns in form.passes:
         lines.append(f"pass {name}: {before} -> {after} nodes, {ns / 1e6:.2f} ms")
@@ -203,6 +230,7 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     no more to do than that.
     """
     plain = form.order == [("leaf", i) for i in range(len(form.kinds))]
+    plain = plain and not form.donated
     if not plain or form.variables or not all(map(_plainly_passed, form.kinds)):
         return None
     if any(kind != "array" for kind, _ in form.results):
