@@ -42,6 +42,7 @@ from graphjit.types import TupleType
 from graphjit.values import dataclass
 
 from .builder import Module
+from .deep import SHALLOW, in_deep_thread, needs_room
 from .emit import Check, KernelEmitter
 from .entry import Call, write_band, write_chunk, write_entry
 from .loops import Loop, LoopNest, Tiles
@@ -125,6 +126,7 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
             sequence.append(steps)
             continue
         calls: list[Call] = []
+        written = len(module.functions)
         for place, step in steps:
             band = bands.get(place)
             if band is not None:
@@ -145,7 +147,8 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
         symbol = f"segment{len(sequence)}"
         kernels = tuple(step for _, step in steps)
         release = _long(program, kernels)
-        order, text = write_entry(program, symbol, calls, release, externals, timed)
+        deep = needs_room(module.functions[written:])
+        order, text = write_entry(program, symbol, calls, release, externals, timed, deep)
         module.functions.append(text)
         sequence.append(Segment(kernels, order, symbol))
     # frames can be large: each page is touched in turn, so that none is stepped over
@@ -426,7 +429,8 @@ class Executable:
 
         def run(inputs: Sequence[Array]) -> list[Array]:
             outputs = [new(shape, dtype) for shape, dtype in made]
-            native(*inputs, *outputs, *constants)
+            if native(*inputs, *outputs, *constants):
+                return self(inputs)[0]
             return outputs
 
         return run
@@ -443,7 +447,8 @@ class Executable:
 
             def run(inputs: Sequence[Array]) -> Array:
                 output = new(shape, dtype)
-                native(*inputs, output, *constants)
+                if native(*inputs, output, *constants):
+                    return self(inputs)[0][0]
                 return output
 
             return run
@@ -452,9 +457,9 @@ class Executable:
             output = self._empty((shape, dtype))
             arena = self._arena()
             record: Any = np.zeros(3, np.int64) if self.checks else None
-            status = native(*inputs, output, *constants, arena, record)
-            if status:
-                raise self._failure(status, record)
+            arguments = *inputs, output, *constants, arena, record
+            if status := native(*arguments):
+                self._settle(status, record, native, arguments)
             self._pool.append(arena)
             return output
 
@@ -511,9 +516,9 @@ class Executable:
         if self._simple is not None:
             native, constants = self._simple
             record: Any = None if not self.checks else np.zeros(3, np.int64)
-            status = native(*inputs, *outputs, *updates, *constants, arena, record)
-            if status:
-                raise self._failure(status, record)
+            arguments = *inputs, *outputs, *updates, *constants, arena, record
+            if status := native(*arguments):
+                self._settle(status, record, native, arguments)
         else:
             self._run_sequence(inputs, outputs, updates, arena)
         self._pool.append(arena)
@@ -537,10 +542,10 @@ class Executable:
         for item in self.sequence:
             if isinstance(item, Segment):
                 record = np.zeros(3, np.int64)
-                arguments = [held[i] for i in item.buffers]
-                status = self._natives[item.symbol](*arguments, arena, record)
-                if status:
-                    raise self._failure(status, record)
+                arguments = *(held[i] for i in item.buffers), arena, record
+                native = self._natives[item.symbol]
+                if status := native(*arguments):
+                    self._settle(status, record, native, arguments)
             else:
                 self._call_library(item, held, arena)
 
@@ -562,6 +567,15 @@ class Executable:
         )
         for number, value in zip(call.outputs, (result,) if single else result, strict=True):
             held[number] = np.asarray(value, order="C")
+
+    def _settle(
+        self, status: int, record: Array, native: Callable[..., int], arguments: Sequence[Any]
+    ) -> None:
+        """Run what has too little stack here where it has enough; raise what has failed."""
+        if status == SHALLOW:
+            status = in_deep_thread(native, arguments)
+        if status:
+            raise self._failure(status, record)
 
     def _failure(self, status: int, record: Array) -> Exception:
         if not 0 < status <= len(self.checks):

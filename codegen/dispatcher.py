@@ -24,6 +24,7 @@ from graphjit import layout
 from graphjit.layout import WORD
 
 from .assemble import Assembler
+from .entry import SHALLOW
 from .tables import (
     GUARD_DTYPE,
     GUARD_NDIM,
@@ -623,6 +624,9 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
     with a.when(a.differ("ptr", told, a.object("zero"))):
         code = a.api("PyLong_AsLongLongAndOverflow", told, a.variable("i32", "0"))
         a.api("Py_DecRef", told)
+        with a.when(a.same("i64", code, str(SHALLOW))):  # nothing was done: Python knows how
+            a.call("ptr", "drop", "ptr %entry", f"ptr {frame}")
+            a.jump("missed")
         a.call("ptr", "tell", "ptr %entry", f"i64 {code}", f"ptr {a.get('ptr', record)}")
         a.jump("failed")
     with a.when(a.differ("ptr", segment, "null")):

@@ -18,9 +18,14 @@ from graphjit.program import Band, Program
 from graphjit.values import dataclass
 
 METH_FASTCALL = 0x0080
-TEAM_RUN = "team_run"
+TEAM_RUN, STACK_END = "team_run", "stack_end"
 # A status that no check has: a Python exception is set.
 INTERRUPTED = -1
+# A status that says: nothing was done, for this thread's stack may be too small.
+SHALLOW = -2
+# What a segment may need of the stack: bands and products take up to 0.6 MB. Segments that put
+# less than SMALL_STACK_BYTES there don't ask.
+STACK_BYTES, SMALL_STACK_BYTES = 1 << 20, 4096
 POINTER = 8
 _api = ctypes.pythonapi
 
@@ -77,9 +82,9 @@ def external_address(name: str) -> int:
     with importing():
         from .team import team
 
-    if name != TEAM_RUN:
+    if name not in (TEAM_RUN, STACK_END):
         raise InternalError(f"{name} isn't known outside")
-    return int(team().run_address)
+    return int(team().addresses[name])
 
 
 def python_function(name: str) -> str:
@@ -189,11 +194,13 @@ def write_entry(
     release: bool,
     externals: list[str],
     timed: bool = False,
+    deep: bool = False,
 ) -> tuple[tuple[int, ...], str]:
     """The entry of a segment, and the buffers whose arrays it takes, in order.
 
     Its arguments are those arrays, then the arena and the record. release: let other Python
-    threads run while the kernels do. timed: leave in @cycles what each step took.
+    threads run while the kernels do. timed: leave in @cycles what each step took. deep: give
+    SHALLOW where less than STACK_BYTES of the stack are left.
     """
     used = {number for call in calls for number in call.buffers}
     buffers = program.buffers
@@ -202,6 +209,22 @@ def write_entry(
     others = [i for i, b in enumerate(buffers) if b.role in ("constant", "library")]
     order = (*first, *(i for i in others if i in used or buffers[i].role == "constant"))
     lines = [f"define ptr @{symbol}(ptr %self, ptr %args, i64 %count) nounwind {{", "entry:"]
+    if deep:
+        place = external(externals, STACK_END)
+        lines += [
+            "  %here = alloca i8",
+            f"  %end.at = getelementptr ptr, ptr @externals, i64 {place}",
+            "  %end.of = load ptr, ptr %end.at",
+            "  %end = call i64 %end.of()",
+            "  %top = ptrtoint ptr %here to i64",
+            "  %left = sub i64 %top, %end",
+            f"  %shallow = icmp slt i64 %left, {STACK_BYTES}",
+            "  br i1 %shallow, label %refuse, label %enough",
+            "refuse:",
+            f"  %refused = call ptr {python_function('PyLong_FromLongLong')}(i64 {SHALLOW})",
+            "  ret ptr %refused",
+            "enough:",
+        ]
 
     def data(name: str, position: int) -> None:
         lines.append(f"  {name}.slot = getelementptr ptr, ptr %args, i64 {position}")
