@@ -23,7 +23,6 @@ from graphjit.errors import (
     IndexOutOfRangeError,
     InternalError,
     InvalidArgumentError,
-    OutOfMemoryError,
     UnsupportedError,
     at_user_line,
 )
@@ -41,8 +40,9 @@ from graphjit.program import (
 from graphjit.types import TupleType
 from graphjit.values import dataclass
 
+from .allocation import no_arena, no_memory_for
 from .builder import Module
-from .deep import SHALLOW, in_deep_thread, needs_room
+from .deep import SHALLOW, compiled, in_deep_thread, needs_room
 from .emit import Check, KernelEmitter
 from .entry import Call, write_band, write_chunk, write_entry
 from .loops import Loop, LoopNest, Tiles
@@ -304,6 +304,14 @@ def simplify(text: str, machine: Any) -> Any:
     return module
 
 
+def _machine_code(text: str) -> Any:
+    machine = target_machine()
+    module = optimize(text, machine)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
+
+
 def _need_half() -> None:
     """See to it that float16 can be converted: processors without instructions for it call
     functions of GCC's runtime library, which must be there under their names.
@@ -347,13 +355,9 @@ class Executable:
     def _load(self, emitted: Emitted) -> None:
         from .entry import builtin_function, external_address
 
-        machine = target_machine()
         if " half" in emitted.text:
             _need_half()
-        module = optimize(emitted.text, machine)
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
-        self._engine = engine
+        self._engine = engine = compiled(emitted.text, lambda: _machine_code(emitted.text))
         if emitted.externals:
             table = (ctypes.c_void_p * len(emitted.externals)).from_address(
                 engine.get_global_value_address("externals")
@@ -412,9 +416,9 @@ class Executable:
         try:
             return empty(*made)
         except MemoryError as error:
-            raise OutOfMemoryError(
-                at_user_line(f"no memory for an array of shape {list(made[0])}")
-            ) from error
+            results = (*self.program.outputs, *self.program.updates)
+            number = next(n for n in results if self._made(n) == made)
+            raise no_memory_for(self.program, number) from error
 
     def runner(self) -> Callable[[Sequence[Array]], Sequence[Array]]:
         """A function that gives the outputs of a program without updates, for its inputs."""
@@ -486,7 +490,10 @@ class Executable:
 
     def new_arena(self) -> Array:
         """Memory for the program's temporaries."""
-        return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
+        try:
+            return empty((max(1, self.program.arena_bytes),), np.dtype(np.uint8))
+        except MemoryError as error:
+            raise no_arena(self.program) from error
 
     def fail(self, status: int, *record: int) -> None:
         """Raise what a segment's status means."""
@@ -557,7 +564,10 @@ class Executable:
             if buffer.role == "temporary":
                 part = arena[buffer.offset_bytes : buffer.offset_bytes + buffer.type.nbytes]
                 array = part.view(buffer.type.dtype.dtype).reshape(buffer.type.shape)
-                arrays.append(array.copy())
+                try:
+                    arrays.append(array.copy())
+                except MemoryError as error:
+                    raise no_memory_for(self.program, number) from error
             else:
                 arrays.append(held[number])
         types = tuple(buffers[i].type for i in call.outputs)

@@ -1,8 +1,9 @@
-"""Segments that need more of the stack than a thread may have, and threads that have it.
+"""Work that needs more of the stack than a thread may have, and threads that have it.
 
-Kernels keep what they work on in their frames: blocks of operands, rows that are walked again.
-That is up to half a megabyte, and nothing against the usual eight; but `threading.stack_size`
-can be as little as 32 KB. So a segment with large frames asks before it begins.
+LLVM's passes are recursive. Kernels keep what they work on in their frames: blocks of operands,
+rows that are walked again. That is up to half a megabyte, and nothing against the usual eight;
+but `threading.stack_size` can be as little as 32 KB. So a segment with large frames asks before
+it begins.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextvars
 import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from graphjit.errors import OutOfMemoryError, at_user_line
 
@@ -20,6 +21,9 @@ from .entry import SHALLOW, SMALL_STACK_BYTES, STACK_BYTES
 _ALLOCA = re.compile(r"= alloca (?:\[(\d+) x )?(?:<(\d+) x )?([a-z]+)(\d*)")
 _BYTES = {"ptr": 8, "double": 8, "float": 4, "half": 2, "bfloat": 2}
 _lock = threading.Lock()
+# LLVM IR of this length takes it some 0.7 s.
+_LONG_TEXT = 150_000
+T = TypeVar("T")
 
 
 def needs_room(functions: Sequence[str]) -> bool:
@@ -32,14 +36,18 @@ def needs_room(functions: Sequence[str]) -> bool:
     return total >= SMALL_STACK_BYTES
 
 
-def in_deep_thread(native: Callable[..., int], arguments: Sequence[Any]) -> int:
-    """What a call gives in a thread of its own, whose stack is large enough."""
-    found: list[int] = []
+def in_deep_thread(work: Callable[..., T], arguments: Sequence[Any] = ()) -> T:
+    """What a call gives in a thread of its own, whose stack is large enough.
+
+    A signal's handler that raises in the main thread is not kept waiting: the work then goes
+    on alone.
+    """
+    found: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(native(*arguments))
+            found.append(work(*arguments))
         except BaseException as error:
             errors.append(error)
 
@@ -53,7 +61,7 @@ def in_deep_thread(native: Callable[..., int], arguments: Sequence[Any]) -> int:
                 threading.stack_size(before)
     except RuntimeError as error:
         raise OutOfMemoryError(
-            at_user_line("no memory for the stack of a thread for this kernel")
+            at_user_line("no memory for a thread with a stack of 8 megabytes")
         ) from error
     thread.join()
     if errors:
@@ -61,4 +69,13 @@ def in_deep_thread(native: Callable[..., int], arguments: Sequence[Any]) -> int:
     return found[0]
 
 
-__all__ = ["SHALLOW", "in_deep_thread", "needs_room"]
+def compiled(text: str, work: Callable[[], T]) -> T:
+    """What LLVM makes of a text: in a thread of its own where this one may have a small stack,
+    or would not hear of signals for long.
+    """
+    if threading.current_thread() is threading.main_thread() and len(text) < _LONG_TEXT:
+        return work()
+    return in_deep_thread(work)
+
+
+__all__ = ["SHALLOW", "compiled", "in_deep_thread", "needs_room"]

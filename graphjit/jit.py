@@ -237,7 +237,12 @@ class Function(Enterable):  # type: ignore[misc]
                 if form.captures_fit():
                     return form
             self._note_miss(args, kwargs)
-            form = self._specialize(args, kwargs)
+            pinned = set(self._pinned)
+            try:
+                form = self._specialize(args, kwargs)
+            except BaseException:
+                self._pinned = pinned
+                raise
             self._enter_natively(form, args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
             key = self._lasting_key(key, args, kwargs)

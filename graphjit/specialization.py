@@ -12,6 +12,7 @@ import numpy as np
 
 from .config import config
 from .cost import floor_ns, step_cost
+from .errors import OutOfMemoryError, at_user_line
 from .forks import importing
 from .hidden import Getter
 from .ir import Graph
@@ -222,7 +223,12 @@ def _ready(x: Array) -> Array:
     """The array, or a copy that is aligned, in C order and in this machine's byte order."""
     if x.flags.num & _READY == _READY and x.dtype.isnative:
         return x
-    return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+    try:
+        return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            at_user_line(f"no memory for a copy in order of an array of shape {list(x.shape)}")
+        ) from error
 
 
 def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
