@@ -286,8 +286,19 @@ def optimize(text: str, machine: Any, level: int = 2) -> Any:
     options.slp_vectorization = False
     options.loop_unrolling = False
     passes = llvm.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(module, passes)
+    _run_passes(passes.getModulePassManager(), module, passes)
     return module
+
+
+def _run_passes(manager: Any, module: Any, builder: Any) -> None:
+    """Run a pass manager and free it: llvmlite's has a method for that, which its other base
+    class hides, so that each would keep 60 KB for ever.
+    """
+    try:
+        manager.run(module, builder)
+    finally:
+        if type(manager)._dispose is llvm.ffi.ObjectRef._dispose:
+            llvm.newpassmanagers.NewPassManager._dispose(manager)
 
 
 def simplify(text: str, machine: Any) -> Any:
@@ -300,7 +311,8 @@ def simplify(text: str, machine: Any) -> Any:
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_simplify_cfg_pass()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    _run_passes(passes, module, builder)
     return module
 
 

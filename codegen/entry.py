@@ -55,18 +55,14 @@ class _MethodDef(ctypes.Structure):
     )
 
 
-# CPython keeps a pointer to the definition for as long as the function lives.
-_definitions: list[_MethodDef] = []
-
-
 def builtin_function(name: str, address: int) -> Callable[..., int]:
     """A Python callable for a generated METH_FASTCALL function."""
     definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)
-    _definitions.append(definition)
     make = _api.PyCFunction_NewEx
     make.restype = ctypes.py_object
-    make.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-    function: Callable[..., int] = make(ctypes.addressof(definition), None, None)
+    make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    # CPython keeps a pointer to the definition; the definition is the function's `self`
+    function: Callable[..., int] = make(ctypes.addressof(definition), definition, None)
     return function
 
 
