@@ -63,7 +63,7 @@ def measured(kind: str, rounds: int) -> dict[str, list[float]]:
     """Times per call [µs], one for each round, in this process."""
     gj.config.threads = max(2, gj.config.threads)
     threads = gj.config.threads
-    address = team().run_address  # sets the host up for the compiler
+    address = team().addresses["team_run"]  # sets the host up for the compiler
     machine = target_machine()
     engine = llvm.create_mcjit_compiler(optimize(_TEXT, machine), machine)
     engine.finalize_object()

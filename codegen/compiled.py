@@ -25,11 +25,20 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The op that makes a buffer, under TensorFlow's name (empty if none does); its line."""
+
+    op: str = ""
+    source: SourceLine | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledProgram:
     """A program with its kernels made into segments.
 
     sequence: what is called, in order. checks: what the statuses of segments mean, from 1 on.
-    steps: how many the program has. The rest is as the Program has it.
+    steps: how many the program has. aligned: the outputs that must start at a cache line.
+    origins: for each buffer the op that makes it. The rest is as the Program has it.
     """
 
     name: str
@@ -42,3 +51,6 @@ class CompiledProgram:
     checks: tuple[Check, ...]
     steps: int
     symbols: tuple[str, ...] = ()
+    aligned: tuple[int, ...] = ()
+    donated: tuple[tuple[int, int], ...] = ()
+    origins: tuple[Origin, ...] = ()

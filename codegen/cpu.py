@@ -11,7 +11,6 @@ import ctypes
 import dataclasses
 import functools
 import platform
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ import llvmlite.binding as llvm
 from graphjit import cost
 from graphjit.dims import Undecided
 from graphjit.errors import InternalError, UnsupportedError, at_user_line
+from graphjit.forks import hold_over_forks, new_lock
 from graphjit.machine import machine
 from graphjit.memory import LARGE_BYTES
 from graphjit.program import (
@@ -32,8 +32,10 @@ from graphjit.program import (
 from graphjit.stages import Stages
 from graphjit.values import dataclass
 
+from .allocation import origins
 from .builder import Module
 from .compiled import Check, CompiledProgram, Segment
+from .deep import compiled, needs_room
 from .entry import Call, declarations, write_band, write_entry
 from .executable import Executable
 from .image import Image
@@ -44,7 +46,8 @@ from .native_code import native_code
 from .prepare import write_prepare
 from .share import Functions
 
-_lock = threading.RLock()
+_lock = new_lock()
+hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
         symbol = f"segment{len(sequence)}"
         kernels = tuple(step for _, step in steps)
         release = bool(program.symbols) or _long(program, kernels)
-        order, text = write_entry(program, symbol, calls, release, timed)
+        deep = needs_room(module.functions)
+        order, text = write_entry(program, symbol, calls, release, timed, deep)
         module.functions.append(text)
         sequence.append(Segment(order, symbol))
     if program.symbols:
@@ -188,6 +192,11 @@ def _segments(program: Program) -> list[list[tuple[int, Kernel]] | LibraryCall]:
     return result
 
 
+def _aligned(program: Program) -> frozenset[int]:
+    """The results that must start at a cache line; where extents are symbolic, that all do."""
+    return frozenset(program.outputs) if program.symbols else _streaming(program)
+
+
 def _streaming(program: Program) -> frozenset[int]:
     """The results that the last-level cache can't hold together with what they are made of.
     They come from `memory.empty`, which aligns what is as large as that.
@@ -243,8 +252,19 @@ def optimize(text: str, machine: Any, level: int = 2) -> Any:
     options.slp_vectorization = False
     options.loop_unrolling = False
     passes = llvm.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(module, passes)
+    _run_passes(passes.getModulePassManager(), module, passes)
     return module
+
+
+def _run_passes(manager: Any, module: Any, builder: Any) -> None:
+    """Run a pass manager and free it: llvmlite's has a method for that, which its other base
+    class hides, so that each would keep 60 KB for ever.
+    """
+    try:
+        manager.run(module, builder)
+    finally:
+        if type(manager)._dispose is llvm.ffi.ObjectRef._dispose:
+            llvm.newpassmanagers.NewPassManager._dispose(manager)
 
 
 def simplify(text: str, machine: Any) -> Any:
@@ -257,8 +277,17 @@ def simplify(text: str, machine: Any) -> Any:
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_simplify_cfg_pass()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    _run_passes(passes, module, builder)
     return module
+
+
+def _machine_code(text: str) -> Any:
+    machine = target_machine()
+    module = optimize(text, machine)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
 
 
 def _need_half() -> None:
@@ -293,8 +322,8 @@ def compile_program(
         if " half" in emitted.text:
             _need_half()
         with _lock, stages.stage("llvm"):
-            code, image = native_code(emitted.text, optimize, 2)
-    compiled = CompiledProgram(
+            code, image = compiled(emitted.text, lambda: native_code(emitted.text, optimize, 2))
+    made = CompiledProgram(
         program.name,
         program.buffers,
         program.inputs,
@@ -305,8 +334,11 @@ def compile_program(
         tuple(emitted.checks),
         len(program.steps),
         program.symbols,
+        tuple(sorted(_aligned(program))),
+        program.donated,
+        origins(program),
     )
-    return Executable(compiled, code), image
+    return Executable(made, code), image
 
 
 def llvm_text(program: Program, optimized: bool = False) -> str:

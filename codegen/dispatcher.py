@@ -24,6 +24,7 @@ from graphjit.layout import WORD
 from graphjit.memory import LARGE_BYTES
 
 from .assemble import Assembler
+from .entry import SHALLOW
 from .native_code import lasting_code
 from .tables import (
     GUARD_DTYPE,
@@ -636,7 +637,7 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
                 arena,
                 a.call("ptr", "call_with", f"ptr {make}", f"ptr {needed}", "i64 1"),
             )
-            a.require(a.differ("ptr", a.get("ptr", arena), "null"), "failed")
+            a.require(a.differ("ptr", a.get("ptr", arena), "null"), "no_memory")
             a.label("roomy")
         with a.when(a.same("ptr", a.get("ptr", arena), "null")):
             a.set("ptr", arena, a.api("PyObject_CallNoArgs", make))
@@ -669,6 +670,9 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
     with a.when(a.differ("ptr", told, a.object("zero"))):
         code = a.api("PyLong_AsLongLongAndOverflow", told, a.variable("i32", "0"))
         a.api("Py_DecRef", told)
+        with a.when(a.same("i64", code, str(SHALLOW))):  # nothing was done: Python knows how
+            a.call("ptr", "drop", "ptr %entry", f"ptr {frame}")
+            a.jump("missed")
         a.call("ptr", "tell", "ptr %entry", f"i64 {code}", f"ptr {a.get('ptr', record)}")
         a.jump("failed")
     with a.when(a.differ("ptr", segment, "null")):

@@ -20,10 +20,11 @@ from graphjit.values import dataclass
 from .sizes import SizeEmitter
 
 METH_FASTCALL = 0x0080
-TEAM_RUN = "team_run"
+TEAM_RUN, STACK_END = "team_run", "stack_end"
 # The functions outside that a segment's entry calls, found by name when it is loaded.
 OUTSIDE = {
     TEAM_RUN: "i64 (ptr, ptr, i64, i64, ptr, ptr)",
+    STACK_END: "i64 ()",
     "PyEval_SaveThread": "ptr ()",
     "PyEval_RestoreThread": "void (ptr)",
     "PyErr_CheckSignals": "i32 ()",
@@ -31,6 +32,11 @@ OUTSIDE = {
 }
 # A status that no check has: a Python exception is set.
 INTERRUPTED = -1
+# A status that says: nothing was done, for this thread's stack may be too small.
+SHALLOW = -2
+# What a segment may need of the stack: bands and products take up to 0.6 MB. Segments that put
+# less than SMALL_STACK_BYTES there don't ask.
+STACK_BYTES, SMALL_STACK_BYTES = 1 << 20, 4096
 POINTER = 8
 _api = ctypes.pythonapi
 
@@ -60,18 +66,14 @@ class _MethodDef(ctypes.Structure):
     )
 
 
-# CPython keeps a pointer to the definition for as long as the function lives.
-_definitions: list[_MethodDef] = []
-
-
 def builtin_function(name: str, address: int) -> Callable[..., int]:
     """A Python callable for a generated METH_FASTCALL function."""
     definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)
-    _definitions.append(definition)
     make = _api.PyCFunction_NewEx
     make.restype = ctypes.py_object
-    make.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-    function: Callable[..., int] = make(ctypes.addressof(definition), None, None)
+    make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    # CPython keeps a pointer to the definition; the definition is the function's `self`
+    function: Callable[..., int] = make(ctypes.addressof(definition), definition, None)
     return function
 
 
@@ -191,12 +193,14 @@ def write_entry(
     calls: list[Call],
     release: bool,
     timed: bool = False,
+    deep: bool = False,
 ) -> tuple[tuple[int, ...], str]:
     """The entry of a segment, and the buffers whose arrays it takes, in order.
 
     Its arguments are those arrays, then the arena, the record and, where there are symbols,
     their sizes. release: let other Python threads run while the kernels do, if they are long.
-    timed: leave in @cycles what each step took.
+    timed: leave in @cycles what each step took. deep: give SHALLOW where less than
+    STACK_BYTES of the stack are left.
     """
     used = {number for call in calls for number in call.buffers}
     buffers = program.buffers
@@ -205,6 +209,19 @@ def write_entry(
     others = [i for i, b in enumerate(buffers) if b.role in ("constant", "library")]
     order = (*first, *(i for i in others if i in used or buffers[i].role == "constant"))
     lines = [f"define ptr @{symbol}(ptr %self, ptr %args, i64 %count) nounwind {{", "entry:"]
+    if deep:
+        lines += [
+            "  %here = alloca i8",
+            f"  %end = call i64 @{STACK_END}()",
+            "  %top = ptrtoint ptr %here to i64",
+            "  %left = sub i64 %top, %end",
+            f"  %shallow = icmp slt i64 %left, {STACK_BYTES}",
+            "  br i1 %shallow, label %refuse, label %enough",
+            "refuse:",
+            f"  %refused = call ptr @PyLong_FromLongLong(i64 {SHALLOW})",
+            "  ret ptr %refused",
+            "enough:",
+        ]
 
     def data(name: str, position: int) -> None:
         lines.append(f"  {name}.slot = getelementptr ptr, ptr %args, i64 {position}")
@@ -228,7 +245,7 @@ def write_entry(
         data("%record", len(order) + 1)
     polled = release and any(call.chunks is not None or call.sized for call in calls)
     if program.symbols and release:
-        lines += _release_for_long(program, size)
+        lines += _release_for_long(program, size, "enough" if deep else "entry")
     elif release:
         lines.append("  %thread = call ptr @PyEval_SaveThread()")
     if (
@@ -276,11 +293,11 @@ def write_entry(
     lines.append(f"  %status = phi i64 {', '.join(arrivals)}")
     if program.symbols and release:
         lines += [
-            "  br i1 %long, label %back, label %here",
-            "back:",
+            "  br i1 %long, label %restore, label %restored",
+            "restore:",
             "  call void @PyEval_RestoreThread(ptr %thread)",
-            "  br label %here",
-            "here:",
+            "  br label %restored",
+            "restored:",
         ]
     elif release:
         lines.append("  call void @PyEval_RestoreThread(ptr %thread)")
@@ -299,8 +316,10 @@ def write_entry(
     return order, "\n".join(lines)
 
 
-def _release_for_long(program: Program, size: SizeEmitter) -> list[str]:
-    """Let other threads run where the sizes make much work; else %polled is null."""
+def _release_for_long(program: Program, size: SizeEmitter, block: str) -> list[str]:
+    """Let other threads run where the sizes make much work; else %polled is null. block: where
+    this is written.
+    """
     moved = sum(b.type.nbytes for b in program.buffers)
     return [
         f"  %long = icmp ugt i64 {size(moved)}, {RELEASE_BYTES}",
@@ -312,8 +331,8 @@ def _release_for_long(program: Program, size: SizeEmitter) -> list[str]:
         "  store ptr %saved, ptr %poll",
         "  br label %stay",
         "stay:",
-        "  %thread = phi ptr [ null, %entry ], [ %saved, %leave.python ]",
-        "  %polled = phi ptr [ null, %entry ], [ %poll, %leave.python ]",
+        f"  %thread = phi ptr [ null, %{block} ], [ %saved, %leave.python ]",
+        f"  %polled = phi ptr [ null, %{block} ], [ %poll, %leave.python ]",
     ]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,6 @@ from graphjit.errors import (
     IndexOutOfRangeError,
     InternalError,
     InvalidArgumentError,
-    OutOfMemoryError,
     at_user_line,
 )
 from graphjit.memory import LARGE_BYTES, empty
@@ -28,8 +29,9 @@ from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import LibraryCall
 from graphjit.types import TupleType
 
+from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment
-from .entry import builtin_function
+from .entry import SHALLOW, builtin_function
 from .loader import Code
 from .prepare import PREPARE
 
@@ -52,7 +54,6 @@ class Executable:
                 self._natives[segment.symbol] = builtin_function(segment.symbol, address)
         self._symbols = _bindings(program)
         self._outputs = [self._made(i) for i in program.outputs]
-        self._updates = [self._made(i) for i in program.updates]
         self._constants = {
             i: np.ascontiguousarray(b.value).reshape(b.type.shape)
             for i, b in enumerate(program.buffers)
@@ -104,13 +105,20 @@ class Executable:
             return None
         return self._natives[segment.symbol], tuple(self._constants.values())
 
-    def _empty(self, made: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
+    @property
+    def infallible(self) -> bool:
+        """Whether nothing but a signal ends a run once it has begun."""
+        return not self.checks and all(isinstance(s, Segment) for s in self.sequence)
+
+    def _empty(self, number: int, shape: tuple[int, ...]) -> Array:
+        """An array for a buffer, where it is of this shape."""
         try:
-            return empty(*made)
+            return empty(shape, self._dtype(number))
         except MemoryError as error:
-            raise OutOfMemoryError(
-                at_user_line(f"no memory for an array of shape {list(made[0])}")
-            ) from error
+            raise no_memory_for(self.program, number, shape) from error
+
+    def _dtype(self, number: int) -> np.dtype[Any]:
+        return self.program.buffers[number].type.dtype.dtype
 
     def runner(self) -> Callable[[Sequence[Array]], Sequence[Array]]:
         """A function that gives the outputs of a program without updates, for its inputs."""
@@ -125,7 +133,8 @@ class Executable:
 
         def run(inputs: Sequence[Array]) -> list[Array]:
             outputs = [new(shape, dtype) for shape, dtype in made]
-            native(*inputs, *outputs, *constants)
+            if native(*inputs, *outputs, *constants):
+                return self(inputs)[0]
             return outputs
 
         return run
@@ -142,18 +151,19 @@ class Executable:
 
             def run(inputs: Sequence[Array]) -> Array:
                 output = new(shape, dtype)
-                native(*inputs, output, *constants)
+                if native(*inputs, output, *constants):
+                    return self(inputs)[0][0]
                 return output
 
             return run
 
         def run_whole(inputs: Sequence[Array]) -> Array:
-            output = self._empty((shape, dtype))
+            output = self._empty(self.program.outputs[0], shape)
             arena = self._arena()
             record: Any = np.zeros(3, np.int64) if self.checks else None
-            status = native(*inputs, output, *constants, arena, record)
-            if status:
-                raise self._failure(status, record)
+            arguments = *inputs, output, *constants, arena, record
+            if status := native(*arguments):
+                self._settle(status, record, native, arguments)
             self._pool.append(arena)
             return output
 
@@ -180,20 +190,22 @@ class Executable:
 
     def maker(self, number: int) -> Callable[[], Array]:
         """What allocates the array of a buffer."""
-        return functools.partial(self._empty, self._made(number))
+        return functools.partial(self._empty, number, self.program.buffers[number].type.shape)
 
     def maker_for(self, number: int) -> Callable[..., Array]:
         """What allocates the array of a buffer with the extents that it is called with."""
-        dtype = self._made(number)[1]
-        return lambda *shape: self._empty((shape, dtype))
+        return lambda *shape: self._empty(number, shape)
 
     def new_arena(self) -> Array:
         """Memory for the program's temporaries."""
         return self.arena_of(self.program.arena_bytes)
 
-    def arena_of(self, size: int) -> Array:
-        """Memory for temporaries that take so many bytes."""
-        return self._empty(((max(1, size),), np.dtype(np.uint8)))
+    def arena_of(self, size: int, sizes: Mapping[str, int] = MappingProxyType({})) -> Array:
+        """Memory for temporaries that take so many bytes, for these sizes of symbols."""
+        try:
+            return empty((max(1, size),), np.dtype(np.uint8))
+        except MemoryError as error:
+            raise no_arena(self.program, size, sizes) from error
 
     def fail(self, status: int, *record: int) -> None:
         """Raise what a segment's status means."""
@@ -205,40 +217,53 @@ class Executable:
         except IndexError:
             return self.new_arena()
 
-    def __call__(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        """Outputs and updates for inputs that are aligned, in C order, of the right types."""
+    def __call__(
+        self, inputs: Sequence[Array], places: Sequence[Array | None] = ()
+    ) -> tuple[list[Array], list[Array]]:
+        """Outputs and updates for inputs that are aligned, in C order, of the right types.
+
+        places: for each output the array to compute it in, or None.
+        """
+        sizes = self._sizes(inputs)
+        outputs = [
+            self._empty(number, self._shape(number, sizes)) if place is None else place
+            for number, place in zip(self.program.outputs, places or repeat(None), strict=False)
+        ]
+        updates = [self._empty(n, self._shape(n, sizes)) for n in self.program.updates]
         if self._symbols:
-            return self._call_sized(inputs)
-        outputs = [self._empty(made) for made in self._outputs]
-        updates = [self._empty(made) for made in self._updates]
+            arena = self.arena_of(evaluate(self.program.arena_bytes, sizes), sizes)
+            listed = np.array([sizes[name] for name in self.program.symbols], np.int64)
+            self._run_sequence(inputs, outputs, updates, arena, listed)
+            return outputs, updates
         arena = self._arena()
         if self._simple is not None:
             native, constants = self._simple
             record: Any = None if not self.checks else np.zeros(3, np.int64)
-            status = native(*inputs, *outputs, *updates, *constants, arena, record)
-            if status:
-                raise self._failure(status, record)
+            arguments = *inputs, *outputs, *updates, *constants, arena, record
+            if status := native(*arguments):
+                self._settle(status, record, native, arguments)
         else:
             self._run_sequence(inputs, outputs, updates, arena)
         self._pool.append(arena)
         return outputs, updates
 
-    def _call_sized(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        """The same for inputs whose sizes are the symbols'."""
-        sizes = {
+    def result_types(
+        self, inputs: Sequence[Array]
+    ) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape and dtype of each output for these inputs."""
+        sizes = self._sizes(inputs)
+        return [(self._shape(n, sizes), self._dtype(n)) for n in self.program.outputs]
+
+    def _sizes(self, inputs: Sequence[Array]) -> dict[str, int]:
+        """The sizes of the symbols, which the inputs have."""
+        return {
             name: inputs[number].shape[axis] // by
             for name, (number, axis, by) in self._symbols.items()
         }
 
-        def make(kind: tuple[tuple[int, ...], np.dtype[Any]]) -> Array:
-            return self._empty((tuple(evaluate(n, sizes) for n in kind[0]), kind[1]))
-
-        outputs = [make(kind) for kind in self._outputs]
-        updates = [make(kind) for kind in self._updates]
-        arena = make(((self.program.arena_bytes + 1,), np.dtype(np.uint8)))
-        listed = np.array([sizes[name] for name in self.program.symbols], np.int64)
-        self._run_sequence(inputs, outputs, updates, arena, listed)
-        return outputs, updates
+    def _shape(self, number: int, sizes: dict[str, int]) -> tuple[int, ...]:
+        shape = self.program.buffers[number].type.shape
+        return tuple([evaluate(n, sizes) for n in shape]) if sizes else shape
 
     def _run_sequence(
         self,
@@ -259,10 +284,10 @@ class Executable:
         for item in self.sequence:
             if isinstance(item, Segment):
                 record = np.zeros(3, np.int64)
-                arguments = [held[i] for i in item.buffers]
-                status = self._natives[item.symbol](*arguments, arena, record, *sizes)
-                if status:
-                    raise self._failure(status, record)
+                arguments = *(held[i] for i in item.buffers), arena, record, *sizes
+                native = self._natives[item.symbol]
+                if status := native(*arguments):
+                    self._settle(status, record, native, arguments)
             else:
                 self._call_library(item, held, arena)
 
@@ -274,7 +299,10 @@ class Executable:
             if buffer.role == "temporary":
                 part = arena[buffer.offset_bytes : buffer.offset_bytes + buffer.type.nbytes]
                 array = part.view(buffer.type.dtype.dtype).reshape(buffer.type.shape)
-                arrays.append(array.copy())
+                try:
+                    arrays.append(array.copy())
+                except MemoryError as error:
+                    raise no_memory_for(self.program, number, array.shape) from error
             else:
                 arrays.append(held[number])
         types = tuple(buffers[i].type for i in call.outputs)
@@ -284,6 +312,17 @@ class Executable:
         )
         for number, value in zip(call.outputs, (result,) if single else result, strict=True):
             held[number] = np.asarray(value, order="C")
+
+    def _settle(
+        self, status: int, record: Array, native: Callable[..., int], arguments: Sequence[Any]
+    ) -> None:
+        """Run what has too little stack here where it has enough; raise what has failed."""
+        if status == SHALLOW:
+            from .deep import in_deep_thread
+
+            status = in_deep_thread(native, arguments)
+        if status:
+            raise self._failure(status, record)
 
     def _failure(self, status: int, record: Array) -> Exception:
         if not 0 < status <= len(self.checks):

@@ -14,7 +14,9 @@ import os
 import sys
 from typing import Protocol
 
-from .entry import TEAM_RUN
+from graphjit.forks import importing
+
+from .entry import STACK_END, TEAM_RUN
 from .image import Image
 
 # Not all Python builds have names for these.
@@ -87,10 +89,11 @@ def outside_address(name: str) -> int:
     """The address of a function that code calls by name: the team's, Python's, the C
     library's. Raises Unloadable.
     """
-    if name == TEAM_RUN:
-        from .team import team
+    if name in (TEAM_RUN, STACK_END):
+        with importing():
+            from .team import team
 
-        return team().run_address
+        return team().addresses[name]
     for library in (None, *_LIBRARIES):
         try:
             found = getattr(_process() if library is None else ctypes.CDLL(library), name)

@@ -131,4 +131,7 @@ def _lying_together(program: Program, kernel: Kernel) -> frozenset[int]:
         buffer = program.buffers[number]
         if buffer.role in ("temporary", "local"):
             places.setdefault((buffer.role, buffer.offset_bytes), []).append(number)
+    for pair in program.donated:
+        if {*pair} <= {*read, *written}:
+            places["donated", pair[0]] = list(pair)
     return frozenset(n for together in places.values() if len(together) > 1 for n in together)

@@ -19,7 +19,7 @@ from graphjit.ops.primitive import primitive_named
 from graphjit.program import Buffer, LibraryCall
 from graphjit.types import BY_SHORT, DType, TensorType
 
-from .compiled import Check, CompiledProgram, Segment
+from .compiled import Check, CompiledProgram, Origin, Segment
 from .image import Image
 
 
@@ -94,6 +94,9 @@ def pack_program(
         "updates": program.updates,
         "arena_bytes": _size(program.arena_bytes),
         "symbols": program.symbols,
+        "aligned": program.aligned,
+        "donated": program.donated,
+        "origins": [[o.op, number_of(o.source)] for o in program.origins],
         "guards": [[str(g.left), g.relation] for g in guards],
         "sequence": [step(item) for item in program.sequence],
         "checks": [[c.reason, c.op, number_of(c.source)] for c in program.checks],
@@ -130,6 +133,9 @@ def unpack_program(
             tuple(Check(reason, op, _line(n, lines)) for reason, op, n in said["checks"]),
             said["steps"],
             tuple(said["symbols"]),
+            tuple(said["aligned"]),
+            tuple((output, source) for output, source in said["donated"]),
+            tuple(Origin(op, _line(n, lines)) for op, n in said["origins"]),
         )
         image = None if said["image"] is None else _made_image(said["image"], blobs)
         _check(program, image)
@@ -140,7 +146,10 @@ def unpack_program(
 
 def _check(program: CompiledProgram, image: Image | None) -> None:
     """ValueError unless all that is named is there."""
-    numbers = [*program.inputs, *program.outputs, *program.updates]
+    numbers = [*program.inputs, *program.outputs, *program.updates, *program.aligned]
+    numbers += [number for pair in program.donated for number in pair]
+    if len(program.origins) != len(program.buffers):
+        raise ValueError("a buffer of no origin")
     for item in program.sequence:
         if isinstance(item, LibraryCall):
             numbers += (*item.inputs, *item.outputs)

@@ -18,7 +18,7 @@ import platform
 import sys
 from typing import Any
 
-from .entry import INTERRUPTED, declarations
+from .entry import INTERRUPTED, STACK_END, TEAM_RUN, declarations
 from .native_code import lasting_code
 
 # Pauses before a worker sleeps, about 50 µs: longer than Python takes between two calls of a
@@ -314,6 +314,62 @@ release:
 """
 
 
+_STACK_END = """
+@key = global i32 0
+
+declare i32 @pthread_key_create(ptr, ptr)
+declare ptr @pthread_getspecific(i32)
+declare i32 @pthread_setspecific(i32, ptr)
+declare i64 @pthread_self()
+declare i32 @pthread_getattr_np(i64, ptr)
+declare i32 @pthread_attr_getstack(ptr, ptr, ptr)
+declare i32 @pthread_attr_destroy(ptr)
+
+define void @prepare() nounwind {
+  %failed = call i32 @pthread_key_create(ptr @key, ptr null)
+  ret void
+}
+
+; The lowest address of this thread's stack, asked of the system once a thread.
+define i64 @stack_end() nounwind {
+entry:
+  %attributes = alloca [64 x i64], align 16
+  %end = alloca i64
+  %size = alloca i64
+  %key = load i32, ptr @key
+  %known = call ptr @pthread_getspecific(i32 %key)
+  %new = icmp eq ptr %known, null
+  br i1 %new, label %ask, label %tell
+ask:
+  %self = call i64 @pthread_self()
+  %failed = call i32 @pthread_getattr_np(i64 %self, ptr %attributes)
+  %ok = icmp eq i32 %failed, 0
+  br i1 %ok, label %read, label %unknown
+read:
+  %r = call i32 @pthread_attr_getstack(ptr %attributes, ptr %end, ptr %size)
+  %d = call i32 @pthread_attr_destroy(ptr %attributes)
+  %found = load ptr, ptr %end
+  %s = call i32 @pthread_setspecific(i32 %key, ptr %found)
+  br label %tell
+tell:
+  %address = phi ptr [ %known, %entry ], [ %found, %read ]
+  %number = ptrtoint ptr %address to i64
+  ret i64 %number
+unknown:
+  ret i64 9223372036854775807
+}
+"""
+_NO_STACK_END = """
+define void @prepare() nounwind {
+  ret void
+}
+
+define i64 @stack_end() nounwind {
+  ret i64 0
+}
+"""
+
+
 class Team:
     """The process's team."""
 
@@ -321,7 +377,8 @@ class Team:
         self.native = sys.platform == "linux" and platform.machine() in _FUTEX
         # sleeping workers stand in this code until the process ends: it is never unloaded
         self._code = lasting_code("team", _text)
-        self.run_address = self._code.address("team_run")
+        ctypes.CFUNCTYPE(None)(self._code.address("prepare"))()
+        self.addresses = {name: self._code.address(name) for name in (TEAM_RUN, STACK_END)}
         os.register_at_fork(after_in_child=self._forget)
 
     def _word(self, name: str) -> Any:
@@ -341,7 +398,8 @@ class Team:
 def _text() -> str:
     """The team's code for this machine, as LLVM IR."""
     machine_name = platform.machine()
-    text = _TEXT.replace("SPINS", str(SPINS)).replace("OPEN", str(1 << 32))
+    stack = _STACK_END if sys.platform == "linux" else _NO_STACK_END
+    text = (_TEXT + stack).replace("SPINS", str(SPINS)).replace("OPEN", str(1 << 32))
     text = text.replace("POLL_NS", str(POLL_NS)).replace("INTERRUPTED", str(INTERRUPTED))
     text = text.replace("COARSE", str(_MONOTONIC_COARSE))
     text = text.replace("FUTEX", str(_FUTEX.get(machine_name, 202)))

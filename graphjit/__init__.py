@@ -16,6 +16,7 @@ if not (_Path(__file__).parent / "passes").exists():
 # Imported now, for sub-modules of these names would take the place of what is public.
 from . import eager as _eager
 from .config import config
+from .forks import importing as _importing
 from .types import (
     DType,
     TensorShape,
@@ -113,8 +114,8 @@ _MODULES = {
     for name in (
         "codegen", "cost", "dims", "dispatch", "errors", "functions", "hidden", "ir", "jit",
         "keras", "machine", "memory", "native", "numpy_protocol", "operators", "ops", "passes",
-        "program", "specialization", "surroundings", "symbolic", "tensor", "trace", "tree",
-        "types", "variable",
+        "pickling", "program", "results", "specialization", "surroundings", "symbolic",
+        "tensor", "trace", "tree", "types", "variable",
     )
 } | {
     name: f"graphjit.functions.{name}"
@@ -137,9 +138,11 @@ for _name in ("create", "index", "math", "reduce", "shape"):
 def __getattr__(name: str) -> Any:
     """A public name or a sub-module, when it is first used; from then on it is an attribute."""
     if name in _MODULES:
-        value: Any = _import_module(_MODULES[name])
+        with _importing():
+            value: Any = _import_module(_MODULES[name])
     elif name in _HOME_OF:
-        value = getattr(_import_module(f"graphjit.{_HOME_OF[name]}"), name)
+        with _importing():
+            value = getattr(_import_module(f"graphjit.{_HOME_OF[name]}"), name)
     else:
         raise AttributeError(f"module 'graphjit' has no attribute {name!r}")
     globals()[name] = value

@@ -91,6 +91,7 @@ class Config:
         # to run eagerly or not.
         self.gates = array("q", [0, 0])
         self._gate_lock = threading.Lock()
+        self._deciding: list[int] = []  # the threads for which the first is not 0
         self._eager_process = False
         self.run_functions_eagerly(_flag("GRAPHJIT_EAGER"))
         self._eager_here: ContextVar[bool | None] = ContextVar("graphjit_eager", default=None)
@@ -144,12 +145,15 @@ class Config:
     @contextmanager
     def python_decides(self) -> Iterator[None]:
         """Let all calls of compiled functions, in any thread, go through Python meanwhile."""
+        thread = threading.get_ident()
         with self._gate_lock:
+            self._deciding.append(thread)
             self.gates[0] += 1
         try:
             yield
         finally:
             with self._gate_lock:
+                self._deciding.remove(thread)
                 self.gates[0] -= 1
 
     @contextmanager
@@ -162,12 +166,14 @@ class Config:
         finally:
             self._eager_here.reset(token)
 
-    def _forget_lock(self) -> None:
-        """In a forked child: whoever held the lock stayed behind."""
+    def _forget_threads(self) -> None:
+        """In a forked child: other threads, with their traces and locks, stayed behind."""
         self._gate_lock = threading.Lock()
+        self._deciding = [t for t in self._deciding if t == threading.get_ident()]
+        self.gates[0] = self._eager_process + len(self._deciding)
 
 
 config = Config()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=config._forget_lock)
+    os.register_at_fork(after_in_child=config._forget_threads)
 eager = config.eager

@@ -53,16 +53,19 @@ def process_key(name: str, parts: Sequence[int] = ()) -> str:
     return _digest(f"{name} {tuple(parts)}")
 
 
-def graph_key(graph: Graph, fast_math: bool) -> tuple[str, tuple[SourceLine, ...]]:
+def graph_key(
+    graph: Graph, fast_math: bool, donated: Sequence[int] = ()
+) -> tuple[str, tuple[SourceLine, ...]]:
     """The key of a traced graph's code, and its distinct source lines. Raises Unkeyable.
 
-    Which nodes share a line is part of the key, the lines themselves are not: on disk is a
-    line's number, for graphs with one key may come from different files.
+    donated: the parameters, by number, whose memory results may take. Which nodes share a line
+    is part of the key, the lines themselves are not: on disk is a line's number, for graphs
+    with one key may come from different files.
     """
     numbers: dict[SourceLine, int] = {}
     types: dict[int, str] = {}
     heads: dict[Primitive, str] = {}
-    parts = [f"graph {graph.name!r} {fast_math}"]
+    parts = [f"graph {graph.name!r} {fast_math} {tuple(donated)}"]
     for node in graph.nodes:
         primitive, type = node.primitive, node.type
         head = heads.get(primitive)

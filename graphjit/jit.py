@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import time
 import types
 import warnings
@@ -32,6 +31,7 @@ from .errors import (
     raising_line,
     user_line,
 )
+from .forks import new_lock
 from .misses import Miss, why
 from .tree import (
     ARRAY,
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     import graphjit.dispatch
     import graphjit.hidden
     import graphjit.native
+    import graphjit.pickling
+    import graphjit.results
     import graphjit.specialization
     import graphjit.surroundings
     import graphjit.symbolic
@@ -116,6 +118,7 @@ class Function(Enterable):  # type: ignore[misc]
         outputs: str | None = None,
         passes: Sequence[Pass] = (),
         fast_math: bool = False,
+        donate: str | int | Sequence[str | int] = (),
     ) -> None:
         if fallback not in ("eager", "error"):
             raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
@@ -140,8 +143,9 @@ class Function(Enterable):  # type: ignore[misc]
         self.outputs = outputs
         self.passes = tuple(passes)
         self.fast_math = bool(fast_math)
+        self.donate = gj.results.donated_parameters(function, donate) if donate != () else ()
         self.trace_count = 0
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._known: dict[Any, list[Specialization]] = {}
         self._integers: dict[Any, Any] = {}  # where -> first value, or None once it changed
         self._pinned: set[Any] = set()  # where Python needs a scalar's value
@@ -150,6 +154,8 @@ class Function(Enterable):  # type: ignore[misc]
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._warned = False
         self._table = None
+        self._own: frozenset[str] = frozenset()  # the attributes made here
+        self._own = frozenset(vars(self))
 
     @property
     def specializations(self) -> list[Specialization]:
@@ -161,13 +167,35 @@ class Function(Enterable):  # type: ignore[misc]
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _by_name, (self.python_function.__module__, self.qualified_name)
+        return gj.pickling.reduced(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Function.__init__(self, state["function"], **state["options"])
+        self.__dict__.update(state["attributes"])
+
+    def __copy__(self) -> Function:
+        return self  # as Python's own functions
+
+    def __deepcopy__(self, memo: Any) -> Function:
+        return self
 
     def __repr__(self) -> str:
         return f"<graphjit.function {self.qualified_name}>"
 
+    @functools.cached_property
+    def _takes_out(self) -> bool:
+        return gj.results.takes_out(self.python_function)
+
+    def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """What a call gives, written into `out`: an array, or arrays in the structure of the
+        results, None for those that need no array.
+        """
+        return gj.results.into(self, out, args, kwargs)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the Python function gives for these arguments."""
+        """What the Python function gives for these arguments; out: see `into`."""
+        if "out" in kwargs and self._takes_out:
+            return self.into(kwargs.pop("out"), *args, **kwargs)
         if gj.dispatch.current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
         if self._table is not None and not self._entered_at:
@@ -220,10 +248,15 @@ class Function(Enterable):  # type: ignore[misc]
             if found is not None:
                 return found
             self._note_miss(args, kwargs)
-            sized = self._specialize_sizes(args, kwargs)
-            if sized is not None:
-                return sized
-            form = self._specialize(args, kwargs)
+            pinned = set(self._pinned)
+            try:
+                sized = self._specialize_sizes(args, kwargs)
+                if sized is not None:
+                    return sized
+                form = self._specialize(args, kwargs)
+            except BaseException:
+                self._pinned = pinned
+                raise
             if not form.reason:
                 self._rule_out_sizes(args, kwargs)
             self._enter_natively(form, args, kwargs)
@@ -249,6 +282,8 @@ class Function(Enterable):  # type: ignore[misc]
 
     def _specialize_sizes(self, args: Any, kwargs: Any) -> Specialization | None:
         """A form with symbolic extents, where they have been seen to vary and can be so."""
+        if self.donate:
+            return None
         tree, leaves, kinds = self._leaves(args, kwargs)
         key = gj.symbolic.loose_key(tree, kinds)
         seen = self._seen.setdefault(key, gj.symbolic.Seen())
@@ -517,7 +552,10 @@ class Function(Enterable):  # type: ignore[misc]
                 for kind, shape in zip(kinds, form.shapes, strict=True)
             )
         with trace.active():
-            names = self._parameter_names(tree)
+            names = form.names = self._parameter_names(tree)
+            form.donated = gj.results.donated_leaves(
+                self.python_function, self.donate, tree, leaves
+            )
             symbols = iter(
                 [
                     self._symbol(trace, form, i, x, k, name)
@@ -725,15 +763,6 @@ def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:
     return x
 
 
-def _by_name(module: str, name: str) -> Any:
-    import importlib
-
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
-
-
 def function(
     func: Callable[..., Any] | None = None,
     *,
@@ -742,6 +771,7 @@ def function(
     outputs: str | None = None,
     passes: Sequence[Pass] = (),
     fast_math: bool = False,
+    donate: str | int | Sequence[str | int] = (),
 ) -> Any:
     """Make a Python function on arrays a compiled one. A decorator, with or without options.
 
@@ -751,9 +781,11 @@ def function(
     are ndarrays, else tensors. passes: graph passes of your own (graphjit.passes.Pass), run
     before the default ones. fast_math: math functions may err by 4 units in the last place
     instead of 2 and need not be right where arguments or results are infinite, NaN or
-    subnormal; products and sums may be fused, and divisions become products.
+    subnormal; products and sums may be fused, and divisions become products. donate: names or
+    positions of parameters; results may take the memory of ndarrays that are passed there,
+    which must not be used afterwards.
     """
-    options = (input_signature, fallback, outputs, passes, fast_math)
+    options = (input_signature, fallback, outputs, passes, fast_math, donate)
     if func is None:
         return lambda f: Function(f, *options)
     return Function(func, *options)

@@ -6,6 +6,7 @@ LLVM. What can't be found, read or loaded is compiled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import cache
@@ -27,12 +28,12 @@ _MOST_GUARDED = 4
 Key = tuple[str, tuple[SourceLine, ...]]
 
 
-def key_of(graph: Graph, fast_math: bool) -> Key | None:
+def key_of(graph: Graph, fast_math: bool, donated: Sequence[int] = ()) -> Key | None:
     """The key of a traced graph, or None where its code can't be kept."""
     if not (config.cache and loadable() and unchanged()):
         return None
     try:
-        return graph_key(graph, fast_math)
+        return graph_key(graph, fast_math, donated)
     except Unkeyable:
         return None
 

@@ -8,7 +8,6 @@ and is then run by Python.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from .codegen.tables import (
 )
 from .config import config
 from .dims import is_symbolic
+from .forks import importing, new_lock
 from .hidden import Agreed, Attribute, CellContents, Getter, Held, Item, Known
 from .memory import LARGE_BYTES
 from .specialization import Specialization
@@ -56,7 +56,7 @@ _WEAK_RESULTS = {
     "bool": Result.BOOL,
 }  # fmt: skip
 _calls = itertools.count()
-_lock = threading.Lock()
+_lock = new_lock()
 _address: list[int] = []
 
 
@@ -70,7 +70,8 @@ def entry_point(kind: type[Function]) -> int:
         return _address[0]
     if config.native_after is None or next(_calls) < config.native_after:
         return 0
-    from .codegen import dispatcher
+    with importing():
+        from .codegen import dispatcher
 
     with _lock:
         if not _address:
@@ -149,6 +150,8 @@ def _launch(form: Specialization) -> Launch:
     executable = form.executable
     assert executable is not None
     program = executable.program
+    if form.donated:
+        raise NotNative
     call = executable.native_call()
     results = (*program.outputs, *program.updates)
     if call is None or len({*program.inputs, *results}) < len(program.inputs) + len(results):

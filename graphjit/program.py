@@ -297,6 +297,8 @@ class Program:
     variables' new values. decisions: what the planner did and why, for `explain`. fast_math:
     code may contract, multiply by reciprocals and take the quicker functions. symbols: those
     of symbolic extents, whose sizes a call brings in this order. guards: what these fulfil.
+    donated: pairs (a result's buffer, an input's), where the first may lie where the second
+    does.
     """
 
     name: str
@@ -311,6 +313,7 @@ class Program:
     fast_math: bool = False
     symbols: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = field(default=(), compare=False)
+    donated: tuple[tuple[int, int], ...] = ()
 
     def __str__(self) -> str:
         return print_program(self)
@@ -418,6 +421,7 @@ def print_program(program: Program) -> str:
     lines.append(print_buffers(program))
     lines += [print_step(step) for step in program.steps]
     lines += [print_band(program, b) for b in program.bands]
+    lines += [f"b{output} may lie where b{source} does" for output, source in program.donated]
     lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))
     if program.updates:
         lines.append("update " + ", ".join(f"b{i}" for i in program.updates))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,11 @@ import graphjit as gj
 from . import kept
 from .config import config
 from .dims import Dim
+from .errors import OutOfMemoryError, at_user_line
+from .forks import importing
 from .hidden import Getter
 from .ir import Graph
+from .results import places
 from .stages import Stages, log, log_line, progress
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
@@ -45,7 +49,8 @@ class Specialization:
     direct: the whole call, for the plain case of arrays in and one array out. given: how the
     leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
     the shape of each leaf, and the calls that it is for. own_passes, fast_math: how it was
-    compiled. found: whether it came from the disk.
+    compiled. found: whether it came from the disk. names, donated: of the leaves a name
+    for each, and which are donated.
     """
 
     kinds: tuple[LeafKind, ...]
@@ -73,6 +78,8 @@ class Specialization:
     sizes: Any = None
     shapes: list[Shape | None] = field(default_factory=list)
     fit: Any = None
+    names: list[str] = field(default_factory=list)
+    donated: tuple[int, ...] = ()
 
     def captures_fit(self) -> bool:
         """Whether the arrays that the Python code reads are still of the traced types."""
@@ -112,11 +119,15 @@ class Specialization:
         stages = Stages(self.times_ns)
         # what a user's own pass does is more than its text says
         with stages.stage("look up"):
-            key = None if passes else kept.key_of(self.graph, fast_math)
+            given = [
+                k for k, o in enumerate(self.order) if o[0] == "leaf" and o[1] in self.donated
+            ]
+            key = None if passes else kept.key_of(self.graph, fast_math, given)
             self.executable = None if key is None else kept.find(key, self.sizes)
         self.found = self.executable is not None
         if self.executable is None:
-            from .codegen.cpu import compile_program
+            with importing():
+                from .codegen.cpu import compile_program
 
             with progress(self.graph.name, stages):
                 self.built = build_program(self.graph, passes, self, fast_math, stages)
@@ -144,23 +155,35 @@ class Specialization:
         assert self.program is not None
         return llvm_text(self.program, optimized)
 
-    def run(self, leaves: Sequence[Any]) -> Any:
-        """The results for these leaves of the arguments; variables are written back."""
+    def run(self, leaves: Sequence[Any], out: Sequence[Any] = ()) -> Any:
+        """The results for these leaves of the arguments; variables are written back.
+
+        out: for each result an array that it is written into, or None.
+        """
         assert self.executable is not None
         if not self.variables:
-            return self._results(self.executable(self.inputs(leaves))[0])
+            return self._results(self._compute(leaves, out)[0], out)
         cells = {id(v.cell): v.cell for v in self.variables}.values()
         held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
         for cell in held:
             cell.lock.acquire()
         try:
-            outputs, updates = self.executable(self.inputs(leaves))
+            outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
         finally:
             for cell in held:
                 cell.lock.release()
-        return self._results(outputs)
+        return self._results(outputs, out)
+
+    def _compute(
+        self, leaves: Sequence[Any], out: Sequence[Any]
+    ) -> tuple[list[Array], list[Array]]:
+        assert self.executable is not None
+        inputs = self.inputs(leaves)
+        if not out and not self.donated:
+            return self.executable(inputs)
+        return self.executable(inputs, places(self, leaves, inputs, out))
 
     def inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """The program's inputs for these leaves: arguments, captured arrays, variables."""
@@ -175,13 +198,18 @@ class Specialization:
             arrays.append(_ready(x))
         return arrays
 
-    def _results(self, outputs: Sequence[Array]) -> Any:
+    def _results(self, outputs: Sequence[Array], out: Sequence[Any] = ()) -> Any:
         numpy = self.numpy
         arrays = iter(outputs)
         found = []
-        for kind, value in self.results:
+        for (kind, value), given in zip(self.results, out or repeat(None), strict=False):
             if kind == "static":
                 found.append(value)
+            elif given is not None:
+                array = next(arrays)
+                if array is not given:
+                    np.copyto(given, array)
+                found.append(given)
             elif kind == "python":
                 found.append(next(arrays).item())
             else:
@@ -212,6 +240,11 @@ def build_program(
             symbols=graph_symbols(graph),
             guards=() if form is None or form.sizes is None else tuple(form.sizes.guards),
         )
+        if form is not None and form.donated:
+            leaves = {("leaf", n) for n in form.donated}
+            sources = zip(program.inputs, form.order, strict=True)
+            given = [buffer for buffer, place in sources if place in leaves]
+            program = gj.passes.donate(program, given)
     if form is not None:
         form.passes = timing.rows
     return program
@@ -239,6 +272,7 @@ def explain(form: Specialization) -> str:
             f"at least {floor:.3g} µs here"
         )
         lines += ["  " + line for line in gj.program.print_step(step).splitlines()]
+    lines += [f"result b{o} may lie where b{i} does, donated" for o, i in program.donated]
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
     for name, before, after, ns in form.passes:
         lines.append(f"pass {name}: {before} -> {after} nodes, {ns / 1e6:.2f} ms")
@@ -257,7 +291,12 @@ def _ready(x: Array) -> Array:
     """The array, or a copy that is aligned, in C order and in this machine's byte order."""
     if x.flags.num & _READY == _READY and x.dtype.isnative:
         return x
-    return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+    try:
+        return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            at_user_line(f"no memory for a copy in order of an array of shape {list(x.shape)}")
+        ) from error
 
 
 def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
@@ -267,6 +306,7 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     executable = form.executable
     assert executable is not None
     plain = form.order == [("leaf", i) for i in range(len(form.kinds))]
+    plain = plain and not form.donated
     if not plain or form.variables or not all(map(_plainly_passed, form.kinds)):
         return None
     if any(kind != "array" for kind, _ in form.results):

@@ -7,13 +7,13 @@ read before stays as it was, and a refused assignment changes nothing.
 from __future__ import annotations
 
 import itertools
-import threading
 from typing import Any
 
 import numpy as np
 
 from .dispatch import TensorBase, as_tensor, current_trace, wrap
 from .errors import DTypeError, InvalidArgumentError, ShapeError, TracingError, at_user_line
+from .forks import new_lock
 from .functions import create, index, math, shape
 from .operators import Operators
 from .tensor import Tensor, _element_text
@@ -40,7 +40,7 @@ class Cell:
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.array = array
-        self.lock = threading.RLock()
+        self.lock = new_lock()
         self.number = next(_numbers)
 
 

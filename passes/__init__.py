@@ -1,6 +1,7 @@
 """The passes: Graph -> smaller Graph -> Program."""
 
 from .default import DEFAULT, PASSES, program_of
+from .donate import donate
 from .fuse import fuse
 from .memory import plan_memory
 from .pipeline import Pass, Pipeline, Timing, verifying
@@ -11,6 +12,7 @@ __all__ = [
     "Pass",
     "Pipeline",
     "Timing",
+    "donate",
     "fuse",
     "plan_memory",
     "program_of",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -178,3 +180,100 @@ def test_errors_leave_no_lock_held() -> None:
 
     at_once(work)
     assert v.numpy() == 1
+
+
+def test_many_first_calls_of_many_signatures_at_once() -> None:
+    """Each signature is traced once, whichever thread is first, and errors are everyone's."""
+    traced: list[Any] = []
+
+    def body(x: Any, n: Any) -> Any:
+        traced.append((x.shape, x.dtype))
+        return x.sum(0) + x[n]
+
+    fn = gj.function(body, fallback="error")
+    arrays = [np.full((k, 3), k, d) for k in (1, 2, 3) for d in (np.float32, np.float64)]
+    bad = np.zeros((2, 3), np.int8)
+
+    def work(number: int) -> None:
+        for k in range(len(arrays)):
+            x = arrays[(k + number) % len(arrays)]
+            np.testing.assert_array_equal(fn(x, np.array(0)), x.sum(0) + x[0])
+            with pytest.raises(IndexError):
+                fn(x, np.array(7))
+            with pytest.raises(IndexError):
+                fn(bad, 5)
+
+    at_once(work, 2 * THREADS)
+    compiled = [t for t in traced if t[1] != np.int8]
+    assert len(compiled) == len(set(compiled)) == len(arrays)
+    assert len(fn.specializations) == len(arrays)
+
+
+def test_a_first_call_that_fails_lets_the_next_try() -> None:
+    turn = iter([True])
+
+    def body(x: Any) -> Any:
+        if next(turn, False):
+            raise ZeroDivisionError("only once")
+        return x + 1
+
+    fn = gj.function(body, fallback="error")
+    failed = []
+
+    def work(_: int) -> None:
+        try:
+            np.testing.assert_array_equal(fn(np.ones(3)), 2)
+        except ZeroDivisionError:
+            failed.append(1)
+
+    at_once(work)
+    assert failed == [1]
+    assert fn.trace_count == 2
+
+
+def test_long_kernels_let_other_threads_run() -> None:
+    """While one thread computes for long, another gets on."""
+    fn = gj.function(lambda x: gj.exp(gj.sin(x)) * gj.tanh(x), fallback="error")
+    x = gj.constant(np.linspace(0, 1, 2_000_000))
+    fn(x)
+    inside = threading.Event()
+    steps: list[int] = []
+    over = threading.Event()
+
+    def count() -> None:
+        inside.wait(20)
+        while not over.is_set():
+            steps.append(1)
+            time.sleep(0.0002)  # gives way in each step
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # a thread gives way only where it lets go of the GIL itself
+    try:
+        inside.set()
+        for _ in range(3):
+            fn(x)
+        counted = len(steps)
+    finally:
+        over.set()
+        sys.setswitchinterval(before)
+        thread.join()
+    assert counted > 0
+
+
+def test_steps_on_one_variable_from_many_functions() -> None:
+    v = gj.Variable(np.ones(1000))
+    steps = [
+        gj.function(lambda: v.assign(v * 2.0), fallback="error"),
+        gj.function(lambda: v.assign(v / 2.0), fallback="error"),
+        gj.function(lambda: v.assign_add(v - v), fallback="error"),
+    ]
+    at_once(lambda number: [steps[(number + k) % 3]() for k in range(60)])
+    values = v.numpy()
+    assert len(np.unique(values)) == 1
+    np.testing.assert_array_equal(np.log2(values), np.round(np.log2(values)))
+    counts = [
+        sum((n + k) % 3 == which for n in range(THREADS) for k in range(60)) for which in (0, 1)
+    ]
+    np.testing.assert_array_equal(values, 2.0 ** (counts[0] - counts[1]))

@@ -951,3 +951,20 @@ def test_offsets_are_those_of_the_headers() -> None:
     assert layout.word(id(x) + layout.TYPE) == id(np.ndarray)
     assert ctypes.c_double.from_address(id(2.5) + layout.FLOAT_VALUE).value == 2.5
     assert all(layout.scalar_fits(np.dtype(c)) for c in "?bhilqBHILQefdFD")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")
+def test_compiled_forms_that_come_and_go_free_their_memory() -> None:
+    def once() -> None:
+        fn = gj.function(lambda x: x * 2 + 1)
+        fn(X)
+
+    for _ in range(20):
+        once()
+    gc.collect()
+    objects, before = len(gc.get_objects()), resident_bytes()
+    for _ in range(100):
+        once()
+    gc.collect()
+    assert len(gc.get_objects()) - objects < 20
+    assert resident_bytes() - before < 3 << 20

@@ -42,7 +42,7 @@ def test_import_leaves_heavy_libraries_alone():
 
 def test_import_loads_little_of_graphjit():
     assert of_graphjit(modules_after("import graphjit")) == {
-        "config", "dims", "eager", "errors", "types", "values",
+        "config", "dims", "eager", "errors", "forks", "types", "values",
     }  # fmt: skip
 
 

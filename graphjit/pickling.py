@@ -1,0 +1,88 @@
+"""How decorated functions travel to other processes.
+
+A function that an import finds under its name travels as that name, as Python's own functions
+do. All others (lambdas, nested functions, those of `__main__` and of notebooks) travel by
+value, code and closure and what they name, by cloudpickle. Compiled forms stay behind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+OPTIONS = ("input_signature", "fallback", "outputs", "passes", "fast_math", "donate")
+_SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
+
+
+def reduced(function: Any) -> tuple[Any, ...]:
+    """What `__reduce__` gives for a decorated function; called by that."""
+    pickler = sys._getframe(2).f_globals.get("__name__", "")
+    module, name = getattr(function, "__module__", None) or "", function.qualified_name
+    if _found(module, name) is function and _travels_by_name(module, pickler):
+        return by_name, (module, name)
+    if _is_cloudpickle(pickler):  # it takes code as it is, and keeps what its objects share
+        return _blank, (type(function),), _state(function)
+    return _by_value, (_cloudpickle().dumps(function),)
+
+
+def by_name(module: str, name: str) -> Any:
+    """The function that stands under a name in a module."""
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return getattr(found, "__func__", found)  # of a class method
+
+
+def _found(module: str, name: str) -> Any:
+    """What stands under a name in a module that is imported, or None."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return getattr(found, "__func__", found)  # of a static or class method
+
+
+def _travels_by_name(module: str, pickler: str) -> bool:
+    """Whether other processes find what a module holds. multiprocessing lets its workers
+    have the `__main__` of a script; no other library does.
+    """
+    if module in ("__main__", "__mp_main__"):
+        in_script = hasattr(sys.modules[module], "__file__")
+        return in_script and pickler == "multiprocessing.reduction"
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is None or not _is_cloudpickle(pickler):
+        return True
+    by_value = cloudpickle.list_registry_pickle_by_value()
+    parts = module.split(".")
+    return not any(".".join(parts[: k + 1]) in by_value for k in range(len(parts)))
+
+
+def _is_cloudpickle(pickler: str) -> bool:
+    """Whether a module is cloudpickle's, or that of a copy inside another library."""
+    return pickler.rpartition(".")[2].startswith("cloudpickle")
+
+
+def _state(function: Any) -> dict[str, Any]:
+    """The Python function, the options, and the attributes that were set from outside."""
+    options = {name: getattr(function, name) for name in OPTIONS}
+    own = function._own
+    given = {k: v for k, v in vars(function).items() if k in _SHOWN or k not in own}
+    return {"function": function.python_function, "options": options, "attributes": given}
+
+
+def _blank(kind: Any) -> Any:
+    """A decorated function without state, which functions that hold one another need first."""
+    return kind.__new__(kind)
+
+
+def _by_value(data: bytes) -> Any:
+    return _cloudpickle().loads(data)
+
+
+def _cloudpickle() -> Any:
+    import cloudpickle
+
+    return cloudpickle
+
+
+__all__ = ["OPTIONS", "by_name", "reduced"]

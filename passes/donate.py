@@ -1,0 +1,56 @@
+"""Program -> Program: results that may lie where a donated argument ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from graphjit.program import Program, reads_and_writes
+
+from .memory import in_place
+
+
+def donate(program: Program, donated: Collection[int]) -> Program:
+    """The program with pairs (a result's buffer, a donated input's buffer) of one type.
+
+    The result is first written after the input was read for the last time, or by the kernel
+    that does so, element by element.
+    """
+    pairs: list[tuple[int, int]] = []
+    free = [n for n in program.inputs if n in donated]
+    for output in dict.fromkeys(program.outputs):
+        for source in free:
+            if program.buffers[source].type == program.buffers[output].type and (
+                _apart(program, output, source) or _meets(program, output, source)
+            ):
+                pairs.append((output, source))
+                free.remove(source)
+                break
+    return replace(program, donated=tuple(pairs)) if pairs else program
+
+
+def _apart(program: Program, output: int, source: int) -> bool:
+    """Whether one step that writes the result follows all steps that read the source."""
+    first, last = len(program.steps), -1
+    for number, step in enumerate(program.steps):
+        # the parts of a band come back to its first kernel
+        around = [b for b in program.bands if b.first <= number < b.stop]
+        start, stop = (around[0].first, around[0].stop - 1) if around else (number, number)
+        read, written = reads_and_writes(step)
+        if source in read:
+            last = max(last, stop)
+        if output in (*read, *written):
+            first = min(first, start)
+    return last < first
+
+
+def _meets(program: Program, output: int, source: int) -> bool:
+    """Whether a kernel may write the result where it reads the source for the last time."""
+    buffers = [
+        replace(buffer, role="temporary" if number in (output, source) else "input")
+        for number, buffer in enumerate(program.buffers)
+    ]
+    return in_place(replace(program, buffers=tuple(buffers))).get(output) == source
+
+
+__all__ = ["donate"]
