@@ -10,7 +10,7 @@ import ctypes
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,9 @@ from graphjit.types import TupleType
 
 from .compiled import CompiledProgram, Segment
 from .entry import builtin_function
-from .loader import Code
+
+if TYPE_CHECKING:
+    from .loader import Code
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -12,7 +12,7 @@ import functools
 import mmap
 import os
 import sys
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from .entry import TEAM_RUN
 from .image import Image
@@ -23,15 +23,18 @@ _READ, _EXECUTE = 1, 4
 _LIBRARIES = ("libm.so.6", "libgcc_s.so.1")
 
 
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Code(Protocol):
+        """Machine code in memory, for as long as this object lives."""
+
+        def address(self, symbol: str) -> int:
+            """Where a function or variable is."""
+
+
 class Unloadable(Exception):
     """An image that this process can't load."""
-
-
-class Code(Protocol):
-    """Machine code in memory, for as long as this object lives."""
-
-    def address(self, symbol: str) -> int:
-        """Where a function or variable is."""
 
 
 def loadable() -> bool:
@@ -100,4 +103,4 @@ def outside_address(name: str) -> int:
     raise Unloadable(f"nothing is named {name} here")
 
 
-__all__ = ["Code", "Loaded", "Unloadable", "loadable", "outside_address"]
+__all__ = ["Loaded", "Unloadable", "loadable", "outside_address"]

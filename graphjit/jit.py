@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import threading
 import time
 import types
@@ -91,6 +92,14 @@ _BY_VALUE = (
 )  # fmt: skip
 
 
+_calls = itertools.count()  # of compiled functions, through Python
+
+
+def _native_is_due() -> bool:
+    """Whether it is worth it to make the machine code that enters functions."""
+    return config.native_after is not None and next(_calls) >= config.native_after
+
+
 class Function(Enterable):  # type: ignore[misc]
     """A Python function that is traced and compiled once for each signature.
 
@@ -146,6 +155,8 @@ class Function(Enterable):  # type: ignore[misc]
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._warned = False
         self._table = None
+        self._entry = 0  # where machine code enters functions, once there is some
+        self._late: set[Specialization] = set()  # what it could run, but for that
 
     @property
     def specializations(self) -> list[Specialization]:
@@ -165,8 +176,8 @@ class Function(Enterable):  # type: ignore[misc]
         """What the Python function gives for these arguments."""
         if gj.dispatch.current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
-        if self._table is not None and not self._entered_at:
-            self._entered_at = gj.native.entry_point(Function)
+        if self._native and not self._entry and _native_is_due():
+            self._entry = gj.native.entry_point(Function)
         if self.input_signature is not None:
             args = self._conform(args, kwargs)
             kwargs = {}
@@ -184,7 +195,8 @@ class Function(Enterable):  # type: ignore[misc]
                     break
             else:
                 forms = self._known.get(tuple(key))
-                if forms and forms[0].direct is not None:
+                late = self._late and self._entry
+                if forms and forms[0].direct is not None and not late:
                     return forms[0].direct(args)
                 return self._call(tuple(key), args, args, {})
         leaves: list[Any] = []
@@ -202,6 +214,9 @@ class Function(Enterable):  # type: ignore[misc]
         if forms is not None:
             for form in forms:
                 if form.captures_fit():
+                    if self._entry and form in self._late:
+                        with self._lock:
+                            self._enter_natively(form, args, kwargs)
                     return form
         with self._lock:
             key = self._lasting_key(key, args, kwargs)
@@ -244,16 +259,22 @@ class Function(Enterable):  # type: ignore[misc]
         return tuple(self._misses)
 
     def _enter_natively(self, form: Specialization, args: Any, kwargs: Any) -> None:
-        """Let machine code enter a form at the next call, where it can."""
+        """Let machine code enter a form at the next call, where it can and there is any; it is
+        the form's turn again when there is.
+        """
         if not self._native or config.native_after is None or form.executable is None:
             return
+        if not self._entry:
+            self._late.add(form)
+            return
+        self._late.discard(form)
         leaves: list[Any] = []
         flatten((args, kwargs), leaves)
         entry = gj.native.form_entry(form, leaves)
         if entry is not None:
             known = () if self._table is None else self._table.entries
             self._table = gj.native.make_table((entry, *known[: gj.native.MOST_ENTRIES - 1]))
-            self._entered_at = gj.native.entry_point(Function)
+            self._entered_at = self._entry
 
     def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
         """The key under which a form for these arguments is kept: a short one says nothing of

@@ -14,7 +14,7 @@ from .codegen.executable import Executable
 from .codegen.loader import Loaded, Unloadable, loadable
 from .config import config
 from .errors import SourceLine
-from .fingerprint import Unkeyable, graph_key, unchanged
+from .fingerprint import Unkeyable, graph_key, known, unchanged
 from .ir import Graph
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 Key = tuple[str, tuple[SourceLine, ...]]
 
 
-def key_of(graph: Graph, fast_math: bool) -> Key | None:
-    """The key of a traced graph, or None where its code can't be kept."""
-    if not (config.cache and loadable() and unchanged()):
+def key_of(graph: Graph, *options: bool) -> Key | None:
+    """The key of a traced graph and the options it is compiled with; None if it has none."""
+    if not (config.cache and loadable() and known()):
         return None
     try:
-        return graph_key(graph, fast_math)
+        return graph_key(graph, *options)
     except Unkeyable:
         return None
 

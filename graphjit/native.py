@@ -7,7 +7,6 @@ and is then run by Python.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -49,7 +48,6 @@ _WEAK_RESULTS = {
     "float64": Result.FLOAT, "int64": Result.INTEGER, "complex128": Result.COMPLEX,
     "bool": Result.BOOL,
 }  # fmt: skip
-_calls = itertools.count()
 _lock = threading.Lock()
 _address: list[int] = []
 
@@ -59,10 +57,10 @@ class NotNative(Exception):
 
 
 def entry_point(kind: type[Function]) -> int:
-    """The address at which functions are entered, or 0 as long as that is not worth making."""
+    """The address at which functions are entered; 0 where objects are laid out otherwise."""
     if _address:
         return _address[0]
-    if config.native_after is None or next(_calls) < config.native_after:
+    if not layout.fits():
         return 0
     from .codegen import dispatcher
 
