@@ -12,6 +12,7 @@ import functools
 import mmap
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from .entry import TEAM_RUN
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
         def address(self, symbol: str) -> int:
             """Where a function or variable is."""
+
+
+_team_lock = threading.Lock()
 
 
 class Unloadable(Exception):
@@ -93,7 +97,10 @@ def outside_address(name: str) -> int:
     if name == TEAM_RUN:
         from .team import team
 
-        return team().run_address
+        with _team_lock:  # there must be one, also where two threads load the first program
+            return team().run_address
+    if name.startswith("Py"):
+        return int(ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0)
     for library in (None, *_LIBRARIES):
         try:
             found = getattr(_process() if library is None else ctypes.CDLL(library), name)
