@@ -99,11 +99,12 @@ def outside_address(name: str) -> int:
 
         with _team_lock:  # there must be one, also where two threads load the first program
             return team().run_address
-    if name.startswith("Py"):
-        return int(ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0)
     for library in (None, *_LIBRARIES):
         try:
-            found = getattr(_process() if library is None else ctypes.CDLL(library), name)
+            if name.startswith("Py"):
+                found = getattr(ctypes.pythonapi, name)
+            else:
+                found = getattr(_process() if library is None else ctypes.CDLL(library), name)
         except (AttributeError, OSError):
             continue
         return int(ctypes.cast(found, ctypes.c_void_p).value or 0)

@@ -1,10 +1,10 @@
-"""What the first call of a compiled function needs when its code is on disk, imported.
+"""The half of what a first call needs whose code is on disk that `import graphjit` loads.
 
-`import graphjit` imports this last, so that such a call takes a few milliseconds: the tracer,
-NumPy's rules, the cache and what runs compiled programs. No pass, no code generator and none of
+It is what reads the cache and runs what is found, and the ops. To decorate a function loads the
+other half, the tracer with NumPy's rules (`jit.py`). No pass, no code generator, and none of
 the libraries that take long to load.
 """
 
-from . import hidden, jit, kept, specialization, surroundings, trace
+from . import kept, ops
 
-__all__ = ["hidden", "jit", "kept", "specialization", "surroundings", "trace"]
+__all__ = ["kept", "ops"]

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-# A call needs the tracer, the passes and the compiler; to decorate a function needs none of
-# them. So they are reached as `gj.trace`: a sub-module is imported when it is first used.
+# Passes, compiler and native entry are for calls that find nothing on disk, and for later ones.
+# So sub-modules are reached as `gj.native`, which is imported when it is first used. What each
+# first call needs is imported here, for that takes longer than such a call.
 import graphjit as gj
 
+from . import hidden, specialization, surroundings, trace  # noqa: F401
 from .config import config
 from .errors import (
     GraphJitError,

@@ -60,13 +60,14 @@ def late(loaded):
     return found | {n for n in loaded if n.startswith("graphjit.codegen.")} - RUNNING
 
 
-def test_import_loads_what_a_first_call_needs_and_no_more():
+def test_import_loads_what_reads_the_cache_and_no_more():
     loaded = modules_after("import graphjit")
-    assert {"graphjit.trace", "graphjit.kept", "graphjit.codegen.executable"} <= loaded
+    assert {"graphjit.kept", "graphjit.codegen.executable"} <= loaded
     assert not late(loaded)
+    assert not of_graphjit(loaded) & {"trace", "jit", "numpy_protocol"}
 
 
-def test_a_decorated_function_needs_no_compiler():
+def test_a_decorated_function_needs_no_compiler_but_loads_the_tracer():
     loaded = modules_after(
         "import graphjit as gj\n"
         "@gj.function(input_signature=[gj.TensorSpec([None], gj.float32)])\n"
@@ -77,13 +78,15 @@ def test_a_decorated_function_needs_no_compiler():
         "print(f, C().method)"
     )
     assert not loaded & set(HEAVY)
+    assert "graphjit.trace" in loaded
     assert not late(loaded)
 
 
-def test_a_tensor_needs_no_compiler():
+def test_a_tensor_needs_no_tracer_and_no_compiler():
     loaded = modules_after("import graphjit as gj\ngj.constant(2.) + 1")
     assert not loaded & set(HEAVY)
     assert not late(loaded)
+    assert not of_graphjit(loaded) & {"trace", "numpy_protocol"}
 
 
 def test_all_ops_are_known_when_the_table_is_first_seen():
