@@ -4,8 +4,10 @@
 
 Each number is the median of fresh processes, in rotated order, with its spread. `import` is
 the time over `import numpy`, which every program here does first; `first call` is the
-decoration and first call of x*2+1 on 1,000 float32; `second function` is the same for a
-softmax, when the compiler is already loaded. graphjit runs with an empty cache (cold) and with
+decoration and first call of a gelu on 1,000 float32; `second function` is the same for a
+softmax, when the compiler is already loaded; `1000 ops` for a chain of sums and products with
+constants that all differ (not for peers, of which one takes ten seconds and one more memory
+than there is). graphjit runs with an empty cache (cold) and with
 the cache that an earlier process left (cached). All programs may write bytecode, as installed
 packages have it; a first round that isn't counted does so.
 """
@@ -33,7 +35,7 @@ ready = time.perf_counter()
 imported = time.perf_counter()
 x = np.ones(1000, np.float32)
 def first(x):
-    return x * 2 + 1
+    return 0.5 * x * (1 + {np}.tanh(0.79788456 * (x + 0.044715 * x**3)))
 def second(x):
     e = {np}.exp(x - {np}.max(x))
     return e / {np}.sum(e)
@@ -42,7 +44,13 @@ called = time.perf_counter()
 once = time.perf_counter()
 {wait}({decorator}(second)(x))
 twice = time.perf_counter()
-print(ready - start, imported - ready, once - called, twice - once)
+lines = ["    x = x %s %.6f" % ("+*"[k % 2], 0.9 + k * 1e-4) for k in range({ops})]
+space = dict()
+exec("\\n".join(["def chain(x):", *lines, "    return x"]), space)
+written = time.perf_counter()
+{wait}({decorator}(space["chain"])(x))
+chained = time.perf_counter()
+print(ready - start, imported - ready, once - called, twice - once, chained - written)
 """
 
 # name -> imports, decorator, the namespace of the second function, what waits for a result
@@ -56,9 +64,12 @@ PROGRAMS = {
 
 
 def measured(name: str, cache: Path) -> list[float] | None:
-    """What one fresh process prints: import numpy, import, first call, second [s]."""
+    """What one fresh process prints: import numpy, import, first call, second, chain [s]."""
     imports, decorator, namespace, wait = PROGRAMS[name]
-    text = PROGRAM.format(imports=imports, decorator=decorator, np=namespace, wait=wait)
+    ops = 1000 if name.startswith(("graphjit", "numpy")) else 1
+    text = PROGRAM.format(
+        imports=imports, decorator=decorator, np=namespace, wait=wait, ops=ops
+    )
     if name == "graphjit, cold":
         shutil.rmtree(cache, ignore_errors=True)
         cache.mkdir()
@@ -97,7 +108,10 @@ def main() -> None:
         if not rows:
             continue
         cells = [name]
-        for column in (1, 2, 3):
+        for column in (1, 2, 3, 4):
+            if column == 4 and not name.startswith(("graphjit", "numpy")):
+                cells.append("–")
+                continue
             part = [row[column] for row in rows]
             middle = statistics.median(part) * 1e3
             if middle < 0.05:
@@ -107,7 +121,11 @@ def main() -> None:
         lines.append(cells)
     print(measure.machine(), "\n")
     print(f"import numpy: {statistics.median(base) * 1e3:.0f} ms\n")
-    print(measure.table(["", "import ms", "first call ms", "second function ms"], lines))
+    print(
+        measure.table(
+            ["", "import ms", "first call ms", "second function ms", "1000 ops ms"], lines
+        )
+    )
     if args.json:
         args.json.write_text(
             json.dumps({"machine": measure.machine(), "seconds": times}, indent=1)

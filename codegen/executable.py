@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,8 +32,10 @@ from graphjit.types import TupleType
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment
 from .entry import SHALLOW, builtin_function
-from .loader import Code
 from .prepare import PREPARE
+
+if TYPE_CHECKING:
+    from .loader import Code
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -12,7 +12,8 @@ import functools
 import mmap
 import os
 import sys
-from typing import Protocol
+import threading
+from typing import TYPE_CHECKING
 
 from graphjit.forks import importing
 
@@ -25,15 +26,21 @@ _READ, _EXECUTE = 1, 4
 _LIBRARIES = ("libm.so.6", "libgcc_s.so.1")
 
 
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Code(Protocol):
+        """Machine code in memory, for as long as this object lives."""
+
+        def address(self, symbol: str) -> int:
+            """Where a function or variable is."""
+
+
+_team_lock = threading.Lock()
+
+
 class Unloadable(Exception):
     """An image that this process can't load."""
-
-
-class Code(Protocol):
-    """Machine code in memory, for as long as this object lives."""
-
-    def address(self, symbol: str) -> int:
-        """Where a function or variable is."""
 
 
 def loadable() -> bool:
@@ -93,14 +100,18 @@ def outside_address(name: str) -> int:
         with importing():
             from .team import team
 
-        return team().addresses[name]
+        with _team_lock:  # there must be one, also where two threads load the first program
+            return team().addresses[name]
     for library in (None, *_LIBRARIES):
         try:
-            found = getattr(_process() if library is None else ctypes.CDLL(library), name)
+            if name.startswith("Py"):
+                found = getattr(ctypes.pythonapi, name)
+            else:
+                found = getattr(_process() if library is None else ctypes.CDLL(library), name)
         except (AttributeError, OSError):
             continue
         return int(ctypes.cast(found, ctypes.c_void_p).value or 0)
     raise Unloadable(f"nothing is named {name} here")
 
 
-__all__ = ["Code", "Loaded", "Unloadable", "loadable", "outside_address"]
+__all__ = ["Loaded", "Unloadable", "loadable", "outside_address"]

@@ -17,10 +17,12 @@ from graphjit.fingerprint import process_key
 from . import stored
 from .entry import OUTSIDE
 from .image import Image, Unlinkable, link
-from .loader import Code, Loaded, Unloadable, loadable, outside_address
+from .loader import Loaded, Unloadable, loadable, outside_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .loader import Code
 
 # Text and LLVM's machine -> LLVM's module, optimised.
 Optimizer = Callable[[str, Any], Any]

@@ -62,10 +62,14 @@ class _State:
         self.to_count = 0
         self.number = 0
 
+    def unlock(self) -> None:
+        """In a forked child: whoever held the lock stayed behind."""
+        self.lock = threading.Lock()
+
 
 _state = _State()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _state.__init__())  # type: ignore[misc]
+    os.register_at_fork(after_in_child=lambda: _state.unlock())
 
 
 def code_folder() -> str:

@@ -22,7 +22,7 @@ from .config import LOADED_NS
 from .dims import Dim
 from .errors import SourceLine
 from .ir import Graph
-from .machine import machine
+from .machine import cpu_text, machine
 from .ops.primitive import PRIMITIVES, Primitive
 from .ops.source import Literal
 from .types import DType, TensorType, TupleType
@@ -31,8 +31,6 @@ from .types import DType, TensorType, TupleType
 FORMAT = 1
 _KEY_BYTES = 20
 _LIBRARY = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
-# The first processor's part of /proc/cpuinfo is smaller; to list all takes milliseconds.
-_CPU_BYTES = 8192
 # What may change from one moment to the next.
 _PASSING = ("cpu MHz", "bogomips", "processor", "apicid", "initial apicid", "core id")
 
@@ -41,11 +39,18 @@ class Unkeyable(Exception):
     """A graph with something whose meaning can't be put into a key."""
 
 
-def unchanged() -> bool:
-    """Whether graphjit's files are still those of this process: modules are loaded when they
-    are needed, and code that old and new ones made together is not to be kept.
+def known() -> bool:
+    """Whether this process can say what files of graphjit it runs: modules are loaded when they
+    are needed, and the files have not changed since it loaded the first.
     """
-    return _own_files() == _files_at_first() and _latest_change() < LOADED_NS
+    return _latest_change() < LOADED_NS
+
+
+def unchanged() -> bool:
+    """Whether graphjit's files are still the same: code that old and new ones made together is
+    not to be kept.
+    """
+    return _own_files() == _files_at_first()
 
 
 def process_key(name: str, parts: Sequence[int] = ()) -> str:
@@ -53,19 +58,17 @@ def process_key(name: str, parts: Sequence[int] = ()) -> str:
     return _digest(f"{name} {tuple(parts)}")
 
 
-def graph_key(
-    graph: Graph, fast_math: bool, donated: Sequence[int] = ()
-) -> tuple[str, tuple[SourceLine, ...]]:
+def graph_key(graph: Graph, *options: Any) -> tuple[str, tuple[SourceLine, ...]]:
     """The key of a traced graph's code, and its distinct source lines. Raises Unkeyable.
 
-    donated: the parameters, by number, whose memory results may take. Which nodes share a line
-    is part of the key, the lines themselves are not: on disk is a line's number, for graphs
-    with one key may come from different files.
+    options: all that the passes and the compiler are told besides. Which nodes share a line is
+    part of the key, the lines themselves are not: on disk is a line's number, for graphs with
+    one key may come from different files.
     """
     numbers: dict[SourceLine, int] = {}
     types: dict[int, str] = {}
     heads: dict[Primitive, str] = {}
-    parts = [f"graph {graph.name!r} {fast_math} {tuple(donated)}"]
+    parts = [f"graph {graph.name!r} {options}"]
     for node in graph.nodes:
         primitive, type = node.primitive, node.type
         head = heads.get(primitive)
@@ -150,15 +153,7 @@ def _versions() -> Iterator[object]:
 
 def _processor() -> Iterator[str]:
     """The processor's model and features, where the system tells."""
-    try:
-        handle = os.open("/proc/cpuinfo", os.O_RDONLY)
-        try:
-            text = os.read(handle, _CPU_BYTES).decode("ascii", "replace")
-        finally:
-            os.close(handle)
-    except OSError:
-        return
-    for line in text.split("\n\n")[0].splitlines():
+    for line in cpu_text().splitlines():
         if not line.startswith(_PASSING):
             yield line
 
@@ -196,6 +191,7 @@ def _files_at_first() -> list[_File]:
     return _own_files()
 
 
+@functools.cache
 def _latest_change() -> int:
     return max(changed for *_, changed in _files_at_first())
 
@@ -212,4 +208,4 @@ def _llvm_files() -> Iterator[object]:
         yield from (file[:-1] for file in _files(os.path.join(folder, "binding"), "", _LIBRARY))
 
 
-__all__ = ["Unkeyable", "graph_key", "process_key", "unchanged"]
+__all__ = ["Unkeyable", "graph_key", "known", "process_key", "unchanged"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import time
 import types
 import warnings
@@ -14,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-# A call needs the tracer, the passes and the compiler; to decorate a function needs none of
-# them. So they are reached as `gj.trace`: a sub-module is imported when it is first used.
+# Passes, compiler and native entry are for calls that find nothing on disk, and for later ones.
+# So sub-modules are reached as `gj.native`, which is imported when it is first used. What each
+# first call needs is imported here, for that takes longer than such a call.
 import graphjit as gj
 
+from . import hidden, specialization, surroundings  # noqa: F401
+from . import trace as _trace  # noqa: F401
 from .config import config
 from .errors import (
     GraphJitError,
@@ -95,6 +99,14 @@ _BY_VALUE = (
 )  # fmt: skip
 
 
+_calls = itertools.count()  # of compiled functions, through Python
+
+
+def _native_is_due() -> bool:
+    """Whether it is worth it to make the machine code that enters functions."""
+    return config.native_after is not None and next(_calls) >= config.native_after
+
+
 class Function(Enterable):  # type: ignore[misc]
     """A Python function that is traced and compiled once for each signature.
 
@@ -154,6 +166,8 @@ class Function(Enterable):  # type: ignore[misc]
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._warned = False
         self._table = None
+        self._entry = 0  # where machine code enters functions, once there is some
+        self._late: set[Specialization] = set()  # what it could run, but for that
         self._own: frozenset[str] = frozenset()  # the attributes made here
         self._own = frozenset(vars(self))
 
@@ -198,8 +212,8 @@ class Function(Enterable):  # type: ignore[misc]
             return self.into(kwargs.pop("out"), *args, **kwargs)
         if gj.dispatch.current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
-        if self._table is not None and not self._entered_at:
-            self._entered_at = gj.native.entry_point(Function)
+        if self._native and not self._entry and _native_is_due():
+            self._entry = gj.native.entry_point(Function)
         if self.input_signature is not None:
             args = self._conform(args, kwargs)
             kwargs = {}
@@ -217,7 +231,8 @@ class Function(Enterable):  # type: ignore[misc]
                     break
             else:
                 forms = self._known.get(tuple(key))
-                if forms and forms[0].direct is not None:
+                late = self._late and self._entry
+                if forms and forms[0].direct is not None and not late:
                     return forms[0].direct(args)
                 return self._call(tuple(key), args, args, {})
         leaves: list[Any] = []
@@ -235,6 +250,9 @@ class Function(Enterable):  # type: ignore[misc]
         if forms is not None:
             for form in forms:
                 if form.captures_fit():
+                    if self._entry and form in self._late:
+                        with self._lock:
+                            self._enter_natively(form, args, kwargs)
                     return form
         found = self._of_any_size(args, kwargs)
         if found is not None:
@@ -277,6 +295,9 @@ class Function(Enterable):  # type: ignore[misc]
         tree, _, kinds = self._leaves(args, kwargs)
         for form in self._sized.get(gj.symbolic.loose_key(tree, kinds), ()):
             if form.fit.fits(kinds) and form.captures_fit():
+                if self._entry and form in self._late:
+                    with self._lock:
+                        self._enter_natively(form, args, kwargs)
                 return form
         return None
 
@@ -366,16 +387,22 @@ class Function(Enterable):  # type: ignore[misc]
         return tuple(self._misses)
 
     def _enter_natively(self, form: Specialization, args: Any, kwargs: Any) -> None:
-        """Let machine code enter a form at the next call, where it can."""
+        """Let machine code enter a form at the next call, where it can and there is any; it is
+        the form's turn again when there is.
+        """
         if not self._native or config.native_after is None or form.executable is None:
             return
+        if not self._entry:
+            self._late.add(form)
+            return
+        self._late.discard(form)
         leaves: list[Any] = []
         flatten((args, kwargs), leaves)
         entry = gj.native.form_entry(form, leaves)
         if entry is not None:
             known = () if self._table is None else self._table.entries
             self._table = gj.native.make_table((entry, *known[: gj.native.MOST_ENTRIES - 1]))
-            self._entered_at = gj.native.entry_point(Function)
+            self._entered_at = self._entry
 
     def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
         """The key under which a form for these arguments is kept: a short one says nothing of

@@ -6,8 +6,7 @@ LLVM. What can't be found, read or loaded is compiled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import cache
 from .codegen import stored
@@ -16,7 +15,7 @@ from .codegen.loader import Loaded, Unloadable, loadable
 from .config import config
 from .dims import Sizes
 from .errors import SourceLine
-from .fingerprint import Unkeyable, graph_key, unchanged
+from .fingerprint import Unkeyable, graph_key, known, unchanged
 from .ir import Graph
 
 if TYPE_CHECKING:
@@ -28,12 +27,12 @@ _MOST_GUARDED = 4
 Key = tuple[str, tuple[SourceLine, ...]]
 
 
-def key_of(graph: Graph, fast_math: bool, donated: Sequence[int] = ()) -> Key | None:
-    """The key of a traced graph, or None where its code can't be kept."""
-    if not (config.cache and loadable() and unchanged()):
+def key_of(graph: Graph, *options: Any) -> Key | None:
+    """The key of a traced graph and the options it is compiled with; None if it has none."""
+    if not (config.cache and loadable() and known()):
         return None
     try:
-        return graph_key(graph, fast_math, donated)
+        return graph_key(graph, *options)
     except Unkeyable:
         return None
 

@@ -122,26 +122,46 @@ def _from_system() -> Machine:
 
 
 def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    for line in cpu_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+@functools.cache
+def cpu_text() -> str:
+    """What Linux tells of the first processor, or nothing; of all of them takes it long."""
+    return _beginning("/proc/cpuinfo", 8192).split("\n\n")[0]
+
+
+def _beginning(path: str, size: int = 100) -> str:
+    """The first bytes of a file of the system's, without what `open` does for others."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        return os.read(handle, size).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(handle)
 
 
 def _cache_sizes() -> dict[int, int]:
     """Bytes of this machine's data caches by level, where the system tells."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     sizes: dict[int, int] = {}
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        try:
-            kind, level, size = (
-                (path / name).read_text().strip() for name in ("type", "level", "size")
-            )
-        except OSError:
-            continue
-        if kind != "Instruction" and size[:-1].isdecimal() and size[-1] in units:
+    folder = "/sys/devices/system/cpu/cpu0/cache"
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.startswith("index"))
+    except OSError:
+        return {}
+    for name in names:
+        kind, level, size = (
+            _beginning(f"{folder}/{name}/{what}").strip() for what in ("type", "level", "size")
+        )
+        known = level.isdecimal() and size[:-1].isdecimal() and size[-1:] in units
+        if known and kind != "Instruction":
             sizes[int(level)] = int(size[:-1]) * units[size[-1]]
     return sizes

@@ -7,7 +7,6 @@ and is then run by Python.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,6 @@ _WEAK_RESULTS = {
     "float64": Result.FLOAT, "int64": Result.INTEGER, "complex128": Result.COMPLEX,
     "bool": Result.BOOL,
 }  # fmt: skip
-_calls = itertools.count()
 _lock = new_lock()
 _address: list[int] = []
 
@@ -65,10 +63,10 @@ class NotNative(Exception):
 
 
 def entry_point(kind: type[Function]) -> int:
-    """The address at which functions are entered, or 0 as long as that is not worth making."""
+    """The address at which functions are entered; 0 where objects are laid out otherwise."""
     if _address:
         return _address[0]
-    if config.native_after is None or next(_calls) < config.native_after:
+    if not layout.fits():
         return 0
     with importing():
         from .codegen import dispatcher

@@ -122,7 +122,7 @@ class Specialization:
             given = [
                 k for k, o in enumerate(self.order) if o[0] == "leaf" and o[1] in self.donated
             ]
-            key = None if passes else kept.key_of(self.graph, fast_math, given)
+            key = None if passes else kept.key_of(self.graph, fast_math, tuple(given))
             self.executable = None if key is None else kept.find(key, self.sizes)
         self.found = self.executable is not None
         if self.executable is None:

@@ -87,8 +87,7 @@ def test_a_value_outside_its_trace_is_still_refused():
 
     @gj.function(fallback="error")
     def use(x):
-        _ = x + 1.0
-        return x + kept[0] + kept[0]
+        return (x + 1.0) + kept[0] + kept[0]
 
     with pytest.raises(gj.errors.LeakedTracerError):
         use(np.ones(3))

@@ -234,6 +234,31 @@ def test_llvms_loader_gives_the_same_bits(monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+def test_float16_without_instructions_for_it_calls_gccs_library():
+    import llvmlite.binding as llvm
+
+    text = """
+    define float @f(float %x) {
+      %h = fptrunc float %x to half
+      %y = fpext half %h to float
+      ret float %y
+    }
+    """
+    bare = llvm.Target.from_default_triple().create_target_machine(
+        cpu="x86-64", features="-f16c", opt=1, reloc="pic", codemodel="small"
+    )
+    image = link(bare.emit_object(simplify(text, bare)))
+    names = {name for name, _ in image.imports}
+    assert names == {"__truncsfhf2", "__extendhfsf2"}
+    call = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_float)
+    try:
+        code = Loaded(image)
+    except Unloadable:
+        pytest.skip("this libgcc_s has no conversions")
+    for x in (1 / 3, 65504.0, 1e-7, -2.5):
+        assert call(code.address("f"))(x) == float(np.float16(x))
+
+
 def test_optimized_code_of_large_constants():
     values = np.arange(5000.0)
     f = gj.function(lambda x: x + values * 2, fallback="error")
