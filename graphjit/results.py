@@ -56,15 +56,14 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
     if form.reason:
         return wanted.fill(function._run(form, leaves, args, kwargs))
     assert form.program is not None
-    numbers = iter(form.program.outputs)
-    kinds = [
-        form.program.buffers[next(numbers)].type if kind != "static" else None
-        for kind, _ in form.results
-    ]
-    found = [
-        None if t is None or kind == "python" else (t.shape, t.dtype.dtype)
-        for t, (kind, _) in zip(kinds, form.results, strict=True)
-    ]
+    types = iter([form.program.buffers[number].type for number in form.program.outputs])
+    found: list[Any] = []
+    for kind, _ in form.results:
+        if kind == "static":
+            found.append(None)
+            continue
+        type = next(types)
+        found.append((type.shape, type.dtype.dtype) if kind == "array" else None)
     return form.run(leaves, wanted.for_results(form.tree, found))
 
 
