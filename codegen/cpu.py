@@ -40,6 +40,7 @@ from graphjit.program import (
 from graphjit.types import TupleType
 from graphjit.values import dataclass
 
+from .access import CACHE_LINE
 from .allocation import no_arena, no_memory_for
 from .builder import Module
 from .deep import SHALLOW, compiled, in_deep_thread, needs_room
@@ -108,10 +109,11 @@ class Emitted:
     nests: list[LoopNest]
 
 
-def emit_program(program: Program, timed: bool = False) -> Emitted:
+def emit_program(program: Program, timed: bool = False, streams: bool = True) -> Emitted:
     """LLVM IR of all of a program's kernels and of the entry of each segment.
 
-    timed: with code that notes the processor's cycles that each step takes.
+    timed: with code that notes the processor's cycles that each step takes. streams: whether
+    large results may be stored past the cache, for which they have to start at a cache line.
     """
     target = host()
     module = Module(target.native)
@@ -119,7 +121,7 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
     externals: list[str] = []
     nests: list[LoopNest] = []
     sequence: list[Segment | LibraryCall] = []
-    streaming = _streaming(program)
+    streaming = _streaming(program) if streams else frozenset()
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
@@ -342,10 +344,12 @@ def _need_half() -> None:
 
 
 class Executable:
-    """A compiled program. timed: one that can tell how long each step took."""
+    """A compiled program. timed: one that can tell how long each step took. streams: see
+    `emit_program`.
+    """
 
-    def __init__(self, program: Program, timed: bool = False) -> None:
-        emitted = emit_program(program, timed)
+    def __init__(self, program: Program, timed: bool = False, streams: bool = True) -> None:
+        emitted = emit_program(program, timed, streams)
         self.program = program
         self.checks = emitted.checks
         self.sequence = emitted.sequence
@@ -399,10 +403,24 @@ class Executable:
             least = [min(a, b) for a, b in zip(least, noted, strict=True)]
         return [cycles * rate for cycles in least]
 
+    def for_places(self, places: Sequence[Array | None]) -> Executable:
+        """What can write its outputs into these arrays: this, or the same without streaming."""
+        for array, number in zip(places, self.program.outputs, strict=True):
+            if (
+                array is not None
+                and number in self._streamed
+                and array.ctypes.data % CACHE_LINE
+            ):
+                return self._unaligned
+        return self
+
     @functools.cached_property
-    def aligned_outputs(self) -> frozenset[int]:
-        """The outputs that must start at a cache line."""
+    def _streamed(self) -> frozenset[int]:
         return _streaming(self.program)
+
+    @functools.cached_property
+    def _unaligned(self) -> Executable:
+        return Executable(self.program, streams=False)
 
     @property
     def infallible(self) -> bool:

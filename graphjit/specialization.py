@@ -129,7 +129,8 @@ class Specialization:
         if not out and not self.donated:
             found: tuple[list[Array], list[Array]] = self.executable(inputs)
             return found
-        found = self.executable(inputs, places(self, leaves, inputs, out))
+        where = places(self, leaves, inputs, out)
+        found = self.executable.for_places(where)(inputs, where)
         return found
 
     def inputs(self, leaves: Sequence[Any]) -> list[Array]:
