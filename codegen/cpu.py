@@ -95,15 +95,17 @@ class Emitted:
     checks: list[Check]
 
 
-def emit_program(program: Program, timed: bool = False) -> Emitted:
+def emit_program(program: Program, timed: bool = False, streams: bool = True) -> Emitted:
     """LLVM IR of all of a program's kernels and of the entry of each segment.
 
-    timed: with code that notes the processor's cycles that each step takes.
+    timed: with code that notes the processor's cycles that each step takes. streams: whether
+    large results may be stored past the cache, for which they have to start at a cache line.
     """
     target = host()
     module = Module(target.native)
     sequence: list[Segment | LibraryCall] = []
-    shared = Functions(program, module, target.vector_bytes, _streaming(program))
+    streaming = _streaming(program) if streams else frozenset[int]()
+    shared = Functions(program, module, target.vector_bytes, streaming)
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
@@ -192,11 +194,6 @@ def _segments(program: Program) -> list[list[tuple[int, Kernel]] | LibraryCall]:
     return result
 
 
-def _aligned(program: Program) -> frozenset[int]:
-    """The results that must start at a cache line; where extents are symbolic, that all do."""
-    return frozenset(program.outputs) if program.symbols else _streaming(program)
-
-
 def _streaming(program: Program) -> frozenset[int]:
     """The results that the last-level cache can't hold together with what they are made of.
     They come from `memory.empty`, which aligns what is as large as that.
@@ -204,7 +201,7 @@ def _streaming(program: Program) -> frozenset[int]:
     results = {*program.outputs, *program.updates}
     found: set[int] = set()
     if program.symbols:  # a call decides that, by its sizes
-        return frozenset()
+        return frozenset(results)
     for step in program.steps:
         moved = cost.step_cost(step, program.buffers)["bytes"]
         if isinstance(step, Kernel) and moved > cost.STREAM_SHARE * machine().l3_bytes:
@@ -308,15 +305,19 @@ def _need_half() -> None:
 
 
 def compile_program(
-    program: Program, timed: bool = False, stages: Stages | None = None
+    program: Program,
+    timed: bool = False,
+    stages: Stages | None = None,
+    streams: bool = True,
 ) -> tuple[Executable, Image | None]:
     """The executable of a program, and the image of its code if it has any and came by one.
 
     timed: one that can tell how long each step took. stages: where times are noted.
+    streams: see `emit_program`.
     """
     stages = stages or Stages()
     with stages.stage("emit"):
-        emitted = emit_program(program, timed)
+        emitted = emit_program(program, timed, streams)
     code, image = None, None
     if any(isinstance(s, Segment) for s in emitted.sequence):
         if " half" in emitted.text:
@@ -334,7 +335,7 @@ def compile_program(
         tuple(emitted.checks),
         len(program.steps),
         program.symbols,
-        tuple(sorted(_aligned(program))),
+        tuple(sorted(_streaming(program))) if streams else (),
         program.donated,
         origins(program),
     )

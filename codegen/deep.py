@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from graphjit.errors import OutOfMemoryError, at_user_line
+from graphjit.forks import new_lock
 
 from .entry import SHALLOW, SMALL_STACK_BYTES, STACK_BYTES
 
 _ALLOCA = re.compile(r"= alloca (?:\[(\d+) x )?(?:<(\d+) x )?([a-z]+)(\d*)")
 _BYTES = {"ptr": 8, "double": 8, "float": 4, "half": 2, "bfloat": 2}
-_lock = threading.Lock()
+_lock = new_lock()
 # LLVM IR of this length takes it some 0.7 s.
 _LONG_TEXT = 150_000
 T = TypeVar("T")

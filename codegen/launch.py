@@ -76,8 +76,7 @@ class Launcher:
 
     def _streamed(self) -> frozenset[int]:
         """The results that could be stored past the cache."""
-        results = {*self.program.outputs, *self.program.updates}
-        return frozenset(results.intersection(reads_and_writes(self.step)[1]))
+        return self.shared.streaming.intersection(reads_and_writes(self.step)[1])
 
     def _large(self, results: frozenset[int]) -> str:
         """Whether the kernel moves so much that its results had better pass the cache."""

@@ -20,6 +20,7 @@ from .types import Shape
 Array = np.ndarray[Any, np.dtype[Any]]
 # Smaller arrays come from NumPy's allocator, whose memory the C library keeps mapped.
 LARGE_BYTES = 1 << 20
+LINE_BYTES = 64  # of the cache; large arrays start at a line
 # What may be held for later, by default: enough for the outputs of a few large kernels.
 DEFAULT_LIMIT_BYTES = 1 << 30
 

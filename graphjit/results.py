@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _PLAIN = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
-_LINE_BYTES = 64
 _shares_memory: Any = np.shares_memory
 # How long to look for an element that two arrays share; then they are taken to share one.
 _MOST_WORK = 10_000
@@ -60,7 +59,7 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
     found: list[Any] = []
     for kind, _ in form.results:
         type = next(types) if kind != "static" else None
-        found.append(None if kind == "python" else type)
+        found.append(type if kind == "array" else None)
     return form.run(leaves, wanted.for_results(form.tree, found))
 
 
@@ -186,7 +185,6 @@ def places(
     assert form.executable is not None
     program = form.executable.program
     _check_donated(form, leaves)
-    aligned = program.aligned
     sources = dict(program.donated) if form.executable.infallible else {}
     numbers = dict(zip(program.inputs, inputs, strict=True))
     arrays = [
@@ -205,18 +203,13 @@ def places(
                 place = array
         elif number in sources:
             place = numbers[sources[number]]
-        found.append(place if _fits(place, number in aligned) else None)
+        found.append(place if place is None or _fits(place) else None)
     return found
 
 
-def _fits(array: Array | None, aligned: bool) -> bool:
+def _fits(array: Array) -> bool:
     """Whether a kernel can write into an array."""
-    return (
-        array is not None
-        and array.flags.num & _PLAIN == _PLAIN
-        and array.dtype.isnative
-        and not (aligned and array.ctypes.data % _LINE_BYTES)
-    )
+    return array.flags.num & _PLAIN == _PLAIN and array.dtype.isnative
 
 
 def _check_donated(form: Specialization, leaves: Sequence[Any]) -> None:

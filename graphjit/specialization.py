@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
@@ -19,6 +20,7 @@ from .errors import OutOfMemoryError, at_user_line
 from .forks import importing
 from .hidden import Getter
 from .ir import Graph
+from .memory import LINE_BYTES
 from .results import places
 from .stages import Stages, log, log_line, progress
 from .tensor import Tensor, _wrap
@@ -183,7 +185,28 @@ class Specialization:
         inputs = self.inputs(leaves)
         if not out and not self.donated:
             return self.executable(inputs)
-        return self.executable(inputs, places(self, leaves, inputs, out))
+        where = places(self, leaves, inputs, out)
+        return self._able_to_write(where)(inputs, where)
+
+    def _able_to_write(self, where: Sequence[Array | None]) -> Executable:
+        """What can write its outputs into these arrays: the executable, or one that stores
+        nothing past the cache, where an array doesn't start at a cache line.
+        """
+        assert self.executable is not None
+        program = self.executable.program
+        for array, number in zip(where, program.outputs, strict=True):
+            if array is None or number not in program.aligned:
+                continue
+            if array.ctypes.data % LINE_BYTES:
+                return self._unaligned
+        return self.executable
+
+    @functools.cached_property
+    def _unaligned(self) -> Executable:
+        from .codegen.cpu import compile_program
+
+        assert self.program is not None
+        return compile_program(self.program, streams=False)[0]
 
     def inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """The program's inputs for these leaves: arguments, captured arrays, variables."""

@@ -276,7 +276,7 @@ def test_content_that_is_no_program_is_a_miss(folder):
     f = gj.function(lambda x: x * 7 + 1)
     f(np.ones(3))
     graph = form_of(f).graph
-    key = name, _ = kept.key_of(graph, False)
+    key = name, _ = kept.key_of(graph, False, ())
     whole = cache.read(name)
     length = int.from_bytes(whole[:8], "little")
     said = json.loads(whole[8 : 8 + length])

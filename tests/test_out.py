@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 import graphjit as gj
 from graphjit import memory
+from graphjit.codegen import cpu
 from graphjit.errors import FrozenTensorError, InvalidArgumentError, TracingError
+from graphjit.machine import machine
 
 X = np.arange(6.0).reshape(2, 3)
 
@@ -248,7 +251,7 @@ def test_nothing_is_written_when_a_check_fails() -> None:
 
 def test_large_results_at_any_place() -> None:
     """Such results are stored past the cache in whole lines, where they begin at one."""
-    fn = gj.function(lambda x: x + 1, fallback="error")
+    fn = gj.function(lambda x: x + 1, donate="x", fallback="error")
     size = 12_000_000
     x = np.zeros(size)
     for shift in (0, 1, 3):
@@ -258,6 +261,25 @@ def test_large_results_at_any_place() -> None:
         fn(x, out=y)
         assert y.min() == y.max() == 1
         assert not room[:at].any() and not room[at + size :].any()
+        assert fn(y) is y
+        assert y.min() == y.max() == 2
+        assert not room[:at].any() and not room[at + size :].any()
+
+
+def test_places_that_no_whole_lines_fit(monkeypatch: Any) -> None:
+    """A result that would be stored past the cache is not, where it can't begin at a line."""
+    monkeypatch.setattr(cpu, "LARGE_BYTES", 0)
+    monkeypatch.setattr(cpu, "machine", lambda: replace(machine(), l3_bytes=0))
+    fn = gj.function(lambda x: x * 2 + 1, fallback="error")
+    x, room = np.arange(1000.0), np.zeros(1100)
+    form = fn.specialization(x)
+    assert form.executable.program.aligned == form.program.outputs
+    for shift in (0, 1):
+        at = -room.ctypes.data % 64 // 8 + shift
+        y = room[at : at + 1000]
+        assert fn(x, out=y) is y
+        np.testing.assert_array_equal(y, x * 2 + 1)
+        assert ("_unaligned" in vars(form)) == bool(shift)
 
 
 def test_parameters_of_that_name() -> None:

@@ -88,6 +88,7 @@ def test_memory_errors_name_op_and_line(monkeypatch: Any) -> None:
     def none_left(*_: Any) -> Any:
         raise MemoryError
 
+    monkeypatch.setattr(gj.config, "native_after", None)
     fn = gj.function(lambda x: np.exp(x - x.max(0)).sum(1), fallback="error")
     x = np.ones((90, 90))
     form = fn.specialization(x)
