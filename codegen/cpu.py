@@ -129,9 +129,9 @@ def emit_program(program: Program, timed: bool = False) -> Emitted:
                 if place == band.first:
                     calls.append(_emit_band(program, band, module, shared))
                 continue
-            nest, used = shared.nest(step)
+            nest, used, number = shared.nest(step)
             nest, chunks = _chunks(program, step, nest)
-            symbol, checked = shared.function(step, nest, used)
+            symbol, checked = shared.function(step, nest, used, number)
             call = Call(symbol, used, checked, chunks, place)
             if chunks is not None:
                 shared.chunk(call)
@@ -162,14 +162,14 @@ def _emit_band(program: Program, band: Band, module: Module, shared: Functions) 
     calls, ranges = [], []
     for step in program.steps[band.first : band.stop]:
         assert isinstance(step, Kernel)
-        nest, used = shared.nest(step, band.part)
+        nest, used, number = shared.nest(step, band.part)
         nest, loop = in_chunks(nest)
         parts = band.rows // band.part
         if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
             raise InternalError(f"{step.name} can't be computed row by row")
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
-        symbol, checked = shared.function(step, nest, used)
+        symbol, checked = shared.function(step, nest, used, number)
         calls.append(Call(symbol, used, checked))
     call, text = write_band(program, band, f"band{band.first}", calls, ranges)
     module.functions.append(text)

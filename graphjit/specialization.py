@@ -14,7 +14,7 @@ from .hidden import Getter
 from .ir import Graph
 from .passes import DEFAULT, Pass, Pipeline, Timing, program_of, verifying
 from .program import Program, print_step
-from .stages import Stages, log, log_line, progress
+from .stages import Stages, collector_paused, log, log_line, progress
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
 from .variable import Variable
@@ -90,7 +90,7 @@ class Specialization:
 
         assert self.graph is not None
         stages = Stages(self.times_ns)
-        with progress(self.graph.name, stages):
+        with progress(self.graph.name, stages), collector_paused():
             self.program = build_program(self.graph, passes, self, fast_math, stages)
             self.executable = Executable(self.program, stages=stages)
         self.direct = _direct_call(self)

@@ -157,8 +157,9 @@ class SymbolicTensor(Operators):
         ufunc = numpy_protocol.OPERATORS[name]
         if name in _GROWING and all(map(is_weak, operands)) and self._type.dtype.is_integer:
             raise self._needs_value("arithmetic of Python's integers, which have no end,")
-        return self.recorder.with_numpy_rules(
-            lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), operands
+        trace = self.recorder
+        return trace.with_numpy_rules(
+            lambda: numpy_protocol.call_operator(ufunc, operands, trace), operands
         )
 
     def __getattr__(self, name: str) -> Any:
