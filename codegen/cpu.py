@@ -12,6 +12,7 @@ import functools
 import platform
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,6 +52,8 @@ from .share import Functions
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _lock = threading.RLock()
+# Text -> the engine of an executable that is alive: equal programs are compiled once.
+_engines: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,16 @@ def simplify(text: str, machine: Any) -> Any:
     return module
 
 
+def _compiled(text: str) -> Any:
+    """The engine that holds a module's machine code."""
+    machine = target_machine()
+    if " half" in text:
+        _need_half()
+    engine = llvm.create_mcjit_compiler(optimize(text, machine), machine)
+    engine.finalize_object()
+    return engine
+
+
 def _need_half() -> None:
     """See to it that float16 can be converted: processors without instructions for it call
     functions of GCC's runtime library, which must be there under their names.
@@ -306,12 +319,9 @@ class Executable:
 
     def _load(self, emitted: Emitted, stages: Stages) -> None:
         with stages.stage("llvm"):
-            machine = target_machine()
-            if " half" in emitted.text:
-                _need_half()
-            module = optimize(emitted.text, machine)
-            engine = llvm.create_mcjit_compiler(module, machine)
-            engine.finalize_object()
+            engine = _engines.get(emitted.text)
+            if engine is None:
+                engine = _engines[emitted.text] = _compiled(emitted.text)
         with stages.stage("load"):
             self._bind(engine, emitted)
 
