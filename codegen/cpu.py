@@ -11,6 +11,7 @@ import ctypes
 import dataclasses
 import functools
 import platform
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ from .entry import Call, declarations, write_band, write_entry
 from .executable import Executable
 from .image import Image
 from .launch import Launcher
+from .loader import Code
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks
 from .native_code import native_code
@@ -48,6 +50,8 @@ from .share import Functions
 
 _lock = new_lock()
 hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM
+# Text -> code that is in use: equal programs of a process are compiled once.
+_codes: weakref.WeakValueDictionary[str, Code] = weakref.WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -123,9 +127,9 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
             if program.symbols:
                 calls.append(_emit_sized(program, step, place, module, shared))
                 continue
-            nest, used = shared.nest(step)
+            nest, used, number = shared.nest(step)
             nest, chunks = _chunks(program, step, nest)
-            symbol, checked = shared.function(step, nest, used)
+            symbol, checked = shared.function(step, nest, used, number)
             call = Call(symbol, used, checked, chunks, place)
             if chunks is not None:
                 shared.chunk(call)
@@ -167,14 +171,14 @@ def _emit_band(program: Program, band: Band, module: Module, shared: Functions) 
     calls, ranges = [], []
     for step in program.steps[band.first : band.stop]:
         assert isinstance(step, Kernel)
-        nest, used = shared.nest(step, band.part)
+        nest, used, number = shared.nest(step, band.part)
         nest, loop = in_chunks(nest)
         parts = band.rows // band.part
         if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
             raise InternalError(f"{step.name} can't be computed row by row")
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
-        symbol, checked = shared.function(step, nest, used)
+        symbol, checked = shared.function(step, nest, used, number)
         calls.append(Call(symbol, used, checked))
     call, text = write_band(program, band, f"band{band.first}", calls, ranges)
     module.functions.append(text)
@@ -279,14 +283,6 @@ def simplify(text: str, machine: Any) -> Any:
     return module
 
 
-def _machine_code(text: str) -> Any:
-    machine = target_machine()
-    module = optimize(text, machine)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
-
-
 def _need_half() -> None:
     """See to it that float16 can be converted: processors without instructions for it call
     functions of GCC's runtime library, which must be there under their names.
@@ -318,12 +314,18 @@ def compile_program(
     stages = stages or Stages()
     with stages.stage("emit"):
         emitted = emit_program(program, timed, streams)
-    code, image = None, None
+    code: Code | None = None
+    image: Image | None = None
     if any(isinstance(s, Segment) for s in emitted.sequence):
         if " half" in emitted.text:
             _need_half()
         with _lock, stages.stage("llvm"):
-            code, image = compiled(emitted.text, lambda: native_code(emitted.text, optimize, 2))
+            code = _codes.get(emitted.text)
+            if code is None:
+                code, image = compiled(
+                    emitted.text, lambda: native_code(emitted.text, optimize, 2)
+                )
+                _codes[emitted.text] = code
     made = CompiledProgram(
         program.name,
         program.buffers,

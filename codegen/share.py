@@ -42,26 +42,33 @@ class Functions:
         self.vector_bytes = vector_bytes
         self.streaming = streaming
         self.checks: list[Check] = []
-        self._nests: dict[Any, LoopNest] = {}
+        self._nests: dict[Any, tuple[LoopNest, int]] = {}
         self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
         self._chunked: set[str] = set()
 
-    def nest(self, kernel: Kernel, part: int = 0) -> tuple[LoopNest, list[int]]:
-        """A kernel's loop nest, with numbered buffers, and which ones these are."""
+    def nest(self, kernel: Kernel, part: int = 0) -> tuple[LoopNest, list[int], int]:
+        """A kernel's loop nest, with numbered buffers, which ones these are, and a number that
+        equal kernels have in common.
+        """
         kernel, used = _numbered(kernel)
         key = (_identity(kernel), part)
         found = self._nests.get(key)
         if found is None:
-            found = self._nests[key] = lower(kernel, self.vector_bytes, part)
-        return found, used
+            found = lower(kernel, self.vector_bytes, part), len(self._nests)
+            self._nests[key] = found
+        nest, number = found
+        return nest, used, number
 
-    def function(self, kernel: Kernel, nest: LoopNest, used: list[int]) -> tuple[str, bool]:
+    def function(
+        self, kernel: Kernel, nest: LoopNest, used: list[int], number: int
+    ) -> tuple[str, bool]:
         """The symbol of a kernel's function, and whether it can fail. One that can is its own:
         its statuses lead to its lines.
         """
         streaming = _places(self.streaming, used)
         together = _places(_lying_together(self.program, kernel), used)
-        key = (_identity(nest.kernel), nest.body, nest.kept, streaming, together)
+        chunked = any(getattr(statement, "chunked", False) for statement in nest.body)
+        key = (number, chunked, streaming, together)
         known = self._symbols.get(key)
         functions = self.module.functions
         if known is not None:

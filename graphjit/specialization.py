@@ -22,7 +22,7 @@ from .hidden import Getter
 from .ir import Graph
 from .memory import LINE_BYTES
 from .results import places
-from .stages import Stages, log, log_line, progress
+from .stages import Stages, collector_paused, log, log_line, progress
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
 from .types import Shape
@@ -131,7 +131,7 @@ class Specialization:
             with importing():
                 from .codegen.cpu import compile_program
 
-            with progress(self.graph.name, stages):
+            with progress(self.graph.name, stages), collector_paused():
                 self.built = build_program(self.graph, passes, self, fast_math, stages)
                 self.executable, image = compile_program(self.built, stages=stages)
             if key is not None:

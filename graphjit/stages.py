@@ -6,6 +6,7 @@ second is shown on stderr while it runs, where that is a terminal.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -38,6 +39,20 @@ class Stages:
         finally:
             elapsed = time.perf_counter_ns() - started
             self.times_ns[name] = self.times_ns.get(name, 0) + elapsed
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep Python's cyclic garbage collector from going through what a compile is making,
+    again and again, for nothing.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def log_line(
@@ -113,4 +128,4 @@ def _watch(
             live.update(line(), refresh=True)
 
 
-__all__ = ["STAGES", "Stages", "log", "log_line", "progress"]
+__all__ = ["STAGES", "Stages", "collector_paused", "log", "log_line", "progress"]

@@ -424,9 +424,14 @@ class Trace:
         if known is not None:
             return SymbolicTensor(self, *known, "numpy")
         first = len(self.builder.nodes)
-        result = self.with_numpy_rules(
-            lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), weak
-        )
+        if isinstance(what, str):
+            result = self.with_numpy_rules(
+                lambda: numpy_protocol.call_operator(ufunc, operands, self), weak
+            )
+        else:
+            result = self.with_numpy_rules(
+                lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), weak
+            )
         if (
             key is not None
             and type(result) is SymbolicTensor

@@ -11,6 +11,7 @@ import pytest
 import graphjit as gj
 from graphjit import cost
 from graphjit.codegen import cpu
+from graphjit.errors import LONG_TABLE
 from graphjit.program import Kernel, reads_and_writes
 from graphjit.specialization import build_program
 
@@ -194,3 +195,17 @@ def test_a_sum_of_many_arrays_is_exact():
     f = gj.function(function, fallback="error")
     np.testing.assert_array_equal(f(arrays), function(arrays), strict=True)
     assert len(f.specializations[0].program.steps) > 1
+
+
+def test_lines_of_a_long_function_are_right():
+    lines = ["def long(x):"]
+    for k in range(800):
+        lines += [f"    x = x * {1 + k / 1000}", "", "    x = (x +", f"        {k}.5)"]
+    space = {}
+    exec(compile("\n".join([*lines, "    return x"]), "long.py", "exec"), space)
+    assert len(space["long"].__code__.co_linetable) > LONG_TABLE
+    function = gj.function(space["long"], fallback="error")
+    ops = [n for n in _traced(function, (matrix(10),)).nodes if n.primitive.name in "add mul"]
+    found = [n.source.line for n in ops]
+    assert found == [2 + 4 * (k // 2) + 2 * (k % 2) for k in range(1600)]
+    assert {n.source.file for n in ops} == {"long.py"}

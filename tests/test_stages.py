@@ -1,5 +1,6 @@
 """The stages of a compile: times, the line in the log, the line on a terminal."""
 
+import gc
 import io
 import re
 import subprocess
@@ -13,7 +14,7 @@ from rich.console import Console
 
 import graphjit as gj
 from graphjit import stages
-from graphjit.stages import STAGES, Stages, progress
+from graphjit.stages import STAGES, Stages, collector_paused, progress
 
 
 class Terminal(io.StringIO):
@@ -142,3 +143,18 @@ def test_nothing_is_shown_of_a_short_compile_nor_where_there_is_no_terminal(monk
         with progress("model", Stages(), console):
             assert threading.active_count() == threads
         assert plain is None or plain.getvalue() == ""
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_as_it_was_after_a_compile_and_after_one_that_failed(enabled):
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with collector_paused():
+            assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+        with pytest.raises(KeyError), collector_paused():
+            raise KeyError
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()

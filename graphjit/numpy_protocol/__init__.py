@@ -125,6 +125,17 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str,
         raise unsupported(what)
 
 
+def call_operator(ufunc: Any, inputs: Sequence[Any], trace: Any) -> Any:
+    """The result of an operator that is a ufunc, on operands of which one is traced."""
+    inputs = [trace.size(x) if isinstance(x, Dim) else x for x in inputs]
+    with faithful(f"np.{ufunc.__name__}"):
+        if trace.origin == "weak":
+            result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))
+        else:
+            result = run_ufunc(ufunc, *[detached(x) for x in inputs])
+        return owned(result, trace)
+
+
 def _call(ufunc: Any, inputs: list[Any], options: dict[str, Any], trace: Any) -> Any:
     out = options.pop("out", None)
     mask = options.pop("where", True)
@@ -300,6 +311,6 @@ def same_kind(result: TensorBase, x: TensorBase) -> Any:
 
 __all__ = [
     "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "UFUNCS", "VIEWS", "attribute", "call_function",
-    "call_ufunc", "convert", "getitem", "part", "promoted", "result_dtype", "same_kind",
-    "setitem",
+    "call_operator", "call_ufunc", "convert", "getitem", "part", "promoted", "result_dtype",
+    "same_kind", "setitem",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 program is always the same.
 """
 
+import gc
 import os
 import re
 import subprocess
@@ -193,3 +194,50 @@ def test_emission_again_gives_the_same_text():
     f = gj.function(lambda x, w: np.tanh(x @ w).sum(axis=1), fallback="error")
     program = f.specialization(matrix(30, 20), matrix(20, 40)).program
     assert cpu.emit_program(program).text == cpu.emit_program(program).text
+
+
+# -- programs
+
+
+def test_equal_programs_of_a_process_are_compiled_once_while_one_is_alive(monkeypatch):
+    compiled = []
+    real = cpu._compiled
+
+    def compile_text(text):
+        compiled.append(text)
+        return real(text)
+
+    monkeypatch.setattr(cpu, "_compiled", compile_text)
+
+    def line(slope):
+        return gj.function(
+            lambda x: x * np.float32(slope) + np.float32(0.9371), fallback="error"
+        )
+
+    x = matrix(123)
+    first, second, other = line(2), line(2), line(3)
+    for f, slope in ((first, 2), (second, 2), (other, 3)):
+        np.testing.assert_array_equal(f(x), x * np.float32(slope) + np.float32(0.9371))
+    assert len(compiled) == 2
+    del first
+    gc.collect()
+    np.testing.assert_array_equal(second(x), x * np.float32(2) + np.float32(0.9371))
+    engines = len(cpu._engines)
+    del second, f
+    gc.collect()
+    assert len(cpu._engines) < engines
+    line(2)(x)
+    assert len(compiled) == 3
+
+
+def test_equal_programs_name_their_own_lines():
+    def one(x, i):
+        return gj.gather(x, i)  # in one
+
+    def other(x, i):
+        return gj.gather(x, i)  # in other
+
+    functions = [gj.function(f, fallback="error") for f in (one, other)]
+    for f, line in zip(functions, ("# in one", "# in other"), strict=True):
+        with pytest.raises(gj.errors.IndexOutOfRangeError, match=line):
+            f(matrix(5), np.array([7]))
