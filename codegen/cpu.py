@@ -13,7 +13,7 @@ import functools
 import platform
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llvmlite.binding as llvm
 
@@ -41,12 +41,14 @@ from .entry import Call, declarations, write_band, write_entry
 from .executable import Executable
 from .image import Image
 from .launch import Launcher
-from .loader import Code
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks
 from .native_code import native_code
 from .prepare import write_prepare
 from .share import Functions
+
+if TYPE_CHECKING:
+    from .loader import Code
 
 _lock = new_lock()
 hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM

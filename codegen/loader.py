@@ -12,10 +12,9 @@ import functools
 import mmap
 import os
 import sys
-import threading
 from typing import TYPE_CHECKING
 
-from graphjit.forks import importing
+from graphjit.forks import importing, new_lock
 
 from .entry import STACK_END, TEAM_RUN
 from .image import Image
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
             """Where a function or variable is."""
 
 
-_team_lock = threading.Lock()
+_team_lock = new_lock()
 
 
 class Unloadable(Exception):

@@ -123,11 +123,12 @@ def _attr_text(value: Any) -> str:
     if kind is TensorType or kind is TupleType:
         return _type_text(value)
     if kind is Literal:
-        array = value.array  # whose dtype and shape are the node's
+        array = value.array
+        shown = f"{array.dtype.str}{array.shape}"
         if array.nbytes <= 64:
-            return str(array.tobytes().hex())
+            return f"{shown}{array.tobytes().hex()}"
         whole = np.ascontiguousarray(array).view(np.uint8)
-        return blake2b(whole.data, digest_size=_KEY_BYTES).hexdigest()
+        return f"{shown}{blake2b(whole.data, digest_size=_KEY_BYTES).hexdigest()}"
     raise Unkeyable(f"{kind.__name__} {value!r}")
 
 

@@ -19,9 +19,12 @@ import numpy as np
 # So sub-modules are reached as `gj.native`, which is imported when it is first used. What each
 # first call needs is imported here, for that takes longer than such a call.
 import graphjit as gj
+import graphjit.hidden
+import graphjit.specialization
+import graphjit.surroundings
+import graphjit.symbolic
+import graphjit.trace
 
-from . import hidden, specialization, surroundings  # noqa: F401
-from . import trace as _trace  # noqa: F401
 from .config import config
 from .errors import (
     GraphJitError,
@@ -54,14 +57,9 @@ from .vectorcall import Enterable, enterable
 
 if TYPE_CHECKING:
     import graphjit.dispatch
-    import graphjit.hidden
     import graphjit.native
     import graphjit.pickling
     import graphjit.results
-    import graphjit.specialization
-    import graphjit.surroundings
-    import graphjit.symbolic
-    import graphjit.trace
 
     from .codegen.tables import Table
     from .dispatch import TensorBase

@@ -54,13 +54,16 @@ def test_repeated_operators_are_recorded_as_the_first_was(source, one, two, same
 
 def test_most_operators_of_a_long_chain_are_repeats(monkeypatch):
     asked = []
-    known = gj.numpy_protocol.call_ufunc
 
-    def note(*arguments):
-        asked.append(arguments)
-        return known(*arguments)
+    def noted(known):
+        def note(*arguments):
+            asked.append(arguments)
+            return known(*arguments)
 
-    monkeypatch.setattr(gj.numpy_protocol, "call_ufunc", note)
+        return note
+
+    for name in ("call_ufunc", "call_operator"):
+        monkeypatch.setattr(gj.numpy_protocol, name, noted(getattr(gj.numpy_protocol, name)))
 
     @gj.function(fallback="error")
     def f(x):

@@ -201,13 +201,13 @@ def test_emission_again_gives_the_same_text():
 
 def test_equal_programs_of_a_process_are_compiled_once_while_one_is_alive(monkeypatch):
     compiled = []
-    real = cpu._compiled
+    real = cpu.native_code
 
-    def compile_text(text):
+    def compile_text(text, *rest):
         compiled.append(text)
-        return real(text)
+        return real(text, *rest)
 
-    monkeypatch.setattr(cpu, "_compiled", compile_text)
+    monkeypatch.setattr(cpu, "native_code", compile_text)
 
     def line(slope):
         return gj.function(
@@ -222,10 +222,10 @@ def test_equal_programs_of_a_process_are_compiled_once_while_one_is_alive(monkey
     del first
     gc.collect()
     np.testing.assert_array_equal(second(x), x * np.float32(2) + np.float32(0.9371))
-    engines = len(cpu._engines)
+    codes = len(cpu._codes)
     del second, f
     gc.collect()
-    assert len(cpu._engines) < engines
+    assert len(cpu._codes) < codes
     line(2)(x)
     assert len(compiled) == 3
 
