@@ -210,6 +210,6 @@ print(failed, set(children))
 @pytest.mark.parametrize("start", ["warm", "cold"])
 def test_many_forks_while_threads_compile(start: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CODE, start, "15"], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", CODE, start, "8"], capture_output=True, text=True, timeout=300
     )
     assert done.stdout.strip() == "[] {0}", done.stderr
