@@ -27,7 +27,7 @@ from graphjit.errors import (
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import LibraryCall
-from graphjit.types import TupleType
+from graphjit.types import TupleType, check_size
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment
@@ -264,8 +264,12 @@ class Executable:
         }
 
     def _shape(self, number: int, sizes: dict[str, int]) -> tuple[int, ...]:
-        shape = self.program.buffers[number].type.shape
-        return tuple([evaluate(n, sizes) for n in shape]) if sizes else shape
+        type = self.program.buffers[number].type
+        if not sizes:
+            return type.shape
+        shape = tuple([evaluate(n, sizes) for n in type.shape])
+        check_size(shape, type.dtype, self.program.origins[number].op or "Identity")
+        return shape
 
     def _run_sequence(
         self,

@@ -22,6 +22,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .values import dataclass
 
 # No array has more elements.
@@ -42,7 +44,8 @@ class Guard:
     relation: str
 
     def __str__(self) -> str:
-        return f"{self.left} {self.relation} 0"
+        left = self.left.text if isinstance(self.left, Dim) else self.left
+        return f"{left} {self.relation} 0"
 
     def holds(self, values: Mapping[str, int]) -> bool:
         """Whether these sizes fulfil it."""
@@ -81,7 +84,7 @@ class Sizes:
 
     def floor(self, dim: Dim, by: int) -> Dim:
         """An extent divided by a positive number, rounded down."""
-        name = f"(({dim}) // {by})"
+        name = f"(({dim.text}) // {by})"
         self._floors.setdefault(name, (dim, by))
         return Dim(self, (((name,), 1),))
 
@@ -150,7 +153,9 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
 
     # -- what it is
 
-    def __repr__(self) -> str:
+    @property
+    def text(self) -> str:
+        """The polynomial as text, which `parse_dim` reads."""
         if self._text is None:
             parts: list[str] = []
             for monomial, factor in self.terms:
@@ -161,16 +166,20 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
             self._text = "".join(parts)
         return self._text
 
+    def __repr__(self) -> str:
+        # what Python code makes a string of is for this very size
+        return str(int(self)) if self.sizes.recording else self.text
+
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        return format(repr(self), spec)
+        return format(int(self), spec) if self.sizes.recording else format(self.text, spec)
 
     def __hash__(self) -> int:
         return hash(self.terms)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return parse_dim, (str(self),)
+        return parse_dim, (self.text,)
 
     @property
     def hint(self) -> int:
@@ -223,7 +232,7 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
             if floor is None:
                 continue
             inner, by = floor
-            rest = (f"%{by}%{inner}",)
+            rest = (f"%{by}%{inner.text}",)
             factor, odd = divmod(folded.get((name,), 0), by)
             if not odd:
                 folded.pop((name,), None)
@@ -433,6 +442,9 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
 
     def __round__(self, digits: int | None = None) -> Any:
         return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(int(self), dtype)
 
     def bit_length(self) -> int:
         """As of an int, for this very size."""

@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from .dims import Dim, Sizes, parse_dim
 from .errors import InvalidArgumentError, SourceLine
 from .ir import Graph, Node
 from .ops import primitive_named, source
@@ -76,7 +77,8 @@ def from_json(text: str) -> Graph:
     """The graph that `to_json` wrote; InvalidArgumentError where the text is another."""
     try:
         document = json.loads(text)
-        nodes = tuple(_node_of(item) for item in document["nodes"])
+        sizes = Sizes()
+        nodes = tuple(_node_of(item, sizes) for item in document["nodes"])
         updates = tuple((pair["param"], pair["value"]) for pair in document["updates"])
         return Graph(document["graph"], nodes, tuple(document["outputs"]), updates)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -95,13 +97,13 @@ def _node_json(index: int, node: Node) -> dict[str, Any]:
     }
 
 
-def _node_of(item: dict[str, Any]) -> Node:
+def _node_of(item: dict[str, Any], sizes: Sizes) -> Node:
     line = item["source"]
     return Node(
         primitive_named(item["op"]),
         tuple(item["inputs"]),
-        tuple((name, _attr_of(value)) for name, value in item["attrs"].items()),
-        _type_of(item["type"]),
+        tuple((name, _attr_of(value, sizes)) for name, value in item["attrs"].items()),
+        _type_of(item["type"], sizes),
         SourceLine(line["file"], line["line"], line["function"]) if line else None,
     )
 
@@ -109,14 +111,14 @@ def _node_of(item: dict[str, Any]) -> Node:
 def _type_json(type: TensorType | TupleType) -> Any:
     if isinstance(type, TupleType):
         return [_type_json(item) for item in type.items]
-    return {"dtype": type.dtype.name, "shape": list(type.shape)}
+    return {"dtype": type.dtype.name, "shape": _attr_json(type.shape)}
 
 
-def _type_of(value: Any) -> TensorType | TupleType:
+def _type_of(value: Any, sizes: Sizes) -> TensorType | TupleType:
     if isinstance(value, list):
-        items = tuple(_type_of(item) for item in value)
+        items = tuple(_type_of(item, sizes) for item in value)
         return TupleType(tuple(item for item in items if isinstance(item, TensorType)))
-    return TensorType(tuple(value["shape"]), as_dtype(value["dtype"]))
+    return TensorType(_attr_of(value["shape"], sizes), as_dtype(value["dtype"]))
 
 
 def _attr_json(value: Any) -> Any:
@@ -124,6 +126,8 @@ def _attr_json(value: Any) -> Any:
     match value:
         case tuple():
             return [_attr_json(item) for item in value]
+        case Dim():
+            return {"size": value.text}
         case DType():
             return {"dtype": value.name}
         case TensorType() | TupleType():
@@ -138,14 +142,16 @@ def _attr_json(value: Any) -> Any:
             raise InvalidArgumentError(f"no JSON for an attribute of {type(value).__name__}")
 
 
-def _attr_of(value: Any) -> Any:
+def _attr_of(value: Any, sizes: Sizes) -> Any:
     match value:
         case list():
-            return tuple(_attr_of(item) for item in value)
+            return tuple(_attr_of(item, sizes) for item in value)
+        case {"size": text}:
+            return parse_dim(text, sizes)
         case {"dtype": name}:
             return as_dtype(name)
         case {"type": type}:
-            return _type_of(type)
+            return _type_of(type, sizes)
         case {"array": array}:
             return source.Literal(_array_of(array))
         case {"float": text}:

@@ -26,7 +26,7 @@ from .ops import source
 from .ops.primitive import Pointwise, Reduce, Scan
 from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
 from .program import Kernel, LibraryCall, Program, print_buffers, print_step
-from .specialization import Specialization
+from .specialization import Specialization, build_program
 from .symbolic import Assumptions
 from .tree import LeafKind, Tree, flatten
 from .types import TensorType, as_dtype
@@ -45,7 +45,10 @@ class _TracedForm(Specialization):
     """A form that stays a graph, so that no later stage can spoil a dump."""
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
-        pass
+        if (
+            self.sizes is not None and self.graph is not None
+        ):  # Undecided where there is no code for all sizes
+            print_stage(build_program(self.graph, passes, self, fast_math), "llvm")
 
 
 class _Traced(Function):

@@ -324,7 +324,7 @@ class Function(Enterable):  # type: ignore[misc]
                 continue
             try:
                 form.compile(self.passes, self.fast_math)
-            except gj.dims.Undecided as open_question:
+            except (gj.dims.Undecided, InvalidArgumentError) as open_question:
                 seen.failed = f"it depends on the sizes: {open_question}"
                 return None
             form.fit = gj.symbolic.Fit(tuple(form.shapes), tuple(sizes.guards))
@@ -619,6 +619,10 @@ class Function(Enterable):  # type: ignore[misc]
             for x in found:
                 if isinstance(x, gj.Variable):
                     x = x.as_tensor()
+                if isinstance(x, gj.dims.Dim):
+                    form.results.append(("python", None))
+                    outputs.append(trace.size(x))
+                    continue
                 if isinstance(x, (gj.dispatch.TensorBase, np.ndarray, np.generic)):
                     weak = getattr(x, "origin", "") == "weak"
                     if weak and x.dtype.kind == "i":  # Python's integers have no end

@@ -15,7 +15,6 @@ import graphjit as gj
 
 from . import kept
 from .config import config
-from .dims import Dim
 from .errors import OutOfMemoryError, at_user_line
 from .forks import importing
 from .hidden import Getter
@@ -260,8 +259,6 @@ def build_program(
         program = replace(
             gj.passes.program_of(optimized),
             fast_math=fast_math,
-            symbols=graph_symbols(graph),
-            guards=() if form is None or form.sizes is None else tuple(form.sizes.guards),
         )
         if form is not None and form.donated:
             leaves = {("leaf", n) for n in form.donated}
@@ -271,12 +268,6 @@ def build_program(
     if form is not None:
         form.passes = timing.rows
     return program
-
-
-def graph_symbols(graph: Graph) -> tuple[str, ...]:
-    """The symbols of a graph's parameters, in order."""
-    dims = [n for node in graph.params for n in graph.nodes[node].tensor.shape]
-    return tuple(dict.fromkeys(s for n in dims if isinstance(n, Dim) for s in n.symbols))
 
 
 def explain(form: Specialization) -> str:

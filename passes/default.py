@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from graphjit.dims import Dim
 from graphjit.ir import Graph
 from graphjit.program import Program
 
@@ -24,7 +27,12 @@ PASSES: dict[str, type[Pass]] = {
 
 def program_of(graph: Graph) -> Program:
     """The program of a graph that the passes have been over."""
-    return plan_memory(band(pack(fuse(graph))))
+    program = plan_memory(band(pack(fuse(graph))))
+    dims = [n for p in graph.params for n in graph.nodes[p].tensor.shape if isinstance(n, Dim)]
+    if not dims:
+        return program
+    symbols = dict.fromkeys(name for n in dims for name in n.symbols)
+    return replace(program, symbols=tuple(symbols), guards=tuple(dims[0].sizes.guards))
 
 
 DEFAULT = Pipeline(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphjit import cost as cost_model
-from graphjit.dims import guess
+from graphjit.dims import Undecided, guess, is_symbolic
 from graphjit.ir import Graph, reachable
 from graphjit.ops import source
 from graphjit.ops.primitive import (
@@ -432,7 +432,19 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def fuse(graph: Graph) -> Program:
-    """The program of a graph: its nodes grouped into kernels, products and library calls."""
+    """The program of a graph: its nodes grouped into kernels, products and library calls.
+
+    Raises Undecided where an index over symbolic extents is affine for some sizes only.
+    """
+    try:
+        return _fused(graph)
+    except (Unfusable, MustStore) as error:
+        if any(is_symbolic(graph.nodes[p].tensor.shape) for p in graph.params):
+            raise Undecided(f"an index: {error}") from error
+        raise
+
+
+def _fused(graph: Graph) -> Program:
     forced: set[int] = set()
     while True:
         plan = _Plan(graph, forced)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphjit as gj
+from graphjit import cli
 from graphjit.dims import Dim, Sizes, Undecided, evaluate, parse_dim
-from graphjit.errors import InvalidArgumentError, RecompileError
+from graphjit.draw import from_json
+from graphjit.errors import InvalidArgumentError, OutOfMemoryError, RecompileError
 
 RNG = np.random.default_rng(7)
 SIZES = [3, 5, 7, 31, 32, 33, 100, 1000, 1025, 5000, 16385, 40000, 0, 2]
@@ -337,7 +341,68 @@ def test_explain_and_graph_text() -> None:
     text = str(form.graph)
     assert "f32[n0, 6] = param" in text and "extent{dtype=i64, value=n0}" in text
     assert gj.Graph.parse(text) == form.graph
+    assert from_json(form.graph.to_json()) == form.graph
+    assert "n0" in form.graph.to_dot()
     assert "n0" in f.explain(normal((9, 6)))
+
+
+def test_sizes_as_results_and_text() -> None:
+    """A size that is returned is the call's own; one that is written out is for one size."""
+    count = gj.function(lambda x: (x.shape[0] * 2, x + 1))
+    for n in (3, 5, 9, 0, 1):
+        twice, more = count(normal((n, 2)))
+        assert (type(twice), twice) == (int, 2 * n)
+        assert more.shape == (n, 2)
+    assert len(sized(count)) == 1
+    named = gj.function(lambda x: x * {"3": 1, "5": 2, "9": 3}[f"{x.shape[0]}"])
+    for n, factor in ((3, 1), (5, 2), (9, 3)):
+        x = normal((n,))
+        np.testing.assert_array_equal(named(x), x * np.float32(factor))
+    as_array = gj.function(lambda x: x + np.array(x.shape).sum())
+    for n in (3, 5, 9):
+        np.testing.assert_array_equal(as_array(np.zeros((n, 2))), np.full((n, 2), n + 2.0))
+
+
+def test_an_index_that_is_affine_for_some_sizes_only() -> None:
+    """Reshaped to symbolic columns and cut: compiled, or compiled per size, never wrong."""
+    f = gj.function(lambda x: np.reshape(x.T, (-1,))[1:].reshape(-1, 1) * 2)
+    for shape in ((3, 4), (5, 4), (7, 6), (2, 2)):
+        x = normal(shape)
+        np.testing.assert_array_equal(f(x), x.T.reshape(-1)[1:].reshape(-1, 1) * 2)
+
+
+def test_too_large_a_size_is_named() -> None:
+    f = gj.function(lambda x: np.broadcast_to(x, (1 << 40, x.shape[0])) + 1)
+    for n in (2, 3):
+        with pytest.raises((InvalidArgumentError, OutOfMemoryError, MemoryError)):
+            f(normal((n,)))
+    with pytest.raises((InvalidArgumentError, OutOfMemoryError), match="1099511627776"):
+        f(normal((1 << 22,)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "form"),
+    [
+        *((stage, form) for stage in ("trace", "default") for form in ("text", "json", "dot")),
+        ("kernels", "text"), ("kernels", "dot"), ("loops", "text"), ("llvm", "text"),
+        ("llvm-opt", "text"),
+    ],
+)  # fmt: skip
+def test_dumps_of_open_extents(stage: str, form: str, tmp_path: Path) -> None:
+    source = tmp_path / "open.py"
+    source.write_text(
+        "import graphjit as gj\n"
+        "@gj.function(input_signature=[gj.TensorSpec((None, 4)), gj.TensorSpec((None, 4))])\n"
+        "def f(x, y):\n"
+        "    return x.sum(axis=1) / x.shape[0], gj.concat([x, y], 0)\n"
+    )
+    arguments = ["--arg", "f32[7,4]"] * 2 + ["--stage", stage, "--format", form]
+    result = CliRunner().invoke(cli.main, ["dump", f"{source}:f", *arguments])
+    assert result.exit_code == 0, result.output
+    assert ("%sizes" if stage.startswith("llvm") else "n0") in result.output
+    if form == "json":
+        graph = from_json(result.output)
+        assert str(graph.nodes[0].tensor.shape[0]) == "n0"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
