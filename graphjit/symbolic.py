@@ -60,7 +60,7 @@ def extents(kinds: Sequence[LeafKind]) -> dict[Place, int]:
     }
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Seen:
     """What calls of one loose key have brought.
 
@@ -170,7 +170,7 @@ class Assumptions:
         return True
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Fit:
     """The calls that a form of symbolic extents is for: shapes of its leaves, and guards."""
 

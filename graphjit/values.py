@@ -60,6 +60,8 @@ def _fields(kind: Any, own: dict[str, Any]) -> dict[str, dataclasses.Field[Any]]
     for base in reversed(kind.__mro__[1:]):
         known |= getattr(base, "__dataclass_fields__", {})
     for name, annotation in kind.__annotations__.items():
+        if str(annotation).startswith(("ClassVar", "typing.ClassVar")):
+            continue
         default = own.get(name, dataclasses.MISSING)
         given = isinstance(default, dataclasses.Field)
         made: Any = default if given else dataclasses.field(default=default)

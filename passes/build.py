@@ -58,7 +58,7 @@ class MustStore(Exception):
         self.node = node
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Target:
     """What a kernel stores: a node's value at an index, into a buffer at a place."""
 
@@ -69,7 +69,7 @@ class Target:
     scatter: int | None = None  # the scatter node, whose indices choose the place
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Domain:
     """A kernel's iteration domain in its space.
 
@@ -118,7 +118,7 @@ def new_domain(shape: Shape, axes: tuple[int, ...] = (), scan: bool = False) -> 
     )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Walk:
     """Demands for elements of nodes, from consumers down to leaves."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from graphjit.ir import Graph, Rewriter
 from graphjit.ops import source
+from graphjit.values import dataclass
 
 from .pipeline import Pass
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from graphjit.ir import Graph, Rewriter, reachable
 from graphjit.ops import source
+from graphjit.values import dataclass
 
 from .pipeline import Pass
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -14,6 +13,7 @@ from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
 from graphjit.ops.primitive import Contract, Primitive, Reduce, View
 from graphjit.types import float32
+from graphjit.values import dataclass
 
 from .pipeline import Pass
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from graphjit.dims import is_symbolic
 from graphjit.eager import run_primitive
 from graphjit.ir import Graph, Node, Rewriter
 from graphjit.ops import source
 from graphjit.ops.primitive import View
 from graphjit.types import TensorType
+from graphjit.values import dataclass
 
 from .pipeline import Pass
 

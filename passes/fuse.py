@@ -38,7 +38,7 @@ from .space import Expr, Exprs, Unfusable
 FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan, Contract)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Unit:
     """What becomes one step or a few: a cluster of roots, or a node of another kind."""
 

@@ -8,7 +8,7 @@ Management for Deep Neural Net Inference", 2020, arXiv:2001.03288.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphjit.dims import Dim
 from graphjit.program import (
@@ -20,6 +20,7 @@ from graphjit.program import (
     Program,
     reads_and_writes,
 )
+from graphjit.values import dataclass
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 

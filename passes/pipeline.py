@@ -12,11 +12,12 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import ClassVar
 
 from graphjit.errors import InvalidArgumentError
 from graphjit.ir import Graph, verify
+from graphjit.values import dataclass
 
 Observer = Callable[["Pass", Graph, Graph], None]
 
@@ -87,12 +88,12 @@ def verifying(step: Pass, before: Graph, after: Graph) -> None:
     verify(after)
 
 
-@dataclass
 class Timing:
     """An observer that counts nodes and takes the time between passes [ns]."""
 
-    rows: list[tuple[str, int, int, int]] = field(default_factory=list)
-    _last: int = field(default_factory=time.perf_counter_ns)
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int, int, int]] = []
+        self._last = time.perf_counter_ns()
 
     def __call__(self, step: Pass, before: Graph, after: Graph) -> None:
         """Note a pass that has just run."""

@@ -8,7 +8,6 @@ Powers by 3 and 4 become products: their error stays under the bound of pow, 2 U
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from graphjit.ir import Graph
@@ -16,6 +15,7 @@ from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
 from graphjit.ops import view
 from graphjit.types import DType
+from graphjit.values import dataclass
 
 from .pipeline import Pass
 from .rewrite import Any_, Match, Op, Rule, rewrite, rule

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,6 +29,21 @@ class Open:
     """A value."""
 
     only: Any
+
+
+@dataclass(frozen=True)
+class Named:
+    """A value whose class has a name."""
+
+    name: ClassVar[str] = "named"
+    first: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived(Named):
+    """The standard library's, of one of ours."""
+
+    second: int = 1
 
 
 @dataclass(frozen=True)
@@ -137,3 +152,15 @@ def test_the_standard_library_can_derive_from_it():
     assert repr(Derived(1)).endswith("Derived(only=1, more=2)")
     with pytest.raises(dataclasses.FrozenInstanceError):
         Derived(1).more = 3
+
+
+def test_class_variables_are_no_fields() -> None:
+    assert [field.name for field in dataclasses.fields(Named)] == ["first"]
+    assert Named(3).name == "named" and repr(Named(3)) == "Named(first=3)"
+    with pytest.raises(TypeError):
+        Named(name="other")  # type: ignore[call-arg]
+    derived = Derived(4, 5)
+    assert (derived.first, derived.second) == (4, 5) and dataclasses.replace(
+        derived, first=1
+    ).second == 5
+    assert derived != Named(4) and derived == Derived(4, 5)
