@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from graphjit.errors import OutOfMemoryError, at_user_line
 from graphjit.forks import new_lock
 
-from .entry import SHALLOW, SMALL_STACK_BYTES, STACK_BYTES
+from .outside import SHALLOW, SMALL_STACK_BYTES, STACK_BYTES
 
 _ALLOCA = re.compile(r"= alloca (?:\[(\d+) x )?(?:<(\d+) x )?([a-z]+)(\d*)")
 _BYTES = {"ptr": 8, "double": 8, "float": 4, "half": 2, "bfloat": 2}

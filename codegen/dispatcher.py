@@ -24,8 +24,8 @@ from graphjit.layout import WORD
 from graphjit.memory import LARGE_BYTES
 
 from .assemble import Assembler
-from .entry import SHALLOW
 from .native_code import lasting_code
+from .outside import SHALLOW
 from .tables import (
     GUARD_DTYPE,
     GUARD_NDIM,

@@ -7,7 +7,6 @@ pointer from the ndarray object; types and shapes were checked by whoever calls 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,28 +16,10 @@ from graphjit.errors import InternalError
 from graphjit.program import Band, Program
 from graphjit.values import dataclass
 
+from .outside import INTERRUPTED, OUTSIDE, SHALLOW, STACK_BYTES, STACK_END, TEAM_RUN
 from .sizes import SizeEmitter
 
-METH_FASTCALL = 0x0080
-TEAM_RUN, STACK_END = "team_run", "stack_end"
-# The functions outside that a segment's entry calls, found by name when it is loaded.
-OUTSIDE = {
-    TEAM_RUN: "i64 (ptr, ptr, i64, i64, ptr, ptr)",
-    STACK_END: "i64 ()",
-    "PyEval_SaveThread": "ptr ()",
-    "PyEval_RestoreThread": "void (ptr)",
-    "PyErr_CheckSignals": "i32 ()",
-    "PyLong_FromLongLong": "ptr (i64)",
-}
-# A status that no check has: a Python exception is set.
-INTERRUPTED = -1
-# A status that says: nothing was done, for this thread's stack may be too small.
-SHALLOW = -2
-# What a segment may need of the stack: bands and products take up to 0.6 MB. Segments that put
-# less than SMALL_STACK_BYTES there don't ask.
-STACK_BYTES, SMALL_STACK_BYTES = 1 << 20, 4096
 POINTER = 8
-_api = ctypes.pythonapi
 
 
 def data_offset() -> int:
@@ -53,28 +34,6 @@ def data_offset() -> int:
 
 
 DATA_OFFSET = data_offset()
-
-
-class _MethodDef(ctypes.Structure):
-    """CPython's PyMethodDef."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
-def builtin_function(name: str, address: int) -> Callable[..., int]:
-    """A Python callable for a generated METH_FASTCALL function."""
-    definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)
-    make = _api.PyCFunction_NewEx
-    make.restype = ctypes.py_object
-    make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    # CPython keeps a pointer to the definition; the definition is the function's `self`
-    function: Callable[..., int] = make(ctypes.addressof(definition), definition, None)
-    return function
 
 
 def declarations(*names: str) -> str:
@@ -359,7 +318,6 @@ def team_call(call: Call, number: int, record: str) -> list[str]:
 
 
 __all__: list[Any] = [
-    "builtin_function",
     "team_call",
     "declarations",
     "write_entry",

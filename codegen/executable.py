@@ -31,8 +31,7 @@ from graphjit.types import TupleType, check_size
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment
-from .entry import SHALLOW, builtin_function
-from .prepare import PREPARE
+from .outside import PREPARE, SHALLOW, builtin_function
 
 if TYPE_CHECKING:
     from .loader import Code

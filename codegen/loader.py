@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from graphjit.forks import importing, new_lock
 
-from .entry import STACK_END, TEAM_RUN
 from .image import Image
+from .outside import STACK_END, TEAM_RUN
 
 # Not all Python builds have names for these.
 _READ, _EXECUTE = 1, 4

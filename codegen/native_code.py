@@ -15,9 +15,9 @@ from graphjit import cache
 from graphjit.fingerprint import process_key
 
 from . import stored
-from .entry import OUTSIDE
 from .image import Image, Unlinkable, link
 from .loader import Loaded, Unloadable, loadable, outside_address
+from .outside import OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,9 +13,9 @@ from graphjit.dims import Dim, evaluate
 from graphjit.program import Buffer, Program
 
 from .compiled import CompiledProgram
+from .outside import PREPARE
 from .sizes import SizeEmitter
 
-PREPARE = "prepare"
 _RELATIONS = {"==": "eq", "!=": "ne", ">=": "sge"}
 
 
@@ -121,4 +121,4 @@ def _magnitude(n: Dim, size: int) -> int:
     return max(total, evaluate(n, dict.fromkeys(n.symbols, size)))
 
 
-__all__ = ["PREPARE", "prepared_places", "results_of", "symbols_of", "write_prepare"]
+__all__ = ["prepared_places", "results_of", "symbols_of", "write_prepare"]

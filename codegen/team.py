@@ -18,8 +18,9 @@ import platform
 import sys
 from typing import Any
 
-from .entry import INTERRUPTED, STACK_END, TEAM_RUN, declarations
+from .entry import declarations
 from .native_code import lasting_code
+from .outside import INTERRUPTED, STACK_END, TEAM_RUN
 
 # Pauses before a worker sleeps, about 50 µs: longer than Python takes between two calls of a
 # loop, shorter than a user would notice on a laptop's battery.

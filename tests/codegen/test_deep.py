@@ -12,7 +12,7 @@ import pytest
 
 import graphjit as gj
 from graphjit.codegen import cpu, deep
-from graphjit.codegen.entry import SMALL_STACK_BYTES
+from graphjit.codegen.outside import SMALL_STACK_BYTES
 
 CODE = """
 import threading

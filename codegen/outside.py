@@ -1,0 +1,66 @@
+"""Where generated code and the rest of a process meet: names, statuses, Python callables.
+
+Nothing here writes code; running what was written before needs no more than this.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+METH_FASTCALL = 0x0080
+TEAM_RUN, STACK_END = "team_run", "stack_end"
+# The functions outside that a segment's entry calls, found by name when it is loaded.
+OUTSIDE = {
+    TEAM_RUN: "i64 (ptr, ptr, i64, i64, ptr, ptr)",
+    STACK_END: "i64 ()",
+    "PyEval_SaveThread": "ptr ()",
+    "PyEval_RestoreThread": "void (ptr)",
+    "PyErr_CheckSignals": "i32 ()",
+    "PyLong_FromLongLong": "ptr (i64)",
+}
+# A status that no check has: a Python exception is set.
+INTERRUPTED = -1
+# A status that says: nothing was done, for this thread's stack may be too small.
+SHALLOW = -2
+# What a segment may need of the stack: bands and products take up to 0.6 MB. Segments that put
+# less than SMALL_STACK_BYTES there don't ask.
+STACK_BYTES, SMALL_STACK_BYTES = 1 << 20, 4096
+# The function that a program with symbols has for its sizes; see `prepare`.
+PREPARE = "prepare"
+_api = ctypes.pythonapi
+
+
+class _MethodDef(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+def builtin_function(name: str, address: int) -> Callable[..., int]:
+    """A Python callable for a generated METH_FASTCALL function."""
+    definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)
+    make = _api.PyCFunction_NewEx
+    make.restype = ctypes.py_object
+    make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    # CPython keeps a pointer to the definition; the definition is the function's `self`
+    function: Callable[..., int] = make(ctypes.addressof(definition), definition, None)
+    return function
+
+
+__all__ = [
+    "SMALL_STACK_BYTES",
+    "builtin_function",
+    "INTERRUPTED",
+    "OUTSIDE",
+    "PREPARE",
+    "SHALLOW",
+    "STACK_BYTES",
+    "STACK_END",
+    "TEAM_RUN",
+]
