@@ -52,7 +52,9 @@ class Launcher:
         for short in lengths:
             after = f"after{self.forms}"
             if short and len(lengths) > 1:
-                few = f"icmp ult i64 {self.size(step.inner_dims[-1])}, {ROW_LANES}"
+                few = f"%few{self.forms}"
+                length = self.size(step.inner_dims[-1])
+                self.head.append(f"  {few} = icmp ult i64 {length}, {ROW_LANES}")
                 self._branch(few, f"short{self.forms}", after)
             nest = lower(step, vector_bytes, short=short)
             if results:
@@ -92,14 +94,10 @@ class Launcher:
             self.head.append(f"  {name} = icmp uge i64 {size}, {LARGE_BYTES}")
             self.head.append(f"  {name}.too = and i1 {found}, {name}")
             found = f"{name}.too"
-        return f"and i1 {found}, true"
+        return found
 
     def _branch(self, condition: str, yes: str, no: str) -> None:
-        self.body += [
-            f"  %{yes}.is = {condition}",
-            f"  br i1 %{yes}.is, label %{yes}, label %{no}",
-        ]
-        self.body.append(f"{yes}:")
+        self.body += [f"  br i1 {condition}, label %{yes}, label %{no}", f"{yes}:"]
 
     def _form(self, nest: LoopNest, streaming: frozenset[int]) -> list[int]:
         """Write a nest's function, and the end of the launcher's block that calls it. With

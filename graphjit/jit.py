@@ -306,9 +306,11 @@ class Function(Enterable):  # type: ignore[misc]
         tree, leaves, kinds = self._leaves(args, kwargs)
         key = gj.symbolic.loose_key(tree, kinds)
         seen = self._seen.setdefault(key, gj.symbolic.Seen())
+        if seen.failed:
+            return None
         seen.note(gj.symbolic.extents(kinds))
         free = self._free_places(kinds)
-        if seen.failed or not seen.varying(free):
+        if not seen.varying(free):
             return None
         assumed = gj.symbolic.Assumptions(seen, free)
         while assumed.group:

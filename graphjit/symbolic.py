@@ -64,10 +64,9 @@ def extents(kinds: Sequence[LeafKind]) -> dict[Place, int]:
 class Seen:
     """What calls of one loose key have brought.
 
-    sizes: those of each place. history: the extents of each call that was specialised. free:
-    places that are symbolic from the start. fixed: those where Python code needs the number.
-    doubt: what went wrong when symbolic extents were tried; failed: the same once it is known
-    that it was their fault.
+    sizes: those of each place. history: the extents of each call that was specialised. fixed:
+    places where Python code needs the number. doubt: what went wrong when symbolic extents
+    were tried; failed: the same once it is known that it was their fault.
     """
 
     sizes: dict[Place, set[int]] = field(default_factory=dict)
