@@ -5,7 +5,8 @@
 Arrays have four float32 elements, so that next to nothing is computed: what is left is the
 check of the arguments, the outputs' allocation and the way in and out. Peers get the arrays
 that they like best (JAX its own, numba ndarrays). Medians [ns] of interleaved rounds, with
-the spread. `empty call` is a Python function that returns its argument: the loop's own cost.
+the spread. Calls stand in the timed loop itself, as timeit has them. `empty call` is a Python
+function that returns its argument.
 """
 
 from __future__ import annotations
@@ -47,27 +48,27 @@ def cases() -> dict[str, Calls]:
     t = gj.constant(x)
     made: dict[str, Calls] = {
         "x*2+1": {
-            "graphjit": lambda: g_one(x),
-            "numpy": lambda: one(x),
+            "graphjit": measure.Statement(g_one, x),
+            "numpy": measure.Statement(one, x),
         },
         "x*y+z, x-z": {
-            "graphjit": lambda: g_two(x, y, z),
-            "numpy": lambda: two(x, y, z),
+            "graphjit": measure.Statement(g_two, x, y, z),
+            "numpy": measure.Statement(two, x, y, z),
         },
         "x*float+1": {
-            "graphjit": lambda: g_scaled(x, factor),
-            "numpy": lambda: scaled(x, factor),
+            "graphjit": measure.Statement(g_scaled, x, factor),
+            "numpy": measure.Statement(scaled, x, factor),
         },
-        "x*2+1, Tensor": {"graphjit": lambda: g_one(t)},
-        "empty call": {"numpy": lambda: itself(x)},
+        "x*2+1, Tensor": {"graphjit": measure.Statement(g_one, t)},
+        "empty call": {"numpy": measure.Statement(itself, x)},
     }
     try:
         import numba
 
         n_one, n_two, n_scaled = (numba.njit(f) for f in (one, two, scaled))
-        made["x*2+1"]["numba"] = lambda: n_one(x)
-        made["x*y+z, x-z"]["numba"] = lambda: n_two(x, y, z)
-        made["x*float+1"]["numba"] = lambda: n_scaled(x, factor)
+        made["x*2+1"]["numba"] = measure.Statement(n_one, x)
+        made["x*y+z, x-z"]["numba"] = measure.Statement(n_two, x, y, z)
+        made["x*float+1"]["numba"] = measure.Statement(n_scaled, x, factor)
     except ImportError:
         measure.progress("numba is not installed")
     try:
@@ -75,7 +76,7 @@ def cases() -> dict[str, Calls]:
 
         j_one, j_two, j_scaled = (jax.jit(f) for f in (one, two, scaled))
         j_x, j_y, j_z = (jax.device_put(a) for a in (x, y, z))
-        wait = jax.block_until_ready
+        wait = jax.block_until_ready  # itself a call, but what is timed must be done
         made["x*2+1"]["jax"] = lambda: wait(j_one(j_x))
         made["x*y+z, x-z"]["jax"] = lambda: wait(j_two(j_x, j_y, j_z))
         made["x*float+1"]["jax"] = lambda: wait(j_scaled(j_x, factor))

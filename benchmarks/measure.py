@@ -15,11 +15,12 @@ import platform
 import statistics
 import sys
 import time
+import timeit
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 
-Call = Callable[[], object]
+Call = Callable[..., object]
 
 PACKAGES = (
     *("graphjit", "numpy", "scipy", "llvmlite", "numexpr", "numba", "jax", "jaxlib"),
@@ -27,8 +28,31 @@ PACKAGES = (
 )
 
 
+class Statement:
+    """A call as a loop of the user's would make it: `kept = function(x, …)`, with no function
+    of Python's around it, which would cost as much as a short call does.
+    """
+
+    def __init__(self, function: Call, *arguments: object) -> None:
+        names = {f"x{k}": value for k, value in enumerate(arguments)}
+        self._timer = timeit.Timer(
+            f"kept = call({', '.join(names)})", globals={"call": function, **names}
+        )
+        self._once = lambda: function(*arguments)
+
+    def __call__(self) -> object:
+        """What the call gives."""
+        return self._once()
+
+    def elapsed_ns(self, count: int) -> float:
+        """The time of one call [ns], from `count` in a row."""
+        return self._timer.timeit(count) * 1e9 / count
+
+
 def elapsed_ns(call: Call, count: int) -> float:
     """The time of one call [ns], from `count` calls in a row; each result outlives the next."""
+    if isinstance(call, Statement):
+        return call.elapsed_ns(count)
     kept = None
     started = time.perf_counter_ns()
     for _ in repeat(None, count):

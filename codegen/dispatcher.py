@@ -25,7 +25,7 @@ from graphjit.memory import LARGE_BYTES
 
 from .assemble import Assembler
 from .native_code import lasting_code
-from .outside import SHALLOW
+from .outside import INTERRUPTED, SHALLOW
 from .tables import (
     GUARD_DTYPE,
     GUARD_NDIM,
@@ -84,7 +84,7 @@ _NUMPY = {
 _API = {**_PYTHON, **_NUMPY}
 # Objects and addresses that the code reads from a table.
 _OBJECTS = (
-    "gates", "eager", "slow", "zero", "miss", "none", "exception",
+    "gates", "eager", "slow", "miss", "none", "exception",
     "ndarray", "tensor", "float", "int", "complex", "list", "dict",
 )  # fmt: skip
 
@@ -449,6 +449,28 @@ def _match(tensor_array: int, cell_array: int) -> str:
     return a.text()
 
 
+def _usual_array(a: _Code, guard: str, x: str, frame: str, otherwise: str) -> str:
+    """Compares what most arguments are with its guard: an array that fits without more ado. The
+    guard after it; goes to `otherwise` where it isn't one.
+    """
+    a.require(a.same("i64", a.load("i64", guard), str(Guard.ARRAY.value)), otherwise)
+    a.require(a.same("ptr", a.load("ptr", x, layout.TYPE), a.object("ndarray")), otherwise)
+    dtype = a.load("ptr", guard, GUARD_DTYPE * WORD)
+    a.require(a.same("ptr", a.load("ptr", x, layout.ARRAY_DTYPE), dtype), otherwise)
+    ndim = a.load("i64", guard, GUARD_NDIM * WORD)
+    given = a.value(f"zext i32 {a.load('i32', x, layout.ARRAY_NDIM)} to i64")
+    a.require(a.same("i64", given, ndim), otherwise)
+    flags = a.value(f"and i32 {a.load('i32', x, layout.ARRAY_FLAGS)}, {_READY}")
+    a.require(a.same("i32", flags, str(_READY)), otherwise)
+    shape, wanted = a.load("ptr", x, layout.ARRAY_SHAPE), a.at(guard, GUARD_SHAPE * WORD)
+    with a.loop(ndim) as k:
+        pair = a.load_item("i64", shape, k), a.load_item("i64", wanted, k)
+        a.require(a.same("i64", *pair), otherwise)
+    a.store_item("ptr", x, frame, a.load("i64", guard, WORD))
+    a.store_item("ptr", x, frame, a.load("i64", guard, 2 * WORD))
+    return a.item(wanted, ndim)
+
+
 def _enter() -> str:
     """Runs an entry for arguments that fit it: the results, null with an error, or _MISSED."""
     parameters = ["ptr entry", "ptr args", "i64 count", "ptr names"]
@@ -472,10 +494,15 @@ def _enter() -> str:
     a.set("ptr", guard, a.word("%entry", Word.GUARDS, "ptr"))
     with a.loop(a.add("%count", named)) as k:
         x = a.load_item("ptr", "%args", k)
-        passed = f"ptr {a.get('ptr', guard)}", f"ptr {x}", f"ptr {frame}", "i64 0"
+        here = a.get("ptr", guard)
+        a.set("ptr", guard, _usual_array(a, here, x, frame, "unusual"))
+        a.jump("matched")
+        a.label("unusual")
+        passed = f"ptr {here}", f"ptr {x}", f"ptr {frame}", "i64 0"
         following = a.call("ptr", "match", *passed)
         a.require(a.differ("ptr", following, "null"), "leave")
         a.set("ptr", guard, following)
+        a.label("matched")
     python = a.word("%entry", Word.PYTHON, "ptr")
     with a.when(a.differ("ptr", python, "null")):
         leaves = a.item(frame, a.word("%entry", Word.LEAVES_AT))
@@ -534,6 +561,34 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
     """Finds what the entry reads but isn't given, allocates, computes: as `enter` gives it."""
     a = _Code("internal launch", ["ptr entry", "ptr frame"], "noinline")
     frame = "%frame"
+    count = a.word("%entry", Word.RESULTS)
+    results = a.item(frame, a.word("%entry", Word.RESULTS_AT))
+    described = a.word("%entry", Word.RESULT_TABLE, "ptr")
+    with a.loop(count) as k:
+        a.store_item("ptr", "null", results, k)
+
+    def description(k: str) -> str:
+        return a.item(described, a.value(f"mul i64 {k}, {len(ResultWord)}"))
+
+    def small_array(result: str, extents: str) -> str:
+        dtype = a.word(result, ResultWord.DTYPE, "ptr")
+        a.api("Py_IncRef", dtype)  # NumPy takes it over
+        rank = a.value(f"trunc i64 {a.word(result, ResultWord.NDIM)} to i32")
+        given = a.object("ndarray"), dtype, rank, extents, "null", "null", "0", "null"
+        new = a.api("PyArray_NewFromDescr", *given)
+        a.require(a.differ("ptr", new, "null"), "no_memory")
+        return new
+
+    plain = a.differ("i64", a.word("%entry", Word.PLAIN), "0")
+    arena, record = a.variable("ptr", "null"), a.variable("ptr", "null")
+    with a.when(plain):
+        with a.loop(count) as k:
+            result = description(k)
+            new = small_array(result, a.word(result, ResultWord.SHAPE, "ptr"))
+            a.store_item("ptr", new, results, k)
+            a.store_item("ptr", new, frame, a.word(result, ResultWord.ARGUMENT))
+        a.jump("compute")
+
     guard = a.variable("ptr", "null")
     a.set("ptr", guard, a.word("%entry", Word.ROOT_GUARDS, "ptr"))
     roots = a.word("%entry", Word.ROOT_TABLE, "ptr")
@@ -557,15 +612,6 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         extents = a.item(frame, a.word("%entry", Word.EXTENTS_AT))
         told = a.call("i64", prepare, f"ptr {extents}", f"ptr {sizes}")
         a.require(a.differ("i64", told, "0"), "missed")
-    count = a.word("%entry", Word.RESULTS)
-    results = a.item(frame, a.word("%entry", Word.RESULTS_AT))
-    described = a.word("%entry", Word.RESULT_TABLE, "ptr")
-    with a.loop(count) as k:
-        a.store_item("ptr", "null", results, k)
-
-    def description(k: str) -> str:
-        return a.item(described, a.value(f"mul i64 {k}, {len(ResultWord)}"))
-
     array = a.variable("ptr", "null")
     with a.loop(count) as k:
         result = description(k)
@@ -593,16 +639,7 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
             a.require(a.differ("ptr", a.get("ptr", array), "null"), "failed")
             a.jump("allocated")
         a.label("small")
-        dtype = a.word(result, ResultWord.DTYPE, "ptr")
-        a.api("Py_IncRef", dtype)  # NumPy takes it over
-        rank = a.value(f"trunc i64 {ndim} to i32")
-        shape = a.get("ptr", extents)
-        ndarray = a.object("ndarray")
-        new = a.api(
-            "PyArray_NewFromDescr", ndarray, dtype, rank, shape, "null", "null", "0", "null"
-        )
-        a.require(a.differ("ptr", new, "null"), "no_memory")
-        a.set("ptr", array, new)
+        a.set("ptr", array, small_array(result, a.get("ptr", extents)))
         a.label("allocated")
         a.store_item("ptr", a.get("ptr", array), results, k)
         a.store_item("ptr", a.get("ptr", array), frame, a.word(result, ResultWord.ARGUMENT))
@@ -611,7 +648,7 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         a.fake(frame, a.word(result, ResultWord.ARGUMENT), a.word(result, ResultWord.CELL))
         a.label("made")
 
-    arena, spare = a.variable("ptr", "null"), Word.SPARE_ARENA * WORD
+    spare = Word.SPARE_ARENA * WORD
     size = a.word("%entry", Word.ARENA_BYTES)
     argument = a.word("%entry", Word.ARENA_ARGUMENT)
     with a.when(a.differ("i64", size, "0")):
@@ -644,18 +681,16 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
             a.require(a.differ("ptr", a.get("ptr", arena), "null"), "failed")
         a.store_item("ptr", a.get("ptr", arena), frame, argument)
         a.label("arena_ready")
-    record = a.variable("ptr", "null")
     cell = a.word("%entry", Word.RECORD_CELL)
     with a.when(a.differ("i64", cell, "0")):
         a.set("ptr", record, a.fake(frame, a.word("%entry", Word.RECORD_ARGUMENT), cell))
 
+    a.label("compute")
     arguments = a.item(frame, a.word("%entry", Word.ARGUMENTS_AT))
     segment = a.word("%entry", Word.SEGMENT, "ptr")
-    status = a.variable("ptr", "null")
-    a.set("ptr", status, a.object("zero"))
+    status = a.variable("i64", "0")
     with a.when(a.differ("ptr", segment, "null")):
-        told = a.call("ptr", segment, "ptr null", f"ptr {arguments}", "i64 0")
-        a.set("ptr", status, told)
+        a.set("i64", status, a.call("i64", segment, f"ptr {arguments}"))
 
     lent = a.get("ptr", arena)
     with a.when(a.differ("ptr", lent, "null")):
@@ -665,20 +700,18 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         a.api("Py_DecRef", lent)
         a.label("given_back")
 
-    told = a.get("ptr", status)
-    a.require(a.differ("ptr", told, "null"), "failed")
-    with a.when(a.differ("ptr", told, a.object("zero"))):
-        code = a.api("PyLong_AsLongLongAndOverflow", told, a.variable("i32", "0"))
-        a.api("Py_DecRef", told)
+    code = a.get("i64", status)
+    with a.when(a.differ("i64", code, "0")):
+        a.require(a.differ("i64", code, str(INTERRUPTED)), "failed")
         with a.when(a.same("i64", code, str(SHALLOW))):  # nothing was done: Python knows how
             a.call("ptr", "drop", "ptr %entry", f"ptr {frame}")
             a.jump("missed")
         a.call("ptr", "tell", "ptr %entry", f"i64 {code}", f"ptr {a.get('ptr', record)}")
         a.jump("failed")
-    with a.when(a.differ("ptr", segment, "null")):
-        a.api("Py_DecRef", told)
 
     made = a.variable("ptr", "null")
+    with a.when(plain):
+        a.jump("finish")
     with a.loop(count) as k:
         result = description(k)
         cell = a.item(frame, a.word(result, ResultWord.CELL))
@@ -733,6 +766,7 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         a.label("as_ARRAY")
         a.label("finished")
 
+    a.label("finish")
     plan = a.word("%entry", Word.PLAN, "ptr")
     with a.when(a.same("ptr", plan, "null")):
         a.ret(a.load("ptr", results))
@@ -913,7 +947,7 @@ def install(
     }  # fmt: skip
     objects = {name: id(t) for name, t in types.items()}
     objects |= {"gates": gates.buffer_info()[0], "eager": id(eager), "slow": id(slow)}
-    objects |= {"zero": id(0), "miss": id(MISS), "none": id(None)}
+    objects |= {"miss": id(MISS), "none": id(None)}
     objects["exception"] = id(Exception)
     slots = (kind, "_table"), (tensor, "_array"), (tensor, "type"), (cell, "array")
     return _Dispatcher(objects, [layout.slot_offset(*slot) for slot in slots]).address

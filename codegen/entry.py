@@ -1,7 +1,8 @@
-"""The compiled way in: a CPython built-in that takes arrays and runs a segment's kernels.
+"""The compiled way in: a function that takes arrays and runs a segment's kernels.
 
-The generated function has CPython's METH_FASTCALL signature. It reads each array's data
-pointer from the ndarray object; types and shapes were checked by whoever calls it.
+It reads each array's data pointer from the ndarray object; types and shapes were checked by
+whoever calls it. Machine code (`dispatcher.py`) calls it as it is, Python by a function of
+CPython's METH_FASTCALL signature around it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from graphjit.errors import InternalError
 from graphjit.program import Band, Program
 from graphjit.values import dataclass
 
-from .outside import INTERRUPTED, OUTSIDE, SHALLOW, STACK_BYTES, STACK_END, TEAM_RUN
+from .outside import (
+    INTERRUPTED,
+    OUTSIDE,
+    SHALLOW,
+    STACK_BYTES,
+    STACK_END,
+    TEAM_RUN,
+    run_symbol,
+)
 from .sizes import SizeEmitter
 
 POINTER = 8
@@ -157,9 +166,9 @@ def write_entry(
     """The entry of a segment, and the buffers whose arrays it takes, in order.
 
     Its arguments are those arrays, then the arena, the record and, where there are symbols,
-    their sizes. release: let other Python threads run while the kernels do, if they are long.
-    timed: leave in @cycles what each step took. deep: give SHALLOW where less than
-    STACK_BYTES of the stack are left.
+    their sizes. It gives a status: INTERRUPTED where a Python exception was raised. release:
+    let other Python threads run while the kernels do, if they are long. timed: leave in @cycles
+    what each step took. deep: give SHALLOW where less than STACK_BYTES of the stack are left.
     """
     used = {number for call in calls for number in call.buffers}
     buffers = program.buffers
@@ -167,7 +176,7 @@ def write_entry(
     first = [*program.inputs, *results]
     others = [i for i, b in enumerate(buffers) if b.role in ("constant", "library")]
     order = (*first, *(i for i in others if i in used or buffers[i].role == "constant"))
-    lines = [f"define ptr @{symbol}(ptr %self, ptr %args, i64 %count) nounwind {{", "entry:"]
+    lines = [f"define i64 @{run_symbol(symbol)}(ptr %args) noinline nounwind {{", "entry:"]
     if deep:
         lines += [
             "  %here = alloca i8",
@@ -177,8 +186,7 @@ def write_entry(
             f"  %shallow = icmp slt i64 %left, {STACK_BYTES}",
             "  br i1 %shallow, label %refuse, label %enough",
             "refuse:",
-            f"  %refused = call ptr @PyLong_FromLongLong(i64 {SHALLOW})",
-            "  ret ptr %refused",
+            f"  ret i64 {SHALLOW}",
             "enough:",
         ]
 
@@ -260,19 +268,26 @@ def write_entry(
         ]
     elif release:
         lines.append("  call void @PyEval_RestoreThread(ptr %thread)")
-    if polled:
-        lines += [
-            f"  %raised = icmp eq i64 %status, {INTERRUPTED}",
-            "  br i1 %raised, label %leave, label %tell",
-            "leave:",
-            "  ret ptr null",
-            "tell:",
-        ]
-    lines.append("  %result = call ptr @PyLong_FromLongLong(i64 %status)")
-    lines += ["  ret ptr %result", "}"]
+    lines += ["  ret i64 %status", "}"]
     if len(lines) > LONG_CODE:
-        lines[0] = lines[0].replace("nounwind", "noinline optnone nounwind")
-    return order, "\n".join(lines)
+        lines[0] = lines[0].replace("noinline", "noinline optnone")
+    return order, "\n".join([*lines, *_for_python(symbol)])
+
+
+def _for_python(symbol: str) -> list[str]:
+    """The function by which Python calls an entry."""
+    return [
+        f"define ptr @{symbol}(ptr %self, ptr %args, i64 %count) nounwind {{",
+        f"  %status = call i64 @{run_symbol(symbol)}(ptr %args)",
+        f"  %raised = icmp eq i64 %status, {INTERRUPTED}",
+        "  br i1 %raised, label %leave, label %tell",
+        "leave:",
+        "  ret ptr null",
+        "tell:",
+        "  %result = call ptr @PyLong_FromLongLong(i64 %status)",
+        "  ret ptr %result",
+        "}",
+    ]
 
 
 def _release_for_long(program: Program, size: SizeEmitter, block: str) -> list[str]:

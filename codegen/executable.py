@@ -31,7 +31,7 @@ from graphjit.types import TupleType, check_size
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment
-from .outside import PREPARE, SHALLOW, builtin_function
+from .outside import PREPARE, SHALLOW, builtin_function, run_symbol
 
 if TYPE_CHECKING:
     from .loader import Code
@@ -179,7 +179,7 @@ class Executable:
         if len(self.sequence) != 1 or not isinstance(self.sequence[0], Segment):
             return None
         segment = self.sequence[0]
-        return self._address(segment.symbol), segment.buffers
+        return self._address(run_symbol(segment.symbol)), segment.buffers
 
     def prepare_address(self) -> int:
         """The address of what a call with symbolic extents begins with; 0 if there are none."""

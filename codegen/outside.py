@@ -42,6 +42,11 @@ class _MethodDef(ctypes.Structure):
     )
 
 
+def run_symbol(symbol: str) -> str:
+    """The function of a segment that gives its status as a number."""
+    return f"{symbol}.run"
+
+
 def builtin_function(name: str, address: int) -> Callable[..., int]:
     """A Python callable for a generated METH_FASTCALL function."""
     definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)
@@ -56,6 +61,7 @@ def builtin_function(name: str, address: int) -> Callable[..., int]:
 __all__ = [
     "SMALL_STACK_BYTES",
     "builtin_function",
+    "run_symbol",
     "INTERRUPTED",
     "OUTSIDE",
     "PREPARE",

@@ -112,6 +112,7 @@ class Word(IntEnum):
     SIZES_ARGUMENT = auto()
     SIZES_CELL = auto()  # before what `prepare` writes
     ARENA_AT = auto()  # where the frame holds the arena's bytes, or 0 where they are fixed
+    PLAIN = auto()  # 1: kernels take arrays and make small arrays, and nothing else
 
 
 class ResultWord(IntEnum):
@@ -477,6 +478,9 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
             Word.SIZES_CELL: sizes_cell,
             Word.ARENA_AT: sizes_cell + 1 + sized.arena if varying else 0,
         }
+    small = all(o.kind is Result.ARRAY and o.make is None for o in launch.outputs)
+    bare = not (launch.roots or constants or launch.arena_bytes or launch.checked or sized)
+    words[Word.PLAIN] = int(small and bare and launch.address != 0)
     return words
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,14 @@ def test_sizes_that_pass_all_bounds(name: str) -> None:
         with pytest.raises(InvalidArgumentError, match="bytes than can be addressed"):
             call(x)
     assert fn.specializations == []
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell starts what runs in the background with the signal ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 def interrupt_after(seconds: float) -> threading.Timer:
