@@ -111,11 +111,11 @@ class _Lowering:
         self.part = part
         self.short = short
         self.outer = len(kernel.outer_dims)
-        self.width, self.lane_dim = self._lanes(vector_bytes)
-        self.turning_dim = -1
         self.dims: list[frozenset[int]] = []
         for value in kernel.values:
             self.dims.append(self._depends(value))
+        self.width, self.lane_dim = self._lanes(vector_bytes)
+        self.turning_dim = -1
         self.available = [0] * len(kernel.values)
         for number in range(len(kernel.values)):
             self.available[number] = self._available(number)
@@ -147,7 +147,8 @@ class _Lowering:
         contiguous = any(i.strides[lane] in (1, -1) for i in loads)
         if any(isinstance(v, Running) for v in kernel.values) and not contiguous:
             return 1, -1
-        widest = max(register_bytes(v.dtype) for v in kernel.values)
+        sizes = [register_bytes(v.dtype) for v in kernel.values]
+        widest = max((s for s, d in zip(sizes, self.dims, strict=True) if lane in d), default=8)
         width = max(1, vector_bytes // widest)
         costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
         unroll = cost.UNROLL_SUMS if inner else 1
