@@ -14,8 +14,6 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from graphjit.dims import Dim
 from graphjit.types import DType, bool_, float32, float64, int32, int64, uint32, uint64
 
@@ -35,6 +33,14 @@ def ir_type(dtype: DType) -> str:
     return "double" if dtype.real.name == "float64" else "float"
 
 
+def _as_single(value: float) -> float:
+    try:
+        single: float = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    return single
+
+
 def literal(number: Any, dtype: DType) -> str:
     """LLVM's text of a constant element (of the real part, for complex)."""
     if dtype.kind == "b":
@@ -44,8 +50,7 @@ def literal(number: Any, dtype: DType) -> str:
         return str(bits - 2**dtype.bits if bits >> (dtype.bits - 1) else bits)
     value = float(number)
     if dtype.real.name != "float64":
-        with np.errstate(over="ignore"):
-            value = float(np.float32(value))
+        value = _as_single(value)
     return "0x" + struct.pack(">d", value).hex().upper()
 
 

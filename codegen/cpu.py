@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import platform
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import llvmlite.binding as llvm
@@ -92,13 +92,20 @@ def target_machine(opt: int = 2, relocatable: bool = False) -> Any:
     )
 
 
+Cost = Mapping[str, float]
+
+
 @dataclasses.dataclass
 class Emitted:
-    """A program's LLVM IR, with what its statuses mean."""
+    """A program's LLVM IR, with what its statuses mean. streaming: the results that are stored
+    past the cache. level: of LLVM's code generation.
+    """
 
     text: str
     sequence: list[Segment | LibraryCall]
     checks: list[Check]
+    streaming: frozenset[int]
+    level: int
 
 
 def emit_program(program: Program, timed: bool = False, streams: bool = True) -> Emitted:
@@ -110,7 +117,8 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     target = host()
     module = Module(target.native)
     sequence: list[Segment | LibraryCall] = []
-    streaming = _streaming(program) if streams else frozenset[int]()
+    costs = [cost.step_cost(step, program.buffers) for step in program.steps]
+    streaming = _streaming(program, costs) if streams else frozenset[int]()
     shared = Functions(program, module, target.vector_bytes, streaming)
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
@@ -130,15 +138,14 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
                 calls.append(_emit_sized(program, step, place, module, shared))
                 continue
             nest, used, number = shared.nest(step)
-            nest, chunks = _chunks(program, step, nest)
+            nest, chunks = _chunks(nest, cost.time_ns(costs[place]))
             symbol, checked = shared.function(step, nest, used, number)
             call = Call(symbol, used, checked, chunks, place)
             if chunks is not None:
                 shared.chunk(call)
             calls.append(call)
         symbol = f"segment{len(sequence)}"
-        kernels = tuple(step for _, step in steps)
-        release = bool(program.symbols) or _long(program, kernels)
+        release = bool(program.symbols) or _long([costs[place] for place, _ in steps])
         deep = needs_room(module.functions)
         order, text = write_entry(program, symbol, calls, release, timed, deep)
         module.functions.append(text)
@@ -148,7 +155,9 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     # frames can be large: each page is touched in turn, so that none is stepped over
     vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
     vectors += '"probe-stack"="inline-asm"'
-    text = module.text().replace("#kernel", f"nounwind {vectors}")
+    text = module.text()
+    long = text.count(" optnone #kernel {") == text.count(" #kernel {") and not module.math_uses
+    text = text.replace("#kernel", f"nounwind {vectors}")
     text = text.replace(") alwaysinline {", f") alwaysinline nounwind {vectors} {{")
     text = text.replace(") noinline {", f") noinline nounwind {vectors} {{")
     text += "!0 = !{i32 1}\n"
@@ -157,7 +166,8 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    return Emitted(table + text, sequence, shared.checks)
+    # kernels that LLVM doesn't optimise come out alike at every level, here a tenth sooner
+    return Emitted(table + text, sequence, shared.checks, streaming, 0 if long else 2)
 
 
 def _emit_sized(
@@ -200,7 +210,7 @@ def _segments(program: Program) -> list[list[tuple[int, Kernel]] | LibraryCall]:
     return result
 
 
-def _streaming(program: Program) -> frozenset[int]:
+def _streaming(program: Program, costs: Sequence[Cost]) -> frozenset[int]:
     """The results that the last-level cache can't hold together with what they are made of.
     They come from `memory.empty`, which aligns what is as large as that.
     """
@@ -208,18 +218,17 @@ def _streaming(program: Program) -> frozenset[int]:
     found: set[int] = set()
     if program.symbols:  # a call decides that, by its sizes
         return frozenset(results)
-    for step in program.steps:
-        moved = cost.step_cost(step, program.buffers)["bytes"]
+    for step, its_cost in zip(program.steps, costs, strict=True):
+        moved = its_cost["bytes"]
         if isinstance(step, Kernel) and moved > cost.STREAM_SHARE * machine().l3_bytes:
             found.update(results.intersection(reads_and_writes(step)[1]))
     return frozenset(n for n in found if program.buffers[n].type.nbytes >= LARGE_BYTES)
 
 
-def _chunks(
-    program: Program, step: Kernel, nest: LoopNest
-) -> tuple[LoopNest, tuple[int, int] | None]:
-    """The nest for the team with the extents of its loop and of a chunk, if it is worth it."""
-    guess = cost.step_time_ns(step, program.buffers)
+def _chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, int] | None]:
+    """The nest for the team with the extents of its loop and of a chunk, if it is worth it.
+    guess: how long one thread would take [ns].
+    """
     if guess < cost.TEAM_NS:
         return nest, None
     chunked, loop = in_chunks(nest)
@@ -237,8 +246,7 @@ def _chunks(
     return chunked, (loop.extent, -(-size // unit) * unit)
 
 
-def _long(program: Program, steps: Sequence[Kernel]) -> bool:
-    costs = [cost.step_cost(step, program.buffers) for step in steps]
+def _long(costs: Sequence[Cost]) -> bool:
     return (
         sum(c["bytes"] for c in costs) > cost.RELEASE_BYTES
         or sum(c["flops"] for c in costs) > cost.RELEASE_FLOPS
@@ -325,7 +333,7 @@ def compile_program(
             code = _codes.get(emitted.text)
             if code is None:
                 code, image = compiled(
-                    emitted.text, lambda: native_code(emitted.text, optimize, 2)
+                    emitted.text, lambda: native_code(emitted.text, optimize, emitted.level)
                 )
                 _codes[emitted.text] = code
     made = CompiledProgram(
@@ -339,7 +347,7 @@ def compile_program(
         tuple(emitted.checks),
         len(program.steps),
         program.symbols,
-        tuple(sorted(_streaming(program))) if streams else (),
+        tuple(sorted(emitted.streaming)),
         program.donated,
         origins(program),
     )

@@ -352,6 +352,13 @@ class KernelEmitter(Access):
         value = self.kernel.values[number]
         b = self.b
         match value:
+            case Compute():
+                self.current = (value.primitive.tensorflow, value.source)
+                kind = value.primitive.kind
+                assert isinstance(kind, Pointwise)
+                args = [self.values[a] for a in value.args]
+                result: Value = kind.scalar(b, *args, **dict(value.attrs))
+                return result
             case Constant():
                 return b.const(value.number, value.dtype)
             case Load() if number in self.turned:
@@ -366,13 +373,6 @@ class KernelEmitter(Access):
                 return b.add(base, self._lane_numbers(step)) if step else base
             case Product():
                 return self._from_tile(value)
-            case Compute():
-                self.current = (value.primitive.tensorflow, value.source)
-                kind = value.primitive.kind
-                assert isinstance(kind, Pointwise)
-                args = [self.values[a] for a in value.args]
-                result: Value = kind.scalar(b, *args, **dict(value.attrs))
-                return result
             case GatherLoad():
                 self.current = ("GatherV2", value.source)
                 parts = parts_of(value.dtype)

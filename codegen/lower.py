@@ -111,6 +111,7 @@ class _Lowering:
         self.part = part
         self.short = short
         self.outer = len(kernel.outer_dims)
+        self.inner_dims = frozenset(range(self.outer, len(kernel.dims)))
         self.dims: list[frozenset[int]] = []
         for value in kernel.values:
             self.dims.append(self._depends(value))
@@ -164,26 +165,23 @@ class _Lowering:
 
     def _depends(self, value: Value) -> frozenset[int]:
         """The dims that a value depends on."""
-        found: set[int] = set()
+        found = frozenset[int]().union(*[self.dims[arg] for arg in arguments(value)])
         for index in indices_of(value):
-            found.update(k for k, s in enumerate(index.strides) if s)
-        for arg in arguments(value):
-            found |= self.dims[arg]
-        inner = set(range(self.outer, len(self.kernel.dims)))
+            found |= {k for k, s in enumerate(index.strides) if s}
         if isinstance(value, Reduction):
-            found -= inner
+            return found - self.inner_dims
         if isinstance(value, Running):
-            found |= inner
-        return frozenset(found)
+            return found | self.inner_dims
+        return found
 
     def _inner(self, number: int) -> bool:
         """Whether a value is computed for each point of the inner dims."""
-        return any(d >= self.outer for d in self.dims[number])
+        return not self.inner_dims.isdisjoint(self.dims[number])
 
     def _available(self, number: int) -> int:
         """The first stage in which a value can be used."""
         value = self.kernel.values[number]
-        first = max((self.available[a] for a in arguments(value)), default=0)
+        first = max([self.available[a] for a in arguments(value)], default=0)
         return first + 1 if isinstance(value, Reduction) else first
 
     def _stage_values(self, stage: int) -> tuple[set[int], list[int], list[int]]:

@@ -111,21 +111,28 @@ def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
     flops = 0.0
     if isinstance(step, Kernel):
         points, outer = float(guess(prod(step.dims))), float(guess(prod(step.outer_dims)))
-        has_product = any(isinstance(v, Product) for v in step.values)
+        has_product, each, together = False, 0.0, 0.0
         for value in step.values:
-            match value:
-                case Product():
-                    flops += 2 * points
-                case Compute():
-                    flops += value.primitive.cost * (outer if has_product else points)
-                case Reduction() | Running():
-                    flops += value.primitive.cost * points
+            kind = type(value)
+            if kind is Compute:
+                each += value.primitive.cost  # type: ignore[union-attr]
+            elif kind is Reduction or kind is Running:
+                together += value.primitive.cost  # type: ignore[union-attr]
+            elif kind is Product:
+                has_product = True
+                together += 2
+        flops = each * (outer if has_product else points) + together * points
     return {"bytes": float(moved), "flops": flops}
 
 
 def step_time_ns(step: Step, buffers: tuple[Buffer, ...]) -> float:
     """About how long one thread takes for a step [ns]."""
-    found, here = step_cost(step, buffers), machine()
+    return time_ns(step_cost(step, buffers))
+
+
+def time_ns(found: Mapping[str, float]) -> float:
+    """About how long one thread takes for what a step costs [ns]."""
+    here = machine()
     moved = found["bytes"]
     rate = here.cached_bytes_per_ns if moved <= here.l2_bytes else here.bytes_per_ns
     if here.l2_bytes < moved <= here.l3_bytes / 2:

@@ -161,6 +161,11 @@ class Rewriter(GraphBuilder):
         self.graph = graph
         self.map: dict[int, int] = {}
 
+    def keep(self, count: int) -> None:
+        """Begin with so many old nodes, as they are."""
+        self.nodes = list(self.graph.nodes[:count])
+        self.map = {index: index for index in range(count)}
+
     def copy(self, index: int) -> int:
         """Append an old node with its inputs as they are now."""
         node = self.graph.nodes[index]

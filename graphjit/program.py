@@ -157,6 +157,8 @@ class Store:
 
 def indices_of(value: Value | Store) -> list[Index]:
     """The affine indices in a value or store."""
+    if type(value) is Compute or type(value) is Constant:
+        return []
     match value:
         case Load() | Place() | GatherLoad() | Store():
             return [value.index]
@@ -194,6 +196,8 @@ ValueOrStore = TypeVar("ValueOrStore", bound=Value | Store)
 
 def map_indices(value: ValueOrStore, function: Callable[[Index], Index]) -> ValueOrStore:
     """The value or store with its indices replaced."""
+    if type(value) is Compute or type(value) is Constant:
+        return value
     changed: Any = value
     match value:
         case Load() | Place() | GatherLoad() | Store():

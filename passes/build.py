@@ -22,7 +22,6 @@ from graphjit.ops.primitive import (
     Pointwise,
     Reduce,
     Scan,
-    Source,
     View,
 )
 from graphjit.program import (
@@ -48,6 +47,8 @@ from .space import ZERO, Expr, Exprs, Space, Term, Unfusable, row_major
 
 # An element is asked for by its index, or by its place in the flattened tensor.
 Where = Exprs | Expr
+# For each input of a node, which of its elements one element of the node is made of.
+Needs = list[tuple[int, Where]]
 
 
 class MustStore(Exception):
@@ -120,14 +121,18 @@ def new_domain(shape: Shape, axes: tuple[int, ...] = (), scan: bool = False) -> 
 
 @dataclass(eq=False, repr=False)
 class Walk:
-    """Demands for elements of nodes, from consumers down to leaves."""
+    """Demands for elements of nodes, from consumers down to leaves.
+
+    asked: the demands for each node. needs: what each of them demands in turn, in the same
+    order, of nodes that aren't leaves.
+    """
 
     graph: Graph
     domain: Domain
     is_leaf: Callable[[int], bool]
     asked: dict[int, list[Where]] = field(default_factory=dict)
+    needs: dict[int, list[Needs]] = field(default_factory=dict)
     reads: list[tuple[int, Expr]] = field(default_factory=list)
-    expanded: set[int] = field(default_factory=set)
     _heap: list[int] = field(default_factory=list)
 
     def ask(self, node: int, where: Where) -> None:
@@ -143,15 +148,17 @@ class Walk:
         """Follow all demands. Members are computed here though they would be leaves."""
         while self._heap:
             node = -heapq.heappop(self._heap)
-            for where in self.asked[node]:
-                if node not in members and self.is_leaf(node):
-                    self.reads.append((node, self.flat(node, where)))
-                else:
-                    self.expanded.add(node)
-                    try:
-                        self._expand(node, where)
-                    except Unfusable:
-                        raise self._blame(node) from None
+            if node not in members and self.is_leaf(node):
+                self.reads += [(node, self.flat(node, where)) for where in self.asked[node]]
+                continue
+            try:
+                needs = [self._inputs_of(node, where) for where in self.asked[node]]
+            except Unfusable:
+                raise self._blame(node) from None
+            self.needs[node] = needs
+            for inputs in needs:
+                for number, index in inputs:
+                    self.ask(number, index)
 
     def _blame(self, node: int) -> MustStore:
         inputs = self.graph.nodes[node].inputs
@@ -162,13 +169,14 @@ class Walk:
 
     def flat(self, node: int, where: Where) -> Expr:
         """The place of an element in its tensor, flattened."""
+        if not where:
+            return ZERO
         space = self.domain.space
         if isinstance(where, Expr):
             return space.resolve(where)
         return space.resolve(space.flat(where, self.graph.nodes[node].tensor.shape))
 
-    def inputs_of(self, number: int, where: Where) -> list[tuple[int, Where]]:
-        """For each input of a node, which of its elements this element needs."""
+    def _inputs_of(self, number: int, where: Where) -> Needs:
         node = self.graph.nodes[number]
         space = self.domain.space
         kind = node.primitive.kind
@@ -197,7 +205,7 @@ class Walk:
             case _:
                 raise Unfusable
 
-    def _flat_inputs(self, node: Node, where: Expr) -> list[tuple[int, Where]] | None:
+    def _flat_inputs(self, node: Node, where: Expr) -> Needs | None:
         """Inputs of an element known by its flat place, if they can be had that way."""
         kind = node.primitive.kind
         if isinstance(kind, View) and self._is_reshape(node):
@@ -244,10 +252,10 @@ class Walk:
         tail = where[len(where) - len(shape) :]
         return tuple(ZERO if n == 1 else e for n, e in zip(shape, tail, strict=True))
 
-    def _operands(self, node: Node) -> list[tuple[int, Where]]:
+    def _operands(self, node: Node) -> Needs:
         """A product's operands, each at the index that its element needs."""
         *batch, row, column, inner = self.domain.index
-        found: list[tuple[int, Where]] = []
+        found: Needs = []
         for operand, last in zip(node.inputs, ((row, inner), (inner, column)), strict=True):
             found.append((operand, self._broadcast(operand, (*batch, *last))))
         return found
@@ -262,10 +270,6 @@ class Walk:
         if shape == self.domain.shape:
             return self.domain.index
         return self.domain.space.reshape(self.domain.index, self.domain.shape, shape)
-
-    def _expand(self, number: int, where: Where) -> None:
-        for node, index in self.inputs_of(number, where):
-            self.ask(node, index)
 
     def coordinate(self, node: Node, where: Where) -> Expr:
         """The index that an element of a Coordinate node is."""
@@ -309,7 +313,7 @@ class Walk:
         for number, places in self.asked.items():
             node = self.graph.nodes[number]
             kind = node.primitive.kind
-            for where in places if number in self.expanded else ():
+            for where in places if number in self.needs else ():
                 if isinstance(kind, Coordinate):
                     yield self.coordinate(node, where)
                 elif isinstance(kind, Gather):
@@ -324,17 +328,21 @@ def build_kernel(
     buffer_of: Callable[[int], int],
     is_leaf: Callable[[int], bool],
     name: str,
+    walk: Walk | None = None,
 ) -> Kernel:
-    """The kernel that computes the targets' nodes and stores them."""
-    walk = Walk(graph, domain, is_leaf)
-    for target in targets:
-        walk.ask(target.node, target.where)
-        if target.scatter is not None:
-            for index in graph.nodes[target.scatter].inputs[2:]:
-                count = graph.nodes[index].tensor.ndim
-                walk.ask(index, target.where[:count])
-    walk.run(members)
-    emitter = _Emitter(walk, members, buffer_of)
+    """The kernel that computes the targets' nodes and stores them. walk: one that has followed
+    the targets' demands, if there is one.
+    """
+    if walk is None:
+        walk = Walk(graph, domain, is_leaf)
+        for target in targets:
+            walk.ask(target.node, target.where)
+            if target.scatter is not None:
+                for index in graph.nodes[target.scatter].inputs[2:]:
+                    count = graph.nodes[index].tensor.ndim
+                    walk.ask(index, target.where[:count])
+        walk.run(members)
+    emitter = _Emitter(walk, buffer_of)
     for number in sorted(walk.asked):
         emitter.node(number)
     stores = tuple(emitter.store(target) for target in targets)
@@ -360,11 +368,10 @@ def build_kernel(
 class _Emitter:
     """Turns demands into values, inputs before users."""
 
-    def __init__(self, walk: Walk, members: set[int], buffer_of: Callable[[int], int]) -> None:
+    def __init__(self, walk: Walk, buffer_of: Callable[[int], int]) -> None:
         self.walk = walk
         self.graph = walk.graph
         self.space = walk.domain.space
-        self.members = members
         self.buffer_of = buffer_of
         self.values: list[Value] = []
         self.places: dict[tuple[int, Expr | Exprs], int] = {}
@@ -380,16 +387,16 @@ class _Emitter:
 
     def key(self, number: int, where: Where) -> tuple[int, Expr | Exprs]:
         """What makes two demands for a node the same."""
-        if isinstance(where, Expr):
-            return number, self.space.resolve(where)
-        return number, tuple(self.space.resolve(e) for e in where)
+        return number, self.space.resolved(where)
 
     def node(self, number: int) -> None:
         """Add the values of all demands for a node."""
-        for where in self.walk.asked[number]:
+        needs = self.walk.needs.get(number)
+        for k, where in enumerate(self.walk.asked[number]):
             key = self.key(number, where)
             if key not in self.places:
-                self.places[key] = self.append(self._value(number, where))
+                inputs = None if needs is None else needs[k]
+                self.places[key] = self.append(self._value(number, where, inputs))
 
     def arg(self, number: int, where: Where) -> int:
         """The value that answers a demand."""
@@ -397,30 +404,24 @@ class _Emitter:
 
     def computed(self) -> set[int]:
         """The nodes whose values this kernel computes and does not load."""
-        return {
-            number
-            for number in self.walk.asked
-            if not isinstance(self.graph.nodes[number].primitive.kind, Source)
-            and (number in self.members or not self.walk.is_leaf(number))
-        }
+        return set(self.walk.needs)
 
     def _index(self, expr: Expr) -> Index:
         # strides by atom for now; build_kernel lays them out by dim
         resolved = self.space.resolve(expr)
         return Index(resolved.constant, resolved.terms)  # type: ignore[arg-type]
 
-    def _value(self, number: int, where: Where) -> Value:
+    def _value(self, number: int, where: Where, inputs: Needs | None) -> Value:
         node = self.graph.nodes[number]
         type = node.tensor
-        if node.primitive is source.const and type.size == 1:
-            return Constant(node.attr("value").array.reshape(()).item(), type.dtype)
-        if node.primitive is source.extent:
-            return Constant(node.attr("value"), type.dtype)
-        if number not in self.members and self.walk.is_leaf(number):
+        if inputs is None:
+            if node.primitive is source.const and type.size == 1:
+                return Constant(node.attr("value").number, type.dtype)
+            if node.primitive is source.extent:
+                return Constant(node.attr("value"), type.dtype)
             place = self._index(self.walk.flat(number, where))
             return Load(self.buffer_of(number), place, type.dtype)
-        inputs = self.walk.inputs_of(number, where)
-        args = tuple(self.arg(i, w) for i, w in inputs)
+        args = tuple([self.arg(i, w) for i, w in inputs])
         kind = node.primitive.kind
         match kind:
             case Pointwise():

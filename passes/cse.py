@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphjit.ir import Graph, Rewriter
+from graphjit.ir import Graph, Node, Rewriter
 from graphjit.ops import source
 from graphjit.values import dataclass
 
@@ -19,18 +19,36 @@ class Cse(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The graph with each later equal node replaced by the first."""
-        rewriter = Rewriter(graph)
         seen: dict[Any, int] = {}
-        for index, node in enumerate(graph.nodes):
+        first = self._first_repeated(graph, seen)
+        if first == len(graph.nodes):
+            return graph
+        rewriter = Rewriter(graph)
+        rewriter.keep(first)
+        for index in range(first, len(graph.nodes)):
+            node = graph.nodes[index]
             if node.primitive is source.param:
                 rewriter.map[index] = rewriter.copy(index)
                 continue
-            inputs = tuple([rewriter.map[i] for i in node.inputs])
-            if node.primitive.commutative:
-                inputs = tuple(sorted(inputs))
-            key = (node.primitive, inputs, node.attrs)
+            key = _key(node, tuple([rewriter.map[i] for i in node.inputs]))
             found = seen.get(key)
             if found is None:
                 found = seen[key] = rewriter.copy(index)
             rewriter.map[index] = found
         return rewriter.result()
+
+    def _first_repeated(self, graph: Graph, seen: dict[Any, int]) -> int:
+        """The first node that is equal to an earlier one; those before it go into `seen`."""
+        for index, node in enumerate(graph.nodes):
+            if node.primitive is not source.param and (
+                seen.setdefault(_key(node, node.inputs), index) != index
+            ):
+                return index
+        return len(graph.nodes)
+
+
+def _key(node: Node, inputs: tuple[int, ...]) -> Any:
+    """What makes two nodes of these inputs equal."""
+    if node.primitive.commutative:
+        inputs = tuple(sorted(inputs))
+    return node.primitive, inputs, node.attrs

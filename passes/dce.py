@@ -12,6 +12,8 @@ from .pipeline import Pass
 def compact(graph: Graph) -> tuple[Graph, list[int]]:
     """The graph without dead nodes (parameters stay), and the old number of each node."""
     live = reachable(graph)
+    if all(live):
+        return graph, list(range(len(graph.nodes)))
     rewriter = Rewriter(graph)
     kept = []
     for index, node in enumerate(graph.nodes):

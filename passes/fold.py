@@ -27,11 +27,15 @@ class Fold(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The graph with constant nodes as constants."""
+        first = self._first_foldable(graph)
+        if first == len(graph.nodes):
+            return graph
         rewriter = Rewriter(graph)
-        for index, node in enumerate(graph.nodes):
+        rewriter.keep(first)
+        for index in range(first, len(graph.nodes)):
+            node = graph.nodes[index]
             inputs = [rewriter.nodes[rewriter.map[i]] for i in node.inputs]
-            constant = inputs and all([n.primitive is source.const for n in inputs])
-            if constant and self._foldable(node, inputs):
+            if self._foldable(node, inputs):
                 arrays = [n.attr("value").array for n in inputs]
                 value = run_primitive(node.primitive, arrays, node.type, dict(node.attrs))
                 rewriter.map[index] = rewriter.const(value, node.source)
@@ -39,9 +43,20 @@ class Fold(Pass):
                 rewriter.map[index] = rewriter.copy(index)
         return rewriter.result()
 
+    def _first_foldable(self, graph: Graph) -> int:
+        """The first node that becomes a constant; up to there, nothing has to be copied."""
+        nodes = graph.nodes
+        for index, node in enumerate(nodes):
+            if self._foldable(node, [nodes[i] for i in node.inputs]):
+                return index
+        return len(nodes)
+
     def _foldable(self, node: Node, inputs: list[Node]) -> bool:
-        """Whether a node whose inputs are all constant may become a constant."""
-        if not node.primitive.exact or not isinstance(node.type, TensorType):
+        """Whether a node's inputs are all constant, and it may become a constant."""
+        for x in inputs:
+            if x.primitive is not source.const:
+                return False
+        if not inputs or not node.primitive.exact or not isinstance(node.type, TensorType):
             return False
         if is_symbolic(node.type.shape) or node.type.nbytes > self.max_bytes:
             return False

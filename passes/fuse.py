@@ -40,7 +40,10 @@ FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan, Contract)
 
 @dataclass(eq=False, repr=False)
 class Unit:
-    """What becomes one step or a few: a cluster of roots, or a node of another kind."""
+    """What becomes one step or a few: a cluster of roots, or a node of another kind.
+
+    walk: of a cluster of one root, made when there were `roots` of them in all.
+    """
 
     nodes: list[int]
     domain: Domain | None = None
@@ -48,6 +51,8 @@ class Unit:
     depends: int = 0  # bit set of the units that must run before
     reads: set[int] = field(default_factory=set)
     size: int = 0  # about how many values its kernel has
+    walk: Walk | None = None
+    roots: int = 0
 
 
 class _Plan:
@@ -58,6 +63,8 @@ class _Plan:
     def __init__(self, graph: Graph, forced: set[int]) -> None:
         self.graph = graph
         self.nodes = graph.nodes
+        self.fusable = [isinstance(node.primitive.kind, FUSABLE) for node in self.nodes]
+        self._sizes: dict[int, int] = {}
         self.live = reachable(graph)
         self.users = graph.users()
         self.decisions: list[str] = []
@@ -106,10 +113,8 @@ class _Plan:
             elif isinstance(kind, (Pointwise, Gather)):
                 total = node.primitive.cost + sum(cost[i] for i in node.inputs)
                 code = total * sum(self.live[u] for u in self.users[number])
-                read_often = self._times_read(number) > 1
-                if (read_often and total > cost_model.RECOMPUTE_COST) or (
-                    code > max(total, cost_model.MOST_CODE)
-                ):
+                dear = total > cost_model.RECOMPUTE_COST and self._times_read(number) > 1
+                if dear or code > max(total, cost_model.MOST_CODE):
                     found.add(number)
                     total = 1
                 cost[number] = 1 if number in self.required else total
@@ -121,10 +126,10 @@ class _Plan:
                 cost[number] = 1
             if isinstance(kind, Pointwise):
                 for i in node.inputs:
+                    if cost[i] <= cost_model.RECOMPUTE_COST or not self.fusable[i]:
+                        continue
                     times = self._size(number) / max(1, self._size(i))
-                    spread = times > 1 and times * cost[i] > cost_model.REPEATED_COST
-                    dear = cost[i] > cost_model.RECOMPUTE_COST
-                    if spread and dear and isinstance(self.kind(i), FUSABLE):
+                    if times > 1 and times * cost[i] > cost_model.REPEATED_COST:
                         found.add(i)
         return found
 
@@ -137,7 +142,7 @@ class _Plan:
         for number, node in enumerate(self.nodes):
             if not self.live[number] or not node.inputs:
                 continue
-            if not isinstance(node.primitive.kind, FUSABLE):
+            if not self.fusable[number]:
                 continue
             length, buffers = 1.0, 0.0
             for i in dict.fromkeys(node.inputs):
@@ -171,7 +176,10 @@ class _Plan:
 
     def _size(self, number: int) -> int:
         """About how many elements a node has."""
-        return guess(self.nodes[number].tensor.size)
+        found = self._sizes.get(number)
+        if found is None:
+            found = self._sizes[number] = guess(self.nodes[number].tensor.size)
+        return found
 
     def _repeats(self, number: int) -> bool:
         """Whether a view gives the same element many times."""
@@ -179,18 +187,18 @@ class _Plan:
 
     def is_leaf(self, number: int) -> bool:
         """Whether a node has a buffer of its own (or is a number)."""
-        if number in self.roots:
-            return True
-        return not isinstance(self.kind(number), FUSABLE)
+        return number in self.roots or not self.fusable[number]
 
     def run(self) -> None:
         """Make units of all live nodes that need one."""
         for number in range(len(self.nodes)):
             if not self.live[number]:
                 continue
-            kind = self.kind(number)
-            fusable = isinstance(kind, FUSABLE)
-            if number in self.roots if fusable else not isinstance(kind, (Source, Item)):
+            if self.fusable[number]:
+                alone = number in self.roots
+            else:
+                alone = not isinstance(self.kind(number), (Source, Item))
+            if alone:
                 self._settle(number)
 
     def _settle(self, number: int) -> None:
@@ -198,7 +206,7 @@ class _Plan:
         todo = [number]
         while todo:
             try:
-                if isinstance(self.kind(todo[-1]), FUSABLE):
+                if self.fusable[todo[-1]]:
                     self._place(todo[-1])
                 else:
                     self._add(self._barrier(todo[-1]), todo[-1])
@@ -309,8 +317,8 @@ class _Plan:
         for unit in self._siblings(reads, tried, domain):
             if self._join(number, unit, reads):
                 return
-        size = len(walk.asked)
-        self._add(Unit([number], domain, {number: home}, 0, reads, size), number)
+        size, roots = len(walk.asked), len(self.roots)
+        self._add(Unit([number], domain, {number: home}, 0, reads, size, walk, roots), number)
 
     def _siblings(self, reads: set[int], tried: set[int], domain: Domain) -> list[int]:
         """The latest units that read a buffer this root reads, or that walk a domain like its
@@ -564,13 +572,14 @@ class _Assembler:
         members: set[int],
         name: str,
         nodes: tuple[int, ...] = (),
+        walk: Walk | None = None,
     ) -> None:
         if any(n == 0 for n in domain.outer_shape) or all(
             self.buffers[t.buffer].type.size == 0 for t in targets
         ):
             return
         kernel = build_kernel(
-            self.graph, domain, targets, members, self._buffer, self.plan.is_leaf, name
+            self.graph, domain, targets, members, self._buffer, self.plan.is_leaf, name, walk
         )
         if nodes:  # what it stores is part of these
             kernel = replace(kernel, nodes=tuple(sorted({*kernel.nodes, *nodes})))
@@ -586,7 +595,10 @@ class _Assembler:
             home = unit.homes[node]
             place = domain.space.flat(home, self.graph.nodes[node].tensor.shape)
             targets.append(Target(node, home, self._buffer(node), place))
-        self._kernel(domain, targets, members, f"k{unit.nodes[-1]}")
+        # nodes that became roots since would be leaves now
+        alone = len(unit.nodes) == 1 and unit.roots == len(self.plan.roots)
+        walk = unit.walk if alone else None
+        self._kernel(domain, targets, members, f"k{unit.nodes[-1]}", walk=walk)
 
     def _piece(self, number: int, piece: int, box: Any, name: str) -> None:
         type = self.graph.nodes[piece].tensor

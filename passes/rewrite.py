@@ -84,10 +84,21 @@ class Match:
         self.node = node
         self.index = index
         self._numbers = numbers
+        self._inputs: tuple[list[Any], list[Primitive]] | None = None
 
     def input(self, number: int) -> Node:
         """The node of an input."""
         return self.rewriter.nodes[self.node.inputs[number]]
+
+    def inputs(self) -> tuple[list[Any], list[Primitive]]:
+        """The numbers that the inputs are, None for one that isn't; what computes them."""
+        if self._inputs is None:
+            inputs, nodes = self.node.inputs, self.rewriter.nodes
+            self._inputs = (
+                [self.number_of(i) for i in inputs],
+                [nodes[i].primitive for i in inputs],
+            )
+        return self._inputs
 
     def make(self, primitive: Primitive, *inputs: int, **attrs: Any) -> int:
         """A new node with the source line of the one it replaces."""
@@ -103,9 +114,7 @@ class Match:
         node = self.rewriter.nodes[index]
         if node.primitive in (view.broadcast, view.reshape):
             return self.number_of(node.inputs[0])
-        if node.primitive is not source.const or node.tensor.size != 1:
-            return None
-        return node.attr("value").array.reshape(()).item()
+        return node.attr("value").number if node.primitive is source.const else None
 
     def bind(self, pattern: Pattern, index: int, found: Bindings) -> bool:
         """Whether a node looks like a pattern; names are bound as they are met."""
@@ -157,12 +166,12 @@ def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biuf
     def apply(match: Match) -> int | None:
         if match.node.tensor.dtype.kind not in kinds:
             return None
-        nodes, inputs = match.rewriter.nodes, match.node.inputs
+        numbers, made_by = match.inputs()
         for value in values:
-            if not any([match.number_of(i) == value for i in inputs]):
+            if value not in numbers:
                 return None
         for primitive in primitives:
-            if not any([nodes[i].primitive is primitive for i in inputs]):
+            if primitive not in made_by:
                 return None
         found: Bindings = {}
         if not match.bind(pattern, match.index, found):
@@ -186,8 +195,7 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str,
         if first == len(graph.nodes):
             return graph, fired
         rewriter = Rewriter(graph)
-        rewriter.nodes = list(graph.nodes[:first])
-        rewriter.map = {index: index for index in range(first)}
+        rewriter.keep(first)
         born = list(origins[:first])
         names: list[tuple[str, int]] = []
         numbers: dict[int, Any] = {}
@@ -208,8 +216,9 @@ def _first_to_change(graph: Graph, table: dict[Primitive, list[Rule]]) -> int:
         if rules is None or isinstance(node.type, TupleType):
             continue
         match = Match(trial, node, index, numbers)
-        if any(item.apply(match) is not None for item in rules):
-            return index
+        for item in rules:
+            if item.apply(match) is not None:
+                return index
     return len(graph.nodes)
 
 

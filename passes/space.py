@@ -119,7 +119,7 @@ class Space:
 
     def resolve(self, expr: Expr) -> Expr:
         """The same index in atoms that are still whole."""
-        if not any(atom in self._splits for atom, _ in expr.terms):
+        if not self._splits or not any([atom in self._splits for atom, _ in expr.terms]):
             return expr
         result = Expr(expr.constant, ())
         for atom, coefficient in expr.terms:
@@ -131,6 +131,14 @@ class Space:
             else:
                 result = result + Expr(0, ((atom, coefficient),))
         return result
+
+    def resolved(self, where: Expr | Exprs) -> Expr | Exprs:
+        """The same index, or all of its parts, in atoms that are still whole."""
+        if not self._splits:
+            return where
+        if isinstance(where, Expr):
+            return self.resolve(where)
+        return tuple([self.resolve(expr) for expr in where])
 
     def flat(self, index: Sequence[Expr], shape: Shape) -> Expr:
         """The place of an element in a dense array."""

@@ -15,22 +15,30 @@ from .primitive import Item, Source, define
 class Literal:
     """A constant array in native byte order, compared and hashed by its bytes."""
 
-    __slots__ = ("_key", "array")
+    __slots__ = ("_key", "_number", "array")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
         self.array = array
         self._key: tuple[Any, ...] | None = None
+        self._number: Any = None
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Shape, dtype and digest of the bytes."""
         if self._key is None:
-            data = np.ascontiguousarray(self.array).tobytes()
+            data = self.array.tobytes()
             digest = data if len(data) <= 64 else _digest(data)
             self._key = (self.array.shape, self.array.dtype.name, digest)
         return self._key
+
+    @property
+    def number(self) -> Any:
+        """The number that an array of one element holds, as Python's; None for others."""
+        if self._number is None and self.array.size == 1:
+            self._number = self.array.reshape(()).item()
+        return self._number
 
     @property
     def type(self) -> TensorType:
