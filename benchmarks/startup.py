@@ -3,9 +3,10 @@
     python benchmarks/startup.py [--json FILE] [--repeat 10]
 
 Each number is the median of fresh processes, in rotated order, with its spread. `import` is
-the time over `import numpy`, which every program here does first; `first call` is the
-decoration and first call of a gelu on 1,000 float32; `second function` is the same for a
-softmax, when the compiler is already loaded; `1000 ops` for a chain of sums and products with
+the time over `import numpy`, which every program here does first; `decorate` is the first use
+of the decorator, which loads graphjit's tracer, and `first call` the call after it, of a gelu
+on 1,000 float32; `second function` is decoration and first call of a softmax, when the
+compiler is already loaded; `1000 ops` is the same for a chain of sums and products with
 constants that all differ (not for peers, of which one takes ten seconds and one more memory
 than there is). graphjit runs with an empty cache (cold) and with
 the cache that an earlier process left (cached). All programs may write bytecode, as installed
@@ -40,7 +41,9 @@ def second(x):
     e = {np}.exp(x - {np}.max(x))
     return e / {np}.sum(e)
 called = time.perf_counter()
-{wait}({decorator}(first)(x))
+made = {decorator}(first)
+decorated = time.perf_counter()
+{wait}(made(x))
 once = time.perf_counter()
 {wait}({decorator}(second)(x))
 twice = time.perf_counter()
@@ -50,7 +53,8 @@ exec("\\n".join(["def chain(x):", *lines, "    return x"]), space)
 written = time.perf_counter()
 {wait}({decorator}(space["chain"])(x))
 chained = time.perf_counter()
-print(ready - start, imported - ready, once - called, twice - once, chained - written)
+print(ready - start, imported - ready, decorated - called, once - decorated, twice - once)
+print(chained - written)
 """
 
 # name -> imports, decorator, the namespace of the second function, what waits for a result
@@ -64,7 +68,9 @@ PROGRAMS = {
 
 
 def measured(name: str, cache: Path) -> list[float] | None:
-    """What one fresh process prints: import numpy, import, first call, second, chain [s]."""
+    """What one fresh process prints: import numpy, import, decoration, first call, second
+    function, chain [s].
+    """
     imports, decorator, namespace, wait = PROGRAMS[name]
     ops = 1000 if name.startswith(("graphjit", "numpy")) else 1
     text = PROGRAM.format(
@@ -108,8 +114,8 @@ def main() -> None:
         if not rows:
             continue
         cells = [name]
-        for column in (1, 2, 3, 4):
-            if column == 4 and not name.startswith(("graphjit", "numpy")):
+        for column in (1, 2, 3, 4, 5):
+            if column == 5 and not name.startswith(("graphjit", "numpy")):
                 cells.append("–")
                 continue
             part = [row[column] for row in rows]
@@ -123,7 +129,15 @@ def main() -> None:
     print(f"import numpy: {statistics.median(base) * 1e3:.0f} ms\n")
     print(
         measure.table(
-            ["", "import ms", "first call ms", "second function ms", "1000 ops ms"], lines
+            [
+                "",
+                "import ms",
+                "decorate ms",
+                "first call ms",
+                "second function ms",
+                "1000 ops ms",
+            ],
+            lines,
         )
     )
     if args.json:

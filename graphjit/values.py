@@ -2,8 +2,8 @@
 
 The standard library compiles the source of each method of each class, 0.4 ms a class; with
 the hundred values of this package that was a third of a first call. Here `__init__` alone is
-compiled, when the first value is made; the other methods are closures that do the same. Fields,
-`replace`, `asdict` and `match` are the standard library's.
+compiled, and only for classes of which many values are made; the other methods are closures
+that do the same. Fields, `replace`, `asdict` and `match` are the standard library's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 _set = object.__setattr__
+# Compiling `__init__` costs as much as about so many values made without that.
+_FEW = 50
 
 
 def _dataclass(*, frozen: bool, slots: bool = False, eq: bool = True) -> Callable[[Any], Any]:
@@ -103,9 +105,22 @@ class _Signature:
 
 
 def _make_init_later(kind: Any, fields: tuple[dataclasses.Field[Any], ...]) -> None:
+    names = tuple(field.name for field in fields)
+    defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    made_so_far = 0
+
     def first(self: Any, *args: Any, **kwargs: Any) -> None:
-        kind.__init__ = made = _init(kind, fields)
-        made(self, *args, **kwargs)
+        nonlocal made_so_far
+        made_so_far += 1
+        values = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+        # what isn't given, given twice or unknown is for the compiled one to refuse
+        wrong = len(values) != len(names) or len(args) > len(names)
+        if wrong or made_so_far > _FEW or not kwargs.keys().isdisjoint(names[: len(args)]):
+            kind.__init__ = made = _init(kind, fields)
+            made(self, *args, **kwargs)
+            return
+        for name, value in values.items():
+            _set(self, name, value)
 
     kind.__init__ = first
     kind.__signature__ = _Signature(kind, fields)

@@ -164,3 +164,21 @@ def test_class_variables_are_no_fields() -> None:
         derived, first=1
     ).second == 5
     assert derived != Named(4) and derived == Derived(4, 5)
+
+
+def test_arguments_that_are_refused_before_and_after_many_values():
+    @dataclass(frozen=True, slots=True)
+    class Pair:
+        first: int
+        second: int = 2
+
+    for _ in range(3):
+        assert [(p.first, p.second) for p in (Pair(1), Pair(second=3, first=1))] == [
+            (1, 2),
+            (1, 3),
+        ]
+        for args, named in [((), {}), ((1, 2, 3), {}), ((1,), {"first": 1}), ((1,), {"x": 1})]:
+            with pytest.raises(TypeError):
+                Pair(*args, **named)
+        made = [Pair(k, second=-k) for k in range(40)]
+        assert [(p.first, p.second) for p in made] == [(k, -k) for k in range(40)]
