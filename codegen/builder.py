@@ -125,6 +125,9 @@ class Builder:
         self.math = math
         self.lines: list[str] = []
         self.constants: set[str] = set()  # that fill vectors
+        # or, where they are loaded, the places in the table at %table of vectors full of them
+        self.table: dict[tuple[str, str], int] | None = None
+        self.loaded: dict[tuple[str, str], str] = {}  # from the table, by the statement at hand
         self.mask: Value | None = None
         self.fail: Callable[[Value, str, tuple[Value, ...]], None] | None = None
         self.size: Callable[[int], str] = str
@@ -153,12 +156,33 @@ class Builder:
             return text
         element = ir_type(value.dtype)
         if not text.startswith("%"):
+            if self.table is not None:
+                return self._from_table(element, text)
             self.constants.add(text)
             return f"splat ({element} {text})"
         vector = f"<{self.width} x {element}>"
         first = self.emit(f"insertelement {vector} poison, {element} {text}, i64 0")
         zeros = f"<{self.width} x i32> zeroinitializer"
         return self.emit(f"shufflevector {vector} {first}, {vector} poison, {zeros}")
+
+    def _from_table(self, element: str, text: str) -> str:
+        """A vector full of a constant, loaded."""
+        assert self.table is not None
+        key = element, text
+        if key not in self.loaded:
+            place = self.table.setdefault(key, len(self.table))
+            vector = f"<{self.width} x {element}>"
+            address = self.emit(f"getelementptr {vector}, ptr %table, i64 {place}")
+            self.loaded[key] = self.emit(f"load {vector}, ptr {address}, align 32")
+        return self.loaded[key]
+
+    def table_text(self) -> str:
+        """The table of constants, of which all have one type."""
+        assert self.table
+        vectors = [f"<{self.width} x {e}> splat ({e} {text})" for e, text in self.table]
+        element = next(iter(self.table))[0]
+        kind = f"[{len(vectors)} x <{self.width} x {element}>]"
+        return f"{kind} [{', '.join(vectors)}]"
 
     def widen(self, value: Value) -> Value:
         """The value as a full vector."""

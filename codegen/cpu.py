@@ -98,14 +98,14 @@ Cost = Mapping[str, float]
 @dataclasses.dataclass
 class Emitted:
     """A program's LLVM IR, with what its statuses mean. streaming: the results that are stored
-    past the cache. level: of LLVM's code generation.
+    past the cache. optimized: whether LLVM's optimiser has anything to do.
     """
 
     text: str
     sequence: list[Segment | LibraryCall]
     checks: list[Check]
     streaming: frozenset[int]
-    level: int
+    optimized: bool
 
 
 def emit_program(program: Program, timed: bool = False, streams: bool = True) -> Emitted:
@@ -166,8 +166,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    # kernels that LLVM doesn't optimise come out alike at every level, here a tenth sooner
-    return Emitted(table + text, sequence, shared.checks, streaming, 0 if long else 2)
+    return Emitted(table + text, sequence, shared.checks, streaming, not long)
 
 
 def _emit_sized(
@@ -255,15 +254,21 @@ def _long(costs: Sequence[Cost]) -> bool:
 
 def optimize(text: str, machine: Any, level: int = 2) -> Any:
     """The parsed module after LLVM's pipeline (vectors are explicit: no vectorisers)."""
-    module = llvm.parse_assembly(text)
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
+    module = _parsed(text, machine)
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = False
     options.slp_vectorization = False
     options.loop_unrolling = False
     passes = llvm.create_pass_builder(machine, options)
     _run_passes(passes.getModulePassManager(), module, passes)
+    return module
+
+
+def _parsed(text: str, machine: Any) -> Any:
+    """The module of a text, for a target machine."""
+    module = llvm.parse_assembly(text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
     return module
 
 
@@ -282,9 +287,7 @@ def simplify(text: str, machine: Any) -> Any:
     """The parsed module after the passes that are worth their time for code that is written
     once and holds no loops over elements: stack slots become registers.
     """
-    module = llvm.parse_assembly(text)
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
+    module = _parsed(text, machine)
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_simplify_cfg_pass()
@@ -332,9 +335,8 @@ def compile_program(
         with _lock, stages.stage("llvm"):
             code = _codes.get(emitted.text)
             if code is None:
-                code, image = compiled(
-                    emitted.text, lambda: native_code(emitted.text, optimize, emitted.level)
-                )
+                how = (optimize, 2) if emitted.optimized else (_parsed, 0)
+                code, image = compiled(emitted.text, lambda: native_code(emitted.text, *how))
                 _codes[emitted.text] = code
     made = CompiledProgram(
         program.name,

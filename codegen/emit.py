@@ -48,6 +48,7 @@ from .loops import (
     Turn,
 )
 from .math import MATH
+from .parts import walk_in_parts
 from .products import TileEmitter
 from .sizes import SizeEmitter
 
@@ -61,7 +62,8 @@ class KernelEmitter(Access):
     streaming: the buffers whose elements won't be read from the cache again, and that start at
     a cache line; they are stored past the cache where whole lines are. shared: the buffers
     that lie where others do. symbols: those of the program, whose sizes are one more
-    parameter if there are any.
+    parameter if there are any. lanes: of one register where the nest is written in parts
+    (parts.py), else all.
     """
 
     def __init__(
@@ -73,9 +75,13 @@ class KernelEmitter(Access):
         shared: frozenset[int] = frozenset(),
         fast_math: bool = False,
         symbols: Sequence[str] = (),
+        lanes: int = 0,
     ) -> None:
         math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
-        super().__init__(module, Builder(module, nest.width, math, flags))
+        super().__init__(module, Builder(module, lanes or nest.width, math, flags))
+        self.in_parts = self.b.width < nest.width
+        if self.in_parts:
+            self.b.table = {}
         self.streaming = streaming
         self.shared = shared
         self.nest = nest
@@ -121,6 +127,10 @@ class KernelEmitter(Access):
         long &= not any(value.dtype.name == "float16" for value in kernel.values)
         how = "noinline optnone #kernel" if long else "#kernel"
         lines = [f"define internal i64 @{kernel.name}({listed}) {how} {{", "entry:"]
+        if self.b.table:
+            name = f"@{kernel.name}.table"
+            lines.append(f"  %table = getelementptr i8, ptr {name}, i64 0")
+            lines.insert(0, f"{name} = hidden global {self.b.table_text()}, align 64")
         lines += [*self.entry, *self.b.lines, "  ret i64 0", "}"]
         return "\n".join(lines)
 
@@ -232,18 +242,21 @@ class KernelEmitter(Access):
             start, stop = self.bounds[loop.dim]
         with self.counting(start, stop, loop.width) as now:
             left = b.emit(f"sub nuw nsw i64 {stop}, {now}")
-            previous, b.mask = b.mask, self._first_lanes(left)
-            self._iteration(loop, now)
-            b.mask = previous
+            if self.in_parts:
+                walk_in_parts(self, loop, now, left)
+            else:
+                previous, b.mask = b.mask, self.first_lanes(left)
+                self._iteration(loop, now)
+                b.mask = previous
 
-    def _first_lanes(self, count: str) -> Value:
-        """A mask of the first so many lanes."""
+    def first_lanes(self, count: str, first: int = 0) -> Value:
+        """A mask of the lanes before number `count`, of those from number `first` on."""
         b = self.b
         kind = f"<{b.width} x i64>"
         one = b.emit(f"insertelement {kind} poison, i64 {count}, i64 0")
         order = f"<{b.width} x i32> zeroinitializer"
         every = b.emit(f"shufflevector {kind} {one}, {kind} poison, {order}")
-        numbers = ", ".join(f"i64 {k}" for k in range(b.width))
+        numbers = ", ".join(f"i64 {first + k}" for k in range(b.width))
         return Value(bool_, b.emit(f"icmp ult {kind} <{numbers}>, {every}"), True)
 
     def _to_peel(self, loop: Loop) -> int:
@@ -251,6 +264,8 @@ class KernelEmitter(Access):
         whole cache line of a row on; -1 for none.
         """
         if loop.dim != self.nest.lane_dim or loop.chunked or loop.within:
+            return -1
+        if self.in_parts:
             return -1
         # lanes of a reduction and places of kept values are counted from the row's start
         if self._lanes_reduced() or any(
@@ -301,7 +316,7 @@ class KernelEmitter(Access):
         some, after = self.label(), self.label()
         self.line(f"br i1 {b.emit(f'icmp ne i64 {count}, 0')}, label %{some}, label %{after}")
         b.lines.append(f"{some}:")
-        previous, b.mask = b.mask, self._first_lanes(count)
+        previous, b.mask = b.mask, self.first_lanes(count)
         self._iteration(loop, start)
         b.mask = previous
         self.line(f"br label %{after}")
@@ -323,6 +338,9 @@ class KernelEmitter(Access):
             self.run(loop.body)
 
     def _iteration(self, loop: Loop, start: str) -> None:
+        if self.in_parts and loop.dim == self.nest.lane_dim:
+            walk_in_parts(self, loop, start, None)
+            return
         self.counters[loop.dim] = start
         self.run(loop.body)
 

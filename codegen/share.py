@@ -26,6 +26,7 @@ from .emit import KernelEmitter
 from .entry import Call, write_chunk
 from .loops import LoopNest
 from .lower import lower
+from .parts import register_lanes
 
 
 class Functions:
@@ -77,9 +78,11 @@ class Functions:
             return symbol, False
         before = len(self.checks)
         nest = replace(nest, kernel=replace(nest.kernel, name=kernel.name))
+        lanes = register_lanes(nest, self.vector_bytes)
         emitter = KernelEmitter(
-            self.module, nest, self.checks, streaming, together, self.program.fast_math
-        )
+            self.module, nest, self.checks, streaming, together, self.program.fast_math,
+            lanes=lanes,
+        )  # fmt: skip
         functions.append(emitter.emit())
         checked = len(self.checks) > before
         if not checked:

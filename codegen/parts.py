@@ -1,0 +1,101 @@
+"""Long bodies of plain arithmetic, written one register at a time.
+
+LLVM selects instructions for a vector of several registers thirty times as slowly as for one
+register, if what it sees are operations of one register on values and on what is loaded by way
+of a pointer: these its quick way of selecting knows. So each statement is written once for each
+register of the lanes, one after the other, which hides latency as wide vectors do, and
+constants are loaded from a table, full vectors that stand in a row. The bits are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from graphjit import cost
+from graphjit.program import Compute
+from graphjit.types import float32, float64
+
+from .loops import Let, Loop, LoopNest, Put, Statement
+
+if TYPE_CHECKING:
+    from .emit import KernelEmitter
+
+
+def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
+    """The lanes of one register, where a nest is to be written in parts; else all its lanes."""
+    loop, kernel = _innermost(nest.body), nest.kernel
+    if loop is None or loop.dim != nest.lane_dim or loop.panel or loop.block or loop.within:
+        return nest.width
+    if not isinstance(loop.extent, int) or loop.extent < loop.width:
+        return nest.width
+    plain = all(isinstance(s, (Let, Put)) for s in loop.body)
+    if len(loop.body) < cost.LONG_BODY or not plain:
+        return nest.width
+    numbers = [s.value for s in loop.body if isinstance(s, Let)]
+    dtypes = {kernel.values[n].dtype for n in numbers}
+    if dtypes not in ({float32}, {float64}) or any(s.choices for s in kernel.stores):
+        return nest.width
+    computed = [v for v in kernel.values if isinstance(v, Compute)]
+    if any(v.primitive.cost > cost.MATH_COST for v in computed):
+        return nest.width  # shared functions take all lanes at once
+    lanes = vector_bytes // dtypes.pop().size
+    return lanes if nest.width % lanes == 0 else nest.width
+
+
+def _innermost(body: tuple[Statement, ...]) -> Loop | None:
+    """The innermost loop, if loops are nested one in one."""
+    loops = [s for s in body if not isinstance(s, (Let, Put))]
+    if len(loops) != 1 or not isinstance(loops[0], Loop):
+        return None
+    return _innermost(loops[0].body) or loops[0]
+
+
+def walk_in_parts(emitter: KernelEmitter, loop: Loop, start: str, left: str | None) -> None:
+    """Write a loop's body for all lanes from `start` on. left: how many elements there are
+    from there, where they may be fewer.
+
+    Each statement is written for the first register; for the others its lines are repeated
+    with other names for what depends on the register.
+    """
+    b = emitter.b
+    outside = b.mask
+    first = b.emit(f"add nuw nsw i64 {start}, 0")
+    own = {first}
+    if left is not None:
+        b.mask = emitter.first_lanes(left)
+        own.add(b.mask.ir)
+    others = range(1, loop.width // b.width)
+    for k in others:
+        emitter.line(f"{first}.{k} = add nuw nsw i64 {start}, {k * b.width}")
+        if left is not None and b.mask is not None:
+            name = emitter.first_lanes(left, k * b.width).ir
+            b.lines[-1] = b.lines[-1].replace(name, f"{b.mask.ir}.{k}", 1)
+    emitter.counters[loop.dim] = first
+    for statement in loop.body:
+        b.loaded.clear()
+        written = len(b.lines)
+        emitter.run((statement,))
+        repeated = [_marked(line, own) for line in b.lines[written:]]
+        for k in others:
+            b.lines += [line.replace(_MARK, f".{k}") for line in repeated if _MARK in line]
+    b.mask = outside
+
+
+_MARK = "\0"
+_NAME = re.compile(r"%v\d+")
+
+
+def _marked(line: str, own: set[str]) -> str:
+    """A line with a mark after each name that depends on the register; the name that it defines
+    becomes one of those if any other in it is.
+    """
+    marked = _NAME.sub(lambda m: m[0] + _MARK if m[0] in own else m[0], line)
+    if marked != line and " = " in line:
+        defined = line.split(" = ", 1)[0].strip()
+        own.add(defined)
+        marked = marked.replace(defined, defined + _MARK, 1)
+    return marked
+
+
+__all__ = ["register_lanes", "walk_in_parts"]
