@@ -142,12 +142,13 @@ class Launcher:
         most = 1 << 30 if tiled else max(cost.MOST_CHUNKS, 4 * machine().cores)
         points = prod(self.step.dims)
         each = cost.point_ns(self.step, self.program.buffers)
+        enough = cost.team_points(self.step, self.program.buffers)
         n, work = self.size(extent), self.size(points)
         call = Call(name, emitter.buffers, True, (n, f"%chunk{number}"), sized=True)
         self.module.functions.append(write_chunk(call))
         record = "ptr %record, ptr %poll"
         self.body += [
-            f"  %much{number} = icmp uge i64 {work}, {max(1, int(cost.TEAM_NS / each))}",
+            f"  %much{number} = icmp uge i64 {work}, {enough}",
             f"  %parts{number} = icmp uge i64 {n}, {2 * width}",
             f"  %shared{number} = and i1 %much{number}, %parts{number}",
             f"  br i1 %shared{number}, label %together{number}, label %alone{number}",

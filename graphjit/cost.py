@@ -6,6 +6,7 @@ pass `split-reductions`) stands with the code that it belongs to.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from math import prod
 
@@ -144,10 +145,26 @@ def point_ns(step: Kernel, buffers: tuple[Buffer, ...]) -> float:
     """About how long one thread takes for a point of a kernel of symbolic extents [ns], where
     there are many.
     """
+    moved, flops = _point_cost(step, buffers)
+    return max(moved / machine().bytes_per_ns, flops / COST_PER_NS, 1e-4)
+
+
+def team_points(step: Kernel, buffers: tuple[Buffer, ...]) -> int:
+    """From how many points on a kernel of symbolic extents is run by the team."""
+    moved, flops = _point_cost(step, buffers)
+
+    def taken(points: int) -> float:
+        return time_ns({"bytes": points * moved, "flops": points * flops})
+
+    return 1 + bisect.bisect_left(range(1, 1 << 40), float(TEAM_NS), key=taken)
+
+
+def _point_cost(step: Kernel, buffers: tuple[Buffer, ...]) -> tuple[float, float]:
+    """Bytes moved and rough flops for each of many points."""
     moved = sum(_many(buffers[i].type.nbytes) for n in reads_and_writes(step) for i in n)
     points = max(1, _many(prod(step.dims)))
     flops = step_cost(step, buffers)["flops"] / max(1, guess(prod(step.dims)))
-    return max(moved / points / machine().bytes_per_ns, flops / COST_PER_NS, 1e-4)
+    return moved / points, flops
 
 
 def _many(n: int) -> int:

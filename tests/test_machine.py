@@ -11,7 +11,7 @@ from graphjit import calibrate, cost
 from graphjit import machine as description
 from graphjit.machine import Machine, keep, machine
 from graphjit.program import Buffer, Kernel, Load
-from graphjit.types import TensorType, float32
+from graphjit.types import TensorType, float32, float64
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +100,22 @@ def test_explain_says_how_far_a_call_is_from_the_roofline(tmp_path):
     x = np.ones(1000)
     f(x)
     assert "at least" in f.explain(x)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64])
+def test_the_team_starts_where_one_thread_would_take_as_long(dtype):
+    """Of symbolic extents as of those that are known."""
+    fn = gj.function(lambda x: np.tanh(x) * 2, input_signature=[gj.TensorSpec([None], dtype)])
+    step, buffers = _only_kernel(fn, np.ones(9, dtype.dtype))
+    enough = cost.team_points(step, buffers)
+    assert enough > 1
+    for n, wanted in ((enough, True), (enough - 1, False)):
+        static = gj.function(lambda x: np.tanh(x) * 2)
+        known, sizes = _only_kernel(static, np.ones(n, dtype.dtype))
+        assert (cost.step_time_ns(known, sizes) >= cost.TEAM_NS) == wanted
+
+
+def _only_kernel(fn, x):
+    program = fn.specialization(x).program
+    (step,) = program.steps
+    return step, program.buffers
