@@ -25,9 +25,13 @@ PASSES: dict[str, type[Pass]] = {
 }
 
 
-def program_of(graph: Graph) -> Program:
-    """The program of a graph that the passes have been over."""
-    program = plan_memory(band(pack(fuse(graph))))
+def program_of(graph: Graph, cpu: bool = True) -> Program:
+    """The program of a graph that the passes have been over.
+
+    cpu: with what pays on a CPU alone: copies for vector lanes, and bands for its caches.
+    """
+    program = fuse(graph)
+    program = plan_memory(band(pack(program)) if cpu else program)
     dims = [n for p in graph.params for n in graph.nodes[p].tensor.shape if isinstance(n, Dim)]
     if not dims:
         return program

@@ -423,7 +423,8 @@ class Parser:
         """The bits of a constant of a type, or None if it is not one (PTX ISA 4.5)."""
         dtype = BITS[type_.bits]
         if type_.kind == "p":
-            return np.array([int(text)], bool) if text in ("0", "1") else None
+            # Any number but 0 is true (PTX ISA 4.5.3): LLVM writes -1.
+            return np.array([text != "0"]) if text in ("0", "1", "-1") else None
         if match := _HEX_FLOAT.fullmatch(text):
             digits = match[1] or match[2]
             return np.array([int(digits, 16)], dtype) if len(digits) * 4 == type_.bits else None
