@@ -2,55 +2,33 @@
 
 A kernel becomes `void @name(buffers…, status, sizes…)`. What a point computes is written by the
 emitter that serves the CPU too, one element at a time; here is who has which point, how a warp
-combines what its lanes hold, and what becomes of checks that fail.
-
-A check that fails lowers the first word of `status` to step · 2^50 + point · 2^10 + value, if
-that is less: so the first one in order wins, whoever comes first. A thread that finds its own
-number there writes the details behind it; a second launch with the status left as it is makes
-sure of that. Nothing is read or written at a place that isn't there.
+combines what its lanes hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from graphjit.codegen.access import parts_of
-from graphjit.codegen.builder import Builder, MathRule, Value
-from graphjit.codegen.compiled import Check
-from graphjit.codegen.emit import KernelEmitter
+from graphjit.codegen.builder import Value
 from graphjit.codegen.loops import Let, Loop, LoopNest, Put, Statement
-from graphjit.codegen.sizes import SizeEmitter
 from graphjit.dims import Dim
 from graphjit.errors import UnsupportedError, at_user_line
 from graphjit.ops.primitive import Reduce
-from graphjit.program import GatherLoad, Index, Load, Product
+from graphjit.program import Index, Load, Product
 
-from .device import LANES, DeviceBuilder, DeviceModule, Unwritable
+from .checks import PointEmitter, argument_of
+from .device import LANES, DeviceModule, Unwritable
 from .product import ProductEmitter
-from .schedule import THREADS, Schedule, Walk
+from .schedule import THREADS, Schedule, Walk, by_store
 from .wide import lies_in_vectors, load_several, store_several
 
-POINT_SHIFT, STEP_SHIFT = 10, 50
 ALIGNMENT = 16  # of every buffer's first element [bytes]
 
 
-class _Arguments(SizeEmitter):
-    """Extents computed from the symbols, which are arguments of the kernel."""
-
-    def _load(self, name: str) -> str:
-        return "%" + argument_of(name)
-
-
-def argument_of(symbol: str) -> str:
-    """The kernel argument that brings a symbol's size."""
-    return f"size.{symbol}"
-
-
-class ThreadEmitter(KernelEmitter):
+class ThreadEmitter(PointEmitter):
     """Writes one kernel for a GPU. step: its place in the program."""
-
-    pointer = "ptr addrspace(1)"
 
     def __init__(
         self,
@@ -61,28 +39,14 @@ class ThreadEmitter(KernelEmitter):
         symbols: Sequence[str],
     ) -> None:
         nests = [walk.nest for walk in plan.walks] or [LoopNest(plan.kernel, 1, -1, ())]
-        super().__init__(module, nests[0], [], shared=shared, symbols=symbols)
-        assert isinstance(self.b, DeviceBuilder)
-        self.device = self.b
+        super().__init__(module, nests[0], step, shared, symbols)
         self.plan = plan
         self.kernel = plan.kernel
-        self.step = step
-        self.size = _Arguments(symbols, self.entry)
-        self.b.size = self.size
-        self.numbered: dict[int, Check] = {}
-        self.place = 0  # of the value or store at hand
-        self.wrong: Value | None = None
-        self.failed = ""
         self.walk: Walk | None = None
         self.lane = ""
         self.in_lanes = False
         self.product: Value | None = None  # the element at hand of a matrix product
         self.copies: list[tuple[dict[int, str], dict[int, Value]]] = []
-
-    @staticmethod
-    def builder(module: Any, nest: LoopNest, math: dict[str, MathRule], flags: str) -> Builder:
-        """What writes the arithmetic of one thread."""
-        return DeviceBuilder(module, 1, math)
 
     def emit(self) -> str:
         """The function's text."""
@@ -154,10 +118,16 @@ class ThreadEmitter(KernelEmitter):
             if walk.vector > 1:
                 self._several(walk)
             else:
-                self.run(walk.nest.body)
+                self.run(self._body(walk))
         last = self.kernel.dims[-1] if walk.vector > 1 else 0
         if walk.vector > 1 and (isinstance(last, Dim) or last % walk.vector):
             self._left_over(walk, first, last)
+
+    def _body(self, walk: Walk) -> tuple[Statement, ...]:
+        """What is done at a point; where buffers lie together, all loads before the stores."""
+        shared_out = len(walk.parallel) == len(self.kernel.outer_dims)
+        found = by_store(self.kernel) if shared_out and not self.shared else None
+        return walk.nest.body if found is None else found
 
     def _set_counters(self, walk: Walk, number: str, dims: Sequence[int]) -> None:
         """The counters of the parallel dims, from a point's number."""
@@ -189,7 +159,7 @@ class ThreadEmitter(KernelEmitter):
         for place in range(walk.vector):
             at = b.emit(f"add nuw nsw i64 {first}, {place}") if place else first
             self.copies.append(({**self.counters, last: at}, {}))
-        self.run(walk.nest.body)
+        self.run(self._body(walk))
         self.copies = []
 
     def _left_over(self, walk: Walk, thread: str, extent: int) -> None:
@@ -203,7 +173,7 @@ class ThreadEmitter(KernelEmitter):
         b.lines.append(f"{some}:")
         self.counters[walk.parallel[-1]] = b.emit(f"add i64 {thread}, {self.size(whole)}")
         self.values = {}
-        self.run(walk.nest.body)
+        self.run(self._body(walk))
         self.line(f"br label %{after}")
         b.lines.append(f"{after}:")
 
@@ -273,6 +243,14 @@ class ThreadEmitter(KernelEmitter):
 
     # -- what a warp does together
 
+    def alone(self) -> str:
+        """Whether a lane is the first, where a warp has one thing to store."""
+        if self.walk is None or self.walk.team < LANES or self.in_lanes:
+            return ""
+        if self.shared:  # the place may be one that other lanes still read
+            self.device.warp_barrier()
+        return self.b.emit(f"icmp eq i64 {self.lane}, 0")
+
     def _across_lanes(self, kind: Reduce, totals: tuple[Value, ...]) -> tuple[Value, ...]:
         """Lanes combined by halves, as vectors are; then all have the first lane's result."""
         b, distance = self.device, LANES // 2
@@ -282,124 +260,5 @@ class ThreadEmitter(KernelEmitter):
             distance //= 2
         return tuple(b.from_lane(t, "idx", 0) for t in totals)
 
-    # -- what may fail
 
-    def _compute(self, number: int) -> Value:
-        self.place = number
-        value = self.kernel.values[number]
-        if isinstance(value, GatherLoad) and any(
-            _may_be_empty(c.extent) for c in value.choices
-        ):
-            return self._gathered(value)
-        return super()._compute(number)
-
-    def _gathered(self, value: GatherLoad) -> Value:
-        """An element of what may have none: 0 where the check failed."""
-        b, parts = self.b, parts_of(value.dtype)
-        self.current = ("GatherV2", value.source)
-        offset, step = self._offset(value.index, parts)
-        place = self._chosen(offset, step, value.choices, parts)
-        assert self.wrong is not None
-        before, inside, after = self.label(), self.label(), self.label()
-        self.line(f"br label %{before}")
-        b.lines.append(f"{before}:")
-        self.line(f"br i1 {self.wrong.ir}, label %{after}, label %{inside}")
-        b.lines.append(f"{inside}:")
-        found = self._load_at(f"%b{value.buffer}", value.dtype, place)
-        last = self.label()
-        self.line(f"br label %{last}")
-        b.lines += [f"{last}:", f"  br label %{after}", f"{after}:"]
-        zero = b.const(0, value.dtype)
-        kind = b.type(value.dtype, True)
-        texts = [
-            b.emit(f"phi {kind} [ {none}, %{before} ], [ {text}, %{last} ]")
-            for text, none in ((found.ir, zero.ir), (found.imag, zero.imag))
-            if text is not None
-        ]
-        return Value(value.dtype, texts[0], True, texts[1] if len(texts) > 1 else None)
-
-    def _fail(self, condition: Value, reason: str, details: tuple[Value, ...]) -> None:
-        """Note a failure, and go on with what is safe."""
-        b, checked = self.b, condition
-        op, source = self.current
-        self.wrong = checked
-        self.numbered[self.place] = Check(reason, op, source)
-        if not self.failed:
-            self.failed = b.fresh()
-            self.entry += [
-                f"  {self.failed} = alloca i1",
-                f"  store i1 false, ptr {self.failed}",
-            ]
-        bad, first, good = self.label(), self.label(), self.label()
-        self.line(f"br i1 {checked.ir}, label %{bad}, label %{good}")
-        b.lines.append(f"{bad}:")
-        self.line(f"store i1 true, ptr {self.failed}")
-        point = b.emit(f"shl i64 {self._number_of_point()}, {POINT_SHIFT}")
-        key = b.emit(f"or i64 {point}, {(self.step << STEP_SHIFT) + self.place}")
-        least = f"atomicrmw umin ptr addrspace(1) %status, i64 {key}"
-        old = b.emit(f'{least} syncscope("device") monotonic, align 8')
-        same = b.emit(f"icmp eq i64 {old}, {key}")
-        self.line(f"br i1 {same}, label %{first}, label %{good}")
-        b.lines.append(f"{first}:")
-        for number, detail in enumerate(details):
-            at = b.emit(
-                f"getelementptr inbounds i64, ptr addrspace(1) %status, i64 {number + 1}"
-            )
-            self.line(f"store i64 {detail.ir}, ptr addrspace(1) {at}, align 8")
-        self.line(f"br label %{good}")
-        b.lines.append(f"{good}:")
-
-    def _number_of_point(self) -> str:
-        """The number of the point at hand in the order in which a CPU would come to it."""
-        strides, step = [0] * len(self.kernel.dims), 1
-        for dim in range(len(self.kernel.dims) - 1, -1, -1):
-            strides[dim] = step
-            step = step * self.kernel.dims[dim]
-        return self._offset(Index(0, tuple(strides)))[0]
-
-    def _put(self, number: int) -> None:
-        self.place = len(self.kernel.values) + number
-        if self.kernel.stores[number].choices:  # which has its own check
-            super()._put(number)
-            return
-        self.guarded(lambda: KernelEmitter._put(self, number))
-
-    def _scatter(self, number: int, offset: str, step: int, value: Value) -> None:
-        store = self.kernel.stores[number]
-        assert store.primitive is not None
-        self.current = (store.primitive.tensorflow, store.source)
-        place = self._chosen(offset, step, store.choices, parts_of(value.dtype))
-        self.guarded(lambda: self._combine(number, place, value), scattered=True)
-
-    def guarded(self, write: Callable[[], None], scattered: bool = False) -> None:
-        """What is written: by one lane what a warp has together; not after a failure where that
-        could be what a second launch reads, or is no place.
-        """
-        b, conditions = self.b, list[str]()
-        alone = self.walk is not None and self.walk.team == LANES and not self.in_lanes
-        if alone:
-            if self.shared:  # the place may be one that other lanes still read
-                self.device.warp_barrier()
-            conditions.append(b.emit(f"icmp eq i64 {self.lane}, 0"))
-        if self.failed and (self.shared or scattered):
-            failed = b.emit(f"load i1, ptr {self.failed}")
-            conditions.append(b.emit(f"xor i1 {failed}, true"))
-        if not conditions:
-            write()
-            return
-        flag = conditions[0]
-        for other in conditions[1:]:
-            flag = b.emit(f"and i1 {flag}, {other}")
-        inside, after = self.label(), self.label()
-        self.line(f"br i1 {flag}, label %{inside}, label %{after}")
-        b.lines.append(f"{inside}:")
-        write()
-        self.line(f"br label %{after}")
-        b.lines.append(f"{after}:")
-
-
-def _may_be_empty(extent: int) -> bool:
-    return extent.bounds()[0] < 1 if isinstance(extent, Dim) else extent < 1
-
-
-__all__ = ["ALIGNMENT", "POINT_SHIFT", "STEP_SHIFT", "ThreadEmitter"]
+__all__ = ["ALIGNMENT", "ThreadEmitter"]

@@ -17,7 +17,8 @@ from graphjit.dims import Dim
 from graphjit.program import Buffer
 from graphjit.values import dataclass
 
-from .emit import ALIGNMENT, POINT_SHIFT, STEP_SHIFT
+from .checks import POINT_SHIFT, STEP_SHIFT
+from .emit import ALIGNMENT
 from .target import Assembly, KernelCall
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -151,7 +152,7 @@ def data(assembly: Assembly, inputs: Sequence[Input]) -> Mapping[str, bytes]:
     for number, buffer in enumerate(assembly.program.buffers):
         value: Any = None
         if buffer.role == "constant":
-            value = buffer.value.array
+            value = buffer.value
         elif buffer.role == "input":
             value = inputs[buffer.index].value
         if value is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from graphjit.codegen.loops import LoopNest
+from graphjit.codegen.loops import Let, LoopNest, Put, Statement
 from graphjit.codegen.lower import ROW_LANES, Lowering, row_lengths
 from graphjit.codegen.tiles import product_of
 from graphjit.dims import Dim, evaluate, exact_quotient
@@ -18,9 +18,11 @@ from graphjit.program import (
     GatherLoad,
     Kernel,
     Load,
+    Product,
     Reduction,
     Running,
     Store,
+    arguments,
     merge_outer,
 )
 from graphjit.values import dataclass
@@ -125,6 +127,30 @@ def _walk(kernel: Kernel, short: bool) -> Walk:
     return Walk(nest, parallel, nest.width, _vector(kernel) if nest.width == 1 else 1)
 
 
+def by_store(kernel: Kernel) -> tuple[Statement, ...] | None:
+    """Each store behind what it needs, so that few values are alive at a time; None where more
+    is done than to compute and to store.
+    """
+    if kernel.inner or any(isinstance(v, (Reduction, Running, Product)) for v in kernel.values):
+        return None
+    found: list[Statement] = []
+    known: set[int] = set()
+    for number, store in enumerate(kernel.stores):
+        todo = [store.arg, *(choice.arg for choice in store.choices)]
+        while todo:
+            value = todo[-1]
+            missing = [n for n in arguments(kernel.values[value]) if n not in known]
+            if missing and value not in known:
+                todo += missing
+                continue
+            todo.pop()
+            if value not in known:
+                known.add(value)
+                found.append(Let(value))
+        found.append(Put(number))
+    return tuple(found)
+
+
 def _apart(kernel: Kernel, store: Store, dim: int) -> bool:
     """Whether steps along a dim never meet in an element of a scattered store."""
     stride = store.index.strides[dim]
@@ -172,4 +198,4 @@ def _launch(walks: tuple[Walk, ...]) -> Launch:
     return Launch(threads, (work + threads - 1) // threads)
 
 
-__all__ = ["Launch", "Schedule", "Walk", "schedule"]
+__all__ = ["Launch", "Schedule", "Walk", "by_store", "schedule"]

@@ -15,8 +15,9 @@ from graphjit.program import Kernel, LibraryCall, Program
 from graphjit.values import dataclass
 
 from .arch import Arch, arch_named
+from .checks import STEP_SHIFT
 from .device import DeviceModule
-from .emit import STEP_SHIFT, ThreadEmitter
+from .emit import ThreadEmitter
 from .guard import PROVEN, WRITTEN, check
 from .schedule import Launch, schedule
 

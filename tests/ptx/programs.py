@@ -97,7 +97,9 @@ def buffers(
         type, name = buffer.type, f"b{number} {buffer.role}"
         shape = tuple(evaluate(n, sizes) for n in type.shape)
         if buffer.role == "constant":
-            held[number] = memory.array(buffer.value.array, name=name, readonly=True)
+            held[number] = memory.array(
+                np.asarray(buffer.value).reshape(shape), name=name, readonly=True
+            )
         elif number in given:
             held[number] = memory.array(
                 np.asarray(given[number], type.dtype.dtype), name=name, readonly=True

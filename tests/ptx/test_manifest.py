@@ -48,6 +48,7 @@ STATIC: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "network": (network, (floats(9, 40),)),
     "lookup": (lookup, (floats(9, 5), np.arange(12).reshape(4, 3) % 9)),
     "long sum": (long_sum, (floats(40000),)),
+    "constant": (lambda x: x * np.array([1, 2, 3], np.float32), (floats(5, 3),)),
     "several": (lambda x: (x + 1, x > 0, x.astype(gj.bfloat16.dtype)), (floats(33),)),
 }
 
