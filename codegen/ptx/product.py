@@ -9,15 +9,17 @@ what follows from it for neighbouring elements.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from graphjit.codegen.builder import Value, ir_type
 from graphjit.codegen.loops import Let, Put
 from graphjit.codegen.tiles import BLOCK, used_by_stores
-from graphjit.dims import Dim
+from graphjit.dims import Dim, exact_quotient
 from graphjit.program import Index, Load, Product
 
 from .tiling import DEPTH, Tiling
+from .wide import VECTOR_BYTES, lies_in_vectors, load_several
 
 if TYPE_CHECKING:
     from .emit import ThreadEmitter
@@ -196,15 +198,16 @@ class ProductEmitter:
         strides = value.index.strides
         along = strides[dim] if dim >= 0 else 0
         inner = strides[self.inner]
-        together = (
-            not isinstance(inner, Dim) and inner == 1
-        )  # neighbours lie along the inner dim
+        together = not isinstance(inner, Dim) and inner == 1  # neighbours lie along inner dim
+        width = self._width(value.index, self.inner if together else dim, extent)
         size = emitter.size(extent)
         base = self._base(value.index, dim)
-        for part in range(side * DEPTH // self.tiling.threads):
+        length = (DEPTH if together else side) // width
+        for part in range(side * DEPTH // self.tiling.threads // width):
             e = b.emit(f"add nuw nsw i64 {self.thread}, {part * self.tiling.threads}")
-            low = b.emit(f"urem i64 {e}, {DEPTH if together else side}")
-            high = b.emit(f"udiv i64 {e}, {DEPTH if together else side}")
+            low = b.emit(f"urem i64 {e}, {length}")
+            low = b.emit(f"mul nuw nsw i64 {low}, {width}")
+            high = b.emit(f"udiv i64 {e}, {length}")
             step, own = (low, high) if together else (high, low)
             row = b.emit(f"add nuw nsw i64 {start}, {own}")
             column = b.emit(f"add nuw nsw i64 {k}, {step}")
@@ -212,9 +215,21 @@ class ProductEmitter:
             flag = b.emit(f"and i1 {inside}, {b.emit(f'icmp ult i64 {column}, {stop}')}")
             place = b.emit(f"mul nuw nsw i64 {step}, {self.pitch}")
             place = b.emit(f"add nuw nsw i64 {place}, {own}")
-            target = self._shared(b.emit(f"add nuw nsw i64 {place}, {offset}"))
+            place = b.emit(f"add nuw nsw i64 {place}, {offset}")
             terms = ((row, along), (column, inner))
-            self._branch(flag, lambda t=target, p=terms: self._move(value.buffer, base, p, t))  # type: ignore[misc]
+            move = partial(self._move, value.buffer, base, terms, place, width, together)
+            self._branch(flag, move)
+
+    def _width(self, index: Index, lane: int, extent: int) -> int:
+        """How many neighbours of an operand along a dim can be loaded at once."""
+        width = VECTOR_BYTES // self.dtype.size
+        ends = [extent]
+        if lane == self.inner:
+            if isinstance(self.k, Dim):  # blocks may end anywhere
+                return 1
+            ends = [self.k, int(self._block())]
+        whole = all(exact_quotient(n, width) is not None for n in ends)
+        return width if lane >= 0 and whole and lies_in_vectors(index, lane, width) else 1
 
     def _base(self, index: Index, dim: int) -> str:
         """The place of an operand's first element of the batch at hand."""
@@ -222,17 +237,30 @@ class ProductEmitter:
         return self.emitter._offset(Index(index.offset, tuple(strides)))[0]
 
     def _move(
-        self, buffer: int, base: str, terms: tuple[tuple[str, int], ...], target: str
+        self,
+        buffer: int,
+        base: str,
+        terms: tuple[tuple[str, int], ...],
+        place: str,
+        width: int,
+        down: bool,
     ) -> None:
+        """Copy neighbours to shared memory: in a row there, or down a column."""
         b, emitter = self.b, self.emitter
         offset = base
         for counter, stride in terms:
             part = b.emit(f"mul nsw i64 {counter}, {emitter.size(stride)}")
             offset = b.emit(f"add nsw i64 {offset}, {part}")
-        found = emitter._load(f"%b{buffer}", self.dtype, offset, 1)
-        emitter.line(
-            f"store {self.kind} {found.ir}, {SHARED} {target}, align {self.dtype.size}"
-        )
+        if width == 1:
+            found = [emitter._load(f"%b{buffer}", self.dtype, offset, 1)]
+        else:
+            found = load_several(emitter, f"%b{buffer}", self.dtype, [offset] * width)
+        for number, element in enumerate(found):
+            apart = number * (self.pitch if down else 1)
+            address = self._shared(b.emit(f"add nuw nsw i64 {place}, {apart}"))
+            emitter.line(
+                f"store {self.kind} {element.ir}, {SHARED} {address}, align {self.dtype.size}"
+            )
 
     def _finish(self) -> None:
         """Compute and store what follows from the tile."""

@@ -8,6 +8,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from graphjit.codegen.compiled import Check
+from graphjit.codegen.cpu import run_passes
 from graphjit.codegen.share import identity, lying_together, numbered, places
 from graphjit.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.forks import new_lock
@@ -138,7 +139,7 @@ def assemble(text: str, arch: Arch) -> str:
         options.loop_vectorization = False
         options.slp_vectorization = False
         builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
+        run_passes(builder.getModulePassManager(), module, builder)
         check(str(module), PROVEN)
         ptx: str = machine.emit_assembly(module)
     if "__local_depot" in ptx:

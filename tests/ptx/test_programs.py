@@ -341,7 +341,7 @@ PRODUCTS = {
     "row": (lambda a, b: a @ b, (1, 40), (40, 33)),
     "column": (lambda a, b: a @ b, (33, 40), (40, 1)),
     "vector": (lambda a, b: a @ b, (33, 40), (40,)),
-    "deep": (lambda a, b: a @ b, (3, 1100), (1100, 4)),
+    "deep": (lambda a, b: a @ b, (3, 530), (530, 4)),
 }
 
 
@@ -366,6 +366,21 @@ def test_tiles_of_all_sizes(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = [pair for pair in tiling._TILES if pair[0] == side]
     monkeypatch.setattr(tiling, "_TILES", tuple(sizes))
     check(lambda a, b: a @ b + 1, floats(70, 40), floats(40, 66, seed=1), length=40)
+
+
+@pytest.mark.parametrize(
+    ("function", "wide"),
+    [
+        (lambda a, b: a @ b, 2), (lambda a, b: a.T @ b, 2), (lambda a, b: a @ b.T, 2),
+        (lambda a, b: a[:, 1:] @ b[1:], 1), (lambda a, b: a[:34, :] @ b[:, :34], 1),
+        (lambda a, b: a[:, :34] @ b[:34, :34], 0),
+    ],
+)  # fmt: skip
+def test_operands_are_loaded_by_vectors(function: Callable[..., Any], wide: int) -> None:
+    a, b = floats(36, 36), floats(36, 36, seed=1)
+    assembly = programs.planned(programs.graph_of(function, a, b))
+    assert accesses(assembly).count("v4.b32") == wide
+    check(function, a, b, length=36, random=True)
 
 
 def test_underflow_keeps_its_sign() -> None:
