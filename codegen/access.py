@@ -86,8 +86,10 @@ def turning(module: Module, part: str, size: int, lanes: int) -> str:
 
 class Access:
     """Reads and writes memory for the lanes of a builder. streamed: whether a store passed the
-    cache.
+    cache. pointer: LLVM's type of an address of a buffer.
     """
+
+    pointer = "ptr"
 
     def __init__(self, module: Module, b: Builder) -> None:
         self.module = module
@@ -100,7 +102,7 @@ class Access:
 
     def _address(self, base: str, dtype: DType, offset: str) -> str:
         return self.b.emit(
-            f"getelementptr inbounds {storage_type(dtype)}, ptr {base}, i64 {offset}"
+            f"getelementptr inbounds {storage_type(dtype)}, {self.pointer} {base}, i64 {offset}"
         )
 
     def _lane_numbers(self, step: int, wide: bool = True) -> Value:
@@ -139,10 +141,12 @@ class Access:
     def _scalar_load(self, address: str, dtype: DType, wide: bool) -> Value:
         b = self.b
         kind, size = storage_type(dtype), dtype.real.size
-        raw = b.emit(f"load {kind}, ptr {address}, align {size}")
+        pointer = self.pointer
+        raw = b.emit(f"load {kind}, {pointer} {address}, align {size}")
         if dtype.kind == "c":
-            other = b.emit(f"getelementptr inbounds {kind}, ptr {address}, i64 1")
-            return Value(dtype, raw, wide, b.emit(f"load {kind}, ptr {other}, align {size}"))
+            other = b.emit(f"getelementptr inbounds {kind}, {pointer} {address}, i64 1")
+            imag = b.emit(f"load {kind}, {pointer} {other}, align {size}")
+            return Value(dtype, raw, wide, imag)
         return self._unpack(raw, dtype, wide)
 
     def _vector_load(self, address: str, dtype: DType, lanes: int) -> str:
@@ -251,10 +255,11 @@ class Access:
 
     def _scalar_store(self, address: str, value: Value) -> None:
         kind, size = storage_type(value.dtype), value.dtype.real.size
-        self.line(f"store {kind} {self._pack(value)}, ptr {address}, align {size}")
+        pointer = self.pointer
+        self.line(f"store {kind} {self._pack(value)}, {pointer} {address}, align {size}")
         if value.imag is not None:
-            other = self.b.emit(f"getelementptr inbounds {kind}, ptr {address}, i64 1")
-            self.line(f"store {kind} {value.imag}, ptr {other}, align {size}")
+            other = self.b.emit(f"getelementptr inbounds {kind}, {pointer} {address}, i64 1")
+            self.line(f"store {kind} {value.imag}, {pointer} {other}, align {size}")
 
     def _vector_store(self, address: str, raw: str, dtype: DType, stream: bool) -> None:
         b = self.b

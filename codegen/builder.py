@@ -97,15 +97,18 @@ class Module:
             self.functions.append(text.replace("{name}", name))
         return self.written[text]
 
+    def how(self, name: str) -> str:
+        """The attributes of a math function: whether its uses call it or hold it."""
+        if name in self.math_rare:
+            # Optimizing what hardly ever runs would take as long as all the rest.
+            return "noinline optnone cold"
+        return "alwaysinline" if self.math_uses[name] <= INLINE_USES else "noinline"
+
     def text(self) -> str:
         """The whole module."""
         parts = sorted(self.declarations)
         for name, body in self.math_bodies.items():
-            inlined = self.math_uses[name] <= INLINE_USES
-            how = "alwaysinline" if inlined else "noinline"
-            # Optimizing what hardly ever runs would take as long as all the rest.
-            how = "noinline optnone cold" if name in self.math_rare else how
-            parts.append(body.replace("#math", how))
+            parts.append(body.replace("#math", self.how(name)))
         return "\n".join(parts + self.functions) + "\n"
 
 
@@ -674,7 +677,7 @@ class Builder:
         self, symbol: str, name: str, dtype: DType, lanes: int, count: int
     ) -> None:
         self.module.math_bodies[symbol] = ""  # keeps the order: callees come after
-        inner = Builder(self.module, lanes, self.math)
+        inner = type(self)(self.module, lanes, self.math)
         arguments = [Value(dtype, f"%a{i}", lanes > 1) for i in range(count)]
         result = self.math[name](inner, *arguments)
         kind = inner.type(dtype, lanes > 1)

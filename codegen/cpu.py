@@ -260,7 +260,7 @@ def optimize(text: str, machine: Any, level: int = 2) -> Any:
     options.slp_vectorization = False
     options.loop_unrolling = False
     passes = llvm.create_pass_builder(machine, options)
-    _run_passes(passes.getModulePassManager(), module, passes)
+    run_passes(passes.getModulePassManager(), module, passes)
     return module
 
 
@@ -272,7 +272,7 @@ def _parsed(text: str, machine: Any) -> Any:
     return module
 
 
-def _run_passes(manager: Any, module: Any, builder: Any) -> None:
+def run_passes(manager: Any, module: Any, builder: Any) -> None:
     """Run a pass manager and free it: llvmlite's has a method for that, which its other base
     class hides, so that each would keep 60 KB for ever.
     """
@@ -292,7 +292,7 @@ def simplify(text: str, machine: Any) -> Any:
     passes.add_sroa_pass()
     passes.add_simplify_cfg_pass()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
-    _run_passes(passes, module, builder)
+    run_passes(passes, module, builder)
     return module
 
 

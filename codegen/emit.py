@@ -30,7 +30,7 @@ from graphjit.program import (
 from graphjit.types import DType, bool_, int64
 
 from .access import CACHE_LINE, Access, parts_of, turning
-from .builder import Builder, Module, Value, ir_type
+from .builder import Builder, MathRule, Module, Value, ir_type
 from .compiled import Check
 from .fast_math import FAST_FLAGS, FAST_MATH
 from .loops import (
@@ -78,8 +78,8 @@ class KernelEmitter(Access):
         lanes: int = 0,
     ) -> None:
         math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
-        super().__init__(module, Builder(module, lanes or nest.width, math, flags))
-        self.in_parts = self.b.width < nest.width
+        super().__init__(module, self.builder(module, lanes or nest.width, math, flags))
+        self.in_parts = 0 < lanes < nest.width
         if self.in_parts:
             self.b.table = {}
         self.streaming = streaming
@@ -102,6 +102,11 @@ class KernelEmitter(Access):
         self.bounds: dict[int, tuple[str, str]] = {}  # of the loops within a panel or tile
         self.turned: dict[int, tuple[str, Turn]] = {}
         self._label = 0
+
+    @staticmethod
+    def builder(module: Module, lanes: int, math: dict[str, MathRule], flags: str) -> Builder:
+        """What writes the arithmetic of so many elements at a time."""
+        return Builder(module, lanes, math, flags)
 
     def emit(self) -> str:
         """The function's text."""
@@ -521,10 +526,16 @@ class KernelEmitter(Access):
     def _scatter(self, number: int, offset: str, step: int, value: Value) -> None:
         store = self.kernel.stores[number]
         assert store.primitive is not None
-        kind = store.primitive.kind
-        assert isinstance(kind, Scatter)
         self.current = (store.primitive.tensorflow, store.source)
         place = self._chosen(offset, step, store.choices, parts_of(value.dtype))
+        self._combine(number, place, value)
+
+    def _combine(self, number: int, place: Value, value: Value) -> None:
+        """Combine a value in at a place that was checked."""
+        store = self.kernel.stores[number]
+        assert store.primitive is not None
+        kind = store.primitive.kind
+        assert isinstance(kind, Scatter)
         base = f"%b{store.buffer}"
         address = self._address(base, value.dtype, place.ir)
         old = self._scalar_load(address, value.dtype, True)
@@ -626,7 +637,7 @@ class KernelEmitter(Access):
         assert isinstance(kind, Reduce)
         totals = self._read(number)
         wide = True
-        if self._lanes_reduced() and self.b.width > 1:
+        if self._lanes_reduced() and self.nest.width > 1:
             totals, wide = self._across_lanes(kind, totals), False
         totals = tuple(Value(t.dtype, t.ir, wide, t.imag) for t in totals)
         self.values[number] = kind.finish(self.b, totals, value.dtype)

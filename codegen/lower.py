@@ -55,7 +55,7 @@ def lower(kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False)
     in_band = part > 0  # whose rows stay apart from what is within them
     if product is not None:
         return lower_product(merge_outer(kernel, last=in_band), product, vector_bytes, part)
-    return _Lowering(merge_outer(kernel, first=in_band), vector_bytes, part, short).nest()
+    return Lowering(merge_outer(kernel, first=in_band), vector_bytes, part, short).nest()
 
 
 def row_lengths(kernel: Kernel) -> tuple[bool, ...]:
@@ -103,7 +103,9 @@ def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -
     return total
 
 
-class _Lowering:
+class Lowering:
+    """Makes the loop nest of a kernel that has no product."""
+
     def __init__(
         self, kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False
     ) -> None:
@@ -382,8 +384,9 @@ class _Lowering:
     def _stage(self, stage: int, kept: dict[int, int], placed: set[int]) -> list[Statement]:
         kernel = self.kernel
         needed, combined, stores = self._stage_values(stage)
-        result: list[Statement] = [Start(n) for n in combined]
         recalled = {n for n in needed if n in kept and kept[n] < stage}
+        again = {n for n in needed - recalled if isinstance(kernel.values[n], Running)}
+        result: list[Statement] = [Start(n) for n in sorted(again.union(combined))]
         wanted = self._without_inputs_of(recalled, combined, stores)
         inner: list[Statement] = []
         for number in sorted((needed & wanted) | (set(combined) & needed)):

@@ -51,8 +51,8 @@ class Functions:
         """A kernel's loop nest, with numbered buffers, which ones these are, and a number that
         equal kernels have in common.
         """
-        kernel, used = _numbered(kernel)
-        key = (_identity(kernel), part)
+        kernel, used = numbered(kernel)
+        key = (identity(kernel), part)
         found = self._nests.get(key)
         if found is None:
             found = lower(kernel, self.vector_bytes, part), len(self._nests)
@@ -66,8 +66,8 @@ class Functions:
         """The symbol of a kernel's function, and whether it can fail. One that can is its own:
         its statuses lead to its lines.
         """
-        streaming = _places(self.streaming, used)
-        together = _places(_lying_together(self.program, kernel), used)
+        streaming = places(self.streaming, used)
+        together = places(lying_together(self.program, kernel), used)
         chunked = any(getattr(statement, "chunked", False) for statement in nest.body)
         key = (number, chunked, streaming, together)
         known = self._symbols.get(key)
@@ -93,7 +93,7 @@ class Functions:
         self, kernel: Kernel, nest: LoopNest, streaming: frozenset[int]
     ) -> KernelEmitter:
         """The emitter of one of a kernel's nests, with the program's numbers of buffers."""
-        together, program = _lying_together(self.program, kernel), self.program
+        together, program = lying_together(self.program, kernel), self.program
         return KernelEmitter(
             self.module, nest, self.checks, streaming, together, program.fast_math,
             program.symbols,
@@ -106,7 +106,7 @@ class Functions:
             self.module.functions.append(write_chunk(call))
 
 
-def _numbered(kernel: Kernel) -> tuple[Kernel, list[int]]:
+def numbered(kernel: Kernel) -> tuple[Kernel, list[int]]:
     """The kernel, nameless, with buffers 0, 1, … by first use; and what each of them was."""
     read, written = reads_and_writes(kernel)
     used = list(dict.fromkeys((*read, *written)))
@@ -122,18 +122,18 @@ def _numbered(kernel: Kernel) -> tuple[Kernel, list[int]]:
     return replace(kernel, name="", nodes=(), values=values, stores=stores), used
 
 
-def _identity(kernel: Kernel) -> tuple[Any, ...]:
+def identity(kernel: Kernel) -> tuple[Any, ...]:
     """What makes two numbered kernels the same."""
     values, stores = map(exactly, kernel.values), map(exactly, kernel.stores)
     return kernel.dims, kernel.inner, kernel.lanes, *values, *stores
 
 
-def _places(buffers: frozenset[int], used: list[int]) -> frozenset[int]:
+def places(buffers: frozenset[int], used: list[int]) -> frozenset[int]:
     """A set of the program's buffers as numbers of a kernel's."""
     return frozenset(number for number, buffer in enumerate(used) if buffer in buffers)
 
 
-def _lying_together(program: Program, kernel: Kernel) -> frozenset[int]:
+def lying_together(program: Program, kernel: Kernel) -> frozenset[int]:
     """The kernel's buffers that lie where another of them does."""
     read, written = reads_and_writes(kernel)
     places: dict[tuple[str, int], list[int]] = {}

@@ -34,7 +34,7 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
     inner = len(kernel.dims) - 1
     outer = range(inner)
     a, b = product.a, product.b
-    rows, columns = _own(kernel, a, b), _own(kernel, b, a)
+    rows, columns = own_dims(kernel, a, b), own_dims(kernel, b, a)
     if not columns and rows:
         a, b, rows, columns = b, a, columns, rows
     column_dim = columns[-1] if columns else inner - 1
@@ -103,7 +103,7 @@ def _index(kernel: Kernel, number: int) -> Index:
     return value.index
 
 
-def _own(kernel: Kernel, one: int, other: int) -> list[int]:
+def own_dims(kernel: Kernel, one: int, other: int) -> list[int]:
     """The outer dims that one operand moves along and the other doesn't."""
     mine, others = _index(kernel, one).strides, _index(kernel, other).strides
     return [d for d in range(len(kernel.dims) - 1) if mine[d] and not others[d]]
@@ -161,7 +161,7 @@ def _body(
             for argument in arguments(item):
                 found |= dims[argument]
         dims.append(found)
-    used = _used(kernel, product)
+    used = used_by_stores(kernel, product)
     widest = max(register_bytes(kernel.values[n].dtype) for n in used | own)
     width = max(1, vector_bytes // widest)
     while width * 2 <= most and width * 2 * widest <= 2 * vector_bytes:
@@ -178,7 +178,7 @@ def _body(
     return width, (Loop(row_dim, kernel.dims[row_dim], 1, (*row, columns), within=True),)
 
 
-def _used(kernel: Kernel, product: int) -> set[int]:
+def used_by_stores(kernel: Kernel, product: int) -> set[int]:
     """The values that the stores need, down to the product."""
     todo = [s.arg for s in kernel.stores] + [c.arg for s in kernel.stores for c in s.choices]
     found: set[int] = set()

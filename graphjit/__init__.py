@@ -114,7 +114,7 @@ _MODULES = {
     for name in (
         "codegen", "cost", "dims", "dispatch", "errors", "functions", "hidden", "ir", "jit",
         "keras", "machine", "memory", "native", "numpy_protocol", "operators", "ops", "passes",
-        "pickling", "program", "results", "specialization", "surroundings", "symbolic",
+        "pickling", "program", "ptx", "results", "specialization", "surroundings", "symbolic",
         "tensor", "trace", "tree", "types", "variable",
     )
 } | {

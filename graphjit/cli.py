@@ -1,4 +1,4 @@
-"""The command line: graphjit dump, explain, run, passes, machine and cache.
+"""The command line: graphjit dump, explain, run, ptx, passes, machine and cache.
 
 Takes a function by file or module and its arguments as text. Gives the stages that `inspect`
 makes, in colour on a terminal and as plain text elsewhere.
@@ -20,13 +20,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import numpy as np
 
 from . import __version__, inspect
 from .cache_command import cache_group
+from .codegen.ptx.arch import ARCHITECTURES
+from .codegen.ptx.arch import DEFAULT as DEFAULT_ARCH
 from .errors import (
     GraphJitError,
     InternalError,
@@ -40,7 +42,10 @@ from .passes import DEFAULT, PASSES, Pass, Pipeline
 from .program import print_band
 from .tensor import Tensor
 from .text import print_graph
-from .types import TensorType, as_dtype
+from .types import TensorSpec, TensorType, as_dtype
+
+if TYPE_CHECKING:
+    from .ptx import Export
 
 DIFFERENT, USER_ERROR, NOT_TRACED, INTERNAL, INTERRUPTED = 1, 2, 3, 4, 130
 EPILOG = (
@@ -388,6 +393,12 @@ def function_options(command: _Decorated) -> _Decorated:
     return command
 
 
+arch_option = click.option(
+    "--arch", default=DEFAULT_ARCH, show_default=True, type=click.Choice(ARCHITECTURES),
+    help="The architecture to write PTX for.",
+)  # fmt: skip
+
+
 @click.group(cls=_Commands, epilog=EPILOG)
 @click.version_option(__version__, prog_name="graphjit")
 @traceback_option
@@ -396,7 +407,10 @@ def main() -> None:
 
 
 FORMATS = ("text", "dot", "json", "svg")
-_LANGUAGES = {"llvm": "llvm", "llvm-opt": "llvm", "asm": "gas", "dot": "dot", "json": "json"}
+_LANGUAGES = {
+    "llvm": "llvm", "llvm-opt": "llvm", "asm": "gas", "ptx": "gas",
+    "dot": "dot", "json": "json",
+}  # fmt: skip
 
 
 @main.command(epilog=EPILOG)
@@ -405,8 +419,10 @@ _LANGUAGES = {"llvm": "llvm", "llvm-opt": "llvm", "asm": "gas", "dot": "dot", "j
     "--stage", default=inspect.PIPELINE_STAGE, show_default=True,
     help="trace: the graph as traced. default: the graph after each default pass. A pipeline "
     "as simplify,dce or fold{max_bytes=16}: the graph after each of its passes. kernels, "
-    "buffers, loops, llvm, llvm-opt, asm: what the whole default pipeline ends in.",
+    "buffers, loops, llvm, llvm-opt, asm: what the whole default pipeline ends in. ptx: the "
+    "same for a GPU.",
 )  # fmt: skip
+@arch_option
 @click.option(
     "--format", "form", type=click.Choice(FORMATS),
     help="Text, or the (last) graph as a drawing or JSON; by the name of --output if not "
@@ -418,6 +434,7 @@ def dump(
     arguments: tuple[str, ...],
     tensor: bool,
     stage: str,
+    arch: str,
     form: str | None,
     output: str | None,
 ) -> None:
@@ -436,9 +453,13 @@ def dump(
     if stage not in inspect.STAGES:
         _parse_pipeline(stage)
     with loaded(target) as function:
-        traced = inspect.trace_graph(function, [spec.make() for spec in specs])
-        abbreviate = output is None and _on_terminal()
-        text = _stage_text(*traced, stage, form, abbreviate)
+        values = [spec.make() for spec in specs]
+        if stage == "ptx":
+            text = _export(function, values, arch).text
+        else:
+            traced = inspect.trace_graph(function, values)
+            abbreviate = output is None and _on_terminal()
+            text = _stage_text(*traced, stage, form, abbreviate)
     if output is None:
         _show(text.rstrip("\n"), _LANGUAGES.get(stage if form == "text" else form, "graph"))
         return
@@ -446,6 +467,60 @@ def dump(
         Path(output).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise Failure(f"{output} can't be written: {error.strerror}") from error
+
+
+def _export(function: Any, values: Sequence[Any], arch: str) -> Export:
+    """A function's PTX; what the user's code raises when it runs eagerly, it raises here."""
+    from .ptx import export
+
+    try:
+        return export(function, values, arch)
+    except (InternalError, TracingError):
+        raise
+    except GraphJitError as error:
+        raise Failure(str(error)) from error
+    except Exception as error:
+        inspect.run(*inspect.as_call(function, values), eagerly=True)
+        name = type(error).__name__
+        raise TracingError(f"tracing raised {name}: {error}") from error
+
+
+@main.command("ptx", epilog=EPILOG)
+@function_options
+@arch_option
+@click.option(
+    "-o", "--output", required=True, type=click.Path(file_okay=False), help="Into this folder.",
+)  # fmt: skip
+def ptx_command(
+    target: str, arguments: tuple[str, ...], tensor: bool, arch: str, output: str
+) -> None:
+    """Write a function as CUDA PTX, with a manifest by which other programs can launch it.
+
+    Beside NAME.ptx and manifest.json there is a file for each array that the function brings
+    with it. An extent written None (f32[None,64]) is left open.
+    """
+    values = [_open_argument(text) or parse_argument(text, tensor).make() for text in arguments]
+    with loaded(target) as function:
+        exported = _export(function, values, arch)
+    try:
+        files = exported.write(Path(output))
+    except OSError as error:
+        raise Failure(f"{output} can't be written: {error.strerror}") from error
+    click.echo(f"{exported.file}: {_plural(len(exported.assembly.calls), 'launch')} for {arch}")
+    for file in files:
+        click.echo(str(file))
+
+
+def _open_argument(text: str) -> TensorSpec | None:
+    """The spec that an argument with open extents means."""
+    found = re.fullmatch(r"(\w+)\[([\w\s,]*\bNone\b[\w\s,]*)\]", text.strip())
+    if found is None:
+        return None
+    try:
+        shape = [None if n.strip() == "None" else int(n) for n in found[2].split(",")]
+        return TensorSpec(shape, as_dtype(found[1]))
+    except (ValueError, TypeError) as error:
+        raise Failure(f"{text!r} is no argument: {error}") from error
 
 
 def _parse_pipeline(text: str, own: Sequence[Pass] = ()) -> Pipeline:

@@ -33,7 +33,7 @@ from .types import TensorType, as_dtype
 from .variable import Variable
 
 PIPELINE_STAGE = "default"
-PROGRAM_STAGES = ("kernels", "buffers", "loops", "llvm", "llvm-opt", "asm")
+PROGRAM_STAGES = ("kernels", "buffers", "loops", "llvm", "llvm-opt", "asm", "ptx")
 STAGES = ("trace", PIPELINE_STAGE, *PROGRAM_STAGES)
 
 
@@ -41,18 +41,21 @@ class CallError(Exception):
     """The user's function, or how it is called, is at fault; eager mode says the same."""
 
 
-class _TracedForm(Specialization):
+class TracedForm(Specialization):
     """A form that stays a graph, so that no later stage can spoil a dump."""
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
+        """See whether there is code for all sizes, where they are symbolic."""
         if (
             self.sizes is not None and self.graph is not None
         ):  # Undecided where there is no code for all sizes
             print_stage(build_program(self.graph, passes, self, fast_math), "llvm")
 
 
-class _Traced(Function):
+class Traced(Function):
     """A Function that stops after tracing."""
+
+    form: type[Specialization] = TracedForm
 
     def _trace(
         self,
@@ -61,7 +64,7 @@ class _Traced(Function):
         kinds: tuple[LeafKind, ...],
         assumed: Assumptions | None = None,
     ) -> Specialization:
-        return _TracedForm(**vars(super()._trace(tree, leaves, kinds, assumed)))
+        return self.form(**vars(super()._trace(tree, leaves, kinds, assumed)))
 
 
 def as_call(
@@ -97,7 +100,7 @@ def trace_graph(target: Any, args: Sequence[Any]) -> tuple[Graph, tuple[Pass, ..
 
     TracingError if there is no graph, CallError if eager mode fails too.
     """
-    function, args = as_call(target, args, _Traced)
+    function, args = as_call(target, args, Traced)
     try:
         return function.get_graph(*args), function.passes, function.fast_math
     except (InternalError, TracingError):

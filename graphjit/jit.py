@@ -719,6 +719,13 @@ class Function(Enterable):  # type: ignore[misc]
             raise TracingError(form.reason)
         return form.graph
 
+    def ptx(self, *args: Any, arch: str = "sm_90") -> str:
+        """CUDA PTX of what a call with these arguments computes, for an architecture; a
+        gj.TensorSpec may stand for an array.
+        """
+        text: str = gj.ptx.export(self, args, arch).text
+        return text
+
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments runs: kernels, what was not fused and why, times."""
         return gj.specialization.explain(self.specialization(*args, **kwargs))

@@ -11,6 +11,7 @@ from graphjit.program import Program
 from .band import band
 from .cse import Cse
 from .dce import Dce
+from .divide import divide
 from .expand import ExpandProducts, SplitReductions, UnrollReductions
 from .fold import Fold
 from .fuse import fuse
@@ -25,9 +26,14 @@ PASSES: dict[str, type[Pass]] = {
 }
 
 
-def program_of(graph: Graph) -> Program:
-    """The program of a graph that the passes have been over."""
-    program = plan_memory(band(pack(fuse(graph))))
+def program_of(graph: Graph, cpu: bool = True) -> Program:
+    """The program of a graph that the passes have been over.
+
+    cpu: with what pays on a CPU alone, copies for vector lanes and bands for its caches; if
+    not, with what a GPU asks for, kernels of few results.
+    """
+    program = fuse(graph)
+    program = plan_memory(band(pack(program)) if cpu else divide(program))
     dims = [n for p in graph.params for n in graph.nodes[p].tensor.shape if isinstance(n, Dim)]
     if not dims:
         return program

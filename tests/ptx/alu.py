@@ -395,6 +395,25 @@ for _form, _modifiers, _sm in (
     row(f"fma {_modifiers} type={_form}", "=type, type, type, type", sm=_sm)(floating(_fma))
     if _form in ("f32", "f64"):
         row(f"mad {_modifiers} type={_form}", "=type, type, type, type")(floating(_fma))
+
+
+def _mixed(operation: Callable[..., Array]) -> Callable[..., Any]:
+    """Of narrow operands, made wide (PTX ISA 9.7.5, mixed precision)."""
+    run = floating(operation)
+
+    def widened(mods: Mods, random: Random, *args: Array) -> Array:
+        wide = (x.astype(np.float32) for x in args)
+        return run({**mods, "type": "f32"}, random, *wide)
+
+    return widened
+
+
+_MIXED = "rnd=rn|rz|rm|rp sat? f32 type=f16|bf16"
+row(f"add {_MIXED}", "=f32, type, f32", sm=100)(_mixed(add_floats))
+row(f"sub {_MIXED}", "=f32, type, f32", sm=100)(
+    _mixed(lambda name, mode, a, b: add_floats(name, mode, a, -b))
+)
+row(f"fma {_MIXED}", "=f32, type, type, f32", sm=100)(_mixed(_fma))
 for _form, _modifiers in (("f32", "rnd=rn|rz|rm|rp ftz?"), ("f64", "rnd=rn|rz|rm|rp")):
     row(f"div {_modifiers} type={_form}", "=type, type, type")(floating(_div))
     row(f"sqrt {_modifiers} type={_form}", "=type, type")(floating(_sqrt))

@@ -109,7 +109,7 @@ class Buffer:
 
     def fill(self, array: Array) -> None:
         """Write from the host."""
-        array = np.ascontiguousarray(array, self.dtype)
+        array = np.asarray(array, self.dtype, order="C")
         if array.shape != self.shape:
             raise ValueError(f"{array.shape} into a buffer of {self.shape}")
         self.memory.store.octets[self._slice()] = array.reshape(-1).view(np.uint8)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -224,6 +225,7 @@ class Parser:
             return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
 
         self.text = _COMMENT.sub(blank, text)
+        self.ends = [match.start() for match in re.finditer("\n", self.text)]
         self.at = 0
         self.globals = Scope()
         self.module = Module((0, 0), 0, {}, {})
@@ -233,7 +235,7 @@ class Parser:
     # Reading
 
     def line(self, at: int | None = None) -> int:
-        return self.text.count("\n", 0, self.at if at is None else at) + 1
+        return bisect_left(self.ends, self.at if at is None else at) + 1
 
     def error(self, message: str, at: int | None = None) -> ParseError:
         return ParseError(self.line(at), message)
@@ -423,7 +425,8 @@ class Parser:
         """The bits of a constant of a type, or None if it is not one (PTX ISA 4.5)."""
         dtype = BITS[type_.bits]
         if type_.kind == "p":
-            return np.array([int(text)], bool) if text in ("0", "1") else None
+            # Any number but 0 is true (PTX ISA 4.5.3): LLVM writes -1.
+            return np.array([text != "0"]) if text in ("0", "1", "-1") else None
         if match := _HEX_FLOAT.fullmatch(text):
             digits = match[1] or match[2]
             return np.array([int(digits, 16)], dtype) if len(digits) * 4 == type_.bits else None

@@ -1,0 +1,1 @@
+"""The second target: kernels of a Program as CUDA PTX."""

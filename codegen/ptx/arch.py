@@ -1,0 +1,56 @@
+"""GPU architectures by name, each with the lowest version of PTX that knows it.
+
+LLVM only warns of a name that it doesn't know, and then writes for PTX 3.2: names are checked
+here. All of these are taken by LLVM 22 and assembled by ptxas 13.0.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from graphjit.errors import InvalidArgumentError, at_user_line
+from graphjit.values import dataclass
+
+DEFAULT = "sm_90"
+# Source: PTX ISA 9.0, "Release notes": the version in which each target came.
+_VERSIONS = {
+    "sm_75": "6.3", "sm_80": "7.0", "sm_86": "7.1", "sm_87": "7.4", "sm_88": "9.0",
+    "sm_89": "7.8", "sm_90": "7.8", "sm_90a": "8.0", "sm_100": "8.6", "sm_100a": "8.6",
+    "sm_100f": "8.8", "sm_103": "8.8", "sm_103a": "8.8", "sm_103f": "8.8", "sm_110": "9.0",
+    "sm_110a": "9.0", "sm_110f": "9.0", "sm_120": "8.7", "sm_120a": "8.7", "sm_120f": "8.8",
+    "sm_121": "8.8", "sm_121a": "8.8", "sm_121f": "8.8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """An architecture: its name, and the version of PTX that is written for it."""
+
+    name: str
+    version: str
+
+    @property
+    def feature(self) -> str:
+        """LLVM's name of the version: `+ptx78`."""
+        return "+ptx" + self.version.replace(".", "")
+
+
+ARCHITECTURES = tuple(_VERSIONS)
+
+
+def arch_named(name: str) -> Arch:
+    """The architecture of this name; InvalidArgumentError if it isn't on the list."""
+    version = _VERSIONS.get(name) if isinstance(name, str) else None
+    if version is None:
+        near = get_close_matches(str(name), ARCHITECTURES, n=1)
+        known = f"did you mean {near[0]}? " if near else ""
+        raise InvalidArgumentError(
+            at_user_line(
+                f"no architecture {name!r} to write PTX for",
+                f"{known}known are {', '.join(ARCHITECTURES)}",
+            )
+        )
+    return Arch(name, version)
+
+
+__all__ = ["ARCHITECTURES", "Arch", "arch_named"]

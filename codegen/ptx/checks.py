@@ -1,0 +1,189 @@
+"""What one point of a kernel computes on a GPU, and what becomes of checks that fail.
+
+A check that fails lowers the first word of `status` to step · 2^50 + point · 2^10 + value, if
+that is less: so the first one in order wins, whoever comes first. A thread that finds its own
+number there writes the details behind it; a second launch with the status left as it is makes
+sure of that. Nothing is read or written at a place that isn't there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphjit.codegen.access import parts_of
+from graphjit.codegen.builder import Builder, MathRule, Value
+from graphjit.codegen.compiled import Check
+from graphjit.codegen.emit import KernelEmitter
+from graphjit.codegen.loops import LoopNest
+from graphjit.codegen.sizes import SizeEmitter
+from graphjit.dims import Dim
+from graphjit.program import GatherLoad, Index
+
+from .device import DeviceBuilder, DeviceModule
+
+POINT_SHIFT, STEP_SHIFT = 10, 50
+
+
+class _Arguments(SizeEmitter):
+    """Extents computed from the symbols, which are arguments of the kernel."""
+
+    def _load(self, name: str) -> str:
+        return "%" + argument_of(name)
+
+
+def argument_of(symbol: str) -> str:
+    """The kernel argument that brings a symbol's size."""
+    return f"size.{symbol}"
+
+
+class PointEmitter(KernelEmitter):
+    """Writes what a point computes. step: the kernel's place in the program. numbered: the
+    checks that may fail, by the number of the value or store.
+    """
+
+    pointer = "ptr addrspace(1)"
+
+    def __init__(
+        self,
+        module: DeviceModule,
+        nest: LoopNest,
+        step: int,
+        shared: frozenset[int],
+        symbols: Sequence[str],
+    ) -> None:
+        super().__init__(module, nest, [], shared=shared, symbols=symbols)
+        assert isinstance(self.b, DeviceBuilder)
+        self.device = self.b
+        self.step = step
+        self.size = _Arguments(symbols, self.entry)
+        self.b.size = self.size
+        self.numbered: dict[int, Check] = {}
+        self.place = 0  # of the value or store at hand
+        self.wrong: Value | None = None
+        self.failed = ""
+
+    @staticmethod
+    def builder(module: Any, lanes: int, math: dict[str, MathRule], flags: str) -> Builder:
+        """What writes the arithmetic of one thread."""
+        return DeviceBuilder(module, 1, math)
+
+    def alone(self) -> str:
+        """Whether a thread is the one that stores, where several have the same to store."""
+        return ""
+
+    def _compute(self, number: int) -> Value:
+        self.place = number
+        value = self.kernel.values[number]
+        if isinstance(value, GatherLoad) and any(
+            _may_be_empty(c.extent) for c in value.choices
+        ):
+            return self._gathered(value)
+        return super()._compute(number)
+
+    def _gathered(self, value: GatherLoad) -> Value:
+        """An element of what may have none: 0 where the check failed."""
+        b, parts = self.b, parts_of(value.dtype)
+        self.current = ("GatherV2", value.source)
+        offset, step = self._offset(value.index, parts)
+        place = self._chosen(offset, step, value.choices, parts)
+        assert self.wrong is not None
+        before, inside, after = self.label(), self.label(), self.label()
+        self.line(f"br label %{before}")
+        b.lines.append(f"{before}:")
+        self.line(f"br i1 {self.wrong.ir}, label %{after}, label %{inside}")
+        b.lines.append(f"{inside}:")
+        found = self._load_at(f"%b{value.buffer}", value.dtype, place)
+        last = self.label()
+        self.line(f"br label %{last}")
+        b.lines += [f"{last}:", f"  br label %{after}", f"{after}:"]
+        zero = b.const(0, value.dtype)
+        kind = b.type(value.dtype, True)
+        texts = [
+            b.emit(f"phi {kind} [ {none}, %{before} ], [ {text}, %{last} ]")
+            for text, none in ((found.ir, zero.ir), (found.imag, zero.imag))
+            if text is not None
+        ]
+        return Value(value.dtype, texts[0], True, texts[1] if len(texts) > 1 else None)
+
+    def _fail(self, condition: Value, reason: str, details: tuple[Value, ...]) -> None:
+        """Note a failure, and go on with what is safe."""
+        b, checked = self.b, condition
+        op, source = self.current
+        self.wrong = checked
+        self.numbered[self.place] = Check(reason, op, source)
+        if not self.failed:
+            self.failed = b.fresh()
+            self.entry += [
+                f"  {self.failed} = alloca i1",
+                f"  store i1 false, ptr {self.failed}",
+            ]
+        bad, first, good = self.label(), self.label(), self.label()
+        self.line(f"br i1 {checked.ir}, label %{bad}, label %{good}")
+        b.lines.append(f"{bad}:")
+        self.line(f"store i1 true, ptr {self.failed}")
+        point = b.emit(f"shl i64 {self._number_of_point()}, {POINT_SHIFT}")
+        key = b.emit(f"or i64 {point}, {(self.step << STEP_SHIFT) + self.place}")
+        least = f"atomicrmw umin ptr addrspace(1) %status, i64 {key}"
+        old = b.emit(f'{least} syncscope("device") monotonic, align 8')
+        same = b.emit(f"icmp eq i64 {old}, {key}")
+        self.line(f"br i1 {same}, label %{first}, label %{good}")
+        b.lines.append(f"{first}:")
+        for number, detail in enumerate(details):
+            at = b.emit(
+                f"getelementptr inbounds i64, ptr addrspace(1) %status, i64 {number + 1}"
+            )
+            self.line(f"store i64 {detail.ir}, ptr addrspace(1) {at}, align 8")
+        self.line(f"br label %{good}")
+        b.lines.append(f"{good}:")
+
+    def _number_of_point(self) -> str:
+        """The number of the point at hand in the order in which a CPU would come to it."""
+        strides, step = [0] * len(self.kernel.dims), 1
+        for dim in range(len(self.kernel.dims) - 1, -1, -1):
+            strides[dim] = step
+            step = step * self.kernel.dims[dim]
+        return self._offset(Index(0, tuple(strides)))[0]
+
+    def _put(self, number: int) -> None:
+        self.place = len(self.kernel.values) + number
+        if self.kernel.stores[number].choices:  # which has its own check
+            super()._put(number)
+            return
+        self.guarded(lambda: KernelEmitter._put(self, number))
+
+    def _scatter(self, number: int, offset: str, step: int, value: Value) -> None:
+        store = self.kernel.stores[number]
+        assert store.primitive is not None
+        self.current = (store.primitive.tensorflow, store.source)
+        place = self._chosen(offset, step, store.choices, parts_of(value.dtype))
+        self.guarded(lambda: self._combine(number, place, value), scattered=True)
+
+    def guarded(self, write: Callable[[], None], scattered: bool = False) -> None:
+        """What is written: by one lane what a warp has together; not after a failure where that
+        could be what a second launch reads, or is no place.
+        """
+        b = self.b
+        conditions = [one] if (one := self.alone()) else []
+        if self.failed and (self.shared or scattered):
+            failed = b.emit(f"load i1, ptr {self.failed}")
+            conditions.append(b.emit(f"xor i1 {failed}, true"))
+        if not conditions:
+            write()
+            return
+        flag = conditions[0]
+        for other in conditions[1:]:
+            flag = b.emit(f"and i1 {flag}, {other}")
+        inside, after = self.label(), self.label()
+        self.line(f"br i1 {flag}, label %{inside}, label %{after}")
+        b.lines.append(f"{inside}:")
+        write()
+        self.line(f"br label %{after}")
+        b.lines.append(f"{after}:")
+
+
+def _may_be_empty(extent: int) -> bool:
+    return extent.bounds()[0] < 1 if isinstance(extent, Dim) else extent < 1
+
+
+__all__ = ["POINT_SHIFT", "STEP_SHIFT", "PointEmitter", "argument_of"]

@@ -1,0 +1,264 @@
+"""A scheduled kernel -> LLVM IR for one thread of a grid.
+
+A kernel becomes `void @name(buffers…, status, sizes…)`. What a point computes is written by the
+emitter that serves the CPU too, one element at a time; here is who has which point, how a warp
+combines what its lanes hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphjit.codegen.access import parts_of
+from graphjit.codegen.builder import Value
+from graphjit.codegen.loops import Let, Loop, LoopNest, Put, Statement
+from graphjit.dims import Dim
+from graphjit.errors import UnsupportedError, at_user_line
+from graphjit.ops.primitive import Reduce
+from graphjit.program import Index, Load, Product
+
+from .checks import PointEmitter, argument_of
+from .device import LANES, DeviceModule, Unwritable
+from .product import ProductEmitter
+from .schedule import THREADS, Schedule, Walk, by_store
+from .wide import lies_in_vectors, load_several, store_several
+
+ALIGNMENT = 16  # of every buffer's first element [bytes]
+
+
+class ThreadEmitter(PointEmitter):
+    """Writes one kernel for a GPU. step: its place in the program."""
+
+    def __init__(
+        self,
+        module: DeviceModule,
+        plan: Schedule,
+        step: int,
+        shared: frozenset[int],
+        symbols: Sequence[str],
+    ) -> None:
+        nests = [walk.nest for walk in plan.walks] or [LoopNest(plan.kernel, 1, -1, ())]
+        super().__init__(module, nests[0], step, shared, symbols)
+        self.plan = plan
+        self.kernel = plan.kernel
+        self.walk: Walk | None = None
+        self.lane = ""
+        self.in_lanes = False
+        self.product: Value | None = None  # the element at hand of a matrix product
+        self.copies: list[tuple[dict[int, str], dict[int, Value]]] = []
+
+    def emit(self) -> str:
+        """The function's text."""
+        try:
+            if self.plan.tiling is not None:
+                ProductEmitter(self, self.plan.tiling).emit()
+            elif len(self.plan.walks) == 2:
+                self._either(*self.plan.walks)
+            else:
+                self._walk(self.plan.walks[0])
+        except Unwritable as error:
+            op, source = self.current
+            message = f"no code for {op} on a GPU: {error} [Op:{op}]"
+            raise UnsupportedError(at_user_line(message, source=source)) from None
+        stored = {s.buffer for s in self.kernel.stores}
+        listed = []
+        for buffer in self.buffers:
+            facts = "noalias " * (buffer not in self.shared)
+            facts += "readonly " * (buffer not in stored)
+            listed.append(f"ptr addrspace(1) {facts}%b{buffer}")
+        if self.numbered:
+            listed.append("ptr addrspace(1) %status")
+        listed += [f"i64 %{argument_of(name)}" for name in self.symbols]
+        threads = self.plan.launch.threads if self.plan.tiling is not None else THREADS
+        bound = "reqntid" if self.plan.tiling is not None else "maxntid"
+        # of one block a multiprocessor: ptxas would rather spill than have fewer blocks there
+        bounds = f'"nvvm.{bound}"="{threads}" "nvvm.minctasm"="1"'
+        head = f"define ptx_kernel void @{self.kernel.name}({', '.join(listed)})"
+        lines = [f"{head} nounwind {bounds} {{", "entry:"]
+        return "\n".join([*lines, *self.entry, *self.b.lines, "  ret void", "}"])
+
+    # -- who has which point
+
+    def _either(self, short: Walk, long: Walk) -> None:
+        """One walk for rows shorter than a warp, one for others: a branch that all take."""
+        extent = self.size(self.kernel.inner_dims[-1])
+        few, many, after = self.label(), self.label(), self.label()
+        flag = self.b.emit(f"icmp ult i64 {extent}, {LANES}")
+        self.line(f"br i1 {flag}, label %{few}, label %{many}")
+        for name, walk in ((few, short), (many, long)):
+            self.b.lines.append(f"{name}:")
+            self._walk(walk)
+            self.line(f"br label %{after}")
+        self.b.lines.append(f"{after}:")
+
+    def threads(self) -> tuple[str, str]:
+        """The thread's number in the grid, and how many there are."""
+        b = self.device
+        each = b.thread("ntid.x")
+        first = b.emit(f"mul nuw nsw i64 {b.thread('ctaid.x')}, {each}")
+        number = b.emit(f"add nuw nsw i64 {first}, {b.thread('tid.x')}")
+        return number, b.emit(f"mul nuw nsw i64 {b.thread('nctaid.x')}, {each}")
+
+    def _walk(self, walk: Walk) -> None:
+        """All of this thread's points."""
+        b = self.b
+        self.walk, self.nest = walk, walk.nest
+        self.values, self.counters, self.accumulators = {}, {}, {}
+        first, stride = self.threads()
+        if walk.team == LANES:
+            self.lane = b.emit(f"and i64 {first}, {LANES - 1}")
+            first = b.emit(f"lshr i64 {first}, 5")
+            stride = b.emit(f"lshr i64 {stride}, 5")
+        dims = [self.kernel.dims[d] for d in walk.parallel]
+        if walk.vector > 1:
+            dims[-1] = dims[-1] // walk.vector
+        with self.counting(first, self.size(walk.points), stride) as now:
+            self._set_counters(walk, now, dims)
+            if walk.vector > 1:
+                self._several(walk)
+            else:
+                self.run(self._body(walk))
+        last = self.kernel.dims[-1] if walk.vector > 1 else 0
+        if walk.vector > 1 and (isinstance(last, Dim) or last % walk.vector):
+            self._left_over(walk, first, last)
+
+    def _body(self, walk: Walk) -> tuple[Statement, ...]:
+        """What is done at a point; where buffers lie together, all loads before the stores."""
+        shared_out = len(walk.parallel) == len(self.kernel.outer_dims)
+        found = by_store(self.kernel) if shared_out and not self.shared else None
+        return walk.nest.body if found is None else found
+
+    def _set_counters(self, walk: Walk, number: str, dims: Sequence[int]) -> None:
+        """The counters of the parallel dims, from a point's number."""
+        for dim, digit in zip(walk.parallel, self.digits(number, dims), strict=True):
+            self.counters[dim] = digit
+
+    def digits(self, number: str, dims: Sequence[int]) -> list[str]:
+        """A number's digits, the last dim's the fastest: in 32 bits where it has no more."""
+        b, found = self.b, list[str]()
+        total: Any = 1
+        for n in dims:
+            total = total * n
+        narrow = len(dims) > 1 and not isinstance(total, Dim) and total < 2**31
+        kind = "i32" if narrow else "i64"
+        rest = b.emit(f"trunc i64 {number} to i32") if narrow else number
+        for place in range(len(dims) - 1, -1, -1):
+            digit = rest
+            if place:
+                base = self.size(dims[place])
+                digit = b.emit(f"urem {kind} {rest}, {base}")
+                rest = b.emit(f"udiv {kind} {rest}, {base}")
+            found.append(b.emit(f"zext i32 {digit} to i64") if narrow else digit)
+        return found[::-1]
+
+    def _several(self, walk: Walk) -> None:
+        """Neighbours along the last dim, each statement for all of them before the next."""
+        b, last = self.b, walk.parallel[-1]
+        first = b.emit(f"mul nuw nsw i64 {self.counters[last]}, {walk.vector}")
+        for place in range(walk.vector):
+            at = b.emit(f"add nuw nsw i64 {first}, {place}") if place else first
+            self.copies.append(({**self.counters, last: at}, {}))
+        self.run(self._body(walk))
+        self.copies = []
+
+    def _left_over(self, walk: Walk, thread: str, extent: int) -> None:
+        """What is left over of whole groups, one for each of the first threads."""
+        b = self.b
+        whole = extent // walk.vector * walk.vector
+        rest = self.size(extent - whole)
+        some, after = self.label(), self.label()
+        flag = b.emit(f"icmp ult i64 {thread}, {rest}")
+        self.line(f"br i1 {flag}, label %{some}, label %{after}")
+        b.lines.append(f"{some}:")
+        self.counters[walk.parallel[-1]] = b.emit(f"add i64 {thread}, {self.size(whole)}")
+        self.values = {}
+        self.run(self._body(walk))
+        self.line(f"br label %{after}")
+        b.lines.append(f"{after}:")
+
+    def run(self, body: Sequence[Statement]) -> None:
+        """Write statements in order; loops over what is shared out are no loops here."""
+        for statement in body:
+            match statement:
+                case Loop(dim=dim) if self.walk is not None and dim in self.walk.parallel:
+                    self.run(statement.body)
+                case Let(value=number) if self._loaded_wide(number):
+                    pass
+                case Put(store=number) if self._stored_wide(number):
+                    pass
+                case Let() | Put() if self.copies:
+                    for copy in self.copies:
+                        self.counters, self.values = copy
+                        super().run((statement,))
+                case _:
+                    super().run((statement,))
+
+    def _loaded_wide(self, number: int) -> bool:
+        """Whether a value is one that all copies load by vectors, which is then done."""
+        value = self.kernel.values[number]
+        if not isinstance(value, Load) or not self._in_vectors(value.index):
+            return False
+        offsets = self._offsets(value.index, parts_of(value.dtype))
+        found = load_several(self, f"%b{value.buffer}", value.dtype, offsets)
+        for (_, values), element in zip(self.copies, found, strict=True):
+            values[number] = element
+        return True
+
+    def _stored_wide(self, number: int) -> bool:
+        """Whether a store is one of all copies by vectors, which is then done."""
+        store = self.kernel.stores[number]
+        if (self.failed and self.shared) or store.choices or not self._in_vectors(store.index):
+            return False
+        several = [values[store.arg] for _, values in self.copies]
+        offsets = self._offsets(store.index, parts_of(several[0].dtype))
+        store_several(self, f"%b{store.buffer}", several, offsets)
+        return True
+
+    def _in_vectors(self, index: Index) -> bool:
+        last = len(self.kernel.dims) - 1
+        return bool(self.copies) and lies_in_vectors(index, last, len(self.copies))
+
+    def _offsets(self, index: Index, scale: int) -> list[str]:
+        """The place of each copy's element, in numbers."""
+        found = []
+        for copy in self.copies:
+            self.counters, self.values = copy
+            found.append(self._offset(index, scale)[0])
+        return found
+
+    def _loop(self, loop: Loop) -> None:
+        lanes = loop.dim == self.nest.lane_dim and loop.width == LANES
+        start, step = (self.lane, LANES) if lanes else ("0", 1)
+        self.in_lanes = lanes
+        with self.counting(start, self.size(loop.extent), step) as now:
+            self.counters[loop.dim] = now
+            self.run(loop.body)
+        del self.counters[loop.dim]
+        self.in_lanes = False
+
+    def _from_tile(self, value: Product) -> Value:
+        assert self.product is not None
+        return self.product
+
+    # -- what a warp does together
+
+    def alone(self) -> str:
+        """Whether a lane is the first, where a warp has one thing to store."""
+        if self.walk is None or self.walk.team < LANES or self.in_lanes:
+            return ""
+        if self.shared:  # the place may be one that other lanes still read
+            self.device.warp_barrier()
+        return self.b.emit(f"icmp eq i64 {self.lane}, 0")
+
+    def _across_lanes(self, kind: Reduce, totals: tuple[Value, ...]) -> tuple[Value, ...]:
+        """Lanes combined by halves, as vectors are; then all have the first lane's result."""
+        b, distance = self.device, LANES // 2
+        while distance:
+            others = tuple(b.from_lane(t, "down", distance) for t in totals)
+            totals = kind.combine(b, totals, others)
+            distance //= 2
+        return tuple(b.from_lane(t, "idx", 0) for t in totals)
+
+
+__all__ = ["ALIGNMENT", "ThreadEmitter"]

@@ -1,0 +1,90 @@
+"""What may reach LLVM's NVPTX code generator, which ends the process where it lacks an
+intrinsic.
+
+A module is checked twice: its text before LLVM reads it, and again after LLVM's passes, which
+bring in intrinsics of their own. Every name here is compiled and assembled by a test.
+"""
+
+from __future__ import annotations
+
+import re
+
+from graphjit.errors import UnsupportedError, at_user_line
+
+_FLOATS = {"f32": "float", "f64": "double"}
+_WHOLE = {f"i{n}": f"i{n}" for n in (8, 16, 32, 64)}
+
+
+def _of(names: str, types: dict[str, str], form: str) -> dict[str, str]:
+    """Intrinsics of several types: name -> `result (arguments)`; T in the form is the type."""
+    return {
+        f"llvm.{name}.{suffix}": form.replace("T", kind)
+        for name in names.split()
+        for suffix, kind in types.items()
+    }
+
+
+# Those that the emitter writes.
+WRITTEN = {
+    **_of("sqrt floor ceil trunc rint fabs", _FLOATS, "T (T)"),
+    **_of("copysign", _FLOATS, "T (T, T)"),
+    **_of("fma", _FLOATS, "T (T, T, T)"),
+    **_of("ctpop", _WHOLE, "T (T)"),
+    "llvm.expect.i1": "i1 (i1, i1)",
+    "llvm.nvvm.read.ptx.sreg.tid.x": "i32 ()",
+    "llvm.nvvm.read.ptx.sreg.ntid.x": "i32 ()",
+    "llvm.nvvm.read.ptx.sreg.ctaid.x": "i32 ()",
+    "llvm.nvvm.read.ptx.sreg.nctaid.x": "i32 ()",
+    "llvm.nvvm.shfl.sync.down.i32": "i32 (i32, i32, i32, i32)",
+    "llvm.nvvm.shfl.sync.idx.i32": "i32 (i32, i32, i32, i32)",
+    "llvm.nvvm.barrier.cta.sync.aligned.all": "void (i32)",
+    "llvm.nvvm.bar.warp.sync": "void (i32)",
+}
+# Those that LLVM's passes make of what the emitter writes.
+MADE = {
+    **_of("sqrt floor ceil trunc rint fabs", {"f16": "half"}, "T (T)"),
+    **_of("copysign", {"f16": "half"}, "T (T, T)"),
+    **_of("is.fpclass", {**_FLOATS, "f16": "half"}, "i1 (T, i32)"),
+    **_of("umin umax smin smax uadd.sat usub.sat sadd.sat ssub.sat", _WHOLE, "T (T, T)"),
+    **_of("bswap", {k: v for k, v in _WHOLE.items() if k != "i8"}, "T (T)"),
+    **_of("bitreverse", _WHOLE, "T (T)"),
+    **_of("abs ctlz cttz", _WHOLE, "T (T, i1)"),
+    **_of("fshl fshr", _WHOLE, "T (T, T, T)"),
+    **_of("uadd.with.overflow usub.with.overflow umul.with.overflow", _WHOLE, "{T, i1} (T, T)"),
+    **{
+        f"llvm.{name}.{result}.{kind}": f"{result} ({kind}, {kind})"
+        for name in ("scmp", "ucmp")
+        for result in _WHOLE
+        for kind in _WHOLE
+    },
+    "llvm.assume": "void (i1)",
+}
+PROVEN = {**WRITTEN, **MADE}
+_DECLARED = re.compile(r"^declare [^@]*@\"?([\w.$-]+)\"?\(", re.MULTILINE)
+_DEFINED = re.compile(r"^define [^@]*@\"?([\w.$-]+)\"?\(", re.MULTILINE)
+_CALLED = re.compile(r"\bcall [^@\n]*@\"?([\w.$-]+)\"?\(")
+_LAYOUT = re.compile(r"^target datalayout = .*$", re.MULTILINE)
+# Wide integers and types without registers; remainders, which would be approximate.
+_BAD = re.compile(
+    r"(?<![\w.%@])(fp128|x86_fp80|ppc_fp128|bfloat|i128|frem|invoke|va_arg|asm)\b(?![\w.:])"
+)
+
+
+def check(text: str, known: dict[str, str]) -> None:
+    """UnsupportedError if a module's text has a call or a type that isn't known to compile."""
+    text = _LAYOUT.sub("", text)
+    functions = set(_DEFINED.findall(text))
+    names = {*_DECLARED.findall(text), *_CALLED.findall(text)} - functions
+    wrong = sorted(names - known.keys())
+    if not wrong and (found := _BAD.search(text)) is not None:
+        wrong = [found.group()]
+    if wrong:
+        raise UnsupportedError(
+            at_user_line(
+                f"PTX for {', '.join(wrong)} isn't proven to compile",
+                "this is a gap of graphjit's own; the CPU computes it",
+            )
+        )
+
+
+__all__ = ["MADE", "PROVEN", "WRITTEN", "check"]

@@ -1,0 +1,174 @@
+"""What another program needs to launch a program's PTX, as JSON: buffers, kernels in order with
+their arguments, launches as expressions over the sizes, what a failure means.
+
+Expressions are integers, or texts of integers, symbols, `+`, `-`, `*`, `//` (rounded down) and
+brackets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphjit.dims import Dim
+from graphjit.program import Buffer
+from graphjit.values import dataclass
+
+from .checks import POINT_SHIFT, STEP_SHIFT
+from .emit import ALIGNMENT
+from .target import Assembly, KernelCall
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Json = dict[str, Any]
+FORMAT = 1
+STATUS_WORDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Where an input's data come from: "argument", "capture" or "variable", with its name; what
+    isn't an argument has a value.
+    """
+
+    name: str
+    role: str
+    value: Any = None
+
+
+def expression(n: int) -> int | str:
+    """An extent or the like as JSON has it."""
+    return n.text if isinstance(n, Dim) else n
+
+
+def manifest(assembly: Assembly, inputs: Sequence[Input], file: str) -> Json:
+    """The manifest of what is written beside it: the PTX in `file`, data in `files`."""
+    program = assembly.program
+    return {
+        "format": FORMAT,
+        "name": program.name,
+        "file": file,
+        "arch": assembly.arch.name,
+        "ptx_version": assembly.arch.version,
+        "symbols": _symbols(assembly),
+        "guards": [
+            {"left": expression(g.left), "relation": g.relation} for g in program.guards
+        ],
+        "alignment": ALIGNMENT,
+        "arena_bytes": expression(program.arena_bytes),
+        "buffers": [
+            {"id": number, **_buffer(number, buffer, inputs)}
+            for number, buffer in enumerate(program.buffers)
+        ],
+        "inputs": list(program.inputs),
+        "outputs": list(program.outputs),
+        "updates": list(program.updates),
+        "status": {
+            "words": STATUS_WORDS,
+            "bytes_each": 8,
+            "initial": 2**64 - 1,
+            "step_shift": STEP_SHIFT,
+            "point_shift": POINT_SHIFT,
+            "meaning": "word 0 is `initial`, or the least step * 2^step_shift + point * "
+            "2^point_shift + value of the checks that failed; then launch all kernels again "
+            "with the status as it is: the words after it are the check's {0}, {1}, {2}",
+        },
+        "kernels": [_kernel(assembly, call) for call in assembly.calls],
+    }
+
+
+def _symbols(assembly: Assembly) -> list[Json]:
+    """Each symbol with the input's axis that brings its size, divided by a factor."""
+    program, found = assembly.program, dict[str, Json]()
+    for number in program.inputs:
+        for axis, n in enumerate(program.buffers[number].type.shape):
+            if isinstance(n, Dim) and len(n.terms) == 1 and len(n.terms[0][0]) == 1:
+                ((name,), factor) = n.terms[0]
+                found.setdefault(name, {"buffer": number, "axis": axis, "factor": factor})
+    return [{"name": name, **found[name]} for name in program.symbols]
+
+
+def _buffer(number: int, buffer: Buffer, inputs: Sequence[Input]) -> Json:
+    type = buffer.type
+    entry: Json = {
+        "role": buffer.role,
+        "dtype": type.dtype.name,
+        "itemsize": type.dtype.size,
+        "shape": [expression(n) for n in type.shape],
+        "bytes": expression(type.nbytes),
+    }
+    if buffer.role == "input":
+        given = inputs[buffer.index]
+        entry |= {"name": given.name, "from": given.role}
+        if given.value is not None:
+            entry["file"] = data_file(number)
+    if buffer.role == "constant":
+        entry["file"] = data_file(number)
+    if buffer.role == "temporary":
+        entry["offset"] = expression(buffer.offset_bytes)
+    return entry
+
+
+def data_file(number: int) -> str:
+    """The name of the file with a buffer's data: elements in C order, little-endian."""
+    return f"buffer{number}.bin"
+
+
+def _kernel(assembly: Assembly, call: KernelCall) -> Json:
+    arguments: list[Json] = [
+        {"buffer": number, "written": number in call.stored} for number in call.buffers
+    ]
+    if call.status:
+        arguments.append({"status": True})
+    arguments += [{"symbol": name, "dtype": "int64"} for name in assembly.program.symbols]
+    return {
+        "entry": call.entry,
+        "step": call.step,
+        "arguments": arguments,
+        "block": [call.launch.threads, 1, 1],
+        "grid": {
+            "blocks": expression(call.launch.blocks),
+            "least": 1,
+            "most": call.launch.most,
+        },
+        "dynamic_shared_bytes": 0,
+        "checks": [
+            {
+                "value": number,
+                "message": check.reason,
+                "op": check.op,
+                "line": "" if check.source is None else check.source.describe(),
+            }
+            for number, check in call.checks
+        ],
+    }
+
+
+def data(assembly: Assembly, inputs: Sequence[Input]) -> Mapping[str, bytes]:
+    """The contents of the data files: constants, captured arrays, variables."""
+    found: dict[str, bytes] = {}
+    for number, buffer in enumerate(assembly.program.buffers):
+        value: Any = None
+        if buffer.role == "constant":
+            value = buffer.value
+        elif buffer.role == "input":
+            value = inputs[buffer.index].value
+        if value is not None:
+            found[data_file(number)] = _little(np.asarray(value)).tobytes()
+    return found
+
+
+def _little(array: Array) -> Array:
+    return array if array.dtype.kind == "V" else array.astype(array.dtype.newbyteorder("<"))
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, which is made if there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+__all__ = ["Input", "data", "expression", "manifest", "write"]

@@ -1,0 +1,304 @@
+"""Matrix products tile by tile through shared memory, as LLVM IR.
+
+A block of threads has a tile of the result. Again and again it copies a strip of each operand
+to shared memory, from which every thread takes what its own elements need; their sums are in
+registers. At the end the tile goes through shared memory, so that neighbouring threads compute
+what follows from it for neighbouring elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from graphjit.codegen.builder import Value, ir_type
+from graphjit.codegen.loops import Let, Put
+from graphjit.codegen.tiles import BLOCK, used_by_stores
+from graphjit.dims import Dim, exact_quotient
+from graphjit.program import Index, Load, Product
+
+from .tiling import DEPTH, Tiling
+from .wide import VECTOR_BYTES, lies_in_vectors, load_several
+
+if TYPE_CHECKING:
+    from .emit import ThreadEmitter
+
+# Elements that are put between rows in shared memory: other banks, and still 16-byte vectors.
+PAD = 4
+SHARED = "ptr addrspace(3)"
+
+
+class ProductEmitter:
+    """Writes the loops of a product's tiles into a kernel's function."""
+
+    def __init__(self, emitter: ThreadEmitter, tiling: Tiling) -> None:
+        self.emitter = emitter
+        self.tiling = tiling
+        self.b = emitter.device
+        kernel = emitter.kernel
+        product = kernel.values[tiling.value]
+        assert isinstance(product, Product)
+        self.dtype = product.dtype
+        self.kind = ir_type(product.dtype)
+        self.inner = len(kernel.dims) - 1
+        self.k = kernel.dims[self.inner]
+        self.m = kernel.dims[tiling.row_dim] if tiling.row_dim >= 0 else 1
+        self.n = kernel.dims[tiling.column_dim] if tiling.column_dim >= 0 else 1
+        self.pitch = tiling.side + PAD
+        self.elements = max(2 * DEPTH * self.pitch, tiling.side * self.pitch)
+        self.room = f"@{kernel.name}.room"
+        self.own = range(tiling.own)
+
+    def emit(self) -> None:
+        """Write it all."""
+        b, tiling, emitter = self.b, self.tiling, self.emitter
+        emitter.module.functions.append(
+            f"{self.room} = internal addrspace(3) global [{self.elements} x {self.kind}] "
+            "undef, align 16"
+        )
+        self.thread = b.thread("tid.x")
+        across = tiling.side // tiling.own
+        self.my_column = b.emit(f"urem i64 {self.thread}, {across}")
+        self.my_column = b.emit(f"mul i64 {self.my_column}, {tiling.own}")
+        self.my_row = b.emit(f"udiv i64 {self.thread}, {across}")
+        self.my_row = b.emit(f"mul i64 {self.my_row}, {tiling.own}")
+        self.sums = self._accumulators()
+        self.totals = self._accumulators() if self._blocks() else {}
+        first, stride = b.thread("ctaid.x"), b.thread("nctaid.x")
+        with emitter.counting(first, emitter.size(tiling.count), stride) as number:
+            side = tiling.side
+            across_tiles, down_tiles = (self.n + side - 1) // side, (self.m + side - 1) // side
+            batch = [emitter.kernel.dims[d] for d in tiling.batch]
+            *places, row, column = emitter.digits(number, [*batch, down_tiles, across_tiles])
+            emitter.counters.update(zip(tiling.batch, places, strict=True))
+            self.row = b.emit(f"mul nuw nsw i64 {row}, {side}")
+            self.column = b.emit(f"mul nuw nsw i64 {column}, {side}")
+            self._sum_up()
+            self._finish()
+
+    def _blocks(self) -> bool:
+        """Whether sums along the inner dim are made of several blocks."""
+        return isinstance(self.k, Dim) or self.k > BLOCK
+
+    def _block(self) -> str:
+        """The length of a block, as `lower_product` has it for the CPU."""
+        b, k = self.b, self.k
+        if not isinstance(k, Dim):
+            return str(-(-k // -(-k // BLOCK)))
+        size = self.emitter.size(k)
+        more = b.emit(f"add nuw nsw i64 {size}, {BLOCK - 1}")
+        count = b.emit(f"udiv i64 {more}, {BLOCK}")
+        more = b.emit(f"add nuw nsw i64 {size}, {b.emit(f'sub i64 {count}, 1')}")
+        return b.emit(f"udiv i64 {more}, {count}")
+
+    def _accumulators(self) -> dict[tuple[int, int], str]:
+        found = {}
+        for i in self.own:
+            for j in self.own:
+                found[i, j] = self.b.fresh()
+                self.emitter.entry.append(f"  {found[i, j]} = alloca {self.kind}")
+        return found
+
+    def _write(self, slot: str, text: str) -> None:
+        self.emitter.line(f"store {self.kind} {text}, ptr {slot}")
+
+    def _read(self, slot: str) -> str:
+        return self.b.emit(f"load {self.kind}, ptr {slot}")
+
+    def _least(self, one: str, other: str) -> str:
+        less = self.b.emit(f"icmp ult i64 {one}, {other}")
+        return self.b.emit(f"select i1 {less}, i64 {one}, i64 {other}")
+
+    def _branch(self, flag: str, write: Callable[[], None]) -> None:
+        """What is written where a condition holds."""
+        emitter = self.emitter
+        inside, after = emitter.label(), emitter.label()
+        emitter.line(f"br i1 {flag}, label %{inside}, label %{after}")
+        self.b.lines.append(f"{inside}:")
+        write()
+        emitter.line(f"br label %{after}")
+        self.b.lines.append(f"{after}:")
+
+    def _sum_up(self) -> None:
+        """The sums of this thread's elements of the tile at hand."""
+        b, emitter = self.b, self.emitter
+        size, block = emitter.size(self.k), self._block()
+        with emitter.counting("0", size, block) as start:
+            for slot in self.sums.values():
+                self._write(slot, "0.0")
+            stop = self._least(b.emit(f"add nuw nsw i64 {start}, {block}"), size)
+            with emitter.counting(start, stop, DEPTH) as k:
+                self._strip(k, stop)
+            if self.totals:
+                fresh = b.emit(f"icmp eq i64 {start}, 0")
+                for place, slot in self.totals.items():
+                    part = self._read(self.sums[place])
+                    more = b.emit(f"fadd {self.kind} {self._read(slot)}, {part}")
+                    kind = self.kind
+                    self._write(
+                        slot, b.emit(f"select i1 {fresh}, {kind} {part}, {kind} {more}")
+                    )
+
+    def _strip(self, k: str, stop: str) -> None:
+        """Add the products of one strip, which all threads copy together."""
+        b, emitter, tiling = self.b, self.emitter, self.tiling
+        b.barrier()  # the strip before has been read
+        self._copy(tiling.a, tiling.row_dim, self.row, self.m, k, stop, 0)
+        self._copy(
+            tiling.b, tiling.column_dim, self.column, self.n, k, stop, DEPTH * self.pitch
+        )
+        b.barrier()
+        left = b.emit(f"sub nuw nsw i64 {stop}, {k}")
+        whole, part, after = emitter.label(), emitter.label(), emitter.label()
+        flag = b.emit(f"icmp uge i64 {left}, {DEPTH}")
+        emitter.line(f"br i1 {flag}, label %{whole}, label %{part}")
+        b.lines.append(f"{whole}:")
+        for place in range(DEPTH):
+            self._products(str(place * self.pitch))
+        emitter.line(f"br label %{after}")
+        b.lines.append(f"{part}:")  # zeros in place of what is missing could change -0.0
+        with emitter.counting("0", left, 1) as now:
+            self._products(b.emit(f"mul nuw nsw i64 {now}, {self.pitch}"))
+        emitter.line(f"br label %{after}")
+        b.lines.append(f"{after}:")
+
+    def _shared(self, place: str) -> str:
+        """The address of an element of shared memory."""
+        return self.b.emit(
+            f"getelementptr inbounds {self.kind}, {SHARED} {self.room}, i64 {place}"
+        )
+
+    def _taken(self, start: str, place: str, offset: int) -> list[str]:
+        """The thread's numbers of an operand at one step of the inner dim."""
+        b, found = self.b, []
+        at = b.emit(f"add i64 {start}, {place}")
+        for k in self.own:
+            address = self._shared(b.emit(f"add i64 {at}, {offset + k}"))
+            found.append(
+                b.emit(f"load {self.kind}, {SHARED} {address}, align {self.dtype.size}")
+            )
+        return found
+
+    def _products(self, start: str) -> None:
+        b = self.b
+        left = self._taken(start, self.my_row, 0)
+        right = self._taken(start, self.my_column, DEPTH * self.pitch)
+        for (i, j), slot in self.sums.items():
+            x, y = (Value(self.dtype, text, True) for text in (left[i], right[j]))
+            self._write(slot, b.fma(x, y, Value(self.dtype, self._read(slot), True)).ir)
+
+    def _copy(
+        self, number: int, dim: int, start: str, extent: int, k: str, stop: str, offset: int
+    ) -> None:
+        """Copy a strip of an operand: DEPTH steps of the inner dim for the tile's rows."""
+        b, emitter, side = self.b, self.emitter, self.tiling.side
+        value = emitter.kernel.values[number]
+        assert isinstance(value, Load)
+        strides = value.index.strides
+        along = strides[dim] if dim >= 0 else 0
+        inner = strides[self.inner]
+        together = not isinstance(inner, Dim) and inner == 1  # neighbours lie along inner dim
+        width = self._width(value.index, self.inner if together else dim, extent)
+        size = emitter.size(extent)
+        base = self._base(value.index, dim)
+        length = (DEPTH if together else side) // width
+        for part in range(side * DEPTH // self.tiling.threads // width):
+            e = b.emit(f"add nuw nsw i64 {self.thread}, {part * self.tiling.threads}")
+            low = b.emit(f"urem i64 {e}, {length}")
+            low = b.emit(f"mul nuw nsw i64 {low}, {width}")
+            high = b.emit(f"udiv i64 {e}, {length}")
+            step, own = (low, high) if together else (high, low)
+            row = b.emit(f"add nuw nsw i64 {start}, {own}")
+            column = b.emit(f"add nuw nsw i64 {k}, {step}")
+            inside = b.emit(f"icmp ult i64 {row}, {size}")
+            flag = b.emit(f"and i1 {inside}, {b.emit(f'icmp ult i64 {column}, {stop}')}")
+            place = b.emit(f"mul nuw nsw i64 {step}, {self.pitch}")
+            place = b.emit(f"add nuw nsw i64 {place}, {own}")
+            place = b.emit(f"add nuw nsw i64 {place}, {offset}")
+            terms = ((row, along), (column, inner))
+            move = partial(self._move, value.buffer, base, terms, place, width, together)
+            self._branch(flag, move)
+
+    def _width(self, index: Index, lane: int, extent: int) -> int:
+        """How many neighbours of an operand along a dim can be loaded at once."""
+        width = VECTOR_BYTES // self.dtype.size
+        ends = [extent]
+        if lane == self.inner:
+            if isinstance(self.k, Dim):  # blocks may end anywhere
+                return 1
+            ends = [self.k, int(self._block())]
+        whole = all(exact_quotient(n, width) is not None for n in ends)
+        return width if lane >= 0 and whole and lies_in_vectors(index, lane, width) else 1
+
+    def _base(self, index: Index, dim: int) -> str:
+        """The place of an operand's first element of the batch at hand."""
+        strides = [0 if d in (dim, self.inner) else n for d, n in enumerate(index.strides)]
+        return self.emitter._offset(Index(index.offset, tuple(strides)))[0]
+
+    def _move(
+        self,
+        buffer: int,
+        base: str,
+        terms: tuple[tuple[str, int], ...],
+        place: str,
+        width: int,
+        down: bool,
+    ) -> None:
+        """Copy neighbours to shared memory: in a row there, or down a column."""
+        b, emitter = self.b, self.emitter
+        offset = base
+        for counter, stride in terms:
+            part = b.emit(f"mul nsw i64 {counter}, {emitter.size(stride)}")
+            offset = b.emit(f"add nsw i64 {offset}, {part}")
+        if width == 1:
+            found = [emitter._load(f"%b{buffer}", self.dtype, offset, 1)]
+        else:
+            found = load_several(emitter, f"%b{buffer}", self.dtype, [offset] * width)
+        for number, element in enumerate(found):
+            apart = number * (self.pitch if down else 1)
+            address = self._shared(b.emit(f"add nuw nsw i64 {place}, {apart}"))
+            emitter.line(
+                f"store {self.kind} {element.ir}, {SHARED} {address}, align {self.dtype.size}"
+            )
+
+    def _finish(self) -> None:
+        """Compute and store what follows from the tile."""
+        b, emitter, tiling = self.b, self.emitter, self.tiling
+        b.barrier()
+        for (i, j), slot in (self.totals or self.sums).items():
+            row = b.emit(f"add i64 {self.my_row}, {i}")
+            place = b.emit(f"mul i64 {row}, {self.pitch}")
+            place = b.emit(f"add i64 {place}, {b.emit(f'add i64 {self.my_column}, {j}')}")
+            text, address = self._read(slot), self._shared(place)
+            emitter.line(
+                f"store {self.kind} {text}, {SHARED} {address}, align {self.dtype.size}"
+            )
+        b.barrier()
+        elements = str(tiling.side**2)
+        with emitter.counting(self.thread, elements, tiling.threads) as e:
+            own_row = b.emit(f"udiv i64 {e}, {tiling.side}")
+            own_column = b.emit(f"urem i64 {e}, {tiling.side}")
+            row = b.emit(f"add nuw nsw i64 {self.row}, {own_row}")
+            column = b.emit(f"add nuw nsw i64 {self.column}, {own_column}")
+            inside = b.emit(f"icmp ult i64 {row}, {emitter.size(self.m)}")
+            beside = b.emit(f"icmp ult i64 {column}, {emitter.size(self.n)}")
+            flag = b.emit(f"and i1 {inside}, {beside}")
+
+            def follow() -> None:
+                place = b.emit(f"mul i64 {own_row}, {self.pitch}")
+                address = self._shared(b.emit(f"add i64 {place}, {own_column}"))
+                text = b.emit(f"load {self.kind}, {SHARED} {address}, align {self.dtype.size}")
+                emitter.product = Value(self.dtype, text, True)
+                if tiling.row_dim >= 0:
+                    emitter.counters[tiling.row_dim] = row
+                if tiling.column_dim >= 0:
+                    emitter.counters[tiling.column_dim] = column
+                kernel = emitter.kernel
+                emitter.run([Let(n) for n in sorted(used_by_stores(kernel, tiling.value))])
+                emitter.run([Put(n) for n in range(len(kernel.stores))])
+
+            self._branch(flag, follow)
+
+
+__all__ = ["ProductEmitter"]

@@ -1,0 +1,201 @@
+"""Kernel -> how a grid of threads walks it, and the launch that this takes. Pure: no LLVM.
+
+A point of the outer dims belongs to one thread, which walks the inner dims in order; or, where
+rows are reduced by ROW_LANES lanes, to one warp, whose threads are these lanes. So the order in
+which elements are combined is that of the CPU's code, and so are the bits.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from graphjit.codegen.loops import Let, LoopNest, Put, Statement
+from graphjit.codegen.lower import ROW_LANES, Lowering, row_lengths
+from graphjit.codegen.tiles import product_of
+from graphjit.dims import Dim, evaluate, exact_quotient
+from graphjit.program import (
+    Compute,
+    GatherLoad,
+    Kernel,
+    Load,
+    Product,
+    Reduction,
+    Running,
+    Store,
+    arguments,
+    merge_outer,
+)
+from graphjit.values import dataclass
+
+from .tiling import Tiling, tiling_of
+
+# 256 threads hide latency on all architectures and leave each 255 registers; the points that a
+# full grid doesn't reach at once are walked in its next strides.
+THREADS = 256
+MOST_BLOCKS = 4096
+# What the widest load or store moves [bytes].
+VECTOR_BYTES = 16
+# The costs of a kernel's arithmetic, times elements per thread, up to which code is repeated.
+MOST_REPEATED = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a kernel is launched: threads of a block, and blocks that have work.
+
+    The grid has `most` blocks at the most, and at least one.
+    """
+
+    threads: int
+    blocks: int
+    most: int = MOST_BLOCKS
+
+    def grid(self, sizes: dict[str, int] | None = None) -> int:
+        """Blocks of a launch, for these sizes of symbols."""
+        return max(1, min(self.most, evaluate(self.blocks, sizes or {})))
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One way through a kernel. parallel: the outer dims that are shared out; the others are
+    walked in order by who has the point. team: the threads that have a point together.
+    vector: points along the last dim that a thread takes at once.
+    """
+
+    nest: LoopNest
+    parallel: tuple[int, ...]
+    team: int = 1
+    vector: int = 1
+
+    @property
+    def points(self) -> int:
+        """What is shared out: points, or groups of them, whole ones."""
+        dims = [self.nest.kernel.dims[d] for d in self.parallel]
+        if self.vector > 1:
+            dims[-1] = dims[-1] // self.vector
+        return prod(dims)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A kernel with its walks, and its launch.
+
+    walks: one; or two where rows are of symbolic length, the first for those shorter than
+    ROW_LANES. tiling: for a matrix product, which has no walks.
+    """
+
+    kernel: Kernel
+    walks: tuple[Walk, ...]
+    tiling: Tiling | None
+    launch: Launch
+
+
+class _GridLowering(Lowering):
+    """The nest of one thread, or of one warp for each row: no lanes besides, nothing kept."""
+
+    def _lanes(self, vector_bytes: int) -> tuple[int, int]:
+        inner = self.kernel.inner_dims
+        long = bool(inner) and (
+            not self.short if isinstance(inner[-1], Dim) else inner[-1] >= ROW_LANES
+        )
+        if self.kernel.lanes == "inner" and long:
+            return ROW_LANES, len(self.kernel.dims) - 1
+        return 1, -1
+
+    def _kept(self) -> dict[int, int]:
+        # what a thread keeps in an array lies in memory: to compute it again is no slower
+        return {}
+
+
+def schedule(kernel: Kernel) -> Schedule:
+    """How a grid walks a kernel."""
+    kernel = merge_outer(kernel)
+    product = product_of(kernel)
+    if product is not None:
+        tiling = tiling_of(kernel, product)
+        launch = Launch(tiling.threads, tiling.count)
+        return Schedule(kernel, (), tiling, launch)
+    walks = tuple(_walk(kernel, short) for short in row_lengths(kernel))
+    return Schedule(kernel, walks, None, _launch(walks))
+
+
+def _walk(kernel: Kernel, short: bool) -> Walk:
+    nest = _GridLowering(kernel, 1, 0, short).nest()
+    outer = range(len(kernel.outer_dims))
+    serial = [s for s in kernel.stores if s.choices]
+    parallel = tuple(d for d in outer if all(_apart(kernel, s, d) for s in serial))
+    return Walk(nest, parallel, nest.width, _vector(kernel) if nest.width == 1 else 1)
+
+
+def by_store(kernel: Kernel) -> tuple[Statement, ...] | None:
+    """Each store behind what it needs, so that few values are alive at a time; None where more
+    is done than to compute and to store.
+    """
+    if kernel.inner or any(isinstance(v, (Reduction, Running, Product)) for v in kernel.values):
+        return None
+    found: list[Statement] = []
+    known: set[int] = set()
+    for number, store in enumerate(kernel.stores):
+        todo = [store.arg, *(choice.arg for choice in store.choices)]
+        while todo:
+            value = todo[-1]
+            missing = [n for n in arguments(kernel.values[value]) if n not in known]
+            if missing and value not in known:
+                todo += missing
+                continue
+            todo.pop()
+            if value not in known:
+                known.add(value)
+                found.append(Let(value))
+        found.append(Put(number))
+    return tuple(found)
+
+
+def _apart(kernel: Kernel, store: Store, dim: int) -> bool:
+    """Whether steps along a dim never meet in an element of a scattered store."""
+    stride = store.index.strides[dim]
+    return isinstance(stride, Dim) or stride != 0
+
+
+def _vector(kernel: Kernel) -> int:
+    """How many neighbours a thread takes, so that loads and stores can be wide."""
+    if kernel.inner or not kernel.dims or any(s.choices for s in kernel.stores):
+        return 1
+    if any(isinstance(v, (GatherLoad, Reduction, Running)) for v in kernel.values):
+        return 1
+    last = len(kernel.dims) - 1
+    stored = [(kernel.values[s.arg].dtype, s.index.strides[last]) for s in kernel.stores]
+    loads = [v for v in kernel.values if isinstance(v, Load)]
+    stored += [(v.dtype, v.index.strides[last]) for v in loads]
+    sizes = [dtype.size for dtype, n in stored if not isinstance(n, Dim) and n == 1]
+    if not sizes:
+        return 1
+    vector = max(2, min(VECTOR_BYTES // min(sizes), 8))
+    work = sum(v.primitive.cost for v in kernel.values if isinstance(v, Compute))
+    work += len(kernel.values) + len(kernel.stores)
+    while vector > 1 and (work * vector > MOST_REPEATED or not _divides(kernel, vector)):
+        vector //= 2
+    return vector
+
+
+def _divides(kernel: Kernel, vector: int) -> bool:
+    """Whether the last dim is made of whole groups; of one dim alone what is left over has
+    its own code.
+    """
+    extent = kernel.dims[-1]
+    if len(kernel.dims) == 1:
+        return isinstance(extent, Dim) or extent >= vector
+    return exact_quotient(extent, vector) is not None
+
+
+def _launch(walks: tuple[Walk, ...]) -> Launch:
+    """The launch of a kernel: no more threads than have work, in whole warps."""
+    walk = walks[-1]
+    work = walk.points * walk.team
+    threads = THREADS
+    if not isinstance(work, Dim):
+        threads = min(THREADS, max(1, -(-work // 32)) * 32)
+    return Launch(threads, (work + threads - 1) // threads)
+
+
+__all__ = ["Launch", "Schedule", "Walk", "by_store", "schedule"]

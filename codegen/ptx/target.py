@@ -1,0 +1,157 @@
+"""Program -> PTX, with the list of what is launched with which arguments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from graphjit.codegen.compiled import Check
+from graphjit.codegen.cpu import run_passes
+from graphjit.codegen.share import identity, lying_together, numbered, places
+from graphjit.errors import InternalError, UnsupportedError, at_user_line
+from graphjit.forks import new_lock
+from graphjit.program import Kernel, LibraryCall, Program
+from graphjit.values import dataclass
+
+from .arch import Arch, arch_named
+from .checks import STEP_SHIFT
+from .device import DeviceModule
+from .emit import ThreadEmitter
+from .guard import PROVEN, WRITTEN, check
+from .schedule import Launch, schedule
+
+TRIPLE = "nvptx64-nvidia-cuda"
+_lock = new_lock()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCall:
+    """One launch: the entry's name, the buffers it takes in order, what follows them.
+
+    step: the number that a failure is known by. checks: what fails, by the value's number.
+    status: whether the buffers are followed by that of the status. Then come the symbols.
+    """
+
+    entry: str
+    step: int
+    buffers: tuple[int, ...]
+    stored: frozenset[int]
+    launch: Launch
+    checks: tuple[tuple[int, Check], ...]
+
+    @property
+    def status(self) -> bool:
+        """Whether the kernel can fail."""
+        return bool(self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A program's LLVM IR for a GPU, and its launches in order."""
+
+    text: str
+    calls: tuple[KernelCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A program as PTX, and its launches in order."""
+
+    program: Program
+    arch: Arch
+    text: str
+    calls: tuple[KernelCall, ...]
+
+
+class _Writer:
+    """Writes a program's kernels, equal ones once."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.module = DeviceModule()
+        self.known: dict[Any, str] = {}
+        self.names: set[str] = set()
+
+    def call(self, kernel: Kernel, step: int) -> KernelCall:
+        """The launch of a kernel, which is written unless an equal one has been."""
+        own, lying = kernel.name, lying_together(self.program, kernel)
+        kernel, used = numbered(kernel)
+        together = places(lying, used)
+        key = (identity(kernel), together)
+        plan = schedule(kernel)
+        stored = frozenset(used[s.buffer] for s in kernel.stores)
+        name = self.known.get(key)
+        checks: tuple[tuple[int, Check], ...] = ()
+        if name is None:
+            name = self._name(own, step)
+            plan = replace(plan, kernel=replace(plan.kernel, name=name))
+            emitter = ThreadEmitter(self.module, plan, step, together, self.program.symbols)
+            self.module.functions.append(emitter.emit())
+            checks = tuple(sorted(emitter.numbered.items()))
+            if not checks:  # one that can fail has its own step in its numbers
+                self.known[key] = name
+        return KernelCall(name, step, tuple(used), stored, plan.launch, checks)
+
+    def _name(self, name: str, step: int) -> str:
+        """A kernel's name, made its own."""
+        name = f"{name}_{step}" if name in self.names else name
+        self.names.add(name)
+        return name
+
+
+def emit_program(program: Program) -> Emitted:
+    """LLVM IR of all of a program's kernels. UnsupportedError for a call of a library."""
+    if len(program.steps) >> (63 - STEP_SHIFT):
+        raise UnsupportedError(at_user_line(f"PTX of {len(program.steps)} steps"))
+    writer = _Writer(program)
+    calls = []
+    for number, step in enumerate(program.steps):
+        if isinstance(step, LibraryCall):
+            raise UnsupportedError(
+                at_user_line(
+                    f"{step.primitive.tensorflow} is a routine of NumPy or SciPy, which no GPU "
+                    f"runs [Op:{step.primitive.tensorflow}]",
+                    "compute it outside of what becomes PTX",
+                    step.source,
+                )
+            )
+        calls.append(writer.call(step, number))
+    return Emitted(writer.module.text(), tuple(calls))
+
+
+def compile_ptx(program: Program, arch: str) -> Assembly:
+    """A program's PTX for an architecture."""
+    target = arch_named(arch)
+    emitted = emit_program(program)
+    check(emitted.text, WRITTEN)
+    return Assembly(program, target, assemble(emitted.text, target), emitted.calls)
+
+
+def assemble(text: str, arch: Arch) -> str:
+    """The PTX of a module in LLVM's IR, checked before and after LLVM's passes."""
+    with _lock:
+        machine = _machine(arch)
+        head = f'target triple = "{TRIPLE}"\ntarget datalayout = "{machine.target_data}"\n'
+        module = llvm.parse_assembly(head + text)
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = False
+        options.slp_vectorization = False
+        builder = llvm.create_pass_builder(machine, options)
+        run_passes(builder.getModulePassManager(), module, builder)
+        check(str(module), PROVEN)
+        ptx: str = machine.emit_assembly(module)
+    if "__local_depot" in ptx:
+        raise InternalError("a kernel keeps something in local memory")
+    return ptx
+
+
+def _machine(arch: Arch) -> Any:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple(TRIPLE)
+    return target.create_target_machine(cpu=arch.name, features=arch.feature, opt=3)
+
+
+__all__ = ["Assembly", "Emitted", "KernelCall", "assemble", "compile_ptx", "emit_program"]

@@ -1,0 +1,75 @@
+"""The schedule of matrix products on a GPU: tiles of a block of threads, and of one thread.
+
+The bits of an element are those of the CPU's code: sums of at most `BLOCK` products, each by
+fused multiply-adds in order, added in order.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from graphjit.codegen.tiles import own_dims
+from graphjit.dims import guess
+from graphjit.program import Kernel, Product
+from graphjit.values import dataclass
+
+# Steps of the inner dim that are in shared memory at a time.
+DEPTH = 16
+# Rows and columns of a block's tile, and those of a thread's: 256 threads, or 64.
+_TILES = ((64, 4), (32, 4), (16, 2))
+# Blocks below which smaller tiles are taken, to keep more of the GPU busy.
+_BLOCKS_WANTED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Compute product `value` of loads a and b by tiles of side x side elements.
+
+    own: the rows and columns of a thread, side / own threads apart. row_dim is -1 where there
+    are no rows. batch: the other outer dims. count: the tiles.
+    """
+
+    value: int
+    a: int
+    b: int
+    row_dim: int
+    column_dim: int
+    batch: tuple[int, ...]
+    side: int
+    own: int
+    count: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return (self.side // self.own) ** 2
+
+
+def tiling_of(kernel: Kernel, number: int) -> Tiling:
+    """The tiling of a kernel's matrix product."""
+    product = kernel.values[number]
+    assert isinstance(product, Product)
+    a, b = product.a, product.b
+    rows, columns = own_dims(kernel, a, b), own_dims(kernel, b, a)
+    if not columns and rows:
+        a, b, rows, columns = b, a, columns, rows
+    outer = len(kernel.dims) - 1
+    column_dim = columns[-1] if columns else outer - 1
+    row_dim = rows[-1] if rows else -1
+    batch = tuple(d for d in range(outer) if d not in (row_dim, column_dim))
+    m = kernel.dims[row_dim] if row_dim >= 0 else 1
+    n = kernel.dims[column_dim] if column_dim >= 0 else 1
+    beside = prod(kernel.dims[d] for d in batch)
+
+    def count(side: int) -> int:
+        return (m + side - 1) // side * ((n + side - 1) // side) * beside
+
+    side, own = _TILES[-1]
+    for wide, each in _TILES:
+        if guess(count(wide)) >= _BLOCKS_WANTED:
+            side, own = wide, each
+            break
+    return Tiling(number, a, b, row_dim, column_dim, batch, side, own, count(side))
+
+
+__all__ = ["DEPTH", "Tiling", "tiling_of"]

@@ -1,0 +1,135 @@
+"""A Python function as CUDA PTX: traced for arguments or specs, planned without what only a CPU
+profits by, written for an architecture. Nothing here runs on a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .codegen.ptx.arch import DEFAULT, arch_named
+from .codegen.ptx.manifest import Input, data, manifest, write
+from .codegen.ptx.target import Assembly, compile_ptx, emit_program
+from .errors import TracingError, UnsupportedError, at_user_line
+from .inspect import Traced, TracedForm, as_call, optimized
+from .ir import Graph
+from .jit import Function
+from .passes import Pass, program_of
+from .program import Program
+from .specialization import Specialization
+from .types import TensorSpec, as_dtype
+from .values import dataclass
+
+# What an open extent is taken to be while the function is traced.
+USUAL_EXTENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A function's PTX, and where its inputs come from."""
+
+    assembly: Assembly
+    inputs: tuple[Input, ...]
+
+    @property
+    def text(self) -> str:
+        """The PTX."""
+        return self.assembly.text
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What another program needs to launch it."""
+        return manifest(self.assembly, self.inputs, self.file)
+
+    @property
+    def file(self) -> str:
+        """The name of the PTX file."""
+        name = "".join(c if c.isalnum() else "_" for c in self.assembly.program.name)
+        return f"{name}.ptx"
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write PTX, manifest.json and data files into a folder; the files."""
+        listed = json.dumps(self.manifest, indent=1) + "\n"
+        files = {self.file: self.text.encode(), "manifest.json": listed.encode()}
+        files |= data(self.assembly, self.inputs)
+        write(folder, files)
+        return [folder / name for name in files]
+
+
+class _Form(TracedForm):
+    """A form for all sizes, if there is PTX for all of them."""
+
+    def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
+        if self.sizes is not None and self.graph is not None:
+            emit_program(_program(self.graph, passes))  # Undecided, if there isn't
+
+
+class _Traced(Traced):
+    form = _Form
+
+
+def export(target: Any, args: Sequence[Any], arch: str = DEFAULT) -> Export:
+    """A function's PTX for arguments; a gj.TensorSpec stands for an array of its type."""
+    arch_named(arch)
+    function, arrays = _call(target, args)
+    form = function.specialization(*arrays)
+    if form.graph is None:
+        raise TracingError(form.reason)
+    program = _program(form.graph, function.passes)
+    if _open(args) and not program.symbols:
+        raise UnsupportedError(
+            at_user_line(
+                f"there is no one PTX of {function.name} for all sizes",
+                "give the extents that are None",
+            )
+        )
+    return Export(compile_ptx(program, arch), _inputs(form))
+
+
+def _program(graph: Graph, passes: Sequence[Pass]) -> Program:
+    return program_of(optimized(graph, passes), cpu=False)
+
+
+def _open(args: Sequence[Any]) -> bool:
+    return any(isinstance(x, TensorSpec) and None in x.shape for x in args)
+
+
+def _call(target: Any, args: Sequence[Any]) -> tuple[Function, tuple[Any, ...]]:
+    """The function, and arrays in place of specs; open extents are left open by a signature."""
+    function, given = as_call(target, args, _Traced)
+    arrays = tuple(_example(x) if isinstance(x, TensorSpec) else x for x in given)
+    if _open(given) and function.input_signature is None:
+        specs = [
+            x if isinstance(x, TensorSpec) else TensorSpec(np.shape(x), as_dtype(x.dtype))
+            for x in given
+        ]
+        function = _Traced(
+            function.python_function, specs, "error", function.outputs, function.passes
+        )
+    return function, arrays
+
+
+def _example(spec: TensorSpec) -> Any:
+    shape = tuple(USUAL_EXTENT if n is None else n for n in spec.shape)
+    return np.zeros(shape, spec.dtype.dtype)
+
+
+def _inputs(form: Specialization) -> tuple[Input, ...]:
+    """Where each input of the program comes from."""
+    found = []
+    for role, number in form.order:
+        if role == "leaf":
+            found.append(Input(form.names[number], "argument"))
+        elif role == "capture":
+            found.append(Input(f"capture{number}", "capture", form.captures[number]))
+        else:
+            variable = form.variables[number]
+            found.append(Input(variable.name, "variable", variable.cell.array))
+    return tuple(found)
+
+
+__all__ = ["Export", "export"]
