@@ -20,6 +20,8 @@ from .types import Shape
 
 Place = tuple[int, int]  # (leaf, axis)
 _MOST_TRACES = 8
+# What is remembered of a function's calls.
+_MOST_CALLS, _MOST_SIZES = 64, 1024
 
 
 def shape_of(kind: LeafKind) -> Shape | None:
@@ -64,9 +66,10 @@ def extents(kinds: Sequence[LeafKind]) -> dict[Place, int]:
 class Seen:
     """What calls of one loose key have brought.
 
-    sizes: those of each place. history: the extents of each call that was specialised. fixed:
-    places where Python code needs the number. doubt: what went wrong when symbolic extents
-    were tried; failed: the same once it is known that it was their fault.
+    sizes: those of each place. history: the different extents of the latest calls that were to
+    be specialised, the call at hand last. fixed: places where Python code needs the number.
+    doubt: what went wrong when symbolic extents were tried; failed: the same once it is known
+    that it was their fault.
     """
 
     sizes: dict[Place, set[int]] = field(default_factory=dict)
@@ -76,10 +79,14 @@ class Seen:
     failed: str = ""
 
     def note(self, found: Mapping[Place, int]) -> None:
-        """Take note of a call."""
-        self.history.append(dict(found))
+        """Take note of a call. Calls that fail come again and again: not all is kept."""
+        if (now := dict(found)) in self.history:
+            self.history.remove(now)
+        self.history = [*self.history[1 - _MOST_CALLS :], now]
         for place, n in found.items():
-            self.sizes.setdefault(place, set()).add(n)
+            sizes = self.sizes.setdefault(place, set())
+            if len(sizes) < _MOST_SIZES:
+                sizes.add(n)
 
     def varying(self, free: frozenset[Place]) -> set[Place]:
         """The places that are to be symbolic."""

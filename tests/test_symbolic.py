@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphjit as gj
-from graphjit import cli
+from graphjit import cli, symbolic
 from graphjit.dims import Dim, Sizes, Undecided, evaluate, parse_dim
 from graphjit.draw import from_json
-from graphjit.errors import InvalidArgumentError, OutOfMemoryError, RecompileError
+from graphjit.errors import InvalidArgumentError, OutOfMemoryError, RecompileError, ShapeError
 
 RNG = np.random.default_rng(7)
 SIZES = [3, 5, 7, 31, 32, 33, 100, 1000, 1025, 5000, 16385, 40000, 0, 2]
@@ -487,3 +487,16 @@ def test_a_reduced_value_alone_stays_within_its_array() -> None:
             f = gj.function(lambda x: np.zeros_like(x) + x.astype(np.float64).mean())
             assert f.specialization(x).llvm_ir().count("masked.store") > 1 or not n % 32
             np.testing.assert_array_equal(f(x), np.ones(n))
+
+
+def test_calls_that_fail_leave_no_trail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the same one again and again, nor ones of ever new sizes."""
+    monkeypatch.setattr(symbolic, "_MOST_SIZES", 50)
+    fn = gj.function(lambda x, y: x @ y, fallback="error")
+    for n in range(2, 100):
+        for x in (np.ones((2, 3)), np.ones((n, 3))):
+            with pytest.raises(ShapeError):
+                fn(x, np.ones((4, 5)))
+    (seen,) = fn._seen.values()
+    assert len(seen.history) == 64
+    assert max(map(len, seen.sizes.values())) == 50
