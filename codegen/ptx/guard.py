@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 
-from graphjit.errors import UnsupportedError, at_user_line
-
 _FLOATS = {"f32": "float", "f64": "double"}
 _WHOLE = {f"i{n}": f"i{n}" for n in (8, 16, 32, 64)}
 
@@ -62,6 +60,7 @@ MADE = {
 PROVEN = {**WRITTEN, **MADE}
 _DECLARED = re.compile(r"^declare [^@]*@\"?([\w.$-]+)\"?\(", re.MULTILINE)
 _DEFINED = re.compile(r"^define [^@]*@\"?([\w.$-]+)\"?\(", re.MULTILINE)
+_FUNCTION = re.compile(r"^define .*?^}", re.MULTILINE | re.DOTALL)
 _CALLED = re.compile(r"\bcall [^@\n]*@\"?([\w.$-]+)\"?\(")
 _LAYOUT = re.compile(r"^target datalayout = .*$", re.MULTILINE)
 # Wide integers and types without registers; remainders, which would be approximate.
@@ -70,8 +69,16 @@ _BAD = re.compile(
 )
 
 
+class Unproven(Exception):
+    """Calls or types that aren't known to compile. functions: those that need them."""
+
+    def __init__(self, wrong: list[str], functions: set[str]) -> None:
+        super().__init__(f"PTX for {', '.join(wrong)} isn't proven to compile")
+        self.functions = functions
+
+
 def check(text: str, known: dict[str, str]) -> None:
-    """UnsupportedError if a module's text has a call or a type that isn't known to compile."""
+    """Unproven if a module's text has a call or a type that isn't known to compile."""
     text = _LAYOUT.sub("", text)
     functions = set(_DEFINED.findall(text))
     names = {*_DECLARED.findall(text), *_CALLED.findall(text)} - functions
@@ -79,12 +86,21 @@ def check(text: str, known: dict[str, str]) -> None:
     if not wrong and (found := _BAD.search(text)) is not None:
         wrong = [found.group()]
     if wrong:
-        raise UnsupportedError(
-            at_user_line(
-                f"PTX for {', '.join(wrong)} isn't proven to compile",
-                "this is a gap of graphjit's own; the CPU computes it",
-            )
-        )
+        raise Unproven(wrong, _needing(text, wrong))
 
 
-__all__ = ["MADE", "PROVEN", "WRITTEN", "check"]
+def _needing(text: str, wrong: list[str]) -> set[str]:
+    """The functions in which these words stand, and those that call them."""
+    bodies = {_DEFINED.findall(body)[0]: body for body in _FUNCTION.findall(text)}
+    words = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in wrong))
+    found = {name for name, body in bodies.items() if words.search(body)}
+    while True:
+        callers = {
+            name for name, body in bodies.items() if found.intersection(_CALLED.findall(body))
+        }
+        if callers <= found:
+            return found
+        found |= callers
+
+
+__all__ = ["MADE", "PROVEN", "WRITTEN", "Unproven", "check"]

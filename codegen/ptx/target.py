@@ -12,14 +12,14 @@ from graphjit.codegen.cpu import run_passes
 from graphjit.codegen.share import identity, lying_together, numbered, places
 from graphjit.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.forks import new_lock
-from graphjit.program import Kernel, LibraryCall, Program
+from graphjit.program import Compute, Kernel, LibraryCall, Program
 from graphjit.values import dataclass
 
 from .arch import Arch, arch_named
 from .checks import STEP_SHIFT
 from .device import DeviceModule
 from .emit import ThreadEmitter
-from .guard import PROVEN, WRITTEN, check
+from .guard import PROVEN, WRITTEN, Unproven, check
 from .schedule import Launch, schedule
 
 TRIPLE = "nvptx64-nvidia-cuda"
@@ -125,12 +125,34 @@ def compile_ptx(program: Program, arch: str) -> Assembly:
     """A program's PTX for an architecture."""
     target = arch_named(arch)
     emitted = emit_program(program)
-    check(emitted.text, WRITTEN)
-    return Assembly(program, target, assemble(emitted.text, target), emitted.calls)
+    try:
+        check(emitted.text, WRITTEN)
+        text = assemble(emitted.text, target)
+    except Unproven as error:
+        raise _unsupported(program, emitted, error) from None
+    return Assembly(program, target, text, emitted.calls)
+
+
+def _unsupported(program: Program, emitted: Emitted, error: Unproven) -> UnsupportedError:
+    """The error for the user, with the ops of the kernel that can't be written."""
+    ops, source = dict[str, None](), None
+    for call in emitted.calls:
+        step = program.steps[call.step]
+        if call.entry not in error.functions or not isinstance(step, Kernel) or ops:
+            continue
+        for value in step.values:
+            if isinstance(value, Compute):
+                ops[value.primitive.tensorflow] = None
+                source = source or value.source
+    listed = f" [Op:{', '.join(ops)}]" if ops else ""
+    advice = "this is a gap of graphjit's own; the CPU computes it"
+    return UnsupportedError(at_user_line(f"{error}{listed}", advice, source))
 
 
 def assemble(text: str, arch: Arch) -> str:
-    """The PTX of a module in LLVM's IR, checked before and after LLVM's passes."""
+    """The PTX of a module in LLVM's IR; Unproven if LLVM's passes made of it what isn't known
+    to compile.
+    """
     with _lock:
         machine = _machine(arch)
         head = f'target triple = "{TRIPLE}"\ntarget datalayout = "{machine.target_data}"\n'

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ptx import ptxas
 
+import graphjit as gj
 from graphjit.codegen.ptx.arch import ARCHITECTURES, arch_named
-from graphjit.codegen.ptx.guard import PROVEN, WRITTEN, check
+from graphjit.codegen.ptx.guard import PROVEN, WRITTEN, Unproven, check
 from graphjit.codegen.ptx.target import assemble
 from graphjit.errors import InvalidArgumentError, UnsupportedError
 
@@ -82,10 +84,25 @@ def test_deadly_intrinsics_are_refused(name: str) -> None:
     text += f"  %y = call float @llvm.{name}.f32(float %x{', float %x' * two})\n"
     text += "  store float %y, ptr addrspace(1) %p\n  ret void\n}\n"
     for known in (WRITTEN, PROVEN):
-        with pytest.raises(UnsupportedError, match=rf"llvm\.{name}\.f32"):
+        with pytest.raises(Unproven, match=rf"llvm\.{name}\.f32"):
             check(text, known)
-    with pytest.raises(UnsupportedError, match=rf"llvm\.{name}\.f32"):
+    with pytest.raises(Unproven, match=rf"llvm\.{name}\.f32"):
         assemble(text, arch_named("sm_80"))
+
+
+@pytest.mark.parametrize("lists", ["WRITTEN", "PROVEN"])
+def test_what_is_not_proven_is_refused_by_op_and_line(
+    lists: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graphjit.codegen.ptx import target
+
+    known = {name: form for name, form in PROVEN.items() if not name.startswith("llvm.fma")}
+    monkeypatch.setattr(target, lists, known)
+    function = gj.function(lambda x: np.exp(x))
+    with pytest.raises(
+        UnsupportedError, match=r"llvm.fma.f32.*\[Op:Exp\](?s:.)*test_guard.py:\d"
+    ):
+        function.ptx(np.ones(5, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +117,7 @@ def test_deadly_intrinsics_are_refused(name: str) -> None:
     ],
 )
 def test_other_types_and_calls_are_refused(line: str) -> None:
-    with pytest.raises(UnsupportedError):
+    with pytest.raises(Unproven):
         check(f"{STORE}  {line}\n  ret void\n}}\n", PROVEN)
 
 
