@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-
 _TOO_NEW = re.compile(r"is not defined for option|Unsupported \.version")
 
 
