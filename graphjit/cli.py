@@ -35,6 +35,7 @@ from .errors import (
     InvalidArgumentError,
     SourceLine,
     TracingError,
+    UnsupportedError,
 )
 from .ir import Graph
 from .machine import keep, machine
@@ -565,8 +566,18 @@ def _drawn(graph: Graph, form: str, kernel_of: dict[int, int] | None = None) -> 
 
 @main.command(epilog=EPILOG)
 @function_options
-def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
+@click.option(
+    "--target", "device", type=click.Choice(("cpu", "ptx")), default="cpu", show_default=True,
+    help="What it is compiled for: this processor, or a GPU.",
+)  # fmt: skip
+@arch_option
+def explain(
+    target: str, arguments: tuple[str, ...], tensor: bool, device: str, arch: str
+) -> None:
     """Say what a call runs: what was fused, what was not and why, and what each step costs."""
+    if device == "ptx":
+        _explain_ptx(target, arguments, tensor, arch)
+        return
     specs = [parse_argument(text, tensor) for text in arguments]
     with loaded(target) as function:
         session = inspect.Session(function, [spec.make() for spec in specs])
@@ -607,6 +618,53 @@ def explain(target: str, arguments: tuple[str, ...], tensor: bool) -> None:
         )
     stages = session.form.times_ns
     click.echo("times: " + ", ".join(f"{name} {_duration(ns)}" for name, ns in stages.items()))
+    click.echo("--- optimized, the nodes named above")
+    _show(print_graph(graph, abbreviate=True))
+
+
+def _explain_ptx(target: str, arguments: tuple[str, ...], tensor: bool, arch: str) -> None:
+    """What a GPU would run: launches, what ptxas says of them, the least that they can take."""
+    from .codegen.ptx.usage import assembled, gpu_of, usage_of
+
+    values = [_open_argument(text) or parse_argument(text, tensor).make() for text in arguments]
+    with loaded(target) as function:
+        exported = _export(function, values, arch)
+    assembly, gpu, graph = exported.assembly, gpu_of(arch), exported.graph
+    try:
+        usage, report = usage_of(assembled(exported.text, arch)), ""
+    except UnsupportedError as error:
+        usage, report = {}, str(error)
+    plan = inspect.plan_of(graph, assembly.program)
+    rows, least = [], 0.0
+    for number, call in enumerate(assembly.calls):
+        cost = inspect.costs(plan)[call.step]
+        floor = gpu.floor_ns(cost.moved_bytes, cost.flops) if gpu else 0.0
+        least += floor
+        used = usage.get(call.entry)
+        rows.append([
+            str(number), call.entry, _counted(cost.moved_bytes, "B"), _counted(cost.flops, ""),
+            _duration(floor) if gpu else "", f"{call.launch.blocks}", str(call.launch.threads),
+            str(used.registers) if used else "", str(used.shared_bytes) if used else "",
+            f"{used.stack_bytes} + {used.spill_bytes}" if used else "",
+            ", ".join(f"%{n} {graph.nodes[n].primitive.name}" for n in plan.nodes[call.step]),
+        ])  # fmt: skip
+    click.echo(f"{assembly.program.name}: {_plural(len(rows), 'launch')} for {arch}")
+    head = (
+        "launch", "entry", "bytes", "flops", "floor", "blocks", "threads", "registers",
+        "shared", "stack+spilled", "nodes",
+    )  # fmt: skip
+    _show_table(head, rows, right="launch bytes flops floor blocks threads registers shared")
+    if report:
+        click.echo(f"registers and shared memory are unknown: {report}")
+    if gpu:
+        rates = f"{gpu.bytes_per_ns:,.0f} GB/s, {gpu.flops_per_ns / 1000:.3g} TFLOP/s"
+        click.echo(
+            f"roofline: the launches take at least {_duration(least)} on {gpu.name}, by its "
+            f"data sheet ({rates}); nothing of this was run on a GPU"
+        )
+    for decision in inspect.decisions(plan):
+        click.echo(f"not fused: {decision}")
+    click.echo(f"arena: {assembly.program.arena_bytes} bytes for temporaries")
     click.echo("--- optimized, the nodes named above")
     _show(print_graph(graph, abbreviate=True))
 

@@ -19,7 +19,6 @@ from .inspect import Traced, TracedForm, as_call, optimized
 from .ir import Graph
 from .jit import Function
 from .passes import Pass, program_of
-from .program import Program
 from .specialization import Specialization
 from .types import TensorSpec, as_dtype
 from .values import dataclass
@@ -30,10 +29,11 @@ USUAL_EXTENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A function's PTX, and where its inputs come from."""
+    """A function's PTX, where its inputs come from, and the graph that it was made of."""
 
     assembly: Assembly
     inputs: tuple[Input, ...]
+    graph: Graph
 
     @property
     def text(self) -> str:
@@ -65,7 +65,8 @@ class _Form(TracedForm):
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
         if self.sizes is not None and self.graph is not None:
-            emit_program(_program(self.graph, passes))  # Undecided, if there isn't
+            program = program_of(optimized(self.graph, passes), cpu=False)
+            emit_program(program)  # Undecided, if there isn't
 
 
 class _Traced(Traced):
@@ -79,7 +80,8 @@ def export(target: Any, args: Sequence[Any], arch: str = DEFAULT) -> Export:
     form = function.specialization(*arrays)
     if form.graph is None:
         raise TracingError(form.reason)
-    program = _program(form.graph, function.passes)
+    graph = optimized(form.graph, function.passes)
+    program = program_of(graph, cpu=False)
     if _open(args) and not program.symbols:
         raise UnsupportedError(
             at_user_line(
@@ -87,11 +89,7 @@ def export(target: Any, args: Sequence[Any], arch: str = DEFAULT) -> Export:
                 "give the extents that are None",
             )
         )
-    return Export(compile_ptx(program, arch), _inputs(form))
-
-
-def _program(graph: Graph, passes: Sequence[Pass]) -> Program:
-    return program_of(optimized(graph, passes), cpu=False)
+    return Export(compile_ptx(program, arch), _inputs(form), graph)
 
 
 def _open(args: Sequence[Any]) -> bool:

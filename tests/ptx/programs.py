@@ -13,6 +13,7 @@ from ptx.memory import Buffer
 from graphjit import inspect
 from graphjit.codegen.cpu import compile_program
 from graphjit.codegen.ptx.target import Assembly, compile_ptx
+from graphjit.codegen.ptx.usage import Usage, usage_of
 from graphjit.dims import evaluate
 from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.ir import Graph
@@ -117,18 +118,11 @@ def buffers(
     return held
 
 
-def report(assembly: Assembly, arch: str, folder: Any) -> list[tuple[int, int, int]]:
-    """For each kernel what ptxas says: registers, bytes of stack, bytes of spills."""
-    import re
-
-    text = ptxas.assemble(assembly.text, arch, folder)
-    found = []
-    frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", text)
-    for (stack, spills), registers in zip(
-        frames, re.findall(r"Used (\d+) registers", text), strict=True
-    ):
-        found.append((int(registers), int(stack), int(spills)))
-    return found
+def report(assembly: Assembly, arch: str) -> list[Usage]:
+    """For each kernel what ptxas says."""
+    found = usage_of(ptxas.assemble(assembly.text, arch))
+    assert found.keys() == {call.entry for call in assembly.calls}
+    return list(found.values())
 
 
 __all__ = ["failure", "graph_of", "on_cpu", "planned", "report", "run"]

@@ -73,7 +73,7 @@ def test_what_is_proven_compiles_and_assembles(arch: str, tmp_path: Path) -> Non
         check=False,
     )
     assert not done.returncode, done.stderr
-    ptxas.assemble((tmp_path / "k.ptx").read_text(), arch, tmp_path)
+    ptxas.assemble((tmp_path / "k.ptx").read_text(), arch)
 
 
 @pytest.mark.parametrize("name", DEADLY)
@@ -132,15 +132,15 @@ def test_unknown_architectures_are_refused_before_llvm(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_architecture(name: str, tmp_path: Path) -> None:
+def test_every_architecture(name: str) -> None:
     arch = arch_named(name)
     text = assemble(STORE + "  ret void\n}\n", arch)
     assert f".version {arch.version}\n.target {name}\n" in text
-    ptxas.assemble(text, name, tmp_path)
+    ptxas.assemble(text, name)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_no_lower_version_serves(name: str, tmp_path: Path) -> None:
+def test_no_lower_version_serves(name: str) -> None:
     arch = arch_named(name)
     text = assemble(STORE + "  ret void\n}\n", arch)
     known = sorted({arch_named(n).version for n in ARCHITECTURES}, key=float)
@@ -148,4 +148,4 @@ def test_no_lower_version_serves(name: str, tmp_path: Path) -> None:
     if lower and name != "sm_88":  # which ptxas takes for 8.8, and the manual for 9.0 only
         text = text.replace(f".version {arch.version}", f".version {lower[-1]}")
         with pytest.raises(AssertionError, match=r"requires|sm_|target"):
-            ptxas.assemble(text, name, tmp_path)
+            ptxas.assemble(text, name)

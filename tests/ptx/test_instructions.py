@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ptx import kernels, ptxas
@@ -368,9 +366,7 @@ d:
 
 @pytest.mark.parametrize("cpu", kernels.TARGETS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_calls_locals_and_switches_of_llvm(
-    cpu: str, schedule: str | int, tmp_path: Path
-) -> None:
+def test_calls_locals_and_switches_of_llvm(cpu: str, schedule: str | int) -> None:
     text = kernels.compile_ptx(CALLS, cpu)
     memory = Memory()
     out = memory.empty(33, np.int32)
@@ -383,8 +379,8 @@ def test_calls_locals_and_switches_of_llvm(
     expected = [twice(twice(t, 100), 7) - 5 + 2 for t in range(32)]
     expected[1:6] = [1, 2, 3, 4, 1]
     assert out.numpy()[1:].tolist() == expected
-    if ptxas.find():
-        ptxas.assemble(text, cpu, tmp_path)
+    if ptxas.find_ptxas():
+        ptxas.assemble(text, cpu)
 
 
 def test_statistics() -> None:

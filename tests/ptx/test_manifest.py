@@ -212,7 +212,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         found[0], np.maximum(x.sum(1, keepdims=True), 0) + np.zeros(4), 1e-5
     )
-    ptxas.assemble((tmp_path / "out" / "step.ptx").read_text(), "sm_80", tmp_path)
+    ptxas.assemble((tmp_path / "out" / "step.ptx").read_text(), "sm_80")
     done = graphjit("ptx", "model.py:order", "--arg", "f32[5]", "-o", "out", folder=tmp_path)
     assert done.returncode == 2 and "model.py:5 in order" in done.stderr
     done = graphjit(

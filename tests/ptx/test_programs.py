@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -451,8 +450,9 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
 
 
 @pytest.mark.parametrize("arch", TARGETS)
-def test_no_stack_and_no_spills(arch: str, tmp_path: Path) -> None:
+def test_no_stack_and_no_spills(arch: str) -> None:
     for name, (function, args) in CASES.items():
         assembly = programs.planned(programs.graph_of(function, *args), arch)
-        for registers, stack, spills in programs.report(assembly, arch, tmp_path):
-            assert (stack, spills) == (0, 0) and registers <= 192, name
+        for used in programs.report(assembly, arch):
+            assert (used.stack_bytes, used.spill_bytes) == (0, 0), name
+            assert 8 <= used.registers <= 192, name
