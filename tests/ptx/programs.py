@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from ptx import ptxas
-from ptx.launch import Memory, launch, parse
+from ptx.launch import Memory, Statistics, launch, parse
 from ptx.memory import Buffer
 
 from graphjit import inspect
@@ -49,8 +49,11 @@ def run(
     sizes: dict[str, int] | None = None,
     blocks: int = 0,
     steps: int = 1_000_000,
+    statistics: list[Statistics] | None = None,
 ) -> list[Array]:
-    """The results of the launches, in fresh memory. blocks: of every launch, if given."""
+    """The results of the launches, in fresh memory. blocks: of every launch, if given.
+    statistics: where what each launch did is appended.
+    """
     program, memory, sizes = assembly.program, Memory(), sizes or {}
     held = buffers(program, inputs, memory, sizes)
     status = memory.array(np.array([NOTHING_FAILED, 0, 0, 0], np.uint64), name="status")
@@ -63,10 +66,12 @@ def run(
                 arguments.append(status)
             arguments += [sizes[name] for name in program.symbols]
             grid = blocks or call.launch.grid(sizes)
-            launch(
+            done = launch(
                 module, call.entry, grid, call.launch.threads, arguments,
                 memory=memory, schedule=schedule, steps=steps,
             )  # fmt: skip
+            if statistics is not None:
+                statistics.append(done)
 
     launch_all()
     key = int(status.numpy()[0])
