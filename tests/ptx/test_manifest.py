@@ -148,8 +148,8 @@ def test_one_ptx_for_all_sizes(name: str, tmp_path: Path) -> None:
     exported = export(function, specs, "sm_75")
     assert exported.assembly.program.symbols
     exported.write(tmp_path)
-    for _, stack, spills in programs.report(exported.assembly, "sm_75", tmp_path):
-        assert (stack, spills) == (0, 0)
+    for used in programs.report(exported.assembly, "sm_75"):
+        assert (used.stack_bytes, used.spill_bytes) == (0, 0)
     for given in shapes:
         args = tuple(drawn(*pair, k) for k, pair in enumerate(zip(specs, given, strict=True)))
         found = manifest.run(tmp_path, args)
