@@ -635,9 +635,9 @@ def _explain_ptx(target: str, arguments: tuple[str, ...], tensor: bool, arch: st
     except UnsupportedError as error:
         usage, report = {}, str(error)
     plan = inspect.plan_of(graph, assembly.program)
-    rows, least = [], 0.0
+    costs, rows, least = inspect.costs(plan), [], 0.0
     for number, call in enumerate(assembly.calls):
-        cost = inspect.costs(plan)[call.step]
+        cost = costs[call.step]
         floor = gpu.floor_ns(cost.moved_bytes, cost.flops) if gpu else 0.0
         least += floor
         used = usage.get(call.entry)
