@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
+from graphjit import forks
 from graphjit.forks import new_lock
 
 pytestmark = [
@@ -161,6 +162,56 @@ def test_a_fork_waits_for_llvm() -> None:
         assert thread.is_alive()
     thread.join(60)
     assert events == ["compiled", "forked"]
+
+
+def test_imports_wait_for_a_fork_under_way() -> None:
+    events: list[str] = []
+
+    def fork(stop: Callable[[], None]) -> None:
+        forks._before()
+        try:
+            stop()
+            events.append("forked")
+        finally:
+            forks._after()
+
+    def bring() -> None:
+        with forks.importing():
+            events.append("imported")
+
+    with Elsewhere(fork):
+        thread = threading.Thread(target=bring)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+    thread.join(60)
+    assert events == ["forked", "imported"]
+    assert not forks._forks and not forks._importers
+
+
+def test_a_lock_that_became_known_while_the_fork_waited_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = threading.RLock()
+    known: list[Any] = list(forks._awaited)
+
+    class Early:
+        """Stands for LLVM's lock while another thread ends the import that makes one known."""
+
+        def __enter__(self) -> None:
+            if late not in forks._awaited:
+                forks.hold_over_forks(late)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(forks, "_awaited", [*known, Early()])
+    forks._before()
+    try:
+        assert late._is_owned()  # type: ignore[attr-defined]
+    finally:
+        forks._after()
+    assert not late._is_owned()  # type: ignore[attr-defined]
 
 
 CODE = """
