@@ -55,6 +55,11 @@ def layer(x: Any, w: Any) -> Any:
     return np.maximum(x @ w, 0)
 
 
+def square(n: int) -> int:
+    """Rows of a square of about so many elements."""
+    return round(n**0.5)
+
+
 def columns(n: int) -> tuple[Any, ...]:
     return (normal(n // 100, 100),)
 
@@ -78,7 +83,13 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]] = 
     "difference": (difference, lambda n: (normal(n),)),
     "x + y.T": (lambda x, y: x + y.T, lambda n: (normal(n // 100, 100), normal(100, n // 100))),
     "relu(x @ w), 100 to 64": (layer, lambda n: (normal(n // 100, 100), WEIGHTS)),
-}
+    "a @ b, squares": (np.matmul, lambda n: (normal(square(n), square(n)),) * 2),
+    "a @ b.T, squares": (
+        lambda a, b: a @ b.T, lambda n: (normal(square(n), square(n)),) * 2,
+    ),
+    "4 rows @ b": (np.matmul, lambda n: (normal(4, square(n)), normal(square(n), square(n)))),
+    "a @ vector": (np.matmul, lambda n: (normal(square(n), square(n)), normal(square(n)))),
+}  # fmt: skip
 
 
 def compiled(function: Callable[..., Any], after: int | None) -> Any:

@@ -46,6 +46,7 @@ from .loops import (
     Step,
     Tiles,
     Turn,
+    register_bytes,
 )
 from .math import MATH
 from .parts import walk_in_parts
@@ -65,6 +66,8 @@ class KernelEmitter(Access):
     parameter if there are any. lanes: of one register where the nest is written in parts
     (parts.py), else all.
     """
+
+    loop_end = ", !llvm.loop !1"  # what a loop's last branch says of it (cpu.py)
 
     def __init__(
         self,
@@ -255,14 +258,23 @@ class KernelEmitter(Access):
                 b.mask = previous
 
     def first_lanes(self, count: str, first: int = 0) -> Value:
-        """A mask of the lanes before number `count`, of those from number `first` on."""
+        """A mask of the lanes before number `count`, of those from number `first` on.
+
+        The comparison is of numbers as wide as the values are: their masks are its results.
+        """
         b = self.b
-        kind = f"<{b.width} x i64>"
-        one = b.emit(f"insertelement {kind} poison, i64 {count}, i64 0")
+        part = "i64"
+        if max(register_bytes(v.dtype) for v in self.kernel.values) <= 4:
+            part, most = "i32", first + b.width
+            many = b.emit(f"icmp ugt i64 {count}, {most}")
+            some = b.emit(f"select i1 {many}, i64 {most}, i64 {count}")
+            count = b.emit(f"trunc i64 {some} to i32")
+        kind = f"<{b.width} x {part}>"
+        one = b.emit(f"insertelement {kind} poison, {part} {count}, i64 0")
         order = f"<{b.width} x i32> zeroinitializer"
         every = b.emit(f"shufflevector {kind} {one}, {kind} poison, {order}")
-        numbers = ", ".join(f"i64 {first + k}" for k in range(b.width))
-        return Value(bool_, b.emit(f"icmp ult {kind} <{numbers}>, {every}"), True)
+        numbers = ", ".join(f"{part} {first + k}" for k in range(b.width))
+        return Value(bool_, b.emit(f"icmp slt {kind} <{numbers}>, {every}"), True)
 
     def _to_peel(self, loop: Loop) -> int:
         """The store whose rows start anywhere, and that could pass the cache from the first
@@ -473,7 +485,7 @@ class KernelEmitter(Access):
         yield now
         following = b.emit(f"add nuw nsw i64 {now}, {step}")
         self.line(f"store i64 {following}, ptr {counter}")
-        self.line(f"br label %{head}")
+        self.line(f"br label %{head}{self.loop_end}")
         b.lines.append(f"{done}:")
 
     def _chosen(self, offset: str, step: int, choices: Sequence[Choice], scale: int) -> Value:

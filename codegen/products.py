@@ -43,7 +43,10 @@ class TileEmitter:
         self.n = kernel.dims[tiles.column_dim]
         self.a, self.a_index = self._operand(tiles.a)
         self.b_buffer, self.b_index = self._operand(tiles.b)
-        self.micros: dict[tuple[int, int], str] = {}
+        rest = self.n % tiles.column_step
+        # how many columns the last vector has, where it isn't full; None: as many as are left
+        self.cut = None if isinstance(rest, Dim) else rest
+        self.micros: dict[tuple[int, int | None], str] = {}
         self.lanes = min(tiles.column_step, 64 // self.size)
 
     def _operand(self, number: int) -> tuple[str, Index]:
@@ -215,15 +218,17 @@ class TileEmitter:
         tiles, b = self.tiles, self.b
         a_at = self._at(self.a, self._sum((a_from, 1), (row, self._a_stride(tiles.row_dim))))
         step = tiles.column_step
-        cut = 0 if tiles.packed else self.n % step
+        strides = "".join(
+            f", i64 {self.emitter.size(s)}" for s in self._open_strides().values()
+        )
 
-        def micro(column: str, columns_left: int) -> None:
+        def micro(column: str, columns: int | None, left: str = "") -> None:
             if tiles.direct:
                 store = self.emitter.kernel.stores[0]
                 index = store.index
                 row_stride = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
                 place = self._sum(
-                    *self._batch(index), (columns[0], 1), (column, 1), (row, row_stride)
+                    *self._batch(index), (columns_from, 1), (column, 1), (row, row_stride)
                 )
                 target = self._at(f"%b{store.buffer}", place)
             else:
@@ -236,62 +241,94 @@ class TileEmitter:
                 b_at = self._at(
                     source, self._sum((column, self.b_index.strides[tiles.column_dim]))
                 )
-            name = self._micro(high, columns_left)
+            name = self._micro(high, columns)
             self.emitter.line(
                 f"call void @{name}(ptr {a_at}, ptr {b_at}, ptr {target}, i64 {length}, "
-                f"i1 {fresh})"
+                f"i1 {fresh}{strides}{left})"
             )
 
-        if not cut:
+        columns_from = columns[0]
+        if tiles.packed or self.cut == 0:
             with self.emitter.counting("0", width, step) as column:
                 micro(column, step)
             return
-        whole = b.emit(f"sub i64 {width}, 0")
-        if int(self.n) < step:
-            micro("0", cut)
+        if self.cut is not None and self.n < step:
+            micro("0", self.cut)
             return
-        full = b.emit(f"and i64 {whole}, {-step}")
+        full = b.emit(f"and i64 {width}, {-step}")
         with self.emitter.counting("0", full, step) as column:
             micro(column, step)
         with self.emitter.counting(full, width, step) as column:
-            micro(column, cut)
+            left = "" if self.cut is not None else f", i64 {b.emit(f'sub i64 {width}, {full}')}"
+            micro(column, self.cut, left)
 
     # -- the sums
 
-    def _micro(self, high: int, columns: int) -> str:
-        """The function that sums `high` rows of `columns` elements over a block."""
+    def _micro(self, high: int, columns: int | None) -> str:
+        """The function that sums `high` rows of `columns` elements over a block; None: of so
+        many as its last argument says.
+        """
         key = (high, columns)
         if key not in self.micros:
-            name = f"{self.emitter.kernel.name}.sums{high}x{columns}"
+            some = "some" if columns is None else columns
+            name = f"{self.emitter.kernel.name}.sums{high}x{some}"
             text = self._micro_text("{name}", high, columns)
             self.micros[key] = self.emitter.module.function(name, text)
         return self.micros[key]
 
-    def _micro_text(self, name: str, high: int, columns: int) -> str:
+    def _micro_strides(self) -> dict[str, int]:
+        """What sums move by: along the inner dim in a and b, by rows in a and the result."""
+        tiles = self.tiles
+        b_step = tiles.column_step if tiles.packed else self.b_index.strides[self.inner]
+        c_row = tiles.columns
+        if tiles.direct:
+            index = self.emitter.kernel.stores[0].index
+            c_row = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
+        a_step, a_row = self._a_stride(self.inner), self._a_stride(tiles.row_dim)
+        return {"a.step": a_step, "a.next": a_row, "b.step": b_step, "c.next": c_row}
+
+    def _open_strides(self) -> dict[str, int]:
+        """Those of them that are known only when the kernel runs."""
+        return {name: s for name, s in self._micro_strides().items() if isinstance(s, Dim)}
+
+    def _micro_text(self, name: str, high: int, columns: int | None) -> str:
         tiles = self.tiles
         wide = tiles.column_step
         vector = f"<{wide} x {self.part}>"
         suffix = f"v{wide}f{8 * self.size}"
         module = self.emitter.module
         module.declare(vector, f"llvm.fma.{suffix}", f"{vector}, {vector}, {vector}")
-        a_step, a_row = self._a_stride(self.inner), self._a_stride(tiles.row_dim)
-        b_step = tiles.column_step if tiles.packed else self.b_index.strides[self.inner]
-        c_row = tiles.columns
-        if tiles.direct:
-            index = self.emitter.kernel.stores[0].index
-            c_row = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
+        opened = self._open_strides()
+        steps = {
+            name: f"%{name}" if name in opened else str(stride)
+            for name, stride in self._micro_strides().items()
+        }
+        places = {"a": ["0"], "c": ["0"]}  # of the rows
+        begin = []
+        for operand, found in places.items():
+            next_row = f"{operand}.next"
+            for r in range(1, high):
+                if next_row in opened:
+                    begin.append(f"  %{operand}{r}.place = mul nsw i64 {steps[next_row]}, {r}")
+                    found.append(f"%{operand}{r}.place")
+                else:
+                    found.append(str(r * int(steps[next_row])))
         align = self.size
         mask = ""
-        if columns < wide:
-            bits = ", ".join(f"i1 {'true' if i < columns else 'false'}" for i in range(wide))
-            mask = f"<{wide} x i1> <{bits}>"
+        if columns is None or columns < wide:
+            given = "%left" if columns is None else str(columns)
+            text, mask = _first_lanes(wide, given)
+            begin += text
             module.declare(
                 vector, f"llvm.masked.load.{suffix}.p0", f"ptr, <{wide} x i1>, {vector}"
             )
+        more = [*opened, *(["left"] if columns is None else [])]
         lines = [
             f"define internal void @{name}(ptr noalias readonly %a, ptr noalias readonly %b, "
-            "ptr noalias %c, i64 %length, i1 %fresh) noinline #kernel {",
+            f"ptr noalias %c, i64 %length, i1 %fresh{''.join(f', i64 %{n}' for n in more)}) "
+            "noinline #kernel {",
             "entry:",
+            *begin,
             "  br label %head",
             "head:",
             "  %k = phi i64 [ 0, %entry ], [ %k.next, %head ]",
@@ -301,7 +338,7 @@ class TileEmitter:
                 f"  %s{r} = phi {vector} [ zeroinitializer, %entry ], [ %t{r}, %head ]"
             )
         lines += [
-            f"  %b.place = mul nsw i64 %k, {b_step}",
+            f"  %b.place = mul nsw i64 %k, {steps['b.step']}",
             f"  %b.at = getelementptr inbounds {self.part}, ptr %b, i64 %b.place",
         ]
         if mask:
@@ -310,12 +347,13 @@ class TileEmitter:
         else:
             lines.append(f"  %row = load {vector}, ptr %b.at, align {align}")
         lines += [
-            f"  %a.place = mul nsw i64 %k, {a_step}",
+            f"  %a.place = mul nsw i64 %k, {steps['a.step']}",
             f"  %a.at = getelementptr inbounds {self.part}, ptr %a, i64 %a.place",
         ]
         for r in range(high):
             lines += [
-                f"  %a{r}.at = getelementptr inbounds {self.part}, ptr %a.at, i64 {r * a_row}",
+                f"  %a{r}.at = getelementptr inbounds {self.part}, ptr %a.at, "
+                f"i64 {places['a'][r]}",
                 f"  %a{r} = load {self.part}, ptr %a{r}.at, align {align}",
                 f"  %a{r}.one = insertelement {vector} poison, {self.part} %a{r}, i64 0",
                 f"  %a{r}.all = shufflevector {vector} %a{r}.one, {vector} poison, "
@@ -326,7 +364,7 @@ class TileEmitter:
         lines += [
             "  %k.next = add nuw nsw i64 %k, 1",
             "  %more = icmp ult i64 %k.next, %length",
-            "  br i1 %more, label %head, label %done",
+            "  br i1 %more, label %head, label %done, !llvm.loop !1",
             "done:",
             "  br i1 %fresh, label %first, label %again",
             "first:",
@@ -334,13 +372,13 @@ class TileEmitter:
         store = "store {vector} {value}, ptr {at}, align {align}"
         for r in range(high):
             lines += [
-                f"  %c{r} = getelementptr inbounds {self.part}, ptr %c, i64 {r * c_row}",
+                f"  %c{r} = getelementptr inbounds {self.part}, ptr %c, i64 {places['c'][r]}",
                 "  " + store.format(vector=vector, value=f"%t{r}", at=f"%c{r}", align=align),
             ]
         lines += ["  ret void", "again:"]
         for r in range(high):
             lines += [
-                f"  %d{r} = getelementptr inbounds {self.part}, ptr %c, i64 {r * c_row}",
+                f"  %d{r} = getelementptr inbounds {self.part}, ptr %c, i64 {places['c'][r]}",
                 f"  %o{r} = load {vector}, ptr %d{r}, align {align}",
                 f"  %u{r} = fadd {vector} %o{r}, %t{r}",
                 "  " + store.format(vector=vector, value=f"%u{r}", at=f"%d{r}", align=align),
@@ -354,16 +392,18 @@ class TileEmitter:
         """Copy b's block: for each group of column_step columns, its rows one after another.
         Where columns are missing there are zeros.
         """
-        step = self.tiles.column_step
-        cut = self.n % step
-        full = self.b.emit(f"and i64 {width}, {-step}") if cut else width
-        if self.n >= step:
-            self._copy_groups("0", full, step, source, length)
-        if cut:
-            self._copy_groups(full, width, cut, source, length)
+        step, cut = self.tiles.column_step, self.cut
+        if cut == 0:
+            self._copy_groups("0", width, str(step), source, length)
+            return
+        full = self.b.emit(f"and i64 {width}, {-step}")
+        if cut is None or self.n >= step:
+            self._copy_groups("0", full, str(step), source, length)
+        left = self.b.emit(f"sub i64 {width}, {full}") if cut is None else str(cut)
+        self._copy_groups(full, width, left, source, length)
 
     def _copy_groups(
-        self, start: str, stop: str, columns: int, source: str, length: str
+        self, start: str, stop: str, columns: str, source: str, length: str
     ) -> None:
         with self.emitter.counting(start, stop, self.tiles.column_step) as column:
             from_column = self._sum((column, self.b_index.strides[self.tiles.column_dim]))
@@ -374,19 +414,18 @@ class TileEmitter:
             else:
                 self._copy_columns(origin, target, columns, length)
 
-    def _copy_rows(self, origin: str, target: str, columns: int, length: str) -> None:
+    def _copy_rows(self, origin: str, target: str, columns: str, length: str) -> None:
         step = self.tiles.column_step
         vector = f"<{step} x {self.part}>"
         b = self.b
+        text, mask = _first_lanes(step, columns, b.fresh())
+        if columns != str(step):
+            b.lines.extend(text)
         with self.emitter.counting("0", length, 1) as k:
             at = self._at(origin, self._sum((k, self.b_index.strides[self.inner])))
-            if columns < step:
-                bits = ", ".join(
-                    f"i1 {'true' if i < columns else 'false'}" for i in range(step)
-                )
+            if columns != str(step):
                 name = f"llvm.masked.load.v{step}f{8 * self.size}.p0"
                 self.emitter.module.declare(vector, name, f"ptr, <{step} x i1>, {vector}")
-                mask = f"<{step} x i1> <{bits}>"
                 masked = f"ptr align {self.size} {at}, {mask}, {vector} zeroinitializer"
                 row = b.emit(f"call {vector} @{name}({masked})")
             else:
@@ -394,7 +433,7 @@ class TileEmitter:
             to = self._at(target, self._sum((k, step)))
             self.emitter.line(f"store {vector} {row}, ptr {to}, align {self.size}")
 
-    def _copy_columns(self, origin: str, target: str, columns: int, length: str) -> None:
+    def _copy_columns(self, origin: str, target: str, columns: str, length: str) -> None:
         """Copy columns that lie apart: squares are turned in registers where each column is
         contiguous, the rest goes element by element.
         """
@@ -411,17 +450,35 @@ class TileEmitter:
             ):
                 at = self._at(origin, self._sum((k, 1), (first, apart)))
                 to = self._at(target, self._sum((k, step), (first, 1)))
-                left = self._sum((first, -1), (str(columns), 1))
-                square = f"ptr {at}, i64 {apart}, i64 {left}, ptr {to}, i64 {step}"
+                left = self._sum((first, -1), (columns, 1))
+                row = self.emitter.size(apart)
+                square = f"ptr {at}, i64 {row}, i64 {left}, ptr {to}, i64 {step}"
                 self.emitter.line(f"call void @{turn}({square})")
         with self.emitter.counting(done, length, 1) as k:
             at = self._at(origin, self._sum((k, strides[self.inner])))
             to = self._at(target, self._sum((k, step)))
-            with self.emitter.counting("0", str(columns), 1) as column:
+            with self.emitter.counting("0", columns, 1) as column:
                 place = self._at(at, self._sum((column, apart)))
                 number = self.b.emit(f"load {self.part}, ptr {place}, align {self.size}")
                 place = self._at(to, column)
                 self.emitter.line(f"store {self.part} {number}, ptr {place}, align {self.size}")
-            with self.emitter.counting(str(columns), str(step), 1) as column:
+            with self.emitter.counting(columns, str(step), 1) as column:
                 place = self._at(to, column)
                 self.emitter.line(f"store {self.part} 0.0, ptr {place}, align {self.size}")
+
+
+def _first_lanes(wide: int, count: str, name: str = "%mask") -> tuple[list[str], str]:
+    """A mask of the first lanes, where `count` is a number or a value: the lines that it needs,
+    and the mask with its type.
+    """
+    kind = f"<{wide} x i1>"
+    if not count.startswith("%"):
+        bits = ", ".join(f"i1 {'true' if i < int(count) else 'false'}" for i in range(wide))
+        return [], f"{kind} <{bits}>"
+    numbers = ", ".join(f"i64 {i}" for i in range(wide))
+    return [
+        f"  {name}.one = insertelement <{wide} x i64> poison, i64 {count}, i64 0",
+        f"  {name}.all = shufflevector <{wide} x i64> {name}.one, <{wide} x i64> poison, "
+        f"<{wide} x i32> zeroinitializer",
+        f"  {name} = icmp ult <{wide} x i64> <{numbers}>, {name}.all",
+    ], f"{kind} {name}"

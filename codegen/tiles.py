@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from graphjit import cost
-from graphjit.dims import Dim, Undecided, guess, is_symbolic
+from graphjit.dims import Dim, guess
 from graphjit.program import Index, Kernel, Load, Product, arguments, indices_of
 
 from .loops import Let, Loop, LoopNest, Put, Statement, Tiles, register_bytes
@@ -42,24 +42,22 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
     batch = tuple(d for d in outer if d not in (row_dim, column_dim))
     m = kernel.dims[row_dim] if rows else 1
     n, k = kernel.dims[column_dim], kernel.dims[inner]
-    _refuse_symbolic(kernel, a, b, row_dim, column_dim)
-    about = guess(m)
+    about, wide = guess(m), guess(n)
     lanes = max(1, vector_bytes // product.dtype.size)
     registers = 32 if vector_bytes == 64 else 16
-    row_step, vectors = _registers(about, -(-n // lanes), registers, part)
+    row_step, vectors = _registers(about, -(-wide // lanes), registers, part)
     column_step = vectors * lanes
     block = BLOCK if isinstance(k, Dim) else -(-k // -(-k // BLOCK))
     index = _index(kernel, b)
-    close = (
-        index.strides[inner] * product.dtype.size <= cost.CLOSE_BYTES and n % column_step == 0
-    )
+    apart = guess(index.strides[inner]) * product.dtype.size
+    close = apart <= cost.CLOSE_BYTES and n % column_step == 0
     packed = index.strides[column_dim] != 1 or (about > 2 * row_step and not close)
     tile_columns = column_step
     if about > row_step:
-        tile_columns *= max(1, min(cost.TILE_COLUMNS, n) // column_step)
+        tile_columns *= max(1, min(cost.TILE_COLUMNS, wide) // column_step)
     beside = -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
-    products = min(n, tile_columns) * guess(k)
-    tile_rows = part or _tile_rows(about, guess(beside), products, row_step)
+    products = min(wide, tile_columns) * guess(k)
+    tile_rows = part or _tile_rows(m, guess(beside), products, row_step)
     count = -(-m // tile_rows) * beside
     direct = _direct(kernel, number, column_dim, column_step)
     body = (
@@ -73,27 +71,17 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
     return LoopNest(kernel, width, column_dim, (tiles,))
 
 
-def _refuse_symbolic(kernel: Kernel, a: int, b: int, row_dim: int, column_dim: int) -> None:
-    """Undecided for products of symbolically many columns, or whose elements lie so apart."""
-    inner = len(kernel.dims) - 1
-    walked = [d for d in (row_dim, column_dim, inner) if d >= 0]
-    fixed = [kernel.dims[column_dim]]
-    fixed += [_index(kernel, number).strides[d] for number in (a, b) for d in walked]
-    fixed += [store.index.strides[d] for store in kernel.stores for d in walked]
-    if is_symbolic(fixed):
-        raise Undecided(f"the schedule of a product over {kernel.dims}")
-
-
 def _tile_rows(m: int, beside: int, row_products: int, row_step: int) -> int:
     """Rows of a tile: few enough for the cache and so that there are tiles to share out (of
     which so many lie beside each other), but work enough in each.
     """
-    most = min(m, cost.TILE_ROWS)
-    while most > cost.LEAST_TILE_ROWS and m // most * beside < cost.TILES_WANTED:
+    about = guess(m)
+    most = min(about, cost.TILE_ROWS)
+    while most > cost.LEAST_TILE_ROWS and about // most * beside < cost.TILES_WANTED:
         if most // 2 * row_products < cost.LEAST_TILE_PRODUCTS:
             break
         most //= 2
-    equal = -(-m // -(-m // most))
+    equal = most if isinstance(m, Dim) else -(-m // -(-m // most))
     return -(-equal // row_step) * row_step
 
 

@@ -166,6 +166,45 @@ def test_one_form_with_the_bits_of_many(name: str) -> None:
     assert len(f.specializations) <= most
 
 
+PRODUCTS: dict[str, tuple[Callable[..., Any], str, str]] = {
+    "rows by columns": (np.matmul, "mk", "kn"),
+    "rows by rows": (lambda a, b: a @ b.T, "mk", "nk"),
+    "columns by columns": (lambda a, b: a.T @ b, "km", "kn"),
+    "columns by rows": (lambda a, b: a.T @ b.T, "km", "nk"),
+    "batch and epilogue": (lambda a, b: np.maximum(a @ b + 1, 0), "3mk", "3kn"),
+    "result turned": (lambda a, b: (a @ b).T, "mk", "kn"),
+    "vector by columns": (np.matmul, "k", "kn"),
+    "few rows": (np.matmul, "4k", "kn"),
+    "every other column": (lambda a, b: a @ b[:, ::2], "mk", "kn"),
+    "added to rows": (lambda a, b: a @ b + b.sum(axis=0), "mk", "kn"),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_any_size(name: str, dtype: type) -> None:
+    """The bits of the form for one size, and the exact result where sums of integers are."""
+    function, *letters = PRODUCTS[name]
+    sizes = [
+        (5, 6, 7), (9, 33, 12), (8, 16, 32), (70, 130, 600), (3, 2, 1030), (200, 513, 513),
+        (65, 2, 2), (0, 5, 3), (3, 0, 4), (4, 5, 0), (33, 400, 40), (1, 5, 5), (5, 1, 5),
+        (5, 5, 1),
+    ]  # fmt: skip
+    calls = []
+    for m, n, k in sizes:
+        given = {"m": m, "n": n, "k": k}
+        calls.append(tuple(
+            tuple(given[c] if c in given else int(c) for c in part) for part in letters
+        ))  # fmt: skip
+    f = both_ways(function, calls, lambda shape: normal(shape).astype(dtype))
+    assert sized(f), [seen.failed for seen in f._seen.values()]
+    assert len(f.specializations) <= 5  # all above 1, each extent of 1
+    for shapes in calls:
+        a, b = (RNG.integers(-9, 10, shape).astype(dtype) for shape in shapes)
+        np.testing.assert_array_equal(f(a, b), function(a, b))
+    assert len(f.specializations) <= 5
+
+
 def test_gathered() -> None:
     f = both_ways(
         lambda x, i: x[i] * 2,

@@ -43,6 +43,7 @@ class PointEmitter(KernelEmitter):
     """
 
     pointer = "ptr addrspace(1)"
+    loop_end = ""
 
     def __init__(
         self,
