@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import llvmlite.binding as llvm
 
 from graphjit import cost
-from graphjit.dims import Undecided
 from graphjit.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.forks import hold_over_forks, new_lock
 from graphjit.machine import machine
@@ -131,8 +130,6 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
-            if program.symbols:
-                raise Undecided(f"{steps.primitive.name} of symbolic extents")
             sequence.append(steps)
             continue
         calls: list[Call] = []

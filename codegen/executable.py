@@ -27,7 +27,7 @@ from graphjit.errors import (
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import LibraryCall
-from graphjit.types import TupleType, check_size
+from graphjit.types import TensorType, TupleType, check_size
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment
@@ -294,26 +294,34 @@ class Executable:
                 if status := native(*arguments):
                     self._settle(status, record, native, arguments)
             else:
-                self._call_library(item, held, arena)
+                self._call_library(item, held, arena, self._sizes(inputs))
 
-    def _call_library(self, call: LibraryCall, held: dict[int, Array], arena: Array) -> None:
+    def _call_library(
+        self, call: LibraryCall, held: dict[int, Array], arena: Array, sizes: dict[str, int]
+    ) -> None:
+        def known(number: int) -> TensorType:
+            type = buffers[number].type
+            return TensorType(self._shape(number, sizes), type.dtype)
+
         buffers = self.program.buffers
         arrays = []
         for number in call.inputs:
             buffer = buffers[number]
             if buffer.role == "temporary":
-                part = arena[buffer.offset_bytes : buffer.offset_bytes + buffer.type.nbytes]
-                array = part.view(buffer.type.dtype.dtype).reshape(buffer.type.shape)
+                type, start = known(number), evaluate(buffer.offset_bytes, sizes)
+                part = arena[start : start + type.nbytes]
+                array = part.view(type.dtype.dtype).reshape(type.shape)
                 try:
                     arrays.append(array.copy())
                 except MemoryError as error:
                     raise no_memory_for(self.program, number, array.shape) from error
             else:
                 arrays.append(held[number])
-        types = tuple(buffers[i].type for i in call.outputs)
+        types = tuple(known(i) for i in call.outputs)
         single = not call.several
+        attrs = {name: _known(value, sizes) for name, value in call.attrs}
         result = run_primitive(
-            call.primitive, arrays, types[0] if single else TupleType(types), dict(call.attrs)
+            call.primitive, arrays, types[0] if single else TupleType(types), attrs
         )
         for number, value in zip(call.outputs, (result,) if single else result, strict=True):
             held[number] = np.asarray(value, order="C")
@@ -336,6 +344,13 @@ class Executable:
         message = check.reason.format(*record.tolist()) + f" [Op:{check.op}]"
         kind = IndexOutOfRangeError if check.reason == OUT_OF_RANGE else InvalidArgumentError
         return kind(at_user_line(message, source=check.source))
+
+
+def _known(value: Any, sizes: dict[str, int]) -> Any:
+    """An attribute with extents for these sizes."""
+    if isinstance(value, tuple):
+        return tuple(_known(part, sizes) for part in value)
+    return evaluate(value, sizes) if isinstance(value, Dim) else value
 
 
 def _bindings(program: CompiledProgram) -> dict[str, tuple[int, int, int]]:

@@ -129,7 +129,7 @@ def unpack_program(
             tuple(said["outputs"]),
             tuple(said["updates"]),
             _made_size(said["arena_bytes"], sizes),
-            tuple(_made_step(item, lines) for item in said["sequence"]),
+            tuple(_made_step(item, lines, sizes) for item in said["sequence"]),
             tuple(Check(reason, op, _line(n, lines)) for reason, op, n in said["checks"]),
             said["steps"],
             tuple(said["symbols"]),
@@ -231,13 +231,15 @@ def _made_buffer(said: list[Any], blobs: Sequence[bytes], sizes: Sizes) -> Buffe
     return Buffer(type, role, index, value, offset_bytes)
 
 
-def _made_step(said: list[Any], lines: Sequence[SourceLine]) -> Segment | LibraryCall:
+def _made_step(
+    said: list[Any], lines: Sequence[SourceLine], sizes: Sizes
+) -> Segment | LibraryCall:
     if len(said) == 2:
         return Segment(tuple(said[1]), said[0])
     name, attrs, inputs, outputs, several, line, nodes = said
     return LibraryCall(
         primitive_named(name),
-        tuple((key, _made_attr(value)) for key, value in attrs),
+        tuple((key, _made_attr(value, sizes)) for key, value in attrs),
         tuple(inputs),
         tuple(outputs),
         several,
@@ -261,20 +263,24 @@ def _attr(value: Any) -> Any:
         return ["complex", value.real, value.imag]
     if kind is DType:
         return ["dtype", value.short]
+    if kind is Dim:
+        return ["extent", _size(value)]
     raise Unstorable(f"an attribute of type {kind.__name__}")
 
 
-def _made_attr(said: Any) -> Any:
+def _made_attr(said: Any, sizes: Sizes) -> Any:
     if not isinstance(said, list):
         return said
     kind, *parts = said
     match kind:
         case "tuple":
-            return tuple(map(_made_attr, parts))
+            return tuple(_made_attr(part, sizes) for part in parts)
         case "complex":
             return complex(*parts)
         case "dtype":
             return BY_SHORT[parts[0]]
+        case "extent":
+            return _made_size(parts[0], sizes)
     raise ValueError(f"an attribute of kind {kind}")
 
 

@@ -94,7 +94,7 @@ class Sizes:
 
     def note(self, left: int, relation: str) -> None:
         """Assume something of the sizes, which the hints must fulfil."""
-        if not isinstance(left, Dim):
+        if not isinstance(left, Dim) or (relation == "!=" and _never_zero(left)):
             return
         guard = Guard(left, relation)
         if str(guard) in self._noted:

@@ -301,8 +301,6 @@ class Function(Enterable):  # type: ignore[misc]
 
     def _specialize_sizes(self, args: Any, kwargs: Any) -> Specialization | None:
         """A form with symbolic extents, where they have been seen to vary and can be so."""
-        if self.donate:
-            return None
         tree, leaves, kinds = self._leaves(args, kwargs)
         key = gj.symbolic.loose_key(tree, kinds)
         seen = self._seen.setdefault(key, gj.symbolic.Seen())

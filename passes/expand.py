@@ -263,14 +263,16 @@ class ExpandProducts(Pass):
         """
         rows, inner = rewriter.type_of(a).shape[-2:]
         columns = rewriter.type_of(b).shape[-1]
-        return columns == 1 or inner == 1 or (rows == 1 and _transposes(rewriter.nodes[b]))
+        if _is_one(columns) or _is_one(inner):
+            return True
+        return _transposes(rewriter.nodes[b]) and _is_one(rows)
 
     def _sum(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
         left, right = rewriter.type_of(a).shape, rewriter.type_of(b).shape
         if (
             rewriter.type_of(a).dtype.kind == "f"
-            and (right[-1] == 1 or left[-2] == 1)
-            and left[-1] != 1
+            and (_is_one(right[-1]) or _is_one(left[-2]))
+            and not _is_one(left[-1])
         ):
             # one of the two is a vector: the other one's rows (b's are its columns) with it
             order = (*range(len(right) - 2), len(right) - 1, len(right) - 2)
@@ -284,6 +286,17 @@ class ExpandProducts(Pass):
         products = rewriter.add(pw.mul, (a, b), node.source)
         axis = rewriter.type_of(products).ndim - 2
         return rewriter.add(rd.sum_, (products,), node.source, axes=(axis,))
+
+
+def _is_one(extent: int) -> bool:
+    """Whether an extent is 1; if only some sizes make it so, the specialisation is for those
+    that do so or for the others: the bits depend on it.
+    """
+    if not isinstance(extent, Dim) or extent.bounds()[0] > 1:
+        return extent == 1
+    one = bool(extent.hint == 1)
+    extent.sizes.note(extent - 1, "==" if one else "!=")
+    return one
 
 
 def _transposes(node: Node) -> bool:

@@ -405,3 +405,21 @@ def test_processes_that_are_killed_do_no_harm(folder):
             assert not errors
             lines = said.splitlines()
             assert lines[1] == fresh(PROGRAM.format(calls=0), GRAPHJIT_CACHE="0")[1]
+
+
+@pytest.mark.parametrize(
+    "function, shape",
+    [
+        (lambda x: np.sort(x) * 2, lambda n: (n,)),
+        (lambda x: np.fft.irfft(np.fft.rfft(x)), lambda n: (2 * n,)),
+        (lambda x: np.linalg.det(x @ x) + 1, lambda n: (n, 3, 3)),
+    ],
+)
+def test_library_calls_of_any_size(function, shape, monkeypatch):
+    monkeypatch.setattr(config, "symbolic_after", 2)
+    for found in (False, True):
+        f = gj.function(lambda x: function(x), fallback="error")
+        for n in (4, 6, 8, 9):
+            x = random(*shape(n), dtype=np.float64)
+            np.testing.assert_allclose(f(x), function(x), rtol=1e-9, atol=1e-9)
+        assert [form.found for form in f.specializations if form.fit is not None] == [found]
