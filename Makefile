@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
-.PHONY: check format lint types test golden bench example
+.PHONY: check format lint types test golden bench example gpu
 
 check: lint types test
 
@@ -29,3 +29,10 @@ bench:
 
 example:
 	$(PYTHON) examples/digits.py
+
+# on a machine with an NVIDIA GPU and its driver; the report tells what was run on what
+gpu:
+	$(PYTHON) -m pip install --quiet -e '.[dev,cuda]'
+	@nvidia-smi | tee gpu-report.txt
+	$(BIN)pytest -m gpu -rA --junitxml=gpu-report.xml tests/ptx >> gpu-report.txt; \
+	status=$$?; tail -n 40 gpu-report.txt; exit $$status

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from graphjit.errors import SourceLine
+from collections.abc import Mapping, Sequence
+
+from graphjit.dims import Dim
+from graphjit.errors import (
+    IndexOutOfRangeError,
+    InvalidArgumentError,
+    SourceLine,
+    at_user_line,
+)
+from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import Buffer, LibraryCall
 from graphjit.values import dataclass
 
@@ -22,6 +31,12 @@ class Check:
     reason: str
     op: str
     source: SourceLine | None
+
+    def error(self, record: Sequence[int]) -> Exception:
+        """What is raised where it failed with these integers."""
+        message = self.reason.format(*record) + f" [Op:{self.op}]"
+        kind = IndexOutOfRangeError if self.reason == OUT_OF_RANGE else InvalidArgumentError
+        return kind(at_user_line(message, source=self.source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +69,25 @@ class CompiledProgram:
     aligned: tuple[int, ...] = ()
     donated: tuple[tuple[int, int], ...] = ()
     origins: tuple[Origin, ...] = ()
+
+
+def where_symbols(
+    buffers: Sequence[Buffer], inputs: Sequence[int]
+) -> dict[str, tuple[int, int, int]]:
+    """Where a call brings the size of each symbol: the input, its axis, and the symbol's factor
+    there.
+    """
+    found: dict[str, tuple[int, int, int]] = {}
+    for number, buffer in enumerate(inputs):
+        for axis, n in enumerate(buffers[buffer].type.shape):
+            if isinstance(n, Dim):
+                ((name,), by) = n.terms[0]
+                found.setdefault(name, (number, axis, by))
+    return found
+
+
+def sizes_of(
+    places: Mapping[str, tuple[int, int, int]], shapes: Sequence[tuple[int, ...]]
+) -> dict[str, int]:
+    """The sizes of the symbols, for inputs of these shapes."""
+    return {name: shapes[number][axis] // by for name, (number, axis, by) in places.items()}

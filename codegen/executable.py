@@ -19,18 +19,14 @@ import numpy as np
 from graphjit.dims import Dim, evaluate
 from graphjit.eager import run_primitive
 from graphjit.errors import (
-    IndexOutOfRangeError,
     InternalError,
-    InvalidArgumentError,
-    at_user_line,
 )
 from graphjit.memory import LARGE_BYTES, empty
-from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import LibraryCall
 from graphjit.types import TensorType, TupleType, check_size
 
 from .allocation import no_arena, no_memory_for
-from .compiled import CompiledProgram, Segment
+from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
 from .outside import PREPARE, SHALLOW, builtin_function, run_symbol
 
 if TYPE_CHECKING:
@@ -53,7 +49,7 @@ class Executable:
             if isinstance(segment, Segment):
                 address = self._address(segment.symbol)
                 self._natives[segment.symbol] = builtin_function(segment.symbol, address)
-        self._symbols = _bindings(program)
+        self._symbols = where_symbols(program.buffers, program.inputs)
         self._outputs = [self._made(i) for i in program.outputs]
         self._constants = {
             i: np.ascontiguousarray(b.value).reshape(b.type.shape)
@@ -257,10 +253,7 @@ class Executable:
 
     def _sizes(self, inputs: Sequence[Array]) -> dict[str, int]:
         """The sizes of the symbols, which the inputs have."""
-        return {
-            name: inputs[number].shape[axis] // by
-            for name, (number, axis, by) in self._symbols.items()
-        }
+        return sizes_of(self._symbols, [x.shape for x in inputs])
 
     def _shape(self, number: int, sizes: dict[str, int]) -> tuple[int, ...]:
         type = self.program.buffers[number].type
@@ -340,10 +333,7 @@ class Executable:
     def _failure(self, status: int, record: Array) -> Exception:
         if not 0 < status <= len(self.checks):
             return InternalError(f"status {status} of {self.program.name}")
-        check = self.checks[status - 1]
-        message = check.reason.format(*record.tolist()) + f" [Op:{check.op}]"
-        kind = IndexOutOfRangeError if check.reason == OUT_OF_RANGE else InvalidArgumentError
-        return kind(at_user_line(message, source=check.source))
+        return self.checks[status - 1].error(record.tolist())
 
 
 def _known(value: Any, sizes: dict[str, int]) -> Any:
@@ -351,19 +341,6 @@ def _known(value: Any, sizes: dict[str, int]) -> Any:
     if isinstance(value, tuple):
         return tuple(_known(part, sizes) for part in value)
     return evaluate(value, sizes) if isinstance(value, Dim) else value
-
-
-def _bindings(program: CompiledProgram) -> dict[str, tuple[int, int, int]]:
-    """Where a call brings the size of each symbol: the input, its axis, and the symbol's factor
-    there.
-    """
-    found: dict[str, tuple[int, int, int]] = {}
-    for number, buffer in enumerate(program.inputs):
-        for axis, n in enumerate(program.buffers[buffer].type.shape):
-            if isinstance(n, Dim):
-                ((name,), by) = n.terms[0]
-                found.setdefault(name, (number, axis, by))
-    return found
 
 
 __all__ = ["Executable"]

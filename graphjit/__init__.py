@@ -112,10 +112,10 @@ _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names
 _MODULES = {
     name: f"graphjit.{name}"
     for name in (
-        "codegen", "cost", "dims", "dispatch", "errors", "functions", "hidden", "ir", "jit",
-        "keras", "machine", "memory", "native", "numpy_protocol", "operators", "ops", "passes",
-        "pickling", "program", "ptx", "results", "specialization", "surroundings", "symbolic",
-        "tensor", "trace", "tree", "types", "variable",
+        "codegen", "cost", "cuda", "dims", "dispatch", "errors", "functions", "hidden", "ir",
+        "jit", "keras", "machine", "memory", "native", "numpy_protocol", "operators", "ops",
+        "passes", "pickling", "program", "ptx", "results", "specialization", "surroundings",
+        "symbolic", "tensor", "trace", "tree", "types", "variable",
     )
 } | {
     name: f"graphjit.functions.{name}"

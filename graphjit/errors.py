@@ -82,6 +82,10 @@ class RecompileError(GraphJitError, RuntimeError):
     """A call that would have a function compiled again where that is forbidden."""
 
 
+class DeviceError(GraphJitError, RuntimeError):
+    """There is no GPU to run on, or it failed."""
+
+
 class InternalError(GraphJitError, RuntimeError):
     """A broken invariant of graphjit's own: a bug."""
 

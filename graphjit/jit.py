@@ -808,6 +808,7 @@ def function(
     passes: Sequence[Pass] = (),
     fast_math: bool = False,
     donate: str | int | Sequence[str | int] = (),
+    device: str | None = None,
 ) -> Any:
     """Make a Python function on arrays a compiled one. A decorator, with or without options.
 
@@ -819,9 +820,18 @@ def function(
     instead of 2 and need not be right where arguments or results are infinite, NaN or
     subnormal; products and sums may be fused, and divisions become products. donate: names or
     positions of parameters; results may take the memory of ndarrays that are passed there,
-    which must not be used afterwards.
+    which must not be used afterwards. device: "cpu" (the same as None) or "cuda", which needs
+    `graphjit[cuda]` and a GPU at the first call; see graphjit.cuda.CudaFunction.
     """
+    kind = Function
+    if device == "cuda":
+        if fast_math or donate != ():
+            raise InvalidArgumentError(at_user_line('device="cuda" has no fast_math or donate'))
+        kind, fallback = gj.cuda.CudaFunction, "error"
+    elif device not in (None, "cpu"):
+        message = f'device is "cpu" or "cuda", not {device!r}'
+        raise InvalidArgumentError(at_user_line(message))
     options = (input_signature, fallback, outputs, passes, fast_math, donate)
     if func is None:
-        return lambda f: Function(f, *options)
-    return Function(func, *options)
+        return lambda f: kind(f, *options)
+    return kind(func, *options)

@@ -212,7 +212,7 @@ class Specialization:
         arrays = []
         for role, number in self.order:
             if role == "leaf":
-                x = _as_input(leaves[number])
+                x = as_input(leaves[number])
             elif role == "capture":
                 x = self.captures[number]
             else:
@@ -329,7 +329,7 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
 
     def ready(args: Sequence[Any]) -> list[Array]:
         return [
-            x if type(x) is np.ndarray and x.flags.num & _READY == _READY else _as_input(x)
+            x if type(x) is np.ndarray and x.flags.num & _READY == _READY else as_input(x)
             for x in args
         ]
 
@@ -364,7 +364,7 @@ def _plainly_passed(kind: LeafKind) -> bool:
     return kind.kind == TENSOR or (kind.kind == SCALAR and kind.key is float)
 
 
-def _as_input(x: Any) -> Array:
+def as_input(x: Any) -> Array:
     """An argument as an array that compiled code can read."""
     if type(x) is np.ndarray:
         return _ready(x)

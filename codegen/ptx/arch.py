@@ -53,4 +53,20 @@ def arch_named(name: str) -> Arch:
     return Arch(name, version)
 
 
-__all__ = ["ARCHITECTURES", "Arch", "arch_named"]
+def arch_of_capability(major: int, minor: int) -> str:
+    """The architecture to write PTX for, for a GPU of this compute capability: the latest that
+    is no later, for PTX of plain names runs on all later ones (CUDA C++ Programming Guide,
+    "PTX compatibility"). InvalidArgumentError if the GPU is older than all.
+    """
+    plain = [name for name in ARCHITECTURES if name[-1].isdigit()]
+    fit = [name for name in plain if int(name[3:]) <= 10 * major + minor]
+    if not fit:
+        raise InvalidArgumentError(
+            at_user_line(
+                f"a GPU of compute capability {major}.{minor} is older than {plain[0]}"
+            )
+        )
+    return max(fit, key=lambda name: int(name[3:]))
+
+
+__all__ = ["ARCHITECTURES", "Arch", "arch_named", "arch_of_capability"]

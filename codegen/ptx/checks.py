@@ -23,6 +23,8 @@ from graphjit.program import GatherLoad, Index
 from .device import DeviceBuilder, DeviceModule
 
 POINT_SHIFT, STEP_SHIFT = 10, 50
+# The status: its first word where nothing has failed, and how many words of 8 bytes it has.
+INITIAL, STATUS_WORDS = 2**64 - 1, 4
 
 
 class _Arguments(SizeEmitter):
@@ -187,4 +189,11 @@ def _may_be_empty(extent: int) -> bool:
     return extent.bounds()[0] < 1 if isinstance(extent, Dim) else extent < 1
 
 
-__all__ = ["POINT_SHIFT", "STEP_SHIFT", "PointEmitter", "argument_of"]
+__all__ = [
+    "INITIAL",
+    "POINT_SHIFT",
+    "STATUS_WORDS",
+    "STEP_SHIFT",
+    "PointEmitter",
+    "argument_of",
+]

@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.codegen.compiled import where_symbols
 from graphjit.dims import Dim
 from graphjit.program import Buffer
 from graphjit.values import dataclass
 
-from .checks import POINT_SHIFT, STEP_SHIFT
+from .checks import INITIAL, POINT_SHIFT, STATUS_WORDS, STEP_SHIFT
 from .emit import ALIGNMENT
 from .target import Assembly, KernelCall
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Json = dict[str, Any]
 FORMAT = 1
-STATUS_WORDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def manifest(assembly: Assembly, inputs: Sequence[Input], file: str) -> Json:
         "status": {
             "words": STATUS_WORDS,
             "bytes_each": 8,
-            "initial": 2**64 - 1,
+            "initial": INITIAL,
             "step_shift": STEP_SHIFT,
             "point_shift": POINT_SHIFT,
             "meaning": "word 0 is `initial`, or the least step * 2^step_shift + point * "
@@ -81,13 +81,12 @@ def manifest(assembly: Assembly, inputs: Sequence[Input], file: str) -> Json:
 
 def _symbols(assembly: Assembly) -> list[Json]:
     """Each symbol with the input's axis that brings its size, divided by a factor."""
-    program, found = assembly.program, dict[str, Json]()
-    for number in program.inputs:
-        for axis, n in enumerate(program.buffers[number].type.shape):
-            if isinstance(n, Dim) and len(n.terms) == 1 and len(n.terms[0][0]) == 1:
-                ((name,), factor) = n.terms[0]
-                found.setdefault(name, {"buffer": number, "axis": axis, "factor": factor})
-    return [{"name": name, **found[name]} for name in program.symbols]
+    program = assembly.program
+    listed = []
+    for name, (number, axis, factor) in where_symbols(program.buffers, program.inputs).items():
+        place = {"buffer": program.inputs[number], "axis": axis, "factor": factor}
+        listed.append({"name": name, **place})
+    return listed
 
 
 def _buffer(number: int, buffer: Buffer, inputs: Sequence[Input]) -> Json:

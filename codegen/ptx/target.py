@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from graphjit.program import Compute, Kernel, LibraryCall, Program
 from graphjit.values import dataclass
 
 from .arch import Arch, arch_named
-from .checks import STEP_SHIFT
+from .checks import POINT_SHIFT, STEP_SHIFT
 from .device import DeviceModule
 from .emit import ThreadEmitter
 from .guard import PROVEN, WRITTEN, Unproven, check
@@ -63,6 +64,16 @@ class Assembly:
     arch: Arch
     text: str
     calls: tuple[KernelCall, ...]
+
+    def failure(self, words: Sequence[int]) -> Exception:
+        """What is raised for a status that isn't the initial one."""
+        step, value = words[0] >> STEP_SHIFT, words[0] & ((1 << POINT_SHIFT) - 1)
+        for call in self.calls:
+            if call.step == step and value in dict(call.checks):
+                # the details are signed
+                details = [w - (1 << 64) if w >> 63 else w for w in words[1:]]
+                return dict(call.checks)[value].error(details)
+        return InternalError(f"status {words[0]:#x} of {self.program.name}")
 
 
 class _Writer:
