@@ -19,7 +19,7 @@ from .builder import Module
 from .emit import KernelEmitter
 from .entry import Call, team_call, write_chunk
 from .loops import Loop, LoopNest, Tiles
-from .lower import ROW_LANES, in_chunks, lower, row_lengths
+from .lower import ROW_LANES, OpenSquares, in_chunks, lower, open_squares, row_lengths
 from .share import Functions
 from .sizes import SizeEmitter
 
@@ -46,15 +46,19 @@ class Launcher:
     def emit(self, vector_bytes: int, place: int) -> Call:
         """Write the kernel's functions; the call that an entry makes of it."""
         step, before = self.step, len(self.shared.checks)
-        lengths = row_lengths(step)
+        squares = open_squares(step, vector_bytes)
+        lengths = row_lengths(step) if squares is None else (True, False)
         results = self._streamed()
         buffers: list[int] = []
         for short in lengths:
             after = f"after{self.forms}"
             if short and len(lengths) > 1:
                 few = f"%few{self.forms}"
-                length = self.size(step.inner_dims[-1])
-                self.head.append(f"  {few} = icmp ult i64 {length}, {ROW_LANES}")
+                if squares is None:
+                    length = self.size(step.inner_dims[-1])
+                    self.head.append(f"  {few} = icmp ult i64 {length}, {ROW_LANES}")
+                else:
+                    self._few_lanes(few, squares)
                 self._branch(few, f"short{self.forms}", after)
             nest = lower(step, vector_bytes, short=short)
             if results:
@@ -95,6 +99,26 @@ class Launcher:
             self.head.append(f"  {name}.too = and i1 {found}, {name}")
             found = f"{name}.too"
         return found
+
+    def _few_lanes(self, name: str, squares: OpenSquares) -> None:
+        """Whether loads aren't worth turning, by `cost.near_lanes`."""
+        extent, lanes = self.size(squares.extent), self.size(squares.lanes)
+        apart = self.size(squares.apart_bytes)
+        room = cost.L1_WAYS * cost.L1_WAY_BYTES
+        self.module.declare("i64", "llvm.umin.i64", "i64, i64")
+        self.module.declare("i64", "llvm.umax.i64", "i64, i64")
+        self.head += [  # the greatest power of two that divides a number is n & -n
+            f"  {name}.minus = sub i64 0, {apart}",
+            f"  {name}.two = and i64 {apart}, {name}.minus",
+            f"  {name}.least = call i64 @llvm.umax.i64(i64 {name}.two, "
+            f"i64 {cost.SQUARE_BYTES})",
+            f"  {name}.shared = call i64 @llvm.umin.i64(i64 {name}.least, "
+            f"i64 {cost.L1_WAY_BYTES})",
+            f"  {name}.near = udiv i64 {room}, {name}.shared",
+            f"  {name}.rows = icmp ult i64 {extent}, {squares.rows}",
+            f"  {name}.lanes = icmp ule i64 {lanes}, {name}.near",
+            f"  {name} = or i1 {name}.rows, {name}.lanes",
+        ]
 
     def _branch(self, condition: str, yes: str, no: str) -> None:
         self.body += [f"  br i1 {condition}, label %{yes}, label %{no}", f"{yes}:"]

@@ -22,6 +22,7 @@ from graphjit.program import (
     indices_of,
     merge_outer,
 )
+from graphjit.values import dataclass
 
 from .loops import (
     Finish,
@@ -49,7 +50,8 @@ def lower(kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False)
     """The loop nest of a kernel for vectors of this many bytes.
 
     part: the rows at a time of the band that the kernel is in, if it is in one. short: where
-    the length of reduced rows is symbolic, whether it is less than ROW_LANES, or no less.
+    the length of reduced rows is symbolic, whether it is less than ROW_LANES, or no less; where
+    that of lanes read across is, whether they are too few to be turned in squares.
     """
     product = product_of(kernel)
     in_band = part > 0  # whose rows stay apart from what is within them
@@ -58,8 +60,36 @@ def lower(kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False)
     return Lowering(merge_outer(kernel, first=in_band), vector_bytes, part, short).nest()
 
 
+@dataclass(frozen=True, slots=True)
+class OpenSquares:
+    """Loads that are turned in squares where no fewer than `rows` of `extent` elements lie in a
+    row, and there are more lanes, so many bytes apart, than the first cache keeps.
+    """
+
+    extent: int
+    rows: int
+    lanes: int
+    apart_bytes: int
+
+
+def open_squares(kernel: Kernel, vector_bytes: int) -> OpenSquares | None:
+    """When a kernel's loads are turned in squares, where that depends on the sizes."""
+    if product_of(kernel) is not None or kernel.inner or not is_symbolic(kernel.dims):
+        return None
+    kernel = merge_outer(kernel)
+    lowering = Lowering(kernel, vector_bytes)
+    turned = lowering.turned()
+    extent, lanes = kernel.dims[lowering.turning_dim], kernel.dims[lowering.lane_dim]
+    if not turned or not is_symbolic((extent, lanes)):
+        return None
+    value = kernel.values[turned[0]]
+    assert isinstance(value, Load)
+    apart = value.index.strides[lowering.lane_dim] * value.dtype.size
+    return OpenSquares(extent, lowering.square_rows(turned), lanes, apart)
+
+
 def row_lengths(kernel: Kernel) -> tuple[bool, ...]:
-    """The values of `short` for which a kernel has to be lowered."""
+    """The values of `short` for which a kernel with reduced rows has to be lowered."""
     rows = kernel.inner_dims[-1] if kernel.lanes == "inner" and kernel.inner else 0
     if not isinstance(rows, Dim):
         return (False,)
@@ -254,7 +284,7 @@ class Lowering:
     def _most_points(self) -> int:
         """The most points that the inner dims have."""
         ends = [n.bounds()[1] if isinstance(n, Dim) else n for n in self.kernel.inner_dims]
-        if self.short:
+        if self.short and ends:
             ends[-1] = min(ends[-1], ROW_LANES - 1)
         return prod(ends)
 
@@ -287,7 +317,7 @@ class Lowering:
         panel = cost.PANEL if lane_outer and self._in_panels() else 0
         if panel:
             body = (self._panel(lane, inside, panel),)
-        elif lane_outer and self._turned():
+        elif lane_outer and self.turned():
             rows.remove(self.turning_dim)
             body, row = self._in_squares(row, body), []
         elif lane_outer:
@@ -305,9 +335,9 @@ class Lowering:
             panel,
         )
 
-    def _turned(self) -> list[int]:
-        """The loads to be read in squares: lanes lie apart in memory, but along another dim
-        elements lie in a row.
+    def turned(self) -> list[int]:
+        """The loads to be read in squares: many lanes lie apart in memory, but along another
+        dim elements lie in a row.
         """
         kernel, found = self.kernel, list[int]()
         if (
@@ -324,13 +354,31 @@ class Lowering:
             if value.dtype.kind == "c" or strides[self.lane_dim] in (0, 1, -1):
                 continue
             for dim in range(self.outer):
-                extent = kernel.dims[dim]
-                long = not isinstance(extent, Dim) and extent >= cost.SQUARE_BYTES // 4
                 few = len(found) < cost.MOST_TURNED
-                if few and strides[dim] == 1 and long and self.turning_dim in (-1, dim):
+                apart = strides[self.lane_dim] * value.dtype.size
+                if (
+                    few
+                    and strides[dim] == 1
+                    and self.turning_dim in (-1, dim)
+                    and self._worth_turning(dim, apart)
+                ):
                     self.turning_dim = dim
                     found.append(number)
         return found
+
+    def _worth_turning(self, dim: int, apart_bytes: int) -> bool:
+        extent, lanes = self.kernel.dims[dim], self.kernel.dims[self.lane_dim]
+        if is_symbolic((extent, lanes)):
+            return not self.short
+        return extent >= cost.SQUARE_BYTES // 4 and lanes > cost.near_lanes(apart_bytes)
+
+    def square_rows(self, turned: list[int]) -> int:
+        """How many elements along memory are turned at a time."""
+        kernel = self.kernel
+        side = max(cost.SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
+        extent = kernel.dims[self.turning_dim]
+        most = cost.SQUARES if isinstance(extent, Dim) else min(cost.SQUARES, extent // side)
+        return side * most
 
     def _in_squares(
         self, row: list[Statement], body: tuple[Statement, ...]
@@ -339,9 +387,8 @@ class Lowering:
         along, then over both again.
         """
         kernel, dim, lane = self.kernel, self.turning_dim, self.lane_dim
-        turned = self._turned()
-        side = max(cost.SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
-        rows = side * min(cost.SQUARES, kernel.dims[dim] // side)
+        turned = self.turned()
+        rows = self.square_rows(turned)
         turns = tuple(Turn(n, dim, rows, cost.STRIP) for n in turned)
         across = Loop(lane, kernel.dims[lane], self.width, body, within=True)
         down = Loop(dim, kernel.dims[dim], 1, (*row, across), within=True)

@@ -44,9 +44,10 @@ class TileEmitter:
         self.a, self.a_index = self._operand(tiles.a)
         self.b_buffer, self.b_index = self._operand(tiles.b)
         rest = self.n % tiles.column_step
-        # how many columns the last vector has, where it isn't full; None: as many as are left
+        # how many columns the last vector has, where it isn't full; None: as many as are left,
+        # which are copied
         self.cut = None if isinstance(rest, Dim) else rest
-        self.micros: dict[tuple[int, int | None], str] = {}
+        self.micros: dict[tuple[int, int, bool], str] = {}
         self.lanes = min(tiles.column_step, 64 // self.size)
 
     def _operand(self, number: int) -> tuple[str, Index]:
@@ -62,8 +63,9 @@ class TileEmitter:
         tiles = self.tiles
         if not tiles.direct:
             self.emitter.tile = self._room(tiles.rows * tiles.columns)
-        if tiles.packed:
-            self.pack = self._room(self.longest * tiles.columns)
+        if tiles.packed or self.cut is None:
+            most = tiles.columns if tiles.packed else tiles.column_step
+            self.pack = self._room(self.longest * most)
         if isinstance(self.k, Dim):
             self.block = self._equal_blocks(self.k)
         count = self.emitter.size(tiles.count)
@@ -159,6 +161,8 @@ class TileEmitter:
         width = self._sum((columns[1], 1), (columns[0], -1))
         if tiles.packed:
             self._copy(source, width, length)
+        elif self.cut is None:
+            self._copy_rest(source, width, length)
         a_from = self._sum(
             *self._batch(self.a_index),
             (k, self._a_stride(self.inner)),
@@ -218,11 +222,8 @@ class TileEmitter:
         tiles, b = self.tiles, self.b
         a_at = self._at(self.a, self._sum((a_from, 1), (row, self._a_stride(tiles.row_dim))))
         step = tiles.column_step
-        strides = "".join(
-            f", i64 {self.emitter.size(s)}" for s in self._open_strides().values()
-        )
 
-        def micro(column: str, columns: int | None, left: str = "") -> None:
+        def micro(column: str, columns: int, copied: bool = tiles.packed) -> None:
             if tiles.direct:
                 store = self.emitter.kernel.stores[0]
                 index = store.index
@@ -237,14 +238,18 @@ class TileEmitter:
             if tiles.packed:
                 place = self._sum((column, self.longest))
                 b_at = self._at(self.pack, place)
+            elif copied:
+                b_at = self.pack
             else:
                 b_at = self._at(
                     source, self._sum((column, self.b_index.strides[tiles.column_dim]))
                 )
-            name = self._micro(high, columns)
+            name = self._micro(high, columns, copied)
+            opened = self._open_strides(copied).values()
+            strides = "".join(f", i64 {self.emitter.size(stride)}" for stride in opened)
             self.emitter.line(
                 f"call void @{name}(ptr {a_at}, ptr {b_at}, ptr {target}, i64 {length}, "
-                f"i1 {fresh}{strides}{left})"
+                f"i1 {fresh}{strides})"
             )
 
         columns_from = columns[0]
@@ -259,27 +264,30 @@ class TileEmitter:
         with self.emitter.counting("0", full, step) as column:
             micro(column, step)
         with self.emitter.counting(full, width, step) as column:
-            left = "" if self.cut is not None else f", i64 {b.emit(f'sub i64 {width}, {full}')}"
-            micro(column, self.cut, left)
+            if self.cut is None:
+                micro(column, step, copied=True)
+            else:
+                micro(column, self.cut)
 
     # -- the sums
 
-    def _micro(self, high: int, columns: int | None) -> str:
-        """The function that sums `high` rows of `columns` elements over a block; None: of so
-        many as its last argument says.
+    def _micro(self, high: int, columns: int, copied: bool) -> str:
+        """The function that sums `high` rows of `columns` elements over a block, of b's or of
+        its copy.
         """
-        key = (high, columns)
+        key = (high, columns, copied)
         if key not in self.micros:
-            some = "some" if columns is None else columns
-            name = f"{self.emitter.kernel.name}.sums{high}x{some}"
-            text = self._micro_text("{name}", high, columns)
+            name = f"{self.emitter.kernel.name}.sums{high}x{columns}"
+            if copied and not self.tiles.packed:
+                name += ".rest"
+            text = self._micro_text("{name}", high, columns, copied)
             self.micros[key] = self.emitter.module.function(name, text)
         return self.micros[key]
 
-    def _micro_strides(self) -> dict[str, int]:
+    def _micro_strides(self, copied: bool) -> dict[str, int]:
         """What sums move by: along the inner dim in a and b, by rows in a and the result."""
         tiles = self.tiles
-        b_step = tiles.column_step if tiles.packed else self.b_index.strides[self.inner]
+        b_step = tiles.column_step if copied else self.b_index.strides[self.inner]
         c_row = tiles.columns
         if tiles.direct:
             index = self.emitter.kernel.stores[0].index
@@ -287,21 +295,22 @@ class TileEmitter:
         a_step, a_row = self._a_stride(self.inner), self._a_stride(tiles.row_dim)
         return {"a.step": a_step, "a.next": a_row, "b.step": b_step, "c.next": c_row}
 
-    def _open_strides(self) -> dict[str, int]:
+    def _open_strides(self, copied: bool) -> dict[str, int]:
         """Those of them that are known only when the kernel runs."""
-        return {name: s for name, s in self._micro_strides().items() if isinstance(s, Dim)}
+        strides = self._micro_strides(copied)
+        return {name: s for name, s in strides.items() if isinstance(s, Dim)}
 
-    def _micro_text(self, name: str, high: int, columns: int | None) -> str:
+    def _micro_text(self, name: str, high: int, columns: int, copied: bool) -> str:
         tiles = self.tiles
         wide = tiles.column_step
         vector = f"<{wide} x {self.part}>"
         suffix = f"v{wide}f{8 * self.size}"
         module = self.emitter.module
         module.declare(vector, f"llvm.fma.{suffix}", f"{vector}, {vector}, {vector}")
-        opened = self._open_strides()
+        opened = self._open_strides(copied)
         steps = {
             name: f"%{name}" if name in opened else str(stride)
-            for name, stride in self._micro_strides().items()
+            for name, stride in self._micro_strides(copied).items()
         }
         places = {"a": ["0"], "c": ["0"]}  # of the rows
         begin = []
@@ -315,17 +324,15 @@ class TileEmitter:
                     found.append(str(r * int(steps[next_row])))
         align = self.size
         mask = ""
-        if columns is None or columns < wide:
-            given = "%left" if columns is None else str(columns)
-            text, mask = _first_lanes(wide, given)
-            begin += text
+        if columns < wide:
+            bits = ", ".join(f"i1 {'true' if i < columns else 'false'}" for i in range(wide))
+            mask = f"<{wide} x i1> <{bits}>"
             module.declare(
                 vector, f"llvm.masked.load.{suffix}.p0", f"ptr, <{wide} x i1>, {vector}"
             )
-        more = [*opened, *(["left"] if columns is None else [])]
         lines = [
             f"define internal void @{name}(ptr noalias readonly %a, ptr noalias readonly %b, "
-            f"ptr noalias %c, i64 %length, i1 %fresh{''.join(f', i64 %{n}' for n in more)}) "
+            f"ptr noalias %c, i64 %length, i1 %fresh{''.join(f', i64 %{n}' for n in opened)}) "
             "noinline #kernel {",
             "entry:",
             *begin,
@@ -402,6 +409,15 @@ class TileEmitter:
         left = self.b.emit(f"sub i64 {width}, {full}") if cut is None else str(cut)
         self._copy_groups(full, width, left, source, length)
 
+    def _copy_rest(self, source: str, width: str, length: str) -> None:
+        """Copy b's last columns, if they are fewer than the others are at a time."""
+        step, b = self.tiles.column_step, self.b
+        left = b.emit(f"and i64 {width}, {step - 1}")
+        first = b.emit(f"sub i64 {width}, {left}")
+        with self.emitter.counting(first, width, str(step)) as column:
+            from_column = self._sum((column, self.b_index.strides[self.tiles.column_dim]))
+            self._copy_rows(self._at(source, from_column), self.pack, left, length)
+
     def _copy_groups(
         self, start: str, stop: str, columns: str, source: str, length: str
     ) -> None:
@@ -418,7 +434,7 @@ class TileEmitter:
         step = self.tiles.column_step
         vector = f"<{step} x {self.part}>"
         b = self.b
-        text, mask = _first_lanes(step, columns, b.fresh())
+        text, mask = _first_lanes(step, 8 * self.size, columns, b.fresh())
         if columns != str(step):
             b.lines.extend(text)
         with self.emitter.counting("0", length, 1) as k:
@@ -467,18 +483,21 @@ class TileEmitter:
                 self.emitter.line(f"store {self.part} 0.0, ptr {place}, align {self.size}")
 
 
-def _first_lanes(wide: int, count: str, name: str = "%mask") -> tuple[list[str], str]:
-    """A mask of the first lanes, where `count` is a number or a value: the lines that it needs,
-    and the mask with its type.
+def _first_lanes(wide: int, bits: int, count: str, name: str) -> tuple[list[str], str]:
+    """A mask of the first lanes of elements of so many bits, where `count` is a number or a
+    value no greater than `wide`: the lines that it needs, and the mask with its type.
     """
     kind = f"<{wide} x i1>"
     if not count.startswith("%"):
-        bits = ", ".join(f"i1 {'true' if i < int(count) else 'false'}" for i in range(wide))
-        return [], f"{kind} <{bits}>"
-    numbers = ", ".join(f"i64 {i}" for i in range(wide))
+        listed = ", ".join(f"i1 {'true' if i < int(count) else 'false'}" for i in range(wide))
+        return [], f"{kind} <{listed}>"
+    vector = f"<{wide} x i{bits}>"
+    numbers = ", ".join(f"i{bits} {i}" for i in range(wide))
+    narrow = f"trunc i64 {count} to i{bits}" if bits < 64 else f"add i64 {count}, 0"
     return [
-        f"  {name}.one = insertelement <{wide} x i64> poison, i64 {count}, i64 0",
-        f"  {name}.all = shufflevector <{wide} x i64> {name}.one, <{wide} x i64> poison, "
+        f"  {name}.count = {narrow}",
+        f"  {name}.one = insertelement {vector} poison, i{bits} {name}.count, i64 0",
+        f"  {name}.all = shufflevector {vector} {name}.one, {vector} poison, "
         f"<{wide} x i32> zeroinitializer",
-        f"  {name} = icmp ult <{wide} x i64> <{numbers}>, {name}.all",
+        f"  {name} = icmp slt {vector} <{numbers}>, {name}.all",
     ], f"{kind} {name}"

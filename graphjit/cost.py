@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping
-from math import prod
+from math import gcd, prod
 
 from .dims import Dim, evaluate, guess
 from .machine import machine
@@ -76,6 +76,8 @@ PANEL = 1024
 SQUARE_BYTES = 64
 STRIP, SQUARES = 64, 4
 MOST_TURNED = 8
+# But few lanes need no squares: their lines stay in the first cache until all of each was read.
+L1_WAYS, L1_WAY_BYTES = 8, 4096
 # Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
 # at a time has the fewest streams to and from it; math functions need their registers.
 UNROLL_COST = 24
@@ -103,6 +105,14 @@ TEAM_NS, CHUNK_NS, MOST_CHUNKS = 12_000, 8_000, 64
 CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
 # Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
 RELEASE_BYTES, RELEASE_FLOPS = 256 * 1024, 200_000
+
+
+def near_lanes(apart_bytes: int) -> int:
+    """How many lanes' lines the first cache keeps, where they are so many bytes apart: fewer
+    where they fall into the same sets.
+    """
+    shared = gcd(apart_bytes, L1_WAY_BYTES)
+    return L1_WAYS * (L1_WAY_BYTES // max(SQUARE_BYTES, shared))
 
 
 def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:

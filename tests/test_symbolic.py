@@ -304,6 +304,31 @@ def test_divisibility_is_a_guard() -> None:
         f(normal((13,)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.float16])
+def test_what_is_read_across(dtype: type) -> None:
+    """In squares where there are many lanes, or few whose lines fall into the same sets."""
+    f = both_ways(
+        lambda x, y: (x + y.T, y.T[::-1] * x),
+        [
+            ((m, n), (n, m))
+            for m, n in ((30, 7), (40, 50), (700, 520), (65, 1000), (1000, 65), (9, 600),
+                         (600, 9), (1024, 100), (2048, 17), (64, 513), (0, 5), (5, 0),
+                         (63, 513))
+        ],
+        lambda shape: (100 * RNG.normal(size=shape)).astype(dtype),
+    )  # fmt: skip
+    assert len(sized(f)) >= 1 and len(f.specializations) <= 4
+    if dtype in (np.float32, np.float64):
+        (form, *_) = sized(f)
+        assert "@turn." in form.llvm_ir()
+    for shape in ((700, 520), (63, 513), (1024, 100)):
+        x, y = RNG.normal(size=shape), RNG.normal(size=shape[::-1])
+        x, y = x.astype(dtype), y.astype(dtype)
+        found = f(x, y)
+        np.testing.assert_array_equal(found[0], x + y.T)
+        np.testing.assert_array_equal(found[1], y.T[::-1] * x)
+
+
 LIBRARY: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "sorted": (lambda x: np.sort(x) * 2, lambda n: ((n,),), 2),
     "sorted temporary": (lambda x: np.sort(np.exp(x), axis=0)[::-1], lambda n: ((n, 3),), 3),
