@@ -135,19 +135,21 @@ class Access:
                 f"shufflevector {kind} {raw}, {kind} poison, <{b.width} x i32> <{order}>"
             )
             return self._unpack(turned, dtype)
-        if isinstance(step, Dim) and parts == 1 and b.mask is None:
+        if parts == 1 and b.mask is None:
             return self._unpack(self._one_by_one(base, dtype, offset, step), dtype)
         place = b.add(Value(int64, offset, False), self._lane_numbers(step))
         return self._load_at(base, dtype, place)
 
     def _one_by_one(self, base: str, dtype: DType, offset: str, step: int) -> str:
-        """Elements that lie apart, a load each: from vectors of addresses that aren't constant
-        LLVM takes each address out first.
+        """Elements that lie apart, a load each: of a vector of addresses LLVM would take each
+        address out first.
         """
         b, part = self.b, storage_type(dtype)
         kind, raw = f"<{b.width} x {part}>", "poison"
         for k in range(b.width):
-            far = b.emit(f"mul nsw i64 {b.size(step)}, {k}")
+            far = str(step * k)
+            if isinstance(step, Dim):
+                far = b.emit(f"mul nsw i64 {b.size(step)}, {k}")
             place = b.emit(f"add nsw i64 {offset}, {far}")
             address = self._address(base, dtype, place)
             one = b.emit(f"load {part}, ptr {address}, align {dtype.real.size}")
