@@ -27,8 +27,7 @@ from .ops.primitive import Pointwise, Reduce, Scan
 from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
 from .program import Kernel, LibraryCall, Program, print_buffers, print_step
 from .specialization import Specialization, build_program
-from .symbolic import Assumptions
-from .tree import LeafKind, Tree, flatten
+from .tree import flatten
 from .types import TensorType, as_dtype
 from .variable import Variable
 
@@ -55,16 +54,7 @@ class TracedForm(Specialization):
 class Traced(Function):
     """A Function that stops after tracing."""
 
-    form: type[Specialization] = TracedForm
-
-    def _trace(
-        self,
-        tree: Tree,
-        leaves: Sequence[Any],
-        kinds: tuple[LeafKind, ...],
-        assumed: Assumptions | None = None,
-    ) -> Specialization:
-        return self.form(**vars(super()._trace(tree, leaves, kinds, assumed)))
+    form = TracedForm
 
 
 def as_call(

@@ -117,6 +117,7 @@ class Function(Enterable):  # type: ignore[misc]
 
     __slots__ = ("__dict__", "__weakref__", "_table")
     _native = False  # whether machine code can enter these objects
+    form: type[Specialization] | None = None  # what a trace makes, if no plain Specialization
     _table: Table | None
     _entered_at: int
 
@@ -569,7 +570,8 @@ class Function(Enterable):  # type: ignore[misc]
         """The form of these arguments, traced; with some extents symbolic if told which."""
         started = time.perf_counter_ns()
         trace = gj.trace.Trace(self.name)
-        form = gj.specialization.Specialization(kinds, tree, numpy=self._wants_numpy(leaves))
+        made = self.form or gj.specialization.Specialization
+        form = made(kinds, tree, numpy=self._wants_numpy(leaves))
         if assumed is not None:
             form.sizes, form.shapes = trace.sizes, assumed.shapes(kinds, trace.sizes)
             form.kinds = kinds = tuple(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,19 @@ class Specialization:
         assert self.program is not None
         return llvm_text(self.program, optimized)
 
+    @contextmanager
+    def holding_variables(self) -> Iterator[None]:
+        """Let no other thread read or write the variables in the `with` block."""
+        cells = {id(v.cell): v.cell for v in self.variables}.values()
+        held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
+        for cell in held:
+            cell.lock.acquire()
+        try:
+            yield
+        finally:
+            for cell in held:
+                cell.lock.release()
+
     def run(self, leaves: Sequence[Any], out: Sequence[Any] = ()) -> Any:
         """The results for these leaves of the arguments; variables are written back.
 
@@ -164,17 +178,10 @@ class Specialization:
         assert self.executable is not None
         if not self.variables:
             return self._results(self._compute(leaves, out)[0], out)
-        cells = {id(v.cell): v.cell for v in self.variables}.values()
-        held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
-        for cell in held:
-            cell.lock.acquire()
-        try:
+        with self.holding_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
-        finally:
-            for cell in held:
-                cell.lock.release()
         return self._results(outputs, out)
 
     def _compute(

@@ -20,8 +20,7 @@ from graphjit.errors import InvalidArgumentError, UnsupportedError, at_user_line
 from graphjit.jit import Function
 from graphjit.passes import DEFAULT, Pass, Pipeline, program_of
 from graphjit.specialization import Specialization, as_input
-from graphjit.symbolic import Assumptions
-from graphjit.tree import LeafKind, Tree, flatten, unflatten
+from graphjit.tree import flatten, unflatten
 from graphjit.types import as_dtype, check_size
 
 from . import driver
@@ -61,19 +60,12 @@ class CudaForm(Specialization):
 
     def launch(self, gpu: Gpu, leaves: Sequence[Any]) -> Any:
         """The results for these leaves of the arguments; variables are written back."""
-        cells = {id(v.cell): v.cell for v in self.variables}.values()
-        held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
-        for cell in held:
-            cell.lock.acquire()
-        try:
+        with self.holding_variables():
             outputs, updates = self._on_gpu(gpu, leaves)
             for variable, given in zip(self.updated, updates, strict=True):
                 host = given.numpy()
                 variable.cell.array = host
                 self.copies[id(variable.cell)] = (host, given)
-        finally:
-            for cell in held:
-                cell.lock.release()
         arrays = iter(outputs)
         found = [
             value if kind == "static" else _result(next(arrays), kind)
@@ -171,6 +163,8 @@ class CudaFunction(Function):
     is copied there. What can't be traced or has no kernel is an error: nothing falls back.
     """
 
+    form = CudaForm
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments, computed on the GPU."""
         if gj.dispatch.current_trace.get() is not None:
@@ -210,15 +204,6 @@ class CudaFunction(Function):
     def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Refused: results stay on the GPU."""
         raise UnsupportedError(at_user_line(f"{self.name} runs on a GPU, and takes no out="))
-
-    def _trace(
-        self,
-        tree: Tree,
-        leaves: Sequence[Any],
-        kinds: tuple[LeafKind, ...],
-        assumed: Assumptions | None = None,
-    ) -> Specialization:
-        return CudaForm(**vars(super()._trace(tree, leaves, kinds, assumed)))
 
 
 def _each(tree: Any, change: Callable[[Any], Any]) -> Any:
