@@ -82,8 +82,10 @@ def manifest(assembly: Assembly, inputs: Sequence[Input], file: str) -> Json:
 def _symbols(assembly: Assembly) -> list[Json]:
     """Each symbol with the input's axis that brings its size, divided by a factor."""
     program = assembly.program
+    places = where_symbols(program.buffers, program.inputs)
     listed = []
-    for name, (number, axis, factor) in where_symbols(program.buffers, program.inputs).items():
+    for name in program.symbols:
+        number, axis, factor = places[name]
         place = {"buffer": program.inputs[number], "axis": axis, "factor": factor}
         listed.append({"name": name, **place})
     return listed

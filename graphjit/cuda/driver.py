@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import threading
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from graphjit.errors import (
     OutOfMemoryError,
     at_user_line,
 )
+from graphjit.forks import new_lock
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _CUDA = 2  # DLPack's kDLCUDA
@@ -185,7 +185,7 @@ class Gpu:
         return view.__dlpack__(**options)
 
 
-_lock = threading.Lock()
+_lock = new_lock()
 _gpus: list[Gpu] = []
 
 

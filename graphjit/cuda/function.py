@@ -62,8 +62,8 @@ class CudaForm(Specialization):
         """The results for these leaves of the arguments; variables are written back."""
         with self.holding_variables():
             outputs, updates = self._on_gpu(gpu, leaves)
-            for variable, given in zip(self.updated, updates, strict=True):
-                host = given.numpy()
+            hosts = [given.numpy() for given in updates]  # all of them, or none is assigned
+            for variable, given, host in zip(self.updated, updates, hosts, strict=True):
                 variable.cell.array = host
                 self.copies[id(variable.cell)] = (host, given)
         arrays = iter(outputs)
