@@ -42,7 +42,7 @@ from .image import Image
 from .launch import Launcher
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks
-from .native_code import native_code
+from .native_code import Optimizer, native_code
 from .prepare import write_prepare
 from .share import Functions
 
@@ -97,14 +97,16 @@ Cost = Mapping[str, float]
 @dataclasses.dataclass
 class Emitted:
     """A program's LLVM IR, with what its statuses mean. streaming: the results that are stored
-    past the cache. optimized: whether LLVM's optimiser has anything to do.
+    past the cache. kernels, math: whether LLVM's optimiser has anything to do for the kernels,
+    and for the math functions that they call.
     """
 
     text: str
     sequence: list[Segment | LibraryCall]
     checks: list[Check]
     streaming: frozenset[int]
-    optimized: bool
+    kernels: bool
+    math: bool
 
 
 # what stores past the cache and loops refer to. A short loop that lies across two lines of the
@@ -161,7 +163,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
     vectors += '"probe-stack"="inline-asm"'
     text = module.text()
-    long = text.count(" optnone #kernel {") == text.count(" #kernel {") and not module.math_uses
+    kernels = text.count(" optnone #kernel {") < text.count(" #kernel {")
     text = text.replace("#kernel", f"nounwind {vectors}")
     text = text.replace(") alwaysinline {", f") alwaysinline nounwind {vectors} {{")
     text = text.replace(") noinline {", f") noinline nounwind {vectors} {{")
@@ -171,7 +173,8 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    return Emitted(table + text, sequence, shared.checks, streaming, not long)
+    math = bool(module.math_uses)
+    return Emitted(table + text, sequence, shared.checks, streaming, kernels, math)
 
 
 def _emit_sized(
@@ -257,10 +260,10 @@ def _long(costs: Sequence[Cost]) -> bool:
     )
 
 
-def optimize(text: str, machine: Any, level: int = 2) -> Any:
+def optimize(text: str, machine: Any) -> Any:
     """The parsed module after LLVM's pipeline (vectors are explicit: no vectorisers)."""
     module = _parsed(text, machine)
-    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = False
     options.slp_vectorization = False
     options.loop_unrolling = False
@@ -292,13 +295,34 @@ def simplify(text: str, machine: Any) -> Any:
     """The parsed module after the passes that are worth their time for code that is written
     once and holds no loops over elements: stack slots become registers.
     """
+    return _after(text, machine, "sroa", "simplify_cfg")
+
+
+def _math_only(text: str, machine: Any) -> Any:
+    """The parsed module after the passes that do for math functions all that the pipeline
+    would, where kernels are too long for it: they are simple code without loops. A fifth of
+    the pipeline's time.
+    """
+    passes = "always_inliner", "sroa", "simplify_cfg", "instruction_combine"
+    return _after(text, machine, *passes)
+
+
+def _after(text: str, machine: Any, *names: str) -> Any:
+    """The parsed module after passes."""
     module = _parsed(text, machine)
     passes = llvm.create_new_module_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_simplify_cfg_pass()
+    for name in names:
+        getattr(passes, f"add_{name}_pass")()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
     run_passes(passes, module, builder)
     return module
+
+
+def _optimizer(emitted: Emitted) -> tuple[Optimizer, int]:
+    """The passes for a program, and the level at which its code is generated."""
+    if emitted.kernels:
+        return optimize, 2
+    return (_math_only, 2) if emitted.math else (_parsed, 0)
 
 
 def _need_half() -> None:
@@ -340,7 +364,7 @@ def compile_program(
         with _lock, stages.stage("llvm"):
             code = _codes.get(emitted.text)
             if code is None:
-                how = (optimize, 2) if emitted.optimized else (_parsed, 0)
+                how = _optimizer(emitted)
                 code, image = compiled(emitted.text, lambda: native_code(emitted.text, *how))
                 _codes[emitted.text] = code
     made = CompiledProgram(
@@ -363,14 +387,19 @@ def compile_program(
 
 def llvm_text(program: Program, optimized: bool = False) -> str:
     """A program's LLVM IR, as emitted or after LLVM's passes."""
-    text = emit_program(program).text
-    return str(optimize(text, target_machine())) if optimized else text
+    emitted = emit_program(program)
+    if not optimized:
+        return emitted.text
+    passes, level = _optimizer(emitted)
+    return str(passes(emitted.text, target_machine(level)))
 
 
 def assembly(program: Program) -> str:
     """A program's machine code as assembly text."""
-    machine = target_machine()
-    text: str = machine.emit_assembly(optimize(emit_program(program).text, machine))
+    emitted = emit_program(program)
+    passes, level = _optimizer(emitted)
+    machine = target_machine(level)
+    text: str = machine.emit_assembly(passes(emitted.text, machine))
     return text
 
 

@@ -57,6 +57,10 @@ from .sizes import SizeEmitter
 STREAMED_BYTES = 32
 
 
+# The primitives that make zeros, of either sign, of zeros.
+_ZERO_OF_ZEROS = frozenset({"add", "sub", "mul", "neg", "abs"})
+
+
 class KernelEmitter(Access):
     """Writes one kernel's function.
 
@@ -96,6 +100,7 @@ class KernelEmitter(Access):
         self.size = SizeEmitter(symbols, self.entry)
         self.b.size = self.size
         self.values: dict[int, Value] = {}
+        self.zeros: set[int] = set()  # the values that are 0 in lanes that are masked off
         self.counters: dict[int, str] = {}
         self.accumulators: dict[int, list[str]] = {}
         self.room: dict[int, str] = {}
@@ -160,6 +165,7 @@ class KernelEmitter(Access):
             match statement:
                 case Let(value=number):
                     self.values[number] = self._compute(number)
+                    self._note_zeros(number)
                 case Start(value=number):
                     self._start(number)
                 case Step(value=number):
@@ -172,6 +178,7 @@ class KernelEmitter(Access):
                     self._keep(number)
                 case Recall(value=number):
                     self.values[number] = self._recall(number)
+                    self.zeros.discard(number)
                 case Loop():
                     self._loop(statement)
                 case Turn():
@@ -417,6 +424,17 @@ class KernelEmitter(Access):
             case _:
                 raise AssertionError(value)
 
+    def _note_zeros(self, number: int) -> None:
+        """Note whether a value is 0 where its lanes are masked off, as loads are."""
+        match self.kernel.values[number]:
+            case Load(index=index) if number not in self.turned and self.nest.lane_dim >= 0:
+                zero = index.strides[self.nest.lane_dim] != 0
+            case Compute(primitive=primitive, args=args):
+                zero = primitive.name in _ZERO_OF_ZEROS and self.zeros.issuperset(args)
+            case _:
+                zero = False
+        (self.zeros.add if zero else self.zeros.discard)(number)
+
     def _from_tile(self, value: Product) -> Value:
         """A product's elements from the tile at hand."""
         tiles = self.nest.body[0]
@@ -633,7 +651,9 @@ class KernelEmitter(Access):
             place = Value(int64, offset, b.width == 1)
             place = b.add(place, self._lane_numbers(step)) if step else place
         new = kind.combine(b, old, kind.element(b, x, place))
-        if b.mask is not None and self._lanes_reduced():
+        # a sum, which starts at 0 and so is never -0, stays what it is by adding 0 or -0
+        stays = value.primitive.name == "sum" and value.arg in self.zeros
+        if b.mask is not None and self._lanes_reduced() and not stays:
             mask = b.mask
             new = tuple(b.select(mask, n, o) for n, o in zip(new, old, strict=True))
         self._write(number, new)

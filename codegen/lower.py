@@ -198,6 +198,8 @@ class Lowering:
     def _depends(self, value: Value) -> frozenset[int]:
         """The dims that a value depends on."""
         found = frozenset[int]().union(*[self.dims[arg] for arg in arguments(value)])
+        if type(value) is Compute:
+            return found
         for index in indices_of(value):
             found |= {k for k, s in enumerate(index.strides) if s}
         if isinstance(value, Reduction):

@@ -44,8 +44,7 @@ class TileEmitter:
         self.a, self.a_index = self._operand(tiles.a)
         self.b_buffer, self.b_index = self._operand(tiles.b)
         rest = self.n % tiles.column_step
-        # how many columns the last vector has, where it isn't full; None: as many as are left,
-        # which are copied
+        # how many columns the last vector has, where it isn't full; None: as many as are left
         self.cut = None if isinstance(rest, Dim) else rest
         self.micros: dict[tuple[int, int, bool], str] = {}
         self.lanes = min(tiles.column_step, 64 // self.size)
@@ -63,9 +62,8 @@ class TileEmitter:
         tiles = self.tiles
         if not tiles.direct:
             self.emitter.tile = self._room(tiles.rows * tiles.columns)
-        if tiles.packed or self.cut is None:
-            most = tiles.columns if tiles.packed else tiles.column_step
-            self.pack = self._room(self.longest * most)
+        if tiles.packed:
+            self.pack = self._room(self.longest * tiles.columns)
         if isinstance(self.k, Dim):
             self.block = self._equal_blocks(self.k)
         count = self.emitter.size(tiles.count)
@@ -161,8 +159,6 @@ class TileEmitter:
         width = self._sum((columns[1], 1), (columns[0], -1))
         if tiles.packed:
             self._copy(source, width, length)
-        elif self.cut is None:
-            self._copy_rest(source, width, length)
         a_from = self._sum(
             *self._batch(self.a_index),
             (k, self._a_stride(self.inner)),
@@ -223,7 +219,7 @@ class TileEmitter:
         a_at = self._at(self.a, self._sum((a_from, 1), (row, self._a_stride(tiles.row_dim))))
         step = tiles.column_step
 
-        def micro(column: str, columns: int, copied: bool = tiles.packed) -> None:
+        def micro(column: str, columns: int, left: str = "") -> None:
             if tiles.direct:
                 store = self.emitter.kernel.stores[0]
                 index = store.index
@@ -238,22 +234,20 @@ class TileEmitter:
             if tiles.packed:
                 place = self._sum((column, self.longest))
                 b_at = self._at(self.pack, place)
-            elif copied:
-                b_at = self.pack
             else:
                 b_at = self._at(
                     source, self._sum((column, self.b_index.strides[tiles.column_dim]))
                 )
-            name = self._micro(high, columns, copied)
-            opened = self._open_strides(copied).values()
-            strides = "".join(f", i64 {self.emitter.size(stride)}" for stride in opened)
+            name = self._micro(high, columns, bool(left))
+            opened = [self.emitter.size(stride) for stride in self._open_strides().values()]
+            more = "".join(f", i64 {number}" for number in [*opened, *[left] * bool(left)])
             self.emitter.line(
                 f"call void @{name}(ptr {a_at}, ptr {b_at}, ptr {target}, i64 {length}, "
-                f"i1 {fresh}{strides})"
+                f"i1 {fresh}{more})"
             )
 
         columns_from = columns[0]
-        if tiles.packed or self.cut == 0:
+        if self.cut == 0 or (tiles.packed and not tiles.direct):
             with self.emitter.counting("0", width, step) as column:
                 micro(column, step)
             return
@@ -265,29 +259,27 @@ class TileEmitter:
             micro(column, step)
         with self.emitter.counting(full, width, step) as column:
             if self.cut is None:
-                micro(column, step, copied=True)
+                micro(column, step, b.emit(f"sub nuw nsw i64 {width}, {full}"))
             else:
                 micro(column, self.cut)
 
     # -- the sums
 
-    def _micro(self, high: int, columns: int, copied: bool) -> str:
-        """The function that sums `high` rows of `columns` elements over a block, of b's or of
-        its copy.
+    def _micro(self, high: int, columns: int, rest: bool) -> str:
+        """The function that sums `high` rows of `columns` elements over a block. rest: of no
+        more than it is told.
         """
-        key = (high, columns, copied)
+        key = (high, columns, rest)
         if key not in self.micros:
-            name = f"{self.emitter.kernel.name}.sums{high}x{columns}"
-            if copied and not self.tiles.packed:
-                name += ".rest"
-            text = self._micro_text("{name}", high, columns, copied)
+            name = f"{self.emitter.kernel.name}.sums{high}x{columns}{'.rest' * rest}"
+            text = self._micro_text("{name}", high, columns, rest)
             self.micros[key] = self.emitter.module.function(name, text)
         return self.micros[key]
 
-    def _micro_strides(self, copied: bool) -> dict[str, int]:
+    def _micro_strides(self) -> dict[str, int]:
         """What sums move by: along the inner dim in a and b, by rows in a and the result."""
         tiles = self.tiles
-        b_step = tiles.column_step if copied else self.b_index.strides[self.inner]
+        b_step = tiles.column_step if tiles.packed else self.b_index.strides[self.inner]
         c_row = tiles.columns
         if tiles.direct:
             index = self.emitter.kernel.stores[0].index
@@ -295,22 +287,22 @@ class TileEmitter:
         a_step, a_row = self._a_stride(self.inner), self._a_stride(tiles.row_dim)
         return {"a.step": a_step, "a.next": a_row, "b.step": b_step, "c.next": c_row}
 
-    def _open_strides(self, copied: bool) -> dict[str, int]:
+    def _open_strides(self) -> dict[str, int]:
         """Those of them that are known only when the kernel runs."""
-        strides = self._micro_strides(copied)
+        strides = self._micro_strides()
         return {name: s for name, s in strides.items() if isinstance(s, Dim)}
 
-    def _micro_text(self, name: str, high: int, columns: int, copied: bool) -> str:
+    def _micro_text(self, name: str, high: int, columns: int, rest: bool) -> str:
         tiles = self.tiles
         wide = tiles.column_step
         vector = f"<{wide} x {self.part}>"
         suffix = f"v{wide}f{8 * self.size}"
         module = self.emitter.module
         module.declare(vector, f"llvm.fma.{suffix}", f"{vector}, {vector}, {vector}")
-        opened = self._open_strides(copied)
+        opened = list(self._open_strides())
         steps = {
             name: f"%{name}" if name in opened else str(stride)
-            for name, stride in self._micro_strides(copied).items()
+            for name, stride in self._micro_strides().items()
         }
         places = {"a": ["0"], "c": ["0"]}  # of the rows
         begin = []
@@ -322,14 +314,27 @@ class TileEmitter:
                     found.append(f"%{operand}{r}.place")
                 else:
                     found.append(str(r * int(steps[next_row])))
-        align = self.size
-        mask = ""
-        if columns < wide:
-            bits = ", ".join(f"i1 {'true' if i < columns else 'false'}" for i in range(wide))
-            mask = f"<{wide} x i1> <{bits}>"
-            module.declare(
-                vector, f"llvm.masked.load.{suffix}.p0", f"ptr, <{wide} x i1>, {vector}"
+        align = f"align {self.size}"
+        from_b = from_c = f"load {vector}, ptr {{}}, {align}"
+        to_c = f"store {vector} {{}}, ptr {{}}, {align}"
+        if columns < wide or rest:
+            opened += ["left"] * rest
+            count = "%left" if rest else str(columns)
+            text, mask = _first_lanes(wide, 8 * self.size, count, "%some")
+            begin += text
+            name_of_load, name_of_store = (
+                f"llvm.masked.{access}.{suffix}.p0" for access in ("load", "store")
             )
+            lanes = f"<{wide} x i1>"
+            module.declare(vector, name_of_load, f"ptr, {lanes}, {vector}")
+            module.declare("void", name_of_store, f"{vector}, ptr, {lanes}")
+            from_b = (
+                f"call {vector} @{name_of_load}(ptr {align} {{}}, {mask}, "
+                f"{vector} zeroinitializer)"
+            )
+            if tiles.direct:  # beside these columns are other tiles' or other rows'
+                from_c = from_b
+                to_c = f"call void @{name_of_store}({vector} {{}}, ptr {align} {{}}, {mask})"
         lines = [
             f"define internal void @{name}(ptr noalias readonly %a, ptr noalias readonly %b, "
             f"ptr noalias %c, i64 %length, i1 %fresh{''.join(f', i64 %{n}' for n in opened)}) "
@@ -348,12 +353,8 @@ class TileEmitter:
             f"  %b.place = mul nsw i64 %k, {steps['b.step']}",
             f"  %b.at = getelementptr inbounds {self.part}, ptr %b, i64 %b.place",
         ]
-        if mask:
-            masked = f"ptr align {align} %b.at, {mask}, {vector} zeroinitializer"
-            lines.append(f"  %row = call {vector} @llvm.masked.load.{suffix}.p0({masked})")
-        else:
-            lines.append(f"  %row = load {vector}, ptr %b.at, align {align}")
         lines += [
+            f"  %row = {from_b.format('%b.at')}",
             f"  %a.place = mul nsw i64 %k, {steps['a.step']}",
             f"  %a.at = getelementptr inbounds {self.part}, ptr %a, i64 %a.place",
         ]
@@ -361,7 +362,7 @@ class TileEmitter:
             lines += [
                 f"  %a{r}.at = getelementptr inbounds {self.part}, ptr %a.at, "
                 f"i64 {places['a'][r]}",
-                f"  %a{r} = load {self.part}, ptr %a{r}.at, align {align}",
+                f"  %a{r} = load {self.part}, ptr %a{r}.at, {align}",
                 f"  %a{r}.one = insertelement {vector} poison, {self.part} %a{r}, i64 0",
                 f"  %a{r}.all = shufflevector {vector} %a{r}.one, {vector} poison, "
                 f"<{wide} x i32> zeroinitializer",
@@ -376,19 +377,18 @@ class TileEmitter:
             "  br i1 %fresh, label %first, label %again",
             "first:",
         ]
-        store = "store {vector} {value}, ptr {at}, align {align}"
         for r in range(high):
             lines += [
                 f"  %c{r} = getelementptr inbounds {self.part}, ptr %c, i64 {places['c'][r]}",
-                "  " + store.format(vector=vector, value=f"%t{r}", at=f"%c{r}", align=align),
+                "  " + to_c.format(f"%t{r}", f"%c{r}"),
             ]
         lines += ["  ret void", "again:"]
         for r in range(high):
             lines += [
                 f"  %d{r} = getelementptr inbounds {self.part}, ptr %c, i64 {places['c'][r]}",
-                f"  %o{r} = load {vector}, ptr %d{r}, align {align}",
+                f"  %o{r} = {from_c.format(f'%d{r}')}",
                 f"  %u{r} = fadd {vector} %o{r}, %t{r}",
-                "  " + store.format(vector=vector, value=f"%u{r}", at=f"%d{r}", align=align),
+                "  " + to_c.format(f"%u{r}", f"%d{r}"),
             ]
         lines += ["  ret void", "}"]
         return "\n".join(lines)
@@ -408,15 +408,6 @@ class TileEmitter:
             self._copy_groups("0", full, str(step), source, length)
         left = self.b.emit(f"sub i64 {width}, {full}") if cut is None else str(cut)
         self._copy_groups(full, width, left, source, length)
-
-    def _copy_rest(self, source: str, width: str, length: str) -> None:
-        """Copy b's last columns, if they are fewer than the others are at a time."""
-        step, b = self.tiles.column_step, self.b
-        left = b.emit(f"and i64 {width}, {step - 1}")
-        first = b.emit(f"sub i64 {width}, {left}")
-        with self.emitter.counting(first, width, str(step)) as column:
-            from_column = self._sum((column, self.b_index.strides[self.tiles.column_dim]))
-            self._copy_rows(self._at(source, from_column), self.pack, left, length)
 
     def _copy_groups(
         self, start: str, stop: str, columns: str, source: str, length: str

@@ -59,7 +59,7 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
     products = min(wide, tile_columns) * guess(k)
     tile_rows = part or _tile_rows(m, guess(beside), products, row_step)
     count = -(-m // tile_rows) * beside
-    direct = _direct(kernel, number, column_dim, column_step)
+    direct = _direct(kernel, number, column_dim)
     body = (
         () if direct else _body(kernel, number, row_dim, column_dim, tile_columns, vector_bytes)
     )
@@ -123,14 +123,11 @@ def _cycles(high: int, wide: int) -> float:
     return max(high * wide, cost.IN_FLIGHT / 2) + 0.25 * (wide + high) + 1
 
 
-def _direct(kernel: Kernel, number: int, column_dim: int, column_step: int) -> bool:
-    """Whether sums can be gathered in the store's buffer: nothing else is done with them, and
-    no vector of them is cut off.
-    """
+def _direct(kernel: Kernel, number: int, column_dim: int) -> bool:
+    """Whether sums can be gathered in the store's buffer: nothing else is done with them."""
     if len(kernel.stores) != 1 or kernel.stores[0].arg != number or kernel.stores[0].choices:
         return False
-    contiguous = kernel.stores[0].index.strides[column_dim] == 1
-    return contiguous and kernel.dims[column_dim] % column_step == 0
+    return kernel.stores[0].index.strides[column_dim] == 1
 
 
 def _body(

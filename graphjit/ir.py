@@ -35,12 +35,16 @@ class Node:
     @property
     def tensor(self) -> TensorType:
         """The type of a node with one result."""
-        assert isinstance(self.type, TensorType)
-        return self.type
+        type = self.type
+        assert isinstance(type, TensorType)
+        return type
 
     def attr(self, name: str) -> Any:
         """One attribute's value."""
-        return dict(self.attrs)[name]
+        for known, value in self.attrs:
+            if known == name:
+                return value
+        raise KeyError(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -379,11 +379,10 @@ class _Emitter:
 
     def append(self, value: Value) -> int:
         """Add a value unless the same one is there."""
-        key = exactly(value)
-        if key not in self._same:
-            self._same[key] = len(self.values)
+        found = self._same.setdefault(exactly(value), len(self.values))
+        if found == len(self.values):
             self.values.append(value)
-        return self._same[key]
+        return found
 
     def key(self, number: int, where: Where) -> tuple[int, Expr | Exprs]:
         """What makes two demands for a node the same."""

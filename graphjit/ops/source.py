@@ -26,11 +26,11 @@ class Literal:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Shape, dtype and digest of the bytes."""
+        """Shape, number of the dtype and digest of the bytes."""
         if self._key is None:
             data = self.array.tobytes()
             digest = data if len(data) <= 64 else _digest(data)
-            self._key = (self.array.shape, self.array.dtype.name, digest)
+            self._key = (self.array.shape, self.array.dtype.num, digest)
         return self._key
 
     @property

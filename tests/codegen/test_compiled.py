@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from strategies import fill, graphs, inputs_for
 from tolerance import assert_close
 
+import graphjit as gj
 from graphjit import cost
 from graphjit.codegen import cpu, executable
 from graphjit.eager import run, run_primitive
@@ -283,7 +284,51 @@ def test_views_stay_inside(dtype: DType, size: int, guarded: Guarded) -> None:
     case.check(*nodes, case.add(x, one), written, added, case.add(flipped, x))
 
 
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize("dtype", [float32, float64])
+@pytest.mark.parametrize("m", [1, 3, 4, 9, 40])
+def test_products_stay_inside(m: int, dtype: DType, symbolic: bool, guarded: Guarded) -> None:
+    """Where columns are left over, and sums longer than a block are added to the result."""
+    spec = gj.TensorSpec([None, None], dtype)
+    product = gj.function(
+        lambda a, b: a @ b, input_signature=[spec, spec] if symbolic else None, fallback="error"
+    )
+    for k, n in ((5, 1), (5, 7), (600, 17), (3, 31), (40, 33), (1100, 70)):
+        a, b = small(dtype, (m, k)), small(dtype, (k, n))
+        result = product(guarded.copy(a), guarded.copy(b))
+        np.testing.assert_array_equal(result, a @ b)  # quarters: sums without rounding
+
+
 # -- sizes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [33, 45, 63, 1000 + 17])
+@pytest.mark.parametrize("dtype", [float16, float32, complex64])
+def test_what_follows_a_rows_end_is_in_no_sum(dtype: DType, size: int) -> None:
+    """Rows that a vector is cut off at, beside numbers that no sum may take in."""
+    wide = np.full((5, size + 40), np.nan, dtype.dtype)
+    wide[:, :size] = small(dtype, (5, size))
+    rows, other = wide[:, :size], abs(small(dtype, (size,), 1)) + dtype.dtype.type(1)
+    factor = np.array(np.inf, dtype.dtype)
+    open_sizes = [gj.TensorSpec(shape, dtype) for shape in ([None, None], [None], [])]
+    sums: list[Callable[..., Any]] = [
+        lambda x, y, s: np.sum(x, axis=1),
+        lambda x, y, s: np.sum(abs(x * y - x) + abs(-x), axis=1),
+        lambda x, y, s: np.sum(y * s),  # infinite, but 0 * inf is NaN
+        lambda x, y, s: np.sum(x + y * 0 + 1, axis=1),
+        lambda x, y, s: np.max(x, axis=1) + np.sum(np.exp(x - x), axis=1),
+        lambda x, y, s: np.sum(np.where(x == x, 2, x).astype(x.dtype), axis=1),
+    ]
+    for total in sums:
+        if dtype is complex64 and total is sums[4]:
+            continue  # which have no order
+        with np.errstate(all="ignore"):
+            exact = np.result_type(dtype.dtype, np.float64)
+            wanted = total(rows.astype(exact), other.astype(exact), factor)
+        for signature in (None, open_sizes):
+            f = gj.function(total, input_signature=signature, fallback="error")
+            found = f(rows, other, factor)
+            np.testing.assert_allclose(found, wanted.astype(found.dtype), rtol=1e-2)
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 255, 257, 5000])
