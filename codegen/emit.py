@@ -145,6 +145,7 @@ class KernelEmitter(Access):
             lines.append(f"  %table = getelementptr i8, ptr {name}, i64 0")
             lines.insert(0, f"{name} = hidden global {self.b.table_text()}, align 64")
         lines += [*self.entry, *self.b.lines, "  ret i64 0", "}"]
+        self.b.fail = None  # which refers to this object: the collector would find it all
         return "\n".join(lines)
 
     @property

@@ -83,19 +83,19 @@ def walk_in_parts(emitter: KernelEmitter, loop: Loop, start: str, left: str | No
 
 
 _MARK = "\0"
-_NAME = re.compile(r"%v\d+")
+_NAME = re.compile(r"(%v\d+)")
 
 
 def _marked(line: str, own: set[str]) -> str:
     """A line with a mark after each name that depends on the register; the name that it defines
     becomes one of those if any other in it is.
     """
-    marked = _NAME.sub(lambda m: m[0] + _MARK if m[0] in own else m[0], line)
-    if marked != line and " = " in line:
-        defined = line.split(" = ", 1)[0].strip()
-        own.add(defined)
-        marked = marked.replace(defined, defined + _MARK, 1)
-    return marked
+    words = _NAME.split(line)  # every other one is a name
+    if own.isdisjoint(words):
+        return line
+    if " = " in line and words[1] not in own:
+        own.add(words[1])
+    return "".join([word + _MARK if word in own else word for word in words])
 
 
 __all__ = ["register_lanes", "walk_in_parts"]

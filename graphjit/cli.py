@@ -29,6 +29,7 @@ from . import __version__, inspect
 from .cache_command import cache_group
 from .codegen.ptx.arch import ARCHITECTURES
 from .codegen.ptx.arch import DEFAULT as DEFAULT_ARCH
+from .codegen.ptx.tensor_cores import FORMS
 from .errors import (
     GraphJitError,
     InternalError,
@@ -400,6 +401,12 @@ arch_option = click.option(
 )  # fmt: skip
 
 
+tensor_cores_option = click.option(
+    "--tensor-cores", type=click.Choice(tuple(FORMS)),
+    help="Let a GPU's tensor cores multiply matrices of float32, rounded to this type.",
+)  # fmt: skip
+
+
 @click.group(cls=_Commands, epilog=EPILOG)
 @click.version_option(__version__, prog_name="graphjit")
 @traceback_option
@@ -424,6 +431,7 @@ _LANGUAGES = {
     "same for a GPU.",
 )  # fmt: skip
 @arch_option
+@tensor_cores_option
 @click.option(
     "--format", "form", type=click.Choice(FORMATS),
     help="Text, or the (last) graph as a drawing or JSON; by the name of --output if not "
@@ -436,6 +444,7 @@ def dump(
     tensor: bool,
     stage: str,
     arch: str,
+    tensor_cores: str | None,
     form: str | None,
     output: str | None,
 ) -> None:
@@ -456,7 +465,7 @@ def dump(
     with loaded(target) as function:
         values = [spec.make() for spec in specs]
         if stage == "ptx":
-            text = _export(function, values, arch).text
+            text = _export(function, values, arch, tensor_cores).text
         else:
             traced = inspect.trace_graph(function, values)
             abbreviate = output is None and _on_terminal()
@@ -470,12 +479,14 @@ def dump(
         raise Failure(f"{output} can't be written: {error.strerror}") from error
 
 
-def _export(function: Any, values: Sequence[Any], arch: str) -> Export:
+def _export(
+    function: Any, values: Sequence[Any], arch: str, tensor_cores: str | None
+) -> Export:
     """A function's PTX; what the user's code raises when it runs eagerly, it raises here."""
     from .ptx import export
 
     try:
-        return export(function, values, arch)
+        return export(function, values, arch, tensor_cores)
     except (InternalError, TracingError):
         raise
     except GraphJitError as error:
@@ -489,11 +500,17 @@ def _export(function: Any, values: Sequence[Any], arch: str) -> Export:
 @main.command("ptx", epilog=EPILOG)
 @function_options
 @arch_option
+@tensor_cores_option
 @click.option(
     "-o", "--output", required=True, type=click.Path(file_okay=False), help="Into this folder.",
 )  # fmt: skip
 def ptx_command(
-    target: str, arguments: tuple[str, ...], tensor: bool, arch: str, output: str
+    target: str,
+    arguments: tuple[str, ...],
+    tensor: bool,
+    arch: str,
+    tensor_cores: str | None,
+    output: str,
 ) -> None:
     """Write a function as CUDA PTX, with a manifest by which other programs can launch it.
 
@@ -502,7 +519,7 @@ def ptx_command(
     """
     values = [_open_argument(text) or parse_argument(text, tensor).make() for text in arguments]
     with loaded(target) as function:
-        exported = _export(function, values, arch)
+        exported = _export(function, values, arch, tensor_cores)
     try:
         files = exported.write(Path(output))
     except OSError as error:
@@ -571,12 +588,18 @@ def _drawn(graph: Graph, form: str, kernel_of: dict[int, int] | None = None) -> 
     help="What it is compiled for: this processor, or a GPU.",
 )  # fmt: skip
 @arch_option
+@tensor_cores_option
 def explain(
-    target: str, arguments: tuple[str, ...], tensor: bool, device: str, arch: str
+    target: str,
+    arguments: tuple[str, ...],
+    tensor: bool,
+    device: str,
+    arch: str,
+    tensor_cores: str | None,
 ) -> None:
     """Say what a call runs: what was fused, what was not and why, and what each step costs."""
     if device == "ptx":
-        _explain_ptx(target, arguments, tensor, arch)
+        _explain_ptx(target, arguments, tensor, arch, tensor_cores)
         return
     specs = [parse_argument(text, tensor) for text in arguments]
     with loaded(target) as function:
@@ -622,13 +645,19 @@ def explain(
     _show(print_graph(graph, abbreviate=True))
 
 
-def _explain_ptx(target: str, arguments: tuple[str, ...], tensor: bool, arch: str) -> None:
+def _explain_ptx(
+    target: str,
+    arguments: tuple[str, ...],
+    tensor: bool,
+    arch: str,
+    tensor_cores: str | None,
+) -> None:
     """What a GPU would run: launches, what ptxas says of them, the least that they can take."""
     from .codegen.ptx.usage import assembled, gpu_of, usage_of
 
     values = [_open_argument(text) or parse_argument(text, tensor).make() for text in arguments]
     with loaded(target) as function:
-        exported = _export(function, values, arch)
+        exported = _export(function, values, arch, tensor_cores)
     assembly, gpu, graph = exported.assembly, gpu_of(arch), exported.graph
     try:
         usage, report = usage_of(assembled(exported.text, arch)), ""

@@ -75,7 +75,10 @@ def as_call(
     if isinstance(target, Function):
         signature, outputs, passes = target.input_signature, target.outputs, target.passes
         fast_math = target.fast_math
-        function = kind(target.python_function, signature, "error", outputs, passes, fast_math)
+        function = kind(
+            target.python_function, signature, "error", outputs, passes, fast_math,
+            tensor_cores=target.tensor_cores,
+        )  # fmt: skip
     elif callable(target) and hasattr(target, "__name__"):
         function = kind(target, None, "error")
     else:

@@ -130,6 +130,7 @@ class Function(Enterable):  # type: ignore[misc]
         passes: Sequence[Pass] = (),
         fast_math: bool = False,
         donate: str | int | Sequence[str | int] = (),
+        tensor_cores: str | None = None,
     ) -> None:
         if fallback not in ("eager", "error"):
             raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
@@ -155,6 +156,11 @@ class Function(Enterable):  # type: ignore[misc]
         self.passes = tuple(passes)
         self.fast_math = bool(fast_math)
         self.donate = gj.results.donated_parameters(function, donate) if donate != () else ()
+        self.tensor_cores: str | None = None
+        if tensor_cores is not None:
+            from .codegen.ptx.tensor_cores import checked
+
+            self.tensor_cores = checked(tensor_cores)
         self.trace_count = 0
         self._lock = new_lock()
         self._known: dict[Any, list[Specialization]] = {}
@@ -571,7 +577,9 @@ class Function(Enterable):  # type: ignore[misc]
         started = time.perf_counter_ns()
         trace = gj.trace.Trace(self.name)
         made = self.form or gj.specialization.Specialization
-        form = made(kinds, tree, numpy=self._wants_numpy(leaves))
+        form = made(
+            kinds, tree, numpy=self._wants_numpy(leaves), tensor_cores=self.tensor_cores
+        )
         if assumed is not None:
             form.sizes, form.shapes = trace.sizes, assumed.shapes(kinds, trace.sizes)
             form.kinds = kinds = tuple(
@@ -719,11 +727,14 @@ class Function(Enterable):  # type: ignore[misc]
             raise TracingError(form.reason)
         return form.graph
 
-    def ptx(self, *args: Any, arch: str = "sm_90") -> str:
+    def ptx(self, *args: Any, arch: str = "sm_90", tensor_cores: str | None = None) -> str:
         """CUDA PTX of what a call with these arguments computes, for an architecture; a
         gj.TensorSpec may stand for an array.
+
+        tensor_cores: as the function's own (see `graphjit.function`), in place of it. Raises
+        InvalidArgumentError for architectures before sm_80.
         """
-        text: str = gj.ptx.export(self, args, arch).text
+        text: str = gj.ptx.export(self, args, arch, tensor_cores).text
         return text
 
     def explain(self, *args: Any, **kwargs: Any) -> str:
@@ -811,6 +822,7 @@ def function(
     fast_math: bool = False,
     donate: str | int | Sequence[str | int] = (),
     device: str | None = None,
+    tensor_cores: str | None = None,
 ) -> Any:
     """Make a Python function on arrays a compiled one. A decorator, with or without options.
 
@@ -824,6 +836,10 @@ def function(
     positions of parameters; results may take the memory of ndarrays that are passed there,
     which must not be used afterwards. device: "cpu" (the same as None) or "cuda", which needs
     `graphjit[cuda]` and a GPU at the first call; see graphjit.cuda.CudaFunction.
+    tensor_cores: "tf32", "float16" or "bfloat16" lets those of a GPU multiply matrices of
+    float32, and of float16 and bfloat16, which are multiplied as float32. Operands are rounded
+    to that type (11, 11 or 8 significant bits), which changes nothing in arrays of it; what
+    float16 can't hold becomes infinite. Sums are float32, in no specified order.
     """
     kind = Function
     if device == "cuda":
@@ -833,7 +849,7 @@ def function(
     elif device not in (None, "cpu"):
         message = f'device is "cpu" or "cuda", not {device!r}'
         raise InvalidArgumentError(at_user_line(message))
-    options = (input_signature, fallback, outputs, passes, fast_math, donate)
+    options = (input_signature, fallback, outputs, passes, fast_math, donate, tensor_cores)
     if func is None:
         return lambda f: kind(f, *options)
     return kind(func, *options)

@@ -11,7 +11,9 @@ import importlib
 import sys
 from typing import Any
 
-OPTIONS = ("input_signature", "fallback", "outputs", "passes", "fast_math", "donate")
+OPTIONS = (
+    "input_signature", "fallback", "outputs", "passes", "fast_math", "donate", "tensor_cores",
+)  # fmt: skip
 _SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
 
 

@@ -73,10 +73,15 @@ class _Traced(Traced):
     form = _Form
 
 
-def export(target: Any, args: Sequence[Any], arch: str = DEFAULT) -> Export:
-    """A function's PTX for arguments; a gj.TensorSpec stands for an array of its type."""
+def export(
+    target: Any, args: Sequence[Any], arch: str = DEFAULT, tensor_cores: str | None = None
+) -> Export:
+    """A function's PTX for arguments; a gj.TensorSpec stands for an array of its type.
+    tensor_cores: the function's own, if None.
+    """
     arch_named(arch)
     function, arrays = _call(target, args)
+    tensor_cores = tensor_cores or function.tensor_cores
     form = function.specialization(*arrays)
     if form.graph is None:
         raise TracingError(form.reason)
@@ -89,7 +94,7 @@ def export(target: Any, args: Sequence[Any], arch: str = DEFAULT) -> Export:
                 "give the extents that are None",
             )
         )
-    return Export(compile_ptx(program, arch), _inputs(form), graph)
+    return Export(compile_ptx(program, arch, tensor_cores), _inputs(form), graph)
 
 
 def _open(args: Sequence[Any]) -> bool:
@@ -106,8 +111,9 @@ def _call(target: Any, args: Sequence[Any]) -> tuple[Function, tuple[Any, ...]]:
             for x in given
         ]
         function = _Traced(
-            function.python_function, specs, "error", function.outputs, function.passes
-        )
+            function.python_function, specs, "error", function.outputs, function.passes,
+            tensor_cores=function.tensor_cores,
+        )  # fmt: skip
     return function, arrays
 
 

@@ -50,9 +50,9 @@ class Specialization:
     until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
     direct: the whole call, for the plain case of arrays in and one array out. given: how the
     leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
-    the shape of each leaf, and the calls that it is for. own_passes, fast_math: how it was
-    compiled. found: whether it came from the disk. names, donated: of the leaves a name
-    for each, and which are donated.
+    the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
+    how it was compiled. found: whether it came from the disk. names, donated: of the leaves a
+    name for each, and which are donated.
     """
 
     kinds: tuple[LeafKind, ...]
@@ -64,6 +64,7 @@ class Specialization:
     built: Program | None = None
     own_passes: tuple[Pass, ...] = ()
     fast_math: bool = False
+    tensor_cores: str | None = None
     found: bool = False
     captures: list[Array] = field(default_factory=list)
     capture_types: list[tuple[Any, Any]] = field(default_factory=list)

@@ -461,7 +461,9 @@ def _fused(graph: Graph) -> Program:
         if plan.missed:
             continue
         try:
-            return _Assembler(plan).program()
+            program = _Assembler(plan).program()
+            plan.units.clear()  # whose walks refer to the plan: the collector would find it all
+            return program
         except MustStore as need:
             if need.node in forced:
                 raise

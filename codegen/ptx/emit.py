@@ -22,6 +22,7 @@ from .checks import PointEmitter, argument_of
 from .device import LANES, DeviceModule, Unwritable
 from .product import ProductEmitter
 from .schedule import THREADS, Schedule, Walk, by_store
+from .tensor_cores import TensorCoreEmitter
 from .wide import lies_in_vectors, load_several, store_several
 
 ALIGNMENT = 16  # of every buffer's first element [bytes]
@@ -52,7 +53,9 @@ class ThreadEmitter(PointEmitter):
         """The function's text."""
         try:
             if self.plan.tiling is not None:
-                ProductEmitter(self, self.plan.tiling).emit()
+                tiling = self.plan.tiling
+                kind = TensorCoreEmitter if tiling.tensor_cores else ProductEmitter
+                kind(self, tiling).emit()
             elif len(self.plan.walks) == 2:
                 self._either(*self.plan.walks)
             else:

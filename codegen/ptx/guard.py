@@ -38,6 +38,16 @@ WRITTEN = {
     "llvm.nvvm.barrier.cta.sync.aligned.all": "void (i32)",
     "llvm.nvvm.bar.warp.sync": "void (i32)",
 }
+_FOUR = "{float, float, float, float}"
+_SUMS = "float, float, float, float"
+# Those that the emitter writes from sm_80 on (tensor_cores.py).
+TENSOR_CORES = {
+    "llvm.nvvm.f2tf32.rna": "i32 (float)",
+    "llvm.nvvm.mma.m16n8k8.row.col.tf32": f"{_FOUR} ({'i32, ' * 6}{_SUMS})",
+    "llvm.nvvm.mma.m16n8k16.row.col.f32.f32": f"{_FOUR} ({'<2 x half>, ' * 6}{_SUMS})",
+    "llvm.nvvm.mma.m16n8k16.row.col.bf16": f"{_FOUR} ({'i32, ' * 6}{_SUMS})",
+}
+WRITTEN |= TENSOR_CORES
 # Those that LLVM's passes make of what the emitter writes.
 MADE = {
     **_of("sqrt floor ceil trunc rint fabs", {"f16": "half"}, "T (T)"),
@@ -103,4 +113,4 @@ def _needing(text: str, wrong: list[str]) -> set[str]:
         found |= callers
 
 
-__all__ = ["MADE", "PROVEN", "WRITTEN", "Unproven", "check"]
+__all__ = ["MADE", "PROVEN", "TENSOR_CORES", "WRITTEN", "Unproven", "check"]

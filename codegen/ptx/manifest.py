@@ -52,6 +52,7 @@ def manifest(assembly: Assembly, inputs: Sequence[Input], file: str) -> Json:
         "file": file,
         "arch": assembly.arch.name,
         "ptx_version": assembly.arch.version,
+        "tensor_cores": assembly.tensor_cores,
         "symbols": _symbols(assembly),
         "guards": [
             {"left": expression(g.left), "relation": g.relation} for g in program.guards

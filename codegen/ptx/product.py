@@ -8,7 +8,7 @@ what follows from it for neighbouring elements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,13 +24,17 @@ from .wide import VECTOR_BYTES, lies_in_vectors, load_several
 if TYPE_CHECKING:
     from .emit import ThreadEmitter
 
-# Elements that are put between rows in shared memory: other banks, and still 16-byte vectors.
-PAD = 4
 SHARED = "ptr addrspace(3)"
 
 
 class ProductEmitter:
-    """Writes the loops of a product's tiles into a kernel's function."""
+    """Writes the loops of a product's tiles into a kernel's function.
+
+    pad: elements that are put between rows in shared memory: other banks, and still 16-byte
+    vectors.
+    """
+
+    pad = 4
 
     def __init__(self, emitter: ThreadEmitter, tiling: Tiling) -> None:
         self.emitter = emitter
@@ -45,10 +49,9 @@ class ProductEmitter:
         self.k = kernel.dims[self.inner]
         self.m = kernel.dims[tiling.row_dim] if tiling.row_dim >= 0 else 1
         self.n = kernel.dims[tiling.column_dim] if tiling.column_dim >= 0 else 1
-        self.pitch = tiling.side + PAD
+        self.pitch = tiling.side + self.pad
         self.elements = max(2 * DEPTH * self.pitch, tiling.side * self.pitch)
         self.room = f"@{kernel.name}.room"
-        self.own = range(tiling.own)
 
     def emit(self) -> None:
         """Write it all."""
@@ -58,11 +61,7 @@ class ProductEmitter:
             "undef, align 16"
         )
         self.thread = b.thread("tid.x")
-        across = tiling.side // tiling.own
-        self.my_column = b.emit(f"urem i64 {self.thread}, {across}")
-        self.my_column = b.emit(f"mul i64 {self.my_column}, {tiling.own}")
-        self.my_row = b.emit(f"udiv i64 {self.thread}, {across}")
-        self.my_row = b.emit(f"mul i64 {self.my_row}, {tiling.own}")
+        self._locate()
         self.sums = self._accumulators()
         self.totals = self._accumulators() if self._blocks() else {}
         first, stride = b.thread("ctaid.x"), b.thread("nctaid.x")
@@ -76,6 +75,27 @@ class ProductEmitter:
             self.column = b.emit(f"mul nuw nsw i64 {column}, {side}")
             self._sum_up()
             self._finish()
+
+    def _locate(self) -> None:
+        """The thread's first row and column in the tile."""
+        b, own = self.b, self.tiling.own
+        across = self.tiling.side // own
+        self.my_column = b.emit(f"urem i64 {self.thread}, {across}")
+        self.my_column = b.emit(f"mul i64 {self.my_column}, {own}")
+        self.my_row = b.emit(f"udiv i64 {self.thread}, {across}")
+        self.my_row = b.emit(f"mul i64 {self.my_row}, {own}")
+
+    def _own(self) -> list[tuple[int, int]]:
+        """What a thread's sums are known by: their rows and columns from its first."""
+        own = range(self.tiling.own)
+        return [(i, j) for i in own for j in own]
+
+    def _places(self) -> Iterator[tuple[str, str, str]]:
+        """A thread's sums in the end: where each is, its row and its column in the tile."""
+        b = self.b
+        for (i, j), slot in (self.totals or self.sums).items():
+            row = b.emit(f"add i64 {self.my_row}, {i}")
+            yield slot, row, b.emit(f"add i64 {self.my_column}, {j}")
 
     def _blocks(self) -> bool:
         """Whether sums along the inner dim are made of several blocks."""
@@ -94,10 +114,9 @@ class ProductEmitter:
 
     def _accumulators(self) -> dict[tuple[int, int], str]:
         found = {}
-        for i in self.own:
-            for j in self.own:
-                found[i, j] = self.b.fresh()
-                self.emitter.entry.append(f"  {found[i, j]} = alloca {self.kind}")
+        for place in self._own():
+            found[place] = self.b.fresh()
+            self.emitter.entry.append(f"  {found[place]} = alloca {self.kind}")
         return found
 
     def _write(self, slot: str, text: str) -> None:
@@ -110,14 +129,21 @@ class ProductEmitter:
         less = self.b.emit(f"icmp ult i64 {one}, {other}")
         return self.b.emit(f"select i1 {less}, i64 {one}, i64 {other}")
 
-    def _branch(self, flag: str, write: Callable[[], None]) -> None:
-        """What is written where a condition holds."""
+    def _branch(
+        self, flag: str, write: Callable[[], None], otherwise: Callable[[], None] | None = None
+    ) -> None:
+        """What is written where a condition holds, and where it doesn't."""
         emitter = self.emitter
         inside, after = emitter.label(), emitter.label()
-        emitter.line(f"br i1 {flag}, label %{inside}, label %{after}")
+        outside = emitter.label() if otherwise else after
+        emitter.line(f"br i1 {flag}, label %{inside}, label %{outside}")
         self.b.lines.append(f"{inside}:")
         write()
         emitter.line(f"br label %{after}")
+        if otherwise:
+            self.b.lines.append(f"{outside}:")
+            otherwise()
+            emitter.line(f"br label %{after}")
         self.b.lines.append(f"{after}:")
 
     def _sum_up(self) -> None:
@@ -142,13 +168,18 @@ class ProductEmitter:
 
     def _strip(self, k: str, stop: str) -> None:
         """Add the products of one strip, which all threads copy together."""
-        b, emitter, tiling = self.b, self.emitter, self.tiling
+        b, tiling = self.b, self.tiling
         b.barrier()  # the strip before has been read
         self._copy(tiling.a, tiling.row_dim, self.row, self.m, k, stop, 0)
         self._copy(
             tiling.b, tiling.column_dim, self.column, self.n, k, stop, DEPTH * self.pitch
         )
         b.barrier()
+        self._strip_sums(k, stop)
+
+    def _strip_sums(self, k: str, stop: str) -> None:
+        """Add the products of the strip from step k on, which is in shared memory."""
+        b, emitter = self.b, self.emitter
         left = b.emit(f"sub nuw nsw i64 {stop}, {k}")
         whole, part, after = emitter.label(), emitter.label(), emitter.label()
         flag = b.emit(f"icmp uge i64 {left}, {DEPTH}")
@@ -173,7 +204,7 @@ class ProductEmitter:
         """The thread's numbers of an operand at one step of the inner dim."""
         b, found = self.b, []
         at = b.emit(f"add i64 {start}, {place}")
-        for k in self.own:
+        for k in range(self.tiling.own):
             address = self._shared(b.emit(f"add i64 {at}, {offset + k}"))
             found.append(
                 b.emit(f"load {self.kind}, {SHARED} {address}, align {self.dtype.size}")
@@ -217,8 +248,13 @@ class ProductEmitter:
             place = b.emit(f"add nuw nsw i64 {place}, {own}")
             place = b.emit(f"add nuw nsw i64 {place}, {offset}")
             terms = ((row, along), (column, inner))
-            move = partial(self._move, value.buffer, base, terms, place, width, together)
-            self._branch(flag, move)
+            apart = self.pitch if together else 1
+            move = partial(self._move, value.buffer, base, terms, place, width, apart)
+            self._branch(flag, move, self._missing(place, width, apart))
+
+    def _missing(self, place: str, width: int, apart: int) -> Callable[[], None] | None:
+        """What is written in place of what lies outside of an operand."""
+        return None
 
     def _width(self, index: Index, lane: int, extent: int) -> int:
         """How many neighbours of an operand along a dim can be loaded at once."""
@@ -243,9 +279,9 @@ class ProductEmitter:
         terms: tuple[tuple[str, int], ...],
         place: str,
         width: int,
-        down: bool,
+        apart: int,
     ) -> None:
-        """Copy neighbours to shared memory: in a row there, or down a column."""
+        """Copy neighbours to shared memory, where they lie so far apart."""
         b, emitter = self.b, self.emitter
         offset = base
         for counter, stride in terms:
@@ -256,8 +292,7 @@ class ProductEmitter:
         else:
             found = load_several(emitter, f"%b{buffer}", self.dtype, [offset] * width)
         for number, element in enumerate(found):
-            apart = number * (self.pitch if down else 1)
-            address = self._shared(b.emit(f"add nuw nsw i64 {place}, {apart}"))
+            address = self._shared(b.emit(f"add nuw nsw i64 {place}, {number * apart}"))
             emitter.line(
                 f"store {self.kind} {element.ir}, {SHARED} {address}, align {self.dtype.size}"
             )
@@ -266,10 +301,9 @@ class ProductEmitter:
         """Compute and store what follows from the tile."""
         b, emitter, tiling = self.b, self.emitter, self.tiling
         b.barrier()
-        for (i, j), slot in (self.totals or self.sums).items():
-            row = b.emit(f"add i64 {self.my_row}, {i}")
+        for slot, row, column in self._places():
             place = b.emit(f"mul i64 {row}, {self.pitch}")
-            place = b.emit(f"add i64 {place}, {b.emit(f'add i64 {self.my_column}, {j}')}")
+            place = b.emit(f"add i64 {place}, {column}")
             text, address = self._read(slot), self._shared(place)
             emitter.line(
                 f"store {self.kind} {text}, {SHARED} {address}, align {self.dtype.size}"

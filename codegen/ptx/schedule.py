@@ -107,12 +107,14 @@ class _GridLowering(Lowering):
         return {}
 
 
-def schedule(kernel: Kernel) -> Schedule:
-    """How a grid walks a kernel."""
+def schedule(kernel: Kernel, tensor_cores: str | None = None) -> Schedule:
+    """How a grid walks a kernel. tensor_cores: what products of float32 are made of, if not of
+    fused multiply-adds.
+    """
     kernel = merge_outer(kernel)
     product = product_of(kernel)
     if product is not None:
-        tiling = tiling_of(kernel, product)
+        tiling = tiling_of(kernel, product, tensor_cores)
         launch = Launch(tiling.threads, tiling.count)
         return Schedule(kernel, (), tiling, launch)
     walks = tuple(_walk(kernel, short) for short in row_lengths(kernel))

@@ -22,6 +22,7 @@ from .device import DeviceModule
 from .emit import ThreadEmitter
 from .guard import PROVEN, WRITTEN, Unproven, check
 from .schedule import Launch, schedule
+from .tensor_cores import checked
 
 TRIPLE = "nvptx64-nvidia-cuda"
 _lock = new_lock()
@@ -64,6 +65,7 @@ class Assembly:
     arch: Arch
     text: str
     calls: tuple[KernelCall, ...]
+    tensor_cores: str | None = None
 
     def failure(self, words: Sequence[int]) -> Exception:
         """What is raised for a status that isn't the initial one."""
@@ -79,8 +81,9 @@ class Assembly:
 class _Writer:
     """Writes a program's kernels, equal ones once."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, tensor_cores: str | None) -> None:
         self.program = program
+        self.tensor_cores = tensor_cores
         self.module = DeviceModule()
         self.known: dict[Any, str] = {}
         self.names: set[str] = set()
@@ -91,7 +94,7 @@ class _Writer:
         kernel, used = numbered(kernel)
         together = places(lying, used)
         key = (identity(kernel), together)
-        plan = schedule(kernel)
+        plan = schedule(kernel, self.tensor_cores)
         stored = frozenset(used[s.buffer] for s in kernel.stores)
         name = self.known.get(key)
         checks: tuple[tuple[int, Check], ...] = ()
@@ -112,11 +115,11 @@ class _Writer:
         return name
 
 
-def emit_program(program: Program) -> Emitted:
+def emit_program(program: Program, tensor_cores: str | None = None) -> Emitted:
     """LLVM IR of all of a program's kernels. UnsupportedError for a call of a library."""
     if len(program.steps) >> (63 - STEP_SHIFT):
         raise UnsupportedError(at_user_line(f"PTX of {len(program.steps)} steps"))
-    writer = _Writer(program)
+    writer = _Writer(program, tensor_cores)
     calls = []
     for number, step in enumerate(program.steps):
         if isinstance(step, LibraryCall):
@@ -132,16 +135,18 @@ def emit_program(program: Program) -> Emitted:
     return Emitted(writer.module.text(), tuple(calls))
 
 
-def compile_ptx(program: Program, arch: str) -> Assembly:
-    """A program's PTX for an architecture."""
+def compile_ptx(program: Program, arch: str, tensor_cores: str | None = None) -> Assembly:
+    """A program's PTX for an architecture. tensor_cores: what products of float32 take their
+    operands rounded to, for tensor cores to multiply: "tf32", "float16" or "bfloat16".
+    """
     target = arch_named(arch)
-    emitted = emit_program(program)
+    emitted = emit_program(program, checked(tensor_cores, target))
     try:
         check(emitted.text, WRITTEN)
         text = assemble(emitted.text, target)
     except Unproven as error:
         raise _unsupported(program, emitted, error) from None
-    return Assembly(program, target, text, emitted.calls)
+    return Assembly(program, target, text, emitted.calls, tensor_cores)
 
 
 def _unsupported(program: Program, emitted: Emitted, error: Unproven) -> UnsupportedError:

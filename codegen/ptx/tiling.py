@@ -11,6 +11,7 @@ from math import prod
 from graphjit.codegen.tiles import own_dims
 from graphjit.dims import guess
 from graphjit.program import Kernel, Product
+from graphjit.types import float32
 from graphjit.values import dataclass
 
 # Steps of the inner dim that are in shared memory at a time.
@@ -26,7 +27,8 @@ class Tiling:
     """Compute product `value` of loads a and b by tiles of side x side elements.
 
     own: the rows and columns of a thread, side / own threads apart. row_dim is -1 where there
-    are no rows. batch: the other outer dims. count: the tiles.
+    are no rows. batch: the other outer dims. count: the tiles. tensor_cores: the type that
+    they take, if they make the sums (tensor_cores.py).
     """
 
     value: int
@@ -38,6 +40,7 @@ class Tiling:
     side: int
     own: int
     count: int
+    tensor_cores: str | None = None
 
     @property
     def threads(self) -> int:
@@ -45,8 +48,8 @@ class Tiling:
         return (self.side // self.own) ** 2
 
 
-def tiling_of(kernel: Kernel, number: int) -> Tiling:
-    """The tiling of a kernel's matrix product."""
+def tiling_of(kernel: Kernel, number: int, tensor_cores: str | None = None) -> Tiling:
+    """The tiling of a kernel's matrix product. tensor_cores: for products of float32."""
     product = kernel.values[number]
     assert isinstance(product, Product)
     a, b = product.a, product.b
@@ -69,7 +72,8 @@ def tiling_of(kernel: Kernel, number: int) -> Tiling:
         if guess(count(wide)) >= _BLOCKS_WANTED:
             side, own = wide, each
             break
-    return Tiling(number, a, b, row_dim, column_dim, batch, side, own, count(side))
+    form = tensor_cores if product.dtype is float32 else None
+    return Tiling(number, a, b, row_dim, column_dim, batch, side, own, count(side), form)
 
 
 __all__ = ["DEPTH", "Tiling", "tiling_of"]

@@ -56,7 +56,9 @@ class CudaForm(Specialization):
         """Write the PTX for the GPU at hand. UnsupportedError for what no GPU runs."""
         assert self.graph is not None
         graph = Pipeline((*passes, *DEFAULT.passes)).run(self.graph)
-        self.assembly = compile_ptx(program_of(graph, cpu=False), driver.gpu().arch)
+        self.assembly = compile_ptx(
+            program_of(graph, cpu=False), driver.gpu().arch, self.tensor_cores
+        )
 
     def launch(self, gpu: Gpu, leaves: Sequence[Any]) -> Any:
         """The results for these leaves of the arguments; variables are written back."""

@@ -281,3 +281,12 @@ def test_methods(gpu: Emulated) -> None:
             return x * self.w
 
     np.testing.assert_array_equal(Layer()(np.ones(4)).numpy(), np.arange(4.0))
+
+
+def test_tensor_cores(gpu: Any) -> None:
+    a = RNG.integers(-8, 9, (20, 33)).astype(np.float32)
+    b = RNG.integers(-8, 9, (33, 17)).astype(np.float32)
+    for name in ("tf32", "float16", "bfloat16"):
+        f = gj.function(lambda a, b: a @ b, device="cuda", tensor_cores=name)
+        np.testing.assert_array_equal(f(a, b).numpy(), a @ b)
+        assert "mma.sync" in f.specializations[0].assembly.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from ptx import kernels, ptxas
@@ -216,38 +218,77 @@ def fragment(kind: str, rows: Array) -> Array:
     return rows.astype(TYPES[kind].dtype).view(np.uint32)
 
 
-@pytest.mark.parametrize(
-    ("kind", "depth"), [("tf32", 8), ("f16", 16), ("bf16", 16), ("f16", 8), ("bf16", 8)]
-)
-def test_mma(kind: str, depth: int) -> None:
-    """Fragments as tabled element by element for each shape (PTX ISA 9.7.14.5)."""
-    random = np.random.default_rng(depth)
-    a, b = random.integers(-8, 9, (16, depth)), random.integers(-8, 9, (depth, 8))
-    c = random.integers(-99, 99, (16, 8)).astype(np.float32)
-    lanes_a, lanes_b, lanes_c = [], [], []
+Places = list[list[tuple[int, int]]]
+
+
+def manuals(kind: str, depth: int) -> tuple[Places, Places, Places]:
+    """For each lane the places of what it holds of A, B and C, as tabled element by element for
+    each shape (PTX ISA 9.7.14.5).
+    """
+    places: tuple[Places, Places, Places] = ([], [], [])
     for lane in range(32):
         group, member = lane >> 2, lane % 4
         if kind == "tf32":
-            elements_a = [(group + 8 * (i in (1, 3)), member + 4 * (i >= 2)) for i in range(4)]
-            elements_b = [(member + 4 * i, group) for i in range(2)]
+            of_a = [(group + 8 * (i in (1, 3)), member + 4 * (i >= 2)) for i in range(4)]
+            of_b = [(member + 4 * i, group) for i in range(2)]
         elif depth == 8:
-            elements_a = [(group + 8 * (i >= 2), member * 2 + (i & 1)) for i in range(4)]
-            elements_b = [(member * 2 + i, group) for i in range(2)]
+            of_a = [(group + 8 * (i >= 2), member * 2 + (i & 1)) for i in range(4)]
+            of_b = [(member * 2 + i, group) for i in range(2)]
         else:
-            elements_a = [
+            of_a = [
                 (
                     group if i < 2 or 4 <= i < 6 else group + 8,
                     member * 2 + (i & 1) + (8 if i >= 4 else 0),
                 )
                 for i in range(8)
             ]
-            elements_b = [
-                (member * 2 + (i & 1) + (8 if i >= 2 else 0), group) for i in range(4)
-            ]
-        lanes_a.append(fragment(kind, np.array([a[e] for e in elements_a])))
-        lanes_b.append(fragment(kind, np.array([b[e] for e in elements_b])))
-        elements_c = [(group + 8 * (i >= 2), member * 2 + (i & 1)) for i in range(4)]
-        lanes_c.append(np.array([c[e] for e in elements_c]).view(np.uint32))
+            of_b = [(member * 2 + (i & 1) + (8 if i >= 2 else 0), group) for i in range(4)]
+        of_c = [(group + 8 * (i >= 2), member * 2 + (i & 1)) for i in range(4)]
+        for found, own in zip(places, (of_a, of_b, of_c), strict=True):
+            found.append(own)
+    return places
+
+
+# What CUTLASS has found to hold: layouts of (lanes, values) as shapes and strides, the first
+# fastest, whose offsets number the elements of A by columns, those of B by steps of the inner
+# dim and of C by columns. Source: NVIDIA/cutlass, include/cute/atom/mma_traits_sm80.hpp.
+_ROWS_OF_16 = ((4, 8, 2, 2), (32, 1, 16, 8))
+LAYOUTS = {
+    ("tf32", 8): (((4, 8, 2, 2), (16, 1, 8, 64)), ((4, 8, 2), (8, 1, 32))),
+    ("f16", 16): (((4, 8, 2, 2, 2), (32, 1, 16, 8, 128)), ((4, 8, 2, 2), (16, 1, 8, 64))),
+    ("f16", 8): (_ROWS_OF_16, ((4, 8, 2), (16, 1, 8))),
+}
+
+
+def cutlass(kind: str, depth: int) -> tuple[Places, Places, Places]:
+    """The same as CUTLASS has it."""
+    of_a, of_b = LAYOUTS["tf32" if kind == "tf32" else "f16", depth]
+
+    def places(layout: Any, rows: int, turned: bool) -> Places:
+        shape, strides = layout
+        offsets = np.zeros((1,), int)
+        for extent, stride in zip(shape, strides, strict=True):
+            offsets = (np.arange(extent)[:, None] * stride + offsets).ravel()
+        by_lane = offsets.reshape(-1, 32).T
+        found = [[(int(n) % rows, int(n) // rows) for n in own] for own in by_lane]
+        return [[place[::-1] for place in own] for own in found] if turned else found
+
+    return places(of_a, 16, False), places(of_b, 8, True), places(_ROWS_OF_16, 16, False)
+
+
+@pytest.mark.parametrize("source", [manuals, cutlass])
+@pytest.mark.parametrize(
+    ("kind", "depth"), [("tf32", 8), ("f16", 16), ("bf16", 16), ("f16", 8), ("bf16", 8)]
+)
+def test_mma(kind: str, depth: int, source: Any) -> None:
+    """What lanes hold is where two sources that know nothing of each other say."""
+    random = np.random.default_rng(depth)
+    a, b = random.integers(-8, 9, (16, depth)), random.integers(-8, 9, (depth, 8))
+    c = random.integers(-99, 99, (16, 8)).astype(np.float32)
+    places_a, places_b, places_c = source(kind, depth)
+    lanes_a = [fragment(kind, np.array([a[place] for place in own])) for own in places_a]
+    lanes_b = [fragment(kind, np.array([b[place] for place in own])) for own in places_b]
+    lanes_c = [np.array([c[place] for place in own]).view(np.uint32) for own in places_c]
     counts = len(lanes_a[0]), len(lanes_b[0])
     per_lane = sum(counts) + 4
     data = np.concatenate(
@@ -274,10 +315,8 @@ def test_mma(kind: str, depth: int) -> None:
     """
     result = run(body, data).reshape(32, per_lane)[:, :4].copy().view(np.float32)
     expected = a @ b + c
-    for lane in range(32):
-        group, member = lane >> 2, lane % 4
-        for i in range(4):
-            assert result[lane, i] == expected[group + 8 * (i >= 2), member * 2 + (i & 1)]
+    for lane, own in enumerate(places_c):
+        assert [expected[place] for place in own] == result[lane].tolist()
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -1,0 +1,196 @@
+"""Matrix products by tensor cores, as LLVM IR: what changes in the tiles of product.py.
+
+Each warp has blocks of 16 x 8 elements of the tile, which it multiplies as a whole by
+`mma.sync`. Operands are float32 in shared memory and become tf32, float16 or bfloat16 there or
+in registers; sums are float32. What a step past the end would add is made of zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from graphjit.codegen.builder import Value
+from graphjit.errors import InvalidArgumentError, at_user_line
+from graphjit.types import bfloat16, float32, uint32
+from graphjit.values import dataclass
+
+from .device import LANES
+from .product import SHARED, ProductEmitter
+from .tiling import DEPTH
+
+if TYPE_CHECKING:
+    from .arch import Arch
+    from .device import DeviceBuilder
+    from .emit import ThreadEmitter
+    from .tiling import Tiling
+
+ROWS, COLUMNS = 16, 8
+FIRST_ARCH = 80  # sm_80 is the first with all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of `mma.sync`. depth: its steps of the inner dim. word: the type of a register
+    of an operand, which holds so many elements.
+    """
+
+    intrinsic: str
+    depth: int
+    word: str
+    elements: int
+
+
+# By the type that operands are rounded to.
+FORMS = {
+    "tf32": Form("llvm.nvvm.mma.m16n8k8.row.col.tf32", 8, "i32", 1),
+    "float16": Form("llvm.nvvm.mma.m16n8k16.row.col.f32.f32", 16, "<2 x half>", 2),
+    "bfloat16": Form("llvm.nvvm.mma.m16n8k16.row.col.bf16", 16, "i32", 2),
+}
+
+
+def checked(name: str | None, arch: Arch | None = None) -> str | None:
+    """The name of a form, if there is such a one and the architecture has it. Raises
+    InvalidArgumentError.
+    """
+    if name is None:
+        return None
+    if name not in FORMS:
+        known = ", ".join(FORMS)
+        raise InvalidArgumentError(
+            at_user_line(f"tensor_cores is one of {known}, not {name!r}")
+        )
+    if arch is not None and int(arch.name[3:].rstrip("af")) < FIRST_ARCH:
+        message = f"the tensor cores of {arch.name} don't take all of {', '.join(FORMS)}"
+        raise InvalidArgumentError(at_user_line(message, f"sm_{FIRST_ARCH} and later do"))
+    return name
+
+
+class TensorCoreEmitter(ProductEmitter):
+    """Writes a product of float32 whose sums tensor cores make."""
+
+    pad = 8  # lanes four rows apart then read other banks of shared memory
+
+    def __init__(self, emitter: ThreadEmitter, tiling: Tiling) -> None:
+        super().__init__(emitter, tiling)
+        self.form = FORMS[tiling.tensor_cores or ""]
+        self.down = tiling.side // ROWS
+        across = tiling.threads // LANES // self.down
+        self.blocks = range(tiling.side // across // COLUMNS)  # of a warp, side by side
+
+    def _locate(self) -> None:
+        """The warp's first row and column, the lane's group of four and its place in it."""
+        b = self.b
+        warp = b.emit(f"udiv i64 {self.thread}, {LANES}")
+        lane = b.emit(f"urem i64 {self.thread}, {LANES}")
+        self.group = b.emit(f"udiv i64 {lane}, 4")
+        self.member = b.emit(f"urem i64 {lane}, 4")
+        row = b.emit(f"urem i64 {warp}, {self.down}")
+        self.warp_row = b.emit(f"mul nuw nsw i64 {row}, {ROWS}")
+        column = b.emit(f"udiv i64 {warp}, {self.down}")
+        self.warp_column = b.emit(f"mul nuw nsw i64 {column}, {len(self.blocks) * COLUMNS}")
+
+    def _own(self) -> list[tuple[int, int]]:
+        return [(block, i) for block in self.blocks for i in range(4)]
+
+    def _blocks(self) -> bool:
+        return False
+
+    def _places(self) -> Iterator[tuple[str, str, str]]:
+        """The lane's four elements of each block. Source: PTX ISA 9.7.14.5.7 and 9.7.14.5.8,
+        matrix fragments for mma.m16n8k8 and mma.m16n8k16.
+        """
+        b = self.b
+        row = b.emit(f"add nuw nsw i64 {self.warp_row}, {self.group}")
+        column = b.emit(f"mul nuw nsw i64 {self.member}, 2")
+        column = b.emit(f"add nuw nsw i64 {column}, {self.warp_column}")
+        for (block, i), slot in self.sums.items():
+            down = b.emit(f"add nuw nsw i64 {row}, {8 * (i // 2)}")
+            yield slot, down, b.emit(f"add nuw nsw i64 {column}, {COLUMNS * block + i % 2}")
+
+    def _sum_up(self) -> None:
+        emitter = self.emitter
+        size = emitter.size(self.k)
+        for slot in self.sums.values():
+            self._write(slot, "0.0")
+        with emitter.counting("0", size, DEPTH) as k:
+            self._strip(k, size)
+
+    def _strip_sums(self, k: str, stop: str) -> None:
+        for first in range(0, DEPTH, self.form.depth):
+            a = self._fragment(first, self.warp_row, 0, registers=4)
+            for block in self.blocks:
+                offset = DEPTH * self.pitch + block * COLUMNS
+                self._multiply(a, self._fragment(first, self.warp_column, offset, 2), block)
+
+    def _fragment(self, first: int, start: str, offset: int, registers: int) -> list[str]:
+        """A lane's registers of an operand, from step `first` of the strip on; of a, whose
+        four are for rows 0 to 7 and 8 to 15 in turns, or of b. Source: as above.
+        """
+        b, each = self.b, self.form.elements
+        at = b.emit(f"add nuw nsw i64 {start}, {self.group}")
+        step = b.emit(f"mul nuw nsw i64 {self.member}, {each * self.pitch}")
+        at = b.emit(f"add nuw nsw i64 {at}, {step}")
+        found = []
+        for i in range(registers):
+            below, later = (i % 2, i // 2) if registers == 4 else (0, i)
+            numbers = []
+            for part in range(each):
+                inner = first + 4 * each * later + part
+                place = b.emit(
+                    f"add nuw nsw i64 {at}, {offset + 8 * below + inner * self.pitch}"
+                )
+                address = self._shared(place)
+                numbers.append(b.emit(f"load float, {SHARED} {address}, align 4"))
+            found.append(_REGISTER[self.form.word, each](b, numbers))
+        return found
+
+    def _multiply(self, a: list[str], b_registers: list[str], block: int) -> None:
+        b, form = self.b, self.form
+        four = "{float, float, float, float}"
+        kinds = [form.word] * 6 + ["float"] * 4
+        b.module.declare(four, form.intrinsic, ", ".join(kinds))
+        slots = [self.sums[block, i] for i in range(4)]
+        operands = [*a, *b_registers, *map(self._read, slots)]
+        listed = ", ".join(f"{kind} {text}" for kind, text in zip(kinds, operands, strict=True))
+        result = b.emit(f"call {four} @{form.intrinsic}({listed})")
+        for i, slot in enumerate(slots):
+            self._write(slot, b.emit(f"extractvalue {four} {result}, {i}"))
+
+    def _missing(self, place: str, width: int, apart: int) -> Callable[[], None]:
+        """Zeros in shared memory for what lies outside of an operand."""
+
+        def write() -> None:
+            for number in range(width):
+                address = self._shared(
+                    self.b.emit(f"add nuw nsw i64 {place}, {number * apart}")
+                )
+                self.emitter.line(f"store float 0.0, {SHARED} {address}, align 4")
+
+        return write
+
+
+def _tf32(b: DeviceBuilder, numbers: list[str]) -> str:
+    """To the nearest tf32, ties away from zero."""
+    b.module.declare("i32", "llvm.nvvm.f2tf32.rna", "float")
+    return b.emit(f"call i32 @llvm.nvvm.f2tf32.rna(float {numbers[0]})")
+
+
+def _halves(b: DeviceBuilder, numbers: list[str]) -> str:
+    both = "poison"
+    for place, number in enumerate(numbers):
+        both = b.emit(f"insertelement <2 x float> {both}, float {number}, i64 {place}")
+    return b.emit(f"fptrunc <2 x float> {both} to <2 x half>")
+
+
+def _bfloats(b: DeviceBuilder, numbers: list[str]) -> str:
+    low, high = (
+        b.bitcast(Value(float32, b._rounded(Value(bfloat16, n, True)).ir, True), uint32)
+        for n in numbers
+    )
+    return b.or_(b.and_(high, 0xFFFF0000), b.shr(low, 16)).ir
+
+
+_REGISTER = {("i32", 1): _tf32, ("<2 x half>", 2): _halves, ("i32", 2): _bfloats}
+
+__all__ = ["FIRST_ARCH", "FORMS", "TensorCoreEmitter", "checked"]
