@@ -60,6 +60,9 @@ class Config:
     verify: check every graph after every pass (`GRAPHJIT_VERIFY=1`).
     log: what is written to stderr: "compile" for a line with the time of each stage of every
         compile. From `GRAPHJIT_LOG`, words with commas between them.
+    cublas: whether functions of device="cuda" leave large matrix products to cuBLAS, if it is
+        there (`graphjit[cublas]`), whose results differ in the last bits (`GRAPHJIT_CUBLAS=0`
+        turns it off).
     static_values: how many values of a Python scalar that steers control flow are compiled
         before the function falls back to eager mode.
     threads: how many threads work on one kernel; from `GRAPHJIT_NUM_THREADS`, else the number
@@ -79,6 +82,7 @@ class Config:
         self.cache = _flag("GRAPHJIT_CACHE", True)
         self.cache_bytes = _cache_bytes()
         self.log = _topics()
+        self.cublas = _flag("GRAPHJIT_CUBLAS", True)
         self.static_values = 64
         self.recompile_warning = 16
         self._forbids: ContextVar[bool] = ContextVar("graphjit_forbids", default=False)

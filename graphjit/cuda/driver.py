@@ -1,5 +1,5 @@
 """The GPU of this machine by NVIDIA's cuda-core: memory of the device's stream-ordered pool,
-modules, launches. The only file that imports cuda-core.
+modules, launches; cuBLAS by its nvmath-python. The only file that imports these.
 
 Everything happens in order on one stream of the process. NOT YET RUN ON A GPU.
 """
@@ -21,6 +21,8 @@ from graphjit.errors import (
     at_user_line,
 )
 from graphjit.forks import new_lock
+
+from .products import Multiplication
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _CUDA = 2  # DLPack's kDLCUDA
@@ -59,6 +61,51 @@ def _modules() -> tuple[Any, Any, Any]:
     raise DeviceError(at_user_line(f"the NVIDIA driver can't be used: {status.name}"))
 
 
+class _Blas:
+    """cuBLAS, by NVIDIA's nvmath-python, on a stream."""
+
+    def __init__(self, blas: Any, types: Any, handle: int) -> None:
+        self._blas, self._handle = blas, handle
+        kinds = blas.ComputeType
+        self._compute = {
+            ("float64", None): kinds.COMPUTE_64F,
+            ("float32", None): kinds.COMPUTE_32F,
+            ("float32", "tf32"): kinds.COMPUTE_32F_FAST_TF32,
+            ("float32", "float16"): kinds.COMPUTE_32F_FAST_16F,
+            ("float32", "bfloat16"): kinds.COMPUTE_32F_FAST_16BF,
+        }
+        self._types = {"float32": types.CUDA_R_32F, "float64": types.CUDA_R_64F}
+        # read by the host when it is called (CUBLAS_POINTER_MODE_HOST, the default)
+        self._numbers = {n: np.array([0, 1], n) for n in self._types}
+
+    @classmethod
+    def found(cls, stream: int) -> _Blas | None:
+        """It, or None where it isn't installed."""
+        try:
+            blas = importlib.import_module("nvmath.bindings.cublas")
+            types = importlib.import_module("nvmath").CudaDataType
+            handle = blas.create()
+        except (ImportError, RuntimeError):  # no nvmath-python, or no library for it
+            return None
+        blas.set_stream(handle, stream)
+        return cls(blas, types, handle)
+
+    def multiply(self, asked: Multiplication) -> None:
+        """Source: cuBLAS 12.9, cublasGemmStridedBatchedEx."""
+        name, blas = asked.dtype.name, self._blas
+        kind, numbers = self._types[name], self._numbers[name]
+        zero = numbers.ctypes.data
+        turned = [blas.Operation.T if t else blas.Operation.N
+                  for t in (asked.a_turned, asked.b_turned)]  # fmt: skip
+        blas.gemm_strided_batched_ex(
+            self._handle, *turned, asked.m, asked.n, asked.k, zero + numbers.itemsize,
+            asked.a.address, kind, asked.a.columns_apart, asked.a.batch_apart,
+            asked.b.address, kind, asked.b.columns_apart, asked.b.batch_apart,
+            zero, asked.c.address, kind, asked.c.columns_apart, asked.c.batch_apart,
+            asked.batch, self._compute[name, asked.tensor_cores], blas.GemmAlgo.DEFAULT,
+        )  # fmt: skip
+
+
 class Gpu:
     """One GPU. Launches and copies happen in the order of the calls.
 
@@ -76,6 +123,8 @@ class Gpu:
         self._stream = device.create_stream()
         self.stream_number = int(self._stream.handle)
         self._loaded: dict[str, Any] = {}
+        self._blas: _Blas | None = None
+        self._blas_sought = False
 
     def _device(self) -> Any:
         device = self._core.Device(self._number)
@@ -141,6 +190,15 @@ class Gpu:
             module = self._loaded[text] = self._core.ObjectCode.from_ptx(text.encode())
         config = self._core.LaunchConfig(grid=blocks, block=threads)
         self._core.launch(self._stream, config, module.get_kernel(entry), *arguments)
+
+    def multiply(self, asked: Multiplication) -> bool:
+        """Have cuBLAS multiply matrices; False where it isn't installed."""
+        if not self._blas_sought:
+            self._blas, self._blas_sought = _Blas.found(self.stream_number), True
+        if self._blas is None:
+            return False
+        self._blas.multiply(asked)
+        return True
 
     def wait(self) -> None:
         """Return when all is done."""

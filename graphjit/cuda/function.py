@@ -19,6 +19,7 @@ from graphjit.dims import evaluate
 from graphjit.errors import InvalidArgumentError, UnsupportedError, at_user_line
 from graphjit.jit import Function
 from graphjit.passes import DEFAULT, Pass, Pipeline, program_of
+from graphjit.program import Kernel
 from graphjit.specialization import Specialization, as_input
 from graphjit.tree import flatten, unflatten
 from graphjit.types import as_dtype, check_size
@@ -26,6 +27,7 @@ from graphjit.types import as_dtype, check_size
 from . import driver
 from .array import DeviceArray
 from .driver import Gpu
+from .products import LibraryProduct, library_product
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -44,11 +46,12 @@ def _uploaded(gpu: Gpu, host: Array) -> DeviceArray:
 
 @dataclass(eq=False)
 class CudaForm(Specialization):
-    """A form whose kernels are PTX. assembly: these; held: what its programs read that calls
-    don't bring: constants, and of each variable the host's array and its copy.
+    """A form whose kernels are PTX. assembly: these. products: of the steps that cuBLAS can do.
+    constants, copies: what calls don't bring: of each variable the host's array and its copy.
     """
 
     assembly: Assembly | None = None
+    products: dict[int, LibraryProduct] = field(default_factory=dict)
     constants: dict[int, DeviceArray] = field(default_factory=dict)
     copies: dict[int, tuple[Array, DeviceArray]] = field(default_factory=dict)
 
@@ -59,6 +62,12 @@ class CudaForm(Specialization):
         self.assembly = compile_ptx(
             program_of(graph, cpu=False), driver.gpu().arch, self.tensor_cores
         )
+
+        for number, step in enumerate(self.assembly.program.steps):
+            if isinstance(step, Kernel):
+                product = library_product(step, self.tensor_cores)
+                if product is not None:
+                    self.products[number] = product
 
     def launch(self, gpu: Gpu, leaves: Sequence[Any]) -> Any:
         """The results for these leaves of the arguments; variables are written back."""
@@ -129,6 +138,10 @@ class CudaForm(Specialization):
             status = gpu.upload(words)
         for _ in range(2):
             for call in self.assembly.calls:
+                product = self.products.get(call.step) if config.cublas else None
+                asked = product and product.at(addresses, sizes)
+                if asked and gpu.multiply(asked):
+                    continue
                 arguments = [addresses[number] for number in call.buffers]
                 if call.status:
                     arguments.append(gpu.address(status))

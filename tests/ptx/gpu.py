@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from ptx.launch import Memory, launch, parse
-from ptx.memory import Buffer
+from ptx.memory import FIRST_GLOBAL, REGION_BITS, WRITTEN, Buffer
 
 from graphjit.codegen.ptx.emit import ALIGNMENT
+from graphjit.cuda.products import Matrix, Multiplication
 
 Array = np.ndarray[Any, Any]
 
@@ -27,6 +28,8 @@ class Emulated:
         self.modules: dict[str, Any] = {}
         self.uploads = self.downloads = self.launches = 0
         self.waits = 0
+        self.blas = False
+        self.multiplied: list[Multiplication] = []
 
     def use(self) -> None:
         pass
@@ -60,6 +63,46 @@ class Emulated:
         if text not in self.modules:
             self.modules[text] = parse(text)
         launch(self.modules[text], entry, blocks, threads, arguments, memory=self.memory)
+
+    def multiply(self, asked: Multiplication) -> bool:
+        """What BLAS says it does, element by element."""
+        if not self.blas:
+            return False
+        self.multiplied.append(asked)
+        dtype = asked.dtype.dtype
+        shapes = (asked.m, asked.k), (asked.k, asked.n)
+        a, b = (
+            self._read(matrix, shape[:: -1 if turned else 1], asked.batch, dtype)
+            for matrix, shape, turned in zip(
+                (asked.a, asked.b), shapes, (asked.a_turned, asked.b_turned), strict=True
+            )
+        )
+        a = a.transpose(0, 2, 1) if asked.a_turned else a
+        b = b.transpose(0, 2, 1) if asked.b_turned else b
+        self._write(asked.c, np.matmul(a, b), dtype)
+        return True
+
+    def _places(self, matrix: Matrix, shape: Any, batch: int) -> tuple[Buffer, Array, int]:
+        """The buffer of a matrix, and which of its bytes its elements start at, by columns."""
+        assert matrix.columns_apart >= max(1, shape[0])
+        buffer = self.memory.buffers[(matrix.address >> REGION_BITS) - FIRST_GLOBAL]
+        start = matrix.address & ((1 << REGION_BITS) - 1)
+        which, row, column = np.indices((batch, *shape))
+        elements = row + column * matrix.columns_apart + which * matrix.batch_apart
+        return buffer, elements, start
+
+    def _read(self, matrix: Matrix, shape: Any, batch: int, dtype: Any) -> Array:
+        buffer, elements, start = self._places(matrix, shape, batch)
+        octets = buffer.numpy().reshape(-1).view(np.uint8)[start:]
+        return octets[: len(octets) // dtype.itemsize * dtype.itemsize].view(dtype)[elements]
+
+    def _write(self, matrix: Matrix, result: Array, dtype: Any) -> None:
+        buffer, elements, start = self._places(matrix, result.shape[1:], len(result))
+        octets = elements[..., None] * dtype.itemsize + np.arange(dtype.itemsize) + start
+        assert octets.max() < buffer.size and len(np.unique(octets)) == octets.size
+        store, place = self.memory.store, buffer.place + buffer.shift
+        store.octets[place + octets] = result[..., None].view(np.uint8)
+        store.state[place + octets] = WRITTEN
 
     def wait(self) -> None:
         self.waits += 1

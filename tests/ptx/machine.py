@@ -174,7 +174,7 @@ class Machine:
             return values(self.special[operand.name], type_), None
         if isinstance(operand, Symbol):
             address = operand.variable.address + operand.offset
-            return np.array([address], np.uint64).view(type_.dtype), None
+            return np.array([address], f"u{type_.size}").view(type_.dtype), None
         raise AssertionError(operand)
 
     def known(self, operand: Operand, type_: Type, mask: Array, what: str) -> Array:
@@ -213,8 +213,9 @@ class Machine:
         threads = np.flatnonzero(mask)
         offset = np.uint64(mem.offset & ((1 << 64) - 1))
         if isinstance(mem.base, Reg):
-            base = self.known(mem.base, TYPES["u64"], mask, "the address")[threads]
-            return threads, base + offset
+            kind = TYPES[f"u{mem.base.type.bits}"]
+            base = self.known(mem.base, kind, mask, "the address")[threads]
+            return threads, base.astype(np.uint64) + offset
         start = mem.base.address if isinstance(mem.base, Variable) else 0
         return threads, np.full(len(threads), start, np.uint64) + offset
 

@@ -669,7 +669,7 @@ class Assembler:
             raise ParseError(instruction.line, f"unknown register {text}: {instruction.text}")
         match = re.fullmatch(rf"({IDENTIFIER})(?:\s*\+\s*(\d+))?", text)
         if match and isinstance(variable := scope.find(match[1]), Variable):
-            if type_.bits != 64:
+            if type_.bits != 64 and (type_.bits, variable.space) != (32, "shared"):
                 raise ParseError(instruction.line, f"an address needs 64 bits: {text}")
             return Symbol(variable, int(match[2] or 0))
         bits = self.parser.literal(text, type_)
@@ -739,7 +739,8 @@ class Assembler:
         if base is None:
             raise ParseError(line, f"unknown address {match[1]}: {instruction.text}")
         if isinstance(base, Reg):
-            if base.type.bits != 64 or base.type.kind == "f":
+            near = base.type.bits == 32 and space is not None and space.startswith("shared")
+            if (base.type.bits != 64 and not near) or base.type.kind == "f":
                 raise ParseError(line, f"{match[1]} holds no 64-bit address")
             self.read.setdefault(base.index, instruction)
         else:

@@ -36,9 +36,9 @@ def on_cpu(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
     return compile_program(program_of(graph))[0](list(inputs))[0]
 
 
-def planned(graph: Graph, arch: str = "sm_80") -> Assembly:
+def planned(graph: Graph, arch: str = "sm_80", tensor_cores: str | None = None) -> Assembly:
     """The PTX of a graph as it is, without passes."""
-    return compile_ptx(program_of(graph, cpu=False), arch)
+    return compile_ptx(program_of(graph, cpu=False), arch, tensor_cores)
 
 
 def run(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ptx.gpu import Emulated, Lender
 import graphjit as gj
 from graphjit import cuda
 from graphjit.codegen.ptx.arch import ARCHITECTURES, arch_of_capability
-from graphjit.cuda import DeviceArray, driver
+from graphjit.cuda import DeviceArray, driver, products
 from graphjit.errors import (
     DeviceError,
     IndexOutOfRangeError,
@@ -290,3 +291,81 @@ def test_tensor_cores(gpu: Any) -> None:
         f = gj.function(lambda a, b: a @ b, device="cuda", tensor_cores=name)
         np.testing.assert_array_equal(f(a, b).numpy(), a @ b)
         assert "mma.sync" in f.specializations[0].assembly.text
+
+
+BLAS_PRODUCTS: dict[str, tuple[Any, list[Any], bool]] = {
+    "plain": (lambda a, b: a @ b, [normal(9, 20), normal(20, 11)], True),
+    "double": (
+        lambda a, b: a @ b,
+        [normal(9, 20, dtype=np.float64), normal(20, 11, dtype=np.float64)],
+        True,
+    ),
+    "left turned": (lambda a, b: a.T @ b, [normal(20, 9), normal(20, 11)], True),
+    "right turned": (lambda a, b: a @ b.T, [normal(9, 20), normal(11, 20)], True),
+    "both turned": (lambda a, b: a.T @ b.T, [normal(20, 9), normal(11, 20)], True),
+    "parts": (lambda a, b: a[2:, 3:17] @ b[1:15, :7], [normal(9, 20), normal(20, 11)], True),
+    "batch": (lambda a, b: a @ b, [normal(3, 5, 7), normal(3, 7, 4)], True),
+    "one for a batch": (lambda a, b: a @ b, [normal(3, 5, 7), normal(7, 4)], True),
+    "a batch for one": (lambda a, b: a @ b, [normal(5, 7), normal(3, 7, 4)], True),
+    "then more": (lambda a, b: np.tanh(a @ b) @ b.T, [normal(9, 20), normal(20, 11)], True),
+    "reversed": (lambda a, b: a[::-1] @ b, [normal(9, 20), normal(20, 11)], False),
+    "strided": (lambda a, b: a[:, ::2] @ b, [normal(9, 40), normal(20, 11)], False),
+    "followed": (lambda a, b: np.maximum(a @ b, 0), [normal(9, 20), normal(20, 11)], False),
+    "two batches": (
+        lambda a, b: a @ b,
+        [normal(3, 5, 2, 7).transpose(2, 0, 1, 3), normal(3, 7, 4)],
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLAS_PRODUCTS)
+def test_products_of_blas(name: str, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, args, by_blas = BLAS_PRODUCTS[name]
+    monkeypatch.setattr(products, "LARGE", 0)
+    gpu.blas = True
+    f = gj.function(function, device="cuda")
+    found, wanted = f(*args).numpy(), function(*args)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype
+    assert bool(gpu.multiplied) == by_blas
+    assert by_blas or gpu.launches
+    with gpu_without_blas(monkeypatch):
+        np.testing.assert_array_equal(f(*args).numpy(), gj.function(function)(*args))
+
+
+@contextmanager
+def gpu_without_blas(monkeypatch: pytest.MonkeyPatch) -> Any:
+    with monkeypatch.context() as here:
+        here.setattr(gj.config, "cublas", False)
+        yield
+
+
+def test_small_products_and_other_sizes(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "LARGE", 1000)
+    gpu.blas = True
+    spec = gj.TensorSpec([None, None], np.float32)
+    f = gj.function(lambda a, b: a @ b, input_signature=[spec, spec], device="cuda")
+    for m, k, n, blas in (
+        (9, 8, 7, False),
+        (10, 10, 10, True),
+        (0, 4, 5, False),
+        (40, 2, 30, True),
+    ):
+        before = len(gpu.multiplied)
+        a, b = normal(m, k), normal(k, n)
+        np.testing.assert_allclose(f(a, b).numpy(), a @ b, rtol=1e-4, atol=1e-5)
+        assert len(gpu.multiplied) - before == blas
+    asked = gpu.multiplied[-1]
+    assert (asked.m, asked.n, asked.k, asked.batch) == (30, 40, 2, 1)
+    gpu.blas = False
+    np.testing.assert_array_equal(f(a, b).numpy(), gj.function(lambda a, b: a @ b)(a, b))
+
+
+def test_what_cublas_may_round(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "LARGE", 0)
+    gpu.blas = True
+    for dtype, asked in ((np.float32, "tf32"), (np.float64, None)):
+        f = gj.function(lambda a: a @ a, device="cuda", tensor_cores="tf32")
+        f(normal(8, 8, dtype=dtype))
+        assert gpu.multiplied[-1].tensor_cores == asked

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ptx import kernels, ptxas
+from ptx.errors import BoundsError, ParseError
 from ptx.launch import Memory, launch, parse
 from ptx.snippets import program, run
 from ptx.types import TYPES, Array
@@ -178,6 +179,36 @@ def test_generic_addresses() -> None:
     """
     lane = np.arange(32)
     np.testing.assert_array_equal(run(body, WORDS), 2 * lane + 100 * (lane % 2 == 0))
+
+
+def test_shared_memory_by_32_bits() -> None:
+    """As nvcc addresses it (PTX ISA 6.4.1: addresses of other sizes are extended by zeros)."""
+    body = """
+        .shared .align 4 .b8 before[64];
+        .shared .align 4 .b8 s[132];
+        mov.u32 %r1, s;
+        mad.lo.u32 %r1, %r0, 4, %r1;
+        st.shared.u32 [%r1+4], %r0;
+        bar.sync 0;
+        xor.b32 %r2, %r0, 31;
+        mov.u32 %r3, s;
+        mad.lo.u32 %r3, %r2, 4, %r3;
+        ld.shared.u32 %r4, [%r3+4];
+        st.global.u32 [%d2], %r4;
+    """
+    np.testing.assert_array_equal(run(body, WORDS), np.arange(32)[::-1])
+    with pytest.raises(BoundsError):
+        run(body.replace("[%r1+4]", "[%r1+8]"), WORDS)
+    for wrong in (
+        "ld.global.u32 %r5, [%r1];",
+        "ld.u32 %r5, [%r1];",
+        "ld.shared.u32 %r5, [%h1];",
+    ):
+        with pytest.raises(ParseError, match="no 64-bit address"):
+            run(body + f"cvt.u16.u32 %h1, %r1; {wrong} st.global.u32 [%d2], %r5;", WORDS)
+    for space in ("global", "const"):
+        with pytest.raises(ParseError, match="needs 64 bits"):
+            run("mov.u32 %r1, other;", WORDS, before=f".{space} .align 4 .b8 other[4];")
 
 
 def test_variables_with_values() -> None:

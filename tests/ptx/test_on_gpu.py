@@ -171,3 +171,28 @@ def test_too_much_memory() -> None:
     f = gj.function(lambda x: np.zeros((1 << 24, 1 << 20), np.float32) + x, device="cuda")
     with pytest.raises((MemoryError, DeviceError)):
         f(np.float32(1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_products(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By cuBLAS, where it is installed; and by our own kernel, with the CPU's bits."""
+    a, b = normal(3, 300, 257).astype(dtype), normal(301, 257).astype(dtype)
+    f = gj.function(lambda a, b: a @ b.T, device="cuda")
+    exact = a.astype(np.float64) @ b.T.astype(np.float64)
+    bound = (
+        257 * np.finfo(dtype).eps * (abs(a).astype(np.float64) @ abs(b.T).astype(np.float64))
+    )
+    assert np.all(abs(f(a, b).numpy() - exact) <= bound)
+    monkeypatch.setattr(gj.config, "cublas", False)
+    np.testing.assert_array_equal(f(a, b).numpy(), gj.function(lambda a, b: a @ b.T)(a, b))
+
+
+@pytest.mark.parametrize("form", ["tf32", "float16", "bfloat16"])
+@pytest.mark.parametrize("cublas", [True, False])
+def test_tensor_cores(form: str, cublas: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small whole numbers, whose products and sums are exact."""
+    monkeypatch.setattr(gj.config, "cublas", cublas)
+    a = RNG.integers(-8, 9, (300, 257)).astype(np.float32)
+    b = RNG.integers(-8, 9, (257, 301)).astype(np.float32)
+    f = gj.function(lambda a, b: a @ b, device="cuda", tensor_cores=form)
+    np.testing.assert_array_equal(f(a, b).numpy(), a @ b)

@@ -16,10 +16,9 @@ from ptx import programs
 
 import graphjit as gj
 from graphjit import cli
-from graphjit.codegen.ptx.target import Assembly, compile_ptx
+from graphjit.codegen.ptx.target import Assembly
 from graphjit.codegen.ptx.tensor_cores import FORMS
 from graphjit.errors import InvalidArgumentError
-from graphjit.passes import program_of
 
 Array = np.ndarray[Any, Any]
 # Bits of a significand, the leading one with them, and the steps that one instruction adds.
@@ -36,8 +35,7 @@ def sizes_near_one(*shape: int, seed: int = 0) -> Array:
 
 
 def planned(function: Any, args: Any, form: str, arch: str = "sm_80") -> Assembly:
-    graph = programs.graph_of(function, *args)
-    found = compile_ptx(program_of(graph, cpu=False), arch, form)
+    found = programs.planned(programs.graph_of(function, *args), arch, form)
     assert "mma.sync" in found.text
     return found
 
