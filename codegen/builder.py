@@ -22,6 +22,8 @@ _INTEGER_OF = {"float32": uint32, "float64": uint64}
 # A math function used at most this often in a module is inlined at each use; 500 inlined
 # sines cost LLVM 1.2 s, calls to one shared function 0.09 s.
 INLINE_USES = 8
+# What ends the name of a math function that takes and gives several registers (parts.py).
+IN_PARTS = ".parts"
 
 
 def ir_type(dtype: DType) -> str:
@@ -116,13 +118,15 @@ class Builder:
     """Appends instructions to the body of one function.
 
     flags: LLVM's fast-math flags of floating-point arithmetic, none by default. The bodies of
-    math functions, which rely on each rounding, never have any.
+    math functions, which rely on each rounding, never have any. parts: the vectors that a
+    math function takes in place of one (parts.py, which completes the calls).
     """
 
     def __init__(
         self, module: Module, width: int, math: dict[str, MathRule], flags: str = ""
     ) -> None:
         self.flags = flags
+        self.parts = 1
         self.module = module
         self.width = width
         self.math = math
@@ -663,11 +667,14 @@ class Builder:
                 return result
             return self._rounded(Value(dtype, result.ir, result.wide))
         wide = any(v.wide for v in values) and self.width > 1
-        lanes = self.width if wide else 1
-        symbol = f"math.{name}.{dtype.short}x{lanes}"
+        parts = self.parts if wide else 1
+        lanes = self.width * parts if wide else 1
+        symbol = f"math.{name}.{dtype.short}x{lanes}" + IN_PARTS * (parts > 1)
         uses = self.module.math_uses.get(symbol, 0)
         self.module.math_uses[symbol] = uses + 1
-        if uses == 0:
+        if uses == 0 and parts > 1:
+            self._define_in_parts(symbol, name, dtype, len(values))
+        elif uses == 0:
             self._define_math(symbol, name, dtype, lanes, len(values))
         kind = self.type(dtype, wide)
         texts = ", ".join(f"{kind} {self.operand(v, wide)}" for v in values)
@@ -685,3 +692,38 @@ class Builder:
         body = [f"define internal {kind} @{symbol}({listed}) #math {{", *inner.lines]
         body += [f"  ret {kind} {inner.operand(result, lanes > 1)}", "}"]
         self.module.math_bodies[symbol] = "\n".join(body)
+
+    def _define_in_parts(self, symbol: str, name: str, dtype: DType, count: int) -> None:
+        """A math function of the parts of each operand that gives those of the result."""
+        self.module.math_bodies[symbol] = ""
+        parts, part = range(self.parts), self.type(dtype, True)
+        inner = type(self)(self.module, self.width * self.parts, self.math)
+        whole, result = inner.type(dtype, True), f"{{{', '.join([part] * self.parts)}}}"
+        names = [[f"%a{i}.{k}" for k in parts] for i in range(count)]
+        operands = [
+            Value(dtype, inner._end_to_end(n, ir_type(dtype), self.width), True) for n in names
+        ]
+        found = inner.call_math(name, *operands).ir
+        given = "poison"
+        for k in parts:
+            order = ", ".join(f"i32 {k * self.width + i}" for i in range(self.width))
+            one = inner.emit(
+                f"shufflevector {whole} {found}, {whole} poison, <{self.width} x i32> <{order}>"
+            )
+            given = inner.emit(f"insertvalue {result} {given}, {part} {one}, {k}")
+        listed = ", ".join(f"{part} {n}" for of_one in names for n in of_one)
+        body = [f"define internal {result} @{symbol}({listed}) #math {{", *inner.lines]
+        body += [f"  ret {result} {given}", "}"]
+        self.module.math_bodies[symbol] = "\n".join(body)
+
+    def _end_to_end(self, vectors: list[str], element: str, lanes: int) -> str:
+        """Vectors of so many lanes each, their number a power of two, as one."""
+        while len(vectors) > 1:
+            kind = f"<{lanes} x {element}>"
+            lanes *= 2
+            order = ", ".join(f"i32 {i}" for i in range(lanes))
+            vectors = [
+                self.emit(f"shufflevector {kind} {x}, {kind} {y}, <{lanes} x i32> <{order}>")
+                for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+        return vectors[0]

@@ -88,7 +88,7 @@ class KernelEmitter(Access):
         super().__init__(module, self.builder(module, lanes or nest.width, math, flags))
         self.in_parts = 0 < lanes < nest.width
         if self.in_parts:
-            self.b.table = {}
+            self.b.table, self.b.parts = {}, nest.width // lanes
         self.streaming = streaming
         self.shared = shared
         self.nest = nest

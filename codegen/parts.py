@@ -4,7 +4,8 @@ LLVM selects instructions for a vector of several registers thirty times as slow
 register, if what it sees are operations of one register on values and on what is loaded by way
 of a pointer: these its quick way of selecting knows. So each statement is written once for each
 register of the lanes, one after the other, which hides latency as wide vectors do, and
-constants are loaded from a table, full vectors that stand in a row. The bits are the same.
+constants are loaded from a table, full vectors that stand in a row. A math function takes the
+registers of all lanes, for one alone would leave it waiting. The bits are the same.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import re
 from typing import TYPE_CHECKING
 
 from graphjit import cost
-from graphjit.program import Compute
 from graphjit.types import float32, float64
 
+from .builder import IN_PARTS
 from .loops import Let, Loop, LoopNest, Put, Statement
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
     dtypes = {kernel.values[n].dtype for n in numbers}
     if dtypes not in ({float32}, {float64}) or any(s.choices for s in kernel.stores):
         return nest.width
-    computed = [v for v in kernel.values if isinstance(v, Compute)]
-    if any(v.primitive.cost > cost.MATH_COST for v in computed):
-        return nest.width  # shared functions take all lanes at once
     lanes = vector_bytes // dtypes.pop().size
-    return lanes if nest.width % lanes == 0 else nest.width
+    fits = nest.width % lanes == 0 and nest.width // lanes <= MOST_RETURNED
+    return lanes if fits else nest.width
+
+
+MOST_RETURNED = 4  # vectors that a function returns in registers
 
 
 def _innermost(body: tuple[Statement, ...]) -> Loop | None:
@@ -76,10 +78,41 @@ def walk_in_parts(emitter: KernelEmitter, loop: Loop, start: str, left: str | No
         b.loaded.clear()
         written = len(b.lines)
         emitter.run((statement,))
-        repeated = [_marked(line, own) for line in b.lines[written:]]
-        for k in others:
-            b.lines += [line.replace(_MARK, f".{k}") for line in repeated if _MARK in line]
+        lines, b.lines[written:] = b.lines[written:], []
+        repeated: list[str] = []
+        for line in lines:
+            marked = _marked(line, own)
+            if IN_PARTS in line:  # for all registers, which have to be there
+                b.lines += _for_each(repeated, others)
+                b.lines += _joined(marked, len(others) + 1)
+                repeated = []
+            else:
+                repeated.append(marked)
+        b.lines += _for_each(repeated, others)
     b.mask = outside
+
+
+def _for_each(repeated: list[str], others: range) -> list[str]:
+    """Lines for the first register, then those that depend on it for the others."""
+    own = [line for line in repeated if _MARK in line]
+    lines = [line.replace(_MARK, "") for line in repeated]
+    for k in others:
+        lines += [line.replace(_MARK, f".{k}") for line in own]
+    return lines
+
+
+def _joined(call: str, count: int) -> list[str]:
+    """The call of a math function on `count` registers instead of one."""
+    name, rest = call.strip().split(" = call ")
+    kind, rest = rest.split(" @")
+    symbol, listed = rest.rstrip(")").split("(")
+    suffixes = ["", *[f".{k}" for k in range(1, count)]]
+    operands = [o.replace(_MARK, s) for o in listed.split(", ") for s in suffixes]
+    result, every = f"{{{', '.join([kind] * count)}}}", name.replace(_MARK, "") + ".all"
+    lines = [f"  {every} = call {result} @{symbol}({', '.join(operands)})"]
+    for k, suffix in enumerate(suffixes if _MARK in name else [""]):
+        lines.append(f"  {name.replace(_MARK, suffix)} = extractvalue {result} {every}, {k}")
+    return lines
 
 
 _MARK = "\0"

@@ -104,6 +104,53 @@ def test_the_same_bits_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not in_parts(whole, x, y)
 
 
+MATH: dict[str, tuple[Any, int]] = {  # and how often, as calls or in place
+    "tanh": (lambda x, s: np.tanh(x), 20),
+    "exp, a few": (lambda x, s: np.exp(-abs(x)), 3),
+    "pow": (lambda x, s: np.power(abs(x) + 0.5, 0.3 * x), 12),
+    "arctan2": (lambda x, s: np.arctan2(x, 1 + x * x), 12),
+    "hypot with a number": (lambda x, s: np.hypot(x, s) * 0.5, 12),
+    "of a number": (lambda x, s: x * np.tanh(s) + np.exp(s) * 0.1, 12),
+    "sin, rare parts": (lambda x, s: np.sin(x * 1e9), 12),
+    "several": (lambda x, s: np.log1p(abs(np.sin(x))) - np.cbrt(x) * np.expm1(-abs(x)), 12),
+}
+
+
+@pytest.mark.parametrize("name", MATH)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_math_functions_take_all_registers(
+    name: str, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function, often = MATH[name]
+
+    def body(x: Any, s: Any) -> Any:
+        for k in range(70):
+            x = x * (0.9 + k / 1000) + 0.01 * k
+            if k % (70 // often) == 0:
+                x = function(x, s)
+        return x
+
+    monkeypatch.setattr(config, "cache", False)
+    for n in (33, 1003):
+        x = np.random.default_rng(n).normal(size=n).astype(dtype)
+        x[:4] = np.nan, np.inf, -0.0, -np.inf
+        s = np.array(0.7, dtype)
+        split = gj.function(body, fallback="error")
+        found = split(x, s)
+        assert in_parts(split, x, s)
+        text = cpu.emit_program(split.specialization(x, s).program).text
+        assert (".parts(" in text) == (name != "of a number")
+        with monkeypatch.context() as here:
+            here.setattr(share, "register_lanes", lambda nest, vector_bytes: nest.width)
+            whole = gj.function(body, fallback="error")
+            np.testing.assert_array_equal(found, whole(x, s), strict=True)
+            assert not in_parts(whole, x, s)
+        if name != "sin, rare parts":  # where errors of the argument are all
+            with np.errstate(all="ignore"):
+                wanted = body(x.astype(np.longdouble), np.longdouble(0.7))
+            np.testing.assert_allclose(found, wanted.astype(dtype), rtol=2e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.complex64, np.int32, np.uint8, bool])
 def test_other_dtypes_are_written_in_one_piece(dtype: Any) -> None:
     x = (np.arange(200) % 2).astype(dtype)
