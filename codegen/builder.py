@@ -163,7 +163,7 @@ class Builder:
             return text
         element = ir_type(value.dtype)
         if not text.startswith("%"):
-            if self.table is not None:
+            if self.table is not None and self._tabled(element):
                 return self._from_table(element, text)
             self.constants.add(text)
             return f"splat ({element} {text})"
@@ -171,6 +171,12 @@ class Builder:
         first = self.emit(f"insertelement {vector} poison, {element} {text}, i64 0")
         zeros = f"<{self.width} x i32> zeroinitializer"
         return self.emit(f"shufflevector {vector} {first}, {vector} poison, {zeros}")
+
+    def _tabled(self, element: str) -> bool:
+        """Whether constants of a type stand in the table: all there have one, a float's."""
+        if element not in ("float", "double"):
+            return False
+        return not self.table or next(iter(self.table))[0] == element
 
     def _from_table(self, element: str, text: str) -> str:
         """A vector full of a constant, loaded."""

@@ -1,4 +1,4 @@
-"""Long bodies of plain arithmetic, written one register at a time.
+"""Long bodies of float32 or float64 alone, written one register at a time.
 
 LLVM selects instructions for a vector of several registers thirty times as slowly as for one
 register, if what it sees are operations of one register on values and on what is loaded by way

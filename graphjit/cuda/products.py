@@ -138,19 +138,18 @@ def library_product(kernel: Kernel, tensor_cores: str | None) -> LibraryProduct 
         of_batch = strides[batch[0]] if batch else 0
         return _Operand(buffer, index, strides[own], strides[other], of_batch)
 
-    loads = [kernel.values[n] for n in (product.a, product.b)]
-    left, right = (
-        operand(load.buffer, load.index, own, inner)
-        for load, own in zip(loads, (row, column), strict=True)
-        if isinstance(load, Load) and load.dtype is product.dtype
-    )
+    a, b = kernel.values[product.a], kernel.values[product.b]
+    if not isinstance(a, Load) or not isinstance(b, Load):
+        return None
+    if a.dtype is not product.dtype or b.dtype is not product.dtype:
+        return None
     extents = kernel.dims[row], kernel.dims[column], kernel.dims[inner]
     return LibraryProduct(
         product.dtype,
         tensor_cores if product.dtype.name == "float32" else None,
         (*extents, prod(kernel.dims[d] for d in batch)),
-        left,
-        right,
+        operand(a.buffer, a.index, row, inner),
+        operand(b.buffer, b.index, column, inner),
         operand(store.buffer, store.index, row, column),
     )
 

@@ -151,6 +151,26 @@ def test_math_functions_take_all_registers(
             np.testing.assert_allclose(found, wanted.astype(dtype), rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("math", [False, True])
+def test_constants_of_other_types(math: bool, dtype: Any) -> None:
+    """`nextafter` has whole numbers among them, which no table of floats holds."""
+
+    def body(x: Any, y: Any) -> Any:
+        t = x
+        for k in range(70):
+            t = np.nextafter(t * (0.5 + k / 100), y) - y
+            if math and k % 7 == 0:
+                t = np.sqrt(abs(t)) + np.tanh(y)
+        return t, np.nextafter(t, 1)
+
+    x, y = (np.random.default_rng(k).normal(size=205).astype(dtype) for k in (0, 1))
+    fn = gj.function(body, fallback="error")
+    for a, b in zip(fn(x, y), body(x, y), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4 * math, atol=1e-5 * math)
+    assert in_parts(fn, x, y)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.complex64, np.int32, np.uint8, bool])
 def test_other_dtypes_are_written_in_one_piece(dtype: Any) -> None:
     x = (np.arange(200) % 2).astype(dtype)
