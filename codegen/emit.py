@@ -57,10 +57,6 @@ from .sizes import SizeEmitter
 STREAMED_BYTES = 32
 
 
-# The primitives that make zeros, of either sign, of zeros.
-_ZERO_OF_ZEROS = frozenset({"add", "sub", "mul", "neg", "abs"})
-
-
 class KernelEmitter(Access):
     """Writes one kernel's function.
 
@@ -431,7 +427,9 @@ class KernelEmitter(Access):
             case Load(index=index) if number not in self.turned and self.nest.lane_dim >= 0:
                 zero = index.strides[self.nest.lane_dim] != 0
             case Compute(primitive=primitive, args=args):
-                zero = primitive.name in _ZERO_OF_ZEROS and self.zeros.issuperset(args)
+                kind = primitive.kind
+                assert isinstance(kind, Pointwise)
+                zero = kind.zero_of_zeros and self.zeros.issuperset(args)
             case _:
                 zero = False
         (self.zeros.add if zero else self.zeros.discard)(number)
@@ -652,8 +650,7 @@ class KernelEmitter(Access):
             place = Value(int64, offset, b.width == 1)
             place = b.add(place, self._lane_numbers(step)) if step else place
         new = kind.combine(b, old, kind.element(b, x, place))
-        # a sum, which starts at 0 and so is never -0, stays what it is by adding 0 or -0
-        stays = value.primitive.name == "sum" and value.arg in self.zeros
+        stays = kind.skips_zeros and value.arg in self.zeros
         if b.mask is not None and self._lanes_reduced() and not stays:
             mask = b.mask
             new = tuple(b.select(mask, n, o) for n, o in zip(new, old, strict=True))

@@ -40,10 +40,11 @@ def _op(
     exact: bool = False,
     commutative: bool = False,
     cost: int = 1,
+    zeros: bool = False,
 ) -> Primitive:
     return define(
         name,
-        Pointwise(scalar),
+        Pointwise(scalar, zeros),
         elementwise(kinds, tensorflow, scalar, result),
         numpy,
         tensorflow=tensorflow,
@@ -67,15 +68,33 @@ def _single(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 add = _op(
-    "add", "AddV2", "iufc", np.add, lambda b, x, y: b.add(x, y), exact=True, commutative=True
+    "add",
+    "AddV2",
+    "iufc",
+    np.add,
+    lambda b, x, y: b.add(x, y),
+    exact=True,
+    commutative=True,
+    zeros=True,
 )
-sub = _op("sub", "Sub", "iufc", np.subtract, lambda b, x, y: b.sub(x, y), exact=True)
+sub = _op(
+    "sub", "Sub", "iufc", np.subtract, lambda b, x, y: b.sub(x, y), exact=True, zeros=True
+)
 mul = _op(
-    "mul", "Mul", "iufc", np.multiply, lambda b, x, y: b.mul(x, y), exact=True, commutative=True
+    "mul",
+    "Mul",
+    "iufc",
+    np.multiply,
+    lambda b, x, y: b.mul(x, y),
+    exact=True,
+    commutative=True,
+    zeros=True,
 )
 div = _op("div", "RealDiv", "fc", np.divide, lambda b, x, y: b.div(x, y), exact=True, cost=4)
-neg = _op("neg", "Neg", "iufc", np.negative, lambda b, x: b.neg(x), exact=True)
-abs_ = _op("abs", "Abs", "iufcb", np.absolute, lambda b, x: b.abs(x), result=to_real)
+neg = _op("neg", "Neg", "iufc", np.negative, lambda b, x: b.neg(x), exact=True, zeros=True)
+abs_ = _op(
+    "abs", "Abs", "iufcb", np.absolute, lambda b, x: b.abs(x), result=to_real, zeros=True
+)
 
 
 def _used(x: Array, y: Array) -> bool:

@@ -28,9 +28,11 @@ class Pointwise:
     """One output element from the input elements at the same (broadcast) index.
 
     scalar: (b, *elements, **attrs) -> element; elements are positional, attrs keyword-only.
+    zero_of_zeros: whether elements that are all 0, of either sign, give 0 of either sign.
     """
 
     scalar: Callable[..., Any]
+    zero_of_zeros: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Reduce:
         order but for rounding.
     finish: (b, accumulators, dtype) -> the result.
     of_two: the pointwise primitive that gives the result for two elements, where there is one.
+    skips_zeros: whether an accumulator, combined with 0 of either sign, stays what it was.
     """
 
     identity: Callable[[DType], tuple[tuple[Any, DType], ...]]
@@ -66,6 +69,7 @@ class Reduce:
     finish: Callable[..., Any]
     needs_coordinate: bool = False
     of_two: Primitive | None = None
+    skips_zeros: bool = False
 
 
 @dataclass(frozen=True)

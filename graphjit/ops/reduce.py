@@ -53,6 +53,7 @@ def _reduce(
     numpy: Callable[..., Any],
     of_two: Primitive,
     exact: bool = False,
+    skips_zeros: bool = False,
 ) -> Primitive:
     def rule(x: TensorType, axes: Shape) -> TensorType:
         require_kind(x.dtype, kinds, tensorflow)
@@ -65,6 +66,7 @@ def _reduce(
         combine=lambda b, left, right: (combine(b, left[0], right[0]),),
         finish=lambda b, total, dtype: b.cast(total[0], dtype),
         of_two=of_two,
+        skips_zeros=skips_zeros,
     )
     return define(name, kind, rule, numpy, tensorflow=tensorflow, exact=exact)
 
@@ -96,7 +98,14 @@ def _min_numpy(x: Array, axes: Shape) -> Any:
 
 
 sum_ = _reduce(
-    "sum", "Sum", "iufc", lambda d: 0, lambda b, x, y: b.add(x, y), _accumulated(np.sum), pw.add
+    "sum",
+    "Sum",
+    "iufc",
+    lambda d: 0,
+    lambda b, x, y: b.add(x, y),
+    _accumulated(np.sum),
+    pw.add,
+    skips_zeros=True,  # it begins with 0, and so is never -0
 )
 prod = _reduce(
     "prod",
