@@ -240,14 +240,13 @@ def _chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, int] | N
         return nest, None
     chunked, loop = in_chunks(nest)
     if isinstance(loop, Tiles):
-        count = min(loop.count, max(2, int(guess / cost.CHUNK_NS)))
+        count = cost.chunk_count(guess, loop.count)
         return (
             (chunked, (loop.count, -(-loop.count // count))) if loop.count > 1 else (nest, None)
         )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
-    most = max(cost.MOST_CHUNKS, 4 * machine().cores)
-    count = max(2, min(most, int(guess / cost.CHUNK_NS)))
+    count = cost.chunk_count(guess, max(cost.MOST_CHUNKS, 4 * machine().cores))
     unit = max(loop.width, cost.CHUNK_ELEMENTS) if loop.width > 1 else 1
     size = -(-loop.extent // count)
     return chunked, (loop.extent, -(-size // unit) * unit)

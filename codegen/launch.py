@@ -181,7 +181,12 @@ class Launcher:
             f"  ret i64 %own{number}",
             f"together{number}:",
             f"  %wanted{number} = udiv i64 {work}, {max(1, int(cost.CHUNK_NS / each))}",
-            f"  %two{number} = call i64 @llvm.umax.i64(i64 %wanted{number}, i64 2)",
+            f"  %odd{number} = urem i64 %wanted{number}, {machine().cores}",
+            f"  %even{number} = sub i64 %wanted{number}, %odd{number}",
+            f"  %none{number} = icmp eq i64 %even{number}, 0",
+            f"  %some{number} = select i1 %none{number}, i64 %wanted{number}, "
+            f"i64 %even{number}",
+            f"  %two{number} = call i64 @llvm.umax.i64(i64 %some{number}, i64 2)",
             f"  %count{number} = call i64 @llvm.umin.i64(i64 %two{number}, i64 {most})",
             f"  %up{number} = add i64 {n}, %count{number}",
             f"  %less{number} = sub i64 %up{number}, 1",

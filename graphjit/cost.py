@@ -101,6 +101,7 @@ STREAM_SHARE = 0.75
 COST_PER_NS = 40.0
 # A kernel that takes longer than this is run by the team, in chunks of about CHUNK_NS: fork and
 # join cost 2 to 3 µs.
+# Few chunks are as many for each core: one more for one of them is what all would wait for.
 TEAM_NS, CHUNK_NS, MOST_CHUNKS = 12_000, 8_000, 64
 CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
 # Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
@@ -149,6 +150,12 @@ def time_ns(found: Mapping[str, float]) -> float:
     if here.l2_bytes < moved <= here.l3_bytes / 2:
         rate *= 1.5
     return max(moved / rate, found["flops"] / COST_PER_NS)
+
+
+def chunk_count(guess_ns: float, most: int) -> int:
+    """In how many chunks the team runs a kernel, for which one thread takes about so long."""
+    wanted, cores = int(guess_ns / CHUNK_NS), machine().cores
+    return max(2, min(most, wanted // cores * cores or wanted))
 
 
 def point_ns(step: Kernel, buffers: tuple[Buffer, ...]) -> float:
