@@ -39,6 +39,7 @@ import scipy.special
 from graphjit.codegen.builder import Builder, Module, Value
 from graphjit.codegen.cpu import host
 from graphjit.codegen.fast_math import FAST_MATH
+from graphjit.codegen.gamma import ROOTS
 from graphjit.codegen.math import MATH
 from graphjit.types import as_dtype
 
@@ -46,7 +47,8 @@ Array = np.ndarray[Any, Any]
 Function = Callable[..., Array]
 
 BINARY = ("pow", "atan2", "hypot")
-REAL = [n for n in MATH if not n.startswith("complex_") and not n.endswith(("_huge", "_hypot"))]
+PARTS = ("_huge", "_hypot", "_root")  # names of what serves other functions end so
+REAL = [n for n in MATH if not n.startswith("complex_") and not n.endswith(PARTS)]
 LONG = np.finfo(np.longdouble).nmant >= 63
 _SPELLING = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh"}
 _SPELLING |= {"acosh": "arccosh", "atanh": "arctanh", "pow": "power", "atan2": "arctan2"}
@@ -178,8 +180,9 @@ def _softplus(x: Array) -> Array:
 def truth(name: str, *operands: Array) -> Array:
     """The values in a longer type: float64 of float32, long double of float64."""
     single = operands[0].dtype == np.float32
-    slow = name in ("erf", "erfc", "lgamma", "tgamma") or not LONG
-    if single or not slow:
+    slow = name in ("erf", "erfc", "tgamma") or not LONG
+    # near its zeros SciPy's gammaln is no better than a float32 should be
+    if name != "lgamma" and (single or not slow):
         kind = np.float64 if single else np.longdouble
         stable: dict[str, Function] = {"sigmoid": _sigmoid, "softplus": _softplus}
         function = stable.get(name) or numpy_function(name)
@@ -191,17 +194,26 @@ def truth(name: str, *operands: Array) -> Array:
     return np.array([_exact(name, *row) for row in zip(*operands, strict=True)], np.longdouble)
 
 
+def _log_gamma(v: Any) -> Any:
+    """Ln |Γ(v)|; below 0 by the reflection, for Γ itself may be 0."""
+    if v > 0:
+        return mpmath.loggamma(v)
+    sine = abs(mpmath.sinpi(v))
+    return mpmath.log(mpmath.pi / (sine * -v)) - mpmath.loggamma(-v)
+
+
 def _exact(name: str, *operands: Any) -> np.longdouble:
     x = float(operands[0])
     if name in ("lgamma", "tgamma") and x <= 0 and x == np.floor(x):
         return np.longdouble(numpy_function(name)(x))
-    if not all(np.isfinite(v) and v != 0 and abs(v) < 1e5 for v in operands):
+    most = np.inf if name == "lgamma" else 1e5
+    if not all(np.isfinite(v) and v != 0 and abs(v) < most for v in operands):
         return np.longdouble(numpy_function(name)(*operands))
     with mpmath.workprec(200 if name == "lgamma" else 90):
         functions: dict[str, Callable[..., Any]] = {
             "erf": mpmath.erf,
             "erfc": mpmath.erfc,
-            "lgamma": lambda v: mpmath.log(abs(mpmath.gamma(v))),
+            "lgamma": _log_gamma,
             "tgamma": mpmath.gamma,
             "sigmoid": lambda v: 1 / (1 + mpmath.exp(-v)),
             "softplus": lambda v: mpmath.log1p(mpmath.exp(v)),
@@ -369,7 +381,14 @@ def samples(name: str, dtype: str, count: int, seed: int = 0) -> tuple[Array, ..
         ]
         groups += [near([16367173 * 2.0**72, 1.6e7, 1e22], dtype)]
     if name in ("lgamma", "tgamma"):
-        groups = [specials(dtype), plain(part, 170 if dtype == "float64" else 34)]
+        whole = np.round(plain(part, 40))
+        groups = [specials(dtype), plain(part, 185 if dtype == "float64" else 42)]
+        groups += [plain(part, 10), whole + scaled(part, -50, -1), scaled(part, info.minexp, 8)]
+        if name == "lgamma":
+            zeros = np.array([row[0] for row in ROOTS])
+            groups += [near(zeros, dtype, 4), (zeros + scaled(zeros.size, -40, -5))]
+            groups += [1 + scaled(part, -50, -1), 2 + scaled(part, -50, -1), anything(part)]
+    groups = [group.astype(dtype) for group in groups]
     return (np.concatenate(groups),)
 
 

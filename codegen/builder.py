@@ -19,9 +19,10 @@ from graphjit.types import DType, bool_, float32, float64, int32, int64, uint32,
 
 MathRule = Callable[..., "Value"]
 _INTEGER_OF = {"float32": uint32, "float64": uint64}
-# A math function used at most this often in a module is inlined at each use; 500 inlined
-# sines cost LLVM 1.2 s, calls to one shared function 0.09 s.
-INLINE_USES = 8
+# A math function used at most this often in a module is inlined at each use, if its text has
+# no more characters than this: beside longer ones a call costs nothing. 500 inlined sines cost
+# LLVM 1.2 s, calls to one shared function 0.09 s.
+INLINE_USES, LONG_MATH = 8, 16_000
 # What ends the name of a math function that takes and gives several registers (parts.py).
 IN_PARTS = ".parts"
 
@@ -104,7 +105,8 @@ class Module:
         if name in self.math_rare:
             # Optimizing what hardly ever runs would take as long as all the rest.
             return "noinline optnone cold"
-        return "alwaysinline" if self.math_uses[name] <= INLINE_USES else "noinline"
+        few = self.math_uses[name] <= INLINE_USES and len(self.math_bodies[name]) < LONG_MATH
+        return "alwaysinline" if few else "noinline"
 
     def text(self) -> str:
         """The whole module."""
@@ -631,23 +633,6 @@ class Builder:
         if x.imag is None:
             return self.const(0, x.dtype)
         return Value(x.dtype.real, x.imag, x.wide)
-
-    def extern(self, name: str, x: Value) -> Value:
-        """A C function double -> double of the process, called for every lane."""
-        self.module.declare("double", name, "double")
-        if x.dtype.name != "float64":
-            wide = self._convert("fpext", x, float64)
-            result = self._convert("fptrunc", self.extern(name, wide), x.dtype)
-            return self._rounded(result)
-        if not x.wide or self.width == 1:
-            return Value(x.dtype, self.emit(f"call double @{name}(double {x.ir})"), x.wide)
-        kind = self.type(x.dtype, True)
-        vector = "poison"
-        for lane in range(self.width):
-            item = self.emit(f"extractelement {kind} {x.ir}, i64 {lane}")
-            item = self.emit(f"call double @{name}(double {item})")
-            vector = self.emit(f"insertelement {kind} {vector}, double {item}, i64 {lane}")
-        return Value(x.dtype, vector, True)
 
     def integer_of(self, dtype: DType) -> DType:
         """The unsigned integer type of a floating type's size."""

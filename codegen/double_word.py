@@ -53,6 +53,13 @@ def format_of(x: Value) -> Format:
 
 
 LONG_POLYNOMIAL = 11
+# log2((1 + s) / (1 − s)) = 2 s / ln 2 + 2/3 s³ / ln 2 + s⁵ P(s²): 2^-72.8.
+LOG2_LONG = (
+    *(0.5770780163555851, 0.41219858311134777, 0.32059889791195617, 0.26230819878801986),
+    *(0.2219522600336956, 0.19240176267591036, 0.16844187353917633, 0.17290236196133443),
+)
+TWO_OVER_LN2 = (2.8853900817779268, 4.0710547481862066e-17)
+TWO_THIRDS_OVER_LN2 = (0.9617966939259756, 5.0577616648125907e-17)
 
 
 def polynomial(b: Builder, x: Value, coefficients: Sequence[float]) -> Value:
@@ -184,3 +191,43 @@ def to_float(b: Builder, n: Value, form: Format) -> Value:
         return b.cast(n, form.dtype)
     shifted = b.bitcast(b.add(n, form.shifter_bits), form.dtype)
     return b.sub(shifted, form.shifter)
+
+
+def split_exponent(b: Builder, x: Value) -> tuple[Value, Value]:
+    """(m, k) with x = m · 2^k, √½ ≤ m < √2, for a positive normal x; k is an integer."""
+    form = format_of(x)
+    bits = bits_of(b, x)
+    # √½ less one step keeps m = √½ itself inside; the constants are the bits of √½.
+    root = 0x3FE6A09E667F3BCD if form is DOUBLE else 0x3F3504F3
+    k = b.shr(b.sub(bits, root), form.fraction)
+    return b.bitcast(b.sub(bits, b.shl(k, form.fraction)), x.dtype), k
+
+
+def log_split(b: Builder, x: Value) -> tuple[Value, Value]:
+    """(m − 1, k) for any positive x; k is a float."""
+    form = format_of(x)
+    up = form.fraction + 2
+    small = b.lt(x, form.smallest)
+    m, k = split_exponent(b, b.select(small, b.mul(x, 2.0**up), x))
+    k = b.select(small, b.sub(k, up), k)
+    return b.sub(m, 1.0), to_float(b, k, form)
+
+
+def log2_long(b: Builder, x: Value) -> Pair:
+    """log2 x of a positive float64 as a double word, good to 2^-65.
+
+    s (2 / ln 2 + z (2/3 / ln 2 + z P(z))) with s = f / (2 + f), z = s²: all but P in double
+    words.
+    """
+    f, k = log_split(b, x)
+    nothing = b.const(0.0, f.dtype)
+    s = quotient(b, Pair(f, nothing), fast_two_sum(b, b.const(2.0, f.dtype), f))
+    z = multiply(b, s, s)
+    series = b.mul(b.mul(z.high, z.high), polynomial(b, z.high, LOG2_LONG))
+    inner = multiply(b, z, constant(b, *TWO_THIRDS_OVER_LN2, f.dtype))
+    first = constant(b, *TWO_OVER_LN2, f.dtype)
+    total = fast_two_sum(b, first.high, inner.high)
+    low = b.add(b.add(total.low, first.low), b.add(inner.low, series))
+    product = multiply(b, s, fast_two_sum(b, total.high, low))
+    total = fast_two_sum(b, k, product.high)
+    return Pair(total.high, b.add(total.low, product.low))

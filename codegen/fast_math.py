@@ -20,6 +20,7 @@ from .double_word import (
     format_of,
     nearest,
     polynomial,
+    split_exponent,
     to_float,
     two_sum,
     with_exponent,
@@ -36,7 +37,6 @@ from .math import (
     log_parts,
     log_sum,
     signed,
-    split_exponent,
 )
 
 if TYPE_CHECKING:

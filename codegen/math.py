@@ -4,7 +4,7 @@
 writes polynomial code: no tables, no branch but round the rare huge arguments of sin, cos and
 tan, and the same instructions for any number of lanes. Results are within 2 units in the last
 place of the true value over the whole range, subnormal numbers included. Functions of complex
-numbers are in complex_math.py.
+numbers are in complex_math.py, Γ and its logarithm in gamma.py.
 
 The polynomials are minimax (Remez exchange; the weight is the relative error of the whole
 function), their leading coefficients rounded one after another and the rest fitted anew; the
@@ -33,18 +33,22 @@ from .double_word import (
     fast_two_sum,
     format_of,
     horner,
+    log2_long,
+    log_split,
     multiply,
     nearest,
     polynomial,
     power_of_two,
     quotient,
     scale,
+    split_exponent,
     square_root,
     to_float,
     two_product,
     two_sum,
     with_exponent,
 )
+from .gamma import GAMMA
 
 if TYPE_CHECKING:
     from .builder import Builder, Value
@@ -101,13 +105,6 @@ LOG_DOUBLE = (
     *(0.6666666666666735, 0.3999999999940935, 0.2857142874368661, 0.2222219842895495),
     *(0.1818357235665554, 0.1531383210625247, 0.14798259527278368),
 )
-# log2((1 + s) / (1 − s)) = 2 s / ln 2 + 2/3 s³ / ln 2 + s⁵ P(s²): 2^-72.8.
-LOG2_LONG = (
-    *(0.5770780163555851, 0.41219858311134777, 0.32059889791195617, 0.26230819878801986),
-    *(0.2219522600336956, 0.19240176267591036, 0.16844187353917633, 0.17290236196133443),
-)
-TWO_OVER_LN2 = (2.8853900817779268, 4.0710547481862066e-17)
-TWO_THIRDS_OVER_LN2 = (0.9617966939259756, 5.0577616648125907e-17)
 # (log(1 + f) − f log e) / f² to bases 2 and 10 on [√½ − 1, √2 − 1], for float32: 2^-26.9.
 LOG2_SINGLE = (
     *(-0.72134733, 0.48089778, -0.360699, 0.28860173, -0.23957957),
@@ -262,7 +259,7 @@ TWO_OVER_PI_BITS = int(
     16,
 )
 
-MATH: dict[str, Callable[..., Value]] = dict(COMPLEX)
+MATH: dict[str, Callable[..., Value]] = {**COMPLEX, **GAMMA}
 
 
 def rule(function: Callable[..., Value]) -> Callable[..., Value]:
@@ -357,26 +354,6 @@ def softplus(b: Builder, x: Value) -> Value:
     e = exp(b, b.neg(b.abs(x)))
     rest = log_of_sum(b, fast_two_sum(b, b.const(1.0, x.dtype), e))
     return b.add(b.maximum(x, b.const(0.0, x.dtype)), rest)
-
-
-def split_exponent(b: Builder, x: Value) -> tuple[Value, Value]:
-    """(m, k) with x = m · 2^k, √½ ≤ m < √2, for a positive normal x; k is an integer."""
-    form = format_of(x)
-    bits = bits_of(b, x)
-    # √½ less one step keeps m = √½ itself inside; the constants are the bits of √½.
-    root = 0x3FE6A09E667F3BCD if form is DOUBLE else 0x3F3504F3
-    k = b.shr(b.sub(bits, root), form.fraction)
-    return b.bitcast(b.sub(bits, b.shl(k, form.fraction)), x.dtype), k
-
-
-def log_split(b: Builder, x: Value) -> tuple[Value, Value]:
-    """(m − 1, k) for any positive x; k is a float."""
-    form = format_of(x)
-    up = form.fraction + 2
-    small = b.lt(x, form.smallest)
-    m, k = split_exponent(b, b.select(small, b.mul(x, 2.0**up), x))
-    k = b.select(small, b.sub(k, up), k)
-    return b.sub(m, 1.0), to_float(b, k, form)
 
 
 def logarithm(b: Builder, x: Value, core: Callable[[Value, Value], Value]) -> Value:
@@ -600,26 +577,6 @@ def by_exponent(b: Builder, x: Value, y: Value) -> tuple[Value, Value, Value, Va
     field = b.select(b.gt(field, most), b.const(most, field.dtype), field)
     inverse = b.sub(b.const(2 * form.bias << form.fraction, field.dtype), field)
     return small, large, b.bitcast(inverse, x.dtype), b.bitcast(field, x.dtype)
-
-
-def log2_long(b: Builder, x: Value) -> Pair:
-    """log2 x of a positive float64 as a double word, good to 2^-65.
-
-    s (2 / ln 2 + z (2/3 / ln 2 + z P(z))) with s = f / (2 + f), z = s²: all but P in double
-    words.
-    """
-    f, k = log_split(b, x)
-    nothing = b.const(0.0, f.dtype)
-    s = quotient(b, Pair(f, nothing), fast_two_sum(b, b.const(2.0, f.dtype), f))
-    z = multiply(b, s, s)
-    series = b.mul(b.mul(z.high, z.high), polynomial(b, z.high, LOG2_LONG))
-    inner = multiply(b, z, constant(b, *TWO_THIRDS_OVER_LN2, f.dtype))
-    first = constant(b, *TWO_OVER_LN2, f.dtype)
-    total = fast_two_sum(b, first.high, inner.high)
-    low = b.add(b.add(total.low, first.low), b.add(inner.low, series))
-    product = multiply(b, s, fast_two_sum(b, total.high, low))
-    total = fast_two_sum(b, k, product.high)
-    return Pair(total.high, b.add(total.low, product.low))
 
 
 @rule
@@ -1221,15 +1178,3 @@ def erfc_double(b: Builder, a: Value) -> Value:
     tail = b.fma(b.mul(r, r), polynomial(b, r, EXP[a.dtype.name]), b.fma(lost, r, lost))
     rest = b.fma(ratio.high, r, b.fma(ratio.high, tail, ratio.low))
     return scale(b, b.add(ratio.high, rest), n)
-
-
-@rule
-def lgamma(b: Builder, x: Value) -> Value:
-    """Ln |Γ(x)| by C's lgamma; −∞ at −∞, as SciPy's gammaln has it."""
-    return b.select(b.eq(x, float("-inf")), x, b.extern("lgamma", x))
-
-
-@rule
-def tgamma(b: Builder, x: Value) -> Value:
-    """Γ(x) by C's tgamma."""
-    return b.extern("tgamma", x)

@@ -13,12 +13,6 @@ from graphjit.types import DType, float32, float64
 LANES = 32
 
 
-class Unwritable(Exception):
-    """Arithmetic that there is no code for on this target; who knows the op and the line makes
-    an UnsupportedError of it.
-    """
-
-
 class DeviceModule(Module):
     """The text of a module whose functions leave no call: a call would need a stack."""
 
@@ -58,10 +52,6 @@ class DeviceBuilder(Builder):
         if x.dtype.bits < 64 or not isinstance(y, Value) or not y.ir.startswith("%"):
             return shift(x, y)
         return shift(shift(x, self.and_(y, 31)), self.and_(y, 32))
-
-    def extern(self, name: str, x: Value) -> Value:
-        """A GPU has no C library."""
-        raise Unwritable(f"{name} is a function of the C library")
 
     def thread(self, name: str) -> str:
         """A special register as i64: `tid.x`, `ntid.x`, `ctaid.x`, `nctaid.x`."""

@@ -14,12 +14,11 @@ from graphjit.codegen.access import parts_of
 from graphjit.codegen.builder import Value
 from graphjit.codegen.loops import Let, Loop, LoopNest, Put, Statement
 from graphjit.dims import Dim
-from graphjit.errors import UnsupportedError, at_user_line
 from graphjit.ops.primitive import Reduce
 from graphjit.program import Index, Load, Product
 
 from .checks import PointEmitter, argument_of
-from .device import LANES, DeviceModule, Unwritable
+from .device import LANES, DeviceModule
 from .product import ProductEmitter
 from .schedule import THREADS, Schedule, Walk, by_store
 from .tensor_cores import TensorCoreEmitter
@@ -51,19 +50,14 @@ class ThreadEmitter(PointEmitter):
 
     def emit(self) -> str:
         """The function's text."""
-        try:
-            if self.plan.tiling is not None:
-                tiling = self.plan.tiling
-                kind = TensorCoreEmitter if tiling.tensor_cores else ProductEmitter
-                kind(self, tiling).emit()
-            elif len(self.plan.walks) == 2:
-                self._either(*self.plan.walks)
-            else:
-                self._walk(self.plan.walks[0])
-        except Unwritable as error:
-            op, source = self.current
-            message = f"no code for {op} on a GPU: {error} [Op:{op}]"
-            raise UnsupportedError(at_user_line(message, source=source)) from None
+        if self.plan.tiling is not None:
+            tiling = self.plan.tiling
+            kind = TensorCoreEmitter if tiling.tensor_cores else ProductEmitter
+            kind(self, tiling).emit()
+        elif len(self.plan.walks) == 2:
+            self._either(*self.plan.walks)
+        else:
+            self._walk(self.plan.walks[0])
         stored = {s.buffer for s in self.kernel.stores}
         listed = []
         for buffer in self.buffers:

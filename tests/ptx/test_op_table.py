@@ -20,15 +20,12 @@ from strategies import fill, operand_count, pointwise_of
 
 from graphjit.codegen.ptx.target import Assembly
 from graphjit.eager import run_primitive
-from graphjit.errors import UnsupportedError
 from graphjit.ir import Graph, GraphBuilder
 from graphjit.ops import PRIMITIVES, view
 from graphjit.ops.primitive import Reduce, Scan
-from graphjit.types import DTYPES, DType, float32
+from graphjit.types import DTYPES, DType
 
 Array = np.ndarray[Any, Any]
-# What calls the C library on a CPU.
-REFUSED = {"lgamma", "tgamma"}
 LONG = bool(os.environ.get("GRAPHJIT_LONG_TESTS"))
 
 
@@ -65,7 +62,7 @@ def compare(apart: ProcessPoolExecutor, graph: Graph, inputs: Sequence[Array]) -
 def test_pointwise(dtype: DType, apart: ProcessPoolExecutor) -> None:
     b, inputs, outputs = GraphBuilder("f"), [], []
     for primitive, options in pointwise_of(dtype, False):
-        if primitive is PRIMITIVES["where"] or primitive.name in REFUSED:
+        if primitive is PRIMITIVES["where"]:
             continue
         arrays = defined(primitive, operands(dtype, operand_count(primitive)))
         nodes = [param(b, a, dtype) for a in arrays]
@@ -125,7 +122,7 @@ def every_op(dtype: DType, shape: tuple[int, ...]) -> tuple[Graph, list[Array]]:
     """All pointwise ops of a dtype on arrays of a shape, the last operand transposed."""
     b, inputs, outputs = GraphBuilder("f"), list[Array](), []
     for number, (primitive, options) in enumerate(pointwise_of(dtype, False)):
-        if primitive is PRIMITIVES["where"] or primitive.name in REFUSED:
+        if primitive is PRIMITIVES["where"]:
             continue
         count = operand_count(primitive)
         if dtype.is_complex and primitive.name in ("pow", "div"):
@@ -155,12 +152,3 @@ def test_all_sizes(dtype: DType, apart: ProcessPoolExecutor) -> None:
                 assert same_bits(actual, cpu), graph.nodes[place].primitive.name
             found = programs.report(assembly, arch)
             assert all((used.stack_bytes, used.spill_bytes) == (0, 0) for used in found), found
-
-
-@pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_has_no_code_is_refused_by_op(name: str) -> None:
-    b = GraphBuilder("f")
-    x = param(b, np.ones(3, np.float32), float32)
-    node = b.add(PRIMITIVES[name], (x,))
-    with pytest.raises(UnsupportedError, match=PRIMITIVES[name].tensorflow):
-        programs.planned(b.finish([node]), "sm_80")
