@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from graphjit.dims import Dim
 from graphjit.ir import Graph
@@ -26,13 +27,14 @@ PASSES: dict[str, type[Pass]] = {
 }
 
 
-def program_of(graph: Graph, cpu: bool = True) -> Program:
+def program_of(graph: Graph, cpu: bool = True, alone: float = inf) -> Program:
     """The program of a graph that the passes have been over.
 
     cpu: with what pays on a CPU alone, copies for vector lanes and bands for its caches; if
-    not, with what a GPU asks for, kernels of few results.
+    not, with what a GPU asks for, kernels of few results. alone: products of so many
+    multiply-adds or more have nothing fused to them, for a library computes them.
     """
-    program = fuse(graph)
+    program = fuse(graph, alone)
     program = plan_memory(band(pack(program)) if cpu else divide(program))
     dims = [n for p in graph.params for n in graph.nodes[p].tensor.shape if isinstance(n, Dim)]
     if not dims:

@@ -9,6 +9,7 @@ same domain and element meets element; so a softmax is one kernel with three sta
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from graphjit import cost as cost_model
@@ -57,11 +58,12 @@ class Unit:
 
 class _Plan:
     """One attempt. Where an index can't be fused what it is of becomes a root; `missed` are the
-    roots that were found so, with which another attempt has to start.
+    roots that were found so, with which another attempt has to start. alone: see `fuse`.
     """
 
-    def __init__(self, graph: Graph, forced: set[int]) -> None:
+    def __init__(self, graph: Graph, forced: set[int], alone: float) -> None:
         self.graph = graph
+        self.alone = alone
         self.nodes = graph.nodes
         self.fusable = [isinstance(node.primitive.kind, FUSABLE) for node in self.nodes]
         self._sizes: dict[int, int] = {}
@@ -402,6 +404,8 @@ class _Plan:
             return "a scan runs alone"
         if isinstance(kind, Contract):
             return "a product begins a kernel of its own"
+        if domain.product and guess(_size(domain.shape)) >= self.alone:
+            return "a library computes the product"
         if domain.product and (
             isinstance(kind, Reduce) or node.tensor.size != _size(domain.outer_shape)
         ):
@@ -439,23 +443,24 @@ def _size(shape: tuple[int, ...]) -> int:
     return total
 
 
-def fuse(graph: Graph) -> Program:
+def fuse(graph: Graph, alone: float = inf) -> Program:
     """The program of a graph: its nodes grouped into kernels, products and library calls.
 
-    Raises Undecided where an index over symbolic extents is affine for some sizes only.
+    alone: products of so many multiply-adds or more are left as they are. Raises Undecided where
+    an index over symbolic extents is affine for some sizes only.
     """
     try:
-        return _fused(graph)
+        return _fused(graph, alone)
     except (Unfusable, MustStore) as error:
         if any(is_symbolic(graph.nodes[p].tensor.shape) for p in graph.params):
             raise Undecided(f"an index: {error}") from error
         raise
 
 
-def _fused(graph: Graph) -> Program:
+def _fused(graph: Graph, alone: float) -> Program:
     forced: set[int] = set()
     while True:
-        plan = _Plan(graph, forced)
+        plan = _Plan(graph, forced, alone)
         plan.run()
         forced |= plan.missed
         if plan.missed:

@@ -191,14 +191,17 @@ class Gpu:
         config = self._core.LaunchConfig(grid=blocks, block=threads)
         self._core.launch(self._stream, config, module.get_kernel(entry), *arguments)
 
-    def multiply(self, asked: Multiplication) -> bool:
-        """Have cuBLAS multiply matrices; False where it isn't installed."""
+    @property
+    def has_blas(self) -> bool:
+        """Whether cuBLAS is installed."""
         if not self._blas_sought:
             self._blas, self._blas_sought = _Blas.found(self.stream_number), True
-        if self._blas is None:
-            return False
+        return self._blas is not None
+
+    def multiply(self, asked: Multiplication) -> None:
+        """Have cuBLAS multiply matrices, where it is installed."""
+        assert self._blas is not None
         self._blas.multiply(asked)
-        return True
 
     def wait(self) -> None:
         """Return when all is done."""

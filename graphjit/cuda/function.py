@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from graphjit.specialization import Specialization, as_input
 from graphjit.tree import flatten, unflatten
 from graphjit.types import as_dtype, check_size
 
-from . import driver
+from . import driver, products
 from .array import DeviceArray
 from .driver import Gpu
 from .products import LibraryProduct, library_product
@@ -59,10 +60,10 @@ class CudaForm(Specialization):
         """Write the PTX for the GPU at hand. UnsupportedError for what no GPU runs."""
         assert self.graph is not None
         graph = Pipeline((*passes, *DEFAULT.passes)).run(self.graph)
-        self.assembly = compile_ptx(
-            program_of(graph, cpu=False), driver.gpu().arch, self.tensor_cores
-        )
-
+        gpu = driver.gpu()
+        alone = products.LARGE if config.cublas and gpu.has_blas else inf
+        program = program_of(graph, cpu=False, alone=alone)
+        self.assembly = compile_ptx(program, gpu.arch, self.tensor_cores)
         for number, step in enumerate(self.assembly.program.steps):
             if isinstance(step, Kernel):
                 product = library_product(step, self.tensor_cores)
@@ -136,11 +137,13 @@ class CudaForm(Specialization):
         if any(call.status for call in self.assembly.calls):
             words[1:] = 0
             status = gpu.upload(words)
+        by_blas = config.cublas and gpu.has_blas
         for _ in range(2):
             for call in self.assembly.calls:
-                product = self.products.get(call.step) if config.cublas else None
+                product = self.products.get(call.step) if by_blas else None
                 asked = product and product.at(addresses, sizes)
-                if asked and gpu.multiply(asked):
+                if asked:
+                    gpu.multiply(asked)
                     continue
                 arguments = [addresses[number] for number in call.buffers]
                 if call.status:

@@ -64,10 +64,13 @@ class Emulated:
             self.modules[text] = parse(text)
         launch(self.modules[text], entry, blocks, threads, arguments, memory=self.memory)
 
-    def multiply(self, asked: Multiplication) -> bool:
+    @property
+    def has_blas(self) -> bool:
+        return self.blas
+
+    def multiply(self, asked: Multiplication) -> None:
         """What BLAS says it does, element by element."""
-        if not self.blas:
-            return False
+        assert self.blas
         self.multiplied.append(asked)
         dtype = asked.dtype.dtype
         shapes = (asked.m, asked.k), (asked.k, asked.n)
@@ -80,7 +83,6 @@ class Emulated:
         a = a.transpose(0, 2, 1) if asked.a_turned else a
         b = b.transpose(0, 2, 1) if asked.b_turned else b
         self._write(asked.c, np.matmul(a, b), dtype)
-        return True
 
     def _places(self, matrix: Matrix, shape: Any, batch: int) -> tuple[Buffer, Array, int]:
         """The buffer of a matrix, and which of its bytes its elements start at, by columns."""

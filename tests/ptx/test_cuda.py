@@ -310,7 +310,13 @@ BLAS_PRODUCTS: dict[str, tuple[Any, list[Any], bool]] = {
     "then more": (lambda a, b: np.tanh(a @ b) @ b.T, [normal(9, 20), normal(20, 11)], True),
     "reversed": (lambda a, b: a[::-1] @ b, [normal(9, 20), normal(20, 11)], False),
     "strided": (lambda a, b: a[:, ::2] @ b, [normal(9, 40), normal(20, 11)], False),
-    "followed": (lambda a, b: np.maximum(a @ b, 0), [normal(9, 20), normal(20, 11)], False),
+    "followed": (lambda a, b: np.maximum(a @ b, 0), [normal(9, 20), normal(20, 11)], True),
+    "a layer": (
+        lambda a, b, c: np.maximum(a @ b + c, 0).sum(axis=1),
+        [normal(9, 20), normal(20, 11), normal(11)],
+        True,
+    ),
+    "result turned": (lambda a, b: (a @ b).T * 2, [normal(9, 20), normal(20, 11)], True),
     "two batches": (
         lambda a, b: a @ b,
         [normal(3, 5, 2, 7).transpose(2, 0, 1, 3), normal(3, 7, 4)],
