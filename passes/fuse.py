@@ -446,8 +446,8 @@ def _size(shape: tuple[int, ...]) -> int:
 def fuse(graph: Graph, alone: float = inf) -> Program:
     """The program of a graph: its nodes grouped into kernels, products and library calls.
 
-    alone: products of so many multiply-adds or more are left as they are. Raises Undecided where
-    an index over symbolic extents is affine for some sizes only.
+    alone: products of so many multiply-adds or more are left as they are. Undecided is raised
+    where an index over symbolic extents is affine for some sizes only.
     """
     try:
         return _fused(graph, alone)
