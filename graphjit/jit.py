@@ -20,6 +20,7 @@ import numpy as np
 # first call needs is imported here, for that takes longer than such a call.
 import graphjit as gj
 import graphjit.hidden
+import graphjit.kept
 import graphjit.specialization
 import graphjit.surroundings
 import graphjit.symbolic
