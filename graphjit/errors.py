@@ -140,15 +140,17 @@ LONG_TABLE = 4096  # bytes: some hundred lines
 _LINES = _Lines()
 
 
-def user_line() -> SourceLine | None:
-    """The innermost line on the stack that belongs to neither graphjit nor NumPy."""
-    frame = sys._getframe(1)
+def user_line(own: int = 1) -> SourceLine | None:
+    """The innermost line on the stack that belongs to neither graphjit nor NumPy. own: so many
+    calls are known to be graphjit's.
+    """
+    frame: FrameType | None = sys._getframe(own)
     while frame is not None:
         code = frame.f_code
         if _is_users(code.co_filename):
             line = _LINES.line(code, frame)
             return SourceLine(code.co_filename, line, _function_name(code))
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

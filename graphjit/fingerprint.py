@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import marshal
 import os
-import struct
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -55,7 +55,7 @@ def unchanged() -> bool:
 
 def process_key(name: str, parts: Sequence[int] = ()) -> str:
     """The key of code that is the same for all functions."""
-    return _digest(f"{name} {tuple(parts)}")
+    return _digest(f"{name} {tuple(parts)}".encode())
 
 
 def graph_key(graph: Graph, *options: Any) -> tuple[str, tuple[SourceLine, ...]]:
@@ -68,7 +68,8 @@ def graph_key(graph: Graph, *options: Any) -> tuple[str, tuple[SourceLine, ...]]
     numbers: dict[SourceLine, int] = {}
     types: dict[int, str] = {}
     heads: dict[Primitive, str] = {}
-    parts = [f"graph {graph.name!r} {options}"]
+    parts: list[Any] = [graph.name, repr(options)]
+    line, last = -1, None
     for node in graph.nodes:
         primitive, type = node.primitive, node.type
         head = heads.get(primitive)
@@ -77,17 +78,20 @@ def graph_key(graph: Graph, *options: Any) -> tuple[str, tuple[SourceLine, ...]]
         shown = types.get(id(type))
         if shown is None:
             shown = types[id(type)] = _type_text(type)
-        attrs = "".join([f" {name}={_attr_text(value)}" for name, value in node.attrs])
-        line = -1 if node.source is None else numbers.setdefault(node.source, len(numbers))
-        parts.append(f"{head} {node.inputs} {shown} {line}{attrs}")
-    parts.append(f"{graph.outputs} {graph.updates}")
-    return _digest("\n".join(parts)), tuple(numbers)
+        if node.source is not last:
+            last = node.source
+            line = -1 if last is None else numbers.setdefault(last, len(numbers))
+        attrs = node.attrs and tuple([(name, _plain(value)) for name, value in node.attrs])
+        parts.append((head, node.inputs, shown, line, attrs))
+    parts += [graph.outputs, graph.updates]
+    # of this version equal objects have equal bytes; read back they never are
+    return _digest(marshal.dumps(parts, 2)), tuple(numbers)
 
 
-def _digest(text: str) -> str:
+def _digest(content: bytes) -> str:
     digest = blake2b(_surroundings(), digest_size=_KEY_BYTES)
     digest.update(repr(machine()).encode())
-    digest.update(text.encode("utf-8", "surrogatepass"))
+    digest.update(content)
     return digest.hexdigest()
 
 
@@ -106,30 +110,34 @@ def _type_text(type: TensorType | TupleType) -> str:
     return str(type)
 
 
-def _attr_text(value: Any) -> str:
+def _plain(value: Any) -> Any:
+    """An attribute in numbers, text and tuples of them, none the same as another's."""
     kind = type(value)
-    if kind in (int, bool, str, type(None)):
-        return repr(value)
-    if kind is float:
-        return struct.pack("<d", value).hex()
-    if kind is complex:
-        return struct.pack("<dd", value.real, value.imag).hex()
-    if kind is tuple:
-        return "(" + ",".join([_attr_text(item) for item in value]) + ")"
-    if kind is DType:
-        return str(value.short)
-    if kind is Dim:
-        return f"<{value}>"
-    if kind is TensorType or kind is TupleType:
-        return _type_text(value)
     if kind is Literal:
         array = value.array
-        shown = f"{array.dtype.str}{array.shape}"
-        if array.nbytes <= 64:
-            return f"{shown}{array.tobytes().hex()}"
-        whole = np.ascontiguousarray(array).view(np.uint8)
-        return f"{shown}{blake2b(whole.data, digest_size=_KEY_BYTES).hexdigest()}"
+        data = array.tobytes() if array.nbytes <= 64 else _digest_of(array)
+        return _dtype_text(array.dtype), array.shape, data
+    if kind in (int, bool, str, float, complex, type(None)):
+        return value
+    if kind is tuple:
+        return tuple([_plain(item) for item in value])
+    if kind is DType:
+        return b"dtype", value.short
+    if kind is Dim:
+        return b"dim", str(value)
+    if kind is TensorType or kind is TupleType:
+        return b"type", _type_text(value)
     raise Unkeyable(f"{kind.__name__} {value!r}")
+
+
+@functools.cache
+def _dtype_text(dtype: np.dtype[Any]) -> str:
+    return dtype.str
+
+
+def _digest_of(array: np.ndarray[Any, Any]) -> bytes:
+    whole = np.ascontiguousarray(array).view(np.uint8)
+    return blake2b(whole.data, digest_size=_KEY_BYTES).digest()
 
 
 @functools.cache

@@ -144,8 +144,15 @@ class SymbolicTensor(Operators):
         raise self._needs_value("pickling")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        trace = self.recorder
         if method == "__call__" and not kwargs:
-            return self.recorder.repeated(ufunc, ufunc, inputs)
+            key = trace.repeats.key(ufunc, inputs)
+            known = None if key is None else trace.repeats.again(key, inputs, 1)
+            if known is not None:
+                return SymbolicTensor(trace, known[0], known[1], "numpy")
+            return trace.learned(
+                key, inputs, lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
+            )
         return self.recorder.with_numpy_rules(
             lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
         )
@@ -156,12 +163,22 @@ class SymbolicTensor(Operators):
         )
 
     def _operator(self, name: str, *operands: Any) -> Any:
+        trace = self.recorder
+        key = trace.repeats.key(name, operands)
+        known = None if key is None else trace.repeats.again(key, operands, 1 + len(operands))
+        if known is not None:
+            return SymbolicTensor(trace, known[0], known[1], "numpy")
         if any(is_strict(x) for x in operands):
             return super()._operator(name, *operands)
         ufunc = numpy_protocol.OPERATORS[name]
         if name in _GROWING and all(map(is_weak, operands)) and self._type.dtype.is_integer:
             raise self._needs_value("arithmetic of Python's integers, which have no end,")
-        return self.recorder.repeated(name, ufunc, operands, operands)
+        return trace.learned(
+            key,
+            operands,
+            lambda: numpy_protocol.call_operator(ufunc, operands, trace),
+            operands,
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name == "assign" and self._target is not None:
@@ -388,7 +405,7 @@ class Trace:
         self._written: list[int] = []
         self._weak: set[int] = set()
         self.sizes = Sizes()
-        self._repeats = Repeats(self.builder)
+        self.repeats = Repeats(self.builder, SymbolicTensor)
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
@@ -403,7 +420,7 @@ class Trace:
                     raise TracingError("an array is written to after it was used in the trace")
         finally:
             current_trace.reset(token)
-            self.closed = True
+            self.closed = self.repeats.closed = True
             self.sizes.recording = False
 
     def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
@@ -415,30 +432,23 @@ class Trace:
         finally:
             self.origin = previous
 
-    def repeated(
-        self, what: Any, ufunc: Any, operands: Sequence[Any], weak: Sequence[Any] = ()
+    def learned(
+        self,
+        key: tuple[Any, ...] | None,
+        operands: Sequence[Any],
+        action: Callable[[], Any],
+        weak: Sequence[Any] = (),
     ) -> Any:
-        """What an operator or ufunc gives, by NumPy's rules or as it was before."""
-        key = self._repeats.key(what, operands, SymbolicTensor, self)
-        known = None if key is None else self._repeats.again(key, operands)
-        if known is not None:
-            return SymbolicTensor(self, *known, "numpy")
+        """What an operator or ufunc gives by NumPy's rules, noted for the next one."""
         first = len(self.builder.nodes)
-        if isinstance(what, str):
-            result = self.with_numpy_rules(
-                lambda: numpy_protocol.call_operator(ufunc, operands, self), weak
-            )
-        else:
-            result = self.with_numpy_rules(
-                lambda: numpy_protocol.call_ufunc(ufunc, "__call__", operands, {}), weak
-            )
+        result = self.with_numpy_rules(action, weak)
         if (
             key is not None
             and type(result) is SymbolicTensor
             and result.origin == "numpy"
             and result.node == len(self.builder.nodes) - 1
         ):
-            self._repeats.learn(key, operands, first)
+            result._type = self.repeats.learn(key, operands, first)
         return result
 
     def parameter(self, type: TensorType, name: str, origin: str, role: str) -> SymbolicTensor:
@@ -446,7 +456,7 @@ class Trace:
         node = self.builder.add(source.param, (), None, type=type, name=name, role=role)
         if origin == "weak":
             self._weak.add(node)
-        symbol = SymbolicTensor(self, node, type, origin)
+        symbol = SymbolicTensor(self, node, self.repeats.same(type), origin)
         symbol.storage.shared = True
         return symbol
 
