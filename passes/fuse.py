@@ -104,31 +104,31 @@ class _Plan:
     def _shared(self) -> set[int]:
         """Reductions, scans, and pointwise nodes with several users that cost too much."""
         found: set[int] = set()
-        cost = [0] * len(self.nodes)
+        cost, live, cheap = [0] * len(self.nodes), self.live, cost_model.RECOMPUTE_COST
         for number, node in enumerate(self.nodes):
-            if not self.live[number]:
+            if not live[number]:
                 continue
             kind = node.primitive.kind
             if isinstance(kind, (Reduce, Scan, Contract)):
                 found.add(number)
                 cost[number] = 1
             elif isinstance(kind, (Pointwise, Gather)):
-                total = node.primitive.cost + sum(cost[i] for i in node.inputs)
-                code = total * sum(self.live[u] for u in self.users[number])
-                dear = total > cost_model.RECOMPUTE_COST and self._times_read(number) > 1
+                total = node.primitive.cost + sum([cost[i] for i in node.inputs])
+                code = total * sum([live[u] for u in self.users[number]])
+                dear = total > cheap and self._times_read(number) > 1
                 if dear or code > max(total, cost_model.MOST_CODE):
                     found.add(number)
                     total = 1
                 cost[number] = 1 if number in self.required else total
             elif isinstance(kind, View):
                 cost[number] = cost[node.inputs[0]]
-                if self._repeats(number) and cost[node.inputs[0]] > cost_model.RECOMPUTE_COST:
+                if self._repeats(number) and cost[node.inputs[0]] > cheap:
                     found.add(node.inputs[0])
             else:
                 cost[number] = 1
             if isinstance(kind, Pointwise):
                 for i in node.inputs:
-                    if cost[i] <= cost_model.RECOMPUTE_COST or not self.fusable[i]:
+                    if cost[i] <= cheap or not self.fusable[i]:
                         continue
                     times = self._size(number) / max(1, self._size(i))
                     if times > 1 and times * cost[i] > cost_model.REPEATED_COST:

@@ -74,6 +74,9 @@ def as_pattern(value: Any) -> Pattern:
     return value if isinstance(value, Pattern) else Number(value)
 
 
+_NUMBERS = (source.const, view.broadcast, view.reshape)  # what numbers are behind
+
+
 class Match:
     """A node under rewriting: what rules may ask and make."""
 
@@ -100,6 +103,16 @@ class Match:
             )
         return self._inputs
 
+    def has(self, wanted: frozenset[Any]) -> bool:
+        """Whether an input is, or is computed by, one of these numbers and primitives."""
+        for number in self.node.inputs:
+            primitive = self.rewriter.nodes[number].primitive
+            if primitive in wanted:
+                return True
+            if primitive in _NUMBERS and self.number_of(number) in wanted:
+                return True
+        return False
+
     def make(self, primitive: Primitive, *inputs: int, **attrs: Any) -> int:
         """A new node with the source line of the one it replaces."""
         return self.rewriter.add(primitive, inputs, self.node.source, **attrs)
@@ -112,7 +125,7 @@ class Match:
 
     def _number_of(self, index: int) -> Any:
         node = self.rewriter.nodes[index]
-        if node.primitive in (view.broadcast, view.reshape):
+        if node.primitive in _NUMBERS[1:]:
             return self.number_of(node.inputs[0])
         return node.attr("value").number if node.primitive is source.const else None
 
@@ -147,11 +160,14 @@ def _is_number(number: Any, value: float) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """A name (the equation it states), the primitives it may replace, and how."""
+    """A name (the equation it states), the primitives it may replace, and how. wants: numbers
+    and primitives of which an input of the node must be one; nothing where any may be.
+    """
 
     name: str
     primitives: tuple[Primitive, ...]
     apply: Callable[[Match], int | None]
+    wants: frozenset[Any] = frozenset()
 
 
 def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biufc") -> Rule:
@@ -179,7 +195,7 @@ def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biuf
         result: int | None = replace(match, **found)
         return result
 
-    return Rule(name, (pattern.primitive,), apply)
+    return Rule(name, (pattern.primitive,), apply, frozenset((*values, *primitives)))
 
 
 def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str, int]]]:
@@ -188,10 +204,15 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str,
     for item in rules:
         for primitive in item.primitives:
             table.setdefault(primitive, []).append(item)
+    wants = {
+        primitive: frozenset().union(*[item.wants for item in fit])
+        for primitive, fit in table.items()
+        if all(item.wants for item in fit)
+    }
     fired: list[tuple[str, int]] = []
     origins = list(range(len(graph.nodes)))  # for each node, the node given that it comes from
     while True:
-        first = _first_to_change(graph, table)
+        first = _first_to_change(graph, table, wants)
         if first == len(graph.nodes):
             return graph, fired
         rewriter = Rewriter(graph)
@@ -207,8 +228,12 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str,
         origins = [born[index] for index in kept]
 
 
-def _first_to_change(graph: Graph, table: dict[Primitive, list[Rule]]) -> int:
-    """The first node that a rule fits; up to there, nothing has to be copied."""
+def _first_to_change(
+    graph: Graph, table: dict[Primitive, list[Rule]], wants: dict[Primitive, frozenset[Any]]
+) -> int:
+    """The first node that a rule fits; up to there, nothing has to be copied. wants: for some
+    primitives what the rules want together, of which most nodes have nothing.
+    """
     trial, numbers = Rewriter(graph), dict[int, Any]()
     trial.nodes = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
@@ -216,6 +241,9 @@ def _first_to_change(graph: Graph, table: dict[Primitive, list[Rule]]) -> int:
         if rules is None or isinstance(node.type, TupleType):
             continue
         match = Match(trial, node, index, numbers)
+        wanted = wants.get(node.primitive)
+        if wanted is not None and not match.has(wanted):
+            continue
         for item in rules:
             if item.apply(match) is not None:
                 return index
