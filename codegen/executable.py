@@ -166,6 +166,29 @@ class Executable:
 
         return run_whole
 
+    @property
+    def output_type(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and dtype of the first output."""
+        return self._outputs[0]
+
+    def single_writer(self) -> Callable[[Sequence[Array], Array], Any] | None:
+        """A function that computes the one output of a program that can't fail in an array
+        that is fit for it; None where there is more to a call.
+        """
+        if self._simple is None or not self.infallible or len(self._outputs) != 1:
+            return None
+        if self.program.updates:
+            return None
+        native, constants = self._simple
+        if self.program.arena_bytes:
+            return lambda inputs, output: self(inputs, (output,))
+
+        def write(inputs: Sequence[Array], output: Array) -> None:
+            if native(*inputs, output, *constants):
+                self(inputs, (output,))
+
+        return write
+
     def native_call(self) -> tuple[int, tuple[int, ...]] | None:
         """For a program that is one segment: its address, and its buffers in order. Address 0
         for a program without steps.

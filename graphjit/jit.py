@@ -101,6 +101,11 @@ _BY_VALUE = (
 _calls = itertools.count()  # of compiled functions, through Python
 
 
+def _compiles_here() -> bool:
+    """Whether a call runs what is compiled: no trace is on, and nothing asks for eager mode."""
+    return gj.dispatch.current_trace.get() is None and not config.functions_run_eagerly
+
+
 def _native_is_due() -> bool:
     """Whether it is worth it to make the machine code that enters functions."""
     return config.native_after is not None and next(_calls) >= config.native_after
@@ -210,6 +215,12 @@ class Function(Enterable):  # type: ignore[misc]
         """What a call gives, written into `out`: an array, or arrays in the structure of the
         results, None for those that need no array.
         """
+        if type(out) is np.ndarray and not kwargs and self.input_signature is None:
+            forms = self._known.get(self._plain_key(args))
+            if forms and forms[0].direct_into is not None and _compiles_here():
+                result = forms[0].direct_into(out, args)
+                if result is not None:
+                    return result
         return gj.results.into(self, out, args, kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -224,29 +235,34 @@ class Function(Enterable):  # type: ignore[misc]
             args = self._conform(args, kwargs)
             kwargs = {}
         if not kwargs and not config.functions_run_eagerly:
-            key: Any = []
-            for x in args:
-                if type(x) is np.ndarray:
-                    key.append(x.shape)
-                    key.append(x.dtype)
-                elif type(x) is gj.Tensor:
-                    key.append(x.type)
-                elif type(x) is float and not self._pinned:
-                    key.append(float)
-                else:
-                    break
-            else:
-                forms = self._known.get(tuple(key))
+            key = self._plain_key(args)
+            if key is not None:
+                forms = self._known.get(key)
                 late = self._late and self._entry
                 if forms and forms[0].direct is not None and not late:
                     return forms[0].direct(args)
-                return self._call(tuple(key), args, args, {})
+                return self._call(key, args, args, {})
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
         if config.functions_run_eagerly:
             return self._eager(args, kwargs, leaves)
         kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
         return self._call((tree, kinds), leaves, args, kwargs)
+
+    def _plain_key(self, args: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The key of arguments that are arrays, tensors and floats alone; None for others."""
+        key: list[Any] = []
+        for x in args:
+            if type(x) is np.ndarray:
+                key.append(x.shape)
+                key.append(x.dtype)
+            elif type(x) is gj.Tensor:
+                key.append(x.type)
+            elif type(x) is float and not self._pinned:
+                key.append(float)
+            else:
+                return None
+        return tuple(key)
 
     def _call(self, key: Any, leaves: Sequence[Any], args: Any, kwargs: Any) -> Any:
         return self._run(self._find(key, leaves, args, kwargs), leaves, args, kwargs)

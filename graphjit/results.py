@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .specialization import Specialization
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_PLAIN = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
+PLAIN = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
 _shares_memory: Any = np.shares_memory
 # How long to look for an element that two arrays share; then they are taken to share one.
 _MOST_WORK = 10_000
@@ -209,7 +209,7 @@ def places(
 
 def _fits(array: Array) -> bool:
     """Whether a kernel can write into an array."""
-    return array.flags.num & _PLAIN == _PLAIN and array.dtype.isnative
+    return array.flags.num & PLAIN == PLAIN and array.dtype.isnative
 
 
 def _check_donated(form: Specialization, leaves: Sequence[Any]) -> None:

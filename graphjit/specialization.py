@@ -21,7 +21,7 @@ from .forks import importing
 from .hidden import Getter
 from .ir import Graph
 from .memory import LINE_BYTES
-from .results import places
+from .results import PLAIN, places
 from .stages import Stages, collector_paused, log, log_line, progress
 from .tensor import Tensor, _wrap
 from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
@@ -142,6 +142,13 @@ class Specialization:
         if "compile" in config.log:
             steps = self.executable.program.steps
             log(log_line(self.graph.name, self.graph, steps, self.times_ns, self.found))
+
+    @functools.cached_property
+    def direct_into(self) -> Callable[[Array, Sequence[Any]], Array | None] | None:
+        """The shortest way from plain arrays to one result in a given array, where there is no
+        more to do than that; it gives None if that array or the arguments ask for more.
+        """
+        return None if self.direct is None else _direct_into(self)
 
     @property
     def program(self) -> Program | None:
@@ -363,6 +370,31 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
         return run(args)
 
     return call_arrays
+
+
+def _direct_into(
+    form: Specialization,
+) -> Callable[[Array, Sequence[Any]], Array | None] | None:
+    executable = form.executable
+    assert executable is not None
+    write = executable.single_writer()
+    if write is None or form.tree is not LEAF or any(k.kind != ARRAY for k in form.kinds):
+        return None
+    (shape, dtype), apart = executable.output_type, np.may_share_memory
+    whole = set(executable.program.outputs) <= set(executable.program.aligned)
+
+    def into(out: Array, args: Sequence[Any]) -> Array | None:
+        if out.shape != shape or out.dtype is not dtype or out.flags.num & PLAIN != PLAIN:
+            return None
+        if whole and out.ctypes.data % LINE_BYTES:
+            return None
+        for x in args:
+            if x.flags.num & _READY != _READY or apart(out, x):
+                return None
+        write(args, out)
+        return out
+
+    return into
 
 
 def _plainly_passed(kind: LeafKind) -> bool:

@@ -50,6 +50,49 @@ def test_one_array() -> None:
             np.testing.assert_array_equal(call(None, X, 3.0), X * 3 + 1)
 
 
+def test_plain_arrays_go_a_short_way(monkeypatch: Any) -> None:
+    class Long(Exception):
+        pass
+
+    def long(*args: Any) -> Any:
+        raise Long
+
+    fn = gj.function(lambda x, y: x * y + 1, fallback="error")
+    square = np.arange(9.0).reshape(3, 3)
+    fn(square, square)
+    weight = np.arange(9.0).reshape(3, 3)
+    reading = gj.function(lambda x: x @ weight + 1, fallback="error")
+    reading(square)
+    failing = gj.function(lambda x, i: gj.gather(x, i), fallback="error")
+    failing(square, np.array([0, 1]))
+    monkeypatch.setattr(gj.results, "into", long)
+    y = np.zeros((3, 3))
+    for _ in range(2):
+        assert fn.into(y, square, square) is y and fn(square, square, out=y) is y
+        np.testing.assert_array_equal(y, square * square + 1)
+    raw = np.zeros(9 * 8 + 1, np.uint8)[1:].view(np.float64).reshape(3, 3)
+    kept = np.zeros((3, 3))
+    kept.flags.writeable = False
+    for call in (
+        lambda: fn.into(square, square, weight),
+        lambda: fn.into(y, square, y),
+        lambda: fn.into(y.T, square, weight),
+        lambda: fn.into(raw, square, weight),
+        lambda: fn.into(kept, square, weight),
+        lambda: fn.into(np.zeros((3, 3), np.float32), square, weight),
+        lambda: fn.into(np.zeros((3, 2)), square, weight),
+        lambda: fn.into((y,), square, weight),
+        lambda: fn.into(y, square.T, weight),
+        lambda: fn.into(y, square, weight[:2]),
+        lambda: reading.into(y, square),
+        lambda: failing.into(np.zeros((2, 3)), square, np.array([0, 9])),
+    ):
+        with pytest.raises(Long):
+            call()
+    with gj.config.eager(), pytest.raises(Long):
+        fn.into(y, square, square)
+
+
 @eager_too
 def test_several_results() -> None:
     for fn in both(lambda x: (x + 1, {"sum": x.sum(1), "x": [x * 2]}, None)):
