@@ -356,3 +356,17 @@ def test_functions_of_anything(value: Any) -> None:
             result = fn(value)
     if isinstance(value, (int, str, bytes)) or value is None:
         assert type(result) is type(value) and result == value
+
+
+@pytest.mark.parametrize("number", [-10, -(2**62), 9, 2**62])
+def test_an_index_far_outside_is_named_as_it_was_given(number: int) -> None:
+    x, index = np.arange(9.0), np.array([1, number])
+    for call in (
+        gj.function(lambda x, i: x[i], fallback="error"),
+        gj.function(lambda x, i: np.take(x, i), fallback="error"),
+        lambda x, i: gj.constant(x)[gj.constant(i)],
+    ):
+        with pytest.raises(IndexError, match=f"index {number} is out of range: the axis has 9"):
+            call(x, index)
+    near = np.array([-9, -1, 0, 8])
+    np.testing.assert_array_equal(gj.function(lambda x, i: x[i])(x, near), x[near])

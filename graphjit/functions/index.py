@@ -278,11 +278,16 @@ def _broadcast_indices(indices: Sequence[TensorBase]) -> list[Any]:
 
 
 def from_end(index: Any, extent: int) -> Any:
-    """Indices with the extent added to negative ones."""
+    """Indices with the extent added to negative ones, but those that are still negative then:
+    errors name them as they are.
+    """
     if index.recorder is None:
         values = index.numpy()
-        return wrap(np.where(values < 0, values + extent, values))
-    return math.where(math.less(index, 0), math.add(index, extent), index)
+        moved = values + extent
+        return wrap(np.where((values < 0) & (moved >= 0), moved, values))
+    moved = math.add(index, extent)
+    fits = math.logical_and(math.less(index, 0), math.greater_equal(moved, 0))
+    return math.where(fits, moved, index)
 
 
 def gather(params: Any, indices: Any, axis: int = 0, batch_dims: int = 0) -> Any:
