@@ -25,6 +25,8 @@ _INTEGER_OF = {"float32": uint32, "float64": uint64}
 INLINE_USES, LONG_MATH = 8, 16_000
 # What ends the name of a math function that takes and gives several registers (parts.py).
 IN_PARTS = ".parts"
+# What follows a name that depends on the register at hand, where a body is written in parts.
+MARK = "\0"
 
 
 def ir_type(dtype: DType) -> str:
@@ -154,6 +156,8 @@ class Builder:
     def emit(self, text: str) -> str:
         """Append `name = text` and give the name."""
         name = self.fresh()
+        if self.parts > 1 and MARK in text:
+            name += MARK
         self.lines.append(f"  {name} = {text}")
         return name
 

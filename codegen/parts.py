@@ -10,13 +10,12 @@ registers of all lanes, for one alone would leave it waiting. The bits are the s
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from graphjit import cost
 from graphjit.types import float32, float64
 
-from .builder import IN_PARTS
+from .builder import IN_PARTS, MARK, Value
 from .loops import Let, Loop, LoopNest, Put, Statement
 
 if TYPE_CHECKING:
@@ -63,17 +62,15 @@ def walk_in_parts(emitter: KernelEmitter, loop: Loop, start: str, left: str | No
     b = emitter.b
     outside = b.mask
     first = b.emit(f"add nuw nsw i64 {start}, 0")
-    own = {first}
-    if left is not None:
-        b.mask = emitter.first_lanes(left)
-        own.add(b.mask.ir)
+    mask = None if left is None else emitter.first_lanes(left)
     others = range(1, loop.width // b.width)
     for k in others:
         emitter.line(f"{first}.{k} = add nuw nsw i64 {start}, {k * b.width}")
-        if left is not None and b.mask is not None:
+        if left is not None and mask is not None:
             name = emitter.first_lanes(left, k * b.width).ir
-            b.lines[-1] = b.lines[-1].replace(name, f"{b.mask.ir}.{k}", 1)
-    emitter.counters[loop.dim] = first
+            b.lines[-1] = b.lines[-1].replace(name, f"{mask.ir}.{k}", 1)
+    emitter.counters[loop.dim] = first + MARK
+    b.mask = None if mask is None else Value(mask.dtype, mask.ir + MARK, True)
     for statement in loop.body:
         b.loaded.clear()
         written = len(b.lines)
@@ -81,23 +78,22 @@ def walk_in_parts(emitter: KernelEmitter, loop: Loop, start: str, left: str | No
         lines, b.lines[written:] = b.lines[written:], []
         repeated: list[str] = []
         for line in lines:
-            marked = _marked(line, own)
             if IN_PARTS in line:  # for all registers, which have to be there
                 b.lines += _for_each(repeated, others)
-                b.lines += _joined(marked, len(others) + 1)
+                b.lines += _joined(line, len(others) + 1)
                 repeated = []
             else:
-                repeated.append(marked)
+                repeated.append(line)
         b.lines += _for_each(repeated, others)
     b.mask = outside
 
 
 def _for_each(repeated: list[str], others: range) -> list[str]:
     """Lines for the first register, then those that depend on it for the others."""
-    own = [line for line in repeated if _MARK in line]
-    lines = [line.replace(_MARK, "") for line in repeated]
+    own = [line for line in repeated if MARK in line]
+    lines = [line.replace(MARK, "") for line in repeated]
     for k in others:
-        lines += [line.replace(_MARK, f".{k}") for line in own]
+        lines += [line.replace(MARK, f".{k}") for line in own]
     return lines
 
 
@@ -107,28 +103,12 @@ def _joined(call: str, count: int) -> list[str]:
     kind, rest = rest.split(" @")
     symbol, listed = rest.rstrip(")").split("(")
     suffixes = ["", *[f".{k}" for k in range(1, count)]]
-    operands = [o.replace(_MARK, s) for o in listed.split(", ") for s in suffixes]
-    result, every = f"{{{', '.join([kind] * count)}}}", name.replace(_MARK, "") + ".all"
+    operands = [o.replace(MARK, s) for o in listed.split(", ") for s in suffixes]
+    result, every = f"{{{', '.join([kind] * count)}}}", name.replace(MARK, "") + ".all"
     lines = [f"  {every} = call {result} @{symbol}({', '.join(operands)})"]
-    for k, suffix in enumerate(suffixes if _MARK in name else [""]):
-        lines.append(f"  {name.replace(_MARK, suffix)} = extractvalue {result} {every}, {k}")
+    for k, suffix in enumerate(suffixes if MARK in name else [""]):
+        lines.append(f"  {name.replace(MARK, suffix)} = extractvalue {result} {every}, {k}")
     return lines
-
-
-_MARK = "\0"
-_NAME = re.compile(r"(%v\d+)")
-
-
-def _marked(line: str, own: set[str]) -> str:
-    """A line with a mark after each name that depends on the register; the name that it defines
-    becomes one of those if any other in it is.
-    """
-    words = _NAME.split(line)  # every other one is a name
-    if own.isdisjoint(words):
-        return line
-    if " = " in line and words[1] not in own:
-        own.add(words[1])
-    return "".join([word + _MARK if word in own else word for word in words])
 
 
 __all__ = ["register_lanes", "walk_in_parts"]
