@@ -109,6 +109,8 @@ class ProductEmitter:
         size = self.emitter.size(k)
         more = b.emit(f"add nuw nsw i64 {size}, {BLOCK - 1}")
         count = b.emit(f"udiv i64 {more}, {BLOCK}")
+        none = b.emit(f"icmp eq i64 {count}, 0")
+        count = b.emit(f"select i1 {none}, i64 1, i64 {count}")
         more = b.emit(f"add nuw nsw i64 {size}, {b.emit(f'sub i64 {count}, 1')}")
         return b.emit(f"udiv i64 {more}, {count}")
 
@@ -150,6 +152,8 @@ class ProductEmitter:
         """The sums of this thread's elements of the tile at hand."""
         b, emitter = self.b, self.emitter
         size, block = emitter.size(self.k), self._block()
+        for slot in self.totals.values():  # a sum of nothing is 0
+            self._write(slot, "0.0")
         with emitter.counting("0", size, block) as start:
             for slot in self.sums.values():
                 self._write(slot, "0.0")

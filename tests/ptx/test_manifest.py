@@ -157,6 +157,15 @@ def test_one_ptx_for_all_sizes(name: str, tmp_path: Path) -> None:
             assert same_bits(actual, cpu), given
 
 
+def test_a_product_of_nothing_whose_guard_is_ignored() -> None:
+    function, specs, _ = OPEN["product"]
+    assembly = export(function, specs, "sm_75").assembly
+    args = np.ones((4, 0), np.float32), np.ones((0, 5), np.float32)
+    sizes = dict(zip(assembly.program.symbols, (4, 0, 5), strict=True))
+    (found,) = programs.run(assembly, args, sizes=sizes)
+    np.testing.assert_array_equal(found, np.zeros((4, 5), np.float32))
+
+
 def test_guards_are_in_the_manifest(tmp_path: Path) -> None:
     export(softmax, [gj.TensorSpec([None, None], F32)], "sm_80").write(tmp_path)
     with pytest.raises(ValueError, match="not for these sizes"):
