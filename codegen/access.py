@@ -7,6 +7,7 @@ here only.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from graphjit.dims import Dim
 from graphjit.types import DType, float32, int64, uint32
@@ -137,18 +138,21 @@ class Access:
                 f"shufflevector {kind} {raw}, {kind} poison, <{b.width} x i32> <{order}>"
             )
             return self._unpack(turned, dtype)
-        if parts == 1 and b.mask is None:
+        if parts == 1 and (b.mask is None or b.mask.ir.startswith("<")):
             return self._unpack(self._one_by_one(base, dtype, offset, step), dtype)
         place = b.add(Value(int64, offset, False), self._lane_numbers(step))
         return self._load_at(base, dtype, place)
 
     def _one_by_one(self, base: str, dtype: DType, offset: str, step: int) -> str:
         """Elements that lie apart, a load each: of a vector of addresses LLVM would take each
-        address out first.
+        address out first. Of those that a constant mask leaves out there is none: they are 0.
         """
         b, part = self.b, storage_type(dtype)
-        kind, raw = f"<{b.width} x {part}>", "poison"
-        for k, address in enumerate(self._addresses(base, dtype, offset, step)):
+        kind, raw, count = f"<{b.width} x {part}>", "poison", b.width
+        if b.mask is not None:
+            raw, count = "zeroinitializer", b.mask.ir.count("true")
+        addresses = self._addresses(base, dtype, offset, step)
+        for k, address in enumerate(islice(addresses, count)):
             one = b.emit(f"load {part}, ptr {address}, align {dtype.real.size}")
             raw = b.emit(f"insertelement {kind} {raw}, {part} {one}, i64 {k}")
         return raw

@@ -165,7 +165,9 @@ class Launcher:
         unit = max(width, cost.CHUNK_ELEMENTS) if width > 1 else 1
         most = 1 << 30 if tiled else max(cost.MOST_CHUNKS, 4 * machine().cores)
         points = prod(self.step.dims)
-        each = cost.point_ns(self.step, self.program.buffers)
+        (near, some), (far, fewer), (_, least) = cost.chunk_points(
+            self.step, self.program.buffers
+        )
         enough = cost.team_points(self.step, self.program.buffers)
         n, work = self.size(extent), self.size(points)
         call = Call(name, emitter.buffers, True, (n, f"%chunk{number}"), sized=True)
@@ -180,7 +182,11 @@ class Launcher:
             f"  %own{number} = call i64 @{name}({listed}, i64 0, i64 {n})",
             f"  ret i64 %own{number}",
             f"together{number}:",
-            f"  %wanted{number} = udiv i64 {work}, {max(1, int(cost.CHUNK_NS / each))}",
+            f"  %near{number} = icmp ule i64 {work}, {near}",
+            f"  %far{number} = icmp ugt i64 {work}, {far}",
+            f"  %away{number} = select i1 %far{number}, i64 {least}, i64 {fewer}",
+            f"  %each{number} = select i1 %near{number}, i64 {some}, i64 %away{number}",
+            f"  %wanted{number} = udiv i64 {work}, %each{number}",
             f"  %odd{number} = urem i64 %wanted{number}, {machine().cores}",
             f"  %even{number} = sub i64 %wanted{number}, %odd{number}",
             f"  %none{number} = icmp eq i64 %even{number}, 0",

@@ -109,6 +109,8 @@ def _registers(m: int, vectors: int, registers: int, part: int) -> tuple[int, in
         if wide > 1 and wide >= 2 * vectors:
             break
         for high in range(1, min(m, room // wide) + 1):
+            if high * wide + wide + 1 > registers:  # b's vectors and one of a beside the sums
+                continue
             if part and part % high:
                 continue
             full, rest = divmod(m, high)

@@ -158,12 +158,17 @@ def chunk_count(guess_ns: float, most: int) -> int:
     return max(2, min(most, wanted // cores * cores or wanted))
 
 
-def point_ns(step: Kernel, buffers: tuple[Buffer, ...]) -> float:
-    """About how long one thread takes for a point of a kernel of symbolic extents [ns], where
-    there are many.
+def chunk_points(step: Kernel, buffers: tuple[Buffer, ...]) -> tuple[tuple[int, int], ...]:
+    """How many points of a kernel of symbolic extents make a chunk, as (points in all up to
+    which that holds, points of a chunk): fewer where the caches don't hold what is moved.
     """
     moved, flops = _point_cost(step, buffers)
-    return max(moved / machine().bytes_per_ns, flops / COST_PER_NS, 1e-4)
+    here, found = machine(), []
+    for most in (here.l2_bytes, here.l3_bytes // 2, 1 << 62):
+        points = min(1 << 62, int(most / max(moved, 1e-9)))
+        each = time_ns({"bytes": points * moved, "flops": points * flops}) / max(1, points)
+        found.append((points, max(1, int(CHUNK_NS / max(each, 1e-4)))))
+    return tuple(found)
 
 
 def team_points(step: Kernel, buffers: tuple[Buffer, ...]) -> int:
