@@ -83,7 +83,7 @@ def main() -> None:
     sizes = [SIZES.index(name) for name in args.sizes.split(",")]
     others = measure.OtherWork()
     machine = roofline.measured()
-    workers = started([name for name in args.peers.split(",") if name])
+    workers = started([n for n in args.peers.split(",") if n and n != report.SUBJECT])
     run = report.Run(
         machine=measure.machine(),
         date=time.strftime("%Y-%m-%d"),
