@@ -144,7 +144,10 @@ def user_line(own: int = 1) -> SourceLine | None:
     """The innermost line on the stack that belongs to neither graphjit nor NumPy. own: so many
     calls are known to be graphjit's.
     """
-    frame: FrameType | None = sys._getframe(own)
+    try:
+        frame: FrameType | None = sys._getframe(own)
+    except ValueError:  # called by what has no Python frame
+        return None
     while frame is not None:
         code = frame.f_code
         if _is_users(code.co_filename):

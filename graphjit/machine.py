@@ -103,6 +103,8 @@ def _parsed(text: str) -> Machine:
             isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0
         ):
             raise ValueError(f"{name} is a number above 0, not {value!r}")
+        if name == "cores" and not isinstance(value, int):
+            raise ValueError(f"cores is a whole number, not {value!r}")
     start = _from_system()
     return replace(start, **data)
 

@@ -40,7 +40,7 @@ def test_what_was_measured_is_kept_for_this_machine_only(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"cores": 0}', '{"speed": 3}', '{"cores": "x"}']
+    "text", ["", "[]", "{", '{"cores": 0}', '{"cores": 4.0}', '{"speed": 3}', '{"cores": "x"}']
 )
 def test_a_spoilt_file_is_as_none_and_a_spoilt_description_an_error(
     text, tmp_path, monkeypatch

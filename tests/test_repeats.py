@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphjit as gj
+from graphjit.errors import user_line
 from graphjit.repeats import Repeats
 
 BINARY = ["+", "-", "*", "/", "**", "//", "%"]
@@ -111,3 +112,7 @@ def test_views_and_writes_see_what_they_should():
     np.testing.assert_array_equal(y, [[6] * 3, [1] * 3])
     np.testing.assert_array_equal(z, [[1] * 3, [7] * 3])
     np.testing.assert_array_equal(w, np.ones((2, 3)))
+
+
+def test_where_no_python_code_calls_there_is_no_line():
+    assert user_line(own=100_000) is None
