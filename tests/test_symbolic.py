@@ -329,6 +329,39 @@ def test_what_is_read_across(dtype: type) -> None:
         np.testing.assert_array_equal(found[1], y.T[::-1] * x)
 
 
+# name -> function of the rows x, the vector y, and one vector for each row
+SAME_IN_EACH_ROW: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "product": lambda x, y, z: x @ y,
+    "scaled": lambda x, y, z: (x - x.mean(axis=-1, keepdims=True)) * y + z[0],
+    "three vectors": lambda x, y, z: (x * y + z[0] - z[1]).sum(axis=-1),
+    "one of each row": lambda x, y, z: np.einsum("ij,ij->i", x, z) + (x @ y),
+    "backwards": lambda x, y, z: (x * y[::-1]).sum(axis=-1),
+    "batches": lambda x, y, z: np.einsum("bij,bj->bi", np.stack([x, 2 * x]), np.stack([y, -y])),
+    "largest": lambda x, y, z: np.max(x * y, axis=-1, initial=-100),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.int64, np.float16])
+@pytest.mark.parametrize("name", SAME_IN_EACH_ROW)
+def test_tails_of_what_is_the_same_in_each_row(name: str, dtype: type) -> None:
+    """Whole numbers, so that every order of sums is exact (int8 wraps)."""
+    function = SAME_IN_EACH_ROW[name]
+    f = gj.function(function, fallback="error")
+    for columns in (3, 5, 70, 129, *range(2, 69), 0, 255, 316, 1000):
+        if columns == 0 and name == "scaled":
+            continue
+        x = RNG.integers(-3, 4, size=(4, columns)).astype(dtype)
+        y, z = RNG.integers(-3, 4, size=columns).astype(dtype), (x + 1)[::-1]
+        found, wanted = np.asarray(f(x, y, z)), np.asarray(function(x, y, z))
+        assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+        if name == "scaled":
+            tolerance = {np.float16: 2e-2, np.float32: 1e-5}.get(dtype, 1e-12)
+            np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+        else:
+            np.testing.assert_array_equal(found, wanted)
+    assert sized(f)
+
+
 LIBRARY: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "sorted": (lambda x: np.sort(x) * 2, lambda n: ((n,),), 2),
     "sorted temporary": (lambda x: np.sort(np.exp(x), axis=0)[::-1], lambda n: ((n, 3),), 3),
