@@ -516,10 +516,13 @@ def guess(n: int) -> int:
     """About how large an extent is, a symbolic one not being small: for choices that no
     result depends on.
     """
-    if not isinstance(n, Dim):
-        return n
-    values = {name: max(_USUAL, n.sizes.hints[name]) for name in n.symbols}
-    return evaluate(n, values)
+    return evaluate(n, guesses((n,))) if isinstance(n, Dim) else n
+
+
+def guesses(shape: Iterable[int]) -> dict[str, int]:
+    """What `guess` takes the symbols of a shape to be."""
+    dims = [n for n in shape if isinstance(n, Dim)]
+    return {name: max(_USUAL, n.sizes.hints[name]) for n in dims for name in n.symbols}
 
 
 def exact_quotient(extent: int, by: int) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
 
 from graphjit.dims import Dim
 from graphjit.ir import Graph
@@ -27,12 +26,12 @@ PASSES: dict[str, type[Pass]] = {
 }
 
 
-def program_of(graph: Graph, cpu: bool = True, alone: float = inf) -> Program:
+def program_of(graph: Graph, cpu: bool = True, alone: frozenset[int] = frozenset()) -> Program:
     """The program of a graph that the passes have been over.
 
     cpu: with what pays on a CPU alone, copies for vector lanes and bands for its caches; if
-    not, with what a GPU asks for, kernels of few results. alone: products of so many
-    multiply-adds or more have nothing fused to them, for a library computes them.
+    not, with what a GPU asks for, kernels of few results. alone: the products that have
+    nothing fused to them, for a library computes them.
     """
     program = fuse(graph, alone)
     program = plan_memory(band(pack(program)) if cpu else divide(program))

@@ -9,7 +9,6 @@ same domain and element meets element; so a softmax is one kernel with three sta
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import inf
 from typing import Any
 
 from graphjit import cost as cost_model
@@ -61,7 +60,7 @@ class _Plan:
     roots that were found so, with which another attempt has to start. alone: see `fuse`.
     """
 
-    def __init__(self, graph: Graph, forced: set[int], alone: float) -> None:
+    def __init__(self, graph: Graph, forced: set[int], alone: frozenset[int]) -> None:
         self.graph = graph
         self.alone = alone
         self.nodes = graph.nodes
@@ -404,7 +403,7 @@ class _Plan:
             return "a scan runs alone"
         if isinstance(kind, Contract):
             return "a product begins a kernel of its own"
-        if domain.product and guess(_size(domain.shape)) >= self.alone:
+        if domain.product and not self.alone.isdisjoint(unit.nodes):
             return "a library computes the product"
         if domain.product and (
             isinstance(kind, Reduce) or node.tensor.size != _size(domain.outer_shape)
@@ -443,11 +442,11 @@ def _size(shape: tuple[int, ...]) -> int:
     return total
 
 
-def fuse(graph: Graph, alone: float = inf) -> Program:
+def fuse(graph: Graph, alone: frozenset[int] = frozenset()) -> Program:
     """The program of a graph: its nodes grouped into kernels, products and library calls.
 
-    alone: products of so many multiply-adds or more are left as they are. Undecided is raised
-    where an index over symbolic extents is affine for some sizes only.
+    alone: the products that are left as they are, for a library computes them. Undecided is
+    raised where an index over symbolic extents is affine for some sizes only.
     """
     try:
         return _fused(graph, alone)
@@ -457,7 +456,7 @@ def fuse(graph: Graph, alone: float = inf) -> Program:
         raise
 
 
-def _fused(graph: Graph, alone: float) -> Program:
+def _fused(graph: Graph, alone: frozenset[int]) -> Program:
     forced: set[int] = set()
     while True:
         plan = _Plan(graph, forced, alone)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,9 @@ class CudaForm(Specialization):
         assert self.graph is not None
         graph = Pipeline((*passes, *DEFAULT.passes)).run(self.graph)
         gpu = driver.gpu()
-        alone = products.LARGE if config.cublas and gpu.has_blas else inf
+        alone = frozenset[int]()
+        if config.cublas and gpu.has_blas:
+            alone = products.library_products(graph, self.tensor_cores)
         program = program_of(graph, cpu=False, alone=alone)
         self.assembly = compile_ptx(program, gpu.arch, self.tensor_cores)
         for number, step in enumerate(self.assembly.program.steps):

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from math import prod
 
 from graphjit.codegen.tiles import own_dims
-from graphjit.dims import evaluate
+from graphjit.dims import evaluate, guess, guesses
+from graphjit.ir import Graph
+from graphjit.ops.primitive import Contract
+from graphjit.passes import program_of
 from graphjit.program import Index, Kernel, Load, Product, merge_outer
 from graphjit.types import DType
 
@@ -154,4 +157,34 @@ def library_product(kernel: Kernel, tensor_cores: str | None) -> LibraryProduct 
     )
 
 
-__all__ = ["LARGE", "LibraryProduct", "Matrix", "Multiplication", "library_product"]
+def library_products(graph: Graph, tensor_cores: str | None) -> frozenset[int]:
+    """The nodes of a graph that cuBLAS is likely to compute if nothing is fused to them: it is
+    asked of a program in which nothing is, and for the sizes that symbolic extents may have.
+    """
+    large = frozenset(
+        number
+        for number, node in enumerate(graph.nodes)
+        if isinstance(node.primitive.kind, Contract)
+        and guess(node.tensor.size * graph.nodes[node.inputs[0]].tensor.shape[-1]) >= LARGE
+    )
+    if not large:
+        return large
+    program = program_of(graph, cpu=False, alone=large)
+    addresses = dict.fromkeys(range(len(program.buffers)), 0)
+    sizes = guesses(n for p in graph.params for n in graph.nodes[p].tensor.shape)
+    found = set[int]()
+    for step in program.steps:
+        product = library_product(step, tensor_cores) if isinstance(step, Kernel) else None
+        if product is not None and product.at(addresses, sizes) is not None:
+            found |= large.intersection(step.nodes)
+    return frozenset(found)
+
+
+__all__ = [
+    "LARGE",
+    "LibraryProduct",
+    "Matrix",
+    "Multiplication",
+    "library_product",
+    "library_products",
+]

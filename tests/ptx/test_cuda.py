@@ -340,6 +340,39 @@ def test_products_of_blas(name: str, gpu: Any, monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(f(*args).numpy(), gj.function(function)(*args))
 
 
+HEADS = normal(2, 9, 3, 5)
+# name -> function, arguments, products by BLAS, kernels launched
+WHAT_FOLLOWS: dict[str, tuple[Any, list[Any], int, int]] = {
+    "by BLAS": (lambda a, b: np.tanh(a @ b), [normal(9, 20), normal(20, 11)], 1, 1),
+    "strided": (lambda a, b: np.tanh(a[:, ::2] @ b), [normal(9, 40), normal(20, 11)], 0, 1),
+    "reversed": (lambda a, b: np.tanh(a[::-1] @ b) * 2, [normal(9, 20), normal(20, 11)], 0, 1),
+    "scores of heads": (
+        lambda q, k: np.exp(q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1) / 4),
+        [HEADS, HEADS + 1],
+        0, 1,
+    ),
+    "some of both": (
+        lambda a, b: np.tanh(np.tanh(a @ b)[:, ::2] @ b[:6]), [normal(9, 20), normal(20, 11)],
+        1, 2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WHAT_FOLLOWS)
+def test_what_follows_products(name: str, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is fused to those that BLAS can't compute, however large."""
+    function, args, by_blas, launches = WHAT_FOLLOWS[name]
+    monkeypatch.setattr(products, "LARGE", 0)
+    gpu.blas = True
+    f = gj.function(function, device="cuda")
+    f(*args)  # copies what isn't as kernels want it
+    multiplied, launched = len(gpu.multiplied), gpu.launches
+    found, wanted = f(*args).numpy(), function(*args)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    assert len(gpu.multiplied) - multiplied == by_blas
+    assert gpu.launches - launched == launches
+
+
 @contextmanager
 def gpu_without_blas(monkeypatch: pytest.MonkeyPatch) -> Any:
     with monkeypatch.context() as here:
