@@ -3,7 +3,7 @@ way.
 
 The standard model of rounding (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
 §2.2 and §3.1): each operation gives its exact result times 1 + d, |d| <= u, and a sum of n
-terms in any order is off by at most (n - 1) u / (1 - (n - 1) u) of the sum of the terms' sizes.
+terms in any order is off by at most (1 + u)^(n - 1) - 1 of the sum of the terms' sizes.
 """
 
 from __future__ import annotations
@@ -36,61 +36,62 @@ class Rounded:
         self.error = np.broadcast_to(np.asarray(error, Wide), self.value.shape)
         name = as_dtype(self.dtype).name
         self.unit, self.least = Wide(EPSILON[name]) / 2, Wide(SPACING[name])
-        self.unit_of_sums = min(self.unit, Wide(2.0**-24))
 
     def _new(self, value: Any, error: Any, roundings: int = 1) -> Rounded:
         value, error = np.asarray(value, Wide), np.asarray(error, Wide)
         lost = roundings * (self.unit * (np.abs(value) + error) + self.least)
         return Rounded(value, (error + lost) * SLACK, self.dtype)
 
-    def _of(self, other: Any) -> Rounded:
+    def _pair(self, other: Any) -> tuple[Rounded, Rounded]:
+        """This and the other, in the type that NumPy's rules make of both."""
+        one = np.ones(1, self.dtype)
         if isinstance(other, Rounded):
-            return other
-        number = np.asarray(other)
-        assert number.ndim == 0 or number.dtype == self.dtype, number.dtype
-        return Rounded(number.astype(self.dtype))
+            dtype = (one + np.ones(1, other.dtype)).dtype
+            return self._as(dtype), other._as(dtype)
+        assert isinstance(other, (int, float)), other
+        dtype = (one + other).dtype
+        return self._as(dtype), Rounded(np.asarray(other).astype(dtype))
+
+    def _as(self, dtype: Any) -> Rounded:
+        """The same in a wider type."""
+        return Rounded(self.value, self.error, dtype)
 
     # -- element by element
 
     def __add__(self, other: Any) -> Rounded:
-        b = self._of(other)
-        return self._new(self.value + b.value, self.error + b.error)
+        a, b = self._pair(other)
+        return a._new(a.value + b.value, a.error + b.error)
 
     def __sub__(self, other: Any) -> Rounded:
-        b = self._of(other)
-        return self._new(self.value - b.value, self.error + b.error)
+        a, b = self._pair(other)
+        return a._new(a.value - b.value, a.error + b.error)
 
     def __rsub__(self, other: Any) -> Rounded:
-        return self._of(other) - self
+        return -(self - other)
 
     def __mul__(self, other: Any) -> Rounded:
-        b = self._of(other)
-        error = np.abs(self.value) * b.error + np.abs(b.value) * self.error
-        return self._new(self.value * b.value, error + self.error * b.error)
+        a, b = self._pair(other)
+        error = np.abs(a.value) * b.error + np.abs(b.value) * a.error
+        return a._new(a.value * b.value, error + a.error * b.error)
 
     __radd__, __rmul__ = __add__, __mul__
 
     def __truediv__(self, other: Any) -> Rounded:
-        b = self._of(other)
+        a, b = self._pair(other)
         assert (np.abs(b.value) > b.error).all(), "the divisor may be zero"
-        quotient = self.value / b.value
-        error = (self.error + np.abs(quotient) * b.error) / (np.abs(b.value) - b.error)
-        return self._new(quotient, error)
+        quotient = a.value / b.value
+        error = (a.error + np.abs(quotient) * b.error) / (np.abs(b.value) - b.error)
+        return a._new(quotient, error)
 
     def __neg__(self) -> Rounded:
         return Rounded(-self.value, self.error, self.dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Rounded:
         assert method == "__call__" and not kwargs
-        operators = {np.add: "__add__", np.subtract: "__sub__", np.multiply: "__mul__"}
-        if ufunc in operators:
-            found: Rounded = getattr(self._of(args[0]), operators[ufunc])(args[1])
-            return found
         if ufunc is np.maximum:
-            a, b = map(self._of, args)
-            return Rounded(
-                np.maximum(a.value, b.value), np.maximum(a.error, b.error), self.dtype
-            )
+            a, b = self._pair(args[1])
+            error = np.maximum(a.error, b.error)
+            return Rounded(np.maximum(a.value, b.value), error, a.dtype)
         assert ufunc in (np.exp, np.log, np.tanh, np.sqrt), ufunc  # which only rise
         x, e = self.value, self.error
         assert ufunc not in (np.log, np.sqrt) or (x >= e).all()
@@ -100,11 +101,10 @@ class Rounded:
 
     # -- of many elements
 
-    def _summed(self, value: Any, sizes: Any, error: Any, terms: Any) -> Rounded:
-        lost = terms * self.unit_of_sums
-        assert np.all(lost < 0.5)
-        error = error + lost / (1 - lost) * sizes
-        return Rounded(value, error * SLACK, self.dtype)._new(value, error * SLACK)
+    def _summed(self, value: Any, sizes: Any, error: Any, additions: Any) -> Rounded:
+        """Sums made in float32 or wider, then rounded. sizes: the sums of the terms' sizes."""
+        lost = np.expm1(additions * np.log1p(min(self.unit, Wide(2.0**-24)))) * sizes
+        return self._new(value, (error + lost) * SLACK)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Rounded:
         value, error = (x.sum(axis, keepdims=keepdims) for x in (self.value, self.error))
@@ -139,12 +139,22 @@ class Rounded:
 
     def __matmul__(self, other: Any) -> Rounded:
         """Terms with an exact zero add exactly; a product of narrow floats is in float32."""
-        a, b = self, self._of(other)
+        one = np.ones((1, 1), self.dtype)
+        a, b = self._as((one @ one).dtype), other
         value = a.value @ b.value
         error = np.abs(a.value) @ b.error + a.error @ (np.abs(b.value) + b.error)
         sizes = np.abs(a.value) @ np.abs(b.value) + error
         terms = (a.value != 0).astype(Wide) @ (b.value != 0).astype(Wide)
-        return self._summed(value, sizes, error, terms)
+        return a._summed(value, sizes, error, terms)
+
+    def added_at(self, places: Array, updates: Rounded) -> Rounded:
+        """Rows with others added to them one by one, each sum rounded to the type."""
+        value, sizes, count = self.value.copy(), np.abs(self.value), np.zeros(len(self.value))
+        np.add.at(value, places, updates.value)
+        np.add.at(sizes, places, np.abs(updates.value))
+        np.add.at(count, places, 1)
+        lost = np.expm1(count * np.log1p(self.unit)).reshape(-1, *[1] * (value.ndim - 1))
+        return Rounded(value, (lost * sizes + self.least) * SLACK, self.dtype)
 
     # -- places
 

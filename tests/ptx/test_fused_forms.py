@@ -120,18 +120,6 @@ def scatter_inputs(shape: Shape) -> Sequence[Shape | Places]:
     return [shape, Places(shape[:1], 7), (7, *shape[1:])]
 
 
-def added(updates: Any, index: Any, x: Any) -> Any:
-    rows = updates.value.shape[0]
-    chosen = np.zeros((7, rows))
-    chosen[index, np.arange(rows)] = 1
-    flat = Rounded(updates.value.reshape(rows, -1), dtype=updates.dtype)
-    old = Rounded(x.value.reshape(7, -1), dtype=x.dtype)
-    both = Rounded(np.concatenate([flat.value, old.value]), dtype=x.dtype)
-    joined = Rounded(np.concatenate([chosen, np.eye(7)], axis=1), dtype=x.dtype)
-    total = joined @ both
-    return Rounded(total.value.reshape(x.shape), total.error.reshape(x.shape), x.dtype)
-
-
 def updated(updates: Any, index: Any, x: Any) -> Any:
     value = x.value.copy()
     for row, update in zip(index, updates.value, strict=True):
@@ -174,7 +162,9 @@ FORMS: dict[str, Form] = {
     # what data choose
     "gather": Form(lambda i, x: x[i] * 2, LINES + RAGGED, lambda s: [Places(s, 9), (9, 4)]),
     "gather and sum": Form(lambda i, x: x[i].sum(-1), ROWS, lambda s: [Places(s, 9), (9,)]),
-    "scatter add": Form(scattered("add"), LINES + ROWS, scatter_inputs, added),
+    "scatter add": Form(
+        scattered("add"), LINES + ROWS, scatter_inputs, lambda u, i, x: x.added_at(i, u)
+    ),
     "scatter update": Form(scattered("update"), LINES + ROWS, scatter_inputs, updated),
     # products
     "product, bias, relu": Form(
