@@ -38,9 +38,9 @@ import scipy.special
 
 from graphjit.codegen.builder import Builder, Module, Value
 from graphjit.codegen.cpu import host
-from graphjit.codegen.fast_math import FAST_MATH
-from graphjit.codegen.gamma import ROOTS
 from graphjit.codegen.math import MATH
+from graphjit.codegen.math.fast import FAST_MATH
+from graphjit.codegen.math.gamma import ROOTS
 from graphjit.types import as_dtype
 
 Array = np.ndarray[Any, Any]

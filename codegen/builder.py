@@ -4,7 +4,7 @@ A `Builder` offers arithmetic by name (`add`, `fma`, `select`, `exp`, …) on `V
 *wide* (a vector of `width` lanes) or not (a scalar, the same for every lane); ops on scalars
 stay scalar, and a scalar that meets a vector is splatted. So one rule serves loops of any
 width. float16 and bfloat16 values are held as float32 and rounded after every op; a complex
-value is a pair. Knows no loops (emit.py) and no approximations (math.py).
+value is a pair. Knows no loops (emit.py) and no approximations (math/).
 """
 
 from __future__ import annotations

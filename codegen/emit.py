@@ -32,7 +32,6 @@ from graphjit.types import DType, bool_, int64
 from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, MathRule, Module, Value, ir_type
 from .compiled import Check
-from .fast_math import FAST_FLAGS, FAST_MATH
 from .loops import (
     Finish,
     Keep,
@@ -49,6 +48,7 @@ from .loops import (
     register_bytes,
 )
 from .math import MATH
+from .math.fast import FAST_FLAGS, FAST_MATH
 from .parts import walk_in_parts
 from .products import TileEmitter
 from .sizes import SizeEmitter

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 import graphjit as gj
 from graphjit.cli import main
-from graphjit.codegen.fast_math import FAST_MATH
 from graphjit.codegen.math import MATH
+from graphjit.codegen.math.fast import FAST_MATH
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))

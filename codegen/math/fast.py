@@ -1,9 +1,9 @@
-"""The quicker functions of `fast_math=True`, in the place of those in math.py.
+"""The quicker functions of `fast_math=True`, in the place of the usual ones.
 
 `FAST_MATH` is `MATH` with those functions replaced that gain by it. Their results are within 4
 units in the last place where arguments and results are finite, normal numbers; beyond that
 anything may come out, but nothing fails: exp stops at the ends of the normal numbers instead of
-over- and underflowing. Polynomials are made as those of math.py are.
+over- and underflowing. Polynomials are made as theirs are.
 """
 
 from __future__ import annotations
@@ -20,27 +20,18 @@ from .double_word import (
     format_of,
     nearest,
     polynomial,
+    signed,
     split_exponent,
     to_float,
     two_sum,
     with_exponent,
 )
-from .math import (
-    EXP,
-    EXP2,
-    LN2,
-    LOG2_E,
-    MATH,
-    log2_sum,
-    log10_sum,
-    log_of_sum,
-    log_parts,
-    log_sum,
-    signed,
-)
+from .exponential import EXP, EXP2, LN2, LOG2_E
+from .logarithm import log2_sum, log10_sum, log_of_sum, log_parts, log_sum
+from .rules import MATH
 
 if TYPE_CHECKING:
-    from .builder import Builder, Value
+    from graphjit.codegen.builder import Builder, Value
 
 # LLVM's flags outside the functions: products and sums may fuse, divisions become products.
 FAST_FLAGS = " contract arcp"

@@ -1,4 +1,4 @@
-"""Double-word arithmetic and float formats, the ground under math.py and complex_math.py.
+"""Double-word arithmetic and float formats, the ground under the math functions.
 
 A *double word* is an unevaluated sum high + low with |low| at most half a unit in the last
 place of high: twice the digits for a few more instructions. Everything here is written with
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from graphjit.types import DType, float32, float64, int32, int64
 
 if TYPE_CHECKING:
-    from .builder import Builder, Value
+    from graphjit.codegen.builder import Builder, Value
 
 
 class Format(NamedTuple):
@@ -231,3 +231,19 @@ def log2_long(b: Builder, x: Value) -> Pair:
     product = multiply(b, s, fast_two_sum(b, total.high, low))
     total = fast_two_sum(b, k, product.high)
     return Pair(total.high, b.add(total.low, product.low))
+
+
+def keep_tiny(b: Builder, x: Value, y: Value, order: int = 2) -> Value:
+    """X where it is so near 0 that f(x) = x, elsewhere y; −0 and subnormal x survive.
+
+    order: f(x) = x (1 + O(x^order)).
+    """
+    limit = 2.0 ** -(format_of(x).fraction // order + 2)
+    return b.select(b.lt(b.abs(x), limit), x, y)
+
+
+def signed(b: Builder, magnitude: Value, x: Value) -> Value:
+    """The magnitude (of either sign) negated where x is negative."""
+    form = format_of(x)
+    sign = b.and_(bits_of(b, x), 1 << (form.dtype.bits - 1))
+    return b.bitcast(b.xor(bits_of(b, magnitude), sign), x.dtype)

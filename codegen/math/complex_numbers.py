@@ -1,10 +1,10 @@
 """Elementary functions of complex numbers, from the real ones.
 
-`COMPLEX` maps "complex_" and a name to a function that takes a Builder and complex operands.
-Branch cuts and signed zeros are NumPy's. Errors are small against the modulus of the result,
-not against each part; where cancellation would show in complex64, the work is done in
-complex128. The formulas are Kahan's, "Branch cuts for complex elementary functions, or much
-ado about nothing's sign bit", 1987, unless another source stands beside them.
+Their names begin with "complex_". Branch cuts and signed zeros are NumPy's. Errors are small
+against the modulus of the result, not against each part; where cancellation would show in
+complex64, the work is done in complex128. The formulas are Kahan's, "Branch cuts for complex
+elementary functions, or much ado about nothing's sign bit", 1987, unless another source stands
+beside them.
 """
 
 from __future__ import annotations
@@ -16,18 +16,13 @@ from typing import TYPE_CHECKING
 
 from graphjit.types import complex64, complex128
 
-if TYPE_CHECKING:
-    from .builder import Builder, Value
+from .rules import rule
 
-COMPLEX: dict[str, Callable[..., Value]] = {}
+if TYPE_CHECKING:
+    from graphjit.codegen.builder import Builder, Value
+
 INFINITY = float("inf")
 LN2 = 0.6931471805599453
-
-
-def rule(function: Callable[..., Value]) -> Callable[..., Value]:
-    """Enter a function into COMPLEX under its name."""
-    COMPLEX[function.__name__] = function
-    return function
 
 
 def widened(function: Callable[..., Value]) -> Callable[..., Value]:

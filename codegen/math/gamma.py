@@ -6,13 +6,13 @@ that is summed is a double word, so that Γ of whole numbers is exact while it f
 logarithm is good to 2^-59 of its terms. Near its zeros, which are 1, 2 and two between any two
 whole numbers below −2, it has series of its own. float32 is computed in float64.
 
-`GAMMA` maps names to functions as `MATH` does. Polynomials are fitted by least squares with the
-weight that math.py names, their leading coefficients rounded one after another.
+Polynomials are fitted by least squares with the weight that `__init__.py` names, their leading
+coefficients rounded one after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -38,9 +38,10 @@ from .double_word import (
     two_product,
     two_sum,
 )
+from .rules import rule
 
 if TYPE_CHECKING:
-    from .builder import Builder, Value
+    from graphjit.codegen.builder import Builder, Value
 
 # As double words: ln 2, 1 / ln 2, ln π, ½ ln 2π − ½ and the same over ln 2.
 LN2 = (0.6931471805599453, 2.3190468138462996e-17)
@@ -194,14 +195,6 @@ ROOTS: tuple[tuple[float, ...], ...] = (
 )
 ROOT_LIMIT = 2.0**-5
 NEAR = 0.15  # how near to 1 and 2 their series serve
-
-GAMMA: dict[str, Callable[..., Value]] = {}
-
-
-def rule(function: Callable[..., Value]) -> Callable[..., Value]:
-    """Enter a function into GAMMA under its name."""
-    GAMMA[function.__name__] = function
-    return function
 
 
 def choose(b: Builder, condition: Value, x: Pair, y: Pair) -> Pair:

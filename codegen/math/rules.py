@@ -1,0 +1,17 @@
+"""The table of math functions, which each of the files beside this one adds to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graphjit.codegen.builder import Value
+
+MATH: dict[str, Callable[..., Value]] = {}
+
+
+def rule(function: Callable[..., Value]) -> Callable[..., Value]:
+    """Enter a function into MATH under its name."""
+    MATH[function.__name__] = function
+    return function
