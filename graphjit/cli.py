@@ -6,30 +6,30 @@ makes, in colour on a terminal and as plain text elsewhere.
 
 from __future__ import annotations
 
-import ast
-import difflib
-import importlib
-import importlib.util
 import json
-import os
-import re
-import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from . import __version__, inspect
 from .cache_command import cache_group
-from .codegen.ptx.arch import ARCHITECTURES
-from .codegen.ptx.arch import DEFAULT as DEFAULT_ARCH
-from .codegen.ptx.tensor_cores import FORMS
+from .command_arguments import (
+    TRACEBACK,
+    Failure,
+    arch_option,
+    function_options,
+    loaded,
+    parse_argument,
+    tensor_cores_option,
+    traceback_option,
+)
+from .command_output import counted, duration, on_terminal, plural, show, show_table
+from .dims import USUAL
 from .errors import (
     GraphJitError,
     InternalError,
@@ -42,26 +42,16 @@ from .ir import Graph
 from .machine import keep, machine
 from .passes import DEFAULT, PASSES, Pass, Pipeline
 from .program import print_band
-from .tensor import Tensor
 from .text import print_graph
-from .types import TensorSpec, TensorType, as_dtype
 
 if TYPE_CHECKING:
     from .ptx import Export
 
-DIFFERENT, USER_ERROR, NOT_TRACED, INTERNAL, INTERRUPTED = 1, 2, 3, 4, 130
+DIFFERENT, NOT_TRACED, INTERNAL, INTERRUPTED = 1, 3, 4, 130
 EPILOG = (
     "Exit codes: 0 done, 1 compiled and eager results differ, 2 wrong usage or an error in "
     "the user's code, 3 the function can't be traced, 4 an error of graphjit's own."
 )
-_TRACEBACK = "graphjit.traceback"
-_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
-
-
-class Failure(click.ClickException):
-    """A message for stderr and an exit code: of the user's error, if no other is given."""
-
-    exit_code = USER_ERROR
 
 
 class Different(Failure):
@@ -102,7 +92,7 @@ class _Commands(click.Group):
             raise _failure(error) from error
 
     def _show_traceback(self, ctx: click.Context, error: BaseException | None) -> None:
-        if error is not None and ctx.meta.get(_TRACEBACK):
+        if error is not None and ctx.meta.get(TRACEBACK):
             click.echo("".join(traceback.format_exception(error)), err=True)
 
 
@@ -131,280 +121,6 @@ def _without_click(error: Exception) -> str:
             line = SourceLine(code.co_filename, number, code.co_name)
             text = text.replace(f"\n  {line.describe()}", "")
     return text
-
-
-@contextmanager
-def loaded(target: str) -> Iterator[Any]:
-    """The function that `model.py:step` or `package.model:step` names.
-
-    Its folder (for a module: the current one) leads sys.path in the block.
-    """
-    place, colon, name = target.rpartition(":")
-    if not colon or not place or not name:
-        raise Failure(
-            f"{target!r} names no function: write model.py:step or package.model:step"
-        )
-    is_file = place.endswith(".py") or os.sep in place or Path(place).is_file()
-    path = Path(place).resolve()
-    if is_file and not path.is_file():
-        raise Failure(f"no file {place}")
-    if is_file and path.stem in sys.modules:
-        raise Failure(f"{path.name} has the name of a module in use; give the file another")
-    folder = str(path.parent) if is_file else os.getcwd()
-    sys.path.insert(0, folder)
-    try:
-        module = _import_file(path) if is_file else _import_module(place)
-        yield _find(module, name)
-    finally:
-        if folder in sys.path:
-            sys.path.remove(folder)
-        if is_file:
-            sys.modules.pop(path.stem, None)
-
-
-def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise Failure(f"{path.name} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise _import_failure(path.name, error, str(path)) from error
-    return module
-
-
-def _import_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name + ".").startswith(error.name + "."):
-            raise Failure(
-                f"no module {error.name!r}; write model.py:step for a file"
-            ) from error
-        raise _import_failure(name, error) from error
-    except (Exception, SystemExit) as error:
-        raise _import_failure(name, error) from error
-
-
-def _import_failure(name: str, error: BaseException, file: str = "") -> Failure:
-    where = inspect.line_of(error, file) if file else ""
-    return Failure(f"importing {name} raised {type(error).__name__}: {error}{where}")
-
-
-def _find(module: ModuleType, name: str) -> Any:
-    found: Any = module
-    for part in name.split("."):
-        if isinstance(found, type):
-            raise Failure(
-                f"{name} is a method of a class; name a function, or an object's method"
-            )
-        if not hasattr(found, part):
-            names = [n for n in dir(found) if not n.startswith("_")]
-            known = [n for n in names if callable(getattr(found, n, None))]
-            near = difflib.get_close_matches(part, known, n=3)
-            advice = f"did you mean {' or '.join(near)}?" if near else _listed(known)
-            owner = getattr(found, "__name__", type(found).__name__)
-            raise Failure(f"{owner} has no {part!r}: {advice}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise Failure(f"{name} is no function but a {type(found).__name__}")
-    return found
-
-
-def _listed(names: Sequence[str], limit: int = 8) -> str:
-    if not names:
-        return "it has no functions"
-    return "it has " + ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One argument as written: a tensor's type, an array from a file, or a Python value."""
-
-    text: str
-    tensor: bool = False
-    type: TensorType | None = None
-    value: Any = None
-
-    def make(self, random: np.random.Generator | None = None) -> Any:
-        """The argument: random or, without a generator, all zero."""
-        array = self.value
-        if self.type is not None:
-            array = _random_array(self.type, random) if random else _zeros(self.type)
-        return Tensor(array) if self.tensor and isinstance(array, np.ndarray) else array
-
-
-_ARRAY = re.compile(r"(\w+)\s*\[([\d,\s]*)\]")
-
-
-def parse_argument(text: str, tensor: bool = False) -> Argument:
-    """The argument that a text means: `f32[3,4]`, `t:f32[3]`, `x.npy`, `0.5`."""
-    marked = text.startswith("t:")
-    body = text.removeprefix("t:").strip()
-    if match := _ARRAY.fullmatch(body):
-        try:
-            shape = tuple(int(n) for n in match[2].split(",")) if match[2].strip() else ()
-            return Argument(text, tensor or marked, TensorType(shape, as_dtype(match[1])))
-        except InvalidArgumentError:
-            raise Failure(
-                f"no dtype {match[1]!r} in {text!r}; write f32, float32, i64 ..."
-            ) from None
-        except ValueError:
-            raise Failure(f"{text!r} has no such shape; write f32[2,3] or f32[]") from None
-    if body.endswith(".npy"):
-        return Argument(text, tensor or marked, value=_read(body))
-    try:
-        if marked:
-            raise ValueError
-        return Argument(text, value=ast.literal_eval(body))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise Failure(
-            f"{text!r} is no argument: write a type (f32[2,3], i32[]; t:f32[3] is a gj.Tensor),"
-            " a file (x.npy) or a Python literal (3, 0.5, True, 'text')"
-        ) from None
-
-
-def _read(path: str) -> Any:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise Failure(f"{path} can't be read as an array: {error}") from error
-    return array
-
-
-def _zeros(type: TensorType) -> Any:
-    return np.zeros(type.shape, type.dtype.dtype)
-
-
-def _random_array(type: TensorType, random: np.random.Generator) -> Any:
-    """Normally distributed floats; integers from 0 to 9, fit for most uses as an index."""
-    dtype = type.dtype
-    if dtype.is_complex:
-        real, imaginary = random.standard_normal((2, *type.shape))
-        return np.asarray(real + 1j * imaginary).astype(dtype.dtype)
-    if dtype.is_floating:
-        return np.asarray(random.standard_normal(type.shape)).astype(dtype.dtype)
-    return np.asarray(
-        random.integers(0, 2 if dtype.is_bool else 10, type.shape, np.int8)
-    ).astype(dtype.dtype)
-
-
-def _on_terminal() -> bool:
-    return (
-        sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM") != "dumb"
-    )
-
-
-_GRAPH_STYLES = (
-    (r"#.*$|^---.*$", "dim"),
-    (r"\b(?:bool|b?[fciu]\d+)(?:\[[\d, ]*\])?", "green"),
-    (r"%\d+|\bb\d+\b", "cyan"),
-    (
-        r"\b(?:graph|return|update|kernel|loops|for|in|step|store|param|const|arena)\b",
-        "magenta",
-    ),
-    (r'"[^"]*"', "yellow"),
-)
-
-
-def _show(text: str, language: str = "graph") -> None:
-    """Text on stdout, coloured on a terminal."""
-    if not _on_terminal():
-        click.echo(text)
-        return
-    from rich.console import Console
-    from rich.syntax import Syntax
-    from rich.text import Text
-
-    console = Console(soft_wrap=True)
-    if language != "graph":
-        plain = Syntax(text, language, theme="ansi_dark", background_color="default")
-        console.print(plain.highlight(text), end="")
-        return
-    shown = Text(text)
-    for pattern, style in reversed(_GRAPH_STYLES):
-        shown.highlight_regex(re.compile(pattern, re.MULTILINE), style)
-    console.print(shown)
-
-
-def _show_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
-    """Columns; those named in `right` are numbers and end at one edge."""
-    numbers = [name in right.split() for name in head]
-    if _on_terminal():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False)
-        for name, number in zip(head, numbers, strict=True):
-            table.add_column(name, justify="right" if number else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*map(Text, row))
-        Console().print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        cells = [
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(row, widths, numbers, strict=True)
-        ]
-        click.echo("  ".join(cells).rstrip())
-
-
-def _counted(number: float, unit: str) -> str:
-    for prefix in ("", "k", "M", "G", "T"):
-        if number < 1000 or prefix == "T":
-            break
-        number /= 1000
-    return f"{number:.3g} {prefix}{unit}".rstrip()
-
-
-def _duration(ns: float) -> str:
-    return f"{ns / 1e3:.3g} µs" if ns < 1e6 else f"{ns / 1e6:.4g} ms"
-
-
-def _verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.meta[_TRACEBACK] = True
-
-
-traceback_option = click.option(
-    "-v", "--traceback", is_flag=True, expose_value=False, callback=_verbose, is_eager=True,
-    help="With an error, show Python's traceback too.",
-)  # fmt: skip
-
-
-def function_options(command: _Decorated) -> _Decorated:
-    """What every command takes that is about one function."""
-    for option in (
-        traceback_option,
-        click.option("--tensor", is_flag=True, help="Pass gj.Tensor in place of ndarrays."),
-        click.option(
-            "--arg", "--input", "arguments", multiple=True, metavar="ARG",
-            help="An argument, in order: a type (f32[64,8], float32[64,8], i32[]), a type with "
-            "t: before it for a gj.Tensor, a file (x.npy, t:x.npy) or a Python literal (3, "
-            "0.5, True).",
-        ),
-        click.argument("target", metavar="FILE_OR_MODULE:FUNCTION"),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-arch_option = click.option(
-    "--arch", default=DEFAULT_ARCH, show_default=True, type=click.Choice(ARCHITECTURES),
-    help="The architecture to write PTX for.",
-)  # fmt: skip
-
-
-tensor_cores_option = click.option(
-    "--tensor-cores", type=click.Choice(tuple(FORMS)),
-    help="Let a GPU's tensor cores multiply matrices of float32, rounded to this type.",
-)  # fmt: skip
 
 
 @click.group(cls=_Commands, epilog=EPILOG)
@@ -468,10 +184,10 @@ def dump(
             text = _export(function, values, arch, tensor_cores).text
         else:
             traced = inspect.trace_graph(function, values)
-            abbreviate = output is None and _on_terminal()
+            abbreviate = output is None and on_terminal()
             text = _stage_text(*traced, stage, form, abbreviate)
     if output is None:
-        _show(text.rstrip("\n"), _LANGUAGES.get(stage if form == "text" else form, "graph"))
+        show(text.rstrip("\n"), _LANGUAGES.get(stage if form == "text" else form, "graph"))
         return
     try:
         Path(output).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
@@ -515,30 +231,18 @@ def ptx_command(
     """Write a function as CUDA PTX, with a manifest by which other programs can launch it.
 
     Beside NAME.ptx and manifest.json there is a file for each array that the function brings
-    with it. An extent written None (f32[None,64]) is left open.
+    with it.
     """
-    values = [_open_argument(text) or parse_argument(text, tensor).make() for text in arguments]
+    values = [parse_argument(text, tensor).make() for text in arguments]
     with loaded(target) as function:
         exported = _export(function, values, arch, tensor_cores)
     try:
         files = exported.write(Path(output))
     except OSError as error:
         raise Failure(f"{output} can't be written: {error.strerror}") from error
-    click.echo(f"{exported.file}: {_plural(len(exported.assembly.calls), 'launch')} for {arch}")
+    click.echo(f"{exported.file}: {plural(len(exported.assembly.calls), 'launch')} for {arch}")
     for file in files:
         click.echo(str(file))
-
-
-def _open_argument(text: str) -> TensorSpec | None:
-    """The spec that an argument with open extents means."""
-    found = re.fullmatch(r"(\w+)\[([\w\s,]*\bNone\b[\w\s,]*)\]", text.strip())
-    if found is None:
-        return None
-    try:
-        shape = [None if n.strip() == "None" else int(n) for n in found[2].split(",")]
-        return TensorSpec(shape, as_dtype(found[1]))
-    except (ValueError, TypeError) as error:
-        raise Failure(f"{text!r} is no argument: {error}") from error
 
 
 def _parse_pipeline(text: str, own: Sequence[Pass] = ()) -> Pipeline:
@@ -606,19 +310,20 @@ def explain(
         session = inspect.Session(function, [spec.make() for spec in specs])
         plan = session.plan()
     program, graph = plan.program, plan.graph
-    steps, times = inspect.costs(plan), session.step_times_ns()
+    steps = inspect.costs(plan)
+    times = [0] * len(steps) if program.symbols else session.step_times_ns()
     fast = ", fast_math" if program.fast_math else ""
-    click.echo(f"{program.name}: {_plural(len(steps), 'step')}{fast}")
+    click.echo(f"{program.name}: {plural(len(steps), 'step')}{fast}")
     rows = []
     for number, (cost, took) in enumerate(zip(steps, times, strict=True)):
-        reached = [_duration(took), f"{cost.floor_ns / took:.0%}"] if took else ["", ""]
+        reached = [duration(took), f"{cost.floor_ns / took:.0%}"] if took else ["", ""]
         nodes = ", ".join(f"%{n} {graph.nodes[n].primitive.name}" for n in cost.nodes)
-        amounts = [_counted(cost.moved_bytes, "B"), _counted(cost.flops, "")]
+        amounts = [counted(cost.moved_bytes, "B"), counted(cost.flops, "")]
         rows.append(
-            [str(number), cost.name, *amounts, _duration(cost.floor_ns), *reached, nodes]
+            [str(number), cost.name, *amounts, duration(cost.floor_ns), *reached, nodes]
         )
     head = ("step", "what", "bytes", "flops", "floor", "takes", "reached", "nodes")
-    _show_table(head, rows, right="step bytes flops floor takes reached")
+    show_table(head, rows, right="step bytes flops floor takes reached")
     for node, where in plan.repeated().items():
         numbers = ", ".join(map(str, where))
         click.echo(f"computed again: {inspect.node_name(graph, node)} in steps {numbers}")
@@ -628,21 +333,23 @@ def explain(
         if cost.library:
             names = ", ".join(inspect.node_name(graph, node) for node in cost.nodes)
             click.echo(f"library: step {number} leaves native code for {names}")
-    click.echo(f"native: {_plural(inspect.native_calls(program), 'call')}")
+    click.echo(f"native: {plural(inspect.native_calls(program), 'call')}")
     click.echo(f"arena: {program.arena_bytes} bytes for temporaries")
     for band in program.bands:
         click.echo(print_band(program, band))
-    if not any(cost.library for cost in steps):
+    if program.symbols:
+        click.echo(f"sizes are open: bytes and flops for extents of {USUAL} or more, no times")
+    elif not any(cost.library for cost in steps):
         floor, took = sum(cost.floor_ns for cost in steps), session.least_ns()
         click.echo(
-            f"roofline: a call takes {_duration(took)}, the steps at least {_duration(floor)} "
+            f"roofline: a call takes {duration(took)}, the steps at least {duration(floor)} "
             f"on this machine ({floor / took:.0%}); its rates are "
             f"{'measured' if machine().measured else 'typical ones, see `graphjit machine`'}"
         )
     stages = session.form.times_ns
-    click.echo("times: " + ", ".join(f"{name} {_duration(ns)}" for name, ns in stages.items()))
+    click.echo("times: " + ", ".join(f"{name} {duration(ns)}" for name, ns in stages.items()))
     click.echo("--- optimized, the nodes named above")
-    _show(print_graph(graph, abbreviate=True))
+    show(print_graph(graph, abbreviate=True))
 
 
 def _explain_ptx(
@@ -655,7 +362,7 @@ def _explain_ptx(
     """What a GPU would run: launches, what ptxas says of them, the least that they can take."""
     from .codegen.ptx.usage import assembled, gpu_of, usage_of
 
-    values = [_open_argument(text) or parse_argument(text, tensor).make() for text in arguments]
+    values = [parse_argument(text, tensor).make() for text in arguments]
     with loaded(target) as function:
         exported = _export(function, values, arch, tensor_cores)
     assembly, gpu, graph = exported.assembly, gpu_of(arch), exported.graph
@@ -671,35 +378,31 @@ def _explain_ptx(
         least += floor
         used = usage.get(call.entry)
         rows.append([
-            str(number), call.entry, _counted(cost.moved_bytes, "B"), _counted(cost.flops, ""),
-            _duration(floor) if gpu else "", f"{call.launch.blocks}", str(call.launch.threads),
+            str(number), call.entry, counted(cost.moved_bytes, "B"), counted(cost.flops, ""),
+            duration(floor) if gpu else "", f"{call.launch.blocks}", str(call.launch.threads),
             str(used.registers) if used else "", str(used.shared_bytes) if used else "",
             f"{used.stack_bytes} + {used.spill_bytes}" if used else "",
             ", ".join(f"%{n} {graph.nodes[n].primitive.name}" for n in plan.nodes[call.step]),
         ])  # fmt: skip
-    click.echo(f"{assembly.program.name}: {_plural(len(rows), 'launch')} for {arch}")
+    click.echo(f"{assembly.program.name}: {plural(len(rows), 'launch')} for {arch}")
     head = (
         "launch", "entry", "bytes", "flops", "floor", "blocks", "threads", "registers",
         "shared", "stack+spilled", "nodes",
     )  # fmt: skip
-    _show_table(head, rows, right="launch bytes flops floor blocks threads registers shared")
+    show_table(head, rows, right="launch bytes flops floor blocks threads registers shared")
     if report:
         click.echo(f"registers and shared memory are unknown: {report}")
     if gpu:
         rates = f"{gpu.bytes_per_ns:,.0f} GB/s, {gpu.flops_per_ns / 1000:.3g} TFLOP/s"
         click.echo(
-            f"roofline: the launches take at least {_duration(least)} on {gpu.name}, by its "
+            f"roofline: the launches take at least {duration(least)} on {gpu.name}, by its "
             f"data sheet ({rates}); nothing of this was run on a GPU"
         )
     for decision in inspect.decisions(plan):
         click.echo(f"not fused: {decision}")
     click.echo(f"arena: {assembly.program.arena_bytes} bytes for temporaries")
     click.echo("--- optimized, the nodes named above")
-    _show(print_graph(graph, abbreviate=True))
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    show(print_graph(graph, abbreviate=True))
 
 
 @main.command("run", epilog=EPILOG)
@@ -737,17 +440,17 @@ def run_command(
         expected = session.results(eagerly=True) if compare_eager else []
         compiled, eager = session.times_ns(repeat, compare_eager)
     rows = [(result.name, *_summary(result)) for result in results]
-    _show_table(("name", "type", "values"), rows)
+    show_table(("name", "type", "values"), rows)
     bad = compare_eager and not _show_differences(results, expected, ulps)
     made = sum(session.form.times_ns.values())
-    line = f"compiled {_duration(inspect.median(compiled))}"
+    line = f"compiled {duration(inspect.median(compiled))}"
     if compare_eager:
-        line += f", eager {_duration(inspect.median(eager))}"
+        line += f", eager {duration(inspect.median(eager))}"
     line += f" (median of {repeat}{', in turns' if compare_eager else ''})"
     if compare_eager:
         ratio = inspect.median(eager) / max(1.0, inspect.median(compiled))
         line += f": {ratio:.3g} times as fast"
-    click.echo(f"{line}; made in {_duration(made)}")
+    click.echo(f"{line}; made in {duration(made)}")
     if bad:
         raise Different("compiled and eager results differ")
 
@@ -764,7 +467,7 @@ def _show_differences(
         for item, fine in zip(found, good, strict=True)
     ]  # fmt: skip
     head = ("name", "difference", "ulps", "compared with eager")
-    _show_table(head, rows, right="difference ulps")
+    show_table(head, rows, right="difference ulps")
     return all(good)
 
 
@@ -798,7 +501,7 @@ def passes() -> None:
     for name, kind in PASSES.items():
         options = ", ".join(f"{f.name}={f.default!r}" for f in fields(kind))
         rows.append((name, options, " ".join((kind.__doc__ or "").split("\n\n")[0].split())))
-    _show_table(("pass", "options", "what it does"), rows)
+    show_table(("pass", "options", "what it does"), rows)
     click.echo(f"\ndefault: {DEFAULT}")
 
 
@@ -815,7 +518,7 @@ def machine_command(as_json: bool) -> None:
         click.echo(json.dumps(asdict(found), indent=1))
         return
     rows = [(name, str(value)) for name, value in asdict(found).items()]
-    _show_table(("what", "this machine"), rows)
+    show_table(("what", "this machine"), rows)
     click.echo(f"kept in {path}" if path else "not kept: the cache folder can't be written")
 
 

@@ -509,7 +509,7 @@ def is_symbolic(shape: Iterable[Any]) -> bool:
 
 
 # What a symbol is taken to be at least in choices about code that serves larger sizes, too.
-_USUAL = 256
+USUAL = 256
 
 
 def guess(n: int) -> int:
@@ -522,7 +522,7 @@ def guess(n: int) -> int:
 def guesses(shape: Iterable[int]) -> dict[str, int]:
     """What `guess` takes the symbols of a shape to be."""
     dims = [n for n in shape if isinstance(n, Dim)]
-    return {name: max(_USUAL, n.sizes.hints[name]) for n in dims for name in n.symbols}
+    return {name: max(USUAL, n.sizes.hints[name]) for n in dims for name in n.symbols}
 
 
 def exact_quotient(extent: int, by: int) -> int | None:
@@ -592,7 +592,7 @@ def _parsed(tree: ast.expr, sizes: Sizes) -> Any:
         case ast.BinOp(left=left, op=op, right=right):
             return _BINARY[type(op)](_parsed(left, sizes), _parsed(right, sizes))
         case ast.Name(id=name) if name[:1] == "n" and name[1:].isdigit():
-            return sizes.symbol(name, sizes.hints.get(name, _USUAL), name in sizes.may_be_one)
+            return sizes.symbol(name, sizes.hints.get(name, USUAL), name in sizes.may_be_one)
     raise ValueError(f"no extent: {ast.unparse(tree)}")
 
 

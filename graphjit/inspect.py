@@ -28,12 +28,13 @@ from .passes import DEFAULT, PASSES, Pass, Pipeline, program_of
 from .program import Kernel, LibraryCall, Program, print_buffers, print_step
 from .specialization import Specialization, build_program
 from .tree import flatten
-from .types import TensorType, as_dtype
+from .types import TensorSpec, TensorType, as_dtype
 from .variable import Variable
 
 PIPELINE_STAGE = "default"
 PROGRAM_STAGES = ("kernels", "buffers", "loops", "llvm", "llvm-opt", "asm", "ptx")
 STAGES = ("trace", PIPELINE_STAGE, *PROGRAM_STAGES)
+USUAL_EXTENT = 64  # what an open extent is taken to be while a function is traced or timed
 
 
 class CallError(Exception):
@@ -63,6 +64,7 @@ def as_call(
     """A Function that never falls back, and its arguments (`self` first, where there is one).
 
     target: a decorated function, a plain one, a bound method or an object with `__call__`.
+    args: a gj.TensorSpec stands for an array of its type, whose extents are open where None.
     """
     if inspect.ismethod(target):
         args, target = [target.__self__, *args], target.__func__
@@ -84,7 +86,37 @@ def as_call(
     else:
         raise CallError(f"a {type(target).__name__} is no Python function")
     _check_count(function, args)
-    return function, tuple(args)
+    return _opened(function, args), tuple(_example(x) for x in args)
+
+
+def has_open(args: Sequence[Any]) -> bool:
+    """Whether an extent of an argument is left open."""
+    return any(isinstance(x, TensorSpec) and None in x.shape for x in args)
+
+
+def _opened(function: Function, args: Sequence[Any]) -> Function:
+    """The function, with a signature that leaves open what the arguments leave open."""
+    if not has_open(args) or function.input_signature is not None:
+        return function
+    specs = []
+    for x in args:
+        if isinstance(x, np.ndarray):
+            x = TensorSpec(x.shape, as_dtype(x.dtype))
+        if not isinstance(x, TensorSpec):
+            raise CallError(f"where extents are left open all arguments are arrays, not {x!r}")
+        specs.append(x)
+    return type(function)(
+        function.python_function, specs, "error", function.outputs, function.passes,
+        function.fast_math, tensor_cores=function.tensor_cores,
+    )  # fmt: skip
+
+
+def _example(x: Any) -> Any:
+    """An array for a spec."""
+    if not isinstance(x, TensorSpec):
+        return x
+    shape = tuple(USUAL_EXTENT if n is None else n for n in x.shape)
+    return np.zeros(shape, x.dtype.dtype)
 
 
 def trace_graph(target: Any, args: Sequence[Any]) -> tuple[Graph, tuple[Pass, ...], bool]:

@@ -9,22 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .codegen.ptx.arch import DEFAULT, arch_named
 from .codegen.ptx.manifest import Input, data, manifest, write
 from .codegen.ptx.target import Assembly, compile_ptx, emit_program
 from .errors import TracingError, UnsupportedError, at_user_line
-from .inspect import Traced, TracedForm, as_call, optimized
+from .inspect import Traced, TracedForm, as_call, has_open, optimized
 from .ir import Graph
-from .jit import Function
 from .passes import Pass, program_of
 from .specialization import Specialization
-from .types import TensorSpec, as_dtype
 from .values import dataclass
-
-# What an open extent is taken to be while the function is traced.
-USUAL_EXTENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +73,14 @@ def export(
     tensor_cores: the function's own, if None.
     """
     arch_named(arch)
-    function, arrays = _call(target, args)
+    function, arrays = as_call(target, args, _Traced)
     tensor_cores = tensor_cores or function.tensor_cores
     form = function.specialization(*arrays)
     if form.graph is None:
         raise TracingError(form.reason)
     graph = optimized(form.graph, function.passes)
     program = program_of(graph, cpu=False)
-    if _open(args) and not program.symbols:
+    if has_open(args) and not program.symbols:
         raise UnsupportedError(
             at_user_line(
                 f"there is no one PTX of {function.name} for all sizes",
@@ -95,31 +88,6 @@ def export(
             )
         )
     return Export(compile_ptx(program, arch, tensor_cores), _inputs(form), graph)
-
-
-def _open(args: Sequence[Any]) -> bool:
-    return any(isinstance(x, TensorSpec) and None in x.shape for x in args)
-
-
-def _call(target: Any, args: Sequence[Any]) -> tuple[Function, tuple[Any, ...]]:
-    """The function, and arrays in place of specs; open extents are left open by a signature."""
-    function, given = as_call(target, args, _Traced)
-    arrays = tuple(_example(x) if isinstance(x, TensorSpec) else x for x in given)
-    if _open(given) and function.input_signature is None:
-        specs = [
-            x if isinstance(x, TensorSpec) else TensorSpec(np.shape(x), as_dtype(x.dtype))
-            for x in given
-        ]
-        function = _Traced(
-            function.python_function, specs, "error", function.outputs, function.passes,
-            tensor_cores=function.tensor_cores,
-        )  # fmt: skip
-    return function, arrays
-
-
-def _example(spec: TensorSpec) -> Any:
-    shape = tuple(USUAL_EXTENT if n is None else n for n in spec.shape)
-    return np.zeros(shape, spec.dtype.dtype)
 
 
 def _inputs(form: Specialization) -> tuple[Input, ...]:

@@ -307,6 +307,33 @@ def test_tensors_literals_and_files_are_arguments(tmp_path: Path) -> None:
     assert isinstance(make(f"t:{tmp_path}/x.npy"), graphjit.Tensor)
 
 
+def test_extents_may_be_open(source: str, tmp_path: Path) -> None:
+    both = options(["f32[None,32]", "f32[None,32]"])
+    assert "f32[n0, 32]" in succeed("dump", f"{source}:several", *both, "--stage", "trace")
+    assert "[d0 < n0]" in succeed("dump", f"{source}:several", *both, "--stage", "kernels")
+    assert ".param .u64" in succeed(
+        "dump", f"{source}:signed", "--arg", "f32[None,3]", "--stage", "ptx"
+    )
+    text = succeed("explain", f"{source}:several", *both)
+    assert "sizes are open: bytes and flops for extents of 256 or more" in text
+    assert "%\n" not in text and "roofline" not in text
+    np.save(tmp_path / "x.npy", np.ones(32, np.float32))
+    mixed = options(["f32[None,32]", f"{tmp_path}/x.npy"])
+    assert "f32[32]" in succeed("dump", f"{source}:several", *mixed, "--stage", "trace")
+
+
+def test_extents_that_cannot_be_open(source: str) -> None:
+    assert "no extent can be left open here" in fail(
+        2, "run", f"{source}:two", "--arg", "f32[None]"
+    )
+    assert "no extent can be left" in fail(2, "dump", f"{source}:train", "--arg", "t:f32[None]")
+    assert "write f32[2,3], f32[None,3]" in fail(
+        2, "dump", f"{source}:train", "--arg", "f32[n]"
+    )
+    pair = options(["f32[None,2]", "3.5"])
+    assert "all arguments are arrays, not 3.5" in fail(2, "dump", f"{source}:several", *pair)
+
+
 def test_the_tensor_flag_means_tensorflow_rules(source: str) -> None:
     path, asked = f"{source}:mismatch", options(["f32[7]"])
     assert "cast" in succeed("dump", path, *asked, "--stage", "trace")

@@ -537,15 +537,18 @@ def test_too_large_a_size_is_named() -> None:
         ("llvm-opt", "text"),
     ],
 )  # fmt: skip
-def test_dumps_of_open_extents(stage: str, form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signed", [True, False])
+def test_dumps_of_open_extents(stage: str, form: str, signed: bool, tmp_path: Path) -> None:
     source = tmp_path / "open.py"
     source.write_text(
         "import graphjit as gj\n"
-        "@gj.function(input_signature=[gj.TensorSpec((None, 4)), gj.TensorSpec((None, 4))])\n"
-        "def f(x, y):\n"
+        + "@gj.function(input_signature=[gj.TensorSpec((None, 4)), gj.TensorSpec((None, 4))])\n"
+        * signed
+        + "def f(x, y):\n"
         "    return x.sum(axis=1) / x.shape[0], gj.concat([x, y], 0)\n"
     )
-    arguments = ["--arg", "f32[7,4]"] * 2 + ["--stage", stage, "--format", form]
+    given = "f32[7,4]" if signed else "f32[None,4]"
+    arguments = ["--arg", given] * 2 + ["--stage", stage, "--format", form]
     result = CliRunner().invoke(cli.main, ["dump", f"{source}:f", *arguments])
     assert result.exit_code == 0, result.output
     assert ("%sizes" if stage.startswith("llvm") else "n0") in result.output
