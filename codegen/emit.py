@@ -226,7 +226,7 @@ class KernelEmitter(Access):
             if bounds is not None:  # what is left over belongs to the last chunk
                 last = b.emit(f"icmp eq i64 {bounds[1]}, {self.size(loop.extent)}")
                 count = b.emit(f"select i1 {last}, i64 {count}, i64 0")
-            self._masked(loop, self.size(whole), count)
+            self._masked(loop, self.size(whole), count, tail=True)
         elif rest:
             after = self.label()
             if bounds is not None:
@@ -337,15 +337,16 @@ class KernelEmitter(Access):
         self.peeled = -1
         self._masked(loop, stop, b.emit(f"sub nuw nsw i64 {extent}, {stop}"))
 
-    def _masked(self, loop: Loop, start: str, count: str) -> None:
-        """Walk a few elements from `start` on, fewer than a vector has."""
+    def _masked(self, loop: Loop, start: str, count: str, tail: bool = False) -> None:
+        """Walk a few elements from `start` on, fewer than a vector has: the last, if `tail`."""
         b = self.b
         some, after = self.label(), self.label()
         self.line(f"br i1 {b.emit(f'icmp ne i64 {count}, 0')}, label %{some}, label %{after}")
         b.lines.append(f"{some}:")
-        known, mask, self.ahead = self.tail or (None, None, {})
-        if known is not loop or mask is None:
-            mask, self.ahead = self.first_lanes(count), {}
+        if tail and self.tail is not None and self.tail[0] is loop:
+            _, mask, self.ahead = self.tail
+        else:
+            mask = self.first_lanes(count)
         previous, b.mask = b.mask, mask
         self._iteration(loop, start)
         b.mask, self.ahead = previous, {}
@@ -362,8 +363,8 @@ class KernelEmitter(Access):
             if not isinstance(loop, Loop) or loop.dim != self.nest.lane_dim or self.in_parts:
                 continue
             rest = loop.extent % loop.width
-            walked = not (loop.within or loop.panel or loop.block or self._long(loop))
-            if not isinstance(rest, Dim) or not walked:
+            whole = loop.within or loop.panel or loop.block or self._long(loop)
+            if not isinstance(rest, Dim) or whole or self._to_peel(loop) >= 0:
                 continue
             lets = (s.value for s in loop.body if isinstance(s, Let))
             same = [number for number in lets if self._same(number, outer.dim)]
@@ -372,6 +373,7 @@ class KernelEmitter(Access):
                 previous, b.mask = b.mask, self.first_lanes(self.size(rest))
                 self.tail = loop, b.mask, {number: self._compute(number) for number in same}
                 b.mask = previous
+                del self.counters[loop.dim]
 
     def _same(self, number: int, dim: int) -> bool:
         """Whether a value is a load of neighbouring lanes, the same all along a dim."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 
 import graphjit as gj
 from graphjit import cli, symbolic
+from graphjit.codegen import launch
 from graphjit.dims import Dim, Sizes, Undecided, evaluate, is_symbolic, parse_dim
 from graphjit.draw import from_json
 from graphjit.errors import InvalidArgumentError, OutOfMemoryError, RecompileError, ShapeError
+from graphjit.machine import machine
 
 RNG = np.random.default_rng(7)
 SIZES = [3, 5, 7, 31, 32, 33, 100, 1000, 1025, 5000, 16385, 40000, 0, 2]
@@ -360,6 +363,28 @@ def test_tails_of_what_is_the_same_in_each_row(name: str, dtype: type) -> None:
         else:
             np.testing.assert_array_equal(found, wanted)
     assert sized(f)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("name", ["scaled", "copied", "less their sums", "differences"])
+def test_rows_that_start_anywhere_are_streamed(
+    name: str, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row's head and tail are masked where whole cache lines pass the cache between."""
+    function: Callable[[Any, Any], Any] = {
+        "scaled": lambda x, y: x * y + y,
+        "copied": lambda x, y: x[:, 1:] - y[1:],
+        "less their sums": lambda x, y: (x - x.sum(axis=0)) * y,
+        "differences": lambda x, y: (x[1:] - x[:-1]) * y,
+    }[name]
+    monkeypatch.setattr(launch, "machine", lambda: replace(machine(), l3_bytes=0))
+    f = gj.function(function, fallback="error")
+    for rows, columns in ((3, 5), (4, 6), (600, 1000), (700, 531), (9000, 37), (4000, 70)):
+        x = RNG.integers(-9, 9, size=(rows, columns)).astype(dtype)
+        y = RNG.integers(-9, 9, size=columns).astype(dtype)
+        np.testing.assert_array_equal(f(x, y), function(x, y))
+    texts = [form.llvm_ir() for form in sized(f)]
+    assert any("nontemporal" in text for text in texts)
 
 
 LIBRARY: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
