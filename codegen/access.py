@@ -315,6 +315,12 @@ class Access:
         if b.mask is None:
             self.line(f"store {kind} {raw}, ptr {address}, align {size}")
             return
+        if b.mask.ir.count("true") == 1:
+            # LLVM 22 stores too much of one lane of a wider vector, where AVX-512 is: it takes
+            # the width of what is truncated (llvm/llvm-project#179489)
+            first = b.emit(f"extractelement {kind} {raw}, i64 0")
+            self.line(f"store {storage_type(dtype)} {first}, ptr {address}, align {size}")
+            return
         name = f"llvm.masked.store.{_suffix(b.width, dtype)}.p0"
         mask = f"<{b.width} x i1>"
         self.module.declare("void", name, f"{kind}, ptr, {mask}")

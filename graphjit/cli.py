@@ -203,10 +203,8 @@ def _export(
 
     try:
         return export(function, values, arch, tensor_cores)
-    except (InternalError, TracingError):
+    except GraphJitError:
         raise
-    except GraphJitError as error:
-        raise Failure(str(error)) from error
     except Exception as error:
         inspect.run(*inspect.as_call(function, values), eagerly=True)
         name = type(error).__name__

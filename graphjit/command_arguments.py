@@ -144,7 +144,10 @@ class Argument:
                 raise Failure(f"{self.text!r}: no extent can be left open here")
             return self.spec
         if self.type is not None:
-            array = _random_array(self.type, random) if random else _zeros(self.type)
+            try:
+                array = _random_array(self.type, random) if random else _zeros(self.type)
+            except ValueError as error:
+                raise Failure(f"{self.text!r}: {error}") from error
         return Tensor(array) if self.tensor and isinstance(array, np.ndarray) else array
 
 

@@ -176,7 +176,7 @@ def _own_files() -> list[_File]:
     root = os.path.dirname(os.path.abspath(__file__))
     beside = os.path.dirname(root)  # in a checkout, passes and codegen stand there
     found = []
-    for part in ("", "ops", "passes", "codegen"):
+    for part in ("", "ops", "passes", "codegen", "codegen/math"):
         folder = os.path.join(root, part)
         if not os.path.isdir(folder):
             folder = os.path.join(beside, part)

@@ -18,8 +18,15 @@ import numpy as np
 
 from .config import config
 from .cost import floor_ns, step_cost
+from .dims import is_symbolic
 from .dispatch import TensorBase
-from .errors import GraphJitError, InternalError, TracingError, UnsupportedError
+from .errors import (
+    GraphJitError,
+    InternalError,
+    TracingError,
+    UnsupportedError,
+    at_user_line,
+)
 from .ir import Graph, verify
 from .jit import Function
 from .ops import source
@@ -66,6 +73,7 @@ def as_call(
     target: a decorated function, a plain one, a bound method or an object with `__call__`.
     args: a gj.TensorSpec stands for an array of its type, whose extents are open where None.
     """
+    given = args
     if inspect.ismethod(target):
         args, target = [target.__self__, *args], target.__func__
     elif not isinstance(target, type) and not hasattr(target, "__name__"):
@@ -86,7 +94,7 @@ def as_call(
     else:
         raise CallError(f"a {type(target).__name__} is no Python function")
     _check_count(function, args)
-    return _opened(function, args), tuple(_example(x) for x in args)
+    return _opened(function, given), tuple(_example(x) for x in args)
 
 
 def has_open(args: Sequence[Any]) -> bool:
@@ -116,7 +124,23 @@ def _example(x: Any) -> Any:
     if not isinstance(x, TensorSpec):
         return x
     shape = tuple(USUAL_EXTENT if n is None else n for n in x.shape)
-    return np.zeros(shape, x.dtype.dtype)
+    try:
+        return np.zeros(shape, x.dtype.dtype)
+    except ValueError as error:
+        raise CallError(f"{x}: {error}") from error
+
+
+def check_open(function: Function, args: Sequence[Any], graph: Graph) -> None:
+    """Fail if extents are to be open, but the graph is for one size."""
+    if has_open(args) and not any(
+        is_symbolic(graph.nodes[p].tensor.shape) for p in graph.params
+    ):
+        raise UnsupportedError(
+            at_user_line(
+                f"there is no one form of {function.name} for all sizes",
+                "give the extents that are None",
+            )
+        )
 
 
 def trace_graph(target: Any, args: Sequence[Any]) -> tuple[Graph, tuple[Pass, ...], bool]:
@@ -125,17 +149,19 @@ def trace_graph(target: Any, args: Sequence[Any]) -> tuple[Graph, tuple[Pass, ..
 
     TracingError if there is no graph, CallError if eager mode fails too.
     """
-    function, args = as_call(target, args, Traced)
+    function, arrays = as_call(target, args, Traced)
     try:
-        return function.get_graph(*args), function.passes, function.fast_math
+        graph = function.get_graph(*arrays)
     except (InternalError, TracingError):
         raise
     except UnsupportedError as error:
         raise TracingError(str(error)) from error
     except Exception as error:
-        run(function, args, eagerly=True)
+        run(function, arrays, eagerly=True)
         name = type(error).__name__
         raise TracingError(f"tracing raised {name}: {error}") from error
+    check_open(function, args, graph)
+    return graph, function.passes, function.fast_math
 
 
 def run(function: Function, args: Sequence[Any], eagerly: bool) -> Any:

@@ -12,8 +12,8 @@ from typing import Any
 from .codegen.ptx.arch import DEFAULT, arch_named
 from .codegen.ptx.manifest import Input, data, manifest, write
 from .codegen.ptx.target import Assembly, compile_ptx, emit_program
-from .errors import TracingError, UnsupportedError, at_user_line
-from .inspect import Traced, TracedForm, as_call, has_open, optimized
+from .errors import TracingError
+from .inspect import Traced, TracedForm, as_call, check_open, optimized
 from .ir import Graph
 from .passes import Pass, program_of
 from .specialization import Specialization
@@ -80,13 +80,7 @@ def export(
         raise TracingError(form.reason)
     graph = optimized(form.graph, function.passes)
     program = program_of(graph, cpu=False)
-    if has_open(args) and not program.symbols:
-        raise UnsupportedError(
-            at_user_line(
-                f"there is no one PTX of {function.name} for all sizes",
-                "give the extents that are None",
-            )
-        )
+    check_open(function, args, graph)
     return Export(compile_ptx(program, arch, tensor_cores), _inputs(form), graph)
 
 

@@ -81,6 +81,11 @@ class DType:
         return self.kind == "f"
 
     @property
+    def is_narrow(self) -> bool:
+        """True for floats of 16 bits, whose sums are made in float32."""
+        return self.kind == "f" and self.size == 2
+
+    @property
     def is_integer(self) -> bool:
         """Whether this is an integer type; bool is not one."""
         return self.kind in "iu"

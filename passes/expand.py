@@ -78,7 +78,7 @@ class SplitReductions(Pass):
         first = axes[0]
         before, after = type.shape[:first], type.shape[first + len(axes) :]
         total = prod(type.shape[a] for a in axes)
-        narrow = type.dtype.size == 2 and node.primitive in (rd.sum_, rd.prod)
+        narrow = type.dtype.is_narrow and node.primitive in (rd.sum_, rd.prod)
         if narrow:  # partial sums stay in float32, as a sum in one step would
             x = rewriter.add(pw.cast, (x,), node.source, dtype=float32)
         rows = rewriter.add(view.reshape, (x,), node.source, shape=(*before, total, *after))
@@ -163,7 +163,7 @@ class UnrollReductions(Pass):
 
     def _short(self, graph: Graph, node: Node) -> bool:
         type = graph.nodes[node.inputs[0]].tensor
-        if node.primitive in (rd.sum_, rd.prod) and type.dtype.size == 2:
+        if node.primitive in (rd.sum_, rd.prod) and type.dtype.is_narrow:
             return False  # these accumulate in a wider dtype
         if node.primitive is rd.prod and type.dtype.is_complex:
             return False  # 1 times an infinity is not that infinity
@@ -226,7 +226,7 @@ class ExpandProducts(Pass):
                 rewriter.map[index] = rewriter.add(
                     view.broadcast, (zero,), node.source, shape=node.tensor.shape
                 )
-            elif dtype.kind == "f" and dtype.size == 2:
+            elif dtype.is_narrow:
                 wide = [rewriter.add(pw.cast, (i,), node.source, dtype=float32) for i in (a, b)]
                 product = self._product(rewriter, node, *wide)
                 rewriter.map[index] = rewriter.add(

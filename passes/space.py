@@ -107,7 +107,7 @@ class Space:
         """Replace an atom by high * low + rest."""
         extent = self.extents[atom]
         quotient = _exactly(extent, low)
-        if atom in self.fixed or quotient is None:
+        if atom in self.fixed or quotient is None or quotient == 1:
             raise Unfusable
         place = self.order.index(atom)
         names = (self._next, self._next + 1)
@@ -164,7 +164,11 @@ class Space:
         return tuple(result)
 
     def _divide(self, expr: Expr, by: int) -> tuple[Expr, Expr]:
-        """Quotient and remainder of an index, splitting atoms where that makes them affine."""
+        """Quotient and remainder of an index, splitting atoms where that makes them affine.
+
+        Symbolic strides are taken to be 1 or more: one is 0 only where an extent is, and then
+        there is nothing to walk.
+        """
         if by == 1:
             return expr, ZERO
         while True:
@@ -179,7 +183,9 @@ class Space:
                 exactly, within = _exactly(coefficient, by), _exactly(by, coefficient)
                 if exactly is not None:
                     quotient = quotient + Expr(0, ((atom, exactly),))
-                elif _surely_less(coefficient * (extent - 1), by):
+                elif _surely_less(coefficient * (extent - 1), by) or (
+                    _exactly(by, coefficient * extent) is not None
+                ):
                     remainder = remainder + Expr(0, ((atom, coefficient),))
                     top += coefficient * (extent - 1)
                 elif within is not None:
@@ -189,7 +195,7 @@ class Space:
             if straddling is None:
                 break
             self.split(*straddling)
-        if not _surely_less(top, by):
+        if not _surely_less(top, by) and all(top + c != by for _, c in remainder.terms):
             raise Unfusable
         return quotient + whole, remainder + rest
 
@@ -197,7 +203,7 @@ class Space:
 def _exactly(extent: int, by: int) -> int | None:
     """An extent divided by another, where that surely leaves no rest."""
     if not isinstance(extent, Dim) and not isinstance(by, Dim):
-        return None if extent % by else extent // by
+        return None if not by or extent % by else extent // by
     return exact_quotient(extent, by)
 
 

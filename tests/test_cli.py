@@ -67,6 +67,11 @@ def train(x):
     weights.assign_add(x)
     return weights * 2
 
+def looped(x):
+    for i in range(len(x)):
+        x = x + i
+    return x
+
 def untraced(x):
     if type(x) is not np.ndarray:
         raise TypeError("arrays only")
@@ -320,6 +325,25 @@ def test_extents_may_be_open(source: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones(32, np.float32))
     mixed = options(["f32[None,32]", f"{tmp_path}/x.npy"])
     assert "f32[32]" in succeed("dump", f"{source}:several", *mixed, "--stage", "trace")
+
+
+@pytest.mark.parametrize("command", ["dump", "explain"])
+@pytest.mark.parametrize("name", ["layer", "layer.method", "layer.compiled"])
+def test_open_extents_of_methods(name: str, command: str, source: str) -> None:
+    assert "f64[n0, 3]" in succeed(command, f"{source}:{name}", "--arg", "f64[None,3]")
+
+
+@pytest.mark.parametrize("command", ["dump", "explain", "ptx"])
+def test_sizes_that_nothing_is_open_for(command: str, source: str, tmp_path: Path) -> None:
+    where = ["-o", str(tmp_path / "out")] if command == "ptx" else []
+    for name, argument, text in (
+        ("looped", "f32[None]", "there is no one form of looped for all sizes"),
+        ("train", "f32[None,99999999999999999999]", "Maximum allowed dimension"),
+        ("train", "f32[9999999999,9999999999]", "array is too big"),
+        ("signed", "f32[None,5]", "incompatible with input_signature"),
+    ):
+        message = fail(2, command, f"{source}:{name}", "--arg", argument, *where)
+        assert text in message and "core.py" not in message
 
 
 def test_extents_that_cannot_be_open(source: str) -> None:

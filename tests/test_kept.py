@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import cache, config, fingerprint, kept
+from graphjit import cache, codegen, config, fingerprint, kept, ops, passes
 from graphjit.codegen.loader import loadable
 from graphjit.errors import IndexOutOfRangeError
 from graphjit.passes import Pass
@@ -253,7 +254,12 @@ def test_the_processors_features_and_all_files_are_looked_at():
     assert any(line.startswith("flags") for line in fingerprint._processor())
     names = {(part, name) for part, name, *_ in fingerprint._own_files()}
     assert {("", "types.py"), ("ops", "view.py"), ("passes", "fuse.py")} <= names
-    assert ("codegen", "emit.py") in names
+    for package in (codegen, passes, ops):  # with the folders inside, but for PTX's
+        top = Path(package.__path__[0])
+        own = package.__name__.removeprefix("graphjit.")
+        for file in top.rglob("*.py"):
+            part = str(Path(own) / file.parent.relative_to(top))
+            assert (part, file.name) in names or part == "codegen/ptx"
     assert any("llvmlite" in str(part) for part in fingerprint._llvm_files())
 
 

@@ -387,6 +387,41 @@ def test_rows_that_start_anywhere_are_streamed(
     assert any("nontemporal" in text for text in texts)
 
 
+BATCHED: dict[str, Callable[[Any], Any]] = {
+    "less sums of rows": lambda x: x - x.sum(-1, keepdims=True),
+    "less sums of columns": lambda x: x - x.sum(-2, keepdims=True),
+    "less sums of both": lambda x: x - x.sum((-1, -2), keepdims=True),
+    "less sums along batches": lambda x: x - x.sum(1, keepdims=True),
+    "times sums in the middle": lambda x: x * x.sum((1, 2), keepdims=True),
+    "scores": lambda x: (x @ x.swapaxes(-1, -2)).max(-1, keepdims=True) * x,
+    "heads together": lambda x: x.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], -1) * 2,
+    "batches together": lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]).sum(0),
+}
+BATCHES: dict[str, Callable[[int, int], tuple[int, ...]]] = {
+    "squares": lambda m, n: (8, 12, n, n),
+    "matrices": lambda m, n: (8, 12, m, n),
+    "inside": lambda m, n: (2, m, n, 4),
+    "around": lambda m, n: (m, 2, 3, n),
+    "apart": lambda m, n: (2, m, 3, m),
+    "outer": lambda m, n: (m, 12, n, 8),
+}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", BATCHED)
+def test_two_batch_dims(name: str, batch: str) -> None:
+    """Attention's shapes: some extents known, some not. Whole numbers: sums are exact."""
+    function = BATCHED[name]
+    f = gj.function(function, fallback="error")
+    for pair in ((3, 4), (5, 6), (7, 9), (2, 3), (0, 5), (6, 0), (17, 5)):
+        shape = BATCHES[batch](*pair)
+        if 0 in shape and name in ("scores", "heads together"):
+            continue
+        x = RNG.integers(-3, 4, size=shape).astype(np.float64)
+        np.testing.assert_array_equal(f(x), function(x))
+    assert sized(f)
+
+
 LIBRARY: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "sorted": (lambda x: np.sort(x) * 2, lambda n: ((n,),), 2),
     "sorted temporary": (lambda x: np.sort(np.exp(x), axis=0)[::-1], lambda n: ((n, 3),), 3),

@@ -110,7 +110,7 @@ def reduce_mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         divisor = as_tensor(count, x.dtype)
         remainder = apply(pw.fmod, total, divisor, strict=True)
         return math.floordiv(math.subtract(total, remainder), divisor)
-    narrow = x.dtype.size == 2
+    narrow = x.dtype.is_narrow
     if narrow:  # a sum of narrow floats may overflow where their mean doesn't
         wide = reduce_mean(math.cast(x, "float32"), axis, keepdims)
         return math.cast(wide, x.dtype)
@@ -124,7 +124,7 @@ def reduce_variance(x: Any, axis: Any = None, keepdims: bool = False, ddof: floa
         raise InvalidArgumentError(
             at_user_line(f"Input must be either real or complex. Received {x.dtype.tensorflow}")
         )
-    if x.dtype.size == 2:
+    if x.dtype.is_narrow:
         wide = reduce_variance(math.cast(x, "float32"), axis, keepdims, ddof)
         return math.cast(wide, x.dtype)
     distance = math.subtract(x, reduce_mean(x, axis, True))

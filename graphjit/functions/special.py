@@ -207,7 +207,7 @@ def kl_div(x: Any, y: Any) -> Any:
 def sinc(x: Any) -> Any:
     """sin(π x) / (π x); 1 at 0."""
     x = _real(x, "Sinc")
-    if x.dtype.size == 2:  # in narrow floats π x is off by more than sin can bear
+    if x.dtype.is_narrow:  # in narrow floats π x is off by more than sin can bear
         return math.cast(sinc(math.cast(x, "float32")), x.dtype)
     zero = math.equal(x, 0)
     angle = math.multiply(math.where(zero, math.ones_like_scalar(x), x), pymath.pi)

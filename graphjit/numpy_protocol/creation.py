@@ -185,7 +185,7 @@ def linspace(
         is_python_scalar(v) or getattr(v, "origin", "") == "weak" for v in (start, stop)
     )
     made = result_dtype(start, stop, 1.0) if not scalars else float64
-    if made.size == 2:
+    if made.is_narrow:
         raise unsupported("np.linspace in float16")
     first, last = convert(start, made), convert(stop, made)
     target = made if dtype is None else target_dtype(dtype)

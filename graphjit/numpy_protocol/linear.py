@@ -47,7 +47,7 @@ def _matrix(a: Any, square: bool = False) -> Any:
         )
     if square and x.type.shape[-1] != x.type.shape[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
-    if x.type.dtype.size == 2 and x.type.dtype.is_floating:
+    if x.type.dtype.is_narrow:
         raise DTypeError(
             at_user_line(f"array type {x.type.dtype.name} is unsupported in linalg")
         )
@@ -79,7 +79,7 @@ def solve(a: Any, b: Any) -> Any:
     """np.linalg.solve."""
     x = _matrix(a, square=True)
     y = array(b)
-    if y.type.dtype.size == 2 and y.type.dtype.is_floating:
+    if y.type.dtype.is_narrow:
         raise DTypeError(at_user_line("array type float16 is unsupported in linalg"))
     vector = y.ndim == 1
     if not y.ndim:
@@ -309,7 +309,7 @@ def _matrix_norm(x: Any, ord: Any, axes: Shape, keep: bool) -> Any:
         extreme = maximum if ord > 0 else minimum
         result = extreme(sums, second, None, True)
     elif ord in (2, -2, "nuc"):
-        if x.type.dtype.size == 2:
+        if x.type.dtype.is_narrow:
             raise DTypeError(at_user_line("array type float16 is unsupported in linalg"))
         s = svd(shape.moveaxis(x, (row, column), (-2, -1)), compute_uv=False)
         join = {"nuc": total, 2: maximum, -2: minimum}[ord]

@@ -638,3 +638,27 @@ def test_complex_order_with_nan() -> None:
     case = Case()
     x, y = case.param(np.repeat(every, 9)), case.param(np.tile(every, 9))
     case.check(*(getattr(case, op)(x, y) for op in ("lt", "le", "gt", "ge", "eq", "ne")))
+
+
+@pytest.mark.parametrize("symbolic_after", [None, 2])
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint8, np.uint16, np.int32, np.uint64])
+def test_long_sums_of_integers_wrap(
+    dtype: Any, symbolic_after: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In their own dtype, as NumPy's do: of 16 bits too, whose floats are summed in float32."""
+    monkeypatch.setattr(gj.config, "symbolic_after", symbolic_after)
+
+    def all_of(x: Any) -> Any:
+        odd = x | dtype(1)
+        return (
+            x.sum(axis=0, dtype=dtype), x.sum(dtype=dtype), np.cumsum(x, axis=0, dtype=dtype),
+            odd.prod(axis=0, dtype=dtype), odd.prod(dtype=dtype), x.max(axis=0), x.sum(axis=1),
+        )  # fmt: skip
+
+    f, info = gj.function(all_of, fallback="error"), np.iinfo(dtype)
+    for rows in (3001, 300, 5000, 17):
+        x = np.random.default_rng(rows).integers(info.min, info.max, (rows, 4), dtype)
+        with np.errstate(all="ignore"):
+            for actual, wanted in zip(f(x), all_of(x), strict=True):
+                assert actual.dtype == wanted.dtype
+                np.testing.assert_array_equal(actual, wanted)
