@@ -185,7 +185,7 @@ def _launch(form: Specialization) -> Launch:
         tuple(outputs),
         _plan(form.tree, iter(_wrapped(form))),
         program.arena_bytes,
-        executable.arena_of if program.symbols else executable.new_arena,
+        executable.arena_of if is_symbolic((program.arena_bytes,)) else executable.new_arena,
         bool(executable.checks),
         executable.fail,
         _sized(executable),

@@ -252,9 +252,10 @@ def test_long_kernels_let_other_threads_run() -> None:
     sys.setswitchinterval(1000)  # a thread gives way only where it lets go of the GIL itself
     try:
         inside.set()
-        for _ in range(3):
+        for _ in range(200):  # on a busy machine the thread may be late
             fn(x)
-        counted = len(steps)
+            if counted := len(steps):
+                break
     finally:
         over.set()
         sys.setswitchinterval(before)

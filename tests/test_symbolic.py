@@ -617,6 +617,30 @@ def test_dumps_of_open_extents(stage: str, form: str, signed: bool, tmp_path: Pa
         assert str(graph.nodes[0].tensor.shape[0]) == "n0"
 
 
+@pytest.mark.parametrize("side", [8, 23, 40, 300])
+def test_temporaries_of_one_size(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sizes vary, but not that of what is kept between steps."""
+    monkeypatch.setattr(gj.config, "native_after", 0)
+    w = np.ones((side, side))
+    f = gj.function(lambda x: x + ((w * x[0]) @ w @ w).sum(), fallback="error")
+    v = gj.Variable(np.zeros((4, side * 10)))
+
+    @gj.function(fallback="error")
+    def step(y: Any) -> Any:
+        v[0].assign(v[1])
+        v[1].assign(y[0])
+        v[:2].assign(v[:2][::-1])
+        return gj.reduce_sum(v)
+
+    for k in range(12):
+        x = np.full(3 + k % 5, k + 1.0)
+        np.testing.assert_array_equal(f(x), x + x[0] * side**4)
+        step(np.full((3 + k % 5, side * 10), k + 1.0))
+        np.testing.assert_array_equal(v.numpy()[:, 0], [k + 1, 0, 0, 0])
+    (form,) = sized(f)
+    assert form.program is not None and isinstance(form.program.arena_bytes, int)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_interleaved_sizes_from_many_threads(threads: int) -> None:
     from concurrent.futures import ThreadPoolExecutor
