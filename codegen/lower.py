@@ -370,9 +370,11 @@ class Lowering:
 
     def _worth_turning(self, dim: int, apart_bytes: int) -> bool:
         extent, lanes = self.kernel.dims[dim], self.kernel.dims[self.lane_dim]
+        if not isinstance(extent, Dim) and extent < cost.SQUARE_BYTES // 4:
+            return False  # there is no whole square
         if is_symbolic((extent, lanes)):
             return not self.short
-        return extent >= cost.SQUARE_BYTES // 4 and lanes > cost.near_lanes(apart_bytes)
+        return lanes > cost.near_lanes(apart_bytes)
 
     def square_rows(self, turned: list[int]) -> int:
         """How many elements along memory are turned at a time."""

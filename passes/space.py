@@ -171,6 +171,8 @@ class Space:
         """
         if by == 1:
             return expr, ZERO
+        if by == 0:  # of an array without elements
+            return ZERO, ZERO
         while True:
             expr = self.resolve(expr)
             straddling = None

@@ -617,6 +617,25 @@ def test_dumps_of_open_extents(stage: str, form: str, signed: bool, tmp_path: Pa
         assert str(graph.nodes[0].tensor.shape[0]) == "n0"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("columns", [2, 5, 7, 8, 15, 16, 17, 31])
+def test_few_columns_turned(columns: int, dtype: type) -> None:
+    """Fewer than a square has are never turned in squares."""
+    f = gj.function(lambda x: x.T.copy(), fallback="error")
+    for rows in (30, 50, 400, 800, 3000, 20_001, 5):
+        x = np.arange(rows * columns).reshape(rows, columns).astype(dtype)
+        np.testing.assert_array_equal(f(x), x.T)
+    assert sized(f)
+
+
+def test_an_empty_batch_after_others() -> None:
+    f = gj.function(lambda x: (x.sum(axis=1), x.T[::-1], x.max(axis=1)), fallback="error")
+    for rows in (5, 3, 0, 7, 0):
+        x = np.arange(rows * 5.0).reshape(rows, 5)
+        for actual, wanted in zip(f(x), (x.sum(1), x.T[::-1], x.max(1)), strict=True):
+            np.testing.assert_array_equal(actual, wanted)
+
+
 @pytest.mark.parametrize("side", [8, 23, 40, 300])
 def test_temporaries_of_one_size(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where sizes vary, but not that of what is kept between steps."""

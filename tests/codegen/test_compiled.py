@@ -662,3 +662,28 @@ def test_long_sums_of_integers_wrap(
             for actual, wanted in zip(f(x), all_of(x), strict=True):
                 assert actual.dtype == wanted.dtype
                 np.testing.assert_array_equal(actual, wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int64])
+@pytest.mark.parametrize("shape", [(30, 1, 3), (17, 2, 3), (5, 3, 2), (9, 1, 7), (33, 1, 4)])
+def test_quotients_in_tails(shape: tuple[int, ...], dtype: Any) -> None:
+    """LLVM 22 ended the process where int8 is divided by numbers that differ by lane."""
+    info = np.iinfo(dtype)
+    x = np.random.default_rng(1).integers(info.min, info.max, shape, dtype, endpoint=True)
+
+    def quotients(x: Any) -> Any:
+        part = (x // 3) % 7
+        return (
+            x - x,
+            part.sum(2),
+            part @ np.swapaxes(part, 1, 2),
+            x // 7,
+            x % 11,
+            (x // 0, x % 0),
+        )
+
+    *found, (by_zero, left) = gj.function(quotients, fallback="error")(x)
+    with np.errstate(all="ignore"):
+        *wanted, (zero, rest) = quotients(x)
+    for actual, expected in zip((*found, by_zero, left), (*wanted, zero, rest), strict=True):
+        np.testing.assert_array_equal(actual, expected)
