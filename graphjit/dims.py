@@ -325,6 +325,8 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
     def __rfloordiv__(self, other: Any) -> Any:
         if type(other) is int and other == 0:
             return 0
+        if type(other) is int and -self <= other < self:  # so it is for larger extents, too
+            return 0 if other > 0 else -1
         return int(other) // int(self)
 
     def _exact(self, other: Dim) -> Any:
@@ -338,7 +340,7 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         return self - (self // other) * other
 
     def __rmod__(self, other: Any) -> Any:
-        return int(other) % int(self)
+        return other - (other // self) * self
 
     def __divmod__(self, other: Any) -> Any:
         quotient = self // other

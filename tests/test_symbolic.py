@@ -95,6 +95,11 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "copy of a transpose": (lambda x: x.T.copy(), lambda n: ((n, 90),), 2),
     "difference": (lambda x: x[1:] - x[:-1], lambda n: ((n,),), 4),
     "reversed": (lambda x: x[::-1] * 2, lambda n: ((n,),), 3),
+    "rolled": (
+        lambda x: (np.roll(x, 2, axis=0), np.roll(x, -1, axis=0) * 2),
+        lambda n: ((n, 3),),
+        5,
+    ),
     "every second": (lambda x: x[::2] * 2, lambda n: ((n,),), 4),
     "rows of four": (lambda x: np.reshape(x, (-1, 4)) + 1, lambda n: ((4 * n,),), 3),
     "flattened": (
@@ -720,6 +725,20 @@ def test_answers_are_noted_and_hold(constant: int, hint: int, relation: str) -> 
     for value in (0, *range(2, 60)):
         if all(guard.holds({"n0": value}) for guard in sizes.guards):
             assert asked(value) == bool(answer), value
+
+
+@given(st.integers(-40, 40), st.integers(1, 50))
+def test_numbers_divided_by_extents(number: int, hint: int) -> None:
+    """Right for the sizes at hand, and for all that the guards let in."""
+    sizes = Sizes()
+    n = sizes.symbol("n0", hint)
+    sizes.recording = True
+    quotient, rest = number // n, number % n
+    for size in (hint, hint + 1, 2 * hint, 60, *range(2, 60)):
+        if all(guard.holds({"n0": size}) for guard in sizes.guards):
+            values = {"n0": size}
+            found = evaluate(quotient, values), evaluate(rest, values)
+            assert found == divmod(number, size)
 
 
 def test_no_answer_without_a_guard() -> None:
