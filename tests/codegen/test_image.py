@@ -181,9 +181,14 @@ def test_images_come_back_from_bytes():
 
 def test_code_pages_are_never_writable_and_executable():
     f = gj.function(lambda x: np.sin(x) + 1)
-    before = set(_executable_mappings())
-    f(np.ones(100, np.float32))
-    made = set(_executable_mappings()) - before
+    gc.collect()
+    gc.disable()  # else what an earlier test left may be freed meanwhile, and its place taken
+    try:
+        before = set(_executable_mappings())
+        f(np.ones(100, np.float32))
+        made = set(_executable_mappings()) - before
+    finally:
+        gc.enable()
     assert made
     for line in made:
         assert "w" not in line.split()[1], line
