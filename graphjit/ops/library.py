@@ -44,7 +44,7 @@ def _call(
 
 
 def _sortable(op: str, result: DType | None = None) -> Callable[..., TensorType]:
-    def rule(x: TensorType, axis: int) -> TensorType:
+    def rule(x: TensorType, axis: int, kind: str) -> TensorType:
         require_kind(x.dtype, "biufc", op)
         require_axes((axis,), x.ndim, op)
         return x.with_dtype(result) if result else x
@@ -56,17 +56,19 @@ def _single(x: Array) -> Array:
     return x.astype(np.float32) if x.dtype.kind == "V" else x
 
 
+# kind: one of NumPy's. Equal elements that can be told apart (indices, zeros of either sign)
+# lie in an order of each kind's own.
 sort = _call(
     "sort",
     "Sort",
     _sortable("Sort"),
-    lambda x, axis: np.sort(_single(x), axis=axis, kind=None).astype(x.dtype),
+    lambda x, axis, kind: np.sort(_single(x), axis=axis, kind=kind).astype(x.dtype, copy=False),
 )
 argsort = _call(
     "argsort",
     "ArgSort",
     _sortable("ArgSort", int64),
-    lambda x, axis: np.argsort(_single(x), axis=axis, kind="stable"),
+    lambda x, axis, kind: np.argsort(_single(x), axis=axis, kind=kind),
 )
 
 
