@@ -14,6 +14,7 @@ from graphjit.errors import (
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.program import Buffer, LibraryCall
 from graphjit.values import dataclass
+from graphjit.verify_program import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class CompiledProgram:
     aligned: tuple[int, ...] = ()
     donated: tuple[tuple[int, int], ...] = ()
     origins: tuple[Origin, ...] = ()
+    accesses: tuple[Access, ...] = ()
 
 
 def where_symbols(

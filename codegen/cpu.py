@@ -31,6 +31,7 @@ from graphjit.program import (
 )
 from graphjit.stages import Stages
 from graphjit.values import dataclass
+from graphjit.verify_program import open_accesses
 
 from .allocation import origins
 from .builder import Module
@@ -380,6 +381,7 @@ def compile_program(
         tuple(sorted(emitted.streaming)),
         program.donated,
         origins(program),
+        open_accesses(program),
     )
     return Executable(made, code), image
 

@@ -24,6 +24,7 @@ from graphjit.errors import (
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.program import LibraryCall
 from graphjit.types import TensorType, TupleType, check_size
+from graphjit.verify_program import check_access
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
@@ -57,6 +58,7 @@ class Executable:
             if b.role == "constant"
         }
         self._simple = self._simple_order()
+        self._fitting: dict[str, int] = {}  # the sizes whose accesses were checked last
 
     @property
     def native(self) -> bool:
@@ -251,6 +253,7 @@ class Executable:
         ]
         updates = [self._empty(n, self._shape(n, sizes)) for n in self.program.updates]
         if self._symbols:
+            self._check_accesses(sizes)
             arena = self.arena_of(evaluate(self.program.arena_bytes, sizes), sizes)
             listed = np.array([sizes[name] for name in self.program.symbols], np.int64)
             self._run_sequence(inputs, outputs, updates, arena, listed)
@@ -277,6 +280,13 @@ class Executable:
     def _sizes(self, inputs: Sequence[Array]) -> dict[str, int]:
         """The sizes of the symbols, which the inputs have."""
         return sizes_of(self._symbols, [x.shape for x in inputs])
+
+    def _check_accesses(self, sizes: dict[str, int]) -> None:
+        """InternalError where a kernel would leave a buffer for these sizes."""
+        if sizes != self._fitting:
+            for access in self.program.accesses:
+                check_access(access, sizes)
+            self._fitting = sizes
 
     def _shape(self, number: int, sizes: dict[str, int]) -> tuple[int, ...]:
         type = self.program.buffers[number].type
