@@ -255,6 +255,8 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         """An operation that isn't polynomial: of a traced number beside floats, left to arrays
         and tensors beside them, else of the number at hand.
         """
+        if isinstance(other, Dim):
+            other = int(other)
         if hasattr(other, "__array_ufunc__") or hasattr(other, "recorder"):
             return NotImplemented
         this: Any = self._as_tensor() if isinstance(other, (float, complex)) else int(self)
@@ -359,11 +361,9 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
     def __pow__(self, other: Any, modulo: Any = None) -> Any:
         if modulo is None and type(other) is int and 0 <= other <= 4:
             return math.prod([self] * other)
-        if modulo is None and isinstance(other, (float, complex)):
-            return self._as_tensor() ** other
-        if hasattr(other, "__array_ufunc__") or hasattr(other, "recorder"):
-            return NotImplemented
-        return pow(int(self), other if modulo is None else int(other), modulo)
+        if modulo is not None:
+            return pow(int(self), int(other), int(modulo))
+        return self._otherwise(operator.pow, other, turned=False)
 
     def __rpow__(self, other: Any, modulo: Any = None) -> Any:
         if isinstance(other, (float, complex)):

@@ -7,7 +7,11 @@ import os
 import shutil
 import tempfile
 
+import guard_pages
 from hypothesis import HealthCheck, settings
+
+if guard_pages.wanted():  # before anything of graphjit takes what is replaced
+    guard_pages.install()
 
 from graphjit import config
 
