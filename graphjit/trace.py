@@ -26,7 +26,7 @@ from .operators import Operators
 from .ops import source
 from .ops.primitive import Primitive, View
 from .repeats import Repeats
-from .types import DType, TensorType, TupleType, as_dtype, check_size, int64
+from .types import DType, TensorShape, TensorType, TupleType, as_dtype, check_size, int64
 from .variable import Variable
 
 # Operators whose results on Python's integers may pass 64 bits.
@@ -75,6 +75,11 @@ def _settable(name: str, known: Any = None) -> Any:
         raise TracingError(at_user_line(f"x.{name} = ... of a traced array can't be traced"))
 
     return property(read, write)
+
+
+def _shape(x: SymbolicTensor) -> tuple[int, ...]:
+    """The extents, in a tuple where an ndarray would have one."""
+    return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
 
 
 class SymbolicTensor(Operators):
@@ -335,7 +340,7 @@ class SymbolicTensor(Operators):
     imag = _settable("imag")
     flat = _settable("flat")
     strides = _settable("strides")
-    shape = _settable("shape", TensorBase.shape)
+    shape = _settable("shape", property(_shape))
     dtype = _settable("dtype", TensorBase.dtype)
 
     @property
