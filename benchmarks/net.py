@@ -1,4 +1,4 @@
-"""What does it cost to check, at each call of a form for all sizes, that no kernel leaves a buffer?
+"""Asks what it costs to check at each call, for all sizes, that no kernel leaves a buffer.
 
     python benchmarks/net.py [--rounds 15] [--calls 200000]
 

@@ -460,7 +460,9 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else not equal
 
-    def _compare(self, other: Any, what: Callable[[Any, Any], Any], sign: int, more: int) -> Any:
+    def _compare(
+        self, other: Any, what: Callable[[Any, Any], Any], sign: int, more: int
+    ) -> Any:
         """sign * (self - other) >= more."""
         if isinstance(other, (float, np.floating)):
             if not math.isfinite(other):

@@ -176,7 +176,7 @@ class SymbolicTensor(Operators):
         if any(is_strict(x) for x in operands):
             return super()._operator(name, *operands)
         ufunc = numpy_protocol.OPERATORS[name]
-        if name in _GROWING and all(map(is_weak, operands)) and self._type.dtype.is_integer:
+        if name in _GROWING and all(map(_is_python_int, operands)):
             raise self._needs_value("arithmetic of Python's integers, which have no end,")
         return trace.learned(
             key,
@@ -382,6 +382,13 @@ def is_weak(value: Any) -> bool:
         return value.origin == "weak"
     known = isinstance(value, (bool, int, float, complex, Dim))
     return known and not isinstance(value, np.generic)
+
+
+def _is_python_int(value: Any) -> bool:
+    """Whether a value is a Python int or bool, traced or not."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "weak" and value.type.dtype.kind in "bi"
+    return isinstance(value, (int, Dim)) and not isinstance(value, np.generic)
 
 
 def _checksum(array: np.ndarray[Any, Any]) -> int:

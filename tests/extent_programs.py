@@ -40,7 +40,8 @@ class Writer:
         a, b = self.extent(depth - 1), self.extent(depth - 1)
         k = self.rng.choice([1, 2, 3, 4, 5])
         return self.rng.choice([
-            f"({a} + {b})", f"({a} - {b})", f"({a} // {k})", f"(-(-{a} // {k}))", f"({a} % {k})",
+            f"({a} + {b})",
+            f"({a} - {b})", f"({a} // {k})", f"(-(-{a} // {k}))", f"({a} % {k})",
             f"min({a}, {b})", f"max({a}, {b})", f"abs({a} - {b})", f"({a} * {k})", f"(-{a})",
             f"(({a} + {k}) // {k + 1})", f"({a} >> 1)", f"(0 if {a} > {b} else {k})",
         ])  # fmt: skip
@@ -126,9 +127,7 @@ def arguments(rng: random.Random, first: bool) -> tuple[Array, Array, Array]:
     m = rng.choice([m, n, n // 2, n + 1])
     shape = rng.choice([(n, m), (m, n), (n, rng.choice(choices)), (3, n)])
     draw = np.random.default_rng(rng.randrange(2**32))
-    return tuple(
-        draw.integers(-4, 9, size).astype(np.float64) for size in ((n,), (m,), shape)
-    )  # type: ignore[return-value]
+    return tuple(draw.integers(-4, 9, size).astype(np.float64) for size in ((n,), (m,), shape))  # type: ignore[return-value]
 
 
 def outcome(function: Callable[..., Any], given: tuple[Array, ...]) -> Any:
@@ -176,7 +175,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--said", help="a file that says which is running, for those that crash")
+    parser.add_argument(
+        "--said", help="a file that says which is running, for those that crash"
+    )
     options = parser.parse_args()
     import guard_pages
 

@@ -1,4 +1,4 @@
-"""Symbolic extents against plain ints: every operator, nested two deep, for every small size."""
+"""Symbolic extents against ints: every operator, nested two deep, for every small size."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "and": lambda a, b: a and b, "slice": lambda a, b: len(range(40)[slice(a, b)]),
 }  # fmt: skip
 UNARY: dict[str, Callable[[Any], Any]] = {
-    "-": operator.neg, "+": operator.pos, "~": operator.invert, "abs": abs, "not": operator.not_,
-    "bool": bool, "int": int, "hash": hash, "index": operator.index, "round": round,
+    "-": operator.neg, "+": operator.pos, "~": operator.invert, "abs": abs,
+    "not": operator.not_,
+    "bool": bool,
+    "int": int, "hash": hash, "index": operator.index, "round": round,
     "round to tens": lambda a: round(a, -1), "floor": math.floor, "ceil": math.ceil,
     "bits": lambda a: a.bit_length(), "real": lambda a: a.real + a.imag,
     "isinstance": lambda a: isinstance(a, int) and not isinstance(a, bool),
-    "text": lambda a: len(f"{a}{a:03d}") + len(str(a)) + len("%d" % a),
+    "text": lambda a: len(f"{a}{a:03d}") + len(str(a)) + len("%d" % a),  # noqa: UP031
     "of text": lambda a: hash(str(a) + repr(a)), "float": lambda a: float(a) == a,
     "beside floats": lambda a: (a < 4.5, a >= 4.5, a == 4.0, a != 4.5, a > math.inf),
     "beside NumPy's": lambda a: (a == np.int64(4), a < np.float32(4.5), a == 4 + 0j),
@@ -170,9 +172,7 @@ def test_random_programs_of_two_sizes(tree: Any, n: int, m: int) -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(TREES, st.sampled_from(["==", "!=", ">="])), min_size=1, max_size=4
-    ),
+    st.lists(st.tuples(TREES, st.sampled_from(["==", "!=", ">="])), min_size=1, max_size=4),
     TREES,
     st.sampled_from([0, 2, 3, 5, 12]),
     st.sampled_from([0, 2, 3, 7, 40]),
