@@ -78,13 +78,15 @@ class Guard:
 class Sizes:
     """The symbols of one specialisation, and what was assumed of them.
 
-    hints: the size of each symbol at hand. recording: whether guards can be noted.
+    hints: the size of each symbol at hand. recording: whether guards can be noted. traced:
+    what makes a traced scalar of an extent, while a function is traced.
     """
 
     def __init__(self) -> None:
         self.hints: dict[str, int] = {}
         self.guards: list[Guard] = []
         self.recording = False
+        self.traced: Callable[[Dim], Any] | None = None
         self.facts = Facts()
         self._noted: set[str] = set()
         self._dims: dict[Terms, Dim] = {}
@@ -534,10 +536,8 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
 
     def _as_tensor(self) -> Any:
         """A traced scalar with its value."""
-        from .dispatch import current_trace
-
-        trace = current_trace.get()
-        return int(self) if trace is None else trace.size(self)
+        traced = self.sizes.traced
+        return int(self) if traced is None else traced(self)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         given = [x._as_tensor() if isinstance(x, Dim) else x for x in inputs]

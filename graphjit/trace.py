@@ -423,7 +423,7 @@ class Trace:
     def active(self) -> Iterator[Trace]:
         """Make this the trace of the context."""
         token = current_trace.set(self)
-        self.sizes.recording = True
+        self.sizes.recording, self.sizes.traced = True, self.size
         try:
             with config.python_decides():
                 yield self
@@ -433,7 +433,7 @@ class Trace:
         finally:
             current_trace.reset(token)
             self.closed = self.repeats.closed = True
-            self.sizes.recording = False
+            self.sizes.recording, self.sizes.traced = False, None
 
     def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
         """Run an action whose results are of NumPy origin (weak if all operands are)."""
