@@ -263,12 +263,15 @@ class ExpandProducts(Pass):
 
     def _by_rows(self, rewriter: Rewriter, a: int, b: int) -> bool:
         """Whether a product is one of rows with a vector, which a sum along the rows does as
-        fast, or has next to nothing to sum.
+        fast, or has next to nothing to sum. Where columns lie in a row, as those of `x.T` do,
+        a product goes through all of them side by side.
         """
         rows, inner = rewriter.type_of(a).shape[-2:]
         columns = rewriter.type_of(b).shape[-1]
-        if _is_one(columns) or _is_one(inner):
+        if _is_one(inner):
             return True
+        if _is_one(columns):
+            return not _transposes(rewriter.nodes[a]) or _is_one(rows)
         return _transposes(rewriter.nodes[b]) and _is_one(rows)
 
     def _sum(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:

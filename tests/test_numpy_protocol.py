@@ -1316,3 +1316,40 @@ def test_numpy_functions_of_tensors_follow_numpy() -> None:
     t = graphjit.constant([1, 2, 3])
     check(lambda x: np.add(x, t), array((3,), "float32"))
     check(lambda x: np.concatenate([x, np.asarray(t)]), array((3,), "float32"))
+
+
+SORTS: list[Any] = [
+    np.argsort,
+    np.sort,
+    lambda x, **o: np.argsort(x, axis=0, **o),
+    lambda x, **o: np.sort(x, axis=0, **o),
+    lambda x, **o: np.argsort(x, axis=None, **o),
+    lambda x, **o: x.argsort(**o),
+    lambda x, **o: np.argsort(-x, **o),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int32", "int8"])
+@pytest.mark.parametrize("index", range(len(SORTS)))
+def test_equal_elements_are_sorted_as_numpy_sorts_them(index: int, dtype: str) -> None:
+    rng = np.random.default_rng(index)
+    x = rng.integers(-3, 4, (60, 700)).astype(dtype)
+    if dtype.startswith("f"):
+        x = np.where(x == 0, rng.choice([0.0, -0.0, np.nan], x.shape), x).astype(dtype)
+    kinds = [{"kind": k} for k in (None, "quicksort", "stable", "heapsort", "mergesort")]
+    for options in ({}, *kinds, {"stable": True}, {"stable": False}):
+        sort = SORTS[index]
+
+        def function(x: Any, sort: Any = sort, options: Any = options) -> Any:
+            return sort(x, **options)
+
+        found = graphjit.function(function, fallback="error")
+        for part in (x, x[:, :9], x[::2, ::-1]):
+            expected = function(part)
+            assert found(part).tobytes() == np.ascontiguousarray(expected).tobytes(), options
+
+
+def test_sort_takes_kind_or_stable() -> None:
+    refused = graphjit.function(lambda x: np.sort(x, kind="stable", stable=True))
+    with pytest.raises(ValueError, match="can't be provided at the same time"):
+        refused(array((5,), "float64"))

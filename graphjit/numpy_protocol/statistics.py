@@ -81,7 +81,7 @@ def _sorted_last(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     joined = shape.transpose(x, [*rest, *sorted(axes)])
     outer_shape = tuple(x.type.shape[k] for k in rest)
     flat = shape.reshape(joined, (*outer_shape, count_along(x, axes)))
-    return apply(library.sort, flat, axis=len(rest)), axes
+    return apply(library.sort, flat, axis=len(rest), kind="quicksort"), axes
 
 
 def _at(x: Any, place: int) -> Any:
