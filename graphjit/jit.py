@@ -714,6 +714,7 @@ class Function(Enterable):  # type: ignore[misc]
                 else:
                     form.results.append(("static", x))
             nodes = [trace.node_of(x) for x in outputs]
+            trace.require_checks(nodes)
             form.graph = trace.builder.finish(nodes, trace.updates())
         form.captures = trace.captures
         form.getters = gj.hidden.find_captures(self.python_function, statics, trace.captures)
@@ -737,7 +738,9 @@ class Function(Enterable):  # type: ignore[misc]
         else:
             type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
         form.order.append(("leaf", number))
-        return trace.parameter(type, name, origin, "argument")
+        symbol = trace.parameter(type, name, origin, "argument")
+        swapped = isinstance(x, (np.ndarray, np.generic)) and not x.dtype.isnative
+        return trace.swapped(symbol) if swapped else symbol
 
     def _refuse(self, statics: Sequence[Any]) -> None:
         """TracingError for arguments whose contents or type the function would see as they are

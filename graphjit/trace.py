@@ -416,6 +416,8 @@ class Trace:
         self._values: dict[int, TensorBase] = {}  # cell -> its value now
         self._written: list[int] = []
         self._weak: set[int] = set()
+        self._checked: list[SymbolicTensor] = []
+        self._swapped: set[int] = set()  # parameters that aren't in this machine's byte order
         self.sizes = Sizes()
         self.repeats = Repeats(self.builder, SymbolicTensor)
 
@@ -472,6 +474,18 @@ class Trace:
         symbol.storage.shared = True
         return symbol
 
+    def swapped(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A parameter whose arrays are in the other byte order."""
+        self._swapped.add(x.node)
+        return x
+
+    def is_swapped(self, x: SymbolicTensor) -> bool:
+        """Whether a tensor's bytes are, in NumPy, a parameter's in the other byte order."""
+        node = x.node
+        while isinstance(self.builder.nodes[node].primitive.kind, View):
+            node = self.builder.nodes[node].inputs[0]
+        return node in self._swapped
+
     def size(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
         """A symbolic extent as a Python number that is known at run time."""
         node = self.builder.add(source.extent, (), user_line(), value=dim, dtype=dtype)
@@ -486,6 +500,8 @@ class Trace:
             type = TensorType(array.shape, as_dtype(array.dtype))
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
+            if not array.dtype.isnative:
+                self.swapped(found)
             self._captured[id(array)] = found
         return found
 
@@ -530,6 +546,29 @@ class Trace:
                 found.add(index)
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
+
+    def checked(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A value whose computation may fail as Python's does, used or not."""
+        self._checked.append(x)
+        return x
+
+    def require_checks(self, nodes: Sequence[int]) -> None:
+        """See to it that all checks of Python's numbers are made by a graph of these outputs:
+        those on no way to one need the numbers now.
+        """
+        if not self._checked:
+            return
+        todo, seen = [*nodes, *(node for _, node in self.updates())], set[int]()
+        while todo:
+            index = todo.pop()
+            node = self.builder.nodes[index]
+            empty = isinstance(node.type, TensorType) and 0 in node.type.shape
+            if index not in seen and not empty:  # nothing is computed of empty arrays
+                seen.add(index)
+                todo += node.inputs
+        for x in self._checked:
+            if x.node not in seen:
+                raise x._needs_value("an operation that may fail and whose result isn't used")
 
     def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
         """The node of an input: a constant for a tensor that has a value, from the user's line
