@@ -29,3 +29,9 @@ settings.register_profile(
 settings.load_profile("graphjit")
 
 config.verify = True
+
+# Another level of x86-64 than this processor's: x86-64, x86-64-v2, ivybridge, x86-64-v3 or -v4.
+if level := os.environ.get("GRAPHJIT_TEST_LEVEL"):
+    from levels import use
+
+    use(level)
