@@ -28,7 +28,7 @@ from graphjit.verify_program import check_access
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
 from .outside import PREPARE, SHALLOW, builtin_function, run_symbol
-from .routines import Routine, routine
+from .routines import Routine, routine, whole_program
 
 if TYPE_CHECKING:
     from .loader import Code
@@ -154,6 +154,9 @@ class Executable:
 
     def single_runner(self) -> Callable[[Sequence[Array]], Array]:
         """A function that gives the one output of a program without updates, for its inputs."""
+        routine_alone = whole_program(self.program)
+        if routine_alone is not None:
+            return routine_alone
         if self._simple is None:
             run_sequence, first = self._run_sequence, self.program.outputs[0]
             return lambda inputs: run_sequence(inputs)[first]

@@ -25,7 +25,7 @@ from .compiled import Check
 from .emit import KernelEmitter
 from .entry import Call, write_chunk
 from .loops import LoopNest
-from .lower import lower
+from .lower import lower, rows_abreast
 from .parts import register_lanes
 
 
@@ -81,7 +81,7 @@ class Functions:
         lanes = register_lanes(nest, self.vector_bytes)
         emitter = KernelEmitter(
             self.module, nest, self.checks, streaming, together, self.program.fast_math,
-            lanes=lanes,
+            lanes=lanes, abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
         functions.append(emitter.emit())
         checked = len(self.checks) > before
@@ -96,7 +96,7 @@ class Functions:
         together, program = lying_together(self.program, kernel), self.program
         return KernelEmitter(
             self.module, nest, self.checks, streaming, together, program.fast_math,
-            program.symbols,
+            program.symbols, abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
 
     def chunk(self, call: Call) -> None:

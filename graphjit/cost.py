@@ -83,6 +83,8 @@ L1_WAYS, L1_WAY_BYTES = 8, 4096
 UNROLL_COST = 24
 MATH_COST = 6
 UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
+# Rows that are reduced side by side, if no more is done for each element than this.
+ABREAST, ABREAST_BODY = 4, 10
 # Products: elements of a tile, enough work to share out and few enough for the second cache;
 # fused multiply-adds in flight that hide their latency; a row of b that is as short as this
 # needn't be copied, its block lies close together anyway.
