@@ -78,13 +78,15 @@ class Guard:
 class Sizes:
     """The symbols of one specialisation, and what was assumed of them.
 
-    hints: the size of each symbol at hand. recording: whether guards can be noted.
+    hints: the size of each symbol at hand. recording: whether guards can be noted. usual: what
+    `guess` takes a symbol to be at least.
     """
 
     def __init__(self) -> None:
         self.hints: dict[str, int] = {}
         self.guards: list[Guard] = []
         self.recording = False
+        self.usual = USUAL
         self.facts = Facts()
         self._noted: set[str] = set()
         self._dims: dict[Terms, Dim] = {}
@@ -460,7 +462,9 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else not equal
 
-    def _compare(self, other: Any, what: Callable[[Any, Any], Any], sign: int, more: int) -> Any:
+    def _compare(
+        self, other: Any, what: Callable[[Any, Any], Any], sign: int, more: int
+    ) -> Any:
         """sign * (self - other) >= more."""
         if isinstance(other, (float, np.floating)):
             if not math.isfinite(other):
@@ -583,7 +587,7 @@ def guess(n: int) -> int:
 def guesses(shape: Iterable[int]) -> dict[str, int]:
     """What `guess` takes the symbols of a shape to be."""
     dims = [n for n in shape if isinstance(n, Dim)]
-    return {name: max(USUAL, n.sizes.hints[name]) for n in dims for name in n.symbols}
+    return {name: max(n.sizes.usual, n.sizes.hints[name]) for n in dims for name in n.symbols}
 
 
 def exact_quotient(extent: int, by: int) -> int | None:
