@@ -85,7 +85,7 @@ _API = {**_PYTHON, **_NUMPY}
 # Objects and addresses that the code reads from a table.
 _OBJECTS = (
     "gates", "eager", "slow", "miss", "none", "exception",
-    "ndarray", "tensor", "float", "int", "complex", "list", "dict",
+    "ndarray", "tensor", "float", "int", "complex", "list", "dict", "bool", "str",
 )  # fmt: skip
 
 
@@ -275,6 +275,7 @@ def _match(tensor_array: int, cell_array: int) -> str:
         a.store_item("ptr", a.at(words, -layout.ARRAY_DATA), "%frame", guard(2))
         fits(GUARD_SHAPE + 1)
     a.label("on_ARRAY")
+    a.label("on_SHAPED")
     is_a("ndarray")
     a.label("array")
     x = a.get("ptr", array)
@@ -303,6 +304,7 @@ def _match(tensor_array: int, cell_array: int) -> str:
                 a.store("i64", extent, place)
     flags = a.value(f"and i32 {a.load('i32', x, layout.ARRAY_FLAGS)}, {_READY}")
     with a.when(a.differ("i32", flags, str(_READY))):
+        a.require(a.differ("i64", guard(0), str(Guard.SHAPED.value)), "in_order")
         a.require(a.differ("i64", "%hold", _INSIDE), "refused")
         ordered = a.api("PyArray_NewCopy", x, "0")
         with a.when(a.same("ptr", ordered, "null")):
@@ -312,6 +314,7 @@ def _match(tensor_array: int, cell_array: int) -> str:
         a.store("i64", held, "%frame")
         a.store_item("ptr", ordered, "%frame", held)
         a.set("ptr", array, ordered)
+        a.label("in_order")
     a.store_item("ptr", a.get("ptr", array), "%frame", guard(2))
     bare = a.value(f"icmp eq i64 {guard(0)}, {Guard.ZERO_DIM.value}")
     more = a.add(a.value(f"zext i1 {bare} to i64"), ndim)
@@ -342,6 +345,10 @@ def _match(tensor_array: int, cell_array: int) -> str:
 
     a.label("on_SAME")
     a.require(a.same("ptr", "%object", guard(2, "ptr")), "refused")
+    fits(3)
+
+    a.label("on_TYPE")
+    a.require(a.same("ptr", kind, guard(2, "ptr")), "refused")
     fits(3)
 
     a.label("on_REFERENT")
@@ -392,8 +399,13 @@ def _match(tensor_array: int, cell_array: int) -> str:
     a.label("on_LIST")
     is_a("list")
     a.require(a.same("i64", a.load("i64", "%object", layout.SIZE), guard(2)), "refused")
-    listed = a.load("ptr", "%object", layout.LIST_ITEMS)
-    children(lambda k: a.load_item("ptr", listed, k), _INSIDE)
+
+    def listed(k: str) -> str:
+        # nothing that is done here shortens the list, but to look costs nothing
+        a.require(a.same("i64", a.load("i64", "%object", layout.SIZE), guard(2)), "refused")
+        return a.load_item("ptr", a.load("ptr", "%object", layout.LIST_ITEMS), k)
+
+    children(listed, _INSIDE)
     a.ret(a.get("ptr", following))
 
     place, key, value = (a.variable("i64", "0"), *(a.variable("ptr", "null") for _ in "kv"))
@@ -411,6 +423,29 @@ def _match(tensor_array: int, cell_array: int) -> str:
     children(next_value, _INSIDE)
     a.require(a.same("i32", a.api("PyDict_Next", "%object", place, key, value), "0"), "refused")
     a.ret(a.get("ptr", following))
+
+    a.label("on_FIELDS")
+    a.require(a.same("ptr", kind, guard(1, "ptr")), "refused")
+    inside_too = a.same("i64", "%hold", _INSIDE)
+    held_as = a.value(f"select i1 {inside_too}, i64 {_INSIDE}, i64 {_FOUND}")
+    a.api("Py_IncRef", "%object")
+    a.set("ptr", following, a.at("%guard", 3 * WORD))
+    with a.loop(guard(2)) as k:
+        at = a.get("ptr", following)
+        found = a.api("PyObject_GetAttr", "%object", a.load("ptr", at))
+        a.require(a.differ("ptr", found, "null"), "no_field")
+        passed = f"ptr {a.at(at, WORD)}", f"ptr {found}", "ptr %frame", f"i64 {held_as}"
+        after = a.call("ptr", "match", *passed)
+        a.api("Py_DecRef", found)
+        a.set("ptr", following, after)
+        a.require(a.differ("ptr", after, "null"), "unlike")
+    a.api("Py_DecRef", "%object")
+    a.ret(a.get("ptr", following))
+    a.label("no_field")  # one that was deleted: fields have no code that could raise anything
+    a.api("PyErr_Clear")
+    a.label("unlike")
+    a.api("Py_DecRef", "%object")
+    a.jump("refused")
 
     def lead(label: str, size: int, hold: Callable[[], str]) -> None:
         a.label(label)
@@ -507,6 +542,19 @@ def _enter() -> str:
     with a.when(a.differ("ptr", python, "null")):
         leaves = a.item(frame, a.word("%entry", Word.LEAVES_AT))
         number = a.word("%entry", Word.LEAVES)
+        finish = a.word("%entry", Word.FINISH, "ptr")
+        with a.when(a.differ("ptr", finish, "null")):
+            given = a.api("PyObject_Vectorcall", python, "%args", "%count", "%names")
+            a.set("ptr", result, given)
+            a.require(a.differ("ptr", given, "null"), "leave")
+            passed = "ptr %entry", f"ptr {given}", f"ptr {leaves}", f"i64 {number}"
+            a.require(a.same("ptr", a.call("ptr", "as_it_is", *passed), "null"), "leave")
+            before = a.at(leaves, -WORD)
+            a.store("ptr", given, before)
+            more = a.add(number, "1")
+            a.set("ptr", result, a.api("PyObject_Vectorcall", finish, before, more, "null"))
+            a.api("Py_DecRef", given)
+            a.jump("leave")
         found = a.api("PyObject_Vectorcall", python, leaves, number, "null")
         with a.when(a.same("ptr", found, a.object("miss"))):
             a.api("Py_DecRef", found)
@@ -523,6 +571,39 @@ def _enter() -> str:
     a.ret(a.get("ptr", result))
     a.label("missed")
     a.ret(_MISSED)
+    return a.text()
+
+
+def _as_it_is() -> str:
+    """Whether what a Python function gave is the result itself: null if not."""
+    parameters = ["ptr entry", "ptr value", "ptr leaves", "i64 count"]
+    a = _Code("internal as_it_is", parameters, "noinline")
+    kind = a.load("ptr", "%value", layout.TYPE)
+    for name in ("float", "int", "complex", "bool", "str"):
+        a.require(a.differ("ptr", kind, a.object(name)), "yes")
+    a.require(a.differ("ptr", "%value", a.object("none")), "yes")
+    a.require(a.differ("i64", a.word("%entry", Word.RETURNS), "0"), "no")
+    a.require(a.same("ptr", kind, a.object("ndarray")), "no")
+    a.require(a.same("ptr", a.load("ptr", "%value", layout.ARRAY_BASE), "null"), "no")
+    owner = a.variable("ptr", "null")
+    with a.loop("%count") as k:  # a leaf may be what is returned, or a view of it
+        leaf = a.load_item("ptr", "%leaves", k)
+        a.set("ptr", owner, leaf)
+        with a.when(a.same("ptr", a.load("ptr", leaf, layout.TYPE), a.object("ndarray"))):
+            with a.loop("64"):
+                now = a.get("ptr", owner)
+                a.require(a.differ("ptr", now, "%value"), "no")
+                a.require(
+                    a.same("ptr", a.load("ptr", now, layout.TYPE), a.object("ndarray")), "no"
+                )
+                a.set("ptr", owner, a.load("ptr", now, layout.ARRAY_BASE))
+                a.require(a.differ("ptr", a.get("ptr", owner), "null"), "apart")
+            a.jump("no")
+            a.label("apart")
+    a.label("yes")
+    a.ret("%value")
+    a.label("no")
+    a.ret("null")
     return a.text()
 
 
@@ -894,7 +975,7 @@ def _text(table: int, tensor_array: int, tensor_type: int, cell_array: int) -> s
         _eager_here(), _slow(), _move_to_front(), _release(), _drop(), _tell(), _build(),
         _call_with(),
         _match(tensor_array, cell_array), _launch(tensor_array, tensor_type, cell_array),
-        _locked(), _enter(), _dispatch(table),
+        _locked(), _as_it_is(), _enter(), _dispatch(table),
     )  # fmt: skip
     return "\n".join(functions)
 
@@ -943,7 +1024,7 @@ def install(
         _keep(value)
     types = {
         "ndarray": np.ndarray, "tensor": tensor, "float": float, "int": int,
-        "complex": complex, "list": list, "dict": dict,
+        "complex": complex, "list": list, "dict": dict, "bool": bool, "str": str,
     }  # fmt: skip
     objects = {name: id(t) for name, t in types.items()}
     objects |= {"gates": gates.buffer_info()[0], "eager": id(eager), "slow": id(slow)}

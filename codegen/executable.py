@@ -16,24 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.dims import Dim, evaluate
-from graphjit.eager import run_primitive
+from graphjit.dims import evaluate
 from graphjit.errors import (
     InternalError,
 )
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.program import LibraryCall
-from graphjit.types import TensorType, TupleType, check_size
+from graphjit.types import check_size
 from graphjit.verify_program import check_access
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
 from .outside import PREPARE, SHALLOW, builtin_function, run_symbol
+from .routines import Routine, routine
 
 if TYPE_CHECKING:
     from .loader import Code
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 class Executable:
@@ -59,6 +60,19 @@ class Executable:
         }
         self._simple = self._simple_order()
         self._fitting: dict[str, int] = {}  # the sizes whose accesses were checked last
+        calls = [item for item in program.sequence if isinstance(item, LibraryCall)]
+        self._steps = [
+            self._segment(item) if isinstance(item, Segment) else routine(program, item)
+            for item in program.sequence
+        ]
+        # what a library makes is not allocated here
+        given = frozenset(number for call in calls for number in call.outputs)
+        self._allocated = [
+            (number, place)
+            for place, number in enumerate((*program.outputs, *program.updates))
+            if number not in given
+        ]
+        self._first = [self._constants.get(n) for n in range(len(program.buffers))]
 
     @property
     def native(self) -> bool:
@@ -141,7 +155,8 @@ class Executable:
     def single_runner(self) -> Callable[[Sequence[Array]], Array]:
         """A function that gives the one output of a program without updates, for its inputs."""
         if self._simple is None:
-            return lambda inputs: self(inputs)[0][0]
+            run_sequence, first = self._run_sequence, self.program.outputs[0]
+            return lambda inputs: run_sequence(inputs)[first]
         native, constants = self._simple
         shape, dtype = self._outputs[0]
         size = self.program.buffers[self.program.outputs[0]].type.nbytes
@@ -246,27 +261,21 @@ class Executable:
 
         places: for each output the array to compute it in, or None.
         """
-        sizes = self._sizes(inputs)
+        program = self.program
+        if self._simple is None:
+            held = self._run_sequence(inputs, places)
+            return [held[n] for n in program.outputs], [held[n] for n in program.updates]
         outputs = [
-            self._empty(number, self._shape(number, sizes)) if place is None else place
-            for number, place in zip(self.program.outputs, places or repeat(None), strict=False)
+            self._empty(number, program.buffers[number].type.shape) if place is None else place
+            for number, place in zip(program.outputs, places or repeat(None), strict=False)
         ]
-        updates = [self._empty(n, self._shape(n, sizes)) for n in self.program.updates]
-        if self._symbols:
-            self._check_accesses(sizes)
-            arena = self.arena_of(evaluate(self.program.arena_bytes, sizes), sizes)
-            listed = np.array([sizes[name] for name in self.program.symbols], np.int64)
-            self._run_sequence(inputs, outputs, updates, arena, listed)
-            return outputs, updates
+        updates = [self._empty(n, program.buffers[n].type.shape) for n in program.updates]
         arena = self._arena()
-        if self._simple is not None:
-            native, constants = self._simple
-            record: Any = None if not self.checks else np.zeros(3, np.int64)
-            arguments = *inputs, *outputs, *updates, *constants, arena, record
-            if status := native(*arguments):
-                self._settle(status, record, native, arguments)
-        else:
-            self._run_sequence(inputs, outputs, updates, arena)
+        native, constants = self._simple
+        record: Any = None if not self.checks else np.zeros(3, np.int64)
+        arguments = *inputs, *outputs, *updates, *constants, arena, record
+        if status := native(*arguments):
+            self._settle(status, record, native, arguments)
         self._pool.append(arena)
         return outputs, updates
 
@@ -288,7 +297,7 @@ class Executable:
                 check_access(access, sizes)
             self._fitting = sizes
 
-    def _shape(self, number: int, sizes: dict[str, int]) -> tuple[int, ...]:
+    def _shape(self, number: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
         type = self.program.buffers[number].type
         if not sizes:
             return type.shape
@@ -297,63 +306,52 @@ class Executable:
         return shape
 
     def _run_sequence(
-        self,
-        inputs: Sequence[Array],
-        outputs: Sequence[Array],
-        updates: Sequence[Array],
-        arena: Array,
-        *sizes: Array,
-    ) -> None:
-        program = self.program
-        held: dict[int, Array] = dict(self._constants)
-        for ids, arrays in (
-            (program.inputs, inputs),
-            (program.outputs, outputs),
-            (program.updates, updates),
-        ):
-            held.update(zip(ids, arrays, strict=True))
-        for item in self.sequence:
-            if isinstance(item, Segment):
-                record = np.zeros(3, np.int64)
-                arguments = *(held[i] for i in item.buffers), arena, record, *sizes
-                native = self._natives[item.symbol]
-                if status := native(*arguments):
-                    self._settle(status, record, native, arguments)
-            else:
-                self._call_library(item, held, arena, self._sizes(inputs))
+        self, inputs: Sequence[Array], places: Sequence[Array | None] = ()
+    ) -> list[Any]:
+        """The arrays of all buffers, the results among them, where there is more than a segment
+        of known sizes. What a library makes isn't put into its place.
+        """
+        program, sizes, arena = self.program, _NO_SIZES, None
+        held = self._first.copy()
+        for number, array in zip(program.inputs, inputs, strict=True):
+            held[number] = array
+        if self._symbols:
+            sizes = self._sizes(inputs)
+            self._check_accesses(sizes)
+            arena = self.arena_of(evaluate(program.arena_bytes, sizes), sizes)
+        elif program.arena_bytes:
+            arena = self._arena()
+        for number, place in self._allocated:
+            held[number] = places[place] if place < len(places) else None
+            if held[number] is None:
+                held[number] = self._empty(number, self._shape(number, sizes))
+        for step in self._steps:
+            step(held, arena, sizes)
+        if arena is not None and not self._symbols:
+            self._pool.append(arena)
+        return held
 
-    def _call_library(
-        self, call: LibraryCall, held: dict[int, Array], arena: Array, sizes: dict[str, int]
-    ) -> None:
-        def known(number: int) -> TensorType:
-            type = buffers[number].type
-            return TensorType(self._shape(number, sizes), type.dtype)
+    def _segment(self, segment: Segment) -> Routine:
+        """The function that runs a segment."""
+        native, buffers, checks = self._natives[segment.symbol], segment.buffers, self.checks
+        symbols = self.program.symbols
 
-        buffers = self.program.buffers
-        arrays = []
-        for number in call.inputs:
-            buffer = buffers[number]
-            if buffer.role == "temporary":
-                type, start = known(number), evaluate(buffer.offset_bytes, sizes)
-                part = arena[start : start + type.nbytes]
-                array = part.view(type.dtype.dtype).reshape(type.shape)
-                try:
-                    arrays.append(array.copy())
-                except MemoryError as error:
-                    raise no_memory_for(self.program, number, array.shape) from error
-            else:
-                arrays.append(held[number])
-        types = tuple(known(i) for i in call.outputs)
-        single = not call.several
-        attrs = {name: _known(value, sizes) for name, value in call.attrs}
-        result = run_primitive(
-            call.primitive, arrays, types[0] if single else TupleType(types), attrs
-        )
-        for number, value in zip(call.outputs, (result,) if single else result, strict=True):
-            held[number] = np.asarray(value, order="C")
+        def run(held: list[Any], arena: Any, sizes: Mapping[str, int]) -> None:
+            record = np.zeros(3, np.int64) if checks else None
+            arguments: tuple[Any, ...] = (*[held[n] for n in buffers], arena, record)
+            if symbols:
+                arguments += (np.array([sizes[name] for name in symbols], np.int64),)
+            if status := native(*arguments):
+                self._settle(status, record, native, arguments)
+
+        return run
 
     def _settle(
-        self, status: int, record: Array, native: Callable[..., int], arguments: Sequence[Any]
+        self,
+        status: int,
+        record: Array | None,
+        native: Callable[..., int],
+        arguments: Sequence[Any],
     ) -> None:
         """Run what has too little stack here where it has enough; raise what has failed."""
         if status == SHALLOW:
@@ -363,17 +361,10 @@ class Executable:
         if status:
             raise self._failure(status, record)
 
-    def _failure(self, status: int, record: Array) -> Exception:
-        if not 0 < status <= len(self.checks):
+    def _failure(self, status: int, record: Array | None) -> Exception:
+        if record is None or not 0 < status <= len(self.checks):
             return InternalError(f"status {status} of {self.program.name}")
         return self.checks[status - 1].error(record.tolist())
-
-
-def _known(value: Any, sizes: dict[str, int]) -> Any:
-    """An attribute with extents for these sizes."""
-    if isinstance(value, tuple):
-        return tuple(_known(part, sizes) for part in value)
-    return evaluate(value, sizes) if isinstance(value, Dim) else value
 
 
 __all__ = ["Executable"]

@@ -104,6 +104,8 @@ class Tiles:
 
     In registers are `row_step` rows of `column_step` elements. Sums along the inner dim are of
     `block` products each; where it is symbolic, of equal parts of it that are no longer.
+    `abreast` whole blocks are summed side by side, then added in order: the additions of one
+    would wait for each other.
     row_dim is -1 where there are no rows; batch: the other outer dims.
     packed: whether a block of b is copied, so that what is read in turn lies in a row.
     direct: whether sums are gathered in the store's own buffer, not in a tile beside.
@@ -124,6 +126,7 @@ class Tiles:
     direct: bool
     count: int
     body: tuple[Statement, ...]
+    abreast: int = 1
     chunked: bool = False
 
 

@@ -49,14 +49,16 @@ def prepared_places(program: Program | CompiledProgram) -> tuple[list[int], int]
     return found, place
 
 
-def write_prepare(program: Program) -> str:
-    """The function for a program with symbols."""
+def write_prepare(program: Program, touched: Sequence[Access] | None = None) -> str:
+    """The function for a program with symbols. touched: the accesses that it checks, all that
+    may leave their buffer if None.
+    """
     lines: list[str] = []
     size = SizeEmitter(program.symbols, lines)
     computed = [program.arena_bytes]
     for buffer in results_of(program):
         computed += [*buffer.type.shape, buffer.type.nbytes]
-    touched = open_accesses(program)
+    touched = open_accesses(program) if touched is None else touched
     questions = [*computed, *(guard.left for guard in program.guards)]
     limit = _largest([n for n in questions if isinstance(n, Dim)], touched)
     good = "true"
@@ -83,11 +85,12 @@ def write_prepare(program: Program) -> str:
         require(f"icmp ule i64 %symbol{place}, {limit}")
         if by == 1:  # of which it was assumed
             require(f"icmp ne i64 %extent{place}, 1")
-    for guard in program.guards:
-        value = size(guard.left)
-        require(f"icmp {_RELATIONS[guard.relation]} i64 {value}, 0")
-    conditions = [c for access in touched for c in _conditions(access, size, lines)]
-    for condition in dict.fromkeys(conditions):
+    conditions = [
+        f"icmp {_RELATIONS[guard.relation]} i64 {size(guard.left)}, 0"
+        for guard in program.guards
+    ]
+    conditions += [c for access in touched for c in _conditions(access, size, lines)]
+    for condition in dict.fromkeys(conditions):  # of two accesses, and of a guard
         require(condition)
     found, arena_at = prepared_places(program)
     for buffer, place in zip(results_of(program), found, strict=True):

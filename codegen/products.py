@@ -46,7 +46,7 @@ class TileEmitter:
         rest = self.n % tiles.column_step
         # how many columns the last vector has, where it isn't full; None: as many as are left
         self.cut = None if isinstance(rest, Dim) else rest
-        self.micros: dict[tuple[int, int, bool], str] = {}
+        self.micros: dict[tuple[int, int, bool, int], str] = {}
         self.lanes = min(tiles.column_step, 64 // self.size)
 
     def _operand(self, number: int) -> tuple[str, Index]:
@@ -78,7 +78,10 @@ class TileEmitter:
                 )
             columns = self._bounds(column, tiles.columns, self.n)
             rows = self._bounds(row, tiles.rows, self.m)
-            with self.emitter.counting("0", self.emitter.size(self.k), self.block) as k:
+            start = "0"
+            if tiles.abreast > 1:
+                start = self._abreast(rows, columns)
+            with self.emitter.counting(start, self.emitter.size(self.k), self.block) as k:
                 self._block(rows, columns, k)
             if tiles.body:
                 self.emitter.bounds[tiles.column_dim] = columns
@@ -97,6 +100,20 @@ class TileEmitter:
         count = b.emit(f"udiv i64 {more}, {most}")
         more = b.emit(f"add nuw nsw i64 {self.emitter.size(k)}, {count}")
         return b.emit(f"udiv i64 {b.emit(f'sub nuw nsw i64 {more}, 1')}, {count}")
+
+    def _abreast(self, rows: tuple[str, str], columns: tuple[str, str]) -> str:
+        """Add the sums of as many whole blocks as come abreast; gives where the rest starts."""
+        some, b, k = self.tiles.abreast, self.b, self.emitter.size(self.k)
+        if isinstance(self.k, Dim):
+            span = b.emit(f"mul nuw nsw i64 {self.block}, {some}")
+            groups = b.emit(f"udiv i64 {k}, {span}")
+            stop = b.emit(f"mul nuw nsw i64 {groups}, {span}")
+        else:
+            span = str(some * self.tiles.block)
+            stop = str(self.k // int(span) * int(span))
+        with self.emitter.counting("0", stop, span) as k:
+            self._block(rows, columns, k, some)
+        return stop
 
     def _digit(self, number: str, base: int) -> tuple[str, str]:
         """A number's last digit to a base, and the others."""
@@ -141,11 +158,15 @@ class TileEmitter:
             (counters[d], index.strides[d]) for d in self.tiles.batch
         ]
 
-    def _block(self, rows: tuple[str, str], columns: tuple[str, str], k: str) -> None:
-        """Add one block's sums to the tile."""
+    def _block(
+        self, rows: tuple[str, str], columns: tuple[str, str], k: str, abreast: int = 1
+    ) -> None:
+        """Add one block's sums to the tile, or those of some whole blocks abreast."""
         tiles, b = self.tiles, self.b
         length = self.emitter.size(self.k)
-        if isinstance(self.k, Dim) or tiles.block < self.k:
+        if abreast > 1:
+            length = self.block
+        elif isinstance(self.k, Dim) or tiles.block < self.k:
             stop = self._least(b.emit(f"add nuw nsw i64 {k}, {self.block}"), self.k)
             length = b.emit(f"sub nuw nsw i64 {stop}, {k}")
         fresh = b.emit(f"icmp eq i64 {k}, 0")
@@ -164,18 +185,23 @@ class TileEmitter:
             (k, self._a_stride(self.inner)),
         )
         if isinstance(self.m, Dim):
-            self._rows_left_open(rows, columns, width, a_from, source, length, fresh)
+            self._rows_left_open(rows, columns, width, a_from, source, length, fresh, abreast)
             return
         whole = self.m // tiles.row_step * tiles.row_step
         stop = rows[1] if whole == self.m else self._least(rows[1], whole)
         with self.emitter.counting(rows[0], stop, tiles.row_step) as row:
-            self._row(row, rows, columns, width, a_from, source, length, fresh, tiles.row_step)
+            self._row(
+                row, rows, columns, width, a_from, source, length, fresh, tiles.row_step,
+                abreast,
+            )  # fmt: skip
         rest = self.m - whole
         if rest:
             with self.emitter.counting(
                 self._most(rows[0], whole), rows[1], tiles.row_step
             ) as row:
-                self._row(row, rows, columns, width, a_from, source, length, fresh, rest)
+                self._row(
+                    row, rows, columns, width, a_from, source, length, fresh, rest, abreast
+                )
 
     def _rows_left_open(
         self,
@@ -186,6 +212,7 @@ class TileEmitter:
         source: str,
         length: str,
         fresh: str,
+        abreast: int,
     ) -> None:
         """All rows of the tile, however many are left over: four at a time, then two, one."""
         b, step, at = self.b, self.tiles.row_step, rows[0]
@@ -194,7 +221,9 @@ class TileEmitter:
             rest = b.emit(f"urem i64 {some}, {high}")
             stop = b.emit(f"sub nuw nsw i64 {rows[1]}, {rest}")
             with self.emitter.counting(at, stop, high) as row:
-                self._row(row, rows, columns, width, a_from, source, length, fresh, high)
+                self._row(
+                    row, rows, columns, width, a_from, source, length, fresh, high, abreast
+                )
             at = stop
 
     def _most(self, one: str, other: int) -> str:
@@ -213,6 +242,7 @@ class TileEmitter:
         length: str,
         fresh: str,
         high: int,
+        abreast: int,
     ) -> None:
         """The sums of some rows, for all columns of the tile."""
         tiles, b = self.tiles, self.b
@@ -238,7 +268,7 @@ class TileEmitter:
                 b_at = self._at(
                     source, self._sum((column, self.b_index.strides[tiles.column_dim]))
                 )
-            name = self._micro(high, columns, bool(left))
+            name = self._micro(high, columns, bool(left), abreast)
             opened = [self.emitter.size(stride) for stride in self._open_strides().values()]
             more = "".join(f", i64 {number}" for number in [*opened, *[left] * bool(left)])
             self.emitter.line(
@@ -265,14 +295,15 @@ class TileEmitter:
 
     # -- the sums
 
-    def _micro(self, high: int, columns: int, rest: bool) -> str:
-        """The function that sums `high` rows of `columns` elements over a block. rest: of no
-        more than it is told.
+    def _micro(self, high: int, columns: int, rest: bool, abreast: int) -> str:
+        """The function that sums `high` rows of `columns` elements over a block, or over some
+        blocks abreast. rest: of no more than it is told.
         """
-        key = (high, columns, rest)
+        key = (high, columns, rest, abreast)
         if key not in self.micros:
             name = f"{self.emitter.kernel.name}.sums{high}x{columns}{'.rest' * rest}"
-            text = self._micro_text("{name}", high, columns, rest)
+            name += f".{abreast}abreast" * (abreast > 1)
+            text = self._micro_text("{name}", high, columns, rest, abreast)
             self.micros[key] = self.emitter.module.function(name, text)
         return self.micros[key]
 
@@ -292,8 +323,8 @@ class TileEmitter:
         strides = self._micro_strides()
         return {name: s for name, s in strides.items() if isinstance(s, Dim)}
 
-    def _micro_text(self, name: str, high: int, columns: int, rest: bool) -> str:
-        tiles = self.tiles
+    def _micro_text(self, name: str, high: int, columns: int, rest: bool, abreast: int) -> str:
+        tiles, rows = self.tiles, range(high)
         wide = tiles.column_step
         vector = f"<{wide} x {self.part}>"
         suffix = f"v{wide}f{8 * self.size}"
@@ -345,52 +376,67 @@ class TileEmitter:
             "head:",
             "  %k = phi i64 [ 0, %entry ], [ %k.next, %head ]",
         ]
-        for r in range(high):
-            lines.append(
-                f"  %s{r} = phi {vector} [ zeroinitializer, %entry ], [ %t{r}, %head ]"
-            )
+        sums = [f"{r}" if part == 0 else f"{r}.{part}" for part in range(abreast) for r in rows]
         lines += [
-            f"  %b.place = mul nsw i64 %k, {steps['b.step']}",
-            f"  %b.at = getelementptr inbounds {self.part}, ptr %b, i64 %b.place",
+            f"  %s{n} = phi {vector} [ zeroinitializer, %entry ], [ %t{n}, %head ]"
+            for n in sums
         ]
-        lines += [
-            f"  %row = {from_b.format('%b.at')}",
-            f"  %a.place = mul nsw i64 %k, {steps['a.step']}",
-            f"  %a.at = getelementptr inbounds {self.part}, ptr %a, i64 %a.place",
-        ]
-        for r in range(high):
+        for part in range(abreast):
+            k, tail = "%k", ""
+            if part:
+                k, tail = f"%k.{part}", f".{part}"
+                lines += [
+                    f"  %from{tail} = mul nuw nsw i64 %length, {part}",
+                    f"  {k} = add nuw nsw i64 %k, %from{tail}",
+                ]
             lines += [
-                f"  %a{r}.at = getelementptr inbounds {self.part}, ptr %a.at, "
-                f"i64 {places['a'][r]}",
-                f"  %a{r} = load {self.part}, ptr %a{r}.at, {align}",
-                f"  %a{r}.one = insertelement {vector} poison, {self.part} %a{r}, i64 0",
-                f"  %a{r}.all = shufflevector {vector} %a{r}.one, {vector} poison, "
-                f"<{wide} x i32> zeroinitializer",
-                f"  %t{r} = call {vector} @llvm.fma.{suffix}({vector} %a{r}.all, "
-                f"{vector} %row, {vector} %s{r})",
+                f"  %b.place{tail} = mul nsw i64 {k}, {steps['b.step']}",
+                f"  %b.at{tail} = getelementptr inbounds {self.part}, ptr %b, "
+                f"i64 %b.place{tail}",
+                f"  %row{tail} = {from_b.format(f'%b.at{tail}')}",
+                f"  %a.place{tail} = mul nsw i64 {k}, {steps['a.step']}",
+                f"  %a.at{tail} = getelementptr inbounds {self.part}, ptr %a, "
+                f"i64 %a.place{tail}",
             ]
+            for r in rows:
+                n = f"{r}{tail}"
+                lines += [
+                    f"  %a{n}.at = getelementptr inbounds {self.part}, ptr %a.at{tail}, "
+                    f"i64 {places['a'][r]}",
+                    f"  %a{n}.value = load {self.part}, ptr %a{n}.at, {align}",
+                    f"  %a{n}.one = insertelement {vector} poison, {self.part} %a{n}.value, "
+                    "i64 0",
+                    f"  %a{n}.all = shufflevector {vector} %a{n}.one, {vector} poison, "
+                    f"<{wide} x i32> zeroinitializer",
+                    f"  %t{n} = call {vector} @llvm.fma.{suffix}({vector} %a{n}.all, "
+                    f"{vector} %row{tail}, {vector} %s{n})",
+                ]
         lines += [
             "  %k.next = add nuw nsw i64 %k, 1",
             "  %more = icmp ult i64 %k.next, %length",
             "  br i1 %more, label %head, label %done, !llvm.loop !1",
             "done:",
             "  br i1 %fresh, label %first, label %again",
-            "first:",
         ]
-        for r in range(high):
-            lines += [
-                f"  %c{r} = getelementptr inbounds {self.part}, ptr %c, i64 {places['c'][r]}",
-                "  " + to_c.format(f"%t{r}", f"%c{r}"),
-            ]
-        lines += ["  ret void", "again:"]
-        for r in range(high):
-            lines += [
-                f"  %d{r} = getelementptr inbounds {self.part}, ptr %c, i64 {places['c'][r]}",
-                f"  %o{r} = {from_c.format(f'%d{r}')}",
-                f"  %u{r} = fadd {vector} %o{r}, %t{r}",
-                "  " + to_c.format(f"%u{r}", f"%d{r}"),
-            ]
-        lines += ["  ret void", "}"]
+        for label, mark in (("first", "f"), ("again", "g")):
+            lines.append(f"{label}:")
+            for r in rows:
+                place = f"%c{r}.{mark}"
+                lines.append(
+                    f"  {place} = getelementptr inbounds {self.part}, ptr %c, "
+                    f"i64 {places['c'][r]}"
+                )
+                terms = [f"%t{r}", *(f"%t{r}.{part}" for part in range(1, abreast))]
+                if label == "again":
+                    lines.append(f"  %old{r} = {from_c.format(place)}")
+                    terms.insert(0, f"%old{r}")
+                total = terms[0]
+                for number, term in enumerate(terms[1:]):
+                    lines.append(f"  %u{r}.{number}.{mark} = fadd {vector} {total}, {term}")
+                    total = f"%u{r}.{number}.{mark}"
+                lines.append("  " + to_c.format(total, place))
+            lines.append("  ret void")
+        lines.append("}")
         return "\n".join(lines)
 
     # -- the copy of a block

@@ -103,8 +103,14 @@ def pack_program(
         "checks": [[c.reason, c.op, number_of(c.source)] for c in program.checks],
         "steps": program.steps,
         "accesses": [
-            [a.kernel, a.buffer, _size(a.size), _size(a.offset),
-             [[_size(s), _size(n)] for s, n in a.axes], number_of(a.source)]
+            [
+                a.kernel,
+                a.buffer,
+                _size(a.size),
+                _size(a.offset),
+                [[_size(s), _size(n)] for s, n in a.axes],
+                number_of(a.source),
+            ]
             for a in program.accesses
         ],
         "image": None if image is None else _image(image),

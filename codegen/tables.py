@@ -38,9 +38,14 @@ class Guard(IntEnum):
     REFERENT = auto()  # what a weak reference refers to
     FLOAT_IS = auto()
     INTEGER_IS = auto()
+    SHAPED = (
+        auto()
+    )  # an array of this dtype and shape in any memory order, to be read by Python
+    TYPE = auto()  # an object of this very type
     TUPLE = auto()  # of this very type: a tuple or a named one
     LIST = auto()
     DICT = auto()
+    FIELDS = auto()  # of this very type: an object by its attributes
     # Where the guard that follows is for something else, to which this object leads:
     ITEM = auto()  # what is under a key
     ATTRIBUTE = auto()
@@ -84,7 +89,11 @@ class Word(IntEnum):
     FRAME_WORDS = auto()
     LEAVES_AT = auto()  # where the frame holds the leaves
     LEAVES = auto()
-    PYTHON = auto()  # a Python function of the leaves, or null
+    PYTHON = auto()  # a Python function of the leaves, or of the arguments; or null
+    FINISH = (
+        auto()
+    )  # null, or a Python function of what the one of the arguments gives, and leaves
+    RETURNS = auto()  # whether arrays may be returned as they are
     LOCKS = auto()
     LOCK_TABLE = auto()  # Python functions: one that acquires a lock, one that releases it
     ROOTS = auto()  # objects that lead to what is read but not given, guarded like arguments
@@ -138,7 +147,7 @@ STACK_BYTES, MOST_FRAME_WORDS = 4096, 8192
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What one leaf must be. value: the object of SAME, REFERENT, FLOAT_IS and INTEGER_IS."""
+    """What one leaf must be. value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS and TYPE."""
 
     guard: Guard
     dtype: np.dtype[Any] | None = None
@@ -148,7 +157,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container of leaves. kind: its very type; keys: a dict's."""
+    """A container of leaves. kind: its very type; keys: a dict's, or names of attributes."""
 
     guard: Guard
     kind: type
@@ -211,6 +220,18 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Interpreted:
+    """A Python function that is called with the arguments as they are. finish: what makes the
+    result of what that gives and the leaves, unless that is a number or the like, or `arrays`
+    says that arrays are returned as they are, and it is one that owns its memory, and no leaf.
+    """
+
+    function: Callable[..., Any]
+    finish: Callable[..., Any]
+    arrays: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Sized:
     """What is more where extents are symbolic: the address of `prepare`, the extents that bring
     the symbols, where `prepare` writes the extents of each result and the arena's bytes.
@@ -261,7 +282,7 @@ class _Writer:
         if isinstance(part, Container):
             self.guards += [part.guard, self.address(part.kind), len(part.children)]
             for number, child in enumerate(part.children):
-                if part.guard is Guard.DICT:
+                if part.guard in (Guard.DICT, Guard.FIELDS):
                     self.keep.append(part.keys[number])
                     self.guards.append(id(part.keys[number]))
                 self.guard(child)
@@ -269,7 +290,7 @@ class _Writer:
         number, self.leaves = self.leaves, self.leaves + 1
         self.guards += [part.guard, self.leaves_at + number]
         match part.guard:
-            case Guard.SAME | Guard.REFERENT:
+            case Guard.SAME | Guard.REFERENT | Guard.TYPE:
                 self.keep.append(part.value)
                 self.guards.append(id(part.value))
             case Guard.FLOAT_IS:
@@ -356,11 +377,11 @@ def make_table(entries: Sequence[Entry]) -> Table:
 def make_entry(
     positional: Sequence[Leaf | Container],
     named: dict[str, Leaf | Container],
-    launch: Launch | Callable[..., Any],
+    launch: Launch | Interpreted | Callable[..., Any],
 ) -> Entry | None:
-    """The entry for arguments like these; None if they are too many. launch: a native call, or
-    a Python function of the leaves, which gives `dispatcher.MISS` where the specialisation
-    doesn't fit after all.
+    """The entry for arguments like these; None if they are too many. launch: a native call, one
+    of Python, or a Python function of the leaves, which gives `dispatcher.MISS` where the
+    specialisation doesn't fit after all.
     """
     parts = [*positional, *named.values()]
     held, leaves = sum(map(_held, parts)), sum(map(_leaves, parts))
@@ -368,7 +389,8 @@ def make_entry(
     # besides, an array that isn't in order is copied, and the copy is held
     frame = _Frame(1 + held + leaves + 2 * len(roots))
     writer = _Writer(frame)
-    writer.leaves_at = frame.take(leaves + len(roots))
+    # one place before the leaves for what is passed on with them
+    writer.leaves_at = frame.take(1 + leaves + len(roots)) + 1
     words: dict[Word, int] = {}
     if isinstance(launch, Launch):
         # with the arena, the record and the sizes
@@ -379,6 +401,10 @@ def make_entry(
             if source == "leaf"
         }
         words |= _launch(writer, launch, arguments_at)
+    elif isinstance(launch, Interpreted):
+        words[Word.PYTHON] = writer.address(launch.function)
+        words[Word.FINISH] = writer.address(launch.finish)
+        words[Word.RETURNS] = int(launch.arrays)
     else:
         words[Word.PYTHON] = writer.address(launch)
     for part in parts:
@@ -527,6 +553,6 @@ def static_leaf(value: Any, by_value: bool) -> Leaf:
 
 
 __all__ = [
-    "Build", "Bundle", "Container", "Entry", "Guard", "Launch", "Leaf", "Output", "Result",
-    "Root", "Sized", "Table", "make_entry", "make_table", "static_leaf",
+    "Build", "Bundle", "Container", "Entry", "Guard", "Interpreted", "Launch", "Leaf", "Output",
+    "Result", "Root", "Sized", "Table", "make_entry", "make_table", "static_leaf",
 ]  # fmt: skip

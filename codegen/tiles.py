@@ -59,6 +59,9 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
     products = min(wide, tile_columns) * guess(k)
     tile_rows = part or _tile_rows(m, guess(beside), products, row_step)
     count = -(-m // tile_rows) * beside
+    abreast = 1 if packed else cost.IN_FLIGHT // (row_step * vectors)
+    if not isinstance(k, Dim):
+        abreast = min(abreast, k // block)
     direct = _direct(kernel, number, column_dim)
     body = (
         () if direct else _body(kernel, number, row_dim, column_dim, tile_columns, vector_bytes)
@@ -66,7 +69,7 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
     width, statements = body or (lanes, ())
     tiles = Tiles(
         number, a, b, row_dim, column_dim, batch, tile_rows, tile_columns, row_step,
-        column_step, block, packed, direct, count, statements,
+        column_step, block, packed, direct, count, statements, max(1, abreast),
     )  # fmt: skip
     return LoopNest(kernel, width, column_dim, (tiles,))
 

@@ -79,7 +79,8 @@ class Sizes:
     """The symbols of one specialisation, and what was assumed of them.
 
     hints: the size of each symbol at hand. recording: whether guards can be noted. usual: what
-    `guess` takes a symbol to be at least.
+    `guess` takes a symbol to be at least. traced: what makes a traced scalar of an extent,
+    while a function is traced.
     """
 
     def __init__(self) -> None:
@@ -87,6 +88,7 @@ class Sizes:
         self.guards: list[Guard] = []
         self.recording = False
         self.usual = USUAL
+        self.traced: Callable[[Dim], Any] | None = None
         self.facts = Facts()
         self._noted: set[str] = set()
         self._dims: dict[Terms, Dim] = {}
@@ -257,6 +259,8 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         """An operation that isn't polynomial: of a traced number beside floats, left to arrays
         and tensors beside them, else of the number at hand.
         """
+        if isinstance(other, Dim):
+            other = int(other)
         if hasattr(other, "__array_ufunc__") or hasattr(other, "recorder"):
             return NotImplemented
         this: Any = self._as_tensor() if isinstance(other, (float, complex)) else int(self)
@@ -361,11 +365,9 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
     def __pow__(self, other: Any, modulo: Any = None) -> Any:
         if modulo is None and type(other) is int and 0 <= other <= 4:
             return math.prod([self] * other)
-        if modulo is None and isinstance(other, (float, complex)):
-            return self._as_tensor() ** other
-        if hasattr(other, "__array_ufunc__") or hasattr(other, "recorder"):
-            return NotImplemented
-        return pow(int(self), other if modulo is None else int(other), modulo)
+        if modulo is not None:
+            return pow(int(self), int(other), int(modulo))
+        return self._otherwise(operator.pow, other, turned=False)
 
     def __rpow__(self, other: Any, modulo: Any = None) -> Any:
         if isinstance(other, (float, complex)):
@@ -536,10 +538,8 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
 
     def _as_tensor(self) -> Any:
         """A traced scalar with its value."""
-        from .dispatch import current_trace
-
-        trace = current_trace.get()
-        return int(self) if trace is None else trace.size(self)
+        traced = self.sizes.traced
+        return int(self) if traced is None else traced(self)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         given = [x._as_tensor() if isinstance(x, Dim) else x for x in inputs]

@@ -49,6 +49,7 @@ from .tree import (
     Identity,
     LeafKind,
     Tree,
+    by_value,
     flatten,
     leaf_names,
     unflatten,
@@ -82,6 +83,11 @@ _TYPES = {
     "ndarray", "generic", "number", "floating", "integer", "inexact", "Number", "Real",
     "Integral", "int", "float", "complex", "Tensor", "isscalar", "issubdtype",
 }  # fmt: skip
+
+
+# So many calls of one kind fall back before none of them is traced any more: a trace takes a
+# thousand times as long as a short call.
+MOST_FALLBACKS = 3
 
 
 class RecompileWarning(UserWarning):
@@ -174,6 +180,8 @@ class Function(Enterable):  # type: ignore[misc]
         self._pinned: set[Any] = set()  # where Python needs a scalar's value
         self._seen: dict[Any, Any] = {}  # by what calls of different sizes have in common
         self._sized: dict[Any, list[Specialization]] = {}
+        # by `_fallback_key`: how many calls fell back, or the form of all that will
+        self._fallbacks: dict[Any, int | Specialization] = {}
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._warned = False
         self._table = None
@@ -284,7 +292,7 @@ class Function(Enterable):  # type: ignore[misc]
             for form in self._known.get(key, ()):  # another thread may have been first
                 if form.captures_fit():
                     return form
-            found = self._of_any_size(args, kwargs)
+            found = self._of_any_size(args, kwargs) or self._always_eager(args, kwargs)
             if found is not None:
                 return found
             self._note_miss(args, kwargs)
@@ -292,6 +300,7 @@ class Function(Enterable):  # type: ignore[misc]
             try:
                 sized = self._specialize_sizes(args, kwargs)
                 if sized is not None:
+                    self._count_fallback(sized, args, kwargs)
                     return sized
                 form = self._specialize(args, kwargs)
             except BaseException:
@@ -300,6 +309,7 @@ class Function(Enterable):  # type: ignore[misc]
             if not form.reason:
                 self._rule_out_sizes(args, kwargs)
             self._enter_natively(form, args, kwargs)
+            self._count_fallback(form, args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
             key = self._lasting_key(key, args, kwargs)
             self._known.setdefault(key, []).append(form)
@@ -322,6 +332,40 @@ class Function(Enterable):  # type: ignore[misc]
                         self._enter_natively(form, args, kwargs)
                 return form
         return None
+
+    def _fallback_key(self, args: Any, kwargs: Any) -> Any:
+        """What calls have in common whose arrays, objects and scalars are of the same types."""
+        tree, leaves, kinds = self._leaves(args, kwargs)
+        return tree, tuple(
+            kind if by_value(kind) else type(x) for kind, x in zip(kinds, leaves, strict=True)
+        )
+
+    def _always_eager(self, args: Any, kwargs: Any) -> Specialization | None:
+        """The form of calls of which none could be traced, however often that was tried."""
+        if not self._fallbacks or self.input_signature is not None:
+            return None
+        found = self._fallbacks.get(self._fallback_key(args, kwargs))
+        if not isinstance(found, gj.specialization.Specialization):
+            return None
+        if found in self._late:
+            self._enter_natively(found, args, kwargs)
+        return found
+
+    def _count_fallback(self, form: Specialization, args: Any, kwargs: Any) -> None:
+        """Take note of how a trace ended: after some that failed, calls of the same types, such
+        as those with arrays of other sizes or new objects, are traced no more.
+        """
+        if form.doubt is not None:
+            return
+        key = self._fallback_key(args, kwargs)
+        known = self._fallbacks.get(key, 0)
+        if isinstance(known, int) and known >= 0:
+            self._fallbacks[key] = known = known + 1 if form.reason else -1
+            if known == MOST_FALLBACKS:
+                made = gj.specialization.Specialization(form.kinds, reason=form.reason)
+                made.any_value = True
+                self._fallbacks[key] = made
+                self._enter_natively(made, args, kwargs)
 
     def _specialize_sizes(self, args: Any, kwargs: Any) -> Specialization | None:
         """A form with symbolic extents, where they have been seen to vary and can be so."""
@@ -412,15 +456,24 @@ class Function(Enterable):  # type: ignore[misc]
         """Let machine code enter a form at the next call, where it can and there is any; it is
         the form's turn again when there is.
         """
-        if not self._native or config.native_after is None or form.executable is None:
+        eager = bool(form.reason) and form.doubt is None
+        if not self._native or config.native_after is None:
+            return
+        if form.executable is None and not eager:
             return
         if not self._entry:
             self._late.add(form)
             return
         self._late.discard(form)
-        leaves: list[Any] = []
-        flatten((args, kwargs), leaves)
-        entry = gj.native.form_entry(form, leaves)
+        tree, leaves, kinds = self._leaves(args, kwargs)
+        if eager:
+            numpy = self._wants_numpy(leaves)
+            finish = functools.partial(_finished, numpy)
+            entry = gj.native.eager_entry(
+                self.python_function, finish, tree, kinds, leaves, numpy, form.any_value
+            )
+        else:
+            entry = gj.native.form_entry(form, leaves)
         if entry is not None:
             known = () if self._table is None else self._table.entries
             self._table = gj.native.make_table((entry, *known[: gj.native.MOST_ENTRIES - 1]))
@@ -509,12 +562,7 @@ class Function(Enterable):  # type: ignore[misc]
     def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
         """What the Python function gives, with arrays of the type that compiled code gives."""
         value = self.python_function(*args, **kwargs)
-        numpy = self._wants_numpy(leaves)
-        found: list[Any] = []
-        tree = flatten(value, found)
-        given = [x for x in leaves if isinstance(x, np.ndarray)]
-        converted = iter([_converted(x, numpy, given) for x in found])
-        return unflatten(tree, lambda: next(converted))
+        return _finished(self._wants_numpy(leaves), value, *leaves)
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
@@ -580,6 +628,9 @@ class Function(Enterable):  # type: ignore[misc]
                 raise error from None
             raise
         form.doubt = None
+        with self._lock:
+            self._enter_natively(form, args, kwargs)
+            self._count_fallback(form, args, kwargs)
         self._warn(form.reason)
         return value
 
@@ -663,6 +714,7 @@ class Function(Enterable):  # type: ignore[misc]
                 else:
                     form.results.append(("static", x))
             nodes = [trace.node_of(x) for x in outputs]
+            trace.require_checks(nodes)
             form.graph = trace.builder.finish(nodes, trace.updates())
         form.captures = trace.captures
         form.getters = gj.hidden.find_captures(self.python_function, statics, trace.captures)
@@ -686,7 +738,9 @@ class Function(Enterable):  # type: ignore[misc]
         else:
             type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
         form.order.append(("leaf", number))
-        return trace.parameter(type, name, origin, "argument")
+        symbol = trace.parameter(type, name, origin, "argument")
+        swapped = isinstance(x, (np.ndarray, np.generic)) and not x.dtype.isnative
+        return trace.swapped(symbol) if swapped else symbol
 
     def _refuse(self, statics: Sequence[Any]) -> None:
         """TracingError for arguments whose contents or type the function would see as they are
@@ -813,6 +867,15 @@ def _holds_tracer(value: Any, depth: int = 3) -> bool:
     elif isinstance(value, (list, tuple, set)):
         items += value
     return any(_holds_tracer(item, depth - 1) for item in items[:1000])
+
+
+def _finished(numpy: bool, value: Any, *leaves: Any) -> Any:
+    """What a function gave eagerly for arguments with these leaves, as compiled code would."""
+    found: list[Any] = []
+    tree = flatten(value, found)
+    given = [x for x in leaves if isinstance(x, np.ndarray)]
+    converted = iter([_converted(x, numpy, given) for x in found])
+    return unflatten(tree, lambda: next(converted))
 
 
 def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:

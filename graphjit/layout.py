@@ -28,7 +28,8 @@ REFERENT = 16  # of weak references
 CELL_CONTENT = 16
 TYPE_BASICSIZE, TYPE_VECTORCALL, TYPE_FLAGS = 32, 56, 168
 MEMBER, MEMBER_OFFSET = 40, 16  # a member descriptor's definition, and the offset in that
-ARRAY_DATA, ARRAY_NDIM, ARRAY_SHAPE, ARRAY_DTYPE, ARRAY_FLAGS = 16, 24, 32, 56, 64
+ARRAY_DATA, ARRAY_NDIM, ARRAY_SHAPE, ARRAY_BASE = 16, 24, 32, 48
+ARRAY_DTYPE, ARRAY_FLAGS = 56, 64
 DTYPE_ORDER, DTYPE_NUMBER = 26, 28
 TUPLE_ITEMS = tuple.__basicsize__
 
@@ -172,6 +173,7 @@ def _arrays_fit() -> bool:
             word(at + ARRAY_DATA) == array.ctypes.data
             and half(at + ARRAY_NDIM) == array.ndim
             and all(word(shape + WORD * k) == n for k, n in enumerate(array.shape))
+            and word(at + ARRAY_BASE) == (0 if array.base is None else id(array.base))
             and word(at + ARRAY_DTYPE) == id(dtype)
             and half(at + ARRAY_FLAGS) & 0xFFFF == array.flags.num & 0xFFFF
             and half(id(dtype) + DTYPE_NUMBER) == dtype.num

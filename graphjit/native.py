@@ -2,12 +2,15 @@
 
 Takes the specialisations that `jit.py` makes. Most forms are entered and run natively, with the
 arrays and variables that they read; one with library calls has its arguments checked natively
-and is then run by Python.
+and is then run by Python, and so is a function that runs eagerly.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from .codegen.tables import (
     Container,
     Entry,
     Guard,
+    Interpreted,
     Launch,
     Leaf,
     Output,
@@ -37,7 +41,7 @@ from .hidden import Agreed, Attribute, CellContents, Getter, Held, Item, Known
 from .memory import LARGE_BYTES
 from .specialization import Specialization
 from .tensor import Tensor, _wrap
-from .tree import ARRAY, LEAF, SCALAR, TENSOR, Identity, LeafKind, Tree, unflatten
+from .tree import ARRAY, LEAF, SCALAR, TENSOR, Identity, LeafKind, Tree, by_value, unflatten
 from .types import TensorType, as_dtype
 from .variable import Cell
 
@@ -98,6 +102,38 @@ def form_entry(form: Specialization, leaves: Sequence[Any]) -> Entry | None:
         return make_entry(args.children, named, _python(form))
 
 
+def eager_entry(
+    function: Callable[..., Any],
+    finish: Callable[..., Any],
+    tree: Tree,
+    kinds: Sequence[LeafKind],
+    leaves: Sequence[Any],
+    numpy: bool,
+    any_value: bool = False,
+) -> Entry | None:
+    """The tables for calls that run a function eagerly, with arguments of these kinds or, if
+    told so, with any of these types; None if there are none. finish: what makes the results of
+    what the function gives, and the leaves. numpy: whether arrays are ndarrays.
+    """
+    if not layout.fits():
+        return None
+    guards = [
+        Leaf(Guard.TYPE, value=type(x)) if any_value and not by_value(k) else _leaf(k, x)
+        for k, x in zip(kinds, leaves, strict=True)
+    ]
+    # nothing is computed here: arrays are for NumPy to read, in whatever order
+    parts = iter(
+        [replace(g, guard=Guard.SHAPED) if g.guard is Guard.ARRAY else g for g in guards]
+    )
+    try:
+        args, kwargs = (_part(child, parts) for child in tree.children)
+    except NotNative:
+        return None
+    assert isinstance(args, Container) and isinstance(kwargs, Container)
+    named = dict(zip(kwargs.keys, kwargs.children, strict=True))
+    return make_entry(args.children, named, Interpreted(function, finish, numpy))
+
+
 def _leaf(kind: LeafKind, x: Any) -> Leaf:
     if kind.kind == ARRAY:
         shape, dtype = kind.key
@@ -126,7 +162,23 @@ def _part(tree: Tree, leaves: Any) -> Leaf | Container:
         return Container(Guard.LIST, kind, children)
     if kind is dict:
         return Container(Guard.DICT, kind, children, tree.keys)
+    if _plain_fields(kind, tree.keys):
+        return Container(Guard.FIELDS, kind, children, tree.keys)
     raise NotNative
+
+
+def _plain_fields(kind: type, names: Sequence[str]) -> bool:
+    """Whether to look up the fields of a dataclass's instances runs no code of Python's."""
+    classes = [c for c in kind.__mro__ if c is not object]
+    if not dataclasses.is_dataclass(kind) or any(
+        name in c.__dict__ for c in classes for name in ("__getattr__", "__getattribute__")
+    ):
+        return False
+    for name in names:
+        found = next((c.__dict__[name] for c in classes if name in c.__dict__), None)
+        if hasattr(type(found), "__get__") and type(found) is not MemberDescriptorType:
+            return False
+    return True
 
 
 def _python(form: Specialization) -> Callable[..., Any]:
@@ -305,6 +357,17 @@ def _plan(tree: Tree, wrapped: Iterator[bool]) -> Bundle | None:
         return Bundle(Build.DICT, children, tree.keys)
     if issubclass(kind, tuple):
         return Bundle(Build.CALL, children, call=kind)
+    if dataclasses.is_dataclass(kind):
+        new, names, assign = object.__new__, tree.keys, object.__setattr__
+        owner: Any = kind
+
+        def assembled(*parts: Any) -> Any:
+            copy = new(owner)
+            for name, part in zip(names, parts, strict=True):
+                assign(copy, name, part)
+            return copy
+
+        return Bundle(Build.CALL, children, call=assembled)
     flat = Tree(kind, tree.keys, tuple(LEAF for _ in children), tree.default)
 
     def make(*parts: Any) -> Any:
@@ -314,4 +377,4 @@ def _plan(tree: Tree, wrapped: Iterator[bool]) -> Bundle | None:
     return Bundle(Build.CALL, children, call=make)
 
 
-__all__ = ["MOST_ENTRIES", "entry_point", "form_entry", "make_table"]
+__all__ = ["MOST_ENTRIES", "eager_entry", "entry_point", "form_entry", "make_table"]

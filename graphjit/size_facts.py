@@ -133,7 +133,7 @@ class Facts:
     # -- atoms
 
     def floor(self, terms: Terms, by: int) -> Terms:
-        """floor(terms / by), by > 0, in its normal form."""
+        """A polynomial divided by a number above 0 and rounded down, in its normal form."""
         whole, rest, by = floor_parts(terms, by)
         form, factor, constant = split(rest)
         if not form or by == 1:
@@ -330,7 +330,7 @@ class Facts:
 
     def _forget(self) -> None:
         for memo in (self._bounds, self._decided, self._pinned):
-            memo.clear()  # type: ignore[attr-defined]
+            memo.clear()
 
     def _narrow(self, form: Terms, low: int | None, high: int | None, depth: int) -> None:
         """Note that a form lies in a range, and what follows for the atoms in it."""
@@ -464,4 +464,3 @@ __all__ = [
     "MAX_SIZE", "Bounds", "Facts", "Monomial", "Terms", "added", "constant_of", "multiplied",
     "ordered", "scaled", "split", "text_of",
 ]  # fmt: skip
-

@@ -46,8 +46,9 @@ class Specialization:
     """A traced and compiled form of a function for one signature, or the reason for none.
 
     graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
-    it up again. reason: why calls run eagerly instead; doubt: the error that tracing raised,
-    until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
+    it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
+    arguments; doubt: the error that tracing raised, until a call has shown that eager mode
+    raises none. numpy: whether results are ndarrays.
     direct: the whole call, for the plain case of arrays in and one array out. given: how the
     leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
     the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
@@ -58,6 +59,7 @@ class Specialization:
     kinds: tuple[LeafKind, ...]
     given: Tree = LEAF
     reason: str = ""
+    any_value: bool = False
     doubt: Exception | None = None
     graph: Graph | None = None
     executable: Executable | None = None

@@ -110,3 +110,8 @@ class LeafKind:
 
     kind: str
     key: Any
+
+
+def by_value(kind: LeafKind) -> bool:
+    """Whether a specialisation depends on a leaf's value, which can be compared."""
+    return kind.kind == STATIC and not isinstance(kind.key, Identity)

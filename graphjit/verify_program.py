@@ -49,7 +49,7 @@ def accesses(program: Program) -> Iterator[Access]:
         if not isinstance(step, Kernel):
             continue
         outer = len(step.outer_dims)
-        sources = [v.source for v in step.stores if v.source] or [None]
+        line = next((store.source for store in step.stores if store.source), None)
         for value in (*step.values, *step.stores):
             if not isinstance(value, (Load, GatherLoad, Store)):
                 continue
@@ -59,7 +59,7 @@ def accesses(program: Program) -> Iterator[Access]:
             if not isinstance(value, Load):
                 axes += [(c.stride, c.extent) for c in value.choices]
             size = program.buffers[value.buffer].type.size
-            source = getattr(value, "source", None) or sources[0]
+            source = getattr(value, "source", None) or line
             made = Access(
                 step.name, value.buffer, size, value.index.offset, tuple(axes), source
             )
@@ -86,8 +86,10 @@ def verify_program(program: Program) -> None:
                 raise InternalError(f"b{number} is read before it is written\n{program}")
         written.update(stored)
     for number, buffer in enumerate(program.buffers):
-        if buffer.role == "temporary" and number in written and not isinstance(
-            program.arena_bytes, Dim
+        if (
+            buffer.role == "temporary"
+            and number in written
+            and not isinstance(program.arena_bytes, Dim)
         ):
             end = buffer.offset_bytes + buffer.type.nbytes
             if buffer.offset_bytes < 0 or end > program.arena_bytes:
@@ -136,7 +138,7 @@ def never_negative(n: int) -> bool:
 
 
 def check_access(access: Access, sizes: Mapping[str, int]) -> None:
-    """InternalError, with the user's line, where an access leaves its buffer for these sizes."""
+    """InternalError with the user's line where an access leaves its buffer for these sizes."""
     problem = _problem(access, sizes)
     if problem:
         raise InternalError(at_user_line(problem, source=access.source))

@@ -135,15 +135,18 @@ class Walk:
     needs: dict[int, list[Needs]] = field(default_factory=dict)
     reads: list[tuple[int, Expr]] = field(default_factory=list)
     _heap: list[int] = field(default_factory=list)
+    _known: set[tuple[int, Where]] = field(default_factory=set)
 
     def ask(self, node: int, where: Where) -> None:
         """Demand an element of a node."""
-        found = self.asked.get(node)
-        if found is None:
-            self.asked[node] = [where]
+        # looked up by hash, as the values will be: guards can make equal what has two forms
+        if (node, where) in self._known:
+            return
+        self._known.add((node, where))
+        found = self.asked.setdefault(node, [])
+        if not found:
             heapq.heappush(self._heap, -node)
-        elif where not in found:
-            found.append(where)
+        found.append(where)
 
     def run(self, members: frozenset[int] | set[int]) -> None:
         """Follow all demands. Members are computed here though they would be leaves."""

@@ -25,7 +25,14 @@ from .simplify import Simplify
 PASSES: dict[str, type[Pass]] = {
     step.name: step
     for step in (
-        PinSizes, Simplify, Fold, Cse, ExpandProducts, UnrollReductions, SplitReductions, Dce,
+        PinSizes,
+        Simplify,
+        Fold,
+        Cse,
+        ExpandProducts,
+        UnrollReductions,
+        SplitReductions,
+        Dce,
     )
 }
 

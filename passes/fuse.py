@@ -486,6 +486,7 @@ class _Assembler:
         self.outputs: list[int] = []
         self.updates: list[int] = []
         self.copies: list[tuple[int, int]] = []  # (node, buffer)
+        self.routines: dict[tuple[int, int], int] = {}  # result of a library call -> buffer
         self.external = {node for unit in plan.units for node in unit.reads}
 
     def program(self) -> Program:
@@ -523,12 +524,20 @@ class _Assembler:
         """The buffer of a result; what can't be computed there is copied at the end."""
         type = self.graph.nodes[node].tensor
         buffer = self._new(Buffer(type, role, number))
-        kind = self.plan.kind(node)
-        if isinstance(kind, (Source, Item, Library)) or node in self.buffer_of:
+        record = self.graph.nodes[node]
+        source = isinstance(record.primitive.kind, Source)
+        if source or node in self.buffer_of or self._library_result(node) in self.routines:
             self.copies.append((node, buffer))
         else:
-            self.buffer_of[node] = buffer
+            self.buffer_of[node] = self.routines[self._library_result(node)] = buffer
         return buffer
+
+    def _library_result(self, node: int) -> tuple[int, int]:
+        """Which result a node is of which call, where a library makes it."""
+        record = self.graph.nodes[node]
+        if isinstance(record.primitive.kind, Item):
+            return record.inputs[0], record.attr("index")
+        return node, 0
 
     def _buffer(self, node: int) -> int:
         """A node's buffer, made where there is none yet."""
@@ -630,14 +639,14 @@ class _Assembler:
 
     def _library(self, number: int) -> None:
         node = self.graph.nodes[number]
-        if isinstance(node.type, TupleType):
-            outputs = [self._new(Buffer(t, "library")) for t in node.type.items]
-            for user in self.plan.users[number]:
-                item = self.graph.nodes[user]
-                self.buffer_of[user] = outputs[item.attr("index")]
-        else:
-            outputs = [self._new(Buffer(node.tensor, "library"))]
-            self.buffer_of[number] = outputs[0]
+        several = isinstance(node.type, TupleType)
+        types = node.type.items if isinstance(node.type, TupleType) else (node.type,)
+        outputs = []
+        for index, type in enumerate(types):
+            found = self.routines.get((number, index))
+            outputs.append(self._new(Buffer(type, "library")) if found is None else found)
+        for user in self.plan.users[number] if several else (number,):
+            self.buffer_of[user] = outputs[self._library_result(user)[1]]
         inputs = tuple(self._buffer(i) for i in node.inputs)
         self.steps.append(
             LibraryCall(
@@ -645,7 +654,7 @@ class _Assembler:
                 node.attrs,
                 inputs,
                 tuple(outputs),
-                isinstance(node.type, TupleType),
+                several,
                 node.source,
                 (number,),
             )

@@ -29,7 +29,7 @@ class PinSizes(Pass):
         """The graph with numbers for what is known."""
         if not any(_symbolic(node) for node in graph.nodes):
             return graph
-        rewriter = Rewriter(graph)
+        rewriter, changed = Rewriter(graph), False
         for index, node in enumerate(graph.nodes):
             if node.primitive is source.param:
                 rewriter.map[index] = rewriter.copy(index)
@@ -38,11 +38,21 @@ class PinSizes(Pass):
             if node.primitive is source.extent and not isinstance(dict(attrs)["value"], Dim):
                 number = np.array(dict(attrs)["value"], node.tensor.dtype.dtype)
                 rewriter.map[index] = rewriter.const(number, node.source)
+                changed = True
                 continue
+            type = _pinned_type(node.type)
             inputs = tuple([rewriter.map[i] for i in node.inputs])
-            made = Node(node.primitive, inputs, attrs, _pinned_type(node.type), node.source)
+            made = Node(node.primitive, inputs, attrs, type, node.source)
             rewriter.map[index] = rewriter.append(made)
-        return rewriter.result()
+            same = all(new is old for (_, new), (_, old) in zip(attrs, node.attrs, strict=True))
+            changed = changed or type is not node.type or not same
+        # not compared: an extent is equal to the number that it is known to be
+        if not changed:
+            return graph
+        to = rewriter.map
+        return rewriter.finish(
+            [to[i] for i in graph.outputs], [(to[p], to[v]) for p, v in graph.updates]
+        )
 
 
 def _symbolic(node: Node) -> bool:

@@ -594,6 +594,206 @@ def test_a_trace_records_what_it_calls(way: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    a: Any
+    rate: float = 0.5
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    a: Any
+    b: Any
+
+
+@dataclasses.dataclass
+class Derived(Model):
+    c: Any = None
+
+
+@dataclasses.dataclass
+class Computed:
+    a: Any
+
+    @property
+    def a(self) -> Any:
+        self.looks = getattr(self, "looks", 0) + 1
+        return self._a * self.looks
+
+    @a.setter
+    def a(self, value: Any) -> None:
+        self._a = value
+
+
+FIELDS: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]] = {
+    "plain": (lambda m: m.w * 2 + m.b, lambda k: (Model(X + k, X),)),
+    "frozen": (lambda m: m.a * m.rate, lambda k: (Frozen(X + k, 1.0 + k),)),
+    "slots": (lambda m: m.a * 2 + m.b, lambda k: (Slotted(X + k, X),)),
+    "derived": (lambda m: m.w * m.b + m.c, lambda k: (Derived(X, X + k, X),)),
+    "nested": (
+        lambda m: m.w.w * m.w.b + m.b["x"][0],
+        lambda k: (Model(Model(X, X + k), {"x": (X, None)}),),
+    ),
+    "in a list": (lambda ms: ms[0].w * ms[1].b, lambda k: ([Model(X, 1), Model(2, X + k)],)),
+    "in a dict": (lambda d: d["m"].w + d["m"].b, lambda k: ({"m": Model(X, X + k)},)),
+    "by keyword": (lambda x, m=None: x * m.w - m.b, lambda k: (X, Model(X, X + k))),
+    "and out": (lambda m: dataclasses.replace(m, w=m.w * 2), lambda k: (Model(X + k, X),)),
+    "turned": (lambda m: m.w @ m.b, lambda k: (Model(np.ones((3, 4)).T + k, np.ones(3)),)),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_dataclass_arguments(name: str, way: str) -> None:
+    function, make = FIELDS[name]
+    fn = gj.function(function, fallback="error")
+    for k in range(4):
+        same(fn(*make(k)), function(*make(k)))
+    assert fn.trace_count == 1
+    if way == "native":
+        assert name == "and out" or not goes_through_python(lambda: fn(*make(7)))
+        args = make(8)
+        before = [sys.getrefcount(x) for x in args]
+        for _ in range(50):
+            fn(*args)
+        assert [sys.getrefcount(x) for x in args] == before
+
+
+def test_what_a_dataclass_holds_is_compared(way: str) -> None:
+    function = lambda m: m.w * m.b  # noqa: E731
+    fn = gj.function(function, fallback="error")
+    model = Model(X, X)
+    for b in (X, X * 2, np.ones((2, 4)), 3, 4, 2.5, np.float64(3), X.astype(int), X[::-1]):
+        model.b = b
+        same(fn(model), function(model))
+    same(fn(Derived(X, 2.5, 1)), X * np.float32(2.5))
+    del model.b
+    with pytest.raises(AttributeError):
+        fn(model)
+    model.b = X
+    same(fn(model), X * X)
+
+
+def test_fields_that_are_computed_are_left_to_python(way: str) -> None:
+    fn = gj.function(lambda m: m.a + 1)
+    fn(Computed(X))
+    if way == "native":
+        assert goes_through_python(lambda: fn(Computed(X)))
+
+
+def eager_cases() -> dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]]:
+    return {
+        "a number": (lambda x: float(x[0]), lambda: (X,)),
+        "an array": (lambda x: x[x > 1], lambda: (X,)),
+        "NumPy's scalar": (lambda x: x[x > 1][0], lambda: (X,)),
+        "nothing": (lambda x: print(float(x[0]), end=""), lambda: (X,)),
+        "text": (lambda x: f"{float(x[0])}", lambda: (X,)),
+        "several": (lambda x: (x[x > 1], float(x[0]), [x[0]]), lambda: (X,)),
+        "an argument": (lambda x: x if float(x[0]) < 9 else 0, lambda: (X,)),
+        "a view": (lambda x: x[int(x[1]) :], lambda: (X,)),
+        "an argument's whole": (lambda x: x.base if float(x[0]) < 9 else 0, lambda: (X[1:],)),
+        "an item": (lambda d: d["a"] if float(d["a"][0]) < 9 else 0, lambda: ({"a": X},)),
+        "turned": (lambda x: x[x > 1], lambda: (np.arange(6.0).reshape(2, 3).T,)),
+        "dataclass": (lambda m: m.w[m.b > 1], lambda: (Model(X, X),)),
+        "keywords": (lambda x, *, y=None: x[y > 1], lambda: (X,)),
+        "tensor": (lambda x: x[int(x[1]) :], lambda: (gj.constant(X),)),
+        "scalar": (lambda x, a: x[x > a], lambda: (X, 1.5)),
+        "an object": (lambda x, o: x[x > o["a"]], lambda: (X, collections.UserDict(a=1))),
+    }
+
+
+@pytest.mark.parametrize("name", eager_cases())
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+def test_what_runs_eagerly_is_entered(name: str, way: str) -> None:
+    function, make = eager_cases()[name]
+    named = {"y": X} if name == "keywords" else {}
+    fn = gj.function(function)
+    with gj.eager():
+        expected = gj.function(function)(*make(), **named)
+    for _ in range(6):
+        args = make()
+        found = fn(*args, **named)
+        same(found, expected)
+        for x in [*args, X, *(args[0].values() if isinstance(args[0], dict) else ())]:
+            assert found is not x
+            if isinstance(found, np.ndarray) and isinstance(x, np.ndarray):
+                assert not np.may_share_memory(found, x)
+    assert fn.trace_count <= 3
+    simple = name in ("a number", "an array", "NumPy's scalar", "dataclass", "turned", "scalar")
+    if way == "native" and simple:
+        args = make()
+        assert name == "NumPy's scalar" or not goes_through_python(lambda: fn(*args, **named))
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+def test_eager_calls_are_given_the_very_arguments(way: str) -> None:
+    def note(state: dict[str, Any], x: Any) -> Any:
+        state["calls"] = state.get("calls", 0) + 1
+        state["last"] = x[x > 1]
+        return state["last"].size
+
+    fn = gj.function(note)
+    state: dict[str, Any] = {}
+    for k in range(1, 8):
+        assert fn(state, X) == 2 and state["calls"] == k
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+def test_calls_that_never_compile_are_traced_a_few_times(way: str) -> None:
+    rng = np.random.default_rng(0)
+    fn = gj.function(lambda x: x[x > 0])
+    for n in range(2, 40):
+        x = rng.normal(size=n)
+        same(fn(x), x[x > 0])
+    assert fn.trace_count <= 8  # with known sizes and without
+
+    def draw(x: Any, rng: Any) -> Any:
+        return x + rng.normal(size=4)
+
+    drawn = gj.function(draw)
+    for seed in range(30):
+        one, other = np.random.default_rng(seed), np.random.default_rng(seed)
+        for _ in range(2):
+            same(drawn(X, one), draw(X, other))
+    assert drawn.trace_count <= 3
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+def test_what_compiles_is_compiled_though_others_fall_back(way: str) -> None:
+    def function(x: Any, masked: bool) -> Any:
+        return x[x > 0] if masked else x * 2
+
+    fn = gj.function(function)
+    for n in range(2, 20):
+        x = np.arange(n, dtype=float)
+        same(fn(x, True), x[x > 0])
+    before = fn.trace_count
+    for n in range(2, 20):
+        x = np.arange(n, dtype=float)
+        same(fn(x, False), x * 2)
+    assert fn.trace_count > before
+    assert any(form.executable is not None for form in fn.specializations)
+    mixed = gj.function(lambda x: x[x > 0] if len(x) == 7 else x * 2)
+    for n in (3, 7, 4, 7, 5, 7, 6, 7, 9):
+        x = np.arange(n, dtype=float)
+        same(mixed(x), x[x > 0] if n == 7 else x * 2)
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+def test_eager_calls_that_raise_or_recurse(way: str) -> None:
+    def deep(x: Any, n: int) -> Any:
+        return float(x[0]) if n == 0 else deep_fn(x, n - 1)
+
+    deep_fn = gj.function(deep)
+    for _ in range(5):
+        assert deep_fn(X, 20) == 0.0
+        with pytest.raises(RecursionError):
+            deep_fn(X, 10**6)
+    raises = gj.function(lambda x: x[x > 1][9])
+    for _ in range(6):
+        with pytest.raises(IndexError, match="out of bounds"):
+            raises(X)
+
+
 def test_recursion(way: str) -> None:
     @gj.function
     def power(x: Any, n: int) -> Any:
@@ -820,6 +1020,15 @@ LEAKS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], int]] = {
     "large result": (lambda x: x[:, None] * x, (np.ones(600),), 300),
     "library": (lambda x: np.sort(x), (X,), 10_000),
     "capture": (lambda x: x * GLOBAL, (X,), 100_000),
+    "dataclass in": (lambda m: m.w * m.b[0], (Model(X, [X, 2.0]),), 100_000),
+    "dataclasses in a list": (
+        lambda m: m[0].w * m[1].b,
+        ([Model(X, X), Model(X, 2.0)],),
+        100_000,
+    ),
+    "eager": (lambda d, x: d["a"][x > 1], ({"a": X}, X), 100_000),
+    "eager, converted": (lambda x: (x[x > 1], x), (X,), 20_000),
+    "eager error": (lambda x: x[x > 1][9], (X,), 20_000),
     "error": (lambda x, i: x[i], (X, np.array([1, 9])), 20_000),
     "wrong arguments": (lambda x: x, (X, X), 10_000),
 }
@@ -852,7 +1061,7 @@ def test_nothing_leaks(name: str, natively: None) -> None:
         try:
             fn(*args)
         except (IndexError, TypeError):
-            assert name in ("error", "wrong arguments")
+            assert name in ("error", "eager error", "wrong arguments")
 
     for _ in range(300):
         call()

@@ -66,10 +66,7 @@ def solve(matrix: Any, rhs: Any, adjoint: bool = False) -> Any:
     A 1-d rhs counts as one column. adjoint: the matrix's conjugate transpose is meant.
     """
     a, b = same_dtype(matrix, rhs)
-    a = _adjoint(a) if adjoint else a
-    if b.ndim == 1:
-        return squeeze(apply(library.solve, a, expand_dims(b, 1)), -1)
-    return apply(library.solve, a, b)
+    return apply(library.solve, _adjoint(a) if adjoint else a, b)
 
 
 def triangular_solve(matrix: Any, rhs: Any, lower: bool = True, adjoint: bool = False) -> Any:

@@ -544,7 +544,8 @@ def sort(values: Any, axis: int = -1, direction: str = "ASCENDING") -> Any:
     x = as_tensor(values)
     if _descending(direction):
         return take_along_axis(x, argsort(x, axis, direction), axis)
-    return apply(library.sort, x, axis=normalize_axis(axis, x.ndim, "Sort"))
+    k = normalize_axis(axis, x.ndim, "Sort")
+    return apply(library.sort, x, axis=k, kind="quicksort")
 
 
 def argsort(
@@ -554,9 +555,9 @@ def argsort(
     x = as_tensor(values)
     k = normalize_axis(axis, x.ndim, "ArgSort")
     if not _descending(direction):
-        return math.cast(apply(library.argsort, x, axis=k), "int32")
+        return math.cast(apply(library.argsort, x, axis=k, kind="stable"), "int32")
     key = math.bitwise_not(x) if x.dtype.kind in "biu" else math.negative(x)
-    return math.cast(apply(library.argsort, key, axis=k), "int32")
+    return math.cast(apply(library.argsort, key, axis=k, kind="stable"), "int32")
 
 
 def _descending(direction: str) -> bool:

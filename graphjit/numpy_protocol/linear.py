@@ -81,18 +81,15 @@ def solve(a: Any, b: Any) -> Any:
     y = array(b)
     if y.type.dtype.is_narrow:
         raise DTypeError(at_user_line("array type float16 is unsupported in linalg"))
-    vector = y.ndim == 1
     if not y.ndim:
         raise unsupported("np.linalg.solve for a number")
     y = y if y.type.dtype.is_inexact else cast(y, float64)
     x, y = promoted(x, y)
-    y = shape.expand_dims(y, 1) if vector else y
-    if y.type.shape[-2] != x.type.shape[-1]:
+    if y.type.shape[-1 if y.ndim == 1 else -2] != x.type.shape[-1]:
         raise ShapeError(
             at_user_line("solve: Input operand 1 has a mismatch in its core dimension")
         )
-    result = apply(library.solve, x, y)
-    return shape.squeeze(result, -1) if vector else result
+    return apply(library.solve, x, y)
 
 
 def _lower(x: Any, letter: Any) -> Any:

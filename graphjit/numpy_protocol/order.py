@@ -25,6 +25,7 @@ from .promotion import (
     promoted,
     refuse,
     result_dtype,
+    static_number,
     unsupported,
 )
 
@@ -39,26 +40,43 @@ def _axis_or_flat(a: Any, axis: Any) -> tuple[Any, int]:
 _KINDS = ("quicksort", "heapsort", "mergesort", "stable")
 
 
+def _kind(kind: Any, stable: Any) -> str:
+    """The kind of sort that NumPy takes for its two options."""
+    refuse(kind=(kind, *_KINDS))
+    if stable is None:
+        return kind or "quicksort"
+    if kind is not None:
+        raise ShapeError(
+            at_user_line(
+                "`kind` and keyword parameters can't be provided at the same time. "
+                "Use only one of them."
+            )
+        )
+    return "stable" if static_number(stable) else "quicksort"
+
+
 def sort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
     """np.sort."""
-    refuse(order=(order,), kind=(kind, *_KINDS))
+    refuse(order=(order,))
+    kind = _kind(kind, stable)
     x, k = _axis_or_flat(a, axis)
-    return apply(library.sort, x, axis=k)
+    return apply(library.sort, x, axis=k, kind=kind)
 
 
 def argsort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
-    """np.argsort; equal elements keep their order."""
-    refuse(order=(order,), kind=(kind, *_KINDS))
+    """np.argsort."""
+    refuse(order=(order,))
+    kind = _kind(kind, stable)
     x = array(a)
     if not x.ndim and axis is not None:
         axis_of(axis, 1)
         return wrap(np.asarray(0, np.int64))
     x, k = _axis_or_flat(x, axis)
-    return apply(library.argsort, x, axis=k)
+    return apply(library.argsort, x, axis=k, kind=kind)
 
 
 def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
@@ -99,7 +117,7 @@ def histogram(
         raise unsupported("np.histogram with traced or captured bins")
     if x.type.dtype.is_bool or x.type.dtype.is_complex or edges.type.shape[0] < 2:
         raise unsupported("this histogram")
-    ordered = apply(library.sort, shape.reshape(x, (x.type.size,)), axis=0)
+    ordered = apply(library.sort, shape.reshape(x, (x.type.size,)), axis=0, kind="quicksort")
     count = edges.type.shape[0]
     inner = searchsorted(ordered, shape.slice_axis(edges, 0, 0, count - 1), "left")
     last = searchsorted(ordered, shape.slice_axis(edges, 0, count - 1, 1), "right")

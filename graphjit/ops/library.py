@@ -38,13 +38,17 @@ BLAS_DTYPES = (float32, float64, complex64, complex128)
 
 
 def _call(
-    name: str, tensorflow: str, type: Callable[..., Any], numpy: Callable[..., Any]
+    name: str,
+    tensorflow: str,
+    type: Callable[..., Any],
+    numpy: Callable[..., Any],
+    quiet: bool = False,
 ) -> Primitive:
-    return define(name, Library(), type, numpy, tensorflow=tensorflow)
+    return define(name, Library(quiet), type, numpy, tensorflow=tensorflow)
 
 
 def _sortable(op: str, result: DType | None = None) -> Callable[..., TensorType]:
-    def rule(x: TensorType, axis: int) -> TensorType:
+    def rule(x: TensorType, axis: int, kind: str) -> TensorType:
         require_kind(x.dtype, "biufc", op)
         require_axes((axis,), x.ndim, op)
         return x.with_dtype(result) if result else x
@@ -56,17 +60,21 @@ def _single(x: Array) -> Array:
     return x.astype(np.float32) if x.dtype.kind == "V" else x
 
 
+# kind: one of NumPy's. Equal elements that can be told apart (indices, zeros of either sign)
+# lie in an order of each kind's own.
 sort = _call(
     "sort",
     "Sort",
     _sortable("Sort"),
-    lambda x, axis: np.sort(_single(x), axis=axis, kind=None).astype(x.dtype),
+    lambda x, axis, kind: np.sort(_single(x), axis=axis, kind=kind).astype(x.dtype, copy=False),
+    quiet=True,
 )
 argsort = _call(
     "argsort",
     "ArgSort",
     _sortable("ArgSort", int64),
-    lambda x, axis: np.argsort(_single(x), axis=axis, kind="stable"),
+    lambda x, axis, kind: np.argsort(_single(x), axis=axis, kind=kind),
+    quiet=True,
 )
 
 
@@ -86,6 +94,7 @@ searchsorted = _call(
     lambda sequence, values, right: np.asarray(
         np.searchsorted(sequence, values, side="right" if right else "left"), np.int64
     ),
+    quiet=True,
 )
 
 
@@ -121,13 +130,18 @@ def _guarded(op: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _linalg(
-    name: str, op: str, type: Callable[..., Any], numpy: Callable[..., Any]
+    name: str,
+    op: str,
+    type: Callable[..., Any],
+    numpy: Callable[..., Any],
+    quiet: bool = False,
 ) -> Primitive:
-    return _call(name, op, type, _guarded(op, numpy))
+    return _call(name, op, type, _guarded(op, numpy), quiet)
 
 
-cholesky = _linalg("cholesky", "Cholesky", _square("Cholesky"), np.linalg.cholesky)
-inv = _linalg("inv", "MatrixInverse", _square("MatrixInverse"), np.linalg.inv)
+# NumPy's own routines that solve, invert and factor set np.errstate by themselves.
+cholesky = _linalg("cholesky", "Cholesky", _square("Cholesky"), np.linalg.cholesky, True)
+inv = _linalg("inv", "MatrixInverse", _square("MatrixInverse"), np.linalg.inv, True)
 
 
 def _det_type(x: TensorType) -> TensorType:
@@ -161,7 +175,15 @@ def _solve_type(a: TensorType, b: TensorType, **attrs: Any) -> TensorType:
     return b.with_shape((*broadcast_shapes((batch, other), "MatrixSolve"), *b.shape[-2:]))
 
 
-solve = _linalg("solve", "MatrixSolve", _solve_type, np.linalg.solve)
+def _solve_any_type(a: TensorType, b: TensorType) -> TensorType:
+    if b.ndim != 1:
+        return _solve_type(a, b)
+    result = _solve_type(a, b.with_shape((*b.shape, 1)))
+    return result.with_shape(result.shape[:-1])
+
+
+# b: matrices, or one vector.
+solve = _linalg("solve", "MatrixSolve", _solve_any_type, np.linalg.solve, True)
 
 
 def _triangular_numpy(a: Array, b: Array, lower: bool, adjoint: bool) -> Array:
@@ -219,11 +241,12 @@ qr = _linalg(
     "Qr",
     _qr_type,
     lambda x, complete: tuple(np.linalg.qr(x, mode="complete" if complete else "reduced")),
+    True,
 )
 svd = _linalg(
-    "svd", "Svd", _svd_type, lambda x, full: tuple(np.linalg.svd(x, full_matrices=full))
+    "svd", "Svd", _svd_type, lambda x, full: tuple(np.linalg.svd(x, full_matrices=full)), True
 )
-eigh = _linalg("eigh", "SelfAdjointEigV2", _eigh_type, lambda x: tuple(np.linalg.eigh(x)))
+eigh = _linalg("eigh", "SelfAdjointEigV2", _eigh_type, lambda x: tuple(np.linalg.eigh(x)), True)
 eig = _linalg("eig", "Eig", _eig_type, _eig_numpy)
 
 
@@ -284,7 +307,7 @@ def _fft_numpy(x: Array, transform: str, axis: int, n: int) -> Array:
     return np.asarray(getattr(scipy_fft, transform)(x, n=n, axis=axis))
 
 
-fft = _call("fft", "FFT", _fft_type, _fft_numpy)
+fft = _call("fft", "FFT", _fft_type, _fft_numpy, quiet=True)
 
 
 def _special_type(op: str) -> Callable[..., TensorType]:

@@ -117,7 +117,13 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Library:
-    """A routine of NumPy or SciPy, called between kernels by its `numpy` rule."""
+    """A routine of NumPy or SciPy, called between kernels by its `numpy` rule, which gives
+    arrays that share no memory with those that it takes.
+
+    quiet: it never warns of what its arithmetic met, whatever np.errstate is.
+    """
+
+    quiet: bool = False
 
 
 @dataclass(frozen=True)

@@ -125,3 +125,45 @@ def test_bits_depend_on_the_graph_alone(shape, dtype, monkeypatch):
         monkeypatch.setattr(cpu, "host", lambda target=target: target)
         found = gj.function(dense, fallback="error")(x, w, c)
         np.testing.assert_array_equal(found, reference, strict=True)
+
+
+FEW = {
+    "rows by a matrix": (lambda a, b: a @ b, ("mk", "kn")),
+    "a matrix turned by columns": (lambda a, b: b.T @ a.T, ("mk", "kn")),
+    "a matrix turned by a vector": (lambda a, b: b.T @ a[0], ("mk", "kn")),
+    "a vector by a matrix": (lambda a, b: a[0] @ b, ("mk", "kn")),
+    "and more": (lambda a, b: np.exp(-np.abs(a @ b)) + 1, ("mk", "kn")),
+    "batch": (lambda a, b: a @ b[None], ("2mk", "kn")),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("form", FEW)
+def test_few_rows_are_summed_block_by_block_in_order(form, dtype, monkeypatch):
+    """However many blocks are summed abreast."""
+    function, shapes = FEW[form]
+    product = (lambda a, b: a @ b) if form == "and more" else function
+    rng = np.random.default_rng(3)
+    one_block = gj.function(lambda a, b: product(a, b), fallback="error")
+    any_size = gj.function(lambda a, b: function(a, b), fallback="error")
+    monkeypatch.setattr(gj.config, "recompile_warning", 0)
+    for m, n in ((1, 1), (1, 3), (2, 5), (1, 70)):
+        for k in (512, 1300, 5001):
+            sizes = {"m": m, "k": k, "n": n}
+            a, b = (
+                rng.normal(size=[sizes.get(c) or int(c) for c in s]).astype(dtype)
+                for s in shapes
+            )
+            block = -(-k // -(-k // 512))
+            expected = None
+            monkeypatch.setattr(gj.config, "symbolic_after", None)
+            for start in range(0, k, block):
+                part = one_block(a[..., start : start + block], b[start : start + block])
+                expected = part if expected is None else expected + part
+            static = gj.function(lambda a, b: function(a, b), fallback="error")(a, b)
+            monkeypatch.setattr(gj.config, "symbolic_after", 2)
+            if form == "and more":
+                expected = gj.function(lambda x: np.exp(-np.abs(x)) + 1)(expected)
+            if (m, n) != (1, 1):  # which is a sum along a row
+                np.testing.assert_array_equal(static, expected, strict=True)
+            np.testing.assert_array_equal(any_size(a, b), static, strict=True)

@@ -6,6 +6,7 @@ special values and awkward lengths.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compiled import reduced_length, run_compiled, same_bits
+from levels import level, sampled
 from strategies import fill, operand_count, pointwise_of, special_values
 from tolerance import assert_close
 
@@ -79,6 +81,60 @@ def test_library_primitives() -> None:
     assert found == LIBRARY
 
 
+def test_routines_give_arrays_of_their_own() -> None:
+    a = np.array([[4.0, 1.0], [1.0, 3.0]])
+    vector, one = np.array([1.0, 2.0]), np.array([[2.0]])
+    special = {"digamma": (vector,), "gammainc": (vector, vector)}
+    calls: list[tuple[str, tuple[Array, ...], dict[str, Any]]] = [
+        *(("sort", (x,), {"axis": 0, "kind": "quicksort"}) for x in (vector, one[0])),
+        *(("argsort", (x,), {"axis": 0, "kind": "stable"}) for x in (vector, np.arange(2))),
+        ("searchsorted", (vector, vector), {"right": False}),
+        *((n, (x,), {}) for n in ("cholesky", "inv", "det", "slogdet") for x in (a, one)),
+        *((n, (x,), {}) for n in ("eigh", "eig", "expm") for x in (a, one)),
+        ("solve", (a, vector), {}),
+        ("solve", (one, one), {}),
+        ("triangular_solve", (a, a), {"lower": True, "adjoint": False}),
+        *(("qr", (x,), {"complete": c}) for c in (True, False) for x in (a, one)),
+        *(("svd", (x,), {"full": c}) for c in (True, False) for x in (a, one)),
+        ("lstsq", (a, vector), {"rcond": None}),
+        *(
+            ("fft", (x,), {"transform": t, "axis": 0, "n": 1 if t != "irfft" else 2})
+            for t in ("fft", "ifft", "irfft")
+            for x in (np.array([1 + 2j]),)
+        ),
+        ("fft", (vector[:1],), {"transform": "rfft", "axis": 0, "n": 1}),
+        *(("special", arrays, {"name": name}) for name, arrays in special.items()),
+    ]
+    assert {name for name, _, _ in calls} == LIBRARY
+    for name, arrays, attrs in calls:
+        before = [x.copy() for x in arrays]
+        results = PRIMITIVES[name].numpy(*arrays, **attrs)
+        for result in results if isinstance(results, tuple) else (results,):
+            assert not any(np.may_share_memory(result, x) for x in arrays), name
+        assert all(same_bits(x, y) for x, y in zip(arrays, before, strict=True)), name
+
+
+@pytest.mark.parametrize(
+    "name", [p.name for p in PRIMITIVES.values() if getattr(p.kind, "quiet", False)]
+)
+def test_quiet_routines_heed_no_error_state(name: str) -> None:
+    worst = np.array([[np.inf, np.nan, 1e308], [-1e308, 1e-308, 0.0], [1e308, 1e308, 5e-324]])
+    attrs: dict[str, dict[str, Any]] = {
+        "sort": {"axis": 0, "kind": "quicksort"}, "argsort": {"axis": 0, "kind": "stable"},
+        "searchsorted": {"right": True}, "qr": {"complete": True}, "svd": {"full": True},
+        "fft": {"transform": "fft", "axis": 0, "n": 3},
+    }  # fmt: skip
+    with np.errstate(all="ignore"):
+        cases = worst, worst.astype(np.float32), worst[::-1] * 1e-30, np.eye(3) * 1e200
+    with np.errstate(all="raise"):
+        for x in cases:
+            given = [x[:, 0], x] if name == "searchsorted" else [x] * (1 + (name == "solve"))
+            if name == "fft":
+                given = [x + 0j]
+            with contextlib.suppress(InvalidArgumentError, np.linalg.LinAlgError):
+                PRIMITIVES[name].numpy(*given, **attrs.get(name, {}))
+
+
 def test_commutative_primitives_commute() -> None:
     for primitive in PRIMITIVES.values():
         if not primitive.commutative:
@@ -140,6 +196,12 @@ def differences(actual: Array, expected: Array) -> str:
 def compare(graph: Graph, inputs: list[Array]) -> None:
     """Run a graph of single ops on parameters, and compare each output."""
     outputs, _ = run_compiled(graph, inputs)
+    for name in sampled(len(graph.nodes)):
+        with level(name):
+            others, _ = run_compiled(graph, inputs)
+        for position, one, other in zip(graph.outputs, outputs, others, strict=True):
+            node = graph.nodes[position]
+            assert same_bits(one, other), f"{node.primitive.name} {dict(node.attrs)} on {name}"
     given = dict(zip(graph.params, inputs, strict=True))
     wrong = []
     for position, actual in zip(graph.outputs, outputs, strict=True):
