@@ -40,7 +40,7 @@ from .deep import compiled, needs_room
 from .entry import Call, declarations, write_band, write_entry
 from .executable import Executable
 from .image import Image
-from .launch import Launcher
+from .launch import SizedFunctions
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks
 from .native_code import Optimizer, native_code
@@ -147,6 +147,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     costs = [cost.step_cost(step, program.buffers) for step in program.steps]
     streaming = _streaming(program, costs) if streams else frozenset[int]()
     shared = Functions(program, module, target.vector_bytes, streaming)
+    sized = SizedFunctions(program, module, shared)
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
@@ -160,12 +161,13 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
                     calls.append(_emit_band(program, band, module, shared))
                 continue
             if program.symbols:
-                calls.append(_emit_sized(program, step, place, module, shared))
+                calls.append(sized.call(step, place))
                 continue
-            nest, used, number = shared.nest(step)
+            kernel = shared.shared(step)
+            nest, number = shared.nest(kernel)
             nest, chunks = _chunks(nest, cost.time_ns(costs[place]))
-            symbol, checked = shared.function(step, nest, used, number)
-            call = Call(symbol, used, checked, chunks, place)
+            symbol, checked = shared.function(step.name, kernel, nest, number)
+            call = Call(symbol, kernel.buffers, checked, chunks, place, starts=kernel.starts)
             if chunks is not None:
                 shared.chunk(call)
             calls.append(call)
@@ -195,28 +197,21 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     return Emitted(table + text, sequence, shared.checks, streaming, kernels, math)
 
 
-def _emit_sized(
-    program: Program, kernel: Kernel, place: int, module: Module, shared: Functions
-) -> Call:
-    """Write the forms of a kernel of symbolic extents; its call."""
-    launcher = Launcher(program, kernel, module, shared)
-    return launcher.emit(host().vector_bytes, place)
-
-
 def _emit_band(program: Program, band: Band, module: Module, shared: Functions) -> Call:
     """Write a band's kernels and the function that runs them part by part; its call."""
     calls, ranges = [], []
     for step in program.steps[band.first : band.stop]:
         assert isinstance(step, Kernel)
-        nest, used, number = shared.nest(step, band.part)
+        kernel = shared.shared(step)
+        nest, number = shared.nest(kernel, band.part)
         nest, loop = in_chunks(nest)
         parts = band.rows // band.part
         if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
             raise InternalError(f"{step.name} can't be computed row by row")
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
-        symbol, checked = shared.function(step, nest, used, number)
-        calls.append(Call(symbol, used, checked))
+        symbol, checked = shared.function(step.name, kernel, nest, number)
+        calls.append(Call(symbol, kernel.buffers, checked, starts=kernel.starts))
     call, text = write_band(program, band, f"band{band.first}", calls, ranges)
     module.functions.append(text)
     return call

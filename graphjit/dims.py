@@ -78,14 +78,16 @@ class Guard:
 class Sizes:
     """The symbols of one specialisation, and what was assumed of them.
 
-    hints: the size of each symbol at hand. recording: whether guards can be noted. traced:
-    what makes a traced scalar of an extent, while a function is traced.
+    hints: the size of each symbol at hand. recording: whether guards can be noted. usual: what
+    `guess` takes a symbol to be at least. traced: what makes a traced scalar of an extent,
+    while a function is traced.
     """
 
     def __init__(self) -> None:
         self.hints: dict[str, int] = {}
         self.guards: list[Guard] = []
         self.recording = False
+        self.usual = USUAL
         self.traced: Callable[[Dim], Any] | None = None
         self.facts = Facts()
         self._noted: set[str] = set()
@@ -585,7 +587,7 @@ def guess(n: int) -> int:
 def guesses(shape: Iterable[int]) -> dict[str, int]:
     """What `guess` takes the symbols of a shape to be."""
     dims = [n for n in shape if isinstance(n, Dim)]
-    return {name: max(USUAL, n.sizes.hints[name]) for n in dims for name in n.symbols}
+    return {name: max(n.sizes.usual, n.sizes.hints[name]) for n in dims for name in n.symbols}
 
 
 def exact_quotient(extent: int, by: int) -> int | None:
