@@ -143,6 +143,12 @@ class Function(Enterable):  # type: ignore[misc]
             raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
         if outputs not in (None, "tensor", "numpy"):
             raise InvalidArgumentError(f"outputs is 'tensor' or 'numpy', not {outputs!r}")
+        if not isinstance(fast_math, bool):
+            raise InvalidArgumentError(f"fast_math is True or False, not {fast_math!r}")
+        if not isinstance(passes, (tuple, list)) or not all(hasattr(p, "run") for p in passes):
+            raise InvalidArgumentError(
+                f"passes is a list of graphjit.passes.Pass, not {passes!r}"
+            )
         if not callable(function):
             raise InvalidArgumentError(f"a function to trace is callable, not {function!r}")
         functools.update_wrapper(self, function)
@@ -162,7 +168,7 @@ class Function(Enterable):  # type: ignore[misc]
         self.fallback = fallback
         self.outputs = outputs
         self.passes = tuple(passes)
-        self.fast_math = bool(fast_math)
+        self.fast_math = fast_math
         self.donate = gj.results.donated_parameters(function, donate) if donate != () else ()
         self.tensor_cores: str | None = None
         if tensor_cores is not None:

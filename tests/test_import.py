@@ -63,7 +63,7 @@ def late(loaded):
 
 
 def test_import_loads_types_and_settings_only():
-    parts = {"config", "dims", "eager", "errors", "forks", "types", "values"}
+    parts = {"config", "cpus", "dims", "eager", "errors", "forks", "types", "values"}
     assert of_graphjit(modules_after("import graphjit")) == parts
 
 
