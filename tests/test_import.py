@@ -64,7 +64,7 @@ def late(loaded):
 
 def test_import_loads_types_and_settings_only():
     parts = {
-        "config", "dims", "eager", "errors", "forks", "size_facts", "types", "values",
+        "config", "cpus", "dims", "eager", "errors", "forks", "size_facts", "types", "values",
     }  # fmt: skip
     assert of_graphjit(modules_after("import graphjit")) == parts
 
