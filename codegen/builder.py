@@ -121,8 +121,9 @@ class Module:
 class Builder:
     """Appends instructions to the body of one function.
 
-    flags: LLVM's fast-math flags of floating-point arithmetic, none by default. The bodies of
-    math functions, which rely on each rounding, never have any. parts: the vectors that a
+    flags: LLVM's fast-math flags of arithmetic on float32 and float64, none by default; results
+    that are rounded to a narrower type have none, for LLVM would leave roundings out. Nor have
+    the bodies of math functions, which rely on each. parts: the vectors that a
     math function takes in place of one (parts.py, which completes the calls).
     """
 
@@ -267,7 +268,9 @@ class Builder:
         y = self._match(x, y)
         if x.dtype.kind == "c":
             return self.math["complex_" + name](self, x, y)
-        opcode = f"f{name}{self.flags}" if x.dtype.kind == "f" else name
+        opcode = name
+        if x.dtype.kind == "f":
+            opcode = f"f{name}{self.flags if x.dtype.bits >= 32 else ''}"
         return self._rounded(self._instruction(opcode, x.dtype, x, y))
 
     def add(self, x: Value, y: Any) -> Value:

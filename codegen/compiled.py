@@ -12,8 +12,10 @@ from graphjit.errors import (
     at_user_line,
 )
 from graphjit.ops.index import OUT_OF_RANGE
+from graphjit.ops.pointwise import PYTHON_ERRORS
 from graphjit.program import Buffer, LibraryCall
 from graphjit.values import dataclass
+from graphjit.verify_program import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Check:
 
     def error(self, record: Sequence[int]) -> Exception:
         """What is raised where it failed with these integers."""
+        if self.reason in PYTHON_ERRORS:
+            return PYTHON_ERRORS[self.reason](self.reason)
         message = self.reason.format(*record) + f" [Op:{self.op}]"
         kind = IndexOutOfRangeError if self.reason == OUT_OF_RANGE else InvalidArgumentError
         return kind(at_user_line(message, source=self.source))
@@ -69,6 +73,7 @@ class CompiledProgram:
     aligned: tuple[int, ...] = ()
     donated: tuple[tuple[int, int], ...] = ()
     origins: tuple[Origin, ...] = ()
+    accesses: tuple[Access, ...] = ()
 
 
 def where_symbols(

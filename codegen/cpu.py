@@ -31,6 +31,7 @@ from graphjit.program import (
 )
 from graphjit.stages import Stages
 from graphjit.values import dataclass
+from graphjit.verify_program import open_accesses
 
 from .allocation import origins
 from .builder import Module
@@ -39,7 +40,7 @@ from .deep import compiled, needs_room
 from .entry import Call, declarations, write_band, write_entry
 from .executable import Executable
 from .image import Image
-from .launch import Launcher
+from .launch import SizedFunctions
 from .loops import Loop, LoopNest, Tiles
 from .lower import in_chunks
 from .native_code import Optimizer, native_code
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
 
 _lock = new_lock()
 hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM
-# Text -> code that is in use: equal programs of a process are compiled once.
-_codes: weakref.WeakValueDictionary[str, Code] = weakref.WeakValueDictionary()
+# Target, text -> code that is in use: equal programs of a process are compiled once.
+_codes: weakref.WeakValueDictionary[tuple[Target, str], Code] = weakref.WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,26 @@ class Target:
     native: frozenset[str] = frozenset()
 
 
+# What LLVM isn't to use where a processor has it. Arithmetic on float16 itself (AVX512-FP16,
+# part of AVX10) rounds otherwise than float32's where a product and a sum are fused, AVX10.2
+# has the like for bfloat16, and APX changes only the scalar code between vectors. Without them
+# such a processor runs the instructions of those with AVX-512, which the tests run.
+UNUSED = (
+    "avx512fp16", "avx10.1", "avx10.2",
+    "egpr", "ndd", "ccmp", "nf", "cf", "zu", "push2pop2", "ppx",
+)  # fmt: skip
+
+
 @functools.cache
 def host() -> Target:
     """The CPU of this machine."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    found = llvm.get_host_cpu_features()
+    return target_of(llvm.get_host_cpu_name(), llvm.get_host_cpu_features())
+
+
+def target_of(cpu: str, found: Mapping[str, bool]) -> Target:
+    """The target of a processor's name and features: what LLVM knows -> whether it is there."""
     width = (
         64 if found.get("avx512f") and found.get("avx512dq") and found.get("avx512bw") else 16
     )
@@ -79,7 +94,10 @@ def host() -> Target:
     # LLVM makes one instruction of ldexp from version 22 on, calls of the C library before.
     scales = width == 64 and found.get("avx512vl") and llvm.llvm_version_info >= (22,)
     native = frozenset({"ldexp"} if scales else ())
-    return Target(llvm.get_host_cpu_name(), found.flatten(), width, native)
+    used = [("+" if on and name not in UNUSED else "-") + name for name, on in found.items()]
+    # to leave one out leaves out what includes it, and the reverse: so those come last
+    used.sort(key=lambda text: text[1:] in UNUSED)
+    return Target(cpu, ",".join(used), width, native)
 
 
 def target_machine(opt: int = 2, relocatable: bool = False) -> Any:
@@ -129,6 +147,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     costs = [cost.step_cost(step, program.buffers) for step in program.steps]
     streaming = _streaming(program, costs) if streams else frozenset[int]()
     shared = Functions(program, module, target.vector_bytes, streaming)
+    sized = SizedFunctions(program, module, shared)
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, LibraryCall):
@@ -142,12 +161,13 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
                     calls.append(_emit_band(program, band, module, shared))
                 continue
             if program.symbols:
-                calls.append(_emit_sized(program, step, place, module, shared))
+                calls.append(sized.call(step, place))
                 continue
-            nest, used, number = shared.nest(step)
+            kernel = shared.shared(step)
+            nest, number = shared.nest(kernel)
             nest, chunks = _chunks(nest, cost.time_ns(costs[place]))
-            symbol, checked = shared.function(step, nest, used, number)
-            call = Call(symbol, used, checked, chunks, place)
+            symbol, checked = shared.function(step.name, kernel, nest, number)
+            call = Call(symbol, kernel.buffers, checked, chunks, place, starts=kernel.starts)
             if chunks is not None:
                 shared.chunk(call)
             calls.append(call)
@@ -177,28 +197,21 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     return Emitted(table + text, sequence, shared.checks, streaming, kernels, math)
 
 
-def _emit_sized(
-    program: Program, kernel: Kernel, place: int, module: Module, shared: Functions
-) -> Call:
-    """Write the forms of a kernel of symbolic extents; its call."""
-    launcher = Launcher(program, kernel, module, shared)
-    return launcher.emit(host().vector_bytes, place)
-
-
 def _emit_band(program: Program, band: Band, module: Module, shared: Functions) -> Call:
     """Write a band's kernels and the function that runs them part by part; its call."""
     calls, ranges = [], []
     for step in program.steps[band.first : band.stop]:
         assert isinstance(step, Kernel)
-        nest, used, number = shared.nest(step, band.part)
+        kernel = shared.shared(step)
+        nest, number = shared.nest(kernel, band.part)
         nest, loop = in_chunks(nest)
         parts = band.rows // band.part
         if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
             raise InternalError(f"{step.name} can't be computed row by row")
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
-        symbol, checked = shared.function(step, nest, used, number)
-        calls.append(Call(symbol, used, checked))
+        symbol, checked = shared.function(step.name, kernel, nest, number)
+        calls.append(Call(symbol, kernel.buffers, checked, starts=kernel.starts))
     call, text = write_band(program, band, f"band{band.first}", calls, ranges)
     module.functions.append(text)
     return call
@@ -361,11 +374,12 @@ def compile_program(
         if " half" in emitted.text:
             _need_half()
         with _lock, stages.stage("llvm"):
-            code = _codes.get(emitted.text)
+            key = host(), emitted.text
+            code = _codes.get(key)
             if code is None:
                 how = _optimizer(emitted)
                 code, image = compiled(emitted.text, lambda: native_code(emitted.text, *how))
-                _codes[emitted.text] = code
+                _codes[key] = code
     made = CompiledProgram(
         program.name,
         program.buffers,
@@ -380,6 +394,7 @@ def compile_program(
         tuple(sorted(emitted.streaming)),
         program.donated,
         origins(program),
+        open_accesses(program),
     )
     return Executable(made, code), image
 

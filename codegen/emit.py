@@ -78,10 +78,10 @@ class KernelEmitter(Access):
     """Writes one kernel's function.
 
     streaming: the buffers whose elements won't be read from the cache again, and that start at
-    a cache line; they are stored past the cache where whole lines are. shared: the buffers
-    that lie where others do. symbols: those of the program, whose sizes are one more
-    parameter if there are any. lanes: of one register where the nest is written in parts
-    (parts.py), else all. abreast: how many rows are reduced side by side.
+    a cache line; they are stored past the cache where whole lines are. unaligned: of these,
+    those that start anywhere. shared: the buffers that lie where others do. symbols: those
+    whose sizes are one more parameter, if there is such. lanes: of one register where the nest
+    is written in parts (parts.py), else all. abreast: how many rows are reduced side by side.
     """
 
     loop_end = ", !llvm.loop !1"  # what a loop's last branch says of it (cpu.py)
@@ -94,9 +94,10 @@ class KernelEmitter(Access):
         streaming: frozenset[int] = frozenset(),
         shared: frozenset[int] = frozenset(),
         fast_math: bool = False,
-        symbols: Sequence[str] = (),
+        symbols: Sequence[str] | None = None,
         lanes: int = 0,
         abreast: int = 1,
+        unaligned: frozenset[int] = frozenset(),
     ) -> None:
         math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
         super().__init__(module, self.builder(module, lanes or nest.width, math, flags))
@@ -104,14 +105,16 @@ class KernelEmitter(Access):
         if self.in_parts:
             self.b.table, self.b.parts = {}, nest.width // lanes
         self.streaming = streaming
+        self.unaligned = unaligned
         self.shared = shared
         self.nest = nest
         self.kernel = nest.kernel
         self.checks = checks
         self.b.fail = self._fail
         self.entry: list[str] = []
-        self.symbols = tuple(symbols)
-        self.size = SizeEmitter(symbols, self.entry)
+        self.sized = symbols is not None
+        self.symbols = tuple(symbols or ())
+        self.size = SizeEmitter(self.symbols, self.entry)
         self.b.size = self.size
         self.values: dict[int, Value] = {}
         self.zeros: set[int] = set()  # the values that are 0 in lanes that are masked off
@@ -150,7 +153,7 @@ class KernelEmitter(Access):
         bounds = ["i64 %begin", "i64 %end"] if self.chunked else []
         if self.streamed:  # what passed the cache must be seen by whoever is told of the end
             self.line("fence seq_cst")
-        sizes = ["ptr noalias readonly %sizes"] if self.symbols else []
+        sizes = ["ptr noalias readonly %sizes"] if self.sized else []
         listed = ", ".join([*parameters, "ptr %record", *sizes, *bounds])
         long = len(self.entry) + len(self.b.lines) > cost.LONG_CODE * self.abreast
         long |= len(self.b.constants) > cost.MOST_CONSTANTS
@@ -655,6 +658,8 @@ class KernelEmitter(Access):
             return False
         if number == self.peeled:
             return True
+        if store.buffer in self.unaligned:
+            return False
         lane = self.nest.lane_dim
         places = [s for d, s in enumerate(store.index.strides) if d != lane]
         bytes_apart = [n * dtype.size for n in (store.index.offset, self.b.width, *places)]

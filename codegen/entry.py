@@ -8,11 +8,13 @@ CPython's METH_FASTCALL signature around it.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from graphjit.cost import LONG_CODE, RELEASE_BYTES
+from graphjit.dims import Dim
 from graphjit.errors import InternalError
 from graphjit.program import Band, Program
 from graphjit.values import dataclass
@@ -58,15 +60,61 @@ def declarations(*names: str) -> str:
 class Call:
     """A kernel's call: its symbol, its buffers, whether it can fail, and for a kernel that the
     team runs the extent of its outermost loop and of one chunk. step: which of the program's
-    steps it is, or the first of a band. sized: whether it takes the sizes of symbols.
+    steps it is, or the first of a band. sized: whether it takes sizes. starts: where the
+    kernel's elements of each buffer begin [bytes]; none for 0 everywhere. sizes: what it takes
+    for sizes.
     """
 
     symbol: str
-    buffers: list[int]
+    buffers: Sequence[int]
     checked: bool
     chunks: tuple[int | str, int | str] | None = None
     step: int = 0
     sized: bool = False
+    starts: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+
+
+class Operands:
+    """The pointers that calls of kernels are given, appending the instructions that compute
+    them to `lines`: where the buffers are, and from where on a kernel's elements lie.
+    """
+
+    def __init__(self, size: SizeEmitter, lines: list[str]) -> None:
+        self.size = size
+        self.lines = lines
+        self._known: dict[tuple[int, int], str] = {}
+        self._sizes: dict[tuple[int, ...], str] = {}
+
+    def pointers(self, call: Call) -> list[str]:
+        """The pointer to each of a call's buffers."""
+        starts = call.starts or (0,) * len(call.buffers)
+        return [self._pointer(b, n) for b, n in zip(call.buffers, starts, strict=True)]
+
+    def _pointer(self, buffer: int, start: int) -> str:
+        if not isinstance(start, Dim) and start == 0:
+            return f"%b{buffer}"
+        known = self._known.get((buffer, start))
+        if known is None:
+            place = self.size(start)
+            known = self._known[buffer, start] = f"%b{buffer}.{len(self._known)}"
+            self.lines.append(f"  {known} = getelementptr i8, ptr %b{buffer}, i64 {place}")
+        return known
+
+    def sizes(self, call: Call) -> str:
+        """The pointer to what a call takes for sizes."""
+        known = self._sizes.get(call.sizes)
+        if known is None:
+            known = self._sizes[call.sizes] = f"%sizes{len(self._sizes)}"
+            words = f"[{len(call.sizes)} x i64]"
+            self.lines.append(f"  {known} = alloca {words}, align 8")
+            for place, n in enumerate(call.sizes):
+                value = self.size(n)
+                self.lines += [
+                    f"  {known}.{place} = getelementptr i64, ptr {known}, i64 {place}",
+                    f"  store i64 {value}, ptr {known}.{place}, align 8",
+                ]
+        return known
 
 
 def write_chunk(call: Call) -> str:
@@ -129,11 +177,12 @@ def write_band(
             f"  %off{number} = add nsw i64 %back{number}, {buffer.offset_bytes}",
             f"  %b{number} = getelementptr i8, ptr %room, i64 %off{number}",
         ]
+    operands = Operands(SizeEmitter((), lines), lines)
     lines.append("  br label %step0")
     for number, (call, count) in enumerate(zip(calls, ranges, strict=True)):
-        listed = ", ".join(f"ptr %b{i}" for i in call.buffers)
+        lines.append(f"step{number}:")
+        listed = ", ".join(f"ptr {pointer}" for pointer in operands.pointers(call))
         lines += [
-            f"step{number}:",
             f"  %from{number} = mul nuw nsw i64 %part, {count}",
             f"  %to{number} = mul nuw nsw i64 %next, {count}",
             f"  %status{number} = call i64 @{call.symbol}({listed}, ptr %record, "
@@ -225,21 +274,23 @@ def write_entry(
         ]
     lines.append("  br label %step0")
     arrivals = []
+    operands = Operands(size, lines)
     for number, call in enumerate(calls):
         lines.append(f"step{number}:")
+        pointers = operands.pointers(call)
         if timed:
             lines.append(f"  %before{number} = call i64 @llvm.readcyclecounter()")
         record = "ptr %record" if call.checked else "ptr null"
         if call.sized:
             poll = "ptr %polled" if polled else "ptr null"
-            listed = ", ".join([*(f"ptr %b{i}" for i in call.buffers), record])
-            listed += f", ptr %sizes, {poll}"
+            listed = ", ".join([*(f"ptr {pointer}" for pointer in pointers), record])
+            listed += f", ptr {operands.sizes(call)}, {poll}"
             lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
         elif call.chunks is not None:
             poll = "ptr %poll" if polled else "ptr null"
-            lines += team_call(call, number, f"{record}, {poll}")
+            lines += team_call(call, number, f"{record}, {poll}", pointers)
         else:
-            listed = ", ".join([*(f"ptr %b{i}" for i in call.buffers), record])
+            listed = ", ".join([*(f"ptr {pointer}" for pointer in pointers), record])
             lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
         if timed:
             lines += [
@@ -310,8 +361,8 @@ def _release_for_long(program: Program, size: SizeEmitter, block: str) -> list[s
     ]
 
 
-def team_call(call: Call, number: int, record: str) -> list[str]:
-    """The instructions that let the team run a kernel's chunks."""
+def team_call(call: Call, number: int, record: str, pointers: Sequence[str]) -> list[str]:
+    """The instructions that let the team run a kernel's chunks. pointers: to its buffers."""
     assert call.chunks is not None
     extent, chunk = call.chunks
     lines = [f"  %context{number} = alloca [{len(call.buffers) + 1} x ptr]"]
@@ -321,10 +372,10 @@ def team_call(call: Call, number: int, record: str) -> list[str]:
             f"  {name} = getelementptr ptr, ptr %context{number}, i64 {len(call.buffers)}"
         )
         lines.append(f"  store ptr %sizes, ptr {name}")
-    for slot, buffer in enumerate(call.buffers):
+    for slot, pointer in enumerate(pointers):
         name = f"%context{number}.{slot}"
         lines.append(f"  {name} = getelementptr ptr, ptr %context{number}, i64 {slot}")
-        lines.append(f"  store ptr %b{buffer}, ptr {name}")
+        lines.append(f"  store ptr {pointer}, ptr {name}")
     lines.append(
         f"  %status{number} = call i64 @{TEAM_RUN}(ptr @{call.symbol}.chunk, "
         f"ptr %context{number}, i64 {extent}, i64 {chunk}, {record})"

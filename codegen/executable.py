@@ -23,6 +23,7 @@ from graphjit.errors import (
 from graphjit.memory import LARGE_BYTES, empty
 from graphjit.program import LibraryCall
 from graphjit.types import check_size
+from graphjit.verify_program import check_access
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
@@ -58,6 +59,7 @@ class Executable:
             if b.role == "constant"
         }
         self._simple = self._simple_order()
+        self._fitting: dict[str, int] = {}  # the sizes whose accesses were checked last
         calls = [item for item in program.sequence if isinstance(item, LibraryCall)]
         self._steps = [
             self._segment(item) if isinstance(item, Segment) else routine(program, item)
@@ -291,6 +293,13 @@ class Executable:
         """The sizes of the symbols, which the inputs have."""
         return sizes_of(self._symbols, [x.shape for x in inputs])
 
+    def _check_accesses(self, sizes: dict[str, int]) -> None:
+        """InternalError where a kernel would leave a buffer for these sizes."""
+        if sizes != self._fitting:
+            for access in self.program.accesses:
+                check_access(access, sizes)
+            self._fitting = sizes
+
     def _shape(self, number: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
         type = self.program.buffers[number].type
         if not sizes:
@@ -311,6 +320,7 @@ class Executable:
             held[number] = array
         if self._symbols:
             sizes = self._sizes(inputs)
+            self._check_accesses(sizes)
             arena = self.arena_of(evaluate(program.arena_bytes, sizes), sizes)
         elif program.arena_bytes:
             arena = self._arena()

@@ -7,68 +7,181 @@ that are known, by the same numbers of the cost model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 from graphjit import cost
+from graphjit.dims import Dim
 from graphjit.machine import machine
 from graphjit.memory import LARGE_BYTES
-from graphjit.program import Kernel, Program, reads_and_writes
+from graphjit.program import Kernel, Program, merge_outer
+from graphjit.values import dataclass
 
 from .builder import Module
-from .emit import KernelEmitter
-from .entry import Call, team_call, write_chunk
-from .loops import Loop, LoopNest, Tiles
+from .entry import Call, team_call
+from .loops import Loop, Tiles
 from .lower import ROW_LANES, OpenSquares, in_chunks, lower, open_squares, row_lengths
-from .share import Functions
+from .share import Functions, SharedKernel, identity
+from .size_arguments import SizeArguments
 from .sizes import SizeEmitter
 
 
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """What the code of a kernel of symbolic extents depends on: two kernels of which this is
+    equal run the same one.
+
+    kernel: over its own symbols, as are `moved_bytes`, what it reads and writes, and
+    `result_bytes`, of each result that could be stored past the cache. symbols: the names of
+    what it takes for sizes. team_points, chunk_points: from how many points on the team runs
+    it, and how many make a chunk (see `cost.chunk_points`).
+    """
+
+    kernel: SharedKernel
+    symbols: tuple[str, ...]
+    moved_bytes: int
+    result_bytes: tuple[tuple[int, int], ...]
+    team_points: int
+    chunk_points: tuple[tuple[int, int], ...]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What it is found again by."""
+        shared = self.kernel
+        places = shared.streaming, shared.unaligned, shared.together
+        launch = self.team_points, self.chunk_points
+        return identity(shared.kernel), self.moved_bytes, self.result_bytes, *places, *launch
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A function that a kernel's launcher can call: its symbol, the loop that it walks in
+    chunks, its buffers, whether it stores past the cache, its place in the module.
+    """
+
+    symbol: str
+    loop: Loop | Tiles | None
+    buffers: tuple[int, ...]
+    streamed: bool
+    place: int
+
+
+class SizedFunctions:
+    """The functions of a program's kernels of symbolic extents, each written once."""
+
+    def __init__(self, program: Program, module: Module, shared: Functions) -> None:
+        self.program = program
+        self.module = module
+        self.shared = shared
+        self.arguments = SizeArguments()
+        self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
+        self._forms: dict[Any, Form] = {}
+        self._known: dict[Any, tuple[Sized, tuple[Dim, ...]]] = {}
+
+    def call(self, step: Kernel, place: int) -> Call:
+        """The call of a kernel, whose functions are in the module."""
+        shared = self.shared.shared(step)
+        sized, sizes = self._sized(step, shared)
+        key = sized.key
+        functions = self.module.functions
+        known = self._symbols.get(key)
+        checked = False
+        if known is None:
+            launcher = Launcher(step.name, sized, self.module, self.shared, self._forms)
+            symbol, checked = launcher.emit()
+            if not checked:  # else its statuses lead to its lines
+                self._symbols[key] = symbol, len(functions) - 1
+        else:
+            symbol, at = known
+            functions[at] = functions[at].replace(") nounwind {", ") noinline nounwind {")
+        return Call(
+            symbol, shared.buffers, checked, None, place, True, shared.starts, tuple(sizes)
+        )
+
+    def _sized(self, step: Kernel, shared: SharedKernel) -> tuple[Sized, tuple[Dim, ...]]:
+        """A kernel over its own symbols, and what the program has in their place."""
+        buffers = [self.program.buffers[number] for number in shared.buffers]
+        result_bytes = [(n, buffers[n].type.nbytes) for n in sorted(shared.streaming)]
+        moved = sum(b.type.nbytes for b in buffers)
+        key = identity(shared.kernel), moved, *result_bytes, shared.unaligned, shared.together
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        others = [moved, *(n for _, n in result_bytes)]
+        kernel = merge_outer(shared.kernel)  # before it loses sight of what extents have to do
+        kernel, (moved, *results), sizes = self.arguments.of(kernel, others)
+        sized = Sized(
+            replace(shared, kernel=kernel, buffers=(), starts=()),
+            tuple(name for n in sizes.values() for name in n.symbols),
+            moved,
+            tuple((n, b) for (n, _), b in zip(result_bytes, results, strict=True)),
+            _about(cost.team_points(step, self.program.buffers)),
+            tuple(
+                (_about(points), _about(chunk))
+                for points, chunk in cost.chunk_points(step, self.program.buffers)
+            ),
+        )
+        self._known[key] = sized, tuple(sizes)
+        return self._known[key]
+
+
+def _about(points: int) -> int:
+    """A number of the cost model to about 3%, lest kernels differ by less."""
+    unit = 1 << max(0, points.bit_length() - 5)
+    return points // unit * unit
+
+
 class Launcher:
-    """Writes all forms of one kernel of a program with symbols."""
+    """Writes all forms of one kernel. written: those that there are of all kernels."""
 
     def __init__(
         self,
-        program: Program,
-        step: Kernel,
+        name: str,
+        sized: Sized,
         module: Module,
         shared: Functions,
+        written: dict[Any, Form],
     ) -> None:
-        self.program = program
-        self.step = step
+        self.name = name
+        self.written = written
+        self.sized = sized
+        self.kernel = sized.kernel.kernel
         self.module = module
         self.shared = shared
         self.head: list[str] = []
         self.body: list[str] = []
-        self.size = SizeEmitter(program.symbols, self.head)
+        self.size = SizeEmitter(sized.symbols, self.head)
         self.forms = 0
 
-    def emit(self, vector_bytes: int, place: int) -> Call:
-        """Write the kernel's functions; the call that an entry makes of it."""
-        step, before = self.step, len(self.shared.checks)
-        squares = open_squares(step, vector_bytes)
-        lengths = row_lengths(step) if squares is None else (True, False)
-        results = self._streamed()
-        buffers: list[int] = []
+    def emit(self) -> tuple[str, bool]:
+        """Write the kernel's functions; the symbol of the one to call, and whether it can
+        fail.
+        """
+        kernel, before = self.kernel, len(self.shared.checks)
+        vector_bytes = self.shared.vector_bytes
+        squares = open_squares(kernel, vector_bytes)
+        lengths = row_lengths(kernel) if squares is None else (True, False)
+        buffers: Sequence[int] = ()
         for short in lengths:
             after = f"after{self.forms}"
             if short and len(lengths) > 1:
                 few = f"%few{self.forms}"
                 if squares is None:
-                    length = self.size(step.inner_dims[-1])
+                    length = self.size(kernel.inner_dims[-1])
                     self.head.append(f"  {few} = icmp ult i64 {length}, {ROW_LANES}")
                 else:
                     self._few_lanes(few, squares)
                 self._branch(few, f"short{self.forms}", after)
-            nest = lower(step, vector_bytes, short=short)
-            if results:
-                self._form(nest, results)
-            buffers = self._form(nest, frozenset())
+            if self.sized.result_bytes:
+                self._form(short, streaming=True)
+            buffers = self._form(short, streaming=False)
             if short and len(lengths) > 1:
                 self.body.append(f"{after}:")
         checked = len(self.shared.checks) > before
         parameters = ", ".join(f"ptr %b{n}" for n in buffers)
-        name = f"{step.name}.run"
+        name = f"{self.name}.run"
         lines = [
             f"define internal i64 @{name}({parameters}, ptr %record, ptr %sizes, ptr %poll) "
             "nounwind {",
@@ -78,22 +191,16 @@ class Launcher:
             "}",
         ]
         self.module.functions.append("\n".join(lines))
-        return Call(name, buffers, checked, None, place, sized=True)
+        return name, checked
 
-    def _streamed(self) -> frozenset[int]:
-        """The results that could be stored past the cache."""
-        return self.shared.streaming.intersection(reads_and_writes(self.step)[1])
-
-    def _large(self, results: frozenset[int]) -> str:
+    def _large(self) -> str:
         """Whether the kernel moves so much that its results had better pass the cache."""
-        read, written = reads_and_writes(self.step)
-        buffers = self.program.buffers
-        moved = self.size(sum(buffers[n].type.nbytes for n in (*read, *written)))
+        moved = self.size(self.sized.moved_bytes)
         limit = int(cost.STREAM_SHARE * machine().l3_bytes)
         self.head.append(f"  %moved{self.forms} = icmp ugt i64 {moved}, {limit}")
         found = f"%moved{self.forms}"
-        for number in sorted(results):  # smaller ones don't start at a cache line
-            size = self.size(buffers[number].type.nbytes)
+        for number, result_bytes in self.sized.result_bytes:
+            size = self.size(result_bytes)  # smaller ones don't start at a cache line
             name = f"%aligned{self.forms}.{number}"
             self.head.append(f"  {name} = icmp uge i64 {size}, {LARGE_BYTES}")
             self.head.append(f"  {name}.too = and i1 {found}, {name}")
@@ -123,36 +230,54 @@ class Launcher:
     def _branch(self, condition: str, yes: str, no: str) -> None:
         self.body += [f"  br i1 {condition}, label %{yes}, label %{no}", f"{yes}:"]
 
-    def _form(self, nest: LoopNest, streaming: frozenset[int]) -> list[int]:
+    def _form(self, short: bool, streaming: bool) -> Sequence[int]:
         """Write a nest's function, and the end of the launcher's block that calls it. With
         results to be stored past the cache only if it has such, for calls with large ones.
         """
         number = self.forms
-        name = f"{self.step.name}.{number}"
-        nest = replace(nest, kernel=replace(nest.kernel, name=name))
-        nest, loop = in_chunks(nest)
-        emitter = self.shared.emitter(self.step, nest, streaming)
-        text = emitter.emit()
+        form = self._written(short, streaming)
         self.forms += 1
-        if streaming and not emitter.streamed:  # the module has no use for its parts
-            return emitter.buffers
-        self.module.functions.append(text)
+        if streaming and not form.streamed:  # the module has no use for its parts
+            return form.buffers
         if streaming:
-            self._branch(self._large(streaming), f"large{number}", f"small{number}")
-            self._call(nest, loop, emitter, number)
+            self._branch(self._large(), f"large{number}", f"small{number}")
+            self._call(form, number)
             self.body.append(f"small{number}:")
         else:
-            self._call(nest, loop, emitter, number)
-        return emitter.buffers
+            self._call(form, number)
+        return form.buffers
 
-    def _call(
-        self, nest: LoopNest, loop: Loop | Tiles | None, emitter: KernelEmitter, number: int
-    ) -> None:
+    def _written(self, short: bool, streaming: bool) -> Form:
+        """A form of the kernel, written unless that of an equal kernel is."""
+        shared = self.sized.kernel
+        places = (shared.streaming, shared.unaligned) if streaming else ()
+        key = identity(self.kernel), shared.together, short, places
+        form = self.written.get(key)
+        functions = self.module.functions
+        if form is not None:
+            at = form.place
+            functions[at] = functions[at].replace(") #kernel {", ") noinline #kernel {")
+            return form
+        before = len(self.shared.checks)
+        name = f"{self.name}.{self.forms}"
+        nest = lower(self.kernel, self.shared.vector_bytes, short=short)
+        nest = replace(nest, kernel=replace(nest.kernel, name=name))
+        nest, loop = in_chunks(nest)
+        emitter = self.shared.emitter(nest, shared, streaming, self.sized.symbols)
+        text = emitter.emit()
+        if emitter.streamed or not streaming:
+            functions.append(text)
+        buffers = tuple(emitter.buffers)
+        form = Form(name, loop, buffers, emitter.streamed, len(functions) - 1)
+        if len(self.shared.checks) == before:
+            self.written[key] = form
+        return form
+
+    def _call(self, form: Form, number: int) -> None:
         """Write the call of a form, by the team if there is work enough."""
-        name = nest.kernel.name
-        listed = ", ".join(
-            [*(f"ptr %b{n}" for n in emitter.buffers), "ptr %record", "ptr %sizes"]
-        )
+        name, loop = form.symbol, form.loop
+        pointers = [f"%b{n}" for n in form.buffers]
+        listed = ", ".join([*(f"ptr {p}" for p in pointers), "ptr %record", "ptr %sizes"])
         if loop is None:
             self.body += [
                 f"  %alone{number} = call i64 @{name}({listed})",
@@ -164,14 +289,12 @@ class Launcher:
         width = 1 if isinstance(loop, Tiles) else loop.width
         unit = max(width, cost.CHUNK_ELEMENTS) if width > 1 else 1
         most = 1 << 30 if tiled else max(cost.MOST_CHUNKS, 4 * machine().cores)
-        points = prod(self.step.dims)
-        (near, some), (far, fewer), (_, least) = cost.chunk_points(
-            self.step, self.program.buffers
-        )
-        enough = cost.team_points(self.step, self.program.buffers)
+        points = prod(self.kernel.dims)
+        (near, some), (far, fewer), (_, least) = self.sized.chunk_points
+        enough = self.sized.team_points
         n, work = self.size(extent), self.size(points)
-        call = Call(name, emitter.buffers, True, (n, f"%chunk{number}"), sized=True)
-        self.module.functions.append(write_chunk(call))
+        call = Call(name, form.buffers, True, (n, f"%chunk{number}"), sized=True)
+        self.shared.chunk(call)
         record = "ptr %record, ptr %poll"
         self.body += [
             f"  %much{number} = icmp uge i64 {work}, {enough}",
@@ -200,11 +323,11 @@ class Launcher:
             f"  %over{number} = add i64 %share{number}, {unit - 1}",
             f"  %units{number} = udiv i64 %over{number}, {unit}",
             f"  %chunk{number} = mul i64 %units{number}, {unit}",
-            *team_call(call, number, record),
+            *team_call(call, number, record, pointers),
             f"  ret i64 %status{number}",
         ]
         self.module.declare("i64", "llvm.umax.i64", "i64, i64")
         self.module.declare("i64", "llvm.umin.i64", "i64, i64")
 
 
-__all__ = ["Launcher"]
+__all__ = ["SizedFunctions"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphjit import cost
+from graphjit.dims import Dim
 from graphjit.types import float32, float64
 
 from .builder import IN_PARTS, MARK, Value
@@ -27,7 +28,7 @@ def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
     loop, kernel = _innermost(nest.body), nest.kernel
     if loop is None or loop.dim != nest.lane_dim or loop.panel or loop.block or loop.within:
         return nest.width
-    if not isinstance(loop.extent, int) or loop.extent < loop.width:
+    if isinstance(loop.extent, Dim) or loop.extent < loop.width:
         return nest.width
     plain = all(isinstance(s, (Let, Put)) for s in loop.body)
     if len(loop.body) < cost.LONG_BODY or not plain:

@@ -1,17 +1,22 @@
-"""Kernels that are equal up to names and buffers share one function in a module.
+"""Kernels that are equal up to names, buffers and where in these they begin share one function
+in a module.
 
-A kernel is written with its buffers numbered by first use. What its code depends on besides
-is the key under which its function is found again; constants are compared as text, for
-numbers that are equal can be different constants (0.0 and -0.0).
+A kernel is written with its buffers numbered by first use, and with the offsets of a buffer's
+elements counted from the first one named, whose address the function is given. What its code
+depends on besides is the key under which its function is found again; constants are compared
+as text, for numbers that are equal can be different constants (0.0 and -0.0).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from graphjit.dims import Dim
 from graphjit.program import (
     GatherLoad,
+    Index,
     Kernel,
     Load,
     Program,
@@ -19,7 +24,9 @@ from graphjit.program import (
     exactly,
     reads_and_writes,
 )
+from graphjit.values import dataclass
 
+from .access import CACHE_LINE
 from .builder import Module
 from .compiled import Check
 from .emit import KernelEmitter
@@ -27,6 +34,24 @@ from .entry import Call, write_chunk
 from .loops import LoopNest
 from .lower import lower, rows_abreast
 from .parts import register_lanes
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKernel:
+    """A kernel without what equal kernels differ in, and what that was.
+
+    kernel: nameless, its buffers numbered, its offsets counted from where these begin for it.
+    buffers: the program's numbers of its buffers. starts: where each of them begins [bytes].
+    streaming: its numbers of those that are stored past the cache; unaligned: of these, those
+    that begin anywhere in a cache line. together: of those that lie where another does.
+    """
+
+    kernel: Kernel
+    buffers: tuple[int, ...]
+    starts: tuple[int, ...]
+    streaming: frozenset[int]
+    unaligned: frozenset[int]
+    together: frozenset[int]
 
 
 class Functions:
@@ -47,29 +72,34 @@ class Functions:
         self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
         self._chunked: set[str] = set()
 
-    def nest(self, kernel: Kernel, part: int = 0) -> tuple[LoopNest, list[int], int]:
-        """A kernel's loop nest, with numbered buffers, which ones these are, and a number that
-        equal kernels have in common.
-        """
+    def shared(self, kernel: Kernel) -> SharedKernel:
+        """What a kernel has in common with others, and what it has not."""
+        together = lying_together(self.program, kernel)
+        written = reads_and_writes(kernel)[1]
         kernel, used = numbered(kernel)
-        key = (identity(kernel), part)
+        streaming = places(self.streaming.intersection(written), used)
+        sizes = [self.program.buffers[number].type.dtype.size for number in used]
+        kernel, starts, unaligned = from_starts(kernel, sizes, streaming)
+        together = places(together, used)
+        return SharedKernel(kernel, tuple(used), starts, streaming, unaligned, together)
+
+    def nest(self, shared: SharedKernel, part: int = 0) -> tuple[LoopNest, int]:
+        """A kernel's loop nest, and a number that equal kernels have in common."""
+        key = (identity(shared.kernel), part)
         found = self._nests.get(key)
         if found is None:
-            found = lower(kernel, self.vector_bytes, part), len(self._nests)
+            found = lower(shared.kernel, self.vector_bytes, part), len(self._nests)
             self._nests[key] = found
-        nest, number = found
-        return nest, used, number
+        return found
 
     def function(
-        self, kernel: Kernel, nest: LoopNest, used: list[int], number: int
+        self, name: str, shared: SharedKernel, nest: LoopNest, number: int
     ) -> tuple[str, bool]:
         """The symbol of a kernel's function, and whether it can fail. One that can is its own:
         its statuses lead to its lines.
         """
-        streaming = places(self.streaming, used)
-        together = places(lying_together(self.program, kernel), used)
         chunked = any(getattr(statement, "chunked", False) for statement in nest.body)
-        key = (number, chunked, streaming, together)
+        key = (number, chunked, shared.streaming, shared.unaligned, shared.together)
         known = self._symbols.get(key)
         functions = self.module.functions
         if known is not None:
@@ -77,26 +107,30 @@ class Functions:
             functions[place] = functions[place].replace(") #kernel {", ") noinline #kernel {")
             return symbol, False
         before = len(self.checks)
-        nest = replace(nest, kernel=replace(nest.kernel, name=kernel.name))
+        nest = replace(nest, kernel=replace(nest.kernel, name=name))
         lanes = register_lanes(nest, self.vector_bytes)
         emitter = KernelEmitter(
-            self.module, nest, self.checks, streaming, together, self.program.fast_math,
-            lanes=lanes, abreast=rows_abreast(nest, self.vector_bytes),
+            self.module, nest, self.checks, shared.streaming, shared.together,
+            self.program.fast_math, lanes=lanes, unaligned=shared.unaligned,
+            abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
         functions.append(emitter.emit())
         checked = len(self.checks) > before
         if not checked:
-            self._symbols[key] = kernel.name, len(functions) - 1
-        return kernel.name, checked
+            self._symbols[key] = name, len(functions) - 1
+        return name, checked
 
     def emitter(
-        self, kernel: Kernel, nest: LoopNest, streaming: frozenset[int]
+        self, nest: LoopNest, shared: SharedKernel, streaming: bool, symbols: Sequence[str]
     ) -> KernelEmitter:
-        """The emitter of one of a kernel's nests, with the program's numbers of buffers."""
-        together, program = lying_together(self.program, kernel), self.program
+        """The emitter of one of the nests of a kernel that takes the sizes of symbols, for
+        calls that store past the cache or for others.
+        """
         return KernelEmitter(
-            self.module, nest, self.checks, streaming, together, program.fast_math,
-            program.symbols, abreast=rows_abreast(nest, self.vector_bytes),
+            self.module, nest, self.checks,
+            shared.streaming if streaming else frozenset(), shared.together,
+            self.program.fast_math, symbols, unaligned=shared.unaligned,
+            abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
 
     def chunk(self, call: Call) -> None:
@@ -120,6 +154,43 @@ def numbered(kernel: Kernel) -> tuple[Kernel, list[int]]:
     values = tuple(map(moved, kernel.values))
     stores = tuple(replace(s, buffer=place[s.buffer]) for s in kernel.stores)
     return replace(kernel, name="", nodes=(), values=values, stores=stores), used
+
+
+def from_starts(
+    kernel: Kernel, sizes: Sequence[int], streaming: frozenset[int]
+) -> tuple[Kernel, tuple[int, ...], frozenset[int]]:
+    """A numbered kernel with the offsets in each buffer counted from where the first one named
+    is; these starts [bytes]; which of the streaming buffers don't start at a cache line then.
+
+    sizes: the bytes of each buffer's elements.
+    """
+    starts: dict[int, int] = {}
+    accesses = [v for v in kernel.values if isinstance(v, (Load, GatherLoad))]
+    for item in (*kernel.stores, *accesses) if streaming else (*accesses, *kernel.stores):
+        if item.buffer not in starts:
+            starts[item.buffer] = item.index.offset
+    unaligned: set[int] = set()
+    for buffer in streaming:
+        first, line = starts[buffer], CACHE_LINE // sizes[buffer]
+        if not isinstance(first, Dim):
+            starts[buffer] = first // line * line
+        elif first % line != 0:
+            unaligned.add(buffer)
+
+    def moved(index: Index, buffer: int) -> Index:
+        return Index(index.offset - starts[buffer], index.strides)
+
+    if any(isinstance(n, Dim) or n for n in starts.values()):
+        values = tuple(
+            replace(v, index=moved(v.index, v.buffer))
+            if isinstance(v, (Load, GatherLoad))
+            else v
+            for v in kernel.values
+        )
+        stores = tuple(replace(s, index=moved(s.index, s.buffer)) for s in kernel.stores)
+        kernel = replace(kernel, values=values, stores=stores)
+    bytes = tuple(starts[number] * size for number, size in enumerate(sizes))
+    return kernel, bytes, frozenset(unaligned)
 
 
 def identity(kernel: Kernel) -> tuple[Any, ...]:

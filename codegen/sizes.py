@@ -63,7 +63,7 @@ class SizeEmitter:
 
     def _floor(self, inner: Dim, by: int) -> str:
         value = self(inner)
-        if inner.bounds()[0] >= 0:
+        if all(factor > 0 for _, factor in inner.terms):  # nothing below 0, by no guard
             return self._emit(f"udiv i64 {value}, {by}")
         quotient = self._emit(f"sdiv i64 {value}, {by}")
         rest = self._emit(f"srem i64 {value}, {by}")

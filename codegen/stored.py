@@ -18,6 +18,7 @@ from graphjit.errors import SourceLine
 from graphjit.ops.primitive import primitive_named
 from graphjit.program import Buffer, LibraryCall
 from graphjit.types import BY_SHORT, DType, TensorType
+from graphjit.verify_program import Access
 
 from .compiled import Check, CompiledProgram, Origin, Segment
 from .image import Image
@@ -101,6 +102,17 @@ def pack_program(
         "sequence": [step(item) for item in program.sequence],
         "checks": [[c.reason, c.op, number_of(c.source)] for c in program.checks],
         "steps": program.steps,
+        "accesses": [
+            [
+                a.kernel,
+                a.buffer,
+                _size(a.size),
+                _size(a.offset),
+                [[_size(s), _size(n)] for s, n in a.axes],
+                number_of(a.source),
+            ]
+            for a in program.accesses
+        ],
         "image": None if image is None else _image(image),
     }
     return _pack(said, blobs)
@@ -136,6 +148,7 @@ def unpack_program(
             tuple(said["aligned"]),
             tuple((output, source) for output, source in said["donated"]),
             tuple(Origin(op, _line(n, lines)) for op, n in said["origins"]),
+            tuple(_made_access(item, lines, sizes) for item in said["accesses"]),
         )
         image = None if said["image"] is None else _made_image(said["image"], blobs)
         _check(program, image)
@@ -229,6 +242,13 @@ def _made_buffer(said: list[Any], blobs: Sequence[bytes], sizes: Sizes) -> Buffe
     if blob:
         value = np.ndarray(type.shape, type.dtype.dtype, blobs[blob[0]])
     return Buffer(type, role, index, value, offset_bytes)
+
+
+def _made_access(said: list[Any], lines: Sequence[SourceLine], sizes: Sizes) -> Access:
+    kernel, buffer, size, offset, axes, line = said
+    pairs = tuple((_made_size(s, sizes), _made_size(n, sizes)) for s, n in axes)
+    size, offset = _made_size(size, sizes), _made_size(offset, sizes)
+    return Access(kernel, buffer, size, offset, pairs, _line(line, lines))
 
 
 def _made_step(

@@ -1,15 +1,22 @@
 """Symbolic extents: sizes of arrays that a specialisation takes as they come.
 
 A `Dim` is a polynomial over *symbols* (extents of arguments) and over floors of such
-polynomials divided by a number. It stands where an int would. Results that are the same for
-all sizes are plain ints and bools again. What is not, `Sizes` decides:
+polynomials divided by a number. It stands where an int would, and does what an int does. Its
+laws:
 
-- while a function is traced, as it is for the sizes at hand (the *hints*), and notes that as a
-  *guard*: the specialisation is for sizes that give the same answer;
-- afterwards not at all: `Undecided` is raised, or, for equality, the answer is no, which
-  passes take for "not known to be equal".
+1. Arithmetic is exact. Results that are the same for all sizes are plain ints and bools again.
+2. A question (`==`, `<`, `bool`) is answered where the answer is the same for all sizes that
+   fulfil the guards (`size_facts.py`).
+3. While a function is traced, any other question is answered for the sizes at hand (the
+   *hints*), and the answer becomes a *guard*: the specialisation is for sizes that give the
+   same answer.
+4. After that no guard can be noted: an open question of order raises `Undecided`; equality is
+   answered by no, which passes take for "not known to be equal".
+5. What Python needs as a number (a hash, an index, bits, text, an operation that isn't
+   polynomial) is the number at hand, under the guard that the extent is just that.
 
-No symbol is ever 1, for extents of 1 broadcast; 0 is one of its values like others.
+A symbol is never 1, for extents of 1 broadcast, unless it stands for a part of an extent; 0 is
+one of its values like others.
 Cf. the hints and guards of symbolic shapes in PyTorch 2 (Ansel et al., "PyTorch 2: Faster
 Machine Learning Through Dynamic Python Bytecode Transformation and Graph Compilation",
 ASPLOS 2024).
@@ -19,17 +26,26 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import operator
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import LeakedTracerError, at_user_line
+from .size_facts import (
+    Facts,
+    Monomial,
+    Terms,
+    added,
+    constant_of,
+    multiplied,
+    ordered,
+    scaled,
+    text_of,
+)
 from .values import dataclass
-
-# No array has more elements.
-MOST = 2**62
-Monomial = tuple[str, ...]
-Terms = tuple[tuple[Monomial, int], ...]
 
 
 class Undecided(Exception):
@@ -38,7 +54,7 @@ class Undecided(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What the sizes of a specialisation fulfil: `terms` relate to 0 by "==", "!=" or ">="."""
+    """What the sizes of a specialisation fulfil: `left` relates to 0 by "==", "!=" or ">="."""
 
     left: Any
     relation: str
@@ -62,79 +78,91 @@ class Guard:
 class Sizes:
     """The symbols of one specialisation, and what was assumed of them.
 
-    hints: the size of each symbol at hand. recording: whether guards can be noted.
+    hints: the size of each symbol at hand. recording: whether guards can be noted. usual: what
+    `guess` takes a symbol to be at least. traced: what makes a traced scalar of an extent,
+    while a function is traced.
     """
 
     def __init__(self) -> None:
         self.hints: dict[str, int] = {}
         self.guards: list[Guard] = []
         self.recording = False
-        self.may_be_one: set[str] = set()
+        self.usual = USUAL
+        self.traced: Callable[[Dim], Any] | None = None
+        self.facts = Facts()
         self._noted: set[str] = set()
+        self._dims: dict[Terms, Dim] = {}
         self._floors: dict[str, tuple[Dim, int]] = {}
-        self._least: dict[str, int] = {}
-        self._most: dict[str, int] = {}
+
+    @property
+    def may_be_one(self) -> set[str]:
+        """The symbols of which 1 is a value."""
+        return self.facts.may_be_one
 
     def symbol(self, name: str, hint: int, may_be_one: bool = False) -> Dim:
         """A new symbol as an extent."""
         self.hints[name] = hint
         if may_be_one:
-            self.may_be_one.add(name)
+            self.facts.may_be_one.add(name)
         return Dim(self, (((name,), 1),))
 
-    def floor(self, dim: Dim, by: int) -> Dim:
-        """An extent divided by a positive number, rounded down."""
-        name = f"(({dim.text}) // {by})"
-        self._floors.setdefault(name, (dim, by))
-        return Dim(self, (((name,), 1),))
+    def made(self, terms: Terms) -> Any:
+        """The extent of these terms; an int where that is all it is."""
+        if not terms:
+            return 0
+        if len(terms) == 1 and not terms[0][0]:
+            return terms[0][1]
+        known = self._dims.get(terms)
+        if known is None:
+            known = self._dims[terms] = Dim(self, terms)
+        return known
 
     def floor_of(self, name: str) -> tuple[Dim, int] | None:
         """What an atom that is no symbol divides, and by what."""
-        return self._floors.get(name)
+        known = self._floors.get(name)
+        if known is None and name in self.facts.floors:
+            terms, by = self.facts.floors[name]
+            known = self._floors[name] = (self.made(terms), by)
+        return known
 
     def note(self, left: int, relation: str) -> None:
         """Assume something of the sizes, which the hints must fulfil."""
-        if not isinstance(left, Dim) or (relation == "!=" and _never_zero(left)):
+        if not isinstance(left, Dim):
+            return
+        known = self.facts.decide(left.terms, "==" if relation == "!=" else relation)
+        if known is not None and known == (relation != "!="):
             return
         guard = Guard(left, relation)
         if str(guard) in self._noted:
             return
         self._noted.add(str(guard))
         self.guards.append(guard)
-        if relation == ">=" and len(left.terms) <= 2:
-            self._note_bound(left)
-
-    def _note_bound(self, left: Dim) -> None:
-        constant = dict(left.terms).get((), 0)
-        rest = [(m, c) for m, c in left.terms if m]
-        if len(rest) != 1 or len(rest[0][0]) != 1:
-            return
-        (name,), factor = rest[0]
-        if factor > 0:
-            self._least[name] = max(self._least.get(name, 0), -(constant // factor))
-        else:
-            self._most[name] = min(self._most.get(name, MOST), constant // -factor)
+        self.facts.learn(left.terms, relation)
 
     def bounds_of(self, name: str) -> tuple[int, int]:
         """The least and the greatest value of an atom."""
-        floor = self._floors.get(name)
-        low, high = 0, MOST
-        if floor is not None:
-            low, high = (end // floor[1] for end in floor[0].bounds())
-        return max(low, self._least.get(name, low)), min(high, self._most.get(name, high))
+        return self.facts.bounds((((name,), 1),))
 
     def hint(self, name: str) -> int:
         """An atom's value for the sizes at hand."""
-        floor = self._floors.get(name)
+        floor = self.floor_of(name)
         return self.hints[name] if floor is None else floor[0].hint // floor[1]
+
+
+def _in_user_code() -> bool:
+    """Whether what asked for a hash is no part of graphjit."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_name == "__hash__":
+        frame = frame.f_back
+    name = "" if frame is None else frame.f_globals.get("__name__", "")
+    return not (name == "graphjit" or name.startswith("graphjit."))
 
 
 class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
     """An extent that is known when the compiled function is called.
 
-    To a type checker it is an int, which it stands for; it isn't one, so that no code can take
-    it for a number by mistake. `int(n)`, `range(n)` and the like make the specialisation one
-    for this very size.
+    To a type checker, and to isinstance, it is an int, which it stands for; its type isn't
+    int, so that no C code can take it for a number by mistake.
     """
 
     __slots__ = ("_text", "sizes", "terms")
@@ -151,23 +179,19 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         made._text = None
         return made
 
+    if not TYPE_CHECKING:
+        __class__ = property(lambda self: int)
+
     # -- what it is
 
     @property
     def text(self) -> str:
         """The polynomial as text, which `parse_dim` reads."""
         if self._text is None:
-            parts: list[str] = []
-            for monomial, factor in self.terms:
-                factors = [str(abs(factor))] if abs(factor) != 1 or not monomial else []
-                text = "*".join([*factors, *monomial])
-                sign = "-" if factor < 0 else "+"
-                parts.append(f" {sign} {text}" if parts else ("-" * (factor < 0) + text))
-            self._text = "".join(parts)
+            self._text = text_of(self.terms)
         return self._text
 
     def __repr__(self) -> str:
-        # what Python code makes a string of is for this very size
         return str(int(self)) if self.sizes.recording else self.text
 
     __str__ = __repr__
@@ -176,10 +200,20 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         return format(int(self), spec) if self.sizes.recording else format(self.text, spec)
 
     def __hash__(self) -> int:
+        if self.sizes.recording and _in_user_code():
+            return hash(int(self))
         return hash(self.terms)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if self.sizes.recording:
+            return int, (int(self),)
         return parse_dim, (self.text,)
+
+    def __copy__(self) -> Dim:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Dim:
+        return self
 
     @property
     def hint(self) -> int:
@@ -192,97 +226,78 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
     @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols that it depends on."""
-        found: dict[str, None] = {}
-        for monomial, _ in self.terms:
-            for name in monomial:
-                floor = self.sizes.floor_of(name)
-                found.update(dict.fromkeys((name,) if floor is None else floor[0].symbols))
-        return tuple(found)
+        return tuple(dict.fromkeys(self.sizes.facts.symbols(self.terms)))
 
     def bounds(self) -> tuple[int, int]:
         """Numbers between which it lies, as near as is easily told."""
-        known = [self._bounds_of(form) for form in (dict(self.terms), *self._rewritten())]
-        return max(low for low, _ in known), min(high for _, high in known)
-
-    def _bounds_of(self, terms: dict[Monomial, int]) -> tuple[int, int]:
-        low, high = 0, 0
-        for monomial, factor in terms.items():
-            least, most = 1, 1
-            for name in monomial:
-                bottom, top = self._atom_bounds(name)
-                if bottom < 0:
-                    return -MOST * MOST, MOST * MOST
-                least, most = least * bottom, most * top
-            ends = (factor * least, factor * most)
-            low, high = low + min(ends), high + max(ends)
-        return low, high
-
-    def _atom_bounds(self, name: str) -> tuple[int, int]:
-        if name.startswith("%"):
-            return 0, int(name[1:].split("%")[0]) - 1
-        return self.sizes.bounds_of(name)
-
-    def _rewritten(self) -> Iterator[dict[Monomial, int]]:
-        """The terms with k * (n // k) as n - rest, and those with n as k * (n // k) + rest,
-        where both occur: there what cancels does. Rests are atoms `%k%n`.
-        """
-        floors = {n: self.sizes.floor_of(n) for m, _ in self.terms for n in m}
-        folded, spread = dict(self.terms), dict(self.terms)
-        for name, floor in floors.items():
-            if floor is None:
-                continue
-            inner, by = floor
-            rest = (f"%{by}%{inner.text}",)
-            factor, odd = divmod(folded.get((name,), 0), by)
-            if not odd:
-                folded.pop((name,), None)
-                for monomial, c in (*inner.terms, (rest, -1)):
-                    folded[monomial] = folded.get(monomial, 0) + factor * c
-            lead = next(((m, c) for m, c in inner.terms if m), None)
-            if lead is not None and lead[1] == 1 and lead[0] in spread:
-                factor = spread.pop(lead[0])
-                others = [(m, -c) for m, c in inner.terms if m != lead[0]]
-                for monomial, c in (((name,), by), (rest, 1), *others):
-                    spread[monomial] = spread.get(monomial, 0) + factor * c
-        if any(floors.values()):
-            for form in (folded, spread):
-                yield {m: c for m, c in form.items() if c}
+        return self.sizes.facts.bounds(self.terms)
 
     # -- arithmetic
 
     def _terms_of(self, other: Any) -> Terms | None:
-        if isinstance(other, Dim):
+        if type(other) is int:
+            return (((), other),) if other else ()
+        if type(other) is Dim:
+            if other.sizes is not self.sizes and (
+                self.sizes.recording or other.sizes.recording
+            ):
+                raise LeakedTracerError(
+                    at_user_line(
+                        "an extent of an array of another trace is used in this one",
+                        "return values from the function instead of storing them",
+                    )
+                )
             return other.terms
-        if type(other) is int or (hasattr(other, "__index__") and not hasattr(other, "ndim")):
-            value = int(other)
-            return (((), value),) if value else ()
-        return None
+        if isinstance(other, np.generic) or not hasattr(other, "__index__"):
+            return None
+        if hasattr(other, "ndim") or isinstance(other, float):
+            return None
+        value = int(other)
+        return (((), value),) if value else ()
+
+    def _otherwise(self, what: Callable[[Any, Any], Any], other: Any, turned: bool) -> Any:
+        """An operation that isn't polynomial: of a traced number beside floats, left to arrays
+        and tensors beside them, else of the number at hand.
+        """
+        if isinstance(other, Dim):
+            other = int(other)
+        if hasattr(other, "__array_ufunc__") or hasattr(other, "recorder"):
+            return NotImplemented
+        this: Any = self._as_tensor() if isinstance(other, (float, complex)) else int(self)
+        return what(other, this) if turned else what(this, other)
 
     def _plus(self, other: Any, sign: int) -> Any:
         terms = self._terms_of(other)
         if terms is None:
-            return NotImplemented
-        total = dict(self.terms)
-        for monomial, factor in terms:
-            total[monomial] = total.get(monomial, 0) + sign * factor
-        return _made(self.sizes, total)
+            what = operator.add if sign > 0 else operator.sub
+            return self._otherwise(what, other, turned=False)
+        return self.sizes.made(added(self.terms, terms, sign))
 
     def __add__(self, other: Any) -> Any:
         return self._plus(other, 1)
 
-    __radd__ = __add__
+    def __radd__(self, other: Any) -> Any:
+        if self._terms_of(other) is None:
+            return self._otherwise(operator.add, other, turned=True)
+        return self._plus(other, 1)
 
     def __sub__(self, other: Any) -> Any:
         return self._plus(other, -1)
 
     def __rsub__(self, other: Any) -> Any:
-        return -self + other
+        terms = self._terms_of(other)
+        if terms is None:
+            return self._otherwise(operator.sub, other, turned=True)
+        return self.sizes.made(added(terms, self.terms, -1))
 
     def __neg__(self) -> Any:
-        return self * -1
+        return self.sizes.made(scaled(self.terms, -1))
 
     def __pos__(self) -> Any:
         return self
+
+    def __invert__(self) -> Any:
+        return -self - 1
 
     def __abs__(self) -> Any:
         return self if self >= 0 else -self
@@ -290,44 +305,35 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
     def __mul__(self, other: Any) -> Any:
         terms = self._terms_of(other)
         if terms is None:
-            return NotImplemented
-        total: dict[Monomial, int] = {}
-        for left, a in self.terms:
-            for right, b in terms:
-                monomial = tuple(sorted(left + right))
-                total[monomial] = total.get(monomial, 0) + a * b
-        return _made(self.sizes, total)
+            return self._otherwise(operator.mul, other, turned=False)
+        return self.sizes.made(multiplied(self.terms, terms))
 
-    __rmul__ = __mul__
+    def __rmul__(self, other: Any) -> Any:
+        if self._terms_of(other) is None:
+            return self._otherwise(operator.mul, other, turned=True)
+        return self.__mul__(other)
 
     def __floordiv__(self, other: Any) -> Any:
-        if isinstance(other, Dim):
-            return self._exact(other)
         terms = self._terms_of(other)
         if terms is None:
-            return NotImplemented
-        by = int(other)
+            return self._otherwise(operator.floordiv, other, turned=False)
+        if isinstance(other, Dim):
+            return self._exact(other)
+        by = constant_of(terms)
         if by == 0:
-            raise ZeroDivisionError("an extent divided by zero")
+            raise ZeroDivisionError("integer division or modulo by zero")
         if by < 0:
             return (-self) // -by
-        whole = {m: c for m, c in self.terms if c % by == 0}
-        rest = {m: c for m, c in self.terms if c % by}
-        quotient = _made(self.sizes, {m: c // by for m, c in whole.items()})
-        inner = _made(self.sizes, rest)
-        if not isinstance(inner, Dim):
-            return quotient + inner // by
-        low, high = inner.bounds()
-        if low // by == high // by:
-            return quotient + low // by
-        return quotient + self.sizes.floor(inner, by)
+        return self.sizes.made(self.sizes.facts.floor(self.terms, by))
 
     def __rfloordiv__(self, other: Any) -> Any:
-        if type(other) is int and other == 0:
-            return 0
-        if type(other) is int and -self <= other < self:  # so it is for larger extents, too
-            return 0 if other > 0 else -1
-        return int(other) // int(self)
+        terms = self._terms_of(other)
+        if terms is None:
+            return self._otherwise(operator.floordiv, other, turned=True)
+        number = constant_of(terms)
+        if -self <= number < self:  # so it is for larger extents, too
+            return 0 if number >= 0 else -1
+        return number // int(self)
 
     def _exact(self, other: Dim) -> Any:
         """The quotient by an extent where that goes without rest."""
@@ -335,19 +341,76 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         return int(self) // int(other) if quotient is None or other == 0 else quotient
 
     def __mod__(self, other: Any) -> Any:
-        if not isinstance(other, Dim) and self._terms_of(other) is None:
-            return NotImplemented
+        if self._terms_of(other) is None:
+            return self._otherwise(operator.mod, other, turned=False)
         return self - (self // other) * other
 
     def __rmod__(self, other: Any) -> Any:
+        if self._terms_of(other) is None:
+            return self._otherwise(operator.mod, other, turned=True)
         return other - (other // self) * self
 
     def __divmod__(self, other: Any) -> Any:
-        quotient = self // other
-        return quotient, self - quotient * other
+        return self // other, self % other
 
     def __rdivmod__(self, other: Any) -> Any:
-        return divmod(int(other), int(self))
+        return other // self, other % self
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._as_tensor() / other
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return other / self._as_tensor()
+
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        if modulo is None and type(other) is int and 0 <= other <= 4:
+            return math.prod([self] * other)
+        if modulo is not None:
+            return pow(int(self), int(other), int(modulo))
+        return self._otherwise(operator.pow, other, turned=False)
+
+    def __rpow__(self, other: Any, modulo: Any = None) -> Any:
+        if isinstance(other, (float, complex)):
+            return other ** self._as_tensor()
+        return self._otherwise(operator.pow, other, turned=True)
+
+    def __lshift__(self, other: Any) -> Any:
+        if type(other) is int and 0 <= other < 62:
+            return self * 2**other
+        return self._otherwise(operator.lshift, other, turned=False)
+
+    def __rshift__(self, other: Any) -> Any:
+        if type(other) is int and 0 <= other < 62:
+            return self // 2**other
+        return self._otherwise(operator.rshift, other, turned=False)
+
+    def __and__(self, other: Any) -> Any:
+        if type(other) is int and other >= 0 and (other + 1) & other == 0:
+            return self % (other + 1)
+        return self._otherwise(operator.and_, other, turned=False)
+
+    def __rand__(self, other: Any) -> Any:
+        if type(other) is int:
+            return self & other
+        return self._otherwise(operator.and_, other, turned=True)
+
+    def __or__(self, other: Any) -> Any:
+        return self._otherwise(operator.or_, other, turned=False)
+
+    def __ror__(self, other: Any) -> Any:
+        return self._otherwise(operator.or_, other, turned=True)
+
+    def __xor__(self, other: Any) -> Any:
+        return self._otherwise(operator.xor, other, turned=False)
+
+    def __rxor__(self, other: Any) -> Any:
+        return self._otherwise(operator.xor, other, turned=True)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return self._otherwise(operator.lshift, other, turned=True)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return self._otherwise(operator.rshift, other, turned=True)
 
     # -- questions
 
@@ -355,71 +418,81 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         """Whether `left` relates so to 0."""
         if not isinstance(left, Dim):
             return bool(left == 0 if relation == "==" else left >= 0)
-        low, high = left.bounds()
-        if relation == "==":
-            if low > 0 or high < 0 or _never_zero(left):
-                return False
-            if low == high == 0:
-                return True
-        elif low >= 0 or high < 0:
-            return low >= 0
-        if not self.sizes.recording:
+        sizes = self.sizes
+        known = sizes.facts.decide(left.terms, relation)
+        if known is not None:
+            return known
+        if not sizes.recording:
             if relation == "==":
                 return False
             raise Undecided(f"{left} {relation} 0")
         value = left.hint
         if relation == "==":
-            self.sizes.note(left, "==" if value == 0 else "!=")
+            sizes.note(left, "==" if value == 0 else "!=")
             return value == 0
         if value >= 0:
-            self.sizes.note(left, ">=")
+            sizes.note(left, ">=")
             return True
-        self.sizes.note(-left - 1, ">=")
+        sizes.note(-left - 1, ">=")
         return False
 
     def __eq__(self, other: Any) -> Any:
         if self is other:
             return True
-        if isinstance(other, Dim) and self.terms == other.terms:
+        if type(other) is Dim and self.terms == other.terms:
             return True
-        if isinstance(other, float) and other.is_integer():
+        if isinstance(other, (complex, np.complexfloating)):
+            return other.imag == 0 and self == float(other.real)
+        if isinstance(other, (float, np.floating)):
+            if not math.isfinite(other) or not float(other).is_integer():
+                return False
             other = int(other)
+        elif isinstance(other, (np.integer, np.bool_)):
+            other = int(other)
+        if type(other) is Dim and other.sizes is not self.sizes:
+            return False
         terms = self._terms_of(other)
         if terms is None:
-            return NotImplemented
-        return self._ask(self - other, "==")
+            if other is None or isinstance(other, (str, bytes, tuple, list, dict, set)):
+                return False
+            if not self.sizes.recording:
+                return NotImplemented
+            return self._otherwise(operator.eq, other, turned=False)
+        return self._ask(self.sizes.made(added(self.terms, terms, -1)), "==")
 
     def __ne__(self, other: Any) -> Any:
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else not equal
 
+    def _compare(
+        self, other: Any, what: Callable[[Any, Any], Any], sign: int, more: int
+    ) -> Any:
+        """sign * (self - other) >= more."""
+        if isinstance(other, (float, np.floating)):
+            if not math.isfinite(other):
+                return what(0, other)
+            # the whole number that is as far away in that direction
+            whole = math.ceil(other) if (sign > 0) == (more == 0) else math.floor(other)
+            other = int(whole)
+        elif isinstance(other, (np.integer, np.bool_)):
+            other = int(other)
+        terms = self._terms_of(other)
+        if terms is None:
+            return self._otherwise(what, other, turned=False)
+        left = added(scaled(self.terms, sign), terms, -sign)
+        return self._ask(self.sizes.made(added(left, (((), -more),) if more else ())), ">=")
+
     def __ge__(self, other: Any) -> Any:
-        if isinstance(other, float):
-            other = math.ceil(other)
-        if self._terms_of(other) is None:
-            return NotImplemented
-        return self._ask(self - other, ">=")
+        return self._compare(other, operator.ge, 1, 0)
 
     def __gt__(self, other: Any) -> Any:
-        if isinstance(other, float):
-            other = math.floor(other)
-        if self._terms_of(other) is None:
-            return NotImplemented
-        return self._ask(self - other - 1, ">=")
+        return self._compare(other, operator.gt, 1, 1)
 
     def __le__(self, other: Any) -> Any:
-        if isinstance(other, float):
-            other = math.floor(other)
-        if self._terms_of(other) is None:
-            return NotImplemented
-        return self._ask(other - self, ">=")
+        return self._compare(other, operator.le, -1, 0)
 
     def __lt__(self, other: Any) -> Any:
-        if isinstance(other, float):
-            other = math.ceil(other)
-        if self._terms_of(other) is None:
-            return NotImplemented
-        return self._ask(other - self - 1, ">=")
+        return self._compare(other, operator.lt, -1, 1)
 
     def __bool__(self) -> bool:
         return bool(self != 0)
@@ -427,6 +500,9 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
     # -- as a number
 
     def __index__(self) -> int:
+        low, high = self.bounds()
+        if low == high:
+            return low
         if not self.sizes.recording:
             raise Undecided(f"the value of {self}")
         value = self.hint
@@ -443,71 +519,58 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         return complex(int(self))
 
     def __round__(self, digits: int | None = None) -> Any:
+        return self if digits is None or digits >= 0 else round(int(self), digits)
+
+    def __floor__(self) -> Any:
+        return self
+
+    def __ceil__(self) -> Any:
         return self
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.array(int(self), dtype)
 
-    def bit_length(self) -> int:
-        """As of an int, for this very size."""
-        return int(self).bit_length()
+    def __getattr__(self, name: str) -> Any:
+        """Another attribute of an int, for this very size."""
+        if name.startswith("__") or not hasattr(int, name):
+            raise AttributeError(f"'int' object has no attribute {name!r}")
+        return getattr(int(self), name)
 
     def _as_tensor(self) -> Any:
         """A traced scalar with its value."""
-        from .dispatch import current_trace
-
-        trace = current_trace.get()
-        return int(self) if trace is None else trace.size(self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._as_tensor() / other
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return other / self._as_tensor()
-
-    def __pow__(self, other: Any, modulo: Any = None) -> Any:
-        if type(other) is int and 0 <= other <= 4:
-            return math.prod([self] * other)
-        return self._as_tensor() ** other
-
-    def __rpow__(self, other: Any, modulo: Any = None) -> Any:
-        return other ** self._as_tensor()
+        traced = self.sizes.traced
+        return int(self) if traced is None else traced(self)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         given = [x._as_tensor() if isinstance(x, Dim) else x for x in inputs]
         return getattr(ufunc, method)(*given, **kwargs)
 
 
-def _made(sizes: Sizes, total: Mapping[Monomial, int]) -> Any:
-    """The polynomial of these terms; an int where that is all it is."""
-    terms = tuple(sorted((m, c) for m, c in total.items() if c))
-    if not terms:
-        return 0
-    if len(terms) == 1 and not terms[0][0]:
-        return terms[0][1]
-    # names first, the number last: n0 - 1
-    named = tuple(t for t in terms if t[0])
-    return Dim(sizes, (*named, *(t for t in terms if not t[0])))
-
-
-def _never_zero(dim: Dim) -> bool:
-    """Whether a polynomial is not 0 because none of its symbols is 1, or by its divisors."""
-    constant = dict(dim.terms).get((), 0)
-    rest = [(m, c) for m, c in dim.terms if m]
-    if len(rest) == 1:
-        monomial, factor = rest[0]
-        if constant % factor:
-            return True
-        plain = all(
-            dim.sizes.floor_of(n) is None and n not in dim.sizes.may_be_one for n in monomial
-        )
-        return plain and -constant // factor == 1
-    return bool(constant % math.gcd(*(c for _, c in rest)))
-
-
 def is_symbolic(shape: Iterable[Any]) -> bool:
     """Whether some extent of a shape is symbolic."""
-    return any(isinstance(n, Dim) for n in shape)
+    return any(type(n) is Dim for n in shape)
+
+
+def pinned(n: int) -> int:
+    """An extent in which whatever the guards leave one value is that number."""
+    if type(n) is not Dim:
+        return n
+    terms = n.sizes.facts.pinned(n.terms)
+    made: int = n if terms == n.terms else n.sizes.made(terms)
+    return made
+
+
+def stretched(extent: int, out: int) -> bool:
+    """Whether an axis is repeated where it is broadcast to an extent; Undecided where that
+    depends on sizes.
+    """
+    if type(extent) is not Dim and type(out) is not Dim:
+        return extent == 1 != out
+    if extent == out:
+        return False
+    if extent == 1:
+        return True
+    raise Undecided(f"whether {extent} is {out}")
 
 
 # What a symbol is taken to be at least in choices about code that serves larger sizes, too.
@@ -524,7 +587,7 @@ def guess(n: int) -> int:
 def guesses(shape: Iterable[int]) -> dict[str, int]:
     """What `guess` takes the symbols of a shape to be."""
     dims = [n for n in shape if isinstance(n, Dim)]
-    return {name: max(USUAL, n.sizes.hints[name]) for n in dims for name in n.symbols}
+    return {name: max(n.sizes.usual, n.sizes.hints[name]) for n in dims for name in n.symbols}
 
 
 def exact_quotient(extent: int, by: int) -> int | None:
@@ -534,8 +597,8 @@ def exact_quotient(extent: int, by: int) -> int | None:
     if isinstance(extent, Dim) and isinstance(by, Dim) and extent.terms == by.terms:
         return 1
     divisors = by.terms if isinstance(by, Dim) else (((), by),)
-    terms = extent.terms if isinstance(extent, Dim) else (((), extent),)
-    if len(divisors) != 1:
+    terms = extent.terms if isinstance(extent, Dim) else (((), extent),) if extent else ()
+    if len(divisors) != 1 or not divisors[0][1]:
         return None
     names, factor = divisors[0]
     total: dict[Monomial, int] = {}
@@ -549,7 +612,7 @@ def exact_quotient(extent: int, by: int) -> int | None:
             return None
         total[tuple(left)] = number // factor
     sizes = extent.sizes if isinstance(extent, Dim) else by.sizes  # type: ignore[attr-defined]
-    quotient: int = _made(sizes, total)
+    quotient: int = sizes.made(ordered(total))
     return quotient
 
 
@@ -600,5 +663,5 @@ def _parsed(tree: ast.expr, sizes: Sizes) -> Any:
 
 __all__ = [
     "Dim", "Guard", "Sizes", "Undecided", "evaluate", "exact_quotient", "guess", "is_symbolic",
-    "parse_dim",
+    "parse_dim", "pinned", "stretched",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ _OWN = tuple(
 _NO_NAMES = ("<locals>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 # Frames that stand between graphjit and the user.
 _LIBRARY = (
-    os.sep + "numpy" + os.sep,
+    os.path.dirname(np.__file__) + os.sep,
     os.sep + "contextlib.py",
     "<frozen ",
     "<__array_function__",

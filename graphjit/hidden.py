@@ -164,14 +164,15 @@ def with_captures(
         else:
             value = cell if value is cell.cell_contents else types.CellType(value)
         cells.append(value)
+    defaults, keywords = function.__defaults__, function.__kwdefaults__
     copy = types.FunctionType(
         code,
         names if all(v is names[n] for n, v in found.items()) else {**names, **found},
         function.__name__,
-        function.__defaults__,
+        defaults and tuple(replaced("", value) for value in defaults),
         tuple(cells) if function.__closure__ else None,
     )
-    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__kwdefaults__ = keywords and {n: replaced("", v) for n, v in keywords.items()}
     return copy
 
 
@@ -201,7 +202,7 @@ def _held(value: Any) -> Getter:
 
 
 def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
-    """Values of a function's closure cells and of the globals it names."""
+    """Values of a function's closure cells, its defaults and the globals it names."""
     function = getattr(function, "python_function", function)
     if isinstance(function, types.MethodType):
         owner = function.__self__
@@ -214,6 +215,10 @@ def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
             found.append((cell.cell_contents, CellContents(cell), 0))
         except ValueError:  # a name not yet bound
             continue
+    defaults = Attribute(Known(function), "__defaults__")
+    found += [(x, Item(defaults, k), 0) for k, x in enumerate(function.__defaults__ or ())]
+    keywords = Attribute(Known(function), "__kwdefaults__")
+    found += [(x, Item(keywords, k), 0) for k, x in (function.__kwdefaults__ or {}).items()]
     names = function.__globals__
     for name in _names(function.__code__):
         if name in names:

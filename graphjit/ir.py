@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .dims import Undecided, is_symbolic
+from .dims import Undecided
 from .errors import InternalError, SourceLine
 from .ops import source
 from .ops.primitive import Primitive
@@ -210,7 +210,6 @@ def verify(graph: Graph) -> None:
 
 def _problems(graph: Graph) -> Iterator[str]:
     count = len(graph.nodes)
-    symbolic = any(is_symbolic(graph.nodes[p].tensor.shape) for p in graph.params)
     for index, node in enumerate(graph.nodes):
         if any(not 0 <= i < index for i in node.inputs):
             yield f"%{index} reads {node.inputs}: not all come before it"
@@ -221,8 +220,6 @@ def _problems(graph: Graph) -> Iterator[str]:
         except Undecided:
             continue
         except Exception as error:  # whatever a rule makes of what it wasn't written for
-            if symbolic:  # it was traced with guards, which a rule doesn't know any more
-                continue
             yield f"%{index}: {node.primitive.name} can't be: {error}"
             return
         if inferred != node.type:

@@ -19,6 +19,7 @@ import numpy as np
 # So sub-modules are reached as `gj.native`, which is imported when it is first used. What each
 # first call needs is imported here, for that takes longer than such a call.
 import graphjit as gj
+import graphjit.foreign
 import graphjit.hidden
 import graphjit.kept
 import graphjit.specialization
@@ -148,6 +149,12 @@ class Function(Enterable):  # type: ignore[misc]
             raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
         if outputs not in (None, "tensor", "numpy"):
             raise InvalidArgumentError(f"outputs is 'tensor' or 'numpy', not {outputs!r}")
+        if not isinstance(fast_math, bool):
+            raise InvalidArgumentError(f"fast_math is True or False, not {fast_math!r}")
+        if not isinstance(passes, (tuple, list)) or not all(hasattr(p, "run") for p in passes):
+            raise InvalidArgumentError(
+                f"passes is a list of graphjit.passes.Pass, not {passes!r}"
+            )
         if not callable(function):
             raise InvalidArgumentError(f"a function to trace is callable, not {function!r}")
         functools.update_wrapper(self, function)
@@ -155,7 +162,8 @@ class Function(Enterable):  # type: ignore[misc]
         inner = function.func if isinstance(function, functools.partial) else function
         shown = inner if hasattr(inner, "__name__") else type(inner)
         self.name: str = shown.__name__
-        self.qualified_name: str = shown.__qualname__
+        # ufuncs have one from NumPy 2.2 on only
+        self.qualified_name: str = getattr(shown, "__qualname__", self.name)
         self.input_signature: tuple[Any, ...] | None = None
         if input_signature is not None:
             if not isinstance(input_signature, (tuple, list)):
@@ -166,7 +174,7 @@ class Function(Enterable):  # type: ignore[misc]
         self.fallback = fallback
         self.outputs = outputs
         self.passes = tuple(passes)
-        self.fast_math = bool(fast_math)
+        self.fast_math = fast_math
         self.donate = gj.results.donated_parameters(function, donate) if donate != () else ()
         self.tensor_cores: str | None = None
         if tensor_cores is not None:
@@ -493,10 +501,11 @@ class Function(Enterable):  # type: ignore[misc]
     def _kind(self, x: Any, where: Any) -> LeafKind:
         """How a leaf is passed, and what of it a specialisation depends on."""
         kind = type(x)
-        if kind is np.ndarray or isinstance(x, np.generic):
+        if kind is np.ndarray or kind is np.memmap or isinstance(x, np.generic):
             if x.dtype.kind in "biufcV":
                 return LeafKind(ARRAY, (x.shape, x.dtype))
-            return LeafKind(STATIC, Identity(x))
+            if isinstance(x, np.generic):
+                return LeafKind(STATIC, (x.dtype, x.tobytes()))
         if isinstance(x, gj.dispatch.TensorBase) and not isinstance(x, gj.Variable):
             if isinstance(x, gj.trace.SymbolicTensor):
                 raise gj.trace.leaked(x)
@@ -511,6 +520,8 @@ class Function(Enterable):  # type: ignore[misc]
             return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
         if kind is slice:
             return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
+        if gj.foreign.foreign(x):  # all of them run eagerly
+            return LeafKind(STATIC, (kind, "foreign"))
         return LeafKind(STATIC, Identity(x))
 
     def _varies(self, x: int, where: Any) -> bool:
@@ -556,7 +567,9 @@ class Function(Enterable):  # type: ignore[misc]
         """Whether results are ndarrays: all array arguments are, and there is one."""
         if self.outputs is not None:
             return self.outputs == "numpy"
-        arrays = [isinstance(x, (np.ndarray, np.generic)) for x in leaves]
+        arrays = [
+            isinstance(x, (np.ndarray, np.generic)) or gj.foreign.foreign(x) for x in leaves
+        ]
         return any(arrays) and not any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
 
     def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
@@ -714,6 +727,7 @@ class Function(Enterable):  # type: ignore[misc]
                 else:
                     form.results.append(("static", x))
             nodes = [trace.node_of(x) for x in outputs]
+            trace.require_checks(nodes)
             form.graph = trace.builder.finish(nodes, trace.updates())
         form.captures = trace.captures
         form.getters = gj.hidden.find_captures(self.python_function, statics, trace.captures)
@@ -737,18 +751,26 @@ class Function(Enterable):  # type: ignore[misc]
         else:
             type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
         form.order.append(("leaf", number))
-        return trace.parameter(type, name, origin, "argument")
+        symbol = trace.parameter(type, name, origin, "argument")
+        swapped = isinstance(x, (np.ndarray, np.generic)) and not x.dtype.isnative
+        return trace.swapped(symbol) if swapped else symbol
 
     def _refuse(self, statics: Sequence[Any]) -> None:
         """TracingError for arguments whose contents or type the function would see as they are
         at the trace: arrays of other kinds, sets, and Python code that asks for types.
         """
         for x in statics:
-            if isinstance(x, (np.ndarray, set, bytearray)):
-                what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else "set"
+            if gj.foreign.foreign(x):
+                what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else None
+                what = what or type(x).__name__
                 raise TracingError(
                     at_user_line(f"{self.name} has an argument that can't be traced: {what}")
                 )
+        found = gj.foreign.reached(self.python_function, statics)
+        if found:
+            raise TracingError(
+                at_user_line(f"{self.name} reads {found}, which can change between calls")
+            )
         asked = gj.hidden.named_in(self.python_function)
         if self.fallback == "eager" and asked & _TYPE_TESTS and asked & _TYPES:
             raise TracingError(

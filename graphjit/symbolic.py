@@ -142,6 +142,10 @@ class Assumptions:
         self.traces += 1
         if self.traces > _MOST_TRACES:
             return False
+        for name, group in self._names.items():
+            low, high = sizes.bounds_of(name)
+            if low == high:
+                return self._fix(group, seen)
         # one thing at a time: two guards may say the same
         return any(self._learn(guard, seen) for guard in sizes.guards)
 

@@ -8,7 +8,8 @@
     update %0 = %2
 
 A node is its type, its primitive with attributes in braces, and its inputs. Symbolic extents
-are n0, n1 and so on, and sums, products and floors of them: `f32[2*n0, 64]`.
+are n0, n1 and so on, and sums, products and floors of them: `f32[2*n0, 64]`. The guards that
+sizes fulfil come last: `given n0 - 4 >= 0`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .dims import Dim, Sizes, parse_dim
+from .dims import Dim, Guard, Sizes, parse_dim
 from .errors import InvalidArgumentError
 from .ir import Graph, Node
 from .ops import primitive_named, source
@@ -37,6 +38,7 @@ _TYPE = re.compile(r"(\w+)\[([^\]]*)\]")
 _INPUT = re.compile(r"%(\d+)")
 _INPUTS = re.compile(r"(%\d+(, %\d+)*)?")
 _UPDATE = re.compile(r"update %(\d+) = %(\d+)")
+_GIVEN = re.compile(r"given (.+) (==|!=|>=) 0")
 # No quotes: a `#` within a name or an attribute has a closing quote after it.
 _COMMENT = re.compile(r"""\s+#[^"']*$""")
 
@@ -57,7 +59,16 @@ def print_graph(graph: Graph, abbreviate: bool = False, sources: bool = True) ->
         lines.append(text)
     lines.append("return " + ", ".join(f"%{i}" for i in graph.outputs))
     lines += [f"update %{param} = %{value}" for param, value in graph.updates]
+    lines += [f"given {guard}" for guard in guards_of(graph)]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def guards_of(graph: Graph) -> list[Guard]:
+    """What the sizes of a graph with symbolic extents fulfil."""
+    shapes = (graph.nodes[number].tensor.shape for number in graph.params)
+    dims = (n for shape in shapes for n in shape if isinstance(n, Dim))
+    first = next(dims, None)
+    return [] if first is None else first.sizes.guards
 
 
 def print_operation(node: Node, abbreviate: bool = False) -> str:
@@ -136,7 +147,7 @@ def parse_graph(text: str) -> Graph:
     outputs: tuple[int, ...] | None = None
     updates: list[tuple[int, int]] = []
     number, raw = 1, ""
-    sizes = Sizes()
+    sizes, guards = Sizes(), []
     try:
         for number, raw in enumerate(text.split("\n"), 1):  # noqa: B007  (read below)
             line = _COMMENT.sub("", raw).strip()
@@ -156,6 +167,8 @@ def parse_graph(text: str) -> Graph:
                     raise ValueError("`update` comes after `return`")
                 param, value = (_position(digits, len(nodes)) for digits in match.groups())
                 updates.append((param, value))
+            elif match := _GIVEN.fullmatch(line):
+                guards.append((parse_dim(match[1], sizes), match[2]))
             elif outputs is not None:
                 raise ValueError("after `return` come updates: `update %0 = %1`")
             else:
@@ -166,6 +179,8 @@ def parse_graph(text: str) -> Graph:
         raise InvalidArgumentError(
             f"line {number} of the graph text can't be read: {raw.strip()}\n  {error}"
         ) from error
+    for left, relation in guards:  # now: of what they fix, extents would be numbers at once
+        sizes.note(left, relation)
     return Graph("f" if name is None else name, tuple(nodes), outputs, tuple(updates))
 
 

@@ -26,7 +26,7 @@ from .operators import Operators
 from .ops import source
 from .ops.primitive import Primitive, View
 from .repeats import Repeats
-from .types import DType, TensorType, TupleType, as_dtype, check_size, int64
+from .types import DType, TensorShape, TensorType, TupleType, as_dtype, check_size, int64
 from .variable import Variable
 
 # Operators whose results on Python's integers may pass 64 bits.
@@ -75,6 +75,11 @@ def _settable(name: str, known: Any = None) -> Any:
         raise TracingError(at_user_line(f"x.{name} = ... of a traced array can't be traced"))
 
     return property(read, write)
+
+
+def _shape(x: SymbolicTensor) -> tuple[int, ...]:
+    """The extents, in a tuple where an ndarray would have one."""
+    return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
 
 
 class SymbolicTensor(Operators):
@@ -171,7 +176,7 @@ class SymbolicTensor(Operators):
         if any(is_strict(x) for x in operands):
             return super()._operator(name, *operands)
         ufunc = numpy_protocol.OPERATORS[name]
-        if name in _GROWING and all(map(is_weak, operands)) and self._type.dtype.is_integer:
+        if name in _GROWING and all(map(_is_python_int, operands)):
             raise self._needs_value("arithmetic of Python's integers, which have no end,")
         return trace.learned(
             key,
@@ -335,7 +340,7 @@ class SymbolicTensor(Operators):
     imag = _settable("imag")
     flat = _settable("flat")
     strides = _settable("strides")
-    shape = _settable("shape", TensorBase.shape)
+    shape = _settable("shape", property(_shape))
     dtype = _settable("dtype", TensorBase.dtype)
 
     @property
@@ -379,6 +384,13 @@ def is_weak(value: Any) -> bool:
     return known and not isinstance(value, np.generic)
 
 
+def _is_python_int(value: Any) -> bool:
+    """Whether a value is a Python int or bool, traced or not."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "weak" and value.type.dtype.kind in "bi"
+    return isinstance(value, (int, Dim)) and not isinstance(value, np.generic)
+
+
 def _checksum(array: np.ndarray[Any, Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
@@ -404,6 +416,8 @@ class Trace:
         self._values: dict[int, TensorBase] = {}  # cell -> its value now
         self._written: list[int] = []
         self._weak: set[int] = set()
+        self._checked: list[SymbolicTensor] = []
+        self._swapped: set[int] = set()  # parameters that aren't in this machine's byte order
         self.sizes = Sizes()
         self.repeats = Repeats(self.builder, SymbolicTensor)
 
@@ -411,7 +425,7 @@ class Trace:
     def active(self) -> Iterator[Trace]:
         """Make this the trace of the context."""
         token = current_trace.set(self)
-        self.sizes.recording = True
+        self.sizes.recording, self.sizes.traced = True, self.size
         try:
             with config.python_decides():
                 yield self
@@ -421,7 +435,7 @@ class Trace:
         finally:
             current_trace.reset(token)
             self.closed = self.repeats.closed = True
-            self.sizes.recording = False
+            self.sizes.recording, self.sizes.traced = False, None
 
     def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
         """Run an action whose results are of NumPy origin (weak if all operands are)."""
@@ -460,6 +474,18 @@ class Trace:
         symbol.storage.shared = True
         return symbol
 
+    def swapped(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A parameter whose arrays are in the other byte order."""
+        self._swapped.add(x.node)
+        return x
+
+    def is_swapped(self, x: SymbolicTensor) -> bool:
+        """Whether a tensor's bytes are, in NumPy, a parameter's in the other byte order."""
+        node = x.node
+        while isinstance(self.builder.nodes[node].primitive.kind, View):
+            node = self.builder.nodes[node].inputs[0]
+        return node in self._swapped
+
     def size(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
         """A symbolic extent as a Python number that is known at run time."""
         node = self.builder.add(source.extent, (), user_line(), value=dim, dtype=dtype)
@@ -474,6 +500,8 @@ class Trace:
             type = TensorType(array.shape, as_dtype(array.dtype))
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
+            if not array.dtype.isnative:
+                self.swapped(found)
             self._captured[id(array)] = found
         return found
 
@@ -518,6 +546,29 @@ class Trace:
                 found.add(index)
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
+
+    def checked(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A value whose computation may fail as Python's does, used or not."""
+        self._checked.append(x)
+        return x
+
+    def require_checks(self, nodes: Sequence[int]) -> None:
+        """See to it that all checks of Python's numbers are made by a graph of these outputs:
+        those on no way to one need the numbers now.
+        """
+        if not self._checked:
+            return
+        todo, seen = [*nodes, *(node for _, node in self.updates())], set[int]()
+        while todo:
+            index = todo.pop()
+            node = self.builder.nodes[index]
+            empty = isinstance(node.type, TensorType) and 0 in node.type.shape
+            if index not in seen and not empty:  # nothing is computed of empty arrays
+                seen.add(index)
+                todo += node.inputs
+        for x in self._checked:
+            if x.node not in seen:
+                raise x._needs_value("an operation that may fail and whose result isn't used")
 
     def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
         """The node of an input: a constant for a tensor that has a value, from the user's line

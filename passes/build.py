@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from graphjit.dims import stretched
 from graphjit.ir import Graph, Node
 from graphjit.ops import source
 from graphjit.ops.primitive import (
@@ -134,15 +135,18 @@ class Walk:
     needs: dict[int, list[Needs]] = field(default_factory=dict)
     reads: list[tuple[int, Expr]] = field(default_factory=list)
     _heap: list[int] = field(default_factory=list)
+    _known: set[tuple[int, Where]] = field(default_factory=set)
 
     def ask(self, node: int, where: Where) -> None:
         """Demand an element of a node."""
-        found = self.asked.get(node)
-        if found is None:
-            self.asked[node] = [where]
+        # looked up by hash, as the values will be: guards can make equal what has two forms
+        if (node, where) in self._known:
+            return
+        self._known.add((node, where))
+        found = self.asked.setdefault(node, [])
+        if not found:
             heapq.heappush(self._heap, -node)
-        elif where not in found:
-            found.append(where)
+        found.append(where)
 
     def run(self, members: frozenset[int] | set[int]) -> None:
         """Follow all demands. Members are computed here though they would be leaves."""
@@ -188,7 +192,7 @@ class Walk:
             where = space.reshape((where,), (node.tensor.size,), shape)
         match kind:
             case Pointwise():
-                return [(i, self._broadcast(i, where)) for i in node.inputs]
+                return [(i, self._broadcast(i, where, node.tensor.shape)) for i in node.inputs]
             case View():
                 return [(node.inputs[0], self._view(node, where))]
             case Gather():
@@ -243,21 +247,22 @@ class Walk:
             return space.flat(where, y.shape)
         return tuple(index)
 
-    def _broadcast(self, number: int, where: Exprs) -> Exprs:
+    def _broadcast(self, number: int, where: Exprs, out: Shape) -> Exprs:
+        """The index in an operand of the element at an index in the result of shape `out`."""
         shape = self.graph.nodes[number].tensor.shape
-        if not shape:
-            return ()
-        if 1 not in shape and len(shape) == len(where):
-            return where
-        tail = where[len(where) - len(shape) :]
-        return tuple(ZERO if n == 1 else e for n, e in zip(shape, tail, strict=True))
+        first = len(where) - len(shape)
+        if shape == out[first:]:
+            return where[first:]
+        axes = zip(shape, out[first:], where[first:], strict=True)
+        return tuple([ZERO if stretched(n, m) else e for n, m, e in axes])
 
     def _operands(self, node: Node) -> Needs:
         """A product's operands, each at the index that its element needs."""
-        *batch, row, column, inner = self.domain.index
         found: Needs = []
-        for operand, last in zip(node.inputs, ((row, inner), (inner, column)), strict=True):
-            found.append((operand, self._broadcast(operand, (*batch, *last))))
+        for operand, last in zip(node.inputs, ((-3, -1), (-1, -2)), strict=True):
+            where = (*self.domain.index[:-3], *(self.domain.index[k] for k in last))
+            shape = (*self.domain.shape[:-3], *(self.domain.shape[k] for k in last))
+            found.append((operand, self._broadcast(operand, where, shape)))
         return found
 
     def _whole(self, node: Node) -> Exprs:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from graphjit.dims import Dim
 from graphjit.ir import Graph
 from graphjit.program import Program
+from graphjit.verify_program import verify_program
 
 from .band import band
 from .cse import Cse
@@ -17,12 +18,22 @@ from .fold import Fold
 from .fuse import fuse
 from .memory import plan_memory
 from .pack import pack
+from .pin_sizes import PinSizes
 from .pipeline import Pass, Pipeline
 from .simplify import Simplify
 
 PASSES: dict[str, type[Pass]] = {
     step.name: step
-    for step in (Simplify, Fold, Cse, ExpandProducts, UnrollReductions, SplitReductions, Dce)
+    for step in (
+        PinSizes,
+        Simplify,
+        Fold,
+        Cse,
+        ExpandProducts,
+        UnrollReductions,
+        SplitReductions,
+        Dce,
+    )
 }
 
 
@@ -35,6 +46,7 @@ def program_of(graph: Graph, cpu: bool = True, alone: frozenset[int] = frozenset
     """
     program = fuse(graph, alone)
     program = plan_memory(band(pack(program)) if cpu else divide(program))
+    verify_program(program)
     dims = [n for p in graph.params for n in graph.nodes[p].tensor.shape if isinstance(n, Dim)]
     if not dims:
         return program
@@ -44,6 +56,7 @@ def program_of(graph: Graph, cpu: bool = True, alone: frozenset[int] = frozenset
 
 DEFAULT = Pipeline(
     (
+        PinSizes(),  # first of all, so that no pass takes an extent of 1 for a longer one
         Dce(),  # what the function computed and dropped costs the other passes nothing
         Simplify(),  # makes more equal nodes and more constants
         Fold(),
@@ -51,6 +64,7 @@ DEFAULT = Pipeline(
         ExpandProducts(),  # before reductions are split: integer products become sums
         UnrollReductions(),  # products with a vector among them
         SplitReductions(),  # before fusion, so that bits don't depend on what is fused
+        PinSizes(),  # the guards of the last two
         Simplify(),  # views that the last two put in
         Fold(),  # constants that the last three made: weights in a wider dtype, for one
         Cse(),

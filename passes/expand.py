@@ -48,9 +48,13 @@ class SplitReductions(Pass):
 
     def _long(self, graph: Graph, node: Node) -> bool:
         kind = node.primitive.kind
-        if not isinstance(kind, Reduce) or kind.needs_coordinate:
+        if not isinstance(kind, Reduce):
             return False
         shape, axes = graph.nodes[node.inputs[0]].tensor.shape, node.attr("axes")
+        for extent in shape:  # axes of 1 are left out, and so decide which lanes are summed
+            _is_one(extent)
+        if kind.needs_coordinate:
+            return False
         adjacent = axes == tuple(range(axes[0], axes[0] + len(axes))) if axes else False
         if not adjacent:
             return False
@@ -68,8 +72,8 @@ class SplitReductions(Pass):
 
     def _most(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
         """The most elements that are reduced in one step."""
-        combined_rows = prod(shape[axes[-1] + 1 :]) != 1
-        return self.rows if combined_rows else self.limit
+        one_element = _is_one(prod(shape[axes[-1] + 1 :]))
+        return self.limit if one_element else self.rows
 
     def _split(self, rewriter: Rewriter, node: Node) -> int:
         x = rewriter.map[node.inputs[0]]

@@ -7,7 +7,11 @@ import os
 import shutil
 import tempfile
 
+import guard_pages
 from hypothesis import HealthCheck, settings
+
+if guard_pages.wanted():  # before anything of graphjit takes what is replaced
+    guard_pages.install()
 
 from graphjit import config
 
@@ -25,3 +29,9 @@ settings.register_profile(
 settings.load_profile("graphjit")
 
 config.verify = True
+
+# Another level of x86-64 than this processor's: x86-64, x86-64-v2, ivybridge, x86-64-v3 or -v4.
+if level := os.environ.get("GRAPHJIT_TEST_LEVEL"):
+    from levels import use
+
+    use(level)

@@ -223,6 +223,8 @@ def pointwise_of(
             continue
         if primitive is pointwise.pow_ and dtype.kind == "i":
             continue  # an error where the exponent is negative
+        if primitive is pointwise.unless:
+            continue  # an error where the second operand is true
         names = inspect.signature(primitive.kind.scalar).parameters
         options: list[dict[str, Any]] = [{}]
         if "strict" in names:

@@ -595,7 +595,7 @@ def test_a_file_may_not_hide_a_module_in_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        ("simplify,nothing", "no pass 'nothing'; the passes are simplify, fold"),
+        ("simplify,nothing", "no pass 'nothing'; the passes are pin-sizes, simplify, fold"),
         ("fold{max=3}", "options of 'fold{max=3}'"),
         ("fold{16}", "options of 'fold{16}'"),
         ("fold{)+f(}", "options of 'fold{)+f(}'"),

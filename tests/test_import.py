@@ -43,7 +43,8 @@ def test_import_leaves_heavy_libraries_alone():
 RUNNING = {
     f"graphjit.codegen.{name}"
     for name in (
-        "allocation", "compiled", "executable", "image", "loader", "outside", "stored",
+        "allocation", "compiled", "executable", "image", "loader", "outside", "routines",
+        "stored",
     )
 }  # fmt: skip
 
@@ -63,7 +64,9 @@ def late(loaded):
 
 
 def test_import_loads_types_and_settings_only():
-    parts = {"config", "dims", "eager", "errors", "forks", "types", "values"}
+    parts = {
+        "config", "cpus", "dims", "eager", "errors", "forks", "size_facts", "types", "values",
+    }  # fmt: skip
     assert of_graphjit(modules_after("import graphjit")) == parts
 
 

@@ -177,11 +177,11 @@ def test_an_interrupt_is_not_kept_waiting_by_llvm(monkeypatch: Any) -> None:
 
 
 def test_an_interrupt_in_a_trace() -> None:
-    turn = iter([True])
+    turns = [True]
 
     @gj.function(fallback="error")
     def fn(x: Any, n: int, a: float) -> Any:
-        if next(turn, False):
+        if turns and turns.pop():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(10)
         return x * n + a

@@ -731,7 +731,7 @@ def test_answers_are_noted_and_hold(constant: int, hint: int, relation: str) -> 
 def test_numbers_divided_by_extents(number: int, hint: int) -> None:
     """Right for the sizes at hand, and for all that the guards let in."""
     sizes = Sizes()
-    n = sizes.symbol("n0", hint)
+    n = sizes.symbol("n0", hint, may_be_one=True)
     sizes.recording = True
     quotient, rest = number // n, number % n
     for size in (hint, hint + 1, 2 * hint, 60, *range(2, 60)):

@@ -60,7 +60,7 @@ from .promotion import (
 )
 from .scalars import run_python
 from .ufunc_methods import outer, run_accumulate, run_reduce
-from .ufuncs import UFUNCS, run_ufunc
+from .ufuncs import UFUNCS, operator_power, run_ufunc, scalar_power
 
 OPERATORS = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide,
@@ -131,6 +131,11 @@ def call_operator(ufunc: Any, inputs: Sequence[Any], trace: Any) -> Any:
     with faithful(f"np.{ufunc.__name__}"):
         if trace.origin == "weak":
             result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))
+        elif ufunc is np.power:
+            base, exponent = inputs
+            scalar = is_symbol(base) and not is_weak_symbol(base) and base._is_scalar()
+            function = scalar_power if scalar else operator_power
+            result = function(detached(base), detached(exponent))
         else:
             result = run_ufunc(ufunc, *[detached(x) for x in inputs])
         return owned(result, trace)

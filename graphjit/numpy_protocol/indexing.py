@@ -215,12 +215,32 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     parts = _key(key)
     _check_masks(parts, x)
     _check_ellipsis(parts, x)
+    _check_rank(x, parts, value)
     value = assigned(value, x.type.dtype)
     if any(_is_mask(p) and p.recorder is not None for p in parts):
         return _set_masked(x, parts, value)
     _check_bounds(parts, x)
     _check_value(x, parts, value)
     return index.setitem(x, tuple(parts), value)
+
+
+def _check_rank(x: Any, parts: Key, value: Any) -> None:
+    """ValueError for an array put into one element; TracingError for a list that is deeper than
+    what it is put into, which NumPy may take or not.
+    """
+    listed = isinstance(value, (list, tuple, range))
+    rank = (
+        array(value).ndim if listed else np.ndim(value) if not is_symbol(value) else value.ndim
+    )
+    if not rank or any(isinstance(p, TensorBase) and p.ndim for p in parts):
+        return
+    scalars = sum(isinstance(p, (int, Dim)) or _is_scalar(p) for p in parts)
+    single = scalars == x.ndim == len(parts)
+    if single and not listed and not x.type.dtype.is_bool:
+        raise ShapeError(at_user_line("setting an array element with a sequence."))
+    new = sum(p is None for p in parts)
+    if listed and (single or rank > x.ndim - scalars + new):
+        raise unsupported("an assignment of a list that is deeper than its place")
 
 
 def _check_value(x: Any, parts: Key, value: Any) -> None:

@@ -71,6 +71,8 @@ def _view(x: Any, dtype: Any = None, type: Any = None) -> Any:
     if dtype is None:
         return shape.reshape(x, x.type.shape)
     target, source = target_dtype(dtype), x.type.dtype
+    if x.recorder.is_swapped(x):
+        raise unsupported("a view as another dtype of bytes in the other order")
     if target is source:
         return x
     if target.size != source.size or "c" in target.kind + source.kind:

@@ -223,6 +223,18 @@ def constant(value: Any, dtype: DType) -> Any:
         return wrap(np.array(value, dtype.dtype))
 
 
+def element(value: Any, dtype: DType) -> Any:
+    """A value as NumPy puts it into one element: an error for what has several."""
+    if is_symbol(value):
+        if value.type.shape:
+            raise ShapeError(at_user_line("setting an array element with a sequence."))
+        return convert(value, dtype)
+    held = np.zeros(1, dtype.dtype)
+    with np.errstate(all="ignore"):
+        held[0] = value
+    return wrap(held.reshape(()))
+
+
 def chosen(value: Any, dtype: DType) -> Any:
     """A value as np.where casts it: NumPy 2.5 refuses Python ints that don't fit, before it
     they wrapped; so NumPy itself is asked.
@@ -240,6 +252,10 @@ def chosen(value: Any, dtype: DType) -> Any:
 def _convert_weak(value: Any, dtype: DType) -> Any:
     kind = value.type.dtype.kind
     tensor = strong(value)
+    if kind == "c" and dtype.is_bool:
+        need_value(value, "a Python complex that becomes bool")
+    if kind == "c" and not dtype.is_complex:
+        raise DTypeError(at_user_line("float() argument must be a real number, not 'complex'"))
     if dtype.is_integer and dtype is not int64 and kind == "i":
         need_value(value, f"a Python int that must fit {dtype.name}")
     if dtype.is_integer and kind in "fc":

@@ -32,7 +32,7 @@ from .promotion import (
     broadcast_shape,
     cast,
     constant,
-    convert,
+    element,
     refuse,
     static_number,
     target_dtype,
@@ -111,7 +111,7 @@ def _accumulated(
     result = reduced(primitive, x, reduced_axes(axis, x.ndim), keepdims)
     if initial is NO_VALUE or initial is None:
         return result
-    return run_ufunc(combine, result, convert(initial, target))
+    return run_ufunc(combine, result, element(initial, target))
 
 
 def mean(
@@ -216,7 +216,7 @@ def _extreme(primitive: Primitive, combine: Any, name: str) -> Handler:
         if x.type.dtype.is_complex:
             raise unsupported(f"np.{name} of complex numbers")
         result = reduced(primitive, x, axes, keepdims)
-        return run_ufunc(combine, result, convert(initial, x.type.dtype)) if started else result
+        return run_ufunc(combine, result, element(initial, x.type.dtype)) if started else result
 
     return handler
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,15 @@ from graphjit.types import (
     float64,
 )
 
-from .promotion import convert, is_symbol, need_value, result_dtype, unsupported
-from .ufuncs import COMPARISONS, UFUNCS, power
+from .promotion import constant, convert, is_symbol, need_value, result_dtype, unsupported
+from .ufuncs import COMPARISONS, UFUNCS, isfinite, isinf, power
+
+DIVISIONS: dict[Any, Callable[[Any, Any], Any]] = {
+    np.divide: operator.truediv,
+    np.floor_divide: operator.floordiv,
+    np.remainder: operator.mod,
+}
+_SAMPLE: dict[str, Any] = {"b": 1, "u": 1, "i": 1, "f": 1.0}
 
 
 def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
@@ -24,11 +33,13 @@ def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     kinds = [result_dtype(x).kind for x in inputs]
     if ufunc is np.matmul or ("c" in kinds and name in ("floor_divide", "remainder")):
         raise DTypeError(at_user_line(f"unsupported operand types for {name}"))
-    if ufunc in (np.divide, np.floor_divide, np.remainder):
+    if "c" in kinds and ufunc not in COMPARISONS:  # Python's rounds and fails in its own way
+        need_value(next(x for x in inputs if is_symbol(x)), "arithmetic of Python's complex")
+    if ufunc in DIVISIONS:
         if is_symbol(inputs[1]) and ufunc is not np.divide:
             need_value(inputs[1], "division by a traced Python number")
         if not is_symbol(inputs[1]) and inputs[1] == 0:
-            raise ZeroDivisionError("division by zero")
+            return DIVISIONS[ufunc](_SAMPLE[kinds[0]], inputs[1])  # raises Python's error
     if ufunc in (np.left_shift, np.right_shift):
         if is_symbol(inputs[1]):
             need_value(inputs[1], "a shift by a traced Python int")
@@ -50,7 +61,26 @@ def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         dtype.is_inexact and name.startswith("bitwise")
     ):
         raise DTypeError(at_user_line(f"unsupported operand types for {name}"))
-    return UFUNCS[ufunc](*(convert(x, dtype) for x in inputs))
+    operands = [convert(x, dtype) for x in inputs]
+    result = UFUNCS[ufunc](*operands)
+    if ufunc is np.divide and is_symbol(inputs[1]):
+        zero = apply(pw.eq, operands[1], constant(0, dtype))
+        failing = _SAMPLE["f" if "f" in kinds else "i"]
+        return _unless(result, zero, _message(lambda: failing / 0))
+    return result
+
+
+def _unless(result: Any, failing: Any, reason: str) -> Any:
+    checked = apply(pw.unless, result, failing, reason=reason)
+    return checked.recorder.checked(checked)
+
+
+def _message(operation: Callable[[], Any]) -> str:
+    try:
+        operation()
+    except ZeroDivisionError as error:
+        return str(error)
+    raise AssertionError("a division by zero")
 
 
 def _within_int64(value: Any) -> Any:
@@ -61,8 +91,6 @@ def _within_int64(value: Any) -> Any:
 
 def _python_power(base: Any, exponent: Any) -> Any:
     kinds = [result_dtype(x).kind for x in (base, exponent)]
-    if "c" in kinds:
-        return power(*(convert(x, as_dtype("complex128")) for x in (base, exponent)))
     if "f" not in kinds:
         if is_symbol(exponent):  # a negative one gives a float
             need_value(exponent, "a power with a traced Python int as exponent")
@@ -76,4 +104,7 @@ def _python_power(base: Any, exponent: Any) -> Any:
         not is_symbol(exponent) and exponent < 0 and is_symbol(base)
     ):
         need_value(exponent if is_symbol(exponent) else base, "a power that may divide by zero")
-    return apply(pw.pow_, *(convert(x, float64) for x in (base, exponent)))
+    operands = [convert(x, float64) for x in (base, exponent)]
+    result = apply(pw.pow_, *operands)
+    finite = apply(pw.bit_and, *(isfinite(x) for x in operands))
+    return _unless(result, apply(pw.bit_and, finite, isinf(result)), pw.OVERFLOW)

@@ -11,6 +11,7 @@ from graphjit.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import math, shape
 from graphjit.ops import pointwise as pw
 from graphjit.types import (
+    bool_,
     float64,
 )
 
@@ -30,6 +31,7 @@ from .promotion import (
     promoted,
     refuse,
     result_dtype,
+    single,
     static_int,
     static_number,
     unsupported,
@@ -226,26 +228,45 @@ def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2 * np.
     return shape.concat([first, cast(shifted, target)], k)
 
 
-def _windows(long: Any, short: Any, mode: Any) -> Any:
-    """The correlation of a longer vector with a shorter one, shift by shift."""
+def _windows(long: Any, short: Any, before: int, after: int) -> Any:
+    """The correlation of a longer vector with a shorter one, shift by shift.
+
+    before, after: how many shifts there are at the ends at which the shorter one stands out.
+    As in NumPy what stands out takes no part: 0.0 in its place would make NaN of infinity, and
+    -0.0 of sums of nothing else.
+    """
     n, k = long.type.shape[0], short.type.shape[0]
     if k > SHIFTS:
         raise unsupported(f"a convolution with more than {SHIFTS} coefficients")
-    margins = {"valid": 0, "same": k // 2, "full": k - 1}
-    if mode not in margins:
-        raise unsupported(f"mode {mode!r}")
-    before = margins[mode]
-    after = k - 1 - before if mode == "same" else before
-    if before or after:
-        long = shape.pad(long, [(before, after)])
     size = n + before + after - k + 1
-    result: Any = None
+    zero = constant(0, long.type.dtype)
+    inside: Any = None
+    if before or after:
+        inside = shape.broadcast_to(constant(True, bool_), (n,))
+        inside = shape.pad(inside, [(before, after)], constant_values=False)
+        long = shape.pad(long, [(before, after)])
+    result = shape.broadcast_to(zero, (size,))
     for j in range(k):
         part = run_ufunc(
             np.multiply, shape.slice_axis(long, 0, j, size), shape.slice_axis(short, 0, j, 1)
         )
-        result = part if result is None else run_ufunc(np.add, result, part)
+        if inside is not None:
+            part = apply(pw.where, shape.slice_axis(inside, 0, j, size), part, zero)
+        result = run_ufunc(np.add, result, part)
     return result
+
+
+def _in_windows(long: Any, short: Any, mode: Any) -> Any:
+    before, after = _margins(mode, short.type.size)
+    return single(lambda x, y: _windows(x, y, before, after))(long, short)
+
+
+def _margins(mode: Any, k: int) -> tuple[int, int]:
+    """How many shifts a mode has at either end, for k coefficients."""
+    known = {"valid": (0, 0), "same": (k // 2, k - 1 - k // 2), "full": (k - 1, k - 1)}
+    if mode not in known:
+        raise unsupported(f"mode {mode!r}")
+    return known[mode]
 
 
 def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
@@ -258,11 +279,7 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
         raise ShapeError(at_user_line("an operand of convolve cannot be empty"))
     if y.type.size > x.type.size:
         x, y = y, x
-    turned = shape.reverse(y, [0])
-    if mode != "same":
-        return _windows(x, turned, mode)
-    full = _windows(x, turned, "full")
-    return shape.slice_axis(full, 0, (y.type.size - 1) // 2, x.type.size)
+    return _in_windows(x, shape.reverse(y, [0]), mode)
 
 
 def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
@@ -276,7 +293,8 @@ def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
     turned = y.type.size > x.type.size
     if mode == "same" and (turned or y.type.size % 2 == 0):
         raise unsupported("np.correlate in mode 'same' with an even or longer kernel")
-    result = _windows(y, x, mode) if turned else _windows(x, y, mode)
+    long, short = (y, x) if turned else (x, y)
+    result = _in_windows(long, short, mode)
     return shape.reverse(result, [0]) if turned else result
 
 

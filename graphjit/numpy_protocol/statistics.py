@@ -44,6 +44,8 @@ def average(
     axes = axes_of(axis, x.ndim)
     if weights is None:
         result = mean(x, axes, None, None, keepdims)
+        if not result.type.size:
+            raise ZeroDivisionError("division by zero")
         count = count_along(x, axes)
         scale: Any = constant(count, result.type.dtype)
         scale = shape.broadcast_to(scale, result.type.shape)
@@ -68,9 +70,12 @@ def average(
     target = as_dtype(np.result_type(*inputs))
     scale = total(w, axes, target, None, keepdims)
     if not w.type.size or (w.recorder is None and not np.all(scale.numpy())):
-        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        raise ZeroDivisionError(pw.NO_WEIGHT)
     products = run_ufunc(np.multiply, x, w, dtype=target)
     result = run_ufunc(np.divide, total(products, axes, None, None, keepdims), scale)
+    if w.recorder is not None:
+        nothing = apply(pw.eq, scale, constant(0, target))
+        result = w.recorder.checked(apply(pw.unless, result, nothing, reason=pw.NO_WEIGHT))
     return (result, scale) if returned else result
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dims import Dim
 from graphjit.dispatch import TensorBase, apply
 from graphjit.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import linalg, math, shape
@@ -21,6 +22,8 @@ from graphjit.types import (
     Shape,
     as_dtype,
     bool_,
+    float16,
+    float64,
     uint64,
 )
 
@@ -31,6 +34,7 @@ from .promotion import (
     constant,
     convert,
     is_python_scalar,
+    is_weak_symbol,
     promotion_part,
     single,
     target_dtype,
@@ -83,17 +87,19 @@ def _reciprocal(x: Any) -> Any:
     return apply(pw.where, apply(pw.eq, x, zero), constant(lowest, x.type.dtype), rest)
 
 
-def _isinf(x: Any) -> Any:
+def isinf(x: Any) -> Any:
+    """np.isinf of a tensor of any dtype."""
     if x.type.dtype.is_complex:
-        return math.logical_or(_isinf(math.real(x)), _isinf(math.imag(x)))
+        return math.logical_or(isinf(math.real(x)), isinf(math.imag(x)))
     if not x.type.dtype.is_inexact:
         return _full(x, False, bool_)
     return apply(pw.eq, apply(pw.abs_, x), constant(np.inf, x.type.dtype))
 
 
-def _isfinite(x: Any) -> Any:
+def isfinite(x: Any) -> Any:
+    """np.isfinite of a tensor of any dtype."""
     if x.type.dtype.is_complex:
-        return math.logical_and(_isfinite(math.real(x)), _isfinite(math.imag(x)))
+        return math.logical_and(isfinite(math.real(x)), isfinite(math.imag(x)))
     if not x.type.dtype.is_inexact:
         return _full(x, True, bool_)
     return apply(pw.lt, apply(pw.abs_, x), constant(np.inf, x.type.dtype))
@@ -153,7 +159,7 @@ def _scaled(numerator: float, denominator: float) -> Loop:
 def _modf(x: Any) -> tuple[Any, Any]:
     whole = apply(pw.trunc, x)
     zero = constant(0, x.type.dtype)
-    rest = apply(pw.where, _isinf(x), zero, apply(pw.sub, x, whole))
+    rest = apply(pw.where, isinf(x), zero, apply(pw.sub, x, whole))
     return apply(pw.copysign, rest, x), whole
 
 
@@ -162,22 +168,77 @@ def _logical(primitive: Primitive) -> Loop:
 
 
 def power(x: Any, y: Any) -> Any:
-    """np.power's loop, plain powers as NumPy's fast paths compute them."""
-    if y.recorder is None and not y.type.shape:
-        exponent = y.numpy().item()
-        if y.type.dtype.is_integer and exponent < 0:
-            raise ShapeError(
-                at_user_line("Integers to negative integer powers are not allowed.")
-            )
-        if exponent == 2:
-            return apply(pw.mul, x, x)
-        if exponent == 1:
-            return x
-        if x.type.dtype.is_floating and exponent == 0.5:
-            return apply(pw.sqrt, x)
-        if x.type.dtype.is_floating and exponent == -1:
-            return _reciprocal(x)
-    return apply(pw.pow_, x, y)
+    """np.power's loop. For float32 and float64 it has a shorter way to some powers where the
+    exponent is a single number, with other results for -inf and -0.0 to the power of 0.5.
+    """
+    if y.type.dtype.is_integer and _least(y) < 0:
+        raise ShapeError(at_user_line("Integers to negative integer powers are not allowed."))
+    if not _is_single(x, y) or x.type.dtype.is_narrow or x.type.dtype.is_complex:
+        return apply(pw.pow_, x, y)
+    if y.recorder is not None:
+        if not x.type.dtype.is_floating:
+            return apply(pw.pow_, x, y)
+        half = apply(pw.eq, y, constant(0.5, y.type.dtype))
+        return apply(pw.where, half, apply(pw.sqrt, x), apply(pw.pow_, x, y))
+    short = _short_power(x, float(y.numpy().item()))
+    return apply(pw.pow_, x, y) if short is None else _with_shape_of(short, y)
+
+
+def _with_shape_of(x: Any, y: Any) -> Any:
+    return shape.broadcast_to(x, broadcast_shape(x.type.shape, y.type.shape))
+
+
+def operator_power(x: Any, exponent: Any) -> Any:
+    """x ** exponent of an array: Python's numbers have their short ways for all dtypes."""
+    if is_python_scalar(exponent) and not isinstance(exponent, (bool, complex)):
+        tensor = array(x)
+        if tensor.type.dtype.is_inexact and resolve(np.power, (x, exponent))[0] == (
+            tensor.type.dtype.dtype
+        ):
+            short = _short_power(tensor, exponent)
+            if short is not None:
+                return short
+    elif is_weak_symbol(exponent) and array(x).type.dtype is float16:
+        half = apply(pw.eq, convert(exponent, float64), constant(0.5, float64))
+        return apply(pw.where, half, apply(pw.sqrt, array(x)), run_ufunc(np.power, x, exponent))
+    return run_ufunc(np.power, x, exponent)
+
+
+def scalar_power(x: Any, exponent: Any) -> Any:
+    """x ** exponent of a NumPy scalar, which knows short ways to whole powers only."""
+    if is_python_scalar(exponent) and exponent != 0.5:
+        return operator_power(x, exponent)
+    resolved = [as_dtype(d) for d in resolve(np.power, (x, exponent))]
+    if not resolved[0].is_floating:
+        return run_ufunc(np.power, x, exponent)
+    return apply(pw.pow_, *(convert(v, resolved[0]) for v in (x, exponent)))
+
+
+def _short_power(x: Any, exponent: Any) -> Any:
+    """x to the power of a number for which pow isn't needed; None for others."""
+    if exponent == 2:
+        return apply(pw.mul, x, x)
+    if exponent == 1:
+        return x
+    if x.type.dtype.is_inexact and exponent == 0.5:
+        return apply(pw.sqrt, x)
+    if x.type.dtype.is_inexact and exponent == -1:
+        return _reciprocal(x)
+    return None
+
+
+def _least(y: Any) -> Any:
+    """The least element of a tensor whose value is known; 0 of others."""
+    return y.numpy().min(initial=0) if y.recorder is None else 0
+
+
+def _is_single(x: Any, y: Any) -> bool:
+    """Whether NumPy's loop for x ** y sees one exponent: not where x has but one, too."""
+    if not y.type.shape:
+        return True
+    if any(isinstance(n, Dim) or n != 1 for n in y.type.shape):
+        return False
+    return bool(x.type.shape != () and (x.ndim > y.ndim or any(n != 1 for n in x.type.shape)))
 
 
 def _as_matrices(x: Any, y: Any) -> tuple[Any, Any]:
@@ -246,7 +307,7 @@ UFUNCS: dict[Any, Loop] = {
     np.fmod: _of(pw.fmod, strict=False),
     np.divmod: _divmod,
     np.power: power,
-    np.float_power: power,
+    np.float_power: _of(pw.pow_),
     np.matmul: _matmul,
     np.negative: _of(pw.neg),
     np.positive: lambda x: x,
@@ -294,8 +355,8 @@ UFUNCS: dict[Any, Loop] = {
     np.rint: _rounded(pw.rint),
     np.modf: _modf,
     np.isnan: isnan,
-    np.isinf: _isinf,
-    np.isfinite: _isfinite,
+    np.isinf: isinf,
+    np.isfinite: isfinite,
     np.signbit: _signbit,
     np.maximum: _of(pw.maximum),
     np.minimum: _of(pw.minimum),

@@ -5,6 +5,7 @@ One record an op: type rule, NumPy rule, scalar rule. Broadcasting is NumPy's.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,26 @@ from .rules import elementwise, require_kind, require_same_dtype, to_bool, to_re
 Array = np.ndarray[Any, np.dtype[Any]]
 DIVISION_BY_ZERO = "Integer division by zero"
 NEGATIVE_POWER = "Integers to negative integer powers are not allowed"
+
+
+def _pythons_message(operation: Callable[[], Any]) -> str:
+    """What the running Python says where an operation on its numbers fails."""
+    try:
+        operation()
+    except ArithmeticError as error:
+        return str(error.args[-1])
+    raise AssertionError("an operation that must fail")
+
+
+OVERFLOW = _pythons_message(lambda: 10.0**400)
+NO_WEIGHT = "Weights sum to zero, can't be normalized"
+# What a failing `unless` raises, by its message: that of this Python for its own numbers.
+PYTHON_ERRORS: dict[str, Callable[[str], Exception]] = {
+    OVERFLOW: lambda text: OverflowError(errno.ERANGE, text),
+    _pythons_message(lambda: 1 / 0): ZeroDivisionError,
+    _pythons_message(lambda: 1.0 / 0): ZeroDivisionError,
+    NO_WEIGHT: ZeroDivisionError,
+}
 
 
 def _op(
@@ -123,7 +144,13 @@ def _fmod_numpy(x: Array, y: Array, strict: bool) -> Any:
 
 
 def _float_divmod(b: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    """Quotient and remainder as NumPy's npy_divmod defines them: exact, of the sign of y."""
+    """Quotient and remainder as NumPy's npy_divmod defines them: exact, of the sign of y.
+
+    Narrow floats are divided in float32 and rounded once, as NumPy does it.
+    """
+    if x.dtype.is_narrow:
+        wide = _float_divmod(b, b.cast(x, float32), b.cast(y, float32))
+        return b.cast(wide[0], x.dtype), b.cast(wide[1], x.dtype)
     remainder = b.fmod(x, y)
     quotient = b.div(b.sub(x, remainder), y)
     opposite = b.xor(b.lt(y, 0.0), b.lt(remainder, 0.0))
@@ -497,6 +524,28 @@ def cast_numpy(x: Array, dtype: DType) -> Array:
 cast = define(
     "cast", Pointwise(lambda b, x, *, dtype: b.cast(x, dtype)), _cast_type, cast_numpy,
     tensorflow="Cast", exact=True,
+)  # fmt: skip
+
+
+def _unless_type(x: TensorType, failing: TensorType, reason: str) -> TensorType:
+    require_kind(failing.dtype, "b", "Unless")
+    return TensorType(broadcast_shapes((x.shape, failing.shape), "Unless"), x.dtype)
+
+
+def _unless_numpy(x: Array, failing: Array, reason: str) -> Any:
+    if np.any(failing):
+        raise PYTHON_ERRORS[reason](reason)
+    return np.broadcast_to(x, np.broadcast_shapes(x.shape, failing.shape))
+
+
+def _unless(b: Any, x: Any, failing: Any, *, reason: str) -> Any:
+    b.fail_if(failing, reason)
+    return x
+
+
+# The first operand, unless the second is true: that is the error of PYTHON_ERRORS.
+unless = define(
+    "unless", Pointwise(_unless), _unless_type, _unless_numpy, tensorflow="Unless", exact=True
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dims import Undecided
+from graphjit.dims import Undecided, stretched
 from graphjit.errors import InvalidArgumentError, at_user_line
 from graphjit.types import Shape, TensorType, broadcast_shapes, check_size, shape_text
 
@@ -76,8 +76,9 @@ def _broadcast_type(x: TensorType, shape: Shape) -> TensorType:
 
 
 def _broadcast_index(s: Any, out: Any, x: TensorType, y: TensorType, shape: Shape) -> Any:
-    tail = out[len(out) - x.ndim :]
-    return [s.zero if extent == 1 else i for extent, i in zip(x.shape, tail, strict=True)]
+    first = len(out) - x.ndim
+    axes = zip(x.shape, y.shape[first:], out[first:], strict=True)
+    return [s.zero if stretched(n, m) else i for n, m, i in axes]
 
 
 broadcast = define(

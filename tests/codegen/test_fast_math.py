@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import graphjit as gj
 from graphjit.cli import main
+from graphjit.codegen import cpu
 from graphjit.codegen.math import MATH
 from graphjit.codegen.math.fast import FAST_MATH
 
@@ -113,7 +114,8 @@ def test_products_and_sums_fuse_only_where_asked() -> None:
     for fast in (False, True):
         f = gj.function(lambda x: x * x - 1.0, fast_math=fast)
         exact = (1 + 2.0**-12) ** 2 - 1
-        assert float(f(x)[0]) == (exact if fast else 2.0**-11)
+        fused = fast and cpu.host().vector_bytes > 16  # others have no instruction for it
+        assert float(f(x)[0]) == (exact if fused else 2.0**-11)
 
 
 def test_said_in_program_and_explain() -> None:
@@ -168,3 +170,12 @@ def test_half_precision_still_rounds_after_every_op() -> None:
     x = np.linspace(0.5, 2, 100).astype(np.float16)
     f = gj.function(lambda x: x * x + x, fast_math=True, outputs="numpy")
     assert np.array_equal(f(x), (x * x) + x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_what_is_rounded_again_is_never_contracted(dtype: str) -> None:
+    x = np.linspace(0.5, 2, 100).astype(gj.as_dtype(dtype).as_numpy_dtype)
+    f = gj.function(lambda x: (x * x + x) / 3, fast_math=True, outputs="numpy")
+    f(x)
+    text = f.specializations[-1].llvm_ir()
+    assert "fmul" in text and "contract" not in text and "arcp" not in text

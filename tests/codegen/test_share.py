@@ -109,6 +109,172 @@ def test_shared_kernels_run_in_chunks_by_the_team(monkeypatch):
     np.testing.assert_allclose(twice(x), expected, rtol=1e-5)
 
 
+# -- kernels that differ in where they begin, and in sizes
+
+
+def slices(u):
+    u = u.copy()
+    for _ in range(12):
+        u[1:-1] += 0.1 * (u[2:] - 2 * u[1:-1] + u[:-2])
+    return u
+
+
+def heat(u):
+    u = u.copy()
+    for _ in range(12):
+        around = u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2]
+        u[1:-1, 1:-1] += 0.1 * (around - 4 * u[1:-1, 1:-1])
+    return u
+
+
+def rows(x):
+    y = np.zeros_like(x)
+    for i in range(1, 12):
+        y[i] = 0.9 * y[i - 1] + x[i]
+    return y
+
+
+def columns(x):
+    y = np.zeros_like(x)
+    for i in range(1, 12):
+        y[:, i] = 0.9 * y[:, i - 1] + x[:, i]
+    return y
+
+
+def backwards(x):
+    y = np.zeros_like(x)
+    for i in range(10, -1, -1):
+        y[i, ::-1] = 0.9 * y[i + 1, ::-1] - x[i]
+    return y
+
+
+def differences(x):
+    for _ in range(12):
+        x = np.cumsum(x[1:] - x[:-1], axis=-1)
+    return x
+
+
+def scaled_rows(x):
+    for i in range(12):
+        x = x[:, : 40 - i] / (1 + np.abs(x[:, : 40 - i])).sum(axis=1, keepdims=True)
+    return x
+
+
+def products(x):
+    return [(x[i:] @ x[: x.shape[0] - i].T).sum(axis=0) for i in range(8)]
+
+
+LOOPS = {
+    # function, shapes of its argument, the most functions of kernels for one size and for all
+    slices: ([(7,), (40,), (301,), (3,)], 4, 5),
+    heat: ([(5, 9), (40, 7), (20, 130), (3, 3)], 4, 6),
+    rows: ([(12, 5), (12, 40), (12, 301)], 5, 6),
+    columns: ([(5, 12), (40, 12), (301, 12)], 5, 6),
+    backwards: ([(12, 5), (12, 40), (12, 301)], 5, 6),
+    differences: ([(20, 5), (40, 5), (33, 70), (14, 6)], 24, 7),
+    scaled_rows: ([(5, 40), (40, 40), (301, 40)], 24, 24),
+    products: ([(12, 5), (40, 5), (33, 70), (9, 6)], 24, 24),
+}
+
+
+def bits(found):
+    found = found if isinstance(found, (list, tuple)) else [found]
+    return [(a.shape, a.dtype, a.tobytes()) for a in found]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int16, np.complex64])
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda f: f.__name__)
+def test_steps_that_differ_in_sizes_and_offsets_are_one_function(loop, dtype, monkeypatch):
+    if loop in (slices, heat) and dtype == np.int16:
+        pytest.skip("NumPy adds no floats to integers in place")
+    monkeypatch.setattr(gj.config, "recompile_warning", 0)
+    shapes, most, most_sized = LOOPS[loop]
+    monkeypatch.setattr(gj.config, "symbolic_after", 2)
+    sized = gj.function(loop, fallback="error")
+    for shape in (*shapes, *shapes):
+        x = (rng.standard_normal(shape) * 10).astype(dtype)
+        monkeypatch.setattr(gj.config, "symbolic_after", None)
+        static = gj.function(loop, fallback="error")
+        with np.errstate(all="ignore"):
+            wanted = loop(x)
+        plain = static(x)
+        if dtype == np.float64:
+            assert len(kernels_in(text_of(static, x))) <= most
+        monkeypatch.setattr(gj.config, "symbolic_after", 2)
+        assert bits(sized(x)) == bits(plain)
+        if loop in (slices, heat, rows, columns, backwards) and dtype != np.complex64:
+            assert bits(plain) == bits(wanted)
+        for a, b in zip(
+            *([r] if isinstance(r, np.ndarray) else r for r in (plain, wanted)), strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3, strict=True)
+    forms = [s for s in sized.specializations if s.fit]
+    assert forms
+    for form in forms if dtype == np.float64 else ():
+        text = cpu.emit_program(form.program).text
+        runs = re.findall(r"^define internal i64 @(k\w+)\.run\(", text, re.MULTILINE)
+        assert len(runs) <= most_sized
+        assert len(re.findall(r" call i64 @k\w+\.run\(", text)) == len(form.program.steps)
+
+
+def test_results_stored_past_the_cache_begin_anywhere(monkeypatch):
+    """What is told to begin at a cache line does so: vectors stored past the cache must."""
+    monkeypatch.setattr(cost, "STREAM_SHARE", 1e-9)
+    monkeypatch.setattr(gj.config, "recompile_warning", 0)
+
+    def parts(x):
+        y = np.zeros_like(x)
+        for i in range(6):
+            y[i, i : x.shape[1] - 5 + i] = x[i, 5:] * 2 + i
+        z = np.zeros_like(x[0])
+        for i in range(3):
+            z[8 * i :] += x[i, : x.shape[1] - 8 * i]
+        return y, z
+
+    for dtype in (np.float32, np.float64, np.int8):
+        for after in (None, 2):
+            monkeypatch.setattr(gj.config, "symbolic_after", after)
+            f = gj.function(parts, fallback="error")
+            for size in (500_000, 300_001, 1_000_003, 70):
+                x = np.arange(6 * size).reshape(6, size).astype(dtype)
+                for found, wanted in zip(f(x), parts(x), strict=True):
+                    np.testing.assert_array_equal(found, wanted, strict=True)
+
+
+def test_failing_steps_of_all_sizes_name_their_own_lines(monkeypatch):
+    monkeypatch.setattr(gj.config, "symbolic_after", 2)
+
+    def pick(x, i, j):
+        a = gj.gather(gj.cumsum(x), i)  # first
+        return gj.gather(gj.cumsum(a), j)  # second
+
+    f = gj.function(pick, fallback="error")
+    for size in (10, 12, 15):
+        x, good, bad = matrix(size), np.arange(size), np.array([*range(size - 1), size])
+        wanted = np.cumsum(np.cumsum(x))
+        np.testing.assert_allclose(f(x, good, good), wanted, rtol=1e-4, atol=1e-5)
+        for args, line in (((x, bad, good), "# first"), ((x, good, bad), "# second")):
+            with pytest.raises(gj.errors.IndexOutOfRangeError, match=line):
+                f(*args)
+
+
+def test_shared_kernels_of_all_sizes_run_in_chunks_by_the_team(monkeypatch):
+    monkeypatch.setattr(cost, "TEAM_NS", 0)
+    monkeypatch.setattr(cost, "CHUNK_NS", 10)
+    monkeypatch.setattr(gj.config, "symbolic_after", 2)
+    monkeypatch.setattr(gj.config, "recompile_warning", 0)
+    for loop in (heat, rows, differences, products):
+        f = gj.function(loop, fallback="error")
+        for n in (20, 33, 300, 301):
+            x = rng.standard_normal((12, n) if loop is rows else (n, 30))
+            np.testing.assert_allclose(
+                np.concatenate([np.ravel(a) for a in f(x)]),
+                np.concatenate([np.ravel(a) for a in loop(x)]),
+                rtol=1e-9,
+                atol=1e-9,
+            )
+
+
 # -- long kernels
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compiled import reduced_length, run_compiled, same_bits
+from levels import level, sampled
 from strategies import fill, operand_count, pointwise_of, special_values
 from tolerance import assert_close
 
@@ -195,6 +196,12 @@ def differences(actual: Array, expected: Array) -> str:
 def compare(graph: Graph, inputs: list[Array]) -> None:
     """Run a graph of single ops on parameters, and compare each output."""
     outputs, _ = run_compiled(graph, inputs)
+    for name in sampled(len(graph.nodes)):
+        with level(name):
+            others, _ = run_compiled(graph, inputs)
+        for position, one, other in zip(graph.outputs, outputs, others, strict=True):
+            node = graph.nodes[position]
+            assert same_bits(one, other), f"{node.primitive.name} {dict(node.attrs)} on {name}"
     given = dict(zip(graph.params, inputs, strict=True))
     wrong = []
     for position, actual in zip(graph.outputs, outputs, strict=True):
