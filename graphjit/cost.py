@@ -121,8 +121,8 @@ def near_lanes(apart_bytes: int) -> int:
 
 
 def passes_cache(nbytes: int) -> bool:
-    """Whether so many bytes are more than the second cache holds, as far as is known."""
-    return guess(nbytes) > machine().l2_bytes
+    """Whether so many bytes are far more than the second cache holds, as far as is known."""
+    return guess(nbytes) > 2 * machine().l2_bytes
 
 
 def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
