@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -774,3 +777,72 @@ def test_calls_that_fail_leave_no_trail(monkeypatch: pytest.MonkeyPatch) -> None
     (seen,) = fn._seen.values()
     assert len(seen.history) == 64
     assert max(map(len, seen.sizes.values())) == 50
+
+
+class Holder:
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+class Pair(tuple[Any, ...]):
+    __slots__ = ()
+
+
+HOLDERS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "slice": (lambda n: slice(0, n, 2), lambda s: s.stop),
+    "object": (Holder, lambda h: h.held),
+    "tuple's subclass": (lambda n: Pair((n, 2)), lambda p: p[0]),
+    "deque": (lambda n: deque([n]), lambda d: d[0]),
+    "counter": (lambda n: Counter({"a": n}), lambda c: c["a"]),
+    "namespace": (lambda n: SimpleNamespace(held=[n]), lambda s: s.held[0]),
+    "partial": (lambda n: partial(max, n), lambda p: p.args[0]),
+    "closure": (lambda n: lambda: n, lambda f: f()),
+    "default": (lambda n: lambda k=n: k, lambda f: f()),
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+@pytest.mark.parametrize("traced", ["extent", "element"])
+@pytest.mark.filterwarnings("ignore:.*runs eagerly")
+def test_results_of_any_kind_hold_the_numbers_of_the_call(name: str, traced: str) -> None:
+    make, held = HOLDERS[name]
+
+    def function(x: Any) -> Any:
+        return make(x.shape[0] if traced == "extent" else x.sum()), x * 2
+
+    compiled = gj.function(function)
+    for n in (5, 3, 7, 7, 0, 1, 300):
+        found = held(compiled(np.ones(n))[0])
+        wanted = held(function(np.ones(n))[0])
+        assert (type(found), found) == (type(wanted), wanted), n
+
+
+@pytest.mark.filterwarnings("ignore:.*runs eagerly")
+def test_no_extent_outlives_its_trace() -> None:
+    kept: list[Any] = []
+
+    def function(x: Any) -> Any:
+        kept.append((x.shape, [x.shape[0] + 1]))
+        return x * 2
+
+    compiled = gj.function(function)
+    for n in (5, 3, 7, 300):
+        compiled(np.ones(n))
+    assert kept
+    assert all(type(m) is int for shape, more in kept for m in (*shape, *more))
+
+
+def test_the_type_of_an_extent_is_int() -> None:
+    def function(x: Any) -> Any:
+        names = [type(n).__name__ for n in (x.shape[0], x.shape[0] % 4)]
+        return names, str(type(x.size)), x.dtype.type(2) * x
+
+    compiled = gj.function(function)
+    for n in (3, 5, 7):
+        assert compiled(np.ones(n))[:2] == (["int", "int"], "<class 'int'>")
+    kept = gj.function(lambda x: x.dtype.type(2) * x)
+    for n in (3, 5, 7):
+        kept(np.ones(n))
+    assert len(sized(kept)) == 1
