@@ -386,6 +386,9 @@ class Function(Enterable):  # type: ignore[misc]
         free = self._free_places(kinds)
         if not seen.varying(free):
             return None
+        if gj.hidden.loads_global(self.python_function, "type"):
+            seen.failed = "it may ask for an extent's type, which isn't int"
+            return None
         assumed = gj.symbolic.Assumptions(seen, free)
         while assumed.group:
             try:
@@ -720,7 +723,7 @@ class Function(Enterable):  # type: ignore[misc]
                         x.__index__()  # type: ignore[union-attr]
                     form.results.append(("python" if weak else "array", None))
                     outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
-                elif _holds_tracer(x):
+                elif gj.trace.holds_traced(x):
                     raise TracingError(
                         at_user_line(f"{self.name} returns an object that holds traced values")
                     )
@@ -870,22 +873,6 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
             f"signature says {spec}"
         )
     )
-
-
-def _holds_tracer(value: Any, depth: int = 3) -> bool:
-    """Whether an object has a symbolic tensor among its attributes or items."""
-    if isinstance(value, gj.trace.SymbolicTensor):
-        return True
-    if depth == 0 or isinstance(
-        value, (*_BY_VALUE, int, float, complex, gj.dispatch.TensorBase)
-    ):
-        return False
-    items: list[Any] = list(getattr(value, "__dict__", {}).values())
-    if isinstance(value, dict):
-        items += value.values()
-    elif isinstance(value, (list, tuple, set)):
-        items += value
-    return any(_holds_tracer(item, depth - 1) for item in items[:1000])
 
 
 def _finished(numpy: bool, value: Any, *leaves: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .hidden import function_state
-from .trace import SymbolicTensor
+from .trace import holds_traced
 
 DEPTH = 3
 MOST_OBJECTS = 2_000
@@ -61,11 +61,17 @@ class Surroundings:
 
     def problem(self) -> str:
         """What the trace left behind that a compiled call would not, or an empty string."""
+        was = [*self._named.values(), *(held for _, held in self._cells)]
         stored = [self._globals.get(name) for name in self._named]
-        stored += [x for now, _ in self._dicts for x in now.values()]
-        stored += [x for now, _ in self._lists for x in now]
         stored += [held for cell, _ in self._cells for held in _content(cell)]
-        if any(isinstance(x, SymbolicTensor) for x in stored):
+        for names, before in self._dicts:
+            was += before.values()
+            stored += names.values()
+        for items, former in self._lists:
+            was += former
+            stored += items
+        known = {id(x) for x in was}
+        if any(holds_traced(x) for x in stored if id(x) not in known):
             return "stores a traced value where it outlives the call"
         drawn = any(not _equal(_state(g), before) for g, before in self._generators)
         drawn |= random.getstate() != self._python_state
