@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.dims import Dim, evaluate
+from graphjit.dims import Dim, Guard, evaluate
 from graphjit.eager import run_primitive
 from graphjit.errors import (
     InternalError,
@@ -36,7 +36,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Executable:
-    """A compiled program. code: of its segments, None where it has none."""
+    """A compiled program. code: of its segments, None where it has none. guards: what its sizes
+    fulfil, if they are symbolic.
+    """
+
+    guards: tuple[Guard, ...] = ()
 
     def __init__(self, program: CompiledProgram, code: Code | None) -> None:
         self.program = program
