@@ -33,7 +33,7 @@ BODIES = [
     "n = x.shape[0] // {B}\n    return x[:n] * 2 if n > {C} else x {O} n",
     "return x + k if k > {C} else x {O} 2",
     "return x + (np.arange({A}).sum() if x.shape[0] >= {A} else y[0])",
-    "for i in range({B}):\n        x = x {O} (i + 1) if i < x.shape[0] else x + {A}\n    return x",
+    "for i in range({B}):\n        x = x {O} (i + 1) if i < len(x) else x + {A}\n    return x",
     "a = x {O} 2 if x.shape[0] > {A} else x + 1\n    return a + (1 if y.shape[0] > {C} else 5)",
     "return np.where(x > {C}, x {O} 2, len(x) if len(x) < {A} else -1)",
     "return x {O} scale if 2 * len(x) - {B} > len(y) - {C} else x - scale",
@@ -75,7 +75,10 @@ def same(a, b):
     return type(a) is type(b) and a.shape == b.shape and np.allclose(a, b, 1e-12, 1e-12)
 
 PLACES = [(3, 6), (4, 7), (5, 8), (6, 9), (3, 6)]
-PROBES = [(0, 3), (1, 1), (2, 5), (7, 7), (8, 3), (9, 20), (12, 12), (13, 30), (16, 8), (24, 48), (50, 5), (51, 51)]
+PROBES = [
+    (0, 3), (1, 1), (2, 5), (7, 7), (8, 3), (9, 20), (12, 12), (13, 30), (16, 8), (24, 48),
+    (50, 5), (51, 51),
+]
 wrong = 0
 for name in sys.argv[2:]:
     sys.path[:] = [name.rpartition("/")[0], *[p for p in sys.path if "pairs-" not in p]]

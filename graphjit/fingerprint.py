@@ -1,8 +1,9 @@
 """What compiled code depends on, as the keys under which `cache.py` keeps it.
 
 A key says everything that decides the code: the traced graph, what was assumed of its symbolic
-sizes, the function's options, the machine, and the versions of graphjit, LLVM, NumPy and Python. Code of another key is never
-looked at. Nothing is compiled, and no compiler imported, to find a key.
+sizes, the function's options, the machine, and the versions of graphjit, LLVM, NumPy and
+Python. Code of another key is never looked at. Nothing is compiled, and no compiler imported,
+to find a key.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def graph_key(graph: Graph, *options: Any) -> tuple[str, tuple[SourceLine, ...]]
 
 
 def assumptions(sizes: Sizes | None) -> tuple[Any, ...]:
-    """What a traced graph's nodes don't say of its symbols: the guards that the trace noted, which
-    the code checks at each call, and the symbols that may be 1.
+    """What a traced graph's nodes don't say of its symbols: the guards that the trace noted,
+    which the code checks at each call, and the symbols that may be 1.
     """
     if sizes is None:
         return ()

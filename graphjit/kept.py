@@ -1,8 +1,9 @@
 """Compiled forms of graphs: what a first call finds instead of compiling.
 
 A hit needs the traced graph and nothing that comes after it: no pass, no code generator, no
-LLVM. Looked through are the executables that live in this process, so that an object of a class
-runs the code of those before it, then the disk. What can't be found, read or loaded is compiled.
+LLVM. Looked through are the executables that live in this process, so that an object of a
+class runs the code of those before it, then the disk. What can't be found, read or loaded is
+compiled.
 """
 
 from __future__ import annotations

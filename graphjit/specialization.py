@@ -47,18 +47,22 @@ class Specialization:
 
     graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
     it up again. reason: why calls run eagerly instead; doubt: the error that tracing raised,
-    until a call has shown that eager mode raises none. numpy: whether results are ndarrays.
-    direct: the whole call, for the plain case of arrays in and one array out. given: how the
+    until a call has shown that eager mode raises none; chance: whether an eager call may settle
+    what stood against it; due: it has run, and the function is to be traced again. numpy:
+    whether results are ndarrays. direct: the whole call, for the plain case of arrays in and
+    one array out. given: how the
     leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
     the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
-    how it was compiled. found: whether its code was there already, in this process or on disk. names, donated: of the leaves a
-    name for each, and which are donated.
+    how it was compiled. found: whether its code was there already, in this process or on
+    disk. names, donated: of the leaves a name for each, and which are donated.
     """
 
     kinds: tuple[LeafKind, ...]
     given: Tree = LEAF
     reason: str = ""
-    doubt: Exception | None = None
+    doubt: BaseException | None = None
+    chance: bool = False
+    due: bool = False
     graph: Graph | None = None
     executable: Executable | None = None
     built: Program | None = None
