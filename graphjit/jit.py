@@ -556,7 +556,7 @@ class Function(Enterable):  # type: ignore[misc]
                 raise
             except TracingError as error:
                 return self._fallen(kinds, error)
-            except InternalError:
+            except (InternalError, ImportError):  # the latter where LLVM is missing or old
                 raise
             except Exception as error:
                 # tensors have one set of rules: eager mode would refuse what tracing refused
