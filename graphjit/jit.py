@@ -626,7 +626,7 @@ class Function(Enterable):  # type: ignore[misc]
                 raise
             except TracingError as error:
                 return self._fallen(kinds, error)
-            except InternalError:
+            except (InternalError, ImportError):  # the latter where LLVM is missing or old
                 raise
             except (KeyboardInterrupt, GeneratorExit):
                 raise

@@ -1021,7 +1021,9 @@ def test_copies_can_be_written() -> None:
             return y, x
 
         for dtype in ("int64", "float64"):
-            check(write, array((2,), dtype))
+            x = array((2,), dtype)
+            if not np.shares_memory(x, make(x)):  # as integers rounded before NumPy 2.4
+                check(write, x)
 
 
 def test_views_of_arguments_cannot_be_written() -> None:
