@@ -500,6 +500,7 @@ class KernelEmitter(Access):
                 return self._from_copy(room, value.dtype, turn.row_dim, turn.columns)
             case Load():
                 offset, step = self._offset(value.index, parts_of(value.dtype))
+                self._fetch_ahead(value, offset)
                 return self._load(f"%b{value.buffer}", value.dtype, offset, step)
             case Place():
                 offset, step = self._offset(value.index)
@@ -515,6 +516,22 @@ class KernelEmitter(Access):
                 return self._load_at(f"%b{value.buffer}", value.dtype, place)
             case _:
                 raise AssertionError(value)
+
+    def _fetch_ahead(self, value: Load, offset: str) -> None:
+        """Have the memory that rows abreast come to soon fetched, where no cache holds it all:
+        as their streams are short and many, the processor doesn't see where they lead.
+        """
+        strides, kernel = value.index.strides, self.kernel
+        if not self.rows or self.b.mask is not None or strides[self.nest.lane_dim] != 1:
+            return
+        dim, size = self.rows[0].dim, value.dtype.size
+        if not cost.passes_cache(strides[dim] * kernel.dims[dim] * size):
+            return
+        at = self._address(f"%b{value.buffer}", value.dtype, offset)
+        self.module.declare("void", "llvm.prefetch.p0", "ptr, i32, i32, i32")
+        for line in range(0, self.b.width * size, CACHE_LINE):
+            there = self.b.emit(f"getelementptr i8, ptr {at}, i64 {cost.AHEAD_BYTES + line}")
+            self.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
 
     def _note_zeros(self, number: int) -> None:
         """Note whether a value is 0 where its lanes are masked off, as loads are."""
