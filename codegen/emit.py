@@ -7,9 +7,10 @@ live in allocas, which LLVM turns into registers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from graphjit import cost
 from graphjit.dims import Dim
@@ -77,11 +78,12 @@ class _Row:
 class KernelEmitter(Access):
     """Writes one kernel's function.
 
-    streaming: the buffers whose elements won't be read from the cache again, and that start at
-    a cache line; they are stored past the cache where whole lines are. unaligned: of these,
-    those that start anywhere. shared: the buffers that lie where others do. symbols: those
-    whose sizes are one more parameter, if there is such. lanes: of one register where the nest
-    is written in parts (parts.py), else all. abreast: how many rows are reduced side by side.
+    streaming: the buffers whose elements won't be read from the cache again, each with how far
+    past the start of a cache line it starts [elements, -1 for anywhere]; they are stored past
+    the cache where whole lines are. shared: the buffers that lie where others do. symbols:
+    those whose sizes are one more parameter, if there is such. lanes: of one register where
+    the nest is written in parts (parts.py), else all. abreast: how many rows are reduced side
+    by side.
     """
 
     loop_end = ", !llvm.loop !1"  # what a loop's last branch says of it (cpu.py)
@@ -91,13 +93,12 @@ class KernelEmitter(Access):
         module: Module,
         nest: LoopNest,
         checks: list[Check],
-        streaming: frozenset[int] = frozenset(),
+        streaming: Mapping[int, int] = MappingProxyType({}),
         shared: frozenset[int] = frozenset(),
         fast_math: bool = False,
         symbols: Sequence[str] | None = None,
         lanes: int = 0,
         abreast: int = 1,
-        unaligned: frozenset[int] = frozenset(),
     ) -> None:
         math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
         super().__init__(module, self.builder(module, lanes or nest.width, math, flags))
@@ -105,7 +106,6 @@ class KernelEmitter(Access):
         if self.in_parts:
             self.b.table, self.b.parts = {}, nest.width // lanes
         self.streaming = streaming
-        self.unaligned = unaligned
         self.shared = shared
         self.nest = nest
         self.kernel = nest.kernel
@@ -658,11 +658,14 @@ class KernelEmitter(Access):
             return False
         if number == self.peeled:
             return True
-        if store.buffer in self.unaligned:
+        past = self.streaming[store.buffer]
+        if past < 0:
             return False
         lane = self.nest.lane_dim
         places = [s for d, s in enumerate(store.index.strides) if d != lane]
-        bytes_apart = [n * dtype.size for n in (store.index.offset, self.b.width, *places)]
+        bytes_apart = [
+            n * dtype.size for n in (store.index.offset + past, self.b.width, *places)
+        ]
         whole = min(CACHE_LINE, self.b.width * dtype.size)
         return whole >= STREAMED_BYTES and all(n % whole == 0 for n in bytes_apart)
 

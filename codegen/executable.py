@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.dims import evaluate
+from graphjit.dims import Guard, evaluate
 from graphjit.errors import (
     InternalError,
 )
@@ -38,7 +38,11 @@ _NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 class Executable:
-    """A compiled program. code: of its segments, None where it has none."""
+    """A compiled program. code: of its segments, None where it has none. guards: what its sizes
+    fulfil, if they are symbolic.
+    """
+
+    guards: tuple[Guard, ...] = ()
 
     def __init__(self, program: CompiledProgram, code: Code | None) -> None:
         self.program = program

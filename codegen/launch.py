@@ -50,9 +50,8 @@ class Sized:
     def key(self) -> tuple[Any, ...]:
         """What it is found again by."""
         shared = self.kernel
-        places = shared.streaming, shared.unaligned, shared.together
-        launch = self.team_points, self.chunk_points
-        return identity(shared.kernel), self.moved_bytes, self.result_bytes, *places, *launch
+        places = self.moved_bytes, self.result_bytes, shared.streaming, shared.together
+        return identity(shared.kernel), *places, self.team_points, self.chunk_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +102,9 @@ class SizedFunctions:
     def _sized(self, step: Kernel, shared: SharedKernel) -> tuple[Sized, tuple[Dim, ...]]:
         """A kernel over its own symbols, and what the program has in their place."""
         buffers = [self.program.buffers[number] for number in shared.buffers]
-        result_bytes = [(n, buffers[n].type.nbytes) for n in sorted(shared.streaming)]
+        result_bytes = [(n, buffers[n].type.nbytes) for n, _ in shared.streaming]
         moved = sum(b.type.nbytes for b in buffers)
-        key = identity(shared.kernel), moved, *result_bytes, shared.unaligned, shared.together
+        key = identity(shared.kernel), moved, *result_bytes, shared.streaming, shared.together
         known = self._known.get(key)
         if known is not None:
             return known
@@ -250,8 +249,7 @@ class Launcher:
     def _written(self, short: bool, streaming: bool) -> Form:
         """A form of the kernel, written unless that of an equal kernel is."""
         shared = self.sized.kernel
-        places = (shared.streaming, shared.unaligned) if streaming else ()
-        key = identity(self.kernel), shared.together, short, places
+        key = identity(self.kernel), shared.together, short, shared.streaming * streaming
         form = self.written.get(key)
         functions = self.module.functions
         if form is not None:

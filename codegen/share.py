@@ -9,17 +9,23 @@ as text, for numbers that are equal can be different constants (0.0 and -0.0).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from graphjit.dims import Dim
 from graphjit.program import (
+    Choice,
+    Compute,
+    Constant,
     GatherLoad,
     Index,
     Kernel,
     Load,
+    Product,
     Program,
+    Reduction,
+    Running,
     Value,
     exactly,
     reads_and_writes,
@@ -42,15 +48,15 @@ class SharedKernel:
 
     kernel: nameless, its buffers numbered, its offsets counted from where these begin for it.
     buffers: the program's numbers of its buffers. starts: where each of them begins [bytes].
-    streaming: its numbers of those that are stored past the cache; unaligned: of these, those
-    that begin anywhere in a cache line. together: of those that lie where another does.
+    streaming: its numbers of those that are stored past the cache, each with how far past the
+    start of a cache line it begins [elements], -1 where that isn't known. together: of those
+    that lie where another does.
     """
 
     kernel: Kernel
     buffers: tuple[int, ...]
     starts: tuple[int, ...]
-    streaming: frozenset[int]
-    unaligned: frozenset[int]
+    streaming: tuple[tuple[int, int], ...]
     together: frozenset[int]
 
 
@@ -77,11 +83,15 @@ class Functions:
         together = lying_together(self.program, kernel)
         written = reads_and_writes(kernel)[1]
         kernel, used = numbered(kernel)
-        streaming = places(self.streaming.intersection(written), used)
+        kernel, starts = from_starts(constants_first(kernel), len(used))
         sizes = [self.program.buffers[number].type.dtype.size for number in used]
-        kernel, starts, unaligned = from_starts(kernel, sizes, streaming)
+        streaming = []
+        for number in sorted(places(self.streaming.intersection(written), used)):
+            past = starts[number] % (CACHE_LINE // sizes[number])
+            streaming.append((number, -1 if isinstance(past, Dim) else past))
+        starts = tuple(start * size for start, size in zip(starts, sizes, strict=True))
         together = places(together, used)
-        return SharedKernel(kernel, tuple(used), starts, streaming, unaligned, together)
+        return SharedKernel(kernel, tuple(used), starts, tuple(streaming), together)
 
     def nest(self, shared: SharedKernel, part: int = 0) -> tuple[LoopNest, int]:
         """A kernel's loop nest, and a number that equal kernels have in common."""
@@ -99,7 +109,7 @@ class Functions:
         its statuses lead to its lines.
         """
         chunked = any(getattr(statement, "chunked", False) for statement in nest.body)
-        key = (number, chunked, shared.streaming, shared.unaligned, shared.together)
+        key = (number, chunked, shared.streaming, shared.together)
         known = self._symbols.get(key)
         functions = self.module.functions
         if known is not None:
@@ -110,8 +120,8 @@ class Functions:
         nest = replace(nest, kernel=replace(nest.kernel, name=name))
         lanes = register_lanes(nest, self.vector_bytes)
         emitter = KernelEmitter(
-            self.module, nest, self.checks, shared.streaming, shared.together,
-            self.program.fast_math, lanes=lanes, unaligned=shared.unaligned,
+            self.module, nest, self.checks, dict(shared.streaming), shared.together,
+            self.program.fast_math, lanes=lanes,
             abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
         functions.append(emitter.emit())
@@ -127,9 +137,8 @@ class Functions:
         calls that store past the cache or for others.
         """
         return KernelEmitter(
-            self.module, nest, self.checks,
-            shared.streaming if streaming else frozenset(), shared.together,
-            self.program.fast_math, symbols, unaligned=shared.unaligned,
+            self.module, nest, self.checks, dict(shared.streaming) if streaming else {},
+            shared.together, self.program.fast_math, symbols,
             abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
 
@@ -156,26 +165,54 @@ def numbered(kernel: Kernel) -> tuple[Kernel, list[int]]:
     return replace(kernel, name="", nodes=(), values=values, stores=stores), used
 
 
-def from_starts(
-    kernel: Kernel, sizes: Sequence[int], streaming: frozenset[int]
-) -> tuple[Kernel, tuple[int, ...], frozenset[int]]:
-    """A numbered kernel with the offsets in each buffer counted from where the first one named
-    is; these starts [bytes]; which of the streaming buffers don't start at a cache line then.
+def constants_first(kernel: Kernel) -> Kernel:
+    """The kernel with its constants before its other values, in an order of their own: where
+    the graph has them depends on who needed them first.
+    """
 
-    sizes: the bytes of each buffer's elements.
+    def rank(number: int) -> tuple[str, str]:
+        value = kernel.values[number]
+        return (value.dtype.name, repr(value.number)) if type(value) is Constant else ("", "")
+
+    constants = [n for n, value in enumerate(kernel.values) if type(value) is Constant]
+    first = sorted(constants, key=rank)
+    if first == list(range(len(first))):
+        return kernel
+    known = set(constants)
+    order = [*first, *(n for n in range(len(kernel.values)) if n not in known)]
+    place = {number: now for now, number in enumerate(order)}
+    values = tuple(_renumbered(kernel.values[number], place) for number in order)
+    stores = tuple(
+        replace(s, arg=place[s.arg], choices=_chosen(s.choices, place)) for s in kernel.stores
+    )
+    return replace(kernel, values=values, stores=stores)
+
+
+def _renumbered(value: Value, place: Mapping[int, int]) -> Value:
+    match value:
+        case Compute(args=args):
+            return replace(value, args=tuple(place[a] for a in args))
+        case Product(a=a, b=b):
+            return replace(value, a=place[a], b=place[b])
+        case Reduction(arg=arg) | Running(arg=arg):
+            return replace(value, arg=place[arg])
+        case GatherLoad(choices=choices):
+            return replace(value, choices=_chosen(choices, place))
+    return value
+
+
+def _chosen(choices: tuple[Choice, ...], place: Mapping[int, int]) -> tuple[Choice, ...]:
+    return tuple(Choice(place[c.arg], c.extent, c.stride) for c in choices)
+
+
+def from_starts(kernel: Kernel, buffers: int) -> tuple[Kernel, tuple[int, ...]]:
+    """A kernel whose buffers are numbered, with the offsets in each counted from where the
+    first one named is; these starts [elements].
     """
     starts: dict[int, int] = {}
     accesses = [v for v in kernel.values if isinstance(v, (Load, GatherLoad))]
-    for item in (*kernel.stores, *accesses) if streaming else (*accesses, *kernel.stores):
-        if item.buffer not in starts:
-            starts[item.buffer] = item.index.offset
-    unaligned: set[int] = set()
-    for buffer in streaming:
-        first, line = starts[buffer], CACHE_LINE // sizes[buffer]
-        if not isinstance(first, Dim):
-            starts[buffer] = first // line * line
-        elif first % line != 0:
-            unaligned.add(buffer)
+    for item in (*accesses, *kernel.stores):
+        starts.setdefault(item.buffer, item.index.offset)
 
     def moved(index: Index, buffer: int) -> Index:
         return Index(index.offset - starts[buffer], index.strides)
@@ -189,8 +226,7 @@ def from_starts(
         )
         stores = tuple(replace(s, index=moved(s.index, s.buffer)) for s in kernel.stores)
         kernel = replace(kernel, values=values, stores=stores)
-    bytes = tuple(starts[number] * size for number, size in enumerate(sizes))
-    return kernel, bytes, frozenset(unaligned)
+    return kernel, tuple(starts[number] for number in range(buffers))
 
 
 def identity(kernel: Kernel) -> tuple[Any, ...]:

@@ -232,6 +232,21 @@ def named_in(function: Any) -> set[str]:
     return set(_names(code)) if isinstance(code, types.CodeType) else set()
 
 
+def loads_global(function: Any, name: str) -> bool:
+    """Whether a function's code, or code inside it, reads a global or builtin of this name."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return isinstance(code, types.CodeType) and _loads_global(code, name)
+
+
+def _loads_global(code: types.CodeType, name: str) -> bool:
+    return (
+        name in code.co_names
+        and any(
+            i.opname == "LOAD_GLOBAL" and i.argval == name for i in dis.get_instructions(code)
+        )
+    ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
+
+
 def function_state(
     function: Any,
 ) -> tuple[dict[str, Any], list[str], list[tuple[Any, Any]]]:

@@ -43,8 +43,10 @@ class Access:
 
 
 def accesses(program: Program) -> Iterator[Access]:
-    """What the kernels of a program touch, each once."""
-    known = set()
+    """What the kernels of a program touch: of accesses that stay inside for the same sizes the
+    first, which is the one that fails first.
+    """
+    known: set[tuple[Any, ...]] = set()
     for step in program.steps:
         if not isinstance(step, Kernel):
             continue
@@ -59,13 +61,12 @@ def accesses(program: Program) -> Iterator[Access]:
             if not isinstance(value, Load):
                 axes += [(c.stride, c.extent) for c in value.choices]
             size = program.buffers[value.buffer].type.size
-            source = getattr(value, "source", None) or line
-            made = Access(
-                step.name, value.buffer, size, value.index.offset, tuple(axes), source
-            )
-            if made not in known:
-                known.add(made)
-                yield made
+            key = size, value.index.offset, *axes
+            if key not in known:
+                known.add(key)
+                source = getattr(value, "source", None) or line
+                offset = value.index.offset
+                yield Access(step.name, value.buffer, size, offset, tuple(axes), source)
 
 
 def _is(n: int, number: int) -> bool:

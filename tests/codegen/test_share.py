@@ -14,6 +14,7 @@ import pytest
 import graphjit as gj
 from graphjit import cost
 from graphjit.codegen import cpu
+from graphjit.verify_program import open_accesses
 
 rng = np.random.default_rng(3)
 
@@ -217,6 +218,26 @@ def test_steps_that_differ_in_sizes_and_offsets_are_one_function(loop, dtype, mo
         assert len(re.findall(r" call i64 @k\w+\.run\(", text)) == len(form.program.steps)
 
 
+def test_what_equal_steps_touch_is_checked_once(monkeypatch):
+    monkeypatch.setattr(gj.config, "symbolic_after", 2)
+
+    def checked(steps):
+        @gj.function(fallback="error")
+        def loop(u):
+            for _ in range(steps):
+                u = np.cumsum(u[1:-1, 1:-1] - u[2:, :-2], axis=0)
+                u = np.concatenate([u[:1], u, u[-1:]])
+                u = np.concatenate([u[:, :1], u, u[:, -1:]], axis=1)
+            return u
+
+        for n in (9, 12):
+            loop(np.ones((n, n + 1)))
+        (form,) = [s for s in loop.specializations if s.fit]
+        return len(open_accesses(form.program))
+
+    assert 0 < checked(8) <= checked(4) + 2
+
+
 def test_results_stored_past_the_cache_begin_anywhere(monkeypatch):
     """What is told to begin at a cache line does so: vectors stored past the cache must."""
     monkeypatch.setattr(cost, "STREAM_SHARE", 1e-9)
@@ -334,6 +355,7 @@ def test_long_kernels_give_the_same_bits_in_chunks(monkeypatch):
 PROGRAM = """
 import numpy as np, re, hashlib, graphjit as gj
 from graphjit.codegen import cpu
+from graphjit.verify_program import open_accesses
 def f(x, w, i):
     parts = [np.tanh(x @ w + k).sum(axis=1) for k in range(3)]
     return parts, x[i] * 2, np.sort(x), np.mean(np.exp(x)), np.concatenate([x, x * 3])
