@@ -290,10 +290,10 @@ class Executable:
         self, inputs: Sequence[Array]
     ) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
         """Shape and dtype of each output for these inputs."""
-        sizes = self._sizes(inputs)
+        sizes = self.sizes_of(inputs)
         return [(self._shape(n, sizes), self._dtype(n)) for n in self.program.outputs]
 
-    def _sizes(self, inputs: Sequence[Array]) -> dict[str, int]:
+    def sizes_of(self, inputs: Sequence[Array]) -> dict[str, int]:
         """The sizes of the symbols, which the inputs have."""
         return sizes_of(self._symbols, [x.shape for x in inputs])
 
@@ -323,7 +323,7 @@ class Executable:
         for number, array in zip(program.inputs, inputs, strict=True):
             held[number] = array
         if self._symbols:
-            sizes = self._sizes(inputs)
+            sizes = self.sizes_of(inputs)
             self._check_accesses(sizes)
             arena = self.arena_of(evaluate(program.arena_bytes, sizes), sizes)
         elif program.arena_bytes:

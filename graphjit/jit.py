@@ -585,14 +585,18 @@ class Function(Enterable):  # type: ignore[misc]
         names = self.qualified_name.split(".")
         return len(names) > 1 and names[-2] != "<locals>"
 
-    def _wants_numpy(self, leaves: Sequence[Any]) -> bool:
-        """Whether results are ndarrays: all array arguments are, and there is one."""
+    def _wants_numpy(self, leaves: Sequence[Any]) -> bool | None:
+        """Whether results are ndarrays: all array arguments are; None without such, where
+        results are what the Python code makes.
+        """
         if self.outputs is not None:
             return self.outputs == "numpy"
         arrays = [
             isinstance(x, (np.ndarray, np.generic)) or gj.foreign.foreign(x) for x in leaves
         ]
-        return any(arrays) and not any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
+        if any(isinstance(x, gj.dispatch.TensorBase) for x in leaves):
+            return False
+        return True if any(arrays) else None
 
     def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
         """What the Python function gives, with arrays of the type that compiled code gives."""
@@ -707,9 +711,8 @@ class Function(Enterable):  # type: ignore[misc]
     ) -> Specialization:
         trace = gj.trace.Trace(self.name)
         made = self.form or gj.specialization.Specialization
-        form = made(
-            kinds, tree, numpy=self._wants_numpy(leaves), tensor_cores=self.tensor_cores
-        )
+        numpy = self._wants_numpy(leaves)
+        form = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)
         if assumed is not None:
             form.sizes, form.shapes = trace.sizes, assumed.shapes(kinds, trace.sizes)
             form.kinds = kinds = tuple(
@@ -752,9 +755,15 @@ class Function(Enterable):  # type: ignore[misc]
             found: list[Any] = []
             form.tree = flatten(value, found)
             outputs: list[TensorBase] = []
+            if numpy is None:
+                form.numpy = not any(map(gj.trace.is_strict, found))
             for x in found:
                 if isinstance(x, gj.Variable):
                     x = x.as_tensor()
+                view = trace.view_of_argument(x) if form.numpy and self.form is None else None
+                if view is not None and view.leaf not in form.donated:
+                    form.results.append(("view", view))
+                    continue
                 if isinstance(x, gj.dims.Dim):
                     form.results.append(("python", None))
                     outputs.append(trace.size(x))
@@ -795,7 +804,7 @@ class Function(Enterable):  # type: ignore[misc]
         else:
             type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
         form.order.append(("leaf", number))
-        symbol = trace.parameter(type, name, origin, "argument")
+        symbol = trace.parameter(type, name, origin, "argument", leaf=number)
         swapped = isinstance(x, (np.ndarray, np.generic)) and not x.dtype.isnative
         return trace.swapped(symbol) if swapped else symbol
 
@@ -919,12 +928,11 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
     )
 
 
-def _finished(numpy: bool, value: Any, *leaves: Any) -> Any:
+def _finished(numpy: bool | None, value: Any, *leaves: Any) -> Any:
     """What a function gave eagerly for arguments with these leaves, as compiled code would."""
     found: list[Any] = []
     tree = flatten(value, found)
-    given = [x for x in leaves if isinstance(x, np.ndarray)]
-    converted = iter([_converted(x, numpy, given) for x in found])
+    converted = iter([_converted(x, numpy) for x in found])
     return unflatten(tree, lambda: next(converted))
 
 
@@ -944,17 +952,17 @@ def _has_more(value: Any) -> bool:
     return not attributes.keys() <= fields.keys() or any(map(_has_more, attributes.values()))
 
 
-def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:
-    """An eager result as the array type that compiled code would give; never an input."""
+def _converted(x: Any, numpy: bool | None) -> Any:
+    """An eager result as the array type that compiled code would give."""
     if isinstance(x, gj.Variable):
         x = x.as_tensor()
+    if numpy is None:
+        return x
     if numpy and isinstance(x, gj.Tensor):
         array = np.array(x._array)
         return array if array.shape else array[()]
     if not numpy and isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufcV":
         return gj.dispatch.as_tensor(x)
-    if isinstance(x, np.ndarray) and any(np.may_share_memory(x, other) for other in given):
-        return x.copy()
     return x
 
 

@@ -108,7 +108,7 @@ def eager_entry(
     tree: Tree,
     kinds: Sequence[LeafKind],
     leaves: Sequence[Any],
-    numpy: bool,
+    numpy: bool | None,
     any_value: bool = False,
 ) -> Entry | None:
     """The tables for calls that run a function eagerly, with arguments of these kinds or, if
@@ -131,7 +131,7 @@ def eager_entry(
         return None
     assert isinstance(args, Container) and isinstance(kwargs, Container)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
-    return make_entry(args.children, named, Interpreted(function, finish, numpy))
+    return make_entry(args.children, named, Interpreted(function, finish, numpy is not False))
 
 
 def _leaf(kind: LeafKind, x: Any) -> Leaf:
@@ -200,7 +200,7 @@ def _launch(form: Specialization) -> Launch:
     executable = form.executable
     assert executable is not None
     program = executable.program
-    if form.donated:
+    if form.donated or any(kind == "view" for kind, _ in form.results):
         raise NotNative
     call = executable.native_call()
     results = (*program.outputs, *program.updates)

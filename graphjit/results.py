@@ -57,7 +57,11 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
     assert form.executable is not None
     types = iter(form.executable.result_types(form.inputs(leaves)))
     found: list[Any] = []
-    for kind, _ in form.results:
+    for kind, value in form.results:
+        if kind == "view":
+            view = form.view(value, leaves)
+            found.append((view.shape, view.dtype))
+            continue
         type = next(types) if kind != "static" else None
         found.append(type if kind == "array" else None)
     return form.run(leaves, wanted.for_results(form.tree, found))
@@ -192,7 +196,7 @@ def places(
         for array, (kind, _) in zip(
             given or [None] * len(form.results), form.results, strict=True
         )
-        if kind != "static"
+        if kind not in ("static", "view")
     ]
     found: list[Array | None] = []
     for array, number in zip(arrays, program.outputs, strict=True):

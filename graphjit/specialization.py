@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .passes import Pass
     from .passes.pipeline import Observer
     from .program import Program
+    from .trace import ArgumentView
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -192,12 +193,12 @@ class Specialization:
         """
         assert self.executable is not None
         if not self.variables:
-            return self._results(self._compute(leaves, out)[0], out)
+            return self._results(leaves, self._compute(leaves, out)[0], out)
         with self.holding_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
-        return self._results(outputs, out)
+        return self._results(leaves, outputs, out)
 
     def _compute(
         self, leaves: Sequence[Any], out: Sequence[Any]
@@ -242,13 +243,26 @@ class Specialization:
             arrays.append(_ready(x))
         return arrays
 
-    def _results(self, outputs: Sequence[Array], out: Sequence[Any] = ()) -> Any:
+    def view(self, view: ArgumentView, leaves: Sequence[Any]) -> Any:
+        """A result that lies in the memory of one of these leaves."""
+        assert self.executable is not None
+        sizes = self.executable.sizes_of(self.inputs(leaves)) if self.sizes is not None else {}
+        return view.of(leaves[view.leaf], sizes)
+
+    def _results(
+        self, leaves: Sequence[Any], outputs: Sequence[Array], out: Sequence[Any] = ()
+    ) -> Any:
         numpy = self.numpy
         arrays = iter(outputs)
         found = []
         for (kind, value), given in zip(self.results, out or repeat(None), strict=False):
             if kind == "static":
                 found.append(value)
+            elif kind == "view":
+                view = self.view(value, leaves)
+                if given is not None:
+                    np.copyto(given, view)
+                found.append(view if given is None else given)
             elif given is not None:
                 array = next(arrays)
                 if array is not given:

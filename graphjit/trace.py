@@ -12,15 +12,15 @@ import gc
 import types
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import numpy_protocol
 from .config import config
-from .dims import Dim, Sizes
+from .dims import Dim, Sizes, evaluate
 from .dispatch import TensorBase, as_tensor, current_trace
 from .errors import LeakedTracerError, SourceLine, TracingError, at_user_line, user_line
 from .ir import Graph, GraphBuilder
@@ -77,6 +77,30 @@ def _settable(name: str, known: Any = None) -> Any:
         raise TracingError(at_user_line(f"x.{name} = ... of a traced array can't be traced"))
 
     return property(read, write)
+
+
+class ArgumentView(NamedTuple):
+    """A result in an argument's memory: the leaf, and how NumPy makes the view of it. itself:
+    whether it is that very argument.
+    """
+
+    leaf: int
+    steps: tuple[tuple[Callable[..., Any], dict[str, Any]], ...]
+    itself: bool
+
+    def of(self, array: Any, sizes: Mapping[str, int]) -> Any:
+        """The view of an argument; sizes: those of the symbols."""
+        if not self.steps and not self.itself:
+            return array[...]
+        for view, attrs in self.steps:
+            array = view(array, **{name: _known(value, sizes) for name, value in attrs.items()})
+        return array
+
+
+def _known(value: Any, sizes: Mapping[str, int]) -> Any:
+    if isinstance(value, tuple):
+        return tuple([_known(part, sizes) for part in value])
+    return evaluate(value, sizes)
 
 
 def _shape(x: SymbolicTensor) -> tuple[int, ...]:
@@ -420,6 +444,7 @@ class Trace:
         self._weak: set[int] = set()
         self._checked: list[SymbolicTensor] = []
         self._swapped: set[int] = set()  # parameters that aren't in this machine's byte order
+        self._leaves: dict[int, tuple[int, SymbolicTensor]] = {}  # by parameter
         self.sizes = Sizes()
         self.repeats = Repeats(self.builder, SymbolicTensor)
 
@@ -467,14 +492,37 @@ class Trace:
             result._type = self.repeats.learn(key, operands, first)
         return result
 
-    def parameter(self, type: TensorType, name: str, origin: str, role: str) -> SymbolicTensor:
-        """A new parameter of the graph."""
+    def parameter(
+        self, type: TensorType, name: str, origin: str, role: str, leaf: int = -1
+    ) -> SymbolicTensor:
+        """A new parameter of the graph. leaf: its number, if it is a leaf of the arguments."""
         node = self.builder.add(source.param, (), None, type=type, name=name, role=role)
         if origin == "weak":
             self._weak.add(node)
         symbol = SymbolicTensor(self, node, self.repeats.same(type), origin)
         symbol.storage.shared = True
+        if leaf >= 0:
+            self._leaves[node] = leaf, symbol
         return symbol
+
+    def view_of_argument(self, x: Any) -> ArgumentView | None:
+        """How a result is had of an ndarray argument by NumPy's views alone, where NumPy has it
+        in the argument's memory; None for other results.
+        """
+        if not isinstance(x, SymbolicTensor) or x.origin != "numpy" or not x.storage.shared:
+            return None
+        steps: list[tuple[Callable[..., Any], dict[str, Any]]] = []
+        number = x.node
+        while number not in self._leaves:
+            node = self.builder.nodes[number]
+            if not isinstance(node.primitive.kind, View) or len(node.inputs) != 1:
+                return None
+            steps.append((node.primitive.numpy, dict(node.attrs)))
+            number = node.inputs[0]
+        leaf, argument = self._leaves[number]
+        if x.storage is not argument.storage or (steps and not x.type.shape):
+            return None
+        return ArgumentView(leaf, tuple(reversed(steps)), x is argument)
 
     def swapped(self, x: SymbolicTensor) -> SymbolicTensor:
         """A parameter whose arrays are in the other byte order."""
