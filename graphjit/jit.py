@@ -654,7 +654,9 @@ class Function(Enterable):  # type: ignore[misc]
                     weak = getattr(x, "origin", "") == "weak"
                     if weak and x.dtype.kind == "i":  # Python's integers have no end
                         x.__index__()  # type: ignore[union-attr]
-                    form.results.append(("python" if weak else "array", None))
+                    bare = isinstance(x, gj.trace.SymbolicTensor) and x.is_zero_dim_array()
+                    kind = "python" if weak else "0-d array" if bare else "array"
+                    form.results.append((kind, None))
                     outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
                 elif _holds_tracer(x):
                     raise TracingError(

@@ -59,7 +59,7 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
     found: list[Any] = []
     for kind, _ in form.results:
         type = next(types) if kind != "static" else None
-        found.append(type if kind == "array" else None)
+        found.append(type if kind in ("array", "0-d array") else None)
     return form.run(leaves, wanted.for_results(form.tree, found))
 
 

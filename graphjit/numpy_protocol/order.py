@@ -44,6 +44,8 @@ def sort(
 ) -> Any:
     """np.sort."""
     refuse(order=(order,), kind=(kind, *_KINDS))
+    if kind is not None and stable is not None:
+        raise unsupported("a sort with both kind= and stable=")
     x, k = _axis_or_flat(a, axis)
     return apply(library.sort, x, axis=k)
 
@@ -53,10 +55,12 @@ def argsort(
 ) -> Any:
     """np.argsort; equal elements keep their order."""
     refuse(order=(order,), kind=(kind, *_KINDS))
+    if kind is not None and stable is not None:
+        raise unsupported("a sort with both kind= and stable=")
     x = array(a)
     if not x.ndim and axis is not None:
         axis_of(axis, 1)
-        return wrap(np.asarray(0, np.int64))
+        return wrap(np.zeros(1, np.int64))
     x, k = _axis_or_flat(x, axis)
     return apply(library.argsort, x, axis=k)
 
