@@ -740,8 +740,8 @@ class Function(Enterable):  # type: ignore[misc]
             if trace.failed is not None:  # and the function caught the error
                 raise trace.failed
             if problem := before.problem():
-                kind = TracingError if before.drawn else _StateChanged
-                raise kind(at_user_line(f"{self.name} {problem}"))
+                refusal = TracingError if before.drawn else _StateChanged
+                raise refusal(at_user_line(f"{self.name} {problem}"))
             if _has_more((args, kwargs)):
                 raise TracingError(
                     at_user_line(f"{self.name} adds an attribute to an argument's dataclass")
@@ -772,7 +772,9 @@ class Function(Enterable):  # type: ignore[misc]
                     weak = getattr(x, "origin", "") == "weak"
                     if weak and x.dtype.kind == "i":  # Python's integers have no end
                         x.__index__()  # type: ignore[union-attr]
-                    form.results.append(("python" if weak else "array", None))
+                    bare = isinstance(x, gj.trace.SymbolicTensor) and x.is_zero_dim_array()
+                    made_as = "python" if weak else "0-d array" if bare else "array"
+                    form.results.append((made_as, None))
                     outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
                 elif gj.trace.holds_traced(x):
                     raise TracingError(

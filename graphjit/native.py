@@ -322,7 +322,7 @@ def _output(form: Specialization, kind: str, number: int) -> Output:
     if not form.numpy and not is_symbolic(type.shape):
         known = TensorType(type.shape, type.dtype)
         return _array_output(form, number, Result.TENSOR, known)
-    if not type.shape:
+    if not type.shape and kind != "0-d array":
         return Output(Result.SCALAR, type.dtype.dtype)
     return _array_output(form, number, Result.ARRAY, None)
 

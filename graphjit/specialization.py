@@ -272,7 +272,8 @@ class Specialization:
                 found.append(next(arrays).item())
             else:
                 array = next(arrays)
-                found.append((array if array.shape else array[()]) if numpy else _wrap(array))
+                scalar = numpy and not array.shape and kind != "0-d array"
+                found.append(array[()] if scalar else array if numpy else _wrap(array))
         items = iter(found)
         return unflatten(self.tree, lambda: next(items))
 

@@ -46,14 +46,16 @@ class StaticValueNeeded(TracingError):
 class Storage:
     """What traced ndarrays stand on: an array of the trace's own and the views of it.
 
-    shared: others than the handles see it, so nothing may be written. handles: the array and
+    shared: others than the handles see it, so nothing may be written. scalar: it is that of an
+    argument without axes, which may be a NumPy scalar or an array. handles: the array and
     its views, where it has any; those that no code can reach any more don't count.
     """
 
-    __slots__ = ("_handles", "shared")
+    __slots__ = ("_handles", "scalar", "shared")
 
     def __init__(self, shared: bool) -> None:
         self.shared = shared
+        self.scalar = False
         self._handles: list[weakref.ref[SymbolicTensor]] = []
 
     def add(self, base: SymbolicTensor, view: SymbolicTensor) -> None:
@@ -288,6 +290,11 @@ class SymbolicTensor(Operators):
         known = self.storage.shared or self._part is not None or self.storage.handles()
         return not self._type.shape and not known
 
+    def is_zero_dim_array(self) -> bool:
+        """Whether this is an ndarray without axes for sure, and no NumPy scalar."""
+        plain = self.origin == "numpy" and not self._type.shape and not self.storage.scalar
+        return plain and not self._is_scalar()
+
     def _in_place(self, name: str, other: Any) -> Any:
         result = self._binary(name, self, other)
         if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
@@ -503,6 +510,7 @@ class Trace:
         symbol.storage.shared = True
         if leaf >= 0:
             self._leaves[node] = leaf, symbol
+        symbol.storage.scalar = not type.shape
         return symbol
 
     def view_of_argument(self, x: Any) -> ArgumentView | None:
@@ -663,6 +671,10 @@ class Trace:
     def symbol(self, node: int, type: TensorType) -> SymbolicTensor:
         """A symbolic tensor of a node, of the origin that results have now."""
         return SymbolicTensor(self, node, type, self.origin)
+
+    def weak(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A number or bool that NumPy gives as Python's."""
+        return SymbolicTensor(self, x.node, x.type, "weak")
 
     def updates(self) -> list[tuple[int, int]]:
         """Pairs (a variable's parameter, the node of its last value)."""

@@ -252,6 +252,9 @@ def complex_pow(b: Builder, z: Value, w: Value) -> Value:
         odd = b.ne(b.add(half, half), rest)
         result = b.select(odd, complex_mul(b, result, square), result)
         square, rest = complex_mul(b, square, square), half
+    squared = complex_mul(b, z, z)
+    for exponent, power in ((1.0, z), (2.0, squared), (3.0, complex_mul(b, squared, z))):
+        result = b.select(b.eq(u, exponent), power, result)  # 1 · z isn't z where z is infinite
     result = b.select(b.lt(u, 0.0), reciprocal(b, result), result)
     whole = b.and_(b.eq(v, 0.0), b.eq(b.floor(u), u))
     result = b.select(b.and_(whole, b.lt(count, 100.0)), result, general)

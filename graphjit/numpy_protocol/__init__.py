@@ -60,7 +60,7 @@ from .promotion import (
 )
 from .scalars import run_python
 from .ufunc_methods import outer, run_accumulate, run_reduce
-from .ufuncs import UFUNCS, operator_power, run_ufunc, scalar_power
+from .ufuncs import UFUNCS, operator_power, run_ufunc, scalar_power, shape_of
 
 OPERATORS = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide,
@@ -99,6 +99,13 @@ for _functions in (
 READ_ONLY = {
     np.broadcast_to, np.broadcast_arrays, np.diagonal, np.diag, np.imag, np.linalg.diagonal,
 }  # fmt: skip
+ELEMENTS = getattr(np, "unstack", None)  # gives scalars for an array with one axis
+# Functions whose results are Python's bools, and those whose results without axes are arrays.
+PYTHON_BOOLS = {np.allclose, np.array_equal, np.array_equiv}
+ARRAYS = {
+    np.where, np.select, np.pad, np.cov, np.argsort, np.delete, np.resize, np.tile,
+    np.tensordot, np.linalg.tensordot, np.roll, np.isin, np.i0,
+}  # fmt: skip
 ATTRIBUTES = dict.fromkeys(methods.KNOWN | methods.UNKNOWN)
 
 
@@ -131,6 +138,8 @@ def call_operator(ufunc: Any, inputs: Sequence[Any], trace: Any) -> Any:
     with faithful(f"np.{ufunc.__name__}"):
         if trace.origin == "weak":
             result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))
+        elif ufunc is np.matmul and not all(len(shape_of(x)) for x in inputs):
+            raise unsupported("@ of an operand without axes")
         elif ufunc is np.power:
             base, exponent = inputs
             scalar = is_symbol(base) and not is_weak_symbol(base) and base._is_scalar()
@@ -201,6 +210,7 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     what = f"{getattr(func, '__module__', 'np').replace('numpy', 'np')}.{func.__name__}"
     trace = trace_of(tuple(args), tuple(kwargs.values()))
     with faithful(what):
+        _refuse_bools(kwargs)
         handler = FUNCTIONS.get(func) or _transforming(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
@@ -209,19 +219,37 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             if isinstance(result, Aliased):
                 return viewing(result.value, _bases(args), trace)
             made = owned(result, trace)
-            if func in creation.FUNCTIONS:
+            if func in PYTHON_BOOLS and is_symbol(made):
+                return trace.weak(made)
+            contracted = func is np.einsum and products.as_tensordot(*args, **kwargs)
+            kept: Any = func in (np.quantile, np.percentile, np.median) and kwargs.get(
+                "keepdims"
+            )
+            if func in creation.FUNCTIONS or func in ARRAYS or contracted or kept:
                 _not_a_scalar(made)
             return made
         handler = VIEWS.get(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
-            bases = _bases(args)
-            return viewing(handler(*args, **kwargs), bases, trace, frozen=func in READ_ONLY)
+            bases, made = _bases(args), handler(*args, **kwargs)
+            if func is ELEMENTS and made and not made[0].type.shape:
+                return owned(made, trace)
+            return viewing(made, bases, trace, frozen=func in READ_ONLY)
         handler = indexing.IN_PLACE.get(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
             return handler(*args, **kwargs)
         raise unsupported(what)
+
+
+def _refuse_bools(options: dict[str, Any]) -> None:
+    """Leave to NumPy what it doesn't take for a number: most functions raise TypeError."""
+    if isinstance(options.get("axis"), (bool, np.bool_)):
+        raise unsupported("a bool as axis=")
+    if isinstance(options.get("keepdims"), np.generic):
+        raise unsupported("a NumPy scalar as keepdims=")
+    if isinstance(options.get("where"), np.generic):
+        raise unsupported("a NumPy scalar as where=")
 
 
 def _not_a_scalar(value: Any) -> None:
@@ -270,6 +298,7 @@ def attribute(x: Any, name: str) -> Any:
 def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     what = f"ndarray.{name}"
     with faithful(what):
+        _refuse_bools(kwargs)
         if name in methods.VIEW_METHODS:
             handler = methods.VIEW_METHODS[name]
             _check_options(handler, what, (x, *args), kwargs)
@@ -283,7 +312,7 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         _check_options(handler, what, (x, *args), kwargs)
         options = {k: detached(v) for k, v in kwargs.items()}
         made = owned(handler(*(detached(a) for a in (x, *args)), **options), x.recorder)
-        if name in ("copy", "astype"):
+        if name in ("copy", "astype", "argsort", "flatten"):
             _not_a_scalar(made)
         return made
 

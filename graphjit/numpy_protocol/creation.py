@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from graphjit.dispatch import TensorBase, apply, wrap
-from graphjit.errors import DTypeError, ShapeError, at_user_line
+from graphjit.errors import ShapeError, at_user_line
 from graphjit.functions import create, shape
 from graphjit.ops import pointwise as pw
 from graphjit.types import (
@@ -35,6 +36,7 @@ from .promotion import (
     target_dtype,
     unsupported,
 )
+from .reductions import any_
 from .shapes import bad_shape
 from .ufuncs import run_ufunc
 
@@ -64,8 +66,10 @@ def full_like(
     x = array(a)
     wanted = x.type.shape if shape is None else static_ints(shape)
     target = x.type.dtype if dtype is None else target_dtype(dtype)
-    if isinstance(fill_value, complex) and not target.is_complex:
-        raise DTypeError(at_user_line("float() argument must be a real number, not 'complex'"))
+    if is_python_scalar(fill_value):  # it may be cast or refused
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fill_value = np.full(1, fill_value, target.dtype)[0]
     return broadcast(convert(fill_value, target), wanted)
 
 
@@ -142,7 +146,11 @@ def ix_(*args: Any) -> Any:
             raise unsupported("np.ix_ of a mask")
         extents = [1] * len(args)
         extents[place] = x.type.shape[0]
-        results.append(shape.reshape(x if x.type.size else cast(x, int64), tuple(extents)))
+        results.append(
+            shape.reshape(
+                x if x.type.size or is_symbol(value) else cast(x, int64), tuple(extents)
+            )
+        )
     return tuple(results)
 
 
@@ -194,6 +202,10 @@ def linspace(
     steps = wrap(np.arange(0, count).astype(made.dtype).reshape(column))
     step = run_ufunc(np.divide, span, parts) if parts > 0 else constant(np.nan, made)
     values = run_ufunc(np.multiply, steps, step if parts > 0 else span)
+    if parts > 0:  # as NumPy does it for all where the step of one is 0
+        other = run_ufunc(np.multiply, run_ufunc(np.divide, steps, parts), span)
+        none = any_(run_ufunc(np.equal, step, 0))
+        values = apply(pw.where, none, other, values)
     values = run_ufunc(np.add, values, first)
     if endpoint and count > 1:
         at_end = wrap((np.arange(count) == count - 1).reshape(column))

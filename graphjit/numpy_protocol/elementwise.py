@@ -27,6 +27,7 @@ from .promotion import (
     constant,
     convert,
     is_python_scalar,
+    is_weak_symbol,
     refuse,
     result_dtype,
     static_int,
@@ -64,6 +65,8 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     masks = [array(c) for c in condlist]
     if any(not m.type.dtype.is_bool for m in masks):
         raise DTypeError(at_user_line("invalid entry in condlist: should be boolean ndarray"))
+    samples = [v if is_python_scalar(v) else _sample(v) for v in (*choicelist, default)]
+    np.select([np.zeros(1, bool)] * len(masks), samples[:-1], samples[-1])  # may raise
     target = result_dtype(*choicelist, default)
     choices = [chosen(c, target) for c in choicelist]
     result = chosen(default, target)
@@ -73,11 +76,27 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return shape.broadcast_to(result, broadcast_shape(*shapes))
 
 
+def _sample(value: Any) -> Any:
+    """One element of an operand's dtype, of Python's type if it is a Python number."""
+    zero = np.zeros((), result_dtype(value).dtype)
+    return zero.item() if is_weak_symbol(value) else zero.reshape(1)
+
+
 def clip(
     a: Any, a_min: Any = NO_VALUE, a_max: Any = NO_VALUE, out: Any = None, *,
     min: Any = NO_VALUE, max: Any = NO_VALUE, **kwargs: Any,
 ) -> Any:  # fmt: skip
     """np.clip."""
+    if (a_min is NO_VALUE) != (a_max is NO_VALUE):
+        raise unsupported("np.clip with one bound by its old name")
+    return clipped(a, a_min, a_max, out, min=min, max=max, **kwargs)
+
+
+def clipped(
+    a: Any, a_min: Any = NO_VALUE, a_max: Any = NO_VALUE, out: Any = None, *,
+    min: Any = NO_VALUE, max: Any = NO_VALUE, **kwargs: Any,
+) -> Any:  # fmt: skip
+    """x.clip, which does with one bound."""
     refuse(out=(out,), **{k: (v,) for k, v in kwargs.items()})
     low = min if a_min is NO_VALUE else a_min
     high = max if a_max is NO_VALUE else a_max
@@ -86,6 +105,8 @@ def clip(
     if dtype.is_integer:
         low = None if type(low) is int and low <= dtype.min else low
         high = None if type(high) is int and high >= dtype.max else high
+    if dtype.is_bool and all(v is NO_VALUE for v in (low, high)):
+        raise unsupported("np.clip of bools without bounds")
     bounds = [b for b in (low, high) if b is not None and b is not NO_VALUE]
     x = convert(x, result_dtype(x, *bounds))
     if low is not None and low is not NO_VALUE:
@@ -167,6 +188,8 @@ def round_(a: Any, decimals: Any = 0, out: Any = None) -> Any:
         return x
     if not places:
         return apply(pw.rint, x)
+    if abs(places) > 300:
+        raise unsupported("np.round to more places than there are")
     factor = constant(10.0 ** abs(places), dtype)
     first, second = (pw.mul, pw.div) if places > 0 else (pw.div, pw.mul)
     return apply(second, apply(pw.rint, apply(first, x, factor)), factor)
@@ -287,6 +310,7 @@ def isin(
     kind: Any = None,
 ) -> Any:  # fmt: skip
     """np.isin of few test elements."""
+    refuse(kind=(kind, "sort"))
     x, tests = array(element), array(test_elements)
     if tests.type.size > SHIFTS or {x.type.dtype.name, tests.type.dtype.name} == {
         "int64", "uint64",

@@ -54,6 +54,8 @@ def _transforms(name: str, default: Any) -> Handler:
         a: Any, s: Any = None, axes: Any = default, norm: Any = None, out: Any = None
     ) -> Any:
         refuse(out=(out,), s=(s,), norm=(norm, "backward", "ortho", "forward"))
+        if axes is not None and not isinstance(axes, (tuple, list)):
+            raise unsupported("a transform along what isn't a tuple of axes")
         x = _wave(a, name.startswith("rfft"))
         places = axes_of(axes, x.ndim)
         if not places or len(set(places)) != len(places):
@@ -66,6 +68,8 @@ def _transforms(name: str, default: Any) -> Handler:
 def _shift(function: Callable[..., Any]) -> Handler:
     def handler(x: Any, axes: Any = None) -> Any:
         t = array(x)
+        if not t.ndim:
+            raise unsupported("a shift of a number")
         return function(t, list(axes_of(axes, t.ndim)))
 
     return handler

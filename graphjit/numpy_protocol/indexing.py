@@ -161,6 +161,10 @@ def _check_bounds(parts: Key, x: Any) -> None:
         known: Any = part
         if isinstance(part, TensorBase):
             known = part.numpy() if part.recorder is None and not _is_mask(part) else ()  # type: ignore[attr-defined]
+            if not _is_mask(part) and part.type.size and extent == 0:
+                raise IndexOutOfRangeError(
+                    at_user_line(f"index is out of bounds for axis {axis} with size 0")
+                )
         if not isinstance(part, slice):
             ends = [part] if isinstance(part, (int, Dim)) else _ends(known)
             if any(end < -extent or end >= extent for end in ends):
@@ -295,6 +299,8 @@ def _set_masked(x: Any, parts: Key, value: Any) -> Any:
         after = len(parts) - masks[0] - 1
         count = x.ndim - mask.ndim - after
     rest = x.ndim - count - mask.ndim
+    if value.ndim > rest + 1:
+        raise unsupported("x[mask] = v with a value of more than one dimension")
     if value.ndim > rest:
         lead = value.type.shape[: value.ndim - rest]
         if any(n != 1 for n in lead):
@@ -308,7 +314,7 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: Any = "r
     """np.take."""
     refuse(out=(out,), mode=(mode, "raise", "wrap", "clip"))
     x = array(a)
-    if axis is None:
+    if axis is None or (not x.ndim and axis_of(axis, 1) == 0):
         x, k = shape.reshape(x, (x.type.size,)), 0
     else:
         k = axis_of(axis, x.ndim)
@@ -405,7 +411,9 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     refuse(casting=(casting, "same_kind"))
     _own(dst, "np.copyto")
     x = detached(dst)
-    if not is_python_scalar(src):
+    if is_python_scalar(src):
+        np.copyto(np.empty(1, x.type.dtype.dtype), src)  # raises where NumPy refuses it
+    else:
         source = array(src)
         if not np.can_cast(source.type.dtype.dtype, x.type.dtype.dtype, "same_kind"):
             raise unsupported("np.copyto that casts to another kind")

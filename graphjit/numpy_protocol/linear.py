@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -213,17 +214,28 @@ def matrix_power(a: Any, n: Any) -> Any:
 
 
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
-    """np.linalg.multi_dot, from left to right."""
+    """np.linalg.multi_dot, in the order of the fewest multiplications."""
     refuse(out=(out,))
     found = [array(a) for a in arrays]
     if len(found) < 2:
         raise ShapeError(at_user_line("Expecting at least two arrays."))
     if any(t.ndim != 2 for t in found[1:-1]) or any(t.ndim not in (1, 2) for t in found):
         raise np.linalg.LinAlgError("array given is not two-dimensional")
+    if len(found) > 3:
+        raise unsupported("np.linalg.multi_dot of more than three arrays")
+    if len(found) == 3 and not _left_first(*(t.type.shape for t in found)):
+        return dot(found[0], dot(found[1], found[2]))
     result = found[0]
     for other in found[1:]:
         result = dot(result, other)
     return result
+
+
+def _left_first(a: Shape, b: Shape, c: Shape) -> bool:
+    """Whether (A B) C takes fewer multiplications than A (B C)."""
+    rows, columns = a[0] if len(a) == 2 else 1, c[1] if len(c) == 2 else 1
+    m, n = b[0], b[-1]
+    return bool(rows * m * n + rows * n * columns < m * n * columns + rows * m * columns)
 
 
 def cond(x: Any, p: Any = None) -> Any:
@@ -257,6 +269,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> An
     ):
         result = _euclidean(shape.reshape(t, (t.type.size,)), (0,), False)
         return shape.reshape(result, (1,) * t.ndim) if keep else result
+    if isinstance(axis, list):
+        raise unsupported("a list as axis=")
     axes = axes_of(axis, t.ndim)
     if len(axes) == 1:
         return _vector_norm(t, ord, axes, keep)
@@ -276,12 +290,22 @@ def _euclidean(x: Any, axes: Shape, keep: bool) -> Any:
     return math.sqrt(total(squares, axes, None, None, keep))
 
 
+@cache
+def _start() -> Any:
+    """Where NumPy begins the maximum of a norm: since 2.3 at 0, which norms of nothing are."""
+    try:
+        np.linalg.norm(np.zeros(0), np.inf)
+    except ValueError:
+        return NO_VALUE
+    return 0
+
+
 def _vector_norm(x: Any, ord: Any, axes: Shape, keep: bool) -> Any:
     size = math.abs(x)
     if ord is None or ord == 2:
         return _euclidean(x, axes, keep)
     if ord == np.inf:
-        return maximum(size, axes, None, keep)
+        return maximum(size, axes, None, keep, _start())
     if ord == -np.inf:
         return minimum(size, axes, None, keep)
     if isinstance(ord, str):
@@ -303,8 +327,10 @@ def _matrix_norm(x: Any, ord: Any, axes: Shape, keep: bool) -> Any:
     if ord in (1, -1, np.inf, -np.inf):
         first, second = (row, column) if ord in (1, -1) else (column, row)
         sums = total(math.abs(x), first, None, None, True)
-        extreme = maximum if ord > 0 else minimum
-        result = extreme(sums, second, None, True)
+        if ord > 0:
+            result = maximum(sums, second, None, True, _start())
+        else:
+            result = minimum(sums, second, None, True)
     elif ord in (2, -2, "nuc"):
         if x.type.dtype.is_narrow:
             raise DTypeError(at_user_line("array type float16 is unsupported in linalg"))
@@ -357,6 +383,8 @@ def _linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
 
 
 def _linalg_vecdot(x1: Any, x2: Any, /, *, axis: Any = -1) -> Any:
+    if axis is None:
+        raise unsupported("np.linalg.vecdot along None")
     refuse(axis=(axis, -1))
     return run_ufunc(np.vecdot, x1, x2)
 

@@ -51,8 +51,12 @@ def _flatten(x: Any, order: Any = "C") -> Any:
 
 
 def _reshape(x: Any, *wanted: Any, order: Any = "C", copy: Any = None) -> Any:
-    if len(wanted) == 1 and wanted[0] is not None:
+    if not wanted:
+        raise unsupported("x.reshape()")
+    if len(wanted) == 1:
         wanted = wanted[0]
+    if wanted is None or (isinstance(wanted, tuple) and None in wanted):
+        raise unsupported("x.reshape(None)")
     return shapes.reshape(x, wanted, order, copy=copy)
 
 
@@ -66,9 +70,9 @@ def _turned(x: Any) -> Any:
     return shapes.transpose(x)
 
 
-def _view(x: Any, dtype: Any = None, type: Any = None) -> Any:
+def _view(x: Any, dtype: Any = NO_VALUE, type: Any = None) -> Any:
     refuse(type=(type,))
-    if dtype is None:
+    if dtype is NO_VALUE:
         return shape.reshape(x, x.type.shape)
     target, source = target_dtype(dtype), x.type.dtype
     if x.recorder.is_swapped(x):
@@ -106,7 +110,19 @@ def _round(x: Any, decimals: Any = 0, out: Any = None) -> Any:
 def _clip(
     x: Any, min: Any = NO_VALUE, max: Any = NO_VALUE, out: Any = None, **kwargs: Any
 ) -> Any:
-    return elementwise.clip(x, min, max, out, **kwargs)
+    return elementwise.clipped(x, min, max, out, **kwargs)
+
+
+def _spread(function: Handler) -> Handler:
+    """The methods var and std, which lack an option of the functions."""
+
+    def method(
+        x: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0,
+        keepdims: Any = False, *, where: Any = True, mean: Any = NO_VALUE,
+    ) -> Any:  # fmt: skip
+        return function(x, axis, dtype, out, ddof, keepdims, where=where, mean=mean)
+
+    return method
 
 
 def _conjugate(x: Any) -> Any:
@@ -142,12 +158,12 @@ METHODS: dict[str, Handler] = {
     "repeat": repetition.repeat,
     "round": _round,
     "searchsorted": order.searchsorted,
-    "std": reductions.std,
+    "std": _spread(reductions.std),
     "sum": reductions.total,
     "take": indexing.take,
     "tolist": _tolist,
     "trace": products.trace,
-    "var": reductions.var,
+    "var": _spread(reductions.var),
     "__array_namespace__": lambda x, api_version=None: np,
     "__copy__": _copy,
     "__deepcopy__": lambda x, memo=None: _copy(x),

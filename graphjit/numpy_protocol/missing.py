@@ -20,11 +20,11 @@ from .promotion import (
     NO_VALUE,
     Handler,
     array,
-    axes_of,
     cast,
     constant,
     refuse,
     static_number,
+    target_dtype,
     unsupported,
 )
 from .reductions import (
@@ -38,6 +38,7 @@ from .reductions import (
     minimum,
     product,
     reduced,
+    reduced_axes,
     total,
     var,
 )
@@ -72,9 +73,11 @@ def nanmean(
     """np.nanmean."""
     refuse(out=(out,), where=(where, True))
     x, mask = _without_nan(a, 0)
+    if mask is not None and dtype is not None and not target_dtype(dtype).is_inexact:
+        raise unsupported("np.nanmean in integers")
     if mask is None:
         return mean(x, axis, dtype, None, keepdims)
-    axes = axes_of(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     summed = total(x, axes, dtype, None, keepdims)
     count = _present(x, mask, axes, keepdims)
     return cast(run_ufunc(np.divide, summed, count), summed.type.dtype)
@@ -98,7 +101,7 @@ def nanvar(
         return var(x, axis, dtype, None, ddof, keepdims)
     if x.type.dtype.is_complex or dtype is not None:
         raise unsupported("np.nanvar of complex numbers or with dtype=")
-    axes = axes_of(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     count = _present(x, mask, axes, True)
     average = cast(run_ufunc(np.divide, total(x, axes, None, None, True), count), x.type.dtype)
     distance = apply(pw.where, mask, constant(0, x.type.dtype), math.subtract(x, average))
@@ -130,6 +133,8 @@ def nan_extreme(extreme: Handler, worst: float) -> Handler:
         initial: Any = NO_VALUE, where: Any = NO_VALUE,
     ) -> Any:  # fmt: skip
         refuse(where=(where, True), initial=(initial,))
+        if isinstance(where, np.bool_):
+            raise unsupported("where=np.True_")
         x = array(a)
         if not x.type.dtype.is_floating:
             return extreme(x, axis, out, keepdims)

@@ -74,7 +74,7 @@ def argsort(
     x = array(a)
     if not x.ndim and axis is not None:
         axis_of(axis, 1)
-        return wrap(np.asarray(0, np.int64))
+        return wrap(np.zeros(1, np.int64))
     x, k = _axis_or_flat(x, axis)
     return apply(library.argsort, x, axis=k, kind=kind)
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dispatch import apply
 from graphjit.errors import ShapeError, at_user_line
 from graphjit.functions import linalg, math, shape
+from graphjit.ops import pointwise as pw
 
 from .promotion import (
     Aliased,
@@ -15,9 +17,11 @@ from .promotion import (
     array,
     axis_of,
     broadcast_shape,
+    constant,
     is_symbol,
     promoted,
     refuse,
+    single,
     static_int,
     static_ints,
     unsupported,
@@ -35,12 +39,21 @@ def _operands(*values: Any) -> list[Any]:
     return found
 
 
+def _scaled(x: Any, y: Any) -> Any:
+    """An array times a number as NumPy's dot has it, which BLAS adds to 0."""
+    result = run_ufunc(np.multiply, x, y)
+    dtype = result.type.dtype
+    if result.ndim and dtype.is_inexact and not dtype.is_narrow:
+        return apply(pw.add, result, constant(0, dtype))
+    return result
+
+
 def dot(a: Any, b: Any, out: Any = None) -> Any:
     """np.dot."""
     refuse(out=(out,))
     x, y = array(a), array(b)
     if not x.ndim or not y.ndim:
-        return run_ufunc(np.multiply, x, y)
+        return _scaled(x, y)
     if x.type.dtype.is_bool and y.type.dtype.is_bool and y.ndim <= 2:
         return run_ufunc(np.matmul, x, y)
     x, y = _operands(x, y)
@@ -63,7 +76,7 @@ def inner(a: Any, b: Any, /) -> Any:
     """np.inner."""
     x, y = array(a), array(b)
     if not x.ndim or not y.ndim:
-        return run_ufunc(np.multiply, x, y)
+        return _scaled(x, y)
     x, y = _operands(x, y)
     if x.type.shape[-1] != y.type.shape[-1]:
         raise ShapeError(at_user_line(f"shapes {x.type.shape} and {y.type.shape} not aligned"))
@@ -106,9 +119,25 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any
     if not isinstance(operands[0], str):
         raise unsupported("np.einsum with lists of subscripts")
     tensors = _operands(*operands[1:])
-    result = linalg.einsum(operands[0], *tensors)
+
+    def contracted(*tensors: Any) -> Any:
+        result = linalg.einsum(operands[0], *tensors)
+        if len(tensors) == 1 or optimize or not result.type.dtype.is_inexact:
+            return result
+        # NumPy adds the products to 0, which has the other sign than -0.0
+        return apply(pw.add, result, constant(0, result.type.dtype))
+
+    result = contracted(*tensors) if len(tensors) == 1 else single(contracted)(*tensors)
     moved = len(tensors) == 1 and result.type.size <= tensors[0].type.size
     return Aliased(result) if moved and _only_moves(operands[0]) else result
+
+
+def as_tensordot(*operands: Any, optimize: Any = False, **kwargs: Any) -> bool:
+    """Whether NumPy makes an einsum of two operands a tensordot: whose results are arrays."""
+    left, _, right = str(operands[0]).replace(" ", "").partition("->")
+    first, comma, second = left.partition(",")
+    same = comma and not right and set(first) == set(second) and first
+    return bool(optimize and same and all(n != 1 for x in operands[1:] for n in np.shape(x)))
 
 
 def _only_moves(equation: str) -> bool:

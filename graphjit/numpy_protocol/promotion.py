@@ -333,6 +333,8 @@ def static_number(value: Any) -> Any:
 
 def axis_of(axis: Any, ndim: int) -> int:
     """An axis counted from the start; AxisError if there is none."""
+    if isinstance(axis, (tuple, list)):
+        raise unsupported("several axes in place of one")
     return int(normalize_axis_index(static_int(axis), ndim))
 
 

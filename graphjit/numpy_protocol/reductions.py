@@ -77,8 +77,17 @@ def _wide(dtype: DType) -> DType:
 
 def reduced_axes(axis: Any, ndim: int) -> Shape:
     """The axes of a ufunc's reduction, which takes axis 0 of a 0-d array for none."""
-    if not ndim and not isinstance(axis, (tuple, list)) and axis in (0, -1):
+    if isinstance(axis, list):
+        raise unsupported("a list as axis=")
+    if not ndim and not isinstance(axis, tuple) and axis in (0, -1):
         return ()
+    return axes_of(axis, ndim)
+
+
+def _axes_of_mean(axis: Any, ndim: int) -> Shape:
+    """The axes of mean and var, which take no axis of a 0-d array."""
+    if isinstance(axis, list):
+        raise unsupported("a list as axis=")
     return axes_of(axis, ndim)
 
 
@@ -109,9 +118,14 @@ def _accumulated(
         raise unsupported("a sum in bool")
     x = _masked(cast(x, target), where, neutral)
     result = reduced(primitive, x, reduced_axes(axis, x.ndim), keepdims)
-    if initial is NO_VALUE or initial is None:
+    if initial is None:
+        raise unsupported("initial=None")
+    if initial is NO_VALUE:
         return result
-    return run_ufunc(combine, result, element(initial, target))
+    first = element(initial, target)
+    if first.recorder is None and target.is_floating and str(first.numpy()) == "-0.0":
+        raise unsupported("initial=-0.0")
+    return run_ufunc(combine, result, first)
 
 
 def mean(
@@ -121,7 +135,7 @@ def mean(
     """np.mean."""
     refuse(out=(out,))
     x = array(a)
-    axes = axes_of(axis, x.ndim)
+    axes = _axes_of_mean(axis, x.ndim)
     source = x.type.dtype
     target = _mean_dtype(source, float32) if dtype is None else target_dtype(dtype)
     summed = total(x, axes, target, None, keepdims, NO_VALUE, where)
@@ -158,7 +172,7 @@ def var(
         ddof = correction
     ddof = static_number(ddof)
     x = array(a)
-    axes = axes_of(axis, x.ndim)
+    axes = _axes_of_mean(axis, x.ndim)
     source = x.type.dtype
     target = _mean_dtype(source, float16) if dtype is None else target_dtype(dtype)
     if not target.is_inexact:
@@ -199,12 +213,12 @@ def _extreme(primitive: Primitive, combine: Any, name: str) -> Handler:
         axes = reduced_axes(axis, x.ndim)
         started = initial is not NO_VALUE and initial is not None
         masked = where is not True and where is not NO_VALUE
+        if masked and not started:
+            raise ShapeError(
+                at_user_line(f"reduction operation '{name}' does not have an identity")
+            )
         if masked and not x.type.dtype.is_complex and x.type.size:
             worst = (rd.lowest if primitive is rd.max_ else rd.highest)(x.type.dtype)
-            if not started:
-                raise ShapeError(
-                    at_user_line(f"reduction operation '{name}' does not have an identity")
-                )
             x = _masked(x, where, worst)
         if not started and count_along(x, axes) == 0:
             raise ShapeError(

@@ -42,11 +42,13 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
         raise unsupported("np.repeat by a captured array of counts")
     x = array(a)
     counts = static_ints(repeats)
-    if axis is None:
+    if axis is None or (not x.ndim and axis_of(axis, 1) == 0):
         x, k = shape.reshape(x, (x.type.size,)), 0
     else:
         k = axis_of(axis, x.ndim)
     if min(counts, default=0) < 0:
+        if not x.type.size:
+            raise unsupported("np.repeat of nothing")
         raise bad_shape("repeats may not contain negative values.")
     if len(counts) not in (1, x.type.shape[k]):
         raise bad_shape("operands could not be broadcast together")
@@ -71,6 +73,8 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
         return shape.reshape(flat, x.type.shape)
     axes = [axis_of(k, x.ndim) for k in static_ints(axis)]
     shifts = static_ints(shift)
+    if not axes or not shifts:
+        raise unsupported("np.roll along no axis")
     try:
         pairs = np.broadcast(np.array(shifts), np.array(axes))
     except ValueError as error:
@@ -87,9 +91,9 @@ def pad(array_: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> A
         raise unsupported("a dict of pad widths")
     for leaf in np.asarray(pad_width, dtype=object).ravel():
         static_int(leaf)
-    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))
-    if (widths < 0).any():
+    if (np.asarray(pad_width) < 0).any():
         raise bad_shape("index can't contain negative values")
+    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))
     pairs = [(int(a), int(b)) for a, b in widths]
     if mode == "constant":
         value = kwargs.pop("constant_values", 0)
@@ -142,6 +146,8 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
 def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     """np.insert before one known place."""
     x = array(arr)
+    if isinstance(obj, (slice, list, tuple, np.ndarray)):
+        raise unsupported("np.insert at several places")
     place = static_int(obj)
     if axis is None:
         x, axis = shape.reshape(x, (x.type.size,)), 0
@@ -152,7 +158,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     place += extent if place < 0 else 0
     new = convert(values, x.type.dtype)
     if new.ndim:  # NumPy moves the axes of values about: only the plain case is done here
-        if x.ndim > 1:
+        if x.ndim > 1 or new.ndim > 1:
             raise unsupported("np.insert of an array into several dimensions")
         new = shape.reshape(new, (new.type.size,))
     else:

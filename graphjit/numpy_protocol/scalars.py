@@ -33,6 +33,8 @@ def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     kinds = [result_dtype(x).kind for x in inputs]
     if ufunc is np.matmul or ("c" in kinds and name in ("floor_divide", "remainder")):
         raise DTypeError(at_user_line(f"unsupported operand types for {name}"))
+    if "c" in kinds and ufunc in (np.less, np.less_equal, np.greater, np.greater_equal):
+        raise DTypeError(at_user_line(f"'{name}' not supported between complex numbers"))
     if "c" in kinds and ufunc not in COMPARISONS:  # Python's rounds and fails in its own way
         need_value(next(x for x in inputs if is_symbol(x)), "arithmetic of Python's complex")
     if ufunc in DIVISIONS:

@@ -88,6 +88,8 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: Any = 1) -> Any:
     """np.gradient with even spacing."""
     x = array(f)
+    if not x.ndim:
+        raise unsupported("np.gradient of a number")
     axes = axes_of(axis, x.ndim)
     spacings: list[Any] = list(varargs) or [1.0]
     if any(
@@ -271,7 +273,7 @@ def _margins(mode: Any, k: int) -> tuple[int, int]:
 
 def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
     """np.convolve with a short operand."""
-    x, y = promoted(a, v)
+    x, y = promoted(array(a), array(v))
     if x.ndim > 1 or y.ndim > 1:
         raise unsupported("np.convolve of more than one dimension")
     x, y = (shape.reshape(t, (t.type.size,)) for t in (x, y))
@@ -284,7 +286,7 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
 
 def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
     """np.correlate with the second operand the shorter one."""
-    x, y = promoted(a, v)
+    x, y = promoted(array(a), array(v))
     if x.ndim != 1 or y.ndim != 1:
         raise ShapeError(at_user_line("object of too small depth for desired array"))
     if not x.type.size or not y.type.size:

@@ -127,6 +127,10 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     x = array(a)
     if axis is None:
         return shape.squeeze(x)
+    if isinstance(axis, list):
+        raise unsupported("a list as axis=")
+    if not x.ndim:
+        raise unsupported("np.squeeze of a number along an axis")
     axes = axes_of(axis, x.ndim)
     if any(x.type.shape[k] != 1 for k in axes):
         raise bad_shape("cannot select an axis to squeeze out which has size not equal to one")

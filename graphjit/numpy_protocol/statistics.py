@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math as pymath
 from typing import Any
 
 import numpy as np
@@ -150,25 +149,34 @@ def quantile(
     known = np.asarray(points)
     function = np.percentile if percent else np.quantile
     try:
-        dtype = as_dtype(np.asarray(function(np.zeros(2, x.type.dtype.dtype), points)).dtype)
+        sample = np.zeros((2,) * x.ndim, x.type.dtype.dtype)
+        dtype = as_dtype(np.asarray(function(sample, points, axis)).dtype)
     except ValueError as error:
         raise ShapeError(at_user_line(str(error))) from error
     ordered, axes = _sorted_last(x, axis)
     count = ordered.type.shape[-1]
     if count == 0 or known.ndim > 1:
         raise unsupported("this quantile")
-    fractions = np.true_divide(known, 100) if percent else known.astype(np.float64)
-    results = [_quantile_at(ordered, float(f), count, dtype) for f in np.atleast_1d(fractions)]
+    weak = type(points) in (int, float)
+    fractions = np.true_divide(known, 100) if percent else np.true_divide(known, 1)
+    if not percent and known.dtype.kind in "iu":  # 0 and 1: nothing lies between
+        places = [int(f) * (count - 1) for f in np.atleast_1d(known)]
+        results = [_nan_where_any(cast(_at(ordered, k), dtype), ordered) for k in places]
+    else:
+        points = np.atleast_1d(fractions)
+        results = [_quantile_at(ordered, f, count, dtype, weak) for f in points]
     lead = known.shape
     result = shape.stack(results) if lead else results[0]
     return _keep(result, x, axes, keepdims, lead)
 
 
-def _quantile_at(ordered: Any, fraction: float, count: int, dtype: DType) -> Any:
+def _quantile_at(ordered: Any, fraction: Any, count: int, dtype: DType, weak: bool) -> Any:
     virtual = (count - 1) * fraction
-    below = min(pymath.floor(virtual), count - 1)
+    below = min(int(np.floor(virtual)), count - 1)
     above = min(below + 1, count - 1)
-    weight = virtual - below if virtual < count - 1 else 0.0
+    # At the end NumPy counts from -1, which gives -0.0 its sign and makes NaN of infinity.
+    weight = virtual - below if virtual < count - 1 else virtual + 1
+    weight = float(weight) if weak else weight
     low, high = _at(ordered, below), _at(ordered, above)
     span = run_ufunc(np.subtract, high, low)
     if weight >= 0.5:
@@ -205,6 +213,8 @@ def cov(
         rows.append(shape.transpose(part) if flipped else part)
     data = shape.concat(rows, 0) if len(rows) > 1 else rows[0]
     count = data.type.shape[1]
+    if ddof is not None and ddof != int(ddof):
+        raise ShapeError(at_user_line("ddof must be integer"))
     freedom = count - (ddof if ddof is not None else (0 if bias else 1))
     if data.type.size == 0 or freedom <= 0:
         raise unsupported("the covariance of too few observations")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.dims import Dim
-from graphjit.dispatch import TensorBase, apply
+from graphjit.dispatch import INT64_RANGE, TensorBase, apply
 from graphjit.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import linalg, math, shape
 from graphjit.ops import pointwise as pw
@@ -75,8 +75,25 @@ def _full(x: Any, value: Any, dtype: Any = None) -> Any:
     return shape.broadcast_to(number, x.type.shape)
 
 
+def _complex_reciprocal(z: Any) -> Any:
+    """1 / z as NumPy's loop divides, which makes NaN of 0."""
+    re, im = math.real(z), math.imag(z)
+    one = constant(1, re.type.dtype)
+    flat = apply(pw.le, apply(pw.abs_, im), apply(pw.abs_, re))
+    large, small = apply(pw.where, flat, re, im), apply(pw.where, flat, im, re)
+    ratio = apply(pw.div, small, large)
+    whole = apply(pw.add, large, apply(pw.mul, small, ratio))
+    first, second = apply(pw.div, one, whole), apply(pw.div, ratio, whole)
+    return math.complex(
+        apply(pw.where, flat, first, second),
+        apply(pw.neg, apply(pw.where, flat, second, first)),
+    )
+
+
 def _reciprocal(x: Any) -> Any:
     one = constant(1, x.type.dtype)
+    if x.type.dtype.is_complex:
+        return _complex_reciprocal(x)
     if x.type.dtype.is_inexact:
         return apply(pw.div, one, x)
     # NumPy casts 1.0 / x, whose value for 0 is what x86-64 makes of infinity.
@@ -121,8 +138,8 @@ def _ignoring_nan(primitive: Primitive) -> Loop:
     def loop(x: Any, y: Any) -> Any:
         if not x.type.dtype.is_inexact:
             return apply(primitive, x, y)
-        other = apply(pw.where, apply(pw.isnan, y), x, apply(primitive, x, y))
-        return apply(pw.where, apply(pw.isnan, x), y, other)
+        other = apply(pw.where, apply(pw.isnan, x), y, apply(primitive, x, y))
+        return apply(pw.where, apply(pw.isnan, y), x, other)
 
     return loop
 
@@ -391,6 +408,7 @@ COMPARISONS = {
     np.equal: np.equal, np.not_equal: np.not_equal, np.less: np.greater,
     np.greater: np.less, np.less_equal: np.greater_equal, np.greater_equal: np.less_equal,
 }  # fmt: skip
+LOGICAL = {np.logical_and, np.logical_or, np.logical_xor, np.logical_not}
 PRODUCTS = {f for f in UFUNCS if f.signature is not None}
 
 
@@ -402,6 +420,13 @@ def run_ufunc(ufunc: Any, *inputs: Any, dtype: Any = None) -> Any:
     if handler is None:
         raise unsupported(f"np.{ufunc.__name__}")
     inputs = tuple(array(x) if isinstance(x, (list, tuple)) else x for x in inputs)
+    if any(type(x) is int and not INT64_RANGE.start <= x < 2**64 for x in inputs) and not all(
+        promotion_part(x) in (int, float, complex) or promotion_part(x).kind in "fc"
+        if ufunc not in COMPARISONS and ufunc not in LOGICAL
+        else ufunc in COMPARISONS and promotion_part(x) != np.dtype(bool)
+        for x in inputs
+    ):
+        raise unsupported("a Python int beyond 64 bits")
     if (
         ufunc is np.power
         and isinstance(inputs[1], int)
