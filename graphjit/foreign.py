@@ -51,10 +51,15 @@ def foreign(value: Any) -> bool:
     found = _known.get(kind)
     if found is None:
         found = _known[kind] = _foreign_type(kind) or _has_buffer(value)
-    if not found and (hasattr(kind, "__getattr__") or kind in weakref.ProxyTypes):
-        # NumPy asks the object, which may answer for another
+    if not found and not issubclass(kind, _OWN) and _answers_for_another(kind):
+        # NumPy asks the object
         return any(hasattr(value, name) for name in _ARRAY_LIKE)
     return found or "__array_interface__" in getattr(value, "__dict__", ())
+
+
+def _answers_for_another(kind: type) -> bool:
+    """Whether objects of a type may have attributes that neither they nor the type hold."""
+    return hasattr(kind, "__getattr__") or kind in weakref.ProxyTypes
 
 
 def _foreign_type(kind: type) -> bool:
