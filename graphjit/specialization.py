@@ -48,9 +48,9 @@ class Specialization:
     graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
     it up again. reason: why calls run eagerly instead; doubt: the error that tracing raised,
     until a call has shown that eager mode raises none; chance: whether an eager call may settle
-    what stood against it; due: it has run, and the function is to be traced again. numpy:
-    whether results are ndarrays. direct: the whole call, for the plain case of arrays in and
-    one array out. given: how the
+    what stood against it; due: it has run, and the function is to be traced again. entry: the
+    tables by which machine code enters it. numpy: whether results are ndarrays. direct: the
+    whole call, for the plain case of arrays in and one array out. given: how the
     leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
     the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
     how it was compiled. found: whether its code was there already, in this process or on
@@ -62,6 +62,7 @@ class Specialization:
     reason: str = ""
     doubt: BaseException | None = None
     chance: bool = False
+    entry: Any = None
     due: bool = False
     graph: Graph | None = None
     executable: Executable | None = None
