@@ -123,6 +123,12 @@ class Executable:
         return self._natives[segment.symbol], tuple(self._constants.values())
 
     @property
+    def small(self) -> bool:
+        """Whether it holds no memory to speak of but its code: no arrays, no temporaries."""
+        held = sum(array.nbytes for array in (*self._constants.values(), *self._pool))
+        return held <= LARGE_BYTES
+
+    @property
     def infallible(self) -> bool:
         """Whether nothing but a signal ends a run once it has begun."""
         return not self.checks and all(isinstance(s, Segment) for s in self.sequence)

@@ -8,8 +8,10 @@ import itertools
 import time
 import types
 import warnings
-from collections import deque
-from collections.abc import Callable, Sequence
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -101,9 +103,19 @@ class FallbackWarning(UserWarning):
 
 
 _BY_VALUE = (
-    str, bytes, bool, type(None), type, np.dtype, types.FunctionType, range, frozenset, Enum,
-    TensorSpec, DType,
+    str, bytes, bool, type(None), np.dtype, range, frozenset, Enum, TensorSpec, DType,
 )  # fmt: skip
+# How many keys are kept with objects that nothing tells the end of, and executables of forms
+# that ended with theirs, for what comes next is often alike.
+_MOST_KEPT_ALIVE, _MOST_SPARE = 64, 4
+
+
+class _Owner(weakref.ref[Any]):
+    """An object that forms were made for, by the keys under which a function keeps them."""
+
+    __slots__ = ("keys", "number")
+    number: int
+    keys: set[tuple[str, Any]]
 
 
 class _StateChanged(TracingError):
@@ -197,6 +209,10 @@ class Function(Enterable):  # type: ignore[misc]
         self._sized: dict[Any, list[Specialization]] = {}
         # by `_fallback_key`: how many calls fell back, or the form of all that will
         self._fallbacks: dict[Any, int | Specialization] = {}
+        self._owners: dict[int, _Owner] = {}
+        self._kept_alive: OrderedDict[tuple[str, Any], None] = OrderedDict()
+        self._died: deque[int] = deque()  # owners whose forms are to be forgotten
+        self._spare: deque[Any] = deque(maxlen=_MOST_SPARE)
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._warned = False
         self._table = None
@@ -208,9 +224,72 @@ class Function(Enterable):  # type: ignore[misc]
 
     @property
     def specializations(self) -> list[Specialization]:
-        """All forms made so far."""
-        known = (*self._known.values(), *self._sized.values())
-        return [item for forms in known for item in forms]
+        """All forms made so far, but for those of objects that died."""
+        self._forget()
+        with self._locked():
+            known = (*self._known.values(), *self._sized.values())
+            return [item for forms in known for item in forms]
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock; afterwards what ended meanwhile is forgotten."""
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._forget()
+
+    def _tie(self, table: str, key: Any, kinds: Sequence[LeafKind]) -> None:
+        """Let what is kept under a key end with the objects among the arguments."""
+        for kind in kinds:
+            if not isinstance(kind.key, Identity):
+                continue
+            value, number = kind.key.value, hash(kind.key)
+            owner = self._owners.get(number)
+            if owner is None or owner() is not value:
+                try:
+                    owner = _Owner(value, _end_of(self))
+                except TypeError:  # it lives for as long as its key
+                    self._kept_alive[table, key] = None
+                    self._kept_alive.move_to_end((table, key))
+                    if len(self._kept_alive) > _MOST_KEPT_ALIVE:
+                        self._drop(*self._kept_alive.popitem(last=False)[0])
+                    continue
+                owner.number, owner.keys = number, set()
+                former, self._owners[number] = self._owners.get(number), owner
+                if former is not None:  # of an object that was where this one is
+                    for entry in former.keys:
+                        self._drop(*entry)
+            owner.keys.add((table, key))
+
+    def _forget(self) -> None:
+        """Drop what was made for objects that died. Called at any moment, wherever Python frees
+        something: where the lock is held, it is left to whoever holds it.
+        """
+        while self._died and not self._lock._is_owned() and self._lock.acquire(blocking=False):
+            try:
+                owner = self._owners.get(self._died.popleft())
+                if owner is not None and owner() is None:
+                    del self._owners[owner.number]
+                    for entry in owner.keys:
+                        self._drop(*entry)
+            except IndexError:  # another thread was first
+                return
+            finally:
+                self._lock.release()
+
+    def _drop(self, table: str, key: Any) -> None:
+        """Drop what is kept under a key."""
+        found = getattr(self, table).pop(key, ())
+        forms = found if isinstance(found, list) else ()
+        entries = [form.entry for form in forms if form.entry is not None]
+        for form in forms:
+            self._late.discard(form)
+            if form.executable is not None and form.executable.small:
+                self._spare.append(form.executable)
+        if entries and self._table is not None:
+            left = [e for e in self._table.entries if all(e is not other for other in entries)]
+            self._table = gj.native.make_table(left)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -303,7 +382,7 @@ class Function(Enterable):  # type: ignore[misc]
         found = self._of_any_size(args, kwargs)
         if found is not None:
             return found
-        with self._lock:
+        with self._locked():
             key = self._lasting_key(key, args, kwargs)
             known, second = self._known.get(key, []), False
             for form in list(known):  # another thread may have been first
@@ -336,6 +415,8 @@ class Function(Enterable):  # type: ignore[misc]
             # a scalar may have been pinned on the way, which changes the key
             key = self._lasting_key(key, args, kwargs)
             self._known.setdefault(key, []).append(form)
+            if key and isinstance(key[0], Tree):
+                self._tie("_known", key, key[1])
             return form
 
     def _leaves(self, args: Any, kwargs: Any) -> tuple[Tree, list[Any], tuple[LeafKind, ...]]:
@@ -395,6 +476,7 @@ class Function(Enterable):  # type: ignore[misc]
         tree, leaves, kinds = self._leaves(args, kwargs)
         key = gj.symbolic.loose_key(tree, kinds)
         seen = self._seen.setdefault(key, gj.symbolic.Seen())
+        self._tie("_seen", key, kinds)
         if seen.failed:
             return None
         seen.note(gj.symbolic.extents(kinds))
@@ -431,6 +513,7 @@ class Function(Enterable):  # type: ignore[misc]
             self.trace_count += 1
             self._enter_natively(form, args, kwargs)
             self._sized.setdefault(key, []).append(form)
+            self._tie("_sized", key, kinds)
             return form
         return None
 
@@ -499,11 +582,11 @@ class Function(Enterable):  # type: ignore[misc]
         if eager:
             numpy = self._wants_numpy(leaves)
             finish = functools.partial(_finished, numpy)
-            entry = gj.native.eager_entry(
+            entry = form.entry = gj.native.eager_entry(
                 self.python_function, finish, tree, kinds, leaves, numpy, form.any_value
             )
         else:
-            entry = gj.native.form_entry(form, leaves)
+            entry = form.entry = gj.native.form_entry(form, leaves)
         if entry is not None:
             known = () if self._table is None else self._table.entries
             self._table = gj.native.make_table((entry, *known[: gj.native.MOST_ENTRIES - 1]))
@@ -663,10 +746,12 @@ class Function(Enterable):  # type: ignore[misc]
         try:
             value = self._eager(args, kwargs, leaves)
         except BaseException as again:
-            with self._lock:
-                for forms in self._known.values():
+            with self._locked():
+                for key, forms in list(self._known.items()):
                     if form in forms:
                         forms.remove(form)
+                        if not forms:
+                            del self._known[key]
             natural = [c for c in type(again).__mro__ if c.__module__ == "builtins"][:-3]
             if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
                 raise error from None
@@ -891,6 +976,19 @@ class Function(Enterable):  # type: ignore[misc]
 
 
 Function._native = enterable(Function)
+
+
+def _end_of(function: Function) -> Callable[[Any], None]:
+    """What is called when an object dies that a function has forms for."""
+    found = weakref.ref(function)
+
+    def end(owner: Any) -> None:
+        function = found()
+        if function is not None:
+            function._died.append(owner.number)
+            function._forget()
+
+    return end
 
 
 def _checked_spec(spec: Any) -> Any:

@@ -50,7 +50,8 @@ class Specialization:
     it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
     arguments; doubt: the error that tracing raised, until a call has shown that eager mode
     raises none; chance: whether an eager call may settle what stood against it; due: it has
-    run, and the function is to be traced again. numpy: whether results are ndarrays.
+    run, and the function is to be traced again. entry: the tables by which machine code enters
+    it. numpy: whether results are ndarrays.
     direct: the whole call, for the plain case of arrays in and one array out. given: how the
     leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
     the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
@@ -64,6 +65,7 @@ class Specialization:
     any_value: bool = False
     doubt: BaseException | None = None
     chance: bool = False
+    entry: Any = None
     due: bool = False
     graph: Graph | None = None
     executable: Executable | None = None

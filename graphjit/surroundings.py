@@ -158,6 +158,8 @@ class Surroundings:
                 self._named(vars(value), True)
         elif isinstance(value, type):
             self._class(value)
+        elif isinstance(value, np.ufunc):  # made by np.frompyfunc
+            self._look_at(gc.get_referents(value))
         elif isinstance(value, types.BuiltinFunctionType):  # `items.append`
             owner = value.__self__
             if owner is not None and not isinstance(owner, (types.ModuleType, type)):
@@ -549,7 +551,7 @@ class _Elements(_Part):
         if self.array.dtype.hasobject:
             pairs = zip(self.array.ravel(), self.before.ravel(), strict=True)
             return any(a is not b for a, b in pairs)
-        return bool(_bytes(self.array) != _bytes(self.before))
+        return self.array.tobytes() != self.before.tobytes()
 
     def values(self) -> Iterable[Any]:
         return self.array.ravel().tolist() if self.array.dtype.hasobject else ()
@@ -679,17 +681,15 @@ def _content(cell: Any) -> Any:
         return _ABSENT
 
 
-def _bytes(array: np.ndarray[Any, Any]) -> Any:
-    return array.tobytes()
-
-
 def _equal(left: Any, right: Any) -> bool:
     """Whether two states, nested as NumPy and Python nest them, are the same."""
     if isinstance(left, dict):
         return left.keys() == right.keys() and all(_equal(v, right[k]) for k, v in left.items())
     if isinstance(left, tuple):  # Python's, without arrays
         return bool(left == right)
-    return bool(np.array_equal(left, right))
+    if isinstance(left, np.ndarray):
+        return bool(np.array_equal(left, right))
+    return bool(left == right)
 
 
 __all__ = ["MOST_BYTES", "MOST_OBJECTS", "Surroundings"]

@@ -91,6 +91,11 @@ class Identity:
         except TypeError:
             self._ref = lambda: value
 
+    @property
+    def value(self) -> Any:
+        """The object; None once it died."""
+        return self._ref()
+
     def __hash__(self) -> int:
         return self._number
 

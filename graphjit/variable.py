@@ -36,7 +36,7 @@ class IndexedSlices:
 class Cell:
     """A variable's array and the lock that makes steps on it follow one another."""
 
-    __slots__ = ("array", "lock", "number")
+    __slots__ = ("__weakref__", "array", "lock", "number")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.array = array

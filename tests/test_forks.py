@@ -12,6 +12,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from unseen import unseen
 
 import graphjit as gj
 from graphjit import forks
@@ -82,10 +83,14 @@ def test_a_lock_held_elsewhere_is_free_in_the_child() -> None:
 def test_while_another_thread_traces() -> None:
     stops: list[Callable[[], None]] = []
 
-    @gj.function(fallback="error")
-    def fn(x: Any) -> Any:
+    @unseen
+    def wait() -> None:
         while stops:
             stops.pop()()
+
+    @gj.function(fallback="error")
+    def fn(x: Any) -> Any:
+        wait()
         return x * 2 + 1
 
     other = gj.function(lambda x: x + 1)
@@ -111,12 +116,16 @@ def test_while_another_thread_traces() -> None:
 def test_inside_a_trace_of_the_same_thread() -> None:
     results: list[bool] = []
 
-    @gj.function(fallback="error")
-    def fn(x: Any) -> Any:
+    @unseen
+    def fork(y: Any) -> None:
         inner = gj.function(lambda y: y + 1)
-        y = x * 2
         if not results:
             results.append(fine_in_child(lambda: inner(y) is not None))
+
+    @gj.function(fallback="error")
+    def fn(x: Any) -> Any:
+        y = x * 2
+        fork(y)
         return y
 
     np.testing.assert_array_equal(fn(X), X * 2)

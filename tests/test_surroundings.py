@@ -1,5 +1,6 @@
 """What a trace must not leave behind or freeze: state, random numbers, types, caught errors."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
+from graphjit import surroundings
 
 pytestmark = pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 X = np.linspace(0.5, 2, 6)
@@ -175,3 +177,224 @@ print(*(bool(form.reason) for f in (g, h) for form in f.specializations))
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["True", "False"]
+
+
+PLACES = {
+    "an iterator": "k = iter(range(9))\ndef f(x): return x * next(k)",
+    "a generator": "k = (n for n in range(9))\ndef f(x): return x * next(k)",
+    "a count": "import itertools\nk = itertools.count()\ndef f(x): return x * next(k)",
+    "a context": (
+        "import contextvars\nk = contextvars.ContextVar('k', default=0)\n"
+        "def f(x):\n    k.set(k.get() + 1)\n    return x * k.get()"
+    ),
+    "a thread's own": (
+        "import threading\nk = threading.local()\nk.n = 0\n"
+        "def f(x):\n    k.n += 1\n    return x * k.n"
+    ),
+    "a namespace": (
+        "import types\nk = types.SimpleNamespace(n=[0])\n"
+        "def f(x):\n    k.n[0] += 1\n    return x * k.n[0]"
+    ),
+    "a subclass of dict": (
+        "class D(dict): pass\nk = D(n=0)\n"
+        "def f(x):\n    k['n'] += 1\n    k.m = x\n    return x * k['n']"
+    ),
+    "a UserDict": (
+        "import collections\nk = collections.UserDict(n=0)\n"
+        "def f(x):\n    k['n'] += 1\n    return x * k['n']"
+    ),
+    "a Counter": (
+        "import collections\nk = collections.Counter()\n"
+        "def f(x):\n    k['n'] += 1\n    return x * k['n']"
+    ),
+    "a bytearray": "k = bytearray(1)\ndef f(x):\n    k[0] += 1\n    return x * k[0]",
+    "an array": (
+        "import array\nk = array.array('d', [0])\n"
+        "def f(x):\n    k[0] += 1\n    return x * k[0]"
+    ),
+    "an append": (
+        "items = []\nk = items.append\ndef f(x):\n    k(1)\n    return x * len(items)"
+    ),
+    "a partial": (
+        "import functools\ndef g(d, x):\n    d['n'] += 1\n    return x * d['n']\n"
+        "k = functools.partial(g, {'n': 0})\ndef f(x): return k(x)"
+    ),
+    "a ufunc": (
+        "s = [0]\ndef g(a):\n    s[0] += 1\n    return s[0]\n"
+        "k = np.frompyfunc(g, 1, 1)\ndef f(x): return x * float(k(0))"
+    ),
+    "a descriptor": (
+        "class P:\n    n = 0\n    def __get__(self, o, t):\n        self.n += 1\n"
+        "        return self.n\nclass C:\n    p = P()\nk = C()\ndef f(x): return x * k.p"
+    ),
+    "a class method": (
+        "class C:\n    n = 0\n    @classmethod\n    def go(cls):\n        cls.n += 1\n"
+        "        return cls.n\nk = C()\ndef f(x): return x * k.go()"
+    ),
+    "an operator": (
+        "class C:\n    n = 0\n    def __mul__(self, o):\n        self.n += 1\n"
+        "        return o * self.n\nk = C()\ndef f(x): return k * (x + 0).copy().sum()\n"
+        "def f(x): return (k * 2.0) * x"
+    ),
+    "a base's slots": (
+        "class B:\n    __slots__ = ('n',)\nclass C(B):\n    __slots__ = ()\nk = C()\nk.n = 0\n"
+        "def f(x):\n    k.n += 1\n    return x * k.n"
+    ),
+    "far below": (
+        "k = [0]\nfor _ in range(30):\n    k = [k]\n"
+        "def f(x):\n    d = k\n    while isinstance(d[0], list):\n        d = d[0]\n"
+        "    d[0] += 1\n    return x * d[0]"
+    ),
+    "a weak reference": (
+        "import weakref\nclass C: n = 0\nheld = C()\nk = weakref.ref(held)\n"
+        "def f(x):\n    k().n += 1\n    return x * k().n"
+    ),
+    "an array of objects": (
+        "k = np.array([[0]], object)\nk[0, 0] = [0]\n"
+        "def f(x):\n    k[0, 0][0] += 1\n    return x * k[0, 0][0]"
+    ),
+    "a view": (
+        "whole = np.zeros(3)\nk = whole[1:]\n"
+        "def f(x):\n    k[...] += 1\n    return x * whole[1]"
+    ),
+    "a name made by hand": (
+        "class C: pass\nk = C()\nk.a1 = [0]\n"
+        "def f(x):\n    getattr(k, 'a' + str(1))[0] += 1\n    return x * k.__dict__['a1'][0]"
+    ),
+    "a function inside": (
+        "n = 0\ndef f(x):\n    def g():\n        global n\n        n += 1\n        return n\n"
+        "    return x * g()"
+    ),
+    "a dataclass": (
+        "import dataclasses\n@dataclasses.dataclass\nclass C:\n    n: int = 0\nk = C()\n"
+        "def f(x):\n    k.n += 1\n    return x * k.n"
+    ),
+    "a cached property": (
+        "import functools\nseen = []\nclass C:\n    @functools.cached_property\n"
+        "    def p(self):\n        seen.append(1)\n        return len(seen)\nk = C()\n"
+        "def f(x): return x * k.p + len(seen)"
+    ),
+    "a wrapper": (
+        "import functools\nn = [0]\ndef w(g):\n    @functools.wraps(g)\n    def inner(x):\n"
+        "        n[0] += 1\n        return g(x) * n[0]\n    return inner\n"
+        "@w\ndef k(x): return x + 1\ndef f(x): return k(x)"
+    ),
+    "a context manager": (
+        "import contextlib\nn = [0]\n@contextlib.contextmanager\ndef k():\n    n[0] += 1\n"
+        "    yield n[0]\ndef f(x):\n    with k() as m:\n        return x * m"
+    ),
+    "a map": (
+        "n = [0]\ndef g(v):\n    n[0] += 1\n    return v * n[0]\n"
+        "def f(x): return sum(map(g, [x, x]))"
+    ),
+    "another generator": (
+        "import random\nk = random.Random(3)\ndef g(): return k.random()\n"
+        "def f(x): return x * g()"
+    ),
+    "bits": (
+        "k = np.random.PCG64(3)\ndef f(x): return x * (k.random_raw() % 7)"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("failing", [False, True])
+@pytest.mark.parametrize("name", PLACES)
+def test_state_in_any_place(name, failing):
+    text = PLACES[name]
+    if failing:  # in the last line, after all that the function does
+        text += "\nf1 = f\ndef f(x):\n    y = f1(x)\n    return y if y.sum() >= 0 else -y"
+    spaces = [{"np": np, "__name__": "__main__"} for _ in range(2)]
+    for space in spaces:
+        exec(text, space)
+    plain, f = spaces[0]["f"], gj.function(spaces[1]["f"])
+    for k in range(4):
+        np.testing.assert_array_equal(f(X + k), plain(X + k))
+    found = [{k: v for k, v in s.items() if type(v) in (int, list, dict)} for s in spaces]
+    assert repr(found[0]) == repr(found[1])
+
+
+def test_attributes_of_a_dataclass_that_are_no_fields():
+    @dataclasses.dataclass
+    class Model:
+        n: int = 0
+
+        def step(self, x):
+            self.last = x * 2
+            return x + self.n
+
+    plain, model = Model(), Model()
+    f = gj.function(Model.step)
+    for k in range(3):
+        np.testing.assert_array_equal(f(model, X + k), plain.step(X + k))
+        np.testing.assert_array_equal(model.last, plain.last)
+
+
+def test_what_is_made_once_is_compiled_then():
+    class Model:
+        w = None
+
+        def step(self, x):
+            if self.w is None:
+                self.w = np.arange(6.0)
+            return x * self.w
+
+    model = Model()
+    f = gj.function(Model.step)
+    for k in range(3):
+        np.testing.assert_array_equal(f(model, X + k), (X + k) * np.arange(6.0))
+    assert type(model.w) is np.ndarray
+    assert [form.reason for form in f.specializations] == [""]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError, KeyboardInterrupt, SystemExit, gj.errors.ShapeError]
+)
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+def test_an_exception_of_the_functions_own(error, fallback):
+    done, w = [], np.zeros(3)
+
+    def fill():
+        w[:] += 1
+
+    def fn(x):
+        done.append(x)
+        fill()
+        raise error("stop")
+
+    f = gj.function(fn, fallback=fallback)
+    for k in range(1, 4):
+        with pytest.raises(error):
+            f(X)
+        kept = fallback == "eager" and error is not KeyboardInterrupt
+        assert len(done) == (k if kept else 0) and w[0] == len(done)
+        assert all(x is X for x in done)
+
+
+def test_more_than_can_be_looked_through_is_not_traced(monkeypatch):
+    items = [[k] for k in range(200)]
+
+    def fn(x):
+        items[150][0] += 1
+        return x * items[150][0]
+
+    monkeypatch.setattr(surroundings, "MOST_OBJECTS", 100)
+    f = gj.function(fn)
+    for k in range(1, 4):
+        np.testing.assert_array_equal(f(X), X * (150 + k))
+    assert "more than 100 objects" in f.specializations[0].reason
+
+
+def test_large_arrays_are_not_copied_but_watched(monkeypatch):
+    monkeypatch.setattr(surroundings, "MOST_BYTES", 10)
+    w, n = np.ones(6), np.zeros(6)
+
+    def writes(x):
+        n[:] = n + 1
+        return x * n
+
+    for fn, compiled in ((lambda x: x * w, True), (writes, False)):
+        f = gj.function(fn)
+        for _ in range(3):
+            f(X)
+        assert bool(f.specializations[0].reason) is not compiled
+    assert n[0] == 3

@@ -1,0 +1,161 @@
+"""What is made for an object ends with it; objects that are alike share code."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import graphjit as gj
+from graphjit import config
+
+pytestmark = pytest.mark.filterwarnings("ignore::graphjit.RecompileWarning")
+X = np.linspace(-1, 1, 8)
+
+
+@pytest.fixture(autouse=True, params=["Python", "machine code"])
+def entered(request, monkeypatch):
+    monkeypatch.setattr(config, "native_after", None if request.param == "Python" else 0)
+    monkeypatch.setattr(config, "cache", False)
+    monkeypatch.setattr(config, "verify", False)
+
+
+class Model:
+    def __init__(self, w):
+        self.w = w
+
+    @gj.function
+    def f(self, x):
+        return x * self.w
+
+
+class Slotted:
+    __slots__ = ("k",)
+
+    def __init__(self, k):
+        self.k = k
+
+
+class Thing:
+    pass
+
+
+def everything(function):
+    """How much a function keeps."""
+    tables = (function._known, function._sized, function._seen, function._owners)
+    entries = 0 if function._table is None else len(function._table.entries)
+    return [*map(len, tables), entries, len(function._late), len(function._died)]
+
+
+def test_forms_and_arrays_end_with_the_object():
+    for size in (8, 100_000):
+        model = Model(np.ones(size))
+        held, array = weakref.ref(model), weakref.ref(model.w)
+        for n in (size, size, size):
+            np.testing.assert_array_equal(model.f(np.ones(n)), np.ones(n))
+        assert Model.f.specializations
+        del model
+        gc.collect()
+        assert held() is None and array() is None
+        assert not any(everything(Model.f))
+
+
+def test_forms_for_any_size_end_too():
+    class Scaled:
+        k = 2.0
+
+        @gj.function
+        def f(self, x):
+            return x * self.k
+
+    one, other = Scaled(), Scaled()
+    for n in (3, 4, 5, 6):
+        for scaled in (one, other):
+            np.testing.assert_array_equal(scaled.f(np.ones(n)), np.full(n, 2.0))
+    assert len(Scaled.f._sized) == 2
+    del scaled, one
+    gc.collect()
+    assert len(Scaled.f._sized) == 1
+    for n in (7, 8):
+        np.testing.assert_array_equal(other.f(np.ones(n)), np.full(n, 2.0))
+    del other
+    gc.collect()
+    assert not any(everything(Scaled.f))
+
+
+@pytest.mark.parametrize("kind", [Thing, lambda: lambda: 1, lambda: type("Made", (), {})])
+def test_static_arguments(kind):
+    f = gj.function(lambda x, o=None: x * 2)
+    for _ in range(50):
+        np.testing.assert_array_equal(f(X, kind()), X * 2)
+        gc.collect()
+    assert not any(everything(f))
+
+
+def test_objects_whose_end_nothing_tells_do_not_pile_up():
+    f = gj.function(lambda x, o: x * o.k)
+    for k in range(100):
+        np.testing.assert_array_equal(f(X, Slotted(k)), X * k)
+    assert len(f.specializations) <= 64 and len(f._kept_alive) <= 128
+    if f._table is not None:
+        assert len(f._table.entries) <= 64
+
+
+def test_calls_that_fail_leave_nothing():
+    f = gj.function(lambda x: x + 1)
+    for _ in range(50):
+        with pytest.raises(TypeError):
+            f(Thing())
+    gc.collect()
+    assert not any(everything(f))
+
+
+def test_new_objects_run_the_code_of_others():
+    code = []
+    for k in range(5):
+        model = Model(X + k)
+        np.testing.assert_array_equal(model.f(X), X * (X + k))
+        (form,) = Model.f.specializations
+        code.append(form.executable)
+        del model, form
+        gc.collect()
+    assert all(x is code[0] for x in code)
+
+
+def test_a_spare_executable_holds_no_arrays():
+    made = tuple(range(300_000))
+    f = gj.function(lambda x, o: x + gj.constant(made, gj.float64))
+    for _ in range(3):
+        f(np.ones(300_000), Thing())
+        gc.collect()
+    assert not f._spare
+
+
+def test_an_object_that_dies_while_the_lock_is_held_is_forgotten_later():
+    model = Model(X.copy())
+    model.f(X)
+    with Model.f._lock:
+        del model
+        gc.collect()
+        assert Model.f._died and Model.f._owners
+    assert Model.f.specializations == []
+    assert not any(everything(Model.f))
+
+
+def test_closures_end_with_their_arrays():
+    def outer(w):
+        f = gj.function(lambda x: x * w)
+        f(w)
+        return weakref.ref(w)
+
+    held = [outer(np.ones(1000)) for _ in range(3)]
+    gc.collect()
+    assert [ref() for ref in held] == [None] * 3
+
+
+def test_a_number_of_an_object_that_is_used_again():
+    f = gj.function(lambda x, o: x * o.k)
+    for k in range(200):  # addresses come again
+        thing = Thing()
+        thing.k = k
+        np.testing.assert_array_equal(f(X, thing), X * k)
