@@ -88,18 +88,23 @@ class SizedFunctions:
         """For the steps whose known numbers become arguments, which ones."""
         most = MANY_SIZED if self.program.symbols else MANY
         inside = {n for band in self.program.bands for n in range(band.first, band.stop)}
-        kernels = {
-            place: step
-            for place, step in enumerate(self.program.steps)
-            if isinstance(step, Kernel)
-            and place not in inside
-            and len(step.values) < cost.LONG_BODY
-            and not any(isinstance(v, (Product, Running)) for v in step.values)
-        }
+        places: dict[Any, list[int]] = {}
+        kernels: dict[int, Kernel] = {}  # of equal ones the first
+        for place, step in enumerate(self.program.steps):
+            if not isinstance(step, Kernel) or place in inside or not _opens(step):
+                continue
+            kernel = self.shared.shared(step).kernel
+            equal = places.setdefault(identity(kernel), [])
+            equal.append(place)
+            if len(equal) == 1:
+                kernels[place] = kernel
         if len(kernels) <= most:
             return {}
-        merged = {n: merge_outer(self.shared.shared(k).kernel) for n, k in kernels.items()}
-        return opened_numbers(merged, most)
+        merged = {place: merge_outer(kernel) for place, kernel in kernels.items()}
+        found = opened_numbers(merged, most)
+        return {
+            n: found[equal[0]] for equal in places.values() if equal[0] in found for n in equal
+        }
 
     def takes(self, place: int) -> bool:
         """Whether a step is a kernel that takes its sizes as arguments."""
@@ -155,6 +160,14 @@ class SizedFunctions:
         )
         self._known[key] = sized, tuple(sizes)
         return self._known[key]
+
+
+def _opens(kernel: Kernel) -> bool:
+    """Whether known numbers of a kernel may become arguments: the code of products is chosen by
+    them, there must be room for scans, and long kernels have code of their own.
+    """
+    product_or_scan = any(isinstance(v, (Product, Running)) for v in kernel.values)
+    return len(kernel.values) < cost.LONG_BODY and not product_or_scan
 
 
 def _about(points: int) -> int:

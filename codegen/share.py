@@ -77,9 +77,16 @@ class Functions:
         self._nests: dict[Any, tuple[LoopNest, int]] = {}
         self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
         self._chunked: set[str] = set()
+        self._shared: dict[int, SharedKernel] = {}  # by id: the program holds its steps
 
     def shared(self, kernel: Kernel) -> SharedKernel:
         """What a kernel has in common with others, and what it has not."""
+        known = self._shared.get(id(kernel))
+        if known is None:
+            known = self._shared[id(kernel)] = self._made_shared(kernel)
+        return known
+
+    def _made_shared(self, kernel: Kernel) -> SharedKernel:
         together = lying_together(self.program, kernel)
         written = reads_and_writes(kernel)[1]
         kernel, used = numbered(kernel)
