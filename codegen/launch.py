@@ -88,16 +88,16 @@ class SizedFunctions:
         """For the steps whose known numbers become arguments, which ones."""
         most = MANY_SIZED if self.program.symbols else MANY
         inside = {n for band in self.program.bands for n in range(band.first, band.stop)}
-        places: dict[Any, list[int]] = {}
+        places: dict[int, list[int]] = {}
         kernels: dict[int, Kernel] = {}  # of equal ones the first
         for place, step in enumerate(self.program.steps):
             if not isinstance(step, Kernel) or place in inside or not _opens(step):
                 continue
-            kernel = self.shared.shared(step).kernel
-            equal = places.setdefault(identity(kernel), [])
+            shared = self.shared.shared(step)
+            equal = places.setdefault(shared.number, [])
             equal.append(place)
             if len(equal) == 1:
-                kernels[place] = kernel
+                kernels[place] = shared.kernel
         if len(kernels) <= most:
             return {}
         merged = {place: merge_outer(kernel) for place, kernel in kernels.items()}
@@ -136,8 +136,7 @@ class SizedFunctions:
         result_bytes = [(n, buffers[n].type.nbytes) for n, _ in shared.streaming]
         moved = sum(b.type.nbytes for b in buffers)
         key = (
-            identity(shared.kernel), moved, *result_bytes, shared.streaming, shared.together,
-            opened,
+            shared.number, moved, *result_bytes, shared.streaming, shared.together, opened,
         )  # fmt: skip
         known = self._known.get(key)
         if known is not None:
