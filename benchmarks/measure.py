@@ -30,13 +30,20 @@ PACKAGES = (
 
 class Statement:
     """A call as a loop of the user's would make it: `kept = function(x, …)`, with no function
-    of Python's around it, which would cost as much as a short call does.
+    of Python's around it, which would cost as much as a short call does. clock: in seconds.
     """
 
-    def __init__(self, function: Call, *arguments: object) -> None:
+    def __init__(
+        self,
+        function: Call,
+        *arguments: object,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         names = {f"x{k}": value for k, value in enumerate(arguments)}
         self._timer = timeit.Timer(
-            f"kept = call({', '.join(names)})", globals={"call": function, **names}
+            f"kept = call({', '.join(names)})",
+            timer=clock,
+            globals={"call": function, **names},
         )
         self._once = lambda: function(*arguments)
 

@@ -1,13 +1,15 @@
 """Asks where a decorated function is slower than the same function undecorated.
 
-    python benchmarks/no_slower.py [--cases skinny] [--rounds 15] [--json FILE]
+    python benchmarks/no_slower.py [--cases skinny] [--rounds 15] [--busy] [--json FILE]
 
 Programs in which NumPy leaves little to gain: products that BLAS computes, sorting, small
 linear algebra, and calls whose arguments are containers, new objects, or make the function run
 eagerly. Each function is called plain and decorated with the same arguments, in turns; results
 are compared first. `/numpy` is the median of the rounds' ratios and should be 1 or less; `more
-ns` is what a decorated call takes longer. BLAS's threads spin for cores that other work keeps
-busy: there, set OPENBLAS_NUM_THREADS=1 and GRAPHJIT_NUM_THREADS=1.
+ns` is what a decorated call takes longer.
+
+BLAS's threads spin for cores that other work keeps busy: there, set OPENBLAS_NUM_THREADS=1 and
+GRAPHJIT_NUM_THREADS=1, and time what this process was busy for (`--busy`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import os
 import statistics
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -361,11 +364,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write all times to this file")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--busy", action="store_true", help="time of the processor alone")
     parser.add_argument("--cases", default="", help="groups or cases whose name holds this")
     args = parser.parse_args()
     warnings.simplefilter("ignore", gj.FallbackWarning)
     gj.config.native_after = 0
     gj.config.recompile_warning = 0
+    clock = time.process_time if args.busy else time.perf_counter
     other = measure.OtherWork()
     found: dict[str, dict[str, list[float]]] = {}
     lines, wrong = [], []
@@ -378,8 +383,8 @@ def main() -> None:
             if not same(name, decorated(*values), plain(*values)):
                 wrong.append(name)
             calls = {
-                "numpy": measure.Statement(plain, *values),
-                "graphjit": measure.Statement(decorated, *values),
+                "numpy": measure.Statement(plain, *values, clock=clock),
+                "graphjit": measure.Statement(decorated, *values, clock=clock),
             }
             times = measure.interleaved(calls, args.rounds, sample_s=0.005)
             found[f"{group}: {name}"] = times

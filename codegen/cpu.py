@@ -50,6 +50,11 @@ from .share import Functions
 if TYPE_CHECKING:
     from .loader import Code
 
+if llvm.llvm_version_info < (22,):  # an installer may have been overruled
+    raise ImportError(
+        "graphjit needs llvmlite 0.48 or later, which has LLVM 22; this one has LLVM "
+        + ".".join(map(str, llvm.llvm_version_info))
+    )
 _lock = new_lock()
 hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM
 # Target, text -> code that is in use: equal programs of a process are compiled once.
@@ -91,8 +96,7 @@ def target_of(cpu: str, found: Mapping[str, bool]) -> Target:
     )
     if width == 16 and found.get("avx2"):
         width = 32
-    # LLVM makes one instruction of ldexp from version 22 on, calls of the C library before.
-    scales = width == 64 and found.get("avx512vl") and llvm.llvm_version_info >= (22,)
+    scales = width == 64 and found.get("avx512vl")  # LLVM has one instruction for ldexp
     native = frozenset({"ldexp"} if scales else ())
     used = [("+" if on and name not in UNUSED else "-") + name for name, on in found.items()]
     # to leave one out leaves out what includes it, and the reverse: so those come last

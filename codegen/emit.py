@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from graphjit import cost
@@ -61,6 +62,19 @@ STREAMED_BYTES = 32
 MOST_AHEAD = 2
 
 
+@dataclass
+class _Row:
+    """One of several rows that are reduced side by side: its number along `dim`, and what was
+    made for it.
+    """
+
+    dim: int
+    counter: str
+    values: dict[int, Value]
+    zeros: set[int]
+    accumulators: dict[int, list[str]]
+
+
 class KernelEmitter(Access):
     """Writes one kernel's function.
 
@@ -68,7 +82,8 @@ class KernelEmitter(Access):
     past the start of a cache line it starts [elements, -1 for anywhere]; they are stored past
     the cache where whole lines are. shared: the buffers that lie where others do. symbols:
     those whose sizes are one more parameter, if there is such. lanes: of one register where
-    the nest is written in parts (parts.py), else all.
+    the nest is written in parts (parts.py), else all. abreast: how many rows are reduced side
+    by side.
     """
 
     loop_end = ", !llvm.loop !1"  # what a loop's last branch says of it (cpu.py)
@@ -83,6 +98,7 @@ class KernelEmitter(Access):
         fast_math: bool = False,
         symbols: Sequence[str] | None = None,
         lanes: int = 0,
+        abreast: int = 1,
     ) -> None:
         math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
         super().__init__(module, self.builder(module, lanes or nest.width, math, flags))
@@ -112,6 +128,8 @@ class KernelEmitter(Access):
         self.turned: dict[int, tuple[str, Turn]] = {}
         self.tail: tuple[Loop, Value, dict[int, Value]] | None = None  # what _read_ahead found
         self.ahead: dict[int, Value] = {}
+        self.abreast = 1 if self.in_parts else abreast
+        self.rows: list[_Row] = []  # those at hand, where there are several
         self._label = 0
 
     @staticmethod
@@ -137,7 +155,7 @@ class KernelEmitter(Access):
             self.line("fence seq_cst")
         sizes = ["ptr noalias readonly %sizes"] if self.sized else []
         listed = ", ".join([*parameters, "ptr %record", *sizes, *bounds])
-        long = len(self.entry) + len(self.b.lines) > cost.LONG_CODE
+        long = len(self.entry) + len(self.b.lines) > cost.LONG_CODE * self.abreast
         long |= len(self.b.constants) > cost.MOST_CONSTANTS
         # LLVM 22's quick instruction selection aborts the process on vectors of float16
         long &= not any(value.dtype.name == "float16" for value in kernel.values)
@@ -164,31 +182,41 @@ class KernelEmitter(Access):
         return sorted(stored | loaded)
 
     def run(self, body: Sequence[Statement]) -> None:
-        """Write statements in order."""
+        """Write statements in order, each for all rows at hand."""
         for statement in body:
-            match statement:
-                case Let(value=number):
-                    self.values[number] = self.ahead.get(number) or self._compute(number)
-                    self._note_zeros(number)
-                case Start(value=number):
-                    self._start(number)
-                case Step(value=number):
-                    self._step(number)
-                case Finish(value=number):
-                    self._finish(number)
-                case Put(store=number):
-                    self._put(number)
-                case Keep(value=number):
-                    self._keep(number)
-                case Recall(value=number):
-                    self.values[number] = self._recall(number)
-                    self.zeros.discard(number)
-                case Loop():
-                    self._loop(statement)
-                case Turn():
-                    self._turn(statement)
-                case Tiles():
-                    TileEmitter(self, statement).emit()
+            if not self.rows or isinstance(statement, Loop):
+                self._one(statement)
+                continue
+            for row in self.rows:
+                self.counters[row.dim] = row.counter
+                self.values, self.zeros = row.values, row.zeros
+                self.accumulators = row.accumulators
+                self._one(statement)
+
+    def _one(self, statement: Statement) -> None:
+        match statement:
+            case Let(value=number):
+                self.values[number] = self.ahead.get(number) or self._compute(number)
+                self._note_zeros(number)
+            case Start(value=number):
+                self._start(number)
+            case Step(value=number):
+                self._step(number)
+            case Finish(value=number):
+                self._finish(number)
+            case Put(store=number):
+                self._put(number)
+            case Keep(value=number):
+                self._keep(number)
+            case Recall(value=number):
+                self.values[number] = self._recall(number)
+                self.zeros.discard(number)
+            case Loop():
+                self._loop(statement)
+            case Turn():
+                self._turn(statement)
+            case Tiles():
+                TileEmitter(self, statement).emit()
 
     def label(self) -> str:
         """A fresh label."""
@@ -221,6 +249,8 @@ class KernelEmitter(Access):
                 start = bounds[0]
                 before = b.emit(f"icmp ult i64 {bounds[1]}, {stop}")
                 stop = b.emit(f"select i1 {before}, i64 {bounds[1]}, i64 {stop}")
+            if self.abreast > 1 and any(isinstance(s, Start) for s in loop.body):
+                start = self._abreast(loop, start, stop)
             with self.counting(start, stop, loop.width) as now:
                 self._iteration(loop, now)
         if isinstance(rest, Dim):
@@ -243,6 +273,28 @@ class KernelEmitter(Access):
             if bounds is not None:
                 self.line(f"br label %{after}")
                 b.lines.append(f"{after}:")
+
+    def _abreast(self, loop: Loop, start: str, stop: str) -> str:
+        """Walk rows some at a time; gives where those that are left over start."""
+        b = self.b
+        count = b.emit(f"and i64 {b.emit(f'sub nuw nsw i64 {stop}, {start}')}, {-self.abreast}")
+        middle = b.emit(f"add nuw nsw i64 {start}, {count}")
+        outside = self.values, self.zeros, self.accumulators
+        with self.counting(start, middle, self.abreast) as now:
+            self.rows = [
+                _Row(
+                    loop.dim,
+                    b.emit(f"add nuw nsw i64 {now}, {number}") if number else now,
+                    dict(self.values),
+                    set(self.zeros),
+                    {} if number else self.accumulators,
+                )
+                for number in range(self.abreast)
+            ]
+            self.run(loop.body)
+            self.rows = []
+            self.values, self.zeros, self.accumulators = outside
+        return middle
 
     def _long(self, loop: Loop) -> bool:
         """Whether a loop has a tail and a body so long that it is written only once."""
@@ -448,6 +500,7 @@ class KernelEmitter(Access):
                 return self._from_copy(room, value.dtype, turn.row_dim, turn.columns)
             case Load():
                 offset, step = self._offset(value.index, parts_of(value.dtype))
+                self._fetch_ahead(value, offset)
                 return self._load(f"%b{value.buffer}", value.dtype, offset, step)
             case Place():
                 offset, step = self._offset(value.index)
@@ -463,6 +516,22 @@ class KernelEmitter(Access):
                 return self._load_at(f"%b{value.buffer}", value.dtype, place)
             case _:
                 raise AssertionError(value)
+
+    def _fetch_ahead(self, value: Load, offset: str) -> None:
+        """Have the memory that rows abreast come to soon fetched, where no cache holds it all:
+        as their streams are short and many, the processor doesn't see where they lead.
+        """
+        strides, kernel = value.index.strides, self.kernel
+        if not self.rows or self.b.mask is not None or strides[self.nest.lane_dim] != 1:
+            return
+        dim, size = self.rows[0].dim, value.dtype.size
+        if not cost.passes_cache(strides[dim] * kernel.dims[dim] * size):
+            return
+        at = self._address(f"%b{value.buffer}", value.dtype, offset)
+        self.module.declare("void", "llvm.prefetch.p0", "ptr, i32, i32, i32")
+        for line in range(0, self.b.width * size, CACHE_LINE):
+            there = self.b.emit(f"getelementptr i8, ptr {at}, i64 {cost.AHEAD_BYTES + line}")
+            self.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
 
     def _note_zeros(self, number: int) -> None:
         """Note whether a value is 0 where its lanes are masked off, as loads are."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.dims import evaluate
+from graphjit.dims import Guard, evaluate
 from graphjit.errors import (
     InternalError,
 )
@@ -28,7 +28,7 @@ from graphjit.verify_program import check_access
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
 from .outside import PREPARE, SHALLOW, builtin_function, run_symbol
-from .routines import Routine, routine
+from .routines import Routine, routine, whole_program
 
 if TYPE_CHECKING:
     from .loader import Code
@@ -38,7 +38,11 @@ _NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 class Executable:
-    """A compiled program. code: of its segments, None where it has none."""
+    """A compiled program. code: of its segments, None where it has none. guards: what its sizes
+    fulfil, if they are symbolic.
+    """
+
+    guards: tuple[Guard, ...] = ()
 
     def __init__(self, program: CompiledProgram, code: Code | None) -> None:
         self.program = program
@@ -154,6 +158,9 @@ class Executable:
 
     def single_runner(self) -> Callable[[Sequence[Array]], Array]:
         """A function that gives the one output of a program without updates, for its inputs."""
+        routine_alone = whole_program(self.program)
+        if routine_alone is not None:
+            return routine_alone
         if self._simple is None:
             run_sequence, first = self._run_sequence, self.program.outputs[0]
             return lambda inputs: run_sequence(inputs)[first]

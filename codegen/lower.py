@@ -12,6 +12,7 @@ from graphjit import cost
 from graphjit.dims import Dim, Undecided, guess, is_symbolic
 from graphjit.program import (
     Compute,
+    Constant,
     Kernel,
     Load,
     Reduction,
@@ -95,6 +96,41 @@ def row_lengths(kernel: Kernel) -> tuple[bool, ...]:
         return (False,)
     low, high = rows.bounds()
     return (True,) * (low < ROW_LANES) + (False,) * (high >= ROW_LANES)
+
+
+def rows_abreast(nest: LoopNest, vector_bytes: int) -> int:
+    """How many rows are reduced side by side: additions of one row wait for each other, and the
+    memory of several is fetched at once. 1 where that isn't so, or rows aren't simply reduced.
+    """
+    kernel, statements = nest.kernel, nest.body
+    # nothing that may fail: of what does, the first is told
+    plain = all(
+        isinstance(v, (Load, Constant, Compute, Reduction)) and v.dtype.is_inexact
+        for v in kernel.values
+    )
+    if not plain or nest.panel or nest.kept or any(s.choices for s in kernel.stores):
+        return 1
+    if nest.width == 1 or nest.lane_dim < len(kernel.outer_dims):
+        return 1
+    row: Loop | None = None
+    while not any(isinstance(s, Start) for s in statements):
+        loops = [s for s in statements if isinstance(s, Loop)]
+        if len(loops) != 1:
+            return 1
+        row, statements = loops[0], loops[0].body
+    inner = [s for s in statements if isinstance(s, Loop)]
+    if row is None or len(inner) != 1 or len(inner[0].body) > cost.ABREAST_BODY:
+        return 1
+    if not all(isinstance(s, (Let, Step)) for s in inner[0].body):
+        return 1
+    costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
+    if max(costs, default=0) >= cost.MATH_COST:
+        return 1
+    sums = [kernel.values[s.value] for s in statements if isinstance(s, Start)]
+    each = sum(-(-nest.width * register_bytes(v.dtype) // vector_bytes) for v in sums)
+    room = (16 if vector_bytes == 64 else 8) // each
+    extent = guess(row.extent) if isinstance(row.extent, Dim) else row.extent
+    return max(n for n in (1, 2, cost.ABREAST) if n <= max(1, min(room, extent)))
 
 
 def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:

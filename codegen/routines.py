@@ -6,7 +6,7 @@ beforehand is looked up beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,15 +55,7 @@ def routine(program: CompiledProgram, call: LibraryCall) -> Routine:
             for (number, shape, dtype), part in zip(
                 made, (value,) if single else value, strict=True
             ):
-                if (
-                    type(part) is np.ndarray
-                    and part.dtype is dtype
-                    and part.shape == shape
-                    and part.flags.c_contiguous
-                ):
-                    held[number] = part
-                else:
-                    held[number] = np.array(part, dtype, order="C").reshape(shape)
+                held[number] = _in_order(part, shape, dtype)
         except MemoryError as error:
             shown = " and ".join(f"shape {list(shape)} of {dtype}" for _, shape, dtype in made)
             raise OutOfMemoryError(
@@ -71,6 +63,48 @@ def routine(program: CompiledProgram, call: LibraryCall) -> Routine:
             ) from error
 
     return run
+
+
+def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array] | None:
+    """The function that gives a program's one output for its inputs, where one routine makes it
+    of just these; None where there is more to do.
+    """
+    if len(program.sequence) != 1 or program.updates or program.symbols:
+        return None
+    call = program.sequence[0]
+    if not isinstance(call, LibraryCall) or call.several:
+        return None
+    if call.inputs != program.inputs or call.outputs != program.outputs:
+        return None
+    numpy, attrs, run = call.primitive.numpy, dict(call.attrs), routine(program, call)
+    shape, dtype = _type(program, program.outputs[0])
+    assert isinstance(call.primitive.kind, Library)
+    if not call.primitive.kind.quiet:
+        numpy = np.errstate(all="ignore")(numpy)
+
+    def alone(inputs: Sequence[Array]) -> Array:
+        try:
+            return _in_order(numpy(*inputs, **attrs), shape, dtype)
+        except MemoryError:  # which names the op and the user's line
+            held: list[Any] = [None] * len(program.buffers)
+            for number, array in zip(program.inputs, inputs, strict=True):
+                held[number] = array
+            run(held, None, {})
+            return np.asarray(held[program.outputs[0]])
+
+    return alone
+
+
+def _in_order(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """What a routine gave, as an array in C order."""
+    if (
+        type(value) is np.ndarray
+        and value.dtype is dtype
+        and value.shape == shape
+        and value.flags.c_contiguous
+    ):
+        return value
+    return np.array(value, dtype, order="C").reshape(shape)
 
 
 def _type(program: CompiledProgram, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -99,4 +133,4 @@ def _known(value: Any, sizes: Sizes) -> Any:
     return evaluate(value, sizes) if isinstance(value, Dim) else value
 
 
-__all__ = ["Routine", "routine"]
+__all__ = ["Routine", "routine", "whole_program"]

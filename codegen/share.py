@@ -38,7 +38,7 @@ from .compiled import Check
 from .emit import KernelEmitter
 from .entry import Call, write_chunk
 from .loops import LoopNest
-from .lower import lower
+from .lower import lower, rows_abreast
 from .parts import register_lanes
 
 
@@ -133,6 +133,7 @@ class Functions:
         emitter = KernelEmitter(
             self.module, nest, self.checks, dict(shared.streaming), shared.together,
             self.program.fast_math, lanes=lanes,
+            abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
         functions.append(emitter.emit())
         checked = len(self.checks) > before
@@ -149,6 +150,7 @@ class Functions:
         return KernelEmitter(
             self.module, nest, self.checks, dict(shared.streaming) if streaming else {},
             shared.together, self.program.fast_math, symbols,
+            abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
 
     def chunk(self, call: Call) -> None:

@@ -9,6 +9,13 @@ from importlib import import_module as _import_module
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
+from numpy import __version__ as _numpy_version
+
+if tuple(map(int, _numpy_version.split(".")[:2])) < (
+    2,
+    3,
+):  # an installer may have been overruled
+    raise ImportError(f"graphjit needs NumPy 2.3 or later, and this is {_numpy_version}")
 if not (_Path(__file__).parent / "passes").exists():
     # a checkout, where the folders of the package stand side by side
     __path__.append(str(_Path(__file__).resolve().parent.parent))

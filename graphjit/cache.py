@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import struct
 import threading
 import time
 import warnings
@@ -30,7 +31,12 @@ except ImportError:
 
 _MAGIC = b"graphjit"
 _DIGEST_BYTES = 32
-_HEAD_BYTES = len(_MAGIC) + _DIGEST_BYTES
+_LENGTH = struct.Struct("<Q")
+_HEAD_BYTES = len(_MAGIC) + _LENGTH.size + _DIGEST_BYTES
+# A pipe in a file's place would else keep who opens it waiting; not all systems have these.
+_OPEN_TO_READ = os.O_RDONLY
+for _name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
+    _OPEN_TO_READ |= getattr(os, _name, 0)
 _ENDING, _UNFINISHED = ".code", ".part"
 # A process that was killed leaves its unfinished file; no write takes as long as this [s].
 _ABANDONED_AFTER = 3600
@@ -83,24 +89,26 @@ def read(key: str) -> bytes | None:
         return None
     path = _path(key)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+        handle = os.open(path, _OPEN_TO_READ)
         try:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode) or _foreign(status):
                 return None
-            content = _all_of(handle, status.st_size)
+            head, length = _all_of(handle, _HEAD_BYTES), status.st_size - _HEAD_BYTES
+            payload = None
+            if head.startswith(_beginning(length)):  # else it may be as long as a file can be
+                payload = _all_of(handle, length)
         finally:
             os.close(handle)
     except (OSError, MemoryError):
         return None
-    payload = memoryview(content)[_HEAD_BYTES:]
-    if content[:_HEAD_BYTES] != _MAGIC + _digest(key, payload):
+    if payload is None or head != _beginning(length) + _digest(key, payload):
         with contextlib.suppress(OSError):
             os.unlink(path)
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # the time of the last use
-    return bytes(payload)
+    return payload
 
 
 def write(key: str, payload: bytes) -> bool:
@@ -127,7 +135,7 @@ def write(key: str, payload: bytes) -> bool:
         return False
     try:
         try:
-            for part in (_MAGIC + _digest(key, payload), payload):
+            for part in (_beginning(len(payload)) + _digest(key, payload), payload):
                 left = memoryview(part)
                 while left:
                     left = left[os.write(handle, left) :]
@@ -165,6 +173,11 @@ def clear() -> int:
 
 def _path(key: str) -> str:
     return os.path.join(code_folder(), key + _ENDING)
+
+
+def _beginning(length: int) -> bytes:
+    """What a file starts with whose payload has so many bytes; nothing has less than none."""
+    return _MAGIC + _LENGTH.pack(max(0, length))
 
 
 def _digest(key: str, payload: bytes | memoryview) -> bytes:

@@ -83,6 +83,10 @@ L1_WAYS, L1_WAY_BYTES = 8, 4096
 UNROLL_COST = 24
 MATH_COST = 6
 UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
+# Rows that are reduced side by side, if no more is done for each element than this.
+ABREAST, ABREAST_BODY = 4, 10
+# How far ahead their memory is fetched (200,000 rows of 64 float64: 4.7 -> 3.1 ms).
+AHEAD_BYTES = 4096
 # Products: elements of a tile, enough work to share out and few enough for the second cache;
 # fused multiply-adds in flight that hide their latency; a row of b that is as short as this
 # needn't be copied, its block lies close together anyway.
@@ -114,6 +118,11 @@ def near_lanes(apart_bytes: int) -> int:
     """
     shared = gcd(apart_bytes, L1_WAY_BYTES)
     return L1_WAYS * (L1_WAY_BYTES // max(SQUARE_BYTES, shared))
+
+
+def passes_cache(nbytes: int) -> bool:
+    """Whether so many bytes are far more than the second cache holds, as far as is known."""
+    return guess(nbytes) > 2 * machine().l2_bytes
 
 
 def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:

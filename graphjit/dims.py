@@ -47,6 +47,10 @@ from .size_facts import (
 )
 from .values import dataclass
 
+# The length of the names of a polynomial's atoms above which a function being traced computes
+# with numbers.
+_LONGEST = 400
+
 
 class Undecided(Exception):
     """A question about sizes whose answer depends on them, where no guard can be noted."""
@@ -266,6 +270,14 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         this: Any = self._as_tensor() if isinstance(other, (float, complex)) else int(self)
         return what(other, this) if turned else what(this, other)
 
+    def _too_long(self, terms: Terms) -> bool:
+        """Whether the function had better go on with the number at hand: what a loop makes of
+        an extent (`k = k // 2 + k // 3`) may double in length each time.
+        """
+        return self.sizes.recording and (
+            sum(len(name) for monomial, _ in terms for name in monomial) > _LONGEST
+        )
+
     def _plus(self, other: Any, sign: int) -> Any:
         terms = self._terms_of(other)
         if terms is None:
@@ -306,7 +318,10 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         terms = self._terms_of(other)
         if terms is None:
             return self._otherwise(operator.mul, other, turned=False)
-        return self.sizes.made(multiplied(self.terms, terms))
+        product = multiplied(self.terms, terms)
+        if self._too_long(product):
+            return int(self) * other
+        return self.sizes.made(product)
 
     def __rmul__(self, other: Any) -> Any:
         if self._terms_of(other) is None:
@@ -324,7 +339,10 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
             raise ZeroDivisionError("integer division or modulo by zero")
         if by < 0:
             return (-self) // -by
-        return self.sizes.made(self.sizes.facts.floor(self.terms, by))
+        quotient = self.sizes.facts.floor(self.terms, by)
+        if self._too_long(quotient):
+            return int(self) // by
+        return self.sizes.made(quotient)
 
     def __rfloordiv__(self, other: Any) -> Any:
         terms = self._terms_of(other)
@@ -439,15 +457,15 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
     def __eq__(self, other: Any) -> Any:
         if self is other:
             return True
+        if isinstance(other, (np.number, np.bool_)):
+            return self._compare_scalar(operator.eq, other)
         if type(other) is Dim and self.terms == other.terms:
             return True
-        if isinstance(other, (complex, np.complexfloating)):
-            return other.imag == 0 and self == float(other.real)
-        if isinstance(other, (float, np.floating)):
-            if not math.isfinite(other) or not float(other).is_integer():
+        if isinstance(other, complex):
+            return other.imag == 0 and self == other.real
+        if isinstance(other, float):
+            if not other.is_integer():
                 return False
-            other = int(other)
-        elif isinstance(other, (np.integer, np.bool_)):
             other = int(other)
         if type(other) is Dim and other.sizes is not self.sizes:
             return False
@@ -462,20 +480,37 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
 
     def __ne__(self, other: Any) -> Any:
         equal = self.__eq__(other)
-        return equal if equal is NotImplemented else not equal
+        return equal if equal is NotImplemented else equal ^ True  # of NumPy's type, if it is
+
+    def _compare_scalar(
+        self, what: Callable[[Any, Any], Any], other: np.number[Any] | np.bool_
+    ) -> Any:
+        """NumPy's answer, which is NumPy's bool. NumPy rounds an int to the type of a float
+        beside it: one that isn't small enough to make no difference asks for the number.
+        """
+        if isinstance(other, np.floating) and np.isfinite(other):
+            exact = abs(float(other)) < 2 ** int(np.finfo(type(other)).nmant)
+        else:
+            exact = not isinstance(other, np.complexfloating)
+        if not exact:
+            return what(int(self), other)
+        plain = float(other) if isinstance(other, np.floating) else int(other)
+        return np.bool_(what(self, plain))
 
     def _compare(
         self, other: Any, what: Callable[[Any, Any], Any], sign: int, more: int
     ) -> Any:
         """sign * (self - other) >= more."""
-        if isinstance(other, (float, np.floating)):
+        if isinstance(other, (np.number, np.bool_)):
+            return self._compare_scalar(what, other)
+        if isinstance(other, complex):
+            return what(0, other)  # a TypeError
+        if isinstance(other, float):
             if not math.isfinite(other):
                 return what(0, other)
             # the whole number that is as far away in that direction
             whole = math.ceil(other) if (sign > 0) == (more == 0) else math.floor(other)
             other = int(whole)
-        elif isinstance(other, (np.integer, np.bool_)):
-            other = int(other)
         terms = self._terms_of(other)
         if terms is None:
             return self._otherwise(what, other, turned=False)

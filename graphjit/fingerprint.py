@@ -1,8 +1,9 @@
 """What compiled code depends on, as the keys under which `cache.py` keeps it.
 
-A key says everything that decides the code: the traced graph, the function's options, the
-machine, and the versions of graphjit, LLVM, NumPy and Python. Code of another key is never
-looked at. Nothing is compiled, and no compiler imported, to find a key.
+A key says everything that decides the code: the traced graph, what was assumed of its symbolic
+sizes, the function's options, the machine, and the versions of graphjit, LLVM, NumPy and
+Python. Code of another key is never looked at. Nothing is compiled, and no compiler imported,
+to find a key.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 from .cache import blake2b
 from .config import LOADED_NS
-from .dims import Dim
+from .dims import Dim, Sizes
 from .errors import SourceLine
 from .ir import Graph
 from .machine import cpu_text, machine
@@ -86,6 +87,15 @@ def graph_key(graph: Graph, *options: Any) -> tuple[str, tuple[SourceLine, ...]]
     parts += [graph.outputs, graph.updates]
     # of this version equal objects have equal bytes; read back they never are
     return _digest(marshal.dumps(parts, 2)), tuple(numbers)
+
+
+def assumptions(sizes: Sizes | None) -> tuple[Any, ...]:
+    """What a traced graph's nodes don't say of its symbols: the guards that the trace noted,
+    which the code checks at each call, and the symbols that may be 1.
+    """
+    if sizes is None:
+        return ()
+    return tuple(map(str, sizes.guards)), tuple(sorted(sizes.may_be_one))
 
 
 def _digest(content: bytes) -> str:
@@ -217,4 +227,4 @@ def _llvm_files() -> Iterator[object]:
         yield from (file[:-1] for file in _files(os.path.join(folder, "binding"), "", _LIBRARY))
 
 
-__all__ = ["Unkeyable", "graph_key", "known", "process_key", "unchanged"]
+__all__ = ["Unkeyable", "assumptions", "graph_key", "known", "process_key", "unchanged"]

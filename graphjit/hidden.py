@@ -164,14 +164,15 @@ def with_captures(
         else:
             value = cell if value is cell.cell_contents else types.CellType(value)
         cells.append(value)
+    defaults, keywords = function.__defaults__, function.__kwdefaults__
     copy = types.FunctionType(
         code,
         names if all(v is names[n] for n, v in found.items()) else {**names, **found},
         function.__name__,
-        function.__defaults__,
+        defaults and tuple(replaced("", value) for value in defaults),
         tuple(cells) if function.__closure__ else None,
     )
-    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__kwdefaults__ = keywords and {n: replaced("", v) for n, v in keywords.items()}
     return copy
 
 
@@ -201,7 +202,7 @@ def _held(value: Any) -> Getter:
 
 
 def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
-    """Values of a function's closure cells and of the globals it names."""
+    """Values of a function's closure cells, its defaults and the globals it names."""
     function = getattr(function, "python_function", function)
     if isinstance(function, types.MethodType):
         owner = function.__self__
@@ -214,6 +215,10 @@ def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
             found.append((cell.cell_contents, CellContents(cell), 0))
         except ValueError:  # a name not yet bound
             continue
+    defaults = Attribute(Known(function), "__defaults__")
+    found += [(x, Item(defaults, k), 0) for k, x in enumerate(function.__defaults__ or ())]
+    keywords = Attribute(Known(function), "__kwdefaults__")
+    found += [(x, Item(keywords, k), 0) for k, x in (function.__kwdefaults__ or {}).items()]
     names = function.__globals__
     for name in _names(function.__code__):
         if name in names:
@@ -225,6 +230,21 @@ def named_in(function: Any) -> set[str]:
     """The globals and attributes that a function's code names."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     return set(_names(code)) if isinstance(code, types.CodeType) else set()
+
+
+def loads_global(function: Any, name: str) -> bool:
+    """Whether a function's code, or code inside it, reads a global or builtin of this name."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return isinstance(code, types.CodeType) and _loads_global(code, name)
+
+
+def _loads_global(code: types.CodeType, name: str) -> bool:
+    return (
+        name in code.co_names
+        and any(
+            i.opname == "LOAD_GLOBAL" and i.argval == name for i in dis.get_instructions(code)
+        )
+    ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
 
 
 def function_state(

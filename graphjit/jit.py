@@ -19,6 +19,7 @@ import numpy as np
 # So sub-modules are reached as `gj.native`, which is imported when it is first used. What each
 # first call needs is imported here, for that takes longer than such a call.
 import graphjit as gj
+import graphjit.foreign
 import graphjit.hidden
 import graphjit.kept
 import graphjit.specialization
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from .ir import Graph
     from .passes import Pass
     from .specialization import Specialization
+    from .surroundings import Surroundings
     from .symbolic import Assumptions
     from .trace import Trace
 
@@ -102,6 +104,12 @@ _BY_VALUE = (
     str, bytes, bool, type(None), type, np.dtype, types.FunctionType, range, frozenset, Enum,
     TensorSpec, DType,
 )  # fmt: skip
+
+
+class _StateChanged(TracingError):
+    """A trace changed what outlives the call, which was put back. An eager call changes it too,
+    and then it may be settled: what was missing is made once, a cache is filled.
+    """
 
 
 _calls = itertools.count()  # of compiled functions, through Python
@@ -148,6 +156,12 @@ class Function(Enterable):  # type: ignore[misc]
             raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
         if outputs not in (None, "tensor", "numpy"):
             raise InvalidArgumentError(f"outputs is 'tensor' or 'numpy', not {outputs!r}")
+        if not isinstance(fast_math, bool):
+            raise InvalidArgumentError(f"fast_math is True or False, not {fast_math!r}")
+        if not isinstance(passes, (tuple, list)) or not all(hasattr(p, "run") for p in passes):
+            raise InvalidArgumentError(
+                f"passes is a list of graphjit.passes.Pass, not {passes!r}"
+            )
         if not callable(function):
             raise InvalidArgumentError(f"a function to trace is callable, not {function!r}")
         functools.update_wrapper(self, function)
@@ -155,7 +169,8 @@ class Function(Enterable):  # type: ignore[misc]
         inner = function.func if isinstance(function, functools.partial) else function
         shown = inner if hasattr(inner, "__name__") else type(inner)
         self.name: str = shown.__name__
-        self.qualified_name: str = shown.__qualname__
+        # ufuncs have one from NumPy 2.2 on only
+        self.qualified_name: str = getattr(shown, "__qualname__", self.name)
         self.input_signature: tuple[Any, ...] | None = None
         if input_signature is not None:
             if not isinstance(input_signature, (tuple, list)):
@@ -166,7 +181,7 @@ class Function(Enterable):  # type: ignore[misc]
         self.fallback = fallback
         self.outputs = outputs
         self.passes = tuple(passes)
-        self.fast_math = bool(fast_math)
+        self.fast_math = fast_math
         self.donate = gj.results.donated_parameters(function, donate) if donate != () else ()
         self.tensor_cores: str | None = None
         if tensor_cores is not None:
@@ -186,6 +201,7 @@ class Function(Enterable):  # type: ignore[misc]
         self._warned = False
         self._table = None
         self._entry = 0  # where machine code enters functions, once there is some
+        self._undone = False  # whether the trace that failed last had changed anything
         self._late: set[Specialization] = set()  # what it could run, but for that
         self._own: frozenset[str] = frozenset()  # the attributes made here
         self._own = frozenset(vars(self))
@@ -279,7 +295,7 @@ class Function(Enterable):  # type: ignore[misc]
         forms = self._known.get(key)
         if forms is not None:
             for form in forms:
-                if form.captures_fit():
+                if form.captures_fit() and not form.due:
                     if self._entry and form in self._late:
                         with self._lock:
                             self._enter_natively(form, args, kwargs)
@@ -289,13 +305,18 @@ class Function(Enterable):  # type: ignore[misc]
             return found
         with self._lock:
             key = self._lasting_key(key, args, kwargs)
-            for form in self._known.get(key, ()):  # another thread may have been first
-                if form.captures_fit():
+            known, second = self._known.get(key, []), False
+            for form in list(known):  # another thread may have been first
+                if form.due:
+                    known.remove(form)
+                    second = True
+                elif form.captures_fit():
                     return form
             found = self._of_any_size(args, kwargs) or self._always_eager(args, kwargs)
             if found is not None:
                 return found
-            self._note_miss(args, kwargs)
+            if not second:
+                self._note_miss(args, kwargs)
             pinned = set(self._pinned)
             try:
                 sized = self._specialize_sizes(args, kwargs)
@@ -306,6 +327,8 @@ class Function(Enterable):  # type: ignore[misc]
             except BaseException:
                 self._pinned = pinned
                 raise
+            if second:
+                form.chance = False
             if not form.reason:
                 self._rule_out_sizes(args, kwargs)
             self._enter_natively(form, args, kwargs)
@@ -378,13 +401,20 @@ class Function(Enterable):  # type: ignore[misc]
         free = self._free_places(kinds)
         if not seen.varying(free):
             return None
+        if gj.hidden.loads_global(self.python_function, "type"):
+            seen.failed = "it may ask for an extent's type, which isn't int"
+            return None
         assumed = gj.symbolic.Assumptions(seen, free)
         while assumed.group:
             try:
                 form = self._trace(tree, leaves, kinds, assumed)
             except (InternalError, LeakedTracerError):
                 raise
-            except Exception as error:  # known extents will tell what is wrong, if anything is
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except (
+                BaseException
+            ) as error:  # known extents will tell what is wrong, if anything is
                 seen.doubt = f"{type(error).__name__}: {error}"
                 return None
             sizes = form.sizes
@@ -493,10 +523,11 @@ class Function(Enterable):  # type: ignore[misc]
     def _kind(self, x: Any, where: Any) -> LeafKind:
         """How a leaf is passed, and what of it a specialisation depends on."""
         kind = type(x)
-        if kind is np.ndarray or isinstance(x, np.generic):
+        if kind is np.ndarray or kind is np.memmap or isinstance(x, np.generic):
             if x.dtype.kind in "biufcV":
                 return LeafKind(ARRAY, (x.shape, x.dtype))
-            return LeafKind(STATIC, Identity(x))
+            if isinstance(x, np.generic):
+                return LeafKind(STATIC, (x.dtype, x.tobytes()))
         if isinstance(x, gj.dispatch.TensorBase) and not isinstance(x, gj.Variable):
             if isinstance(x, gj.trace.SymbolicTensor):
                 raise gj.trace.leaked(x)
@@ -511,6 +542,8 @@ class Function(Enterable):  # type: ignore[misc]
             return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
         if kind is slice:
             return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
+        if gj.foreign.foreign(x):  # all of them run eagerly
+            return LeafKind(STATIC, (kind, "foreign"))
         return LeafKind(STATIC, Identity(x))
 
     def _varies(self, x: int, where: Any) -> bool:
@@ -556,7 +589,9 @@ class Function(Enterable):  # type: ignore[misc]
         """Whether results are ndarrays: all array arguments are, and there is one."""
         if self.outputs is not None:
             return self.outputs == "numpy"
-        arrays = [isinstance(x, (np.ndarray, np.generic)) for x in leaves]
+        arrays = [
+            isinstance(x, (np.ndarray, np.generic)) or gj.foreign.foreign(x) for x in leaves
+        ]
         return any(arrays) and not any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
 
     def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
@@ -591,11 +626,14 @@ class Function(Enterable):  # type: ignore[misc]
                 raise
             except TracingError as error:
                 return self._fallen(kinds, error)
-            except InternalError:
+            except (InternalError, ImportError):  # the latter where LLVM is missing or old
                 raise
-            except Exception as error:
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
                 # tensors have one set of rules: eager mode would refuse what tracing refused
                 strict = any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
+                strict = strict and not self._undone
                 if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
                     raise
                 line = raising_line(error)
@@ -604,10 +642,12 @@ class Function(Enterable):  # type: ignore[misc]
                 return gj.specialization.Specialization(kinds, reason=reason, doubt=error)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
+        chance = isinstance(error, _StateChanged)
         if self.fallback == "error":
-            raise error
-        self._warn(str(error))
-        return gj.specialization.Specialization(kinds, reason=str(error))
+            raise TracingError(*error.args) if chance else error
+        if not chance:
+            self._warn(str(error))
+        return gj.specialization.Specialization(kinds, reason=str(error), chance=chance)
 
     def _run_in_doubt(
         self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
@@ -618,7 +658,7 @@ class Function(Enterable):  # type: ignore[misc]
         error = form.doubt
         try:
             value = self._eager(args, kwargs, leaves)
-        except Exception as again:
+        except BaseException as again:
             with self._lock:
                 for forms in self._known.values():
                     if form in forms:
@@ -643,6 +683,28 @@ class Function(Enterable):  # type: ignore[misc]
     ) -> Specialization:
         """The form of these arguments, traced; with some extents symbolic if told which."""
         started = time.perf_counter_ns()
+        statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
+        self._refuse(statics)
+        before = gj.surroundings.Surroundings(self.python_function, statics)
+        if before.reason:
+            raise TracingError(at_user_line(f"{self.name} {before.reason}"))
+        try:
+            form = self._traced(before, tree, leaves, kinds, statics, assumed)
+        except BaseException:
+            self._undone = before.restore()
+            raise
+        form.times_ns["trace"] = time.perf_counter_ns() - started
+        return form
+
+    def _traced(
+        self,
+        before: Surroundings,
+        tree: Tree,
+        leaves: Sequence[Any],
+        kinds: tuple[LeafKind, ...],
+        statics: Sequence[Any],
+        assumed: Assumptions | None,
+    ) -> Specialization:
         trace = gj.trace.Trace(self.name)
         made = self.form or gj.specialization.Specialization
         form = made(
@@ -671,20 +733,16 @@ class Function(Enterable):  # type: ignore[misc]
             function = self.python_function
             if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
                 raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
-            statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
-            self._refuse(statics)
-            before = (
-                gj.surroundings.Surroundings(function, statics)
-                if self.fallback == "eager"
-                else None
-            )
             value = gj.hidden.with_captures(function, trace.capture)(*args, **kwargs)
             if trace.failed is not None:  # and the function caught the error
                 raise trace.failed
-            problem = before.problem() if before is not None else ""
-            if before is not None and problem:
-                before.restore()
-                raise TracingError(at_user_line(f"{self.name} {problem}"))
+            if problem := before.problem():
+                kind = TracingError if before.drawn else _StateChanged
+                raise kind(at_user_line(f"{self.name} {problem}"))
+            if _has_more((args, kwargs)):
+                raise TracingError(
+                    at_user_line(f"{self.name} adds an attribute to an argument's dataclass")
+                )
             after: list[Any] = []
             same = flatten((args, kwargs), after) == tree and len(after) == len(given)
             if not same or any(a is not b for a, b in zip(after, given, strict=True)):
@@ -707,7 +765,7 @@ class Function(Enterable):  # type: ignore[misc]
                         x.__index__()  # type: ignore[union-attr]
                     form.results.append(("python" if weak else "array", None))
                     outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
-                elif _holds_tracer(x):
+                elif gj.trace.holds_traced(x):
                     raise TracingError(
                         at_user_line(f"{self.name} returns an object that holds traced values")
                     )
@@ -721,7 +779,6 @@ class Function(Enterable):  # type: ignore[misc]
         form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         form.variables = trace.variables
         form.order_parameters()
-        form.times_ns["trace"] = time.perf_counter_ns() - started
         return form
 
     def _symbol(
@@ -747,11 +804,17 @@ class Function(Enterable):  # type: ignore[misc]
         at the trace: arrays of other kinds, sets, and Python code that asks for types.
         """
         for x in statics:
-            if isinstance(x, (np.ndarray, set, bytearray)):
-                what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else "set"
+            if gj.foreign.foreign(x):
+                what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else None
+                what = what or type(x).__name__
                 raise TracingError(
                     at_user_line(f"{self.name} has an argument that can't be traced: {what}")
                 )
+        found = gj.foreign.reached(self.python_function, statics)
+        if found:
+            raise TracingError(
+                at_user_line(f"{self.name} reads {found}, which can change between calls")
+            )
         asked = gj.hidden.named_in(self.python_function)
         if self.fallback == "eager" and asked & _TYPE_TESTS and asked & _TYPES:
             raise TracingError(
@@ -774,6 +837,9 @@ class Function(Enterable):  # type: ignore[misc]
         if form.reason:
             if form.doubt is not None:
                 return self._run_in_doubt(form, leaves, args, kwargs)
+            form.due = form.chance
+            if not form.chance:
+                self._warn(form.reason)
             return self._eager(args, kwargs, leaves)
         return form.run(leaves)
 
@@ -853,22 +919,6 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
     )
 
 
-def _holds_tracer(value: Any, depth: int = 3) -> bool:
-    """Whether an object has a symbolic tensor among its attributes or items."""
-    if isinstance(value, gj.trace.SymbolicTensor):
-        return True
-    if depth == 0 or isinstance(
-        value, (*_BY_VALUE, int, float, complex, gj.dispatch.TensorBase)
-    ):
-        return False
-    items: list[Any] = list(getattr(value, "__dict__", {}).values())
-    if isinstance(value, dict):
-        items += value.values()
-    elif isinstance(value, (list, tuple, set)):
-        items += value
-    return any(_holds_tracer(item, depth - 1) for item in items[:1000])
-
-
 def _finished(numpy: bool, value: Any, *leaves: Any) -> Any:
     """What a function gave eagerly for arguments with these leaves, as compiled code would."""
     found: list[Any] = []
@@ -876,6 +926,22 @@ def _finished(numpy: bool, value: Any, *leaves: Any) -> Any:
     given = [x for x in leaves if isinstance(x, np.ndarray)]
     converted = iter([_converted(x, numpy, given) for x in found])
     return unflatten(tree, lambda: next(converted))
+
+
+def _has_more(value: Any) -> bool:
+    """Whether a dataclass among containers has attributes that are no fields of it: on the copy
+    that was given to the trace they are new.
+    """
+    kind = type(value)
+    if kind in (tuple, list) or hasattr(kind, "_fields"):
+        return any(map(_has_more, value))
+    if isinstance(value, dict):
+        return any(map(_has_more, value.values()))
+    fields = getattr(kind, "__dataclass_fields__", None)
+    if fields is None or kind.__module__.startswith("graphjit."):
+        return False
+    attributes = getattr(value, "__dict__", {})
+    return not attributes.keys() <= fields.keys() or any(map(_has_more, attributes.values()))
 
 
 def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:

@@ -1,11 +1,14 @@
-"""Compiled forms of graphs on disk: what a first call in a process finds instead of compiling.
+"""Compiled forms of graphs: what a first call finds instead of compiling.
 
 A hit needs the traced graph and nothing that comes after it: no pass, no code generator, no
-LLVM. What can't be found, read or loaded is compiled.
+LLVM. Looked through are the executables that live in this process, so that an object of a
+class runs the code of those before it, then the disk. What can't be found, read or loaded is
+compiled.
 """
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import cache
@@ -15,7 +18,7 @@ from .codegen.loader import Loaded, Unloadable, loadable
 from .config import config
 from .dims import Sizes
 from .errors import SourceLine
-from .fingerprint import Unkeyable, graph_key, known, unchanged
+from .fingerprint import Unkeyable, assumptions, graph_key, known, unchanged
 from .ir import Graph
 
 if TYPE_CHECKING:
@@ -25,16 +28,22 @@ if TYPE_CHECKING:
 _MOST_GUARDED = 4
 # A graph's key and its source lines.
 Key = tuple[str, tuple[SourceLine, ...]]
+# The executables that live, by file and source lines, for errors tell of these.
+_living: weakref.WeakValueDictionary[Key, Executable] = weakref.WeakValueDictionary()
 
 
-def key_of(graph: Graph, *options: Any) -> Key | None:
-    """The key of a traced graph and the options it is compiled with; None if it has none."""
-    if not (config.cache and loadable() and known()):
-        return None
+def key_of(graph: Graph, sizes: Sizes | None, *options: Any) -> Key | None:
+    """The key of a traced graph, what was assumed of its sizes and the options it is compiled
+    with; None if it has none.
+    """
     try:
-        return graph_key(graph, *options)
+        return graph_key(graph, assumptions(sizes), *options)
     except Unkeyable:
         return None
+
+
+def _on_disk() -> bool:
+    return config.cache and loadable() and known()
 
 
 def find(key: Key, sizes: Sizes | None = None) -> Executable | None:
@@ -43,33 +52,59 @@ def find(key: Key, sizes: Sizes | None = None) -> Executable | None:
         return None
     name, lines = key
     for file in _files(name, sizes):
+        executable = _living.get((file, lines))
+        if executable is not None and _adopt(executable, sizes):
+            return executable
+    return _stored(name, lines, sizes) if _on_disk() else None
+
+
+def _adopt(executable: Executable, sizes: Sizes | None) -> bool:
+    """Whether an executable is for the sizes at hand; then its guards are noted."""
+    if sizes is None:
+        return True
+    if not all(guard.holds(sizes.hints) for guard in executable.guards):
+        return False
+    for guard in executable.guards:
+        sizes.note(guard.left, guard.relation)
+    return True
+
+
+def _stored(name: str, lines: tuple[SourceLine, ...], sizes: Sizes | None) -> Executable | None:
+    """The executable in the first file that is for sizes like those at hand."""
+    for file in _files(name, sizes):
         payload = cache.read(file)
         if payload is None:
             return None
         try:
             program, image = stored.unpack_program(payload, lines, sizes)
-            return Executable(program, None if image is None else Loaded(image))
+            executable = Executable(program, None if image is None else Loaded(image))
         except stored.Unfit:
             continue
         except (stored.Unreadable, Unloadable):
             return None
+        executable.guards = () if sizes is None else tuple(sizes.guards)
+        _living[file, lines] = executable
+        return executable
     return None
 
 
 def keep(
     key: Key, executable: Executable, image: Image | None, sizes: Sizes | None = None
 ) -> None:
-    """Keep what was compiled for later processes, where that can be."""
-    if image is None and executable.native:
-        return
-    guards = () if sizes is None else sizes.guards
+    """Keep what was compiled for others in this process, and on disk where that can be."""
+    executable.guards = () if sizes is None else tuple(sizes.guards)
     name, lines = key
+    files = _files(name, sizes)
+    if not config.verify:
+        free = next((f for f in files if (f, lines) not in _living), files[0])
+        _living[free, lines] = executable
+    if not _on_disk() or (image is None and executable.native):
+        return
     try:
-        payload = stored.pack_program(executable.program, image, lines, guards)
+        payload = stored.pack_program(executable.program, image, lines, executable.guards)
     except stored.Unstorable:
         return
     if unchanged():
-        files = _files(name, sizes)
         cache.write(next((f for f in files if cache.read(f) is None), files[0]), payload)
 
 

@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import platform
+import stat
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def machine() -> Machine:
             ) from error
     found = _from_system()
     try:
-        kept = _parsed(_file(found).read_text())
-    except (OSError, ValueError):
+        kept = _parsed(_regular(_file(found)))
+    except (OSError, ValueError, RecursionError):
         return found
     return kept if (kept.name, kept.cores) == (found.name, found.cores) else found
 
@@ -85,6 +86,22 @@ def keep(description: Machine) -> Path | None:
     except OSError:
         return None
     return path
+
+
+# A description takes some hundred bytes.
+_MOST_BYTES = 1 << 16
+
+
+def _regular(path: Path) -> str:
+    """The text of a file, which may be in anything's place: OSError if it is none."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            raise OSError(f"{path} is no file of a machine's description")
+        return os.read(handle, _MOST_BYTES).decode()
+    finally:
+        os.close(handle)
 
 
 def _file(description: Machine) -> Path:

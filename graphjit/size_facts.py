@@ -126,7 +126,8 @@ class Facts:
         self._ranges: dict[Terms, Bounds] = {}  # of a form
         self._excluded: dict[Terms, set[int]] = {}  # values that a form never has
         self._rules: dict[str, Terms] = {}  # an atom, and what the guards say it equals
-        self._bounds: dict[Terms, Bounds] = {}  # found before, since the last new fact
+        # found before, since the last new fact; floors within floors ask for the same again
+        self._bounds: dict[tuple[Terms, int], Bounds] = {}
         self._decided: dict[tuple[Terms, str], bool | None] = {}
         self._pinned: dict[Terms, Terms] = {}
 
@@ -173,11 +174,9 @@ class Facts:
         form, factor, constant = split(terms)
         if not form:
             return constant, constant
-        known = self._bounds.get(form)
+        known = self._bounds.get((form, 0)) or self._bounds.get((form, depth))
         if known is None:
-            known = self._form_bounds(form, depth)
-            if depth == 0:
-                self._bounds[form] = known
+            known = self._bounds[form, depth] = self._form_bounds(form, depth)
         ends = known[0] * factor + constant, known[1] * factor + constant
         return min(ends), max(ends)
 

@@ -48,19 +48,22 @@ class Specialization:
     graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
     it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
     arguments; doubt: the error that tracing raised, until a call has shown that eager mode
-    raises none. numpy: whether results are ndarrays.
+    raises none; chance: whether an eager call may settle what stood against it; due: it has
+    run, and the function is to be traced again. numpy: whether results are ndarrays.
     direct: the whole call, for the plain case of arrays in and one array out. given: how the
     leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
     the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
-    how it was compiled. found: whether it came from the disk. names, donated: of the leaves a
-    name for each, and which are donated.
+    how it was compiled. found: whether its code was there already, in this process or on
+    disk. names, donated: of the leaves a name for each, and which are donated.
     """
 
     kinds: tuple[LeafKind, ...]
     given: Tree = LEAF
     reason: str = ""
     any_value: bool = False
-    doubt: Exception | None = None
+    doubt: BaseException | None = None
+    chance: bool = False
+    due: bool = False
     graph: Graph | None = None
     executable: Executable | None = None
     built: Program | None = None
@@ -127,7 +130,9 @@ class Specialization:
             given = [
                 k for k, o in enumerate(self.order) if o[0] == "leaf" and o[1] in self.donated
             ]
-            key = None if passes else kept.key_of(self.graph, fast_math, tuple(given))
+            key = (
+                None if passes else kept.key_of(self.graph, self.sizes, fast_math, tuple(given))
+            )
             self.executable = None if key is None else kept.find(key, self.sizes)
         self.found = self.executable is not None
         if self.executable is None:
@@ -308,7 +313,7 @@ def explain(form: Specialization) -> str:
     for name, before, after, ns in form.passes:
         lines.append(f"pass {name}: {before} -> {after} nodes, {ns / 1e6:.2f} ms")
     if form.found:
-        lines.append("its code came from the cache on disk")
+        lines.append("its code came from the cache")
     times = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in form.times_ns.items())
     lines.append(f"times: {times}")
     return "\n".join(lines)

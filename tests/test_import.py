@@ -43,7 +43,8 @@ def test_import_leaves_heavy_libraries_alone():
 RUNNING = {
     f"graphjit.codegen.{name}"
     for name in (
-        "allocation", "compiled", "executable", "image", "loader", "outside", "stored",
+        "allocation", "compiled", "executable", "image", "loader", "outside", "routines",
+        "stored",
     )
 }  # fmt: skip
 
@@ -64,7 +65,7 @@ def late(loaded):
 
 def test_import_loads_types_and_settings_only():
     parts = {
-        "config", "dims", "eager", "errors", "forks", "size_facts", "types", "values",
+        "config", "cpus", "dims", "eager", "errors", "forks", "size_facts", "types", "values",
     }  # fmt: skip
     assert of_graphjit(modules_after("import graphjit")) == parts
 
@@ -185,3 +186,35 @@ def test_a_small_compile_needs_no_networkx_or_scipy():
     )
     assert "llvmlite" in loaded
     assert not loaded & {"networkx", "scipy"}
+
+
+def test_versions_that_are_too_old_are_named():
+    code = "import numpy; numpy.__version__ = '2.2.6'; import graphjit"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stderr.endswith(
+        "ImportError: graphjit needs NumPy 2.3 or later, and this is 2.2.6\n"
+    )
+    code = (
+        "import llvmlite.binding as llvm; llvm.llvm_version_info = (20, 1, 8)\n"
+        "import graphjit as gj, numpy as np\n"
+        "gj.config.cache = False\n"
+        "gj.function(np.tanh)(np.ones(3))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: graphjit needs llvmlite 0.48 or later" in found.stderr
+
+
+def test_an_object_without_a_qualified_name_is_a_function():
+    class Named:  # as NumPy's ufuncs before 2.2
+        __name__ = "twice"
+
+        def __call__(self, x):
+            return x * 2
+
+        def __getattribute__(self, name):
+            if name == "__qualname__":
+                raise AttributeError(name)
+            return object.__getattribute__(self, name)
+
+    f = gj.function(Named(), fallback="error")
+    assert f.name == f.qualified_name == "twice" and float(f(2.0)) == 4

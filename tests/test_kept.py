@@ -1,10 +1,12 @@
 """Compiled code from the disk: the same bits, without what made it; anything else is a miss."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +27,20 @@ LATE = {
 }  # fmt: skip
 
 
+class Forgetful(dict):
+    """A table of living executables with none in it."""
+
+    def __setitem__(self, key, value):
+        pass
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHJIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(config, "cache", True)
     monkeypatch.setattr(config, "verify", False)
     monkeypatch.setattr(cache, "_state", cache._State())
+    monkeypatch.setattr(kept, "_living", Forgetful())  # each function looks on the disk
     return tmp_path / "cache" / "code"
 
 
@@ -109,6 +119,41 @@ def test_found_code_gives_the_bits_of_compiled_code(name, fast_math):
     assert str(form_of(two).program) == str(form_of(one).program)
     assert "came from the cache" in gj.specialization.explain(form_of(two))
     assert "came from the cache" not in gj.specialization.explain(form_of(one))
+
+
+EDITED = {
+    "a threshold": lambda n: lambda x: x * 2 if x.shape[0] < n else x + 1,
+    "a divisor": lambda n: lambda x: x * 2 if x.shape[0] % (n // 2 + 1) == 0 else x + 1,
+    "another size": lambda n: lambda x: x * 2 if x.shape[0] != n else x + 1,
+}
+
+
+@pytest.mark.parametrize("living", [False, True])
+@pytest.mark.parametrize("name", EDITED)
+def test_code_checks_the_guards_of_the_function_that_finds_it(name, living, monkeypatch):
+    if living:
+        monkeypatch.setattr(kept, "_living", weakref.WeakValueDictionary())
+    monkeypatch.setattr(config, "native_after", 0)
+    functions = [gj.function(EDITED[name](n), fallback="error") for n in (100, 10, 24)]
+    sizes = [3, 4, 5, 3, 4, 5, 10, 24, 50, 99, 100, 101, 255]
+    for f in functions:
+        for n in sizes:
+            same(f(np.full(n, 7.0)), f.python_function(np.full(n, 7.0)))
+
+
+def test_an_executable_that_lives_serves_equal_graphs(monkeypatch):
+    monkeypatch.setattr(kept, "_living", weakref.WeakValueDictionary())
+    monkeypatch.setattr(config, "cache", False)
+    functions = [gj.function(lambda x: np.exp(x) + 1, fallback="error") for _ in range(3)]
+    for f in functions:
+        for n in (3, 4, 5):
+            same(f(np.full(n, 0.5)), functions[0](np.full(n, 0.5)))
+    one, *others = [[form.executable for form in f.specializations] for f in functions]
+    assert all(a is b for other in others for a, b in zip(one, other, strict=True))
+    assert len(kept._living) == len(one)
+    del f, functions, one, others
+    gc.collect()
+    assert not kept._living
 
 
 def test_variables_are_updated_by_found_code():
@@ -282,7 +327,7 @@ def test_content_that_is_no_program_is_a_miss(folder):
     f = gj.function(lambda x: x * 7 + 1)
     f(np.ones(3))
     graph = form_of(f).graph
-    key = name, _ = kept.key_of(graph, False, ())
+    key = name, _ = kept.key_of(graph, None, False, ())
     whole = cache.read(name)
     length = int.from_bytes(whole[:8], "little")
     said = json.loads(whole[8 : 8 + length])

@@ -477,6 +477,28 @@ def test_reduction_of_shape(index: int, shape: tuple[int, ...]) -> None:
     check(REDUCTIONS[index], array(shape, "float64"), may_refuse=few)
 
 
+EMPTY = [
+    lambda x: np.min(x, axis=0), lambda x: x.max(axis=1), lambda x: np.ptp(x, axis=0),
+    lambda x: np.argmin(x, axis=0), lambda x: np.average(x, axis=0),
+    lambda x: np.average(x, axis=1, keepdims=True), lambda x: np.nanmin(x, axis=0),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+@pytest.mark.parametrize("shape", [(0, 0), (0, 4, 0), (0, 3), (3, 0), (4, 0, 0)])
+@pytest.mark.parametrize("index", range(len(EMPTY)))
+def test_reduced_to_nothing(index: int, shape: tuple[int, ...]) -> None:
+    """NumPy refuses to reduce no elements, also where there is no result to hold any."""
+    x = np.ones(shape)
+    try:
+        wanted = EMPTY[index](x)
+    except (ValueError, ZeroDivisionError) as error:
+        with pytest.raises(type(error)):
+            graphjit.function(EMPTY[index])(x)
+    else:
+        assert graphjit.function(EMPTY[index])(x).shape == wanted.shape
+
+
 def test_refused_for_complex_and_bool() -> None:
     """Only these reductions of complex numbers or bools are left to NumPy."""
     for dtype, count in (("complex128", 22), ("bool", 10)):
@@ -999,7 +1021,9 @@ def test_copies_can_be_written() -> None:
             return y, x
 
         for dtype in ("int64", "float64"):
-            check(write, array((2,), dtype))
+            x = array((2,), dtype)
+            if not np.shares_memory(x, make(x)):  # as integers rounded before NumPy 2.4
+                check(write, x)
 
 
 def test_views_of_arguments_cannot_be_written() -> None:

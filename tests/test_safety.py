@@ -177,17 +177,18 @@ def test_an_interrupt_is_not_kept_waiting_by_llvm(monkeypatch: Any) -> None:
 
 
 def test_an_interrupt_in_a_trace() -> None:
-    turn = iter([True])
+    turn = [True]
 
     @gj.function(fallback="error")
     def fn(x: Any, n: int, a: float) -> Any:
-        if next(turn, False):
+        if turn:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(10)
         return x * n + a
 
     with pytest.raises(KeyboardInterrupt):
         fn(X, 3, 1.5)
+    turn.clear()
     assert gj.config.gates[0] == 0 and not fn._lock._is_owned()
     assert fn.specializations == [] and fn._pinned == set()
     np.testing.assert_array_equal(fn(X, 3, 1.5), X * 3 + 1.5)

@@ -77,9 +77,8 @@ def test_each_compile_is_a_line_in_the_log(capsys, monkeypatch):
     assert re.fullmatch(LINE, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("topics", [frozenset(), frozenset({"other"})])
-def test_nothing_is_logged_unasked(topics, capsys, monkeypatch):
-    monkeypatch.setattr(gj.config, "log", topics)
+def test_nothing_is_logged_unasked(capsys, monkeypatch):
+    monkeypatch.setattr(gj.config, "log", frozenset())
     gj.function(step)(np.ones(10, np.float32))
     assert capsys.readouterr() == ("", "")
 
@@ -87,7 +86,7 @@ def test_nothing_is_logged_unasked(topics, capsys, monkeypatch):
 def test_the_log_is_switched_on_by_the_environment():
     code = "import graphjit as gj, numpy as np\ngj.function(lambda x: x + 1)(np.ones(3))\n"
     code += "import sys; print('rich' in sys.modules)"
-    for value, count in (("compile", 1), ("other, compile", 1), ("other", 0), ("", 0)):
+    for value, count in (("compile", 1), (" compile, ", 1), ("", 0)):
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={"GRAPHJIT_LOG": value, "GRAPHJIT_CACHE": "0", "PATH": ""},

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+import time
 import warnings
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -774,3 +779,137 @@ def test_calls_that_fail_leave_no_trail(monkeypatch: pytest.MonkeyPatch) -> None
     (seen,) = fn._seen.values()
     assert len(seen.history) == 64
     assert max(map(len, seen.sizes.values())) == 50
+
+
+SCALARS = [
+    np.int64(3), np.int8(7), np.uint64(2**63 + 5), np.bool_(True), np.float32(3.5),
+    np.float64(7), np.float64("nan"), np.float64("-inf"), np.float16(100), np.float16(2048),
+    np.complex64(3), np.complex128(7 + 1j), 5j, 2.5,
+]  # fmt: skip
+EQUALITIES = [operator.eq, operator.ne]
+COMPARED = [*EQUALITIES, operator.lt, operator.le, operator.gt, operator.ge]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("scalar", SCALARS, ids=lambda x: f"{type(x).__name__}({x})")
+def test_an_extent_beside_a_scalar_is_compared_as_an_int(scalar: Any, turned: bool) -> None:
+    """With Python's bool or NumPy's, and rounded to a short float where NumPy does so."""
+    ordered = not isinstance(scalar, complex) or isinstance(scalar, np.generic)
+
+    def function(x: Any) -> Any:
+        n = x.shape[0]
+        asked = COMPARED if ordered else EQUALITIES
+        return [what(scalar, n) if turned else what(n, scalar) for what in asked], x.sum()
+
+    compiled = gj.function(function)
+    for n in (3, 5, 7, 2, 0, 1, 2049, 2048, 70000):
+        x = np.ones(n, np.int8)
+        found, wanted = compiled(x)[0], function(x)[0]
+        assert [(type(a), a) for a in found] == [(type(a), a) for a in wanted], n
+
+
+def test_extents_and_complex_numbers_have_no_order() -> None:
+    compiled = gj.function(lambda x: (x.shape[0] < 5j, x.sum()))
+    for n in (3, 5, 7):
+        with pytest.raises(TypeError):
+            compiled(np.ones(n))
+
+
+LOOPS = [
+    "k - k // 2 - 1", "k // 2 + k // 3", "k - k // 3 - 1", "k * 3 // 4 - k // 5",
+    "k - max(k // 8, 1)", "(k - k // 2) // 2 + k // 3", "k * k // (k + 1) - k // 3",
+    "k * (n - k) * (k + m) % 97",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", LOOPS)
+def test_floors_within_floors_are_compiled_soon(step: str) -> None:
+    names: dict[str, Any] = {}
+    exec(
+        "def function(x, y):\n"
+        "    n, m = x.shape[0], y.shape[0]\n"
+        "    k, j = n, 0\n"
+        "    while k > 3 and j < 25:\n"
+        f"        k, j = {step}, j + 1\n"
+        "    return k, j, x * 2\n",
+        names,
+    )
+    function = names["function"]
+    compiled = gj.function(function)
+    started = time.process_time()
+    for n in (5, 9, 20, 1000, 20000, 3, 4096, 0):
+        x, y = np.ones(n), np.ones(n // 3)
+        k, j, doubled = compiled(x, y)
+        assert (k, j) == function(x, y)[:2]
+        assert doubled.shape == x.shape
+    assert time.process_time() - started < 20
+
+
+class Holder:
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+class Pair(tuple[Any, ...]):
+    __slots__ = ()
+
+
+HOLDERS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "slice": (lambda n: slice(0, n, 2), lambda s: s.stop),
+    "object": (Holder, lambda h: h.held),
+    "tuple's subclass": (lambda n: Pair((n, 2)), lambda p: p[0]),
+    "deque": (lambda n: deque([n]), lambda d: d[0]),
+    "counter": (lambda n: Counter({"a": n}), lambda c: c["a"]),
+    "namespace": (lambda n: SimpleNamespace(held=[n]), lambda s: s.held[0]),
+    "partial": (lambda n: partial(max, n), lambda p: p.args[0]),
+    "closure": (lambda n: lambda: n, lambda f: f()),
+    "default": (lambda n: lambda k=n: k, lambda f: f()),
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+@pytest.mark.parametrize("traced", ["extent", "element"])
+@pytest.mark.filterwarnings("ignore:.*runs eagerly")
+def test_results_of_any_kind_hold_the_numbers_of_the_call(name: str, traced: str) -> None:
+    make, held = HOLDERS[name]
+
+    def function(x: Any) -> Any:
+        return make(x.shape[0] if traced == "extent" else x.sum()), x * 2
+
+    compiled = gj.function(function)
+    for n in (5, 3, 7, 7, 0, 1, 300):
+        found = held(compiled(np.ones(n))[0])
+        wanted = held(function(np.ones(n))[0])
+        assert (type(found), found) == (type(wanted), wanted), n
+
+
+@pytest.mark.filterwarnings("ignore:.*runs eagerly")
+def test_no_extent_outlives_its_trace() -> None:
+    kept: list[Any] = []
+
+    def function(x: Any) -> Any:
+        kept.append((x.shape, [x.shape[0] + 1]))
+        return x * 2
+
+    compiled = gj.function(function)
+    for n in (5, 3, 7, 300):
+        compiled(np.ones(n))
+    assert kept
+    assert all(type(m) is int for shape, more in kept for m in (*shape, *more))
+
+
+def test_the_type_of_an_extent_is_int() -> None:
+    def function(x: Any) -> Any:
+        names = [type(n).__name__ for n in (x.shape[0], x.shape[0] % 4)]
+        return names, str(type(x.size)), x.dtype.type(2) * x
+
+    compiled = gj.function(function)
+    for n in (3, 5, 7):
+        assert compiled(np.ones(n))[:2] == (["int", "int"], "<class 'int'>")
+    kept = gj.function(lambda x: x.dtype.type(2) * x)
+    for n in (3, 5, 7):
+        kept(np.ones(n))
+    assert len(sized(kept)) == 1

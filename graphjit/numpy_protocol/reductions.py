@@ -206,8 +206,7 @@ def _extreme(primitive: Primitive, combine: Any, name: str) -> Handler:
                     at_user_line(f"reduction operation '{name}' does not have an identity")
                 )
             x = _masked(x, where, worst)
-        rest = [n for k, n in enumerate(x.type.shape) if k not in axes]
-        if not started and count_along(x, axes) == 0 and pymath.prod(rest):
+        if not started and count_along(x, axes) == 0:
             raise ShapeError(
                 at_user_line(
                     f"zero-size array to reduction operation {name} which has no identity"

@@ -45,7 +45,7 @@ def average(
     if weights is None:
         result = mean(x, axes, None, None, keepdims)
         if not result.type.size:
-            raise ZeroDivisionError("division by zero")
+            raise ZeroDivisionError(at_user_line("division by zero"))
         count = count_along(x, axes)
         scale: Any = constant(count, result.type.dtype)
         scale = shape.broadcast_to(scale, result.type.shape)

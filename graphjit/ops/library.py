@@ -56,8 +56,16 @@ def _sortable(op: str, result: DType | None = None) -> Callable[..., TensorType]
     return rule
 
 
-def _single(x: Array) -> Array:
-    return x.astype(np.float32) if x.dtype.kind == "V" else x
+def _sorted(x: Array, axis: int, kind: Any) -> Array:
+    if x.dtype.kind == "V":  # bfloat16, which NumPy can't sort
+        return _sorted(x.astype(np.float32), axis, kind).astype(x.dtype)
+    result = x.copy()
+    result.sort(axis, kind)
+    return result
+
+
+def _order(x: Array, axis: int, kind: Any) -> Array:
+    return (x.astype(np.float32) if x.dtype.kind == "V" else x).argsort(axis, kind)
 
 
 # kind: one of NumPy's. Equal elements that can be told apart (indices, zeros of either sign)
@@ -66,14 +74,14 @@ sort = _call(
     "sort",
     "Sort",
     _sortable("Sort"),
-    lambda x, axis, kind: np.sort(_single(x), axis=axis, kind=kind).astype(x.dtype, copy=False),
+    _sorted,
     quiet=True,
 )
 argsort = _call(
     "argsort",
     "ArgSort",
     _sortable("ArgSort", int64),
-    lambda x, axis, kind: np.argsort(_single(x), axis=axis, kind=kind),
+    _order,
     quiet=True,
 )
 
@@ -300,10 +308,12 @@ def _fft_type(x: TensorType, transform: str, axis: int, n: int) -> TensorType:
 
 
 def _fft_numpy(x: Array, transform: str, axis: int, n: int) -> Array:
-    from scipy import fft as scipy_fft
-
     if x.dtype.itemsize == 2:
         x = x.astype(np.float32)
+    if x.shape[axis] == x.size:  # one transform, at which NumPy is sooner
+        return np.asarray(getattr(np.fft, transform)(x, n=n, axis=axis))
+    from scipy import fft as scipy_fft  # which makes several side by side
+
     return np.asarray(getattr(scipy_fft, transform)(x, n=n, axis=axis))
 
 

@@ -422,8 +422,8 @@ def test_library_calls_between_kernels() -> None:
     u, s, v = (case.item(case.svd(y, full=False), index=k) for k in range(3))
     scaled = case.mul(u, s)
     again = case.matmul(scaled, v)
-    low = case.sort(case.neg(s), axis=0)
-    order = case.argsort(y, axis=0)
+    low = case.sort(case.neg(s), axis=0, kind="quicksort")
+    order = case.argsort(y, axis=0, kind="stable")
     taken = case.gather(y, case.reshape(order, shape=(20,)), axes=(0,))
     case.check(again, low, s, case.sum(taken, axes=(1,)), order, length=16)
 
@@ -687,3 +687,35 @@ def test_quotients_in_tails(shape: tuple[int, ...], dtype: Any) -> None:
         *wanted, (zero, rest) = quotients(x)
     for actual, expected in zip((*found, by_zero, left), (*wanted, zero, rest), strict=True):
         np.testing.assert_array_equal(actual, expected)
+
+
+ROW_BY_ROW: dict[str, Callable[..., Any]] = {
+    "times a vector": lambda a, x: a @ x,
+    "two products": lambda a, x: (a @ x) * 2 + (a * a).sum(1),
+    "norm": lambda a, x: np.sqrt(((a - x) ** 2).sum(-1)) / (1 + np.abs(x).sum()),
+    "largest": lambda a, x: (a * x).max(1),
+    "where": lambda a, x: np.where(a > 0, a, 0).sum(1, keepdims=True) + a[:, :1],
+    "batch": lambda a, x: (a[:, None] * np.stack([x, -x])).sum(-1),
+    "columns by columns": lambda a, x: (a[:, ::2] * x[::2]).sum(1),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
+@pytest.mark.parametrize("name", ROW_BY_ROW)
+def test_rows_abreast_have_the_bits_of_single_rows(name: str, dtype: Any) -> None:
+    function = ROW_BY_ROW[name]
+    if name in ("largest", "where") and dtype is np.complex64:
+        pytest.skip("complex numbers have no order")
+    rng = np.random.default_rng(5)
+    any_size = gj.function(lambda a, x: function(a, x), fallback="error")
+    for n in (33, 64, 1001):
+        x = rng.normal(size=n).astype(dtype)
+        a = rng.normal(size=(11, n)).astype(dtype)
+        a[3, 5], a[4, -1] = np.nan, -0.0
+        one = gj.function(lambda a, x: function(a, x), fallback="error")
+        single = np.concatenate([one(a[k : k + 1], x) for k in range(11)])
+        for rows in (2, 5, 11):
+            static = gj.function(lambda a, x: function(a, x), fallback="error")
+            expected = single[:rows]
+            assert static(a[:rows], x).tobytes() == expected.tobytes()
+            assert any_size(a[:rows], x).tobytes() == expected.tobytes()
