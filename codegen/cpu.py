@@ -164,7 +164,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
                 if place == band.first:
                     calls.append(_emit_band(program, band, module, shared))
                 continue
-            if program.symbols:
+            if sized.takes(place):
                 calls.append(sized.call(step, place))
                 continue
             kernel = shared.shared(step)

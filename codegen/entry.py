@@ -282,7 +282,9 @@ def write_entry(
             lines.append(f"  %before{number} = call i64 @llvm.readcyclecounter()")
         record = "ptr %record" if call.checked else "ptr null"
         if call.sized:
-            poll = "ptr %polled" if polled else "ptr null"
+            poll = "ptr null"
+            if polled:
+                poll = "ptr %polled" if program.symbols else "ptr %poll"
             listed = ", ".join([*(f"ptr {pointer}" for pointer in pointers), record])
             listed += f", ptr {operands.sizes(call)}, {poll}"
             lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")

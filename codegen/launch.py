@@ -13,10 +13,9 @@ from math import prod
 from typing import Any
 
 from graphjit import cost
-from graphjit.dims import Dim
 from graphjit.machine import machine
 from graphjit.memory import LARGE_BYTES
-from graphjit.program import Kernel, Program, merge_outer
+from graphjit.program import Kernel, Product, Program, Running, merge_outer
 from graphjit.values import dataclass
 
 from .builder import Module
@@ -24,8 +23,12 @@ from .entry import Call, team_call
 from .loops import Loop, Tiles
 from .lower import ROW_LANES, OpenSquares, in_chunks, lower, open_squares, row_lengths
 from .share import Functions, SharedKernel, identity
-from .size_arguments import SizeArguments
+from .size_arguments import SizeArguments, opened_numbers
 from .sizes import SizeEmitter
+
+# So many kernels may differ in nothing but known numbers before these become arguments: LLVM
+# takes 5 ms for one, 50 where sizes are open; what it knows of sizes makes code a bit faster.
+MANY, MANY_SIZED = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Form:
 
 
 class SizedFunctions:
-    """The functions of a program's kernels of symbolic extents, each written once."""
+    """The functions of a program's kernels that take sizes as arguments, each written once."""
 
     def __init__(self, program: Program, module: Module, shared: Functions) -> None:
         self.program = program
@@ -77,12 +80,40 @@ class SizedFunctions:
         self.arguments = SizeArguments()
         self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
         self._forms: dict[Any, Form] = {}
-        self._known: dict[Any, tuple[Sized, tuple[Dim, ...]]] = {}
+        self._known: dict[Any, tuple[Sized, tuple[int, ...]]] = {}
+
+        self._opened = self._find_opened()
+
+    def _find_opened(self) -> dict[int, frozenset[int]]:
+        """For the steps whose known numbers become arguments, which ones."""
+        most = MANY_SIZED if self.program.symbols else MANY
+        inside = {n for band in self.program.bands for n in range(band.first, band.stop)}
+        places: dict[int, list[int]] = {}
+        kernels: dict[int, Kernel] = {}  # of equal ones the first
+        for place, step in enumerate(self.program.steps):
+            if not isinstance(step, Kernel) or place in inside or not _opens(step):
+                continue
+            shared = self.shared.shared(step)
+            equal = places.setdefault(shared.number, [])
+            equal.append(place)
+            if len(equal) == 1:
+                kernels[place] = shared.kernel
+        if len(kernels) <= most:
+            return {}
+        merged = {place: merge_outer(kernel) for place, kernel in kernels.items()}
+        found = opened_numbers(merged, most)
+        return {
+            n: found[equal[0]] for equal in places.values() if equal[0] in found for n in equal
+        }
+
+    def takes(self, place: int) -> bool:
+        """Whether a step is a kernel that takes its sizes as arguments."""
+        return bool(self.program.symbols) or place in self._opened
 
     def call(self, step: Kernel, place: int) -> Call:
         """The call of a kernel, whose functions are in the module."""
         shared = self.shared.shared(step)
-        sized, sizes = self._sized(step, shared)
+        sized, sizes = self._sized(step, shared, self._opened.get(place, frozenset()))
         key = sized.key
         functions = self.module.functions
         known = self._symbols.get(key)
@@ -95,35 +126,47 @@ class SizedFunctions:
         else:
             symbol, at = known
             functions[at] = functions[at].replace(") nounwind {", ") noinline nounwind {")
-        return Call(
-            symbol, shared.buffers, checked, None, place, True, shared.starts, tuple(sizes)
-        )
+        return Call(symbol, shared.buffers, checked, None, place, True, shared.starts, sizes)
 
-    def _sized(self, step: Kernel, shared: SharedKernel) -> tuple[Sized, tuple[Dim, ...]]:
+    def _sized(
+        self, step: Kernel, shared: SharedKernel, opened: frozenset[int]
+    ) -> tuple[Sized, tuple[int, ...]]:
         """A kernel over its own symbols, and what the program has in their place."""
         buffers = [self.program.buffers[number] for number in shared.buffers]
         result_bytes = [(n, buffers[n].type.nbytes) for n, _ in shared.streaming]
         moved = sum(b.type.nbytes for b in buffers)
-        key = identity(shared.kernel), moved, *result_bytes, shared.streaming, shared.together
+        key = (
+            shared.number, moved, *result_bytes, shared.streaming, shared.together, opened,
+        )  # fmt: skip
         known = self._known.get(key)
         if known is not None:
             return known
-        others = [moved, *(n for _, n in result_bytes)]
+        enough = _about(cost.team_points(step, self.program.buffers))
+        chunks = cost.chunk_points(step, self.program.buffers)
+        launch = [enough, *(_about(n) for pair in chunks for n in pair)]
+        others = [moved, *(n for _, n in result_bytes), *launch]
         kernel = merge_outer(shared.kernel)  # before it loses sight of what extents have to do
-        kernel, (moved, *results), sizes = self.arguments.of(kernel, others)
+        kernel, others, sizes, names = self.arguments.of(kernel, others, opened)
+        moved, *others = others
+        results, (enough, *launch) = others[: len(result_bytes)], others[len(result_bytes) :]
         sized = Sized(
             replace(shared, kernel=kernel, buffers=(), starts=()),
-            tuple(name for n in sizes.values() for name in n.symbols),
+            tuple(names),
             moved,
             tuple((n, b) for (n, _), b in zip(result_bytes, results, strict=True)),
-            _about(cost.team_points(step, self.program.buffers)),
-            tuple(
-                (_about(points), _about(chunk))
-                for points, chunk in cost.chunk_points(step, self.program.buffers)
-            ),
+            enough,
+            tuple(zip(launch[::2], launch[1::2], strict=True)),
         )
         self._known[key] = sized, tuple(sizes)
         return self._known[key]
+
+
+def _opens(kernel: Kernel) -> bool:
+    """Whether known numbers of a kernel may become arguments: the code of products is chosen by
+    them, there must be room for scans, and long kernels have code of their own.
+    """
+    product_or_scan = any(isinstance(v, (Product, Running)) for v in kernel.values)
+    return len(kernel.values) < cost.LONG_BODY and not product_or_scan
 
 
 def _about(points: int) -> int:
@@ -290,12 +333,12 @@ class Launcher:
         points = prod(self.kernel.dims)
         (near, some), (far, fewer), (_, least) = self.sized.chunk_points
         enough = self.sized.team_points
-        n, work = self.size(extent), self.size(points)
+        n, work, size = self.size(extent), self.size(points), self.size
         call = Call(name, form.buffers, True, (n, f"%chunk{number}"), sized=True)
         self.shared.chunk(call)
         record = "ptr %record, ptr %poll"
         self.body += [
-            f"  %much{number} = icmp uge i64 {work}, {enough}",
+            f"  %much{number} = icmp uge i64 {work}, {size(enough)}",
             f"  %parts{number} = icmp uge i64 {n}, {2 * width}",
             f"  %shared{number} = and i1 %much{number}, %parts{number}",
             f"  br i1 %shared{number}, label %together{number}, label %alone{number}",
@@ -303,10 +346,10 @@ class Launcher:
             f"  %own{number} = call i64 @{name}({listed}, i64 0, i64 {n})",
             f"  ret i64 %own{number}",
             f"together{number}:",
-            f"  %near{number} = icmp ule i64 {work}, {near}",
-            f"  %far{number} = icmp ugt i64 {work}, {far}",
-            f"  %away{number} = select i1 %far{number}, i64 {least}, i64 {fewer}",
-            f"  %each{number} = select i1 %near{number}, i64 {some}, i64 %away{number}",
+            f"  %near{number} = icmp ule i64 {work}, {size(near)}",
+            f"  %far{number} = icmp ugt i64 {work}, {size(far)}",
+            f"  %away{number} = select i1 %far{number}, i64 {size(least)}, i64 {size(fewer)}",
+            f"  %each{number} = select i1 %near{number}, i64 {size(some)}, i64 %away{number}",
             f"  %wanted{number} = udiv i64 {work}, %each{number}",
             f"  %odd{number} = urem i64 %wanted{number}, {machine().cores}",
             f"  %even{number} = sub i64 %wanted{number}, %odd{number}",

@@ -46,13 +46,15 @@ from .parts import register_lanes
 class SharedKernel:
     """A kernel without what equal kernels differ in, and what that was.
 
-    kernel: nameless, its buffers numbered, its offsets counted from where these begin for it.
-    buffers: the program's numbers of its buffers. starts: where each of them begins [bytes].
+    number: what equal ones have in common. kernel: nameless, its buffers numbered, its offsets
+    counted from where these begin for it. buffers: the program's numbers of its buffers.
+    starts: where each of them begins [bytes].
     streaming: its numbers of those that are stored past the cache, each with how far past the
     start of a cache line it begins [elements], -1 where that isn't known. together: of those
     that lie where another does.
     """
 
+    number: int
     kernel: Kernel
     buffers: tuple[int, ...]
     starts: tuple[int, ...]
@@ -77,9 +79,17 @@ class Functions:
         self._nests: dict[Any, tuple[LoopNest, int]] = {}
         self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
         self._chunked: set[str] = set()
+        self._numbers: dict[Any, int] = {}
+        self._shared: dict[int, SharedKernel] = {}  # by id: the program holds its steps
 
     def shared(self, kernel: Kernel) -> SharedKernel:
         """What a kernel has in common with others, and what it has not."""
+        known = self._shared.get(id(kernel))
+        if known is None:
+            known = self._shared[id(kernel)] = self._made_shared(kernel)
+        return known
+
+    def _made_shared(self, kernel: Kernel) -> SharedKernel:
         together = lying_together(self.program, kernel)
         written = reads_and_writes(kernel)[1]
         kernel, used = numbered(kernel)
@@ -91,11 +101,12 @@ class Functions:
             streaming.append((number, -1 if isinstance(past, Dim) else past))
         starts = tuple(start * size for start, size in zip(starts, sizes, strict=True))
         together = places(together, used)
-        return SharedKernel(kernel, tuple(used), starts, tuple(streaming), together)
+        number = self._numbers.setdefault(identity(kernel), len(self._numbers))
+        return SharedKernel(number, kernel, tuple(used), starts, tuple(streaming), together)
 
     def nest(self, shared: SharedKernel, part: int = 0) -> tuple[LoopNest, int]:
         """A kernel's loop nest, and a number that equal kernels have in common."""
-        key = (identity(shared.kernel), part)
+        key = shared.number, part
         found = self._nests.get(key)
         if found is None:
             found = lower(shared.kernel, self.vector_bytes, part), len(self._nests)

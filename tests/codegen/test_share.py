@@ -13,7 +13,7 @@ import pytest
 
 import graphjit as gj
 from graphjit import cost
-from graphjit.codegen import cpu
+from graphjit.codegen import cpu, launch
 from graphjit.verify_program import open_accesses
 
 rng = np.random.default_rng(3)
@@ -28,7 +28,7 @@ def text_of(f, *args):
 
 
 def kernels_in(text):
-    return re.findall(r"^define internal i64 @(k\w+)\(", text, re.MULTILINE)
+    return re.findall(r"^define internal i64 @(k\w+(?:\.\d+)?)\(", text, re.MULTILINE)
 
 
 def test_layers_of_one_shape_are_one_function():
@@ -218,6 +218,59 @@ def test_steps_that_differ_in_sizes_and_offsets_are_one_function(loop, dtype, mo
         assert len(re.findall(r" call i64 @k\w+\.run\(", text)) == len(form.program.steps)
 
 
+def triangle(x):
+    y = np.zeros_like(x)
+    for i in range(1, 72, 3):
+        y[i] = x[i] - (x[:i] * x.dtype.type(2)).sum(axis=0)
+    return y
+
+
+def corners(x):
+    return [np.cumsum(x[i:72, : 72 - i].T + x[: 72 - i, i:72], axis=1) for i in range(0, 72, 3)]
+
+
+def tails(x):
+    return [x[i:72].sum(axis=1) + x[i // 2, i] for i in range(0, 72, 3)]
+
+
+def shrinking(x):
+    for _ in range(24):
+        x = np.maximum(x[1:], x[:-1]) - x.dtype.type(1)
+    return x
+
+
+@pytest.mark.parametrize("team", [False, True])
+@pytest.mark.parametrize(
+    "loop", [triangle, corners, tails, shrinking], ids=lambda f: f.__name__
+)
+def test_known_numbers_that_many_kernels_differ_in(loop, team, monkeypatch):
+    """They become arguments; the bits are those of kernels that know them."""
+    monkeypatch.setattr(gj.config, "recompile_warning", 0)
+    if team:
+        monkeypatch.setattr(cost, "TEAM_NS", 0)
+        monkeypatch.setattr(cost, "CHUNK_NS", 10)
+    reference = {}
+    for after, many in ((None, 1 << 30), (None, 8), (2, 8)):
+        monkeypatch.setattr(launch, "MANY", many)
+        monkeypatch.setattr(launch, "MANY_SIZED", many)
+        monkeypatch.setattr(gj.config, "symbolic_after", after)
+        f = gj.function(loop, fallback="error")
+        for width in (90, 77) if after is None else (80, 90, 77):
+            x = (np.random.default_rng(width).standard_normal((75, width)) * 9).astype("f4")
+            if loop is shrinking:
+                x = x.T.copy()
+            found, wanted = f(x), loop(x)
+            if isinstance(found, np.ndarray):
+                found, wanted = [found], [wanted]
+            for a, b in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3, strict=True)
+            assert bits(found) == reference.setdefault(width, bits(found))
+        if many == 8 and loop is not corners:
+            program = f.specializations[-1].program
+            written = kernels_in(cpu.emit_program(program).text)
+            assert len(written) <= 15
+
+
 def test_what_equal_steps_touch_is_checked_once(monkeypatch):
     monkeypatch.setattr(gj.config, "symbolic_after", 2)
 
@@ -354,7 +407,7 @@ def test_long_kernels_give_the_same_bits_in_chunks(monkeypatch):
 
 PROGRAM = """
 import numpy as np, re, hashlib, graphjit as gj
-from graphjit.codegen import cpu
+from graphjit.codegen import cpu, launch
 from graphjit.verify_program import open_accesses
 def f(x, w, i):
     parts = [np.tanh(x @ w + k).sum(axis=1) for k in range(3)]
