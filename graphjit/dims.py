@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import LeakedTracerError, at_user_line
+from .errors import LeakedTracerError, at_user_line, of_user
 from .size_facts import (
     Facts,
     Monomial,
@@ -158,8 +158,7 @@ def _in_user_code() -> bool:
     frame: Any = sys._getframe(2)
     while frame is not None and frame.f_code.co_name == "__hash__":
         frame = frame.f_back
-    name = "" if frame is None else frame.f_globals.get("__name__", "")
-    return not (name == "graphjit" or name.startswith("graphjit."))
+    return frame is None or of_user(frame)
 
 
 class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]

@@ -157,6 +157,12 @@ def user_line(own: int = 1) -> SourceLine | None:
     return None
 
 
+def of_user(frame: FrameType) -> bool:
+    """Whether a frame runs code that isn't graphjit's."""
+    name = frame.f_globals.get("__name__", "")
+    return not (name == "graphjit" or name.startswith("graphjit."))
+
+
 def raising_line(error: BaseException) -> SourceLine | None:
     """The innermost of the user's lines that an exception came through."""
     found = None

@@ -19,6 +19,7 @@ All of this is kept small rather than complete: what isn't found here becomes a 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 
@@ -29,6 +30,8 @@ Terms = tuple[tuple[Monomial, int], ...]
 Bounds = tuple[int, int]
 # How deep consequences of a guard are followed, and how deep floors within floors.
 _MAX_DEPTH = 6
+# The same few polynomials come again and again while a program is made.
+_remembered = functools.lru_cache(maxsize=1 << 14)
 
 
 def ordered(total: Mapping[Monomial, int]) -> Terms:
@@ -38,6 +41,7 @@ def ordered(total: Mapping[Monomial, int]) -> Terms:
     return (*named, ((), constant)) if constant else named
 
 
+@_remembered
 def added(left: Terms, right: Terms, factor: int = 1) -> Terms:
     """left + factor * right."""
     total = dict(left)
@@ -46,6 +50,7 @@ def added(left: Terms, right: Terms, factor: int = 1) -> Terms:
     return ordered(total)
 
 
+@_remembered
 def multiplied(left: Terms, right: Terms) -> Terms:
     """left * right."""
     total: dict[Monomial, int] = {}
@@ -56,6 +61,7 @@ def multiplied(left: Terms, right: Terms) -> Terms:
     return ordered(total)
 
 
+@_remembered
 def scaled(terms: Terms, factor: int) -> Terms:
     """factor * terms."""
     return tuple((m, c * factor) for m, c in terms) if factor else ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import types
+import sys
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,14 @@ from . import numpy_protocol
 from .config import config
 from .dims import Dim, Sizes, evaluate
 from .dispatch import TensorBase, as_tensor, current_trace
-from .errors import LeakedTracerError, SourceLine, TracingError, at_user_line, user_line
+from .errors import (
+    LeakedTracerError,
+    SourceLine,
+    TracingError,
+    at_user_line,
+    of_user,
+    user_line,
+)
 from .ir import Graph, GraphBuilder
 from .operators import Operators
 from .ops import source
@@ -108,6 +116,13 @@ def _known(value: Any, sizes: Mapping[str, int]) -> Any:
 def _shape(x: SymbolicTensor) -> tuple[int, ...]:
     """The extents, in a tuple where an ndarray would have one."""
     return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
+
+
+def _dtype(x: SymbolicTensor) -> Any:
+    """The element type; NumPy's own for code that isn't graphjit's, of what is an ndarray."""
+    if x.origin == "numpy" and of_user(sys._getframe(2)):  # past the property
+        return x.type.dtype.dtype
+    return x.type.dtype
 
 
 class SymbolicTensor(Operators):
@@ -374,7 +389,7 @@ class SymbolicTensor(Operators):
     flat = _settable("flat")
     strides = _settable("strides")
     shape = _settable("shape", property(_shape))
-    dtype = _settable("dtype", TensorBase.dtype)
+    dtype = _settable("dtype", property(_dtype))
 
     @property
     def T(self) -> Any:
