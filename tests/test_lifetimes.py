@@ -86,7 +86,7 @@ def test_forms_for_any_size_end_too():
 @pytest.mark.parametrize("kind", [Thing, lambda: lambda: 1, lambda: type("Made", (), {})])
 def test_static_arguments(kind):
     f = gj.function(lambda x, o=None: x * 2)
-    for _ in range(50):
+    for _ in range(12):
         np.testing.assert_array_equal(f(X, kind()), X * 2)
         gc.collect()
     assert not any(everything(f))
@@ -103,7 +103,7 @@ def test_objects_whose_end_nothing_tells_do_not_pile_up():
 
 def test_calls_that_fail_leave_nothing():
     f = gj.function(lambda x: x + 1)
-    for _ in range(50):
+    for _ in range(12):
         with pytest.raises(TypeError):
             f(Thing())
     gc.collect()
@@ -155,7 +155,7 @@ def test_closures_end_with_their_arrays():
 
 def test_a_number_of_an_object_that_is_used_again():
     f = gj.function(lambda x, o: x * o.k)
-    for k in range(200):  # addresses come again
+    for k in range(80):  # addresses come again
         thing = Thing()
         thing.k = k
         np.testing.assert_array_equal(f(X, thing), X * k)
