@@ -9,8 +9,8 @@ symbolically; their last values are the graph's updates.
 from __future__ import annotations
 
 import gc
-import types
 import sys
+import types
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
