@@ -699,7 +699,8 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         kind = a.word(result, ResultWord.KIND)
         cases = {r: "fake" for r in Result}
         arrays = (Result.ARRAY, Result.TENSOR, Result.UPDATE)
-        cases |= {**dict.fromkeys(arrays, "allocate"), Result.STATIC: "made"}
+        known = dict.fromkeys((Result.STATIC, Result.LEAF), "made")
+        cases |= {**dict.fromkeys(arrays, "allocate"), **known}
         a.switch(kind, cases, "made")
         a.label("allocate")
         make = a.word(result, ResultWord.MAKE, "ptr")
@@ -822,6 +823,11 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         object = a.word(result, ResultWord.OBJECT, "ptr")
         a.api("Py_IncRef", object)
         a.set("ptr", made, object)
+        a.jump("keep")
+        a.label("as_LEAF")
+        leaf = a.load_item("ptr", frame, a.word(result, ResultWord.OBJECT))
+        a.api("Py_IncRef", leaf)
+        a.set("ptr", made, leaf)
         a.jump("keep")
         a.label("as_TENSOR")
         tensor = a.api("PyType_GenericAlloc", a.object("tensor"), "0")

@@ -66,6 +66,7 @@ class Result(IntEnum):
     COMPLEX = auto()
     BOOL = auto()
     STATIC = auto()  # an object known beforehand
+    LEAF = auto()  # a leaf of the arguments itself
     UPDATE = auto()  # the new array of a variable, not returned
 
 
@@ -134,7 +135,7 @@ class ResultWord(IntEnum):
     NDIM = auto()
     SHAPE = auto()
     MAKE = auto()  # a Python function that allocates it, or null
-    OBJECT = auto()  # a tensor's type, a static result, or a variable's cell
+    OBJECT = auto()  # a tensor's type, a static result, a variable's cell; a leaf's place
     SHAPE_AT = auto()  # where the frame holds its extents and bytes, or 0 where they are fixed
 
 
@@ -188,8 +189,8 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What becomes of one result. value: a static result, the tensor's type, or the variable's
-    cell.
+    """What becomes of one result. value: a static result, the tensor's type, the variable's
+    cell, or a leaf's number.
     """
 
     kind: Result
@@ -430,6 +431,9 @@ def make_entry(
     return Entry(words, writer.keep)
 
 
+_NO_CELL = (Result.ARRAY, Result.TENSOR, Result.STATIC, Result.LEAF, Result.UPDATE)
+
+
 def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, int]:
     frame = writer.frame
     constants: list[int] = []
@@ -448,14 +452,11 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
         writer.extents = {str(n): extents_at + k for k, n in enumerate(sized.symbols)}
     for output in launch.outputs:
         place = shape_at = 0
-        if output.kind is not Result.STATIC:
+        if output.kind not in (Result.STATIC, Result.LEAF):
             if sized is not None and any(isinstance(n, Dim) for n in output.shape):
                 shape_at = sizes_cell + 1 + sized.results[number]
             place, number = outputs.get(number) or frame.take(1), number + 1
-        if output.kind in (Result.ARRAY, Result.TENSOR, Result.STATIC, Result.UPDATE):
-            cell = 0
-        else:
-            cell = frame.take(3)
+        cell = 0 if output.kind in _NO_CELL else frame.take(3)
         description = {
             ResultWord.KIND: output.kind,
             ResultWord.ARGUMENT: place,
@@ -470,6 +471,8 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
         if output.kind in (Result.STATIC, Result.TENSOR, Result.UPDATE):
             writer.keep.append(output.value)
             description[ResultWord.OBJECT] = id(output.value)
+        elif output.kind is Result.LEAF:
+            description[ResultWord.OBJECT] = writer.leaves_at + output.value
         results += description.values()
     end = arguments_at + len(launch.sources)
     varying = isinstance(launch.arena_bytes, Dim)

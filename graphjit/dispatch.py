@@ -128,7 +128,7 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
         tensor = value.as_tensor()
         if tensor.recorder is not None and tensor.origin == "weak":  # type: ignore[attr-defined]
             return _adopt_weak(tensor, dtype)
-        return tensor
+        return tensor if tensor.recorder is None else tensor.recorder.apart(tensor)
     if isinstance(value, (np.ndarray, np.generic)):
         check_size(value.shape, as_dtype(value.dtype), "Const")
         if isinstance(value, np.ma.MaskedArray):

@@ -46,6 +46,7 @@ from .forks import new_lock
 from .misses import Miss, why
 from .tree import (
     ARRAY,
+    FOREIGN,
     SCALAR,
     STATIC,
     TENSOR,
@@ -570,7 +571,7 @@ class Function(Enterable):  # type: ignore[misc]
         the form's turn again when there is.
         """
         eager = bool(form.reason) and form.doubt is None
-        if not self._native or config.native_after is None:
+        if not self._native or config.native_after is None or form.chance:
             return
         if form.executable is None and not eager:
             return
@@ -626,7 +627,7 @@ class Function(Enterable):  # type: ignore[misc]
         if kind is slice:
             return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
         if gj.foreign.foreign(x):  # all of them run eagerly
-            return LeafKind(STATIC, (kind, "foreign"))
+            return LeafKind(STATIC, (kind, FOREIGN))
         return LeafKind(STATIC, Identity(x))
 
     def _varies(self, x: int, where: Any) -> bool:

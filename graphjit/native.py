@@ -41,7 +41,18 @@ from .hidden import Agreed, Attribute, CellContents, Getter, Held, Item, Known
 from .memory import LARGE_BYTES
 from .specialization import Specialization
 from .tensor import Tensor, _wrap
-from .tree import ARRAY, LEAF, SCALAR, TENSOR, Identity, LeafKind, Tree, by_value, unflatten
+from .tree import (
+    ARRAY,
+    LEAF,
+    SCALAR,
+    TENSOR,
+    Identity,
+    LeafKind,
+    Tree,
+    by_type,
+    by_value,
+    unflatten,
+)
 from .types import TensorType, as_dtype
 from .variable import Cell
 
@@ -118,7 +129,9 @@ def eager_entry(
     if not layout.fits():
         return None
     guards = [
-        Leaf(Guard.TYPE, value=type(x)) if any_value and not by_value(k) else _leaf(k, x)
+        Leaf(Guard.TYPE, value=type(x))
+        if by_type(k) or (any_value and not by_value(k))
+        else _leaf(k, x)
         for k, x in zip(kinds, leaves, strict=True)
     ]
     # nothing is computed here: arrays are for NumPy to read, in whatever order
@@ -200,7 +213,8 @@ def _launch(form: Specialization) -> Launch:
     executable = form.executable
     assert executable is not None
     program = executable.program
-    if form.donated or any(kind == "view" for kind, _ in form.results):
+    views = [view for kind, view in form.results if kind == "view"]
+    if form.donated or not all(view.itself for view in views):
         raise NotNative
     call = executable.native_call()
     results = (*program.outputs, *program.updates)
@@ -222,6 +236,8 @@ def _launch(form: Specialization) -> Launch:
     outputs = [
         Output(Result.STATIC, value=value)
         if kind == "static"
+        else Output(Result.LEAF, value=value.leaf)
+        if kind == "view"
         else _output(form, kind, next(numbers))
         for kind, value in form.results
     ]
@@ -262,7 +278,8 @@ def _wrapped(form: Specialization) -> list[bool]:
     numbers = iter(program.outputs)
     found = []
     for kind, _ in form.results:
-        symbolic = kind != "static" and is_symbolic(_type(form, next(numbers)).shape)
+        computed = kind not in ("static", "view")
+        symbolic = computed and is_symbolic(_type(form, next(numbers)).shape)
         found.append(symbolic and not form.numpy)
     return found
 

@@ -21,8 +21,9 @@ import re
 import sys
 import types
 import weakref
+from abc import ABC
 from array import array
-from collections import OrderedDict, deque
+from collections import OrderedDict, deque, namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
@@ -56,9 +57,13 @@ _HARMLESS: tuple[Any, ...] = (
     types.MethodWrapperType, types.GetSetDescriptorType, types.MemberDescriptorType,
     types.ClassMethodDescriptorType, operator.itemgetter, operator.attrgetter,
     operator.methodcaller, type(np.sum), TensorBase, Dim, DType, TensorSpec,
+    type(namedtuple("Fields", "one").one), type(vars(ABC)["_abc_impl"]),  # type: ignore[attr-defined]
 )  # fmt: skip
 _LOCKS = ("lock", "RLock", "_thread.lock", "_thread.RLock")
-_LIBRARIES = frozenset({"numpy", "graphjit", "scipy", "ml_dtypes", "builtins"})
+# pytest: it writes calls of its own into `assert`.
+_LIBRARIES = frozenset(
+    {"numpy", "graphjit", "scipy", "ml_dtypes", "builtins", "pytest", "_pytest", "hypothesis"}
+)
 # Code that names one of these may read or write attributes that it doesn't name.
 _BY_ANY_NAME = frozenset({
     "__dict__", "vars", "getattr", "setattr", "delattr", "__setattr__", "__getattribute__",
@@ -159,7 +164,8 @@ class Surroundings:
         elif isinstance(value, type):
             self._class(value)
         elif isinstance(value, np.ufunc):  # made by np.frompyfunc
-            self._look_at(gc.get_referents(value))
+            own = getattr(value, "__dict__", None)  # where NumPy keeps its signature
+            self._look_at(x for x in gc.get_referents(value) if x is not own)
         elif isinstance(value, types.BuiltinFunctionType):  # `items.append`
             owner = value.__self__
             if owner is not None and not isinstance(owner, (types.ModuleType, type)):

@@ -528,6 +528,14 @@ class Trace:
         symbol.storage.scalar = not type.shape
         return symbol
 
+    def apart(self, x: SymbolicTensor) -> SymbolicTensor:
+        """An operand of a function of gj's: no array of the user's, for what is made of it is a
+        tensor, and lies in memory of its own.
+        """
+        if self.origin != "tensor" or x.origin != "numpy" or not x.storage.shared:
+            return x
+        return SymbolicTensor(self, x.node, x.type, x.origin)
+
     def view_of_argument(self, x: Any) -> ArgumentView | None:
         """How a result is had of an ndarray argument by NumPy's views alone, where NumPy has it
         in the argument's memory; None for other results.

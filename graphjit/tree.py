@@ -107,6 +107,8 @@ class Identity:
 
 # What a leaf is to the traced function.
 ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
+# In the key of a static leaf of whose type alone a form depends.
+FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,12 @@ class LeafKind:
 
     kind: str
     key: Any
+
+
+def by_type(kind: LeafKind) -> bool:
+    """Whether a specialisation depends on a leaf's type alone, which nothing is computed of."""
+    key = kind.key
+    return kind.kind == STATIC and type(key) is tuple and len(key) == 2 and key[1] is FOREIGN
 
 
 def by_value(kind: LeafKind) -> bool:
