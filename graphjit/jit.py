@@ -349,6 +349,9 @@ class Function(Enterable):  # type: ignore[misc]
             sizes = form.sizes
             if assumed.refined(sizes, seen):
                 continue
+            assert form.graph is not None
+            if not gj.symbolic.fit_64_bits(sizes, form.graph):
+                return None
             try:
                 form.compile(self.passes, self.fast_math)
             except (gj.dims.Undecided, InvalidArgumentError) as open_question:
