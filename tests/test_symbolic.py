@@ -85,6 +85,7 @@ def softmax(x: Any) -> Any:
 CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "map": (lambda x: np.tanh(x) * 2 + 1, lambda n: ((n,),), 2),
     "sum": (lambda x: np.sum(x), lambda n: ((n,),), 2),
+    "average": (lambda x: np.average(x), lambda n: ((n + 1,),), 3),
     "sums of columns": (lambda x: np.sum(x, axis=0), lambda n: ((n, 7),), 3),
     "sums of symbolic rows": (lambda x: np.sum(x, axis=1), lambda n: ((3, n),), 3),
     "sums of many rows": (lambda x: np.sum(x, axis=1), lambda n: ((n, 50),), 2),
