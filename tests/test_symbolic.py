@@ -85,6 +85,16 @@ def softmax(x: Any) -> Any:
 CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "map": (lambda x: np.tanh(x) * 2 + 1, lambda n: ((n,),), 2),
     "sum": (lambda x: np.sum(x), lambda n: ((n,),), 2),
+    "triangles": (
+        lambda x: (np.tril(x, -1), np.triu(x, 1)),
+        lambda n: ((n, n // 2 + 2),) if n < 200 else None,
+        6,
+    ),
+    "taken": (
+        lambda x: np.take(x, [1, 0, -1], axis=0) + np.take(x, [0], axis=0, mode="clip"),
+        lambda n: ((n + 2, 3),),
+        2,
+    ),
     "average": (lambda x: np.average(x), lambda n: ((n + 1,),), 3),
     "sums of columns": (lambda x: np.sum(x, axis=0), lambda n: ((n, 7),), 3),
     "sums of symbolic rows": (lambda x: np.sum(x, axis=1), lambda n: ((3, n),), 3),
