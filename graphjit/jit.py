@@ -647,7 +647,7 @@ class Function(Enterable):  # type: ignore[misc]
                     at_user_line(f"{self.name} writes into a container that is its argument")
                 )
             found: list[Any] = []
-            form.tree = flatten(value, found)
+            form.tree = _with_plain_keys(flatten(value, found))
             outputs: list[TensorBase] = []
             for x in found:
                 if isinstance(x, gj.Variable):
@@ -803,6 +803,20 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
             f"signature says {spec}"
         )
     )
+
+
+def _with_plain_keys(tree: Tree) -> Tree:
+    """A tree in which extents among the keys of dicts, tied as they were hashed, are ints."""
+    if tree.kind is None:
+        return tree
+    children = tuple(map(_with_plain_keys, tree.children))
+    return Tree(tree.kind, tuple(map(_plain_key, tree.keys)), children, tree.default)
+
+
+def _plain_key(key: Any) -> Any:
+    if isinstance(key, gj.dims.Dim):
+        return int(key)
+    return tuple(map(_plain_key, key)) if type(key) is tuple else key
 
 
 def _converted(x: Any, numpy: bool, given: Sequence[Array]) -> Any:

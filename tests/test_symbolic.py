@@ -954,3 +954,15 @@ def test_extents_that_pass_64_bits(name: str) -> None:
                 assert (type(a), a) == (int, b)
             else:
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=0)
+
+
+def test_extents_as_keys_of_results() -> None:
+    def function(x: Any) -> Any:
+        n = x.shape[0]
+        return {n // 32: 1, (n // 16, "a"): x * 2}
+
+    compiled = gj.function(function)
+    for n in (5, 3, 7, 64, 65, 0, 1, 300, 7):
+        found, wanted = compiled(np.ones(n)), function(np.ones(n))
+        assert repr(found) == repr(wanted)
+        assert all(key in found for key in wanted)
