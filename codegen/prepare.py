@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphjit.dims import Dim, evaluate
+from graphjit.dims import Dim, magnitude
 from graphjit.program import Buffer, Program
 from graphjit.verify_program import Access, never_negative, open_accesses
 
@@ -162,7 +162,7 @@ def _largest(dims: list[Dim], touched: Sequence[Access]) -> int:
     """A size up to which no number passes 62 bits on the way to its value."""
     for bits in range(40, 4, -1):
         size = 1 << bits
-        if all(_magnitude(n, size) < 1 << 62 for n in dims) and all(
+        if all(magnitude(n, size) < 1 << 62 for n in dims) and all(
             _reach(access, size) < 1 << 62 for access in touched
         ):
             return size
@@ -171,22 +171,8 @@ def _largest(dims: list[Dim], touched: Sequence[Access]) -> int:
 
 def _reach(access: Access, size: int) -> int:
     """More than how far from 0 an access may come, all symbols being of this size."""
-    reach = sum(_magnitude(s, size) * (_magnitude(n, size) + 1) for s, n in access.axes)
-    return _magnitude(access.offset, size) + _magnitude(access.size, size) + 1 + reach
-
-
-def _magnitude(n: int, size: int) -> int:
-    """The sum of an extent's terms without their signs, all symbols being of this size."""
-    if not isinstance(n, Dim):
-        return abs(n)
-    total = 0
-    for monomial, factor in n.terms:
-        part = abs(factor)
-        for name in monomial:
-            floor = n.sizes.floor_of(name)
-            part *= size if floor is None else _magnitude(floor[0], size)
-        total += part
-    return max(total, evaluate(n, dict.fromkeys(n.symbols, size)))
+    reach = sum(magnitude(s, size) * (magnitude(n, size) + 1) for s, n in access.axes)
+    return magnitude(access.offset, size) + magnitude(access.size, size) + 1 + reach
 
 
 __all__ = ["prepared_places", "results_of", "symbols_of", "write_prepare"]

@@ -231,6 +231,11 @@ class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]
         """The symbols that it depends on."""
         return tuple(dict.fromkeys(self.sizes.facts.symbols(self.terms)))
 
+    @property
+    def has_floors(self) -> bool:
+        """Whether it is more than products of symbols."""
+        return any(name in self.sizes.facts.floors for m, _ in self.terms for name in m)
+
     def bounds(self) -> tuple[int, int]:
         """Numbers between which it lies, as near as is easily told."""
         return self.sizes.facts.bounds(self.terms)
@@ -664,6 +669,22 @@ def evaluate(n: int, values: Mapping[str, int]) -> int:
     return total
 
 
+def magnitude(n: int, size: int) -> int:
+    """The sum of an extent's terms without their signs, all symbols being of this size: more
+    than anything on the way to its value for sizes up to it.
+    """
+    if not isinstance(n, Dim):
+        return abs(n)
+    total = 0
+    for monomial, factor in n.terms:
+        part = abs(factor)
+        for name in monomial:
+            floor = n.sizes.floor_of(name)
+            part *= size if floor is None else magnitude(floor[0], size)
+        total += part
+    return max(total, evaluate(n, dict.fromkeys(n.symbols, size)))
+
+
 def parse_dim(text: str, sizes: Sizes | None = None) -> int:
     """The extent that a text gives: ValueError where it is none."""
     sizes = Sizes() if sizes is None else sizes
@@ -697,5 +718,5 @@ def _parsed(tree: ast.expr, sizes: Sizes) -> Any:
 
 __all__ = [
     "Dim", "Guard", "Sizes", "Undecided", "evaluate", "exact_quotient", "guess", "is_symbolic",
-    "parse_dim", "pinned", "stretched",
+    "magnitude", "parse_dim", "pinned", "stretched",
 ]  # fmt: skip

@@ -137,7 +137,7 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
             )
         trace = current_trace.get()
         if trace is not None and isinstance(value, np.ndarray):
-            captured: TensorBase = trace.capture(value)
+            captured: TensorBase = trace.apart(trace.capture(value))
             return captured
         return wrap(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
     if isinstance(value, (bool, int, float, complex)):

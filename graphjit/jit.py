@@ -503,6 +503,9 @@ class Function(Enterable):  # type: ignore[misc]
             sizes = form.sizes
             if assumed.refined(sizes, seen):
                 continue
+            assert form.graph is not None
+            if not gj.symbolic.fit_64_bits(sizes, form.graph):
+                return None
             try:
                 form.compile(self.passes, self.fast_math)
             except (gj.dims.Undecided, InvalidArgumentError) as open_question:
@@ -839,7 +842,7 @@ class Function(Enterable):  # type: ignore[misc]
                     at_user_line(f"{self.name} writes into a container that is its argument")
                 )
             found: list[Any] = []
-            form.tree = flatten(value, found)
+            form.tree = _with_plain_keys(flatten(value, found))
             outputs: list[TensorBase] = []
             if numpy is None:
                 form.numpy = not any(map(gj.trace.is_strict, found))
@@ -1027,6 +1030,20 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
             f"signature says {spec}"
         )
     )
+
+
+def _with_plain_keys(tree: Tree) -> Tree:
+    """A tree in which extents among the keys of dicts, tied as they were hashed, are ints."""
+    if tree.kind is None:
+        return tree
+    children = tuple(map(_with_plain_keys, tree.children))
+    return Tree(tree.kind, tuple(map(_plain_key, tree.keys)), children, tree.default)
+
+
+def _plain_key(key: Any) -> Any:
+    if isinstance(key, gj.dims.Dim):
+        return int(key)
+    return tuple(map(_plain_key, key)) if type(key) is tuple else key
 
 
 def _finished(numpy: bool | None, value: Any, *leaves: Any) -> Any:

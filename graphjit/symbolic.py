@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config import config
-from .dims import Dim, Guard, Sizes
+from .dims import Dim, Guard, Sizes, magnitude
+from .ir import Graph, Node
+from .ops import source
 from .tree import ARRAY, TENSOR, LeafKind, Tree
-from .types import Shape
+from .types import Shape, TensorType
 
 Place = tuple[int, int]  # (leaf, axis)
 _MOST_TRACES = 8
@@ -178,6 +180,42 @@ class Assumptions:
         seen.fixed |= places
         self.group = {p: g for p, g in self.group.items() if p not in places}
         return True
+
+
+def fit_64_bits(sizes: Sizes, graph: Graph) -> bool:
+    """Note up to which sizes no number that code computes of them passes 62 bits: those that
+    are values, and those with floors, for the rest wraps around to what it was. False where the
+    sizes at hand are larger: Python's integers have no end.
+    """
+    dims = [n for node in graph.nodes for n in _computed(node)]
+    largest = next(
+        (1 << b for b in range(40, 3, -1) if all(magnitude(n, 1 << b) < 1 << 62 for n in dims)),
+        0,
+    )
+    symbols = dict.fromkeys(name for n in dims for name in n.symbols)
+    if any(sizes.hints[name] > largest for name in symbols):
+        return False
+    if largest < 1 << 40:
+        for name in symbols:
+            sizes.note(largest - sizes.made((((name,), 1),)), ">=")
+    return True
+
+
+def _computed(node: Node) -> list[Dim]:
+    """The extents of a node that are values, or have floors."""
+    todo: list[Any] = [value for _, value in node.attrs]
+    if isinstance(node.type, TensorType):
+        todo += node.type.shape
+    found = []
+    while todo:
+        value = todo.pop()
+        if isinstance(value, (tuple, list)):
+            todo += value
+        elif isinstance(value, slice):
+            todo += [value.start, value.stop, value.step]
+        elif isinstance(value, Dim) and (node.primitive is source.extent or value.has_floors):
+            found.append(value)
+    return found
 
 
 @dataclass(eq=False, repr=False)

@@ -219,7 +219,7 @@ class SymbolicTensor(Operators):
         if any(is_strict(x) for x in operands):
             return super()._operator(name, *operands)
         ufunc = numpy_protocol.OPERATORS[name]
-        if name in _GROWING and all(map(_is_python_int, operands)):
+        if name in _GROWING and all(map(_is_python_int, operands)) and not _are_bools(operands):
             raise self._needs_value("arithmetic of Python's integers, which have no end,")
         return trace.learned(
             key,
@@ -439,6 +439,11 @@ def _is_python_int(value: Any) -> bool:
     return isinstance(value, (int, Dim)) and not isinstance(value, np.generic)
 
 
+def _are_bools(operands: Sequence[Any]) -> bool:
+    """Whether what is traced among Python's ints is bools alone, which don't grow."""
+    return all(x.type.dtype.is_bool for x in operands if isinstance(x, SymbolicTensor))
+
+
 def _checksum(array: np.ndarray[Any, Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
@@ -529,12 +534,10 @@ class Trace:
         return symbol
 
     def apart(self, x: SymbolicTensor) -> SymbolicTensor:
-        """An operand of a function of gj's: no array of the user's, for what is made of it is a
-        tensor, and lies in memory of its own.
-        """
+        """An ndarray as an operand of a function of gj's: a tensor, in memory of its own."""
         if self.origin != "tensor" or x.origin != "numpy" or not x.storage.shared:
             return x
-        return SymbolicTensor(self, x.node, x.type, x.origin)
+        return SymbolicTensor(self, x.node, x.type, "tensor")
 
     def view_of_argument(self, x: Any) -> ArgumentView | None:
         """How a result is had of an ndarray argument by NumPy's views alone, where NumPy has it

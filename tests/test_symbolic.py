@@ -85,6 +85,17 @@ def softmax(x: Any) -> Any:
 CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "map": (lambda x: np.tanh(x) * 2 + 1, lambda n: ((n,),), 2),
     "sum": (lambda x: np.sum(x), lambda n: ((n,),), 2),
+    "triangles": (
+        lambda x: (np.tril(x, -1), np.triu(x, 1)),
+        lambda n: ((n, n // 2 + 2),) if n < 200 else None,
+        6,
+    ),
+    "taken": (
+        lambda x: np.take(x, [1, 0, -1], axis=0) + np.take(x, [0], axis=0, mode="clip"),
+        lambda n: ((n + 2, 3),),
+        2,
+    ),
+    "average": (lambda x: np.average(x), lambda n: ((n + 1,),), 3),
     "sums of columns": (lambda x: np.sum(x, axis=0), lambda n: ((n, 7),), 3),
     "sums of symbolic rows": (lambda x: np.sum(x, axis=1), lambda n: ((3, n),), 3),
     "sums of many rows": (lambda x: np.sum(x, axis=1), lambda n: ((n, 50),), 2),
@@ -913,3 +924,45 @@ def test_the_type_of_an_extent_is_int() -> None:
     for n in (3, 5, 7):
         kept(np.ones(n))
     assert len(sized(kept)) == 1
+
+
+POWERS: dict[str, Callable[[Any], Any]] = {
+    "a value": lambda x: (x.shape[0] ** 4 * 1000, x[:2]),
+    "a value beyond C": lambda x: (x.shape[0] * 10**30, x[:2]),
+    "a remainder": lambda x: (x.shape[0] ** 4 * x.shape[0] % 7, x[:2]),
+    "the end of a slice": lambda x: x[: x.shape[0] ** 4 * x.shape[0] % 7] * 2,
+    "a rank correlation": lambda x: x.sum() / (x.shape[0] * (x.shape[0] ** 2 - 1) * 10**6),
+    "a branch": lambda x: x[:2] * (1 if x.shape[0] ** 4 * 1000 > 10**19 else 2),
+    "a bound": lambda x: (x[: x.shape[0] * 10**30][:3], x[x.shape[0] - 2**63 :][:3]),
+    "a shift": lambda x: np.roll(x, x.shape[0] * 2**61 + 1)[:9],
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("name", POWERS)
+def test_extents_that_pass_64_bits(name: str) -> None:
+    """Python's integers have no end, what native code computes with has."""
+    function = POWERS[name]
+    compiled = gj.function(function)
+    for n in (5, 3, 7, 20000, 20000, 60000, 3_000_000, 3_000_001, 9, 0, 2):
+        x = np.resize(np.array([1.0, 2.0, 3.0]), n) if n else np.ones(0)
+        found, wanted = compiled(x), function(x)
+        for a, b in (
+            zip(found, wanted, strict=True) if type(wanted) is tuple else [(found, wanted)]
+        ):
+            if type(b) is int:
+                assert (type(a), a) == (int, b)
+            else:
+                np.testing.assert_allclose(a, b, rtol=1e-12, atol=0)
+
+
+def test_extents_as_keys_of_results() -> None:
+    def function(x: Any) -> Any:
+        n = x.shape[0]
+        return {n // 32: 1, (n // 16, "a"): x * 2}
+
+    compiled = gj.function(function)
+    for n in (5, 3, 7, 64, 65, 0, 1, 300, 7):
+        found, wanted = compiled(np.ones(n)), function(np.ones(n))
+        assert repr(found) == repr(wanted)
+        assert all(key in found for key in wanted)

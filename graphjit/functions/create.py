@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dims import is_symbolic
 from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype, wrap
 from graphjit.errors import (
     DTypeError,
@@ -16,6 +17,7 @@ from graphjit.errors import (
     at_user_line,
 )
 from graphjit.ops import view
+from graphjit.size_facts import MAX_SIZE
 from graphjit.types import as_dtype, as_int, check_size, float32, int64
 
 from . import math
@@ -279,4 +281,9 @@ def _triangle(x: TensorBase, k: int) -> TensorBase:
             )
         )
     rows, columns = x.type.shape[-2:]
+    if is_symbolic((rows, columns)):
+        last = wrap(np.array(max(-MAX_SIZE, min(k, MAX_SIZE)), np.int64))
+        row, column = (iota((rows, columns), axis) for axis in (0, 1))
+        mask: TensorBase = math.greater_equal(math.add(row, last), column)
+        return mask
     return wrap(np.tri(rows, columns, max(-rows, min(k, columns)), dtype=np.bool_))

@@ -283,6 +283,9 @@ def from_end(index: Any, extent: int) -> Any:
     """
     if index.recorder is None:
         values = index.numpy()
+        if (values >= 0).all():
+            return index
+    if index.recorder is None and type(extent) is int:
         moved = values + extent
         return wrap(np.where((values < 0) & (moved >= 0), moved, values))
     moved = math.add(index, extent)

@@ -216,7 +216,11 @@ def convert(value: Any, dtype: DType) -> Any:
 
 
 def constant(value: Any, dtype: DType) -> Any:
-    """A 0-d constant of a Python number; OverflowError where NumPy raises it."""
+    """A 0-d constant of a Python number; OverflowError where NumPy raises it. Of an extent its
+    value at the call, where every size has one.
+    """
+    if type(value) is Dim and (dtype.is_inexact or dtype == int64):
+        return cast(strong(as_tensor(value)), dtype)
     if type(value) in (bool, float) and -1e4 < value < 1e4:  # overflows nowhere
         return wrap(np.array(value, dtype.dtype))
     with np.errstate(all="ignore"):

@@ -45,10 +45,10 @@ def average(
         result = mean(x, axes, None, None, keepdims)
         if not result.type.size:
             raise ZeroDivisionError(at_user_line("division by zero"))
-        count = count_along(x, axes)
-        scale: Any = constant(count, result.type.dtype)
-        scale = shape.broadcast_to(scale, result.type.shape)
-        return (result, scale) if returned else result
+        if not returned:
+            return result
+        scale: Any = constant(count_along(x, axes), result.type.dtype)
+        return result, shape.broadcast_to(scale, result.type.shape)
     w = array(weights)
     if w.type.shape != x.type.shape:
         if axis is None:
