@@ -130,7 +130,7 @@ def eager_entry(
         return None
     guards = [
         Leaf(Guard.TYPE, value=type(x))
-        if by_type(k) or (any_value and not by_value(k))
+        if by_type(k) or (any_value and not by_value(k)) or _unknown_dtype(k)
         else _leaf(k, x)
         for k, x in zip(kinds, leaves, strict=True)
     ]
@@ -145,6 +145,11 @@ def eager_entry(
     assert isinstance(args, Container) and isinstance(kwargs, Container)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     return make_entry(args.children, named, Interpreted(function, finish, numpy is not False))
+
+
+def _unknown_dtype(kind: LeafKind) -> bool:
+    """Whether a leaf is of a dtype that tensors don't have, such as long double."""
+    return kind.kind == ARRAY and kind.key[1].char in "gG"
 
 
 def _leaf(kind: LeafKind, x: Any) -> Leaf:
