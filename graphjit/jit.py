@@ -1101,7 +1101,8 @@ def function(
     input_signature: a TensorSpec for each argument. fallback: what to do where the function
     can't be traced: "eager" runs it as plain Python, with one warning; "error" raises
     TracingError. outputs: "tensor" or "numpy"; by default ndarrays if all array arguments
-    are ndarrays, else tensors. passes: graph passes of your own (graphjit.passes.Pass), run
+    are ndarrays, tensors if one is a tensor, and without array arguments what the Python code
+    makes. passes: graph passes of your own (graphjit.passes.Pass), run
     before the default ones. fast_math: math functions may err by 4 units in the last place
     instead of 2 and need not be right where arguments or results are infinite, NaN or
     subnormal; products and sums may be fused, and divisions become products. donate: names or
