@@ -249,7 +249,17 @@ class SymbolicTensor(Operators):
     def __getitem__(self, key: Any) -> Any:
         if self.origin == "tensor":
             return super().__getitem__(key)
-        return self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
+        return self._viewed(
+            self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
+        )
+
+    def _viewed(self, view: Any) -> Any:
+        """A view of an argument: another object than the argument, also if it is all of it."""
+        if view is not self or not self.storage.shared or not self._type.shape:
+            return view
+        made = SymbolicTensor(self.recorder, self.node, self._type, self.origin)
+        made.storage = self.storage
+        return made
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.origin == "tensor":
@@ -404,7 +414,9 @@ class SymbolicTensor(Operators):
     def _turned(self, name: str, strict: Any) -> Any:
         if self.origin == "tensor":
             return strict.fget(self)
-        return self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
+        return self._viewed(
+            self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
+        )
 
     def __repr__(self) -> str:
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
