@@ -825,7 +825,12 @@ class Function(Enterable):  # type: ignore[misc]
             function = self.python_function
             if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
                 raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
-            value = gj.hidden.with_captures(function, trace.capture)(*args, **kwargs)
+            try:
+                value = gj.hidden.with_captures(function, trace.capture)(*args, **kwargs)
+            except Exception as error:
+                if trace.failed is None or error is trace.failed:
+                    raise
+                raise trace.failed from error  # C code may have made another error of it
             if trace.failed is not None:  # and the function caught the error
                 raise trace.failed
             if problem := before.problem():
@@ -916,7 +921,14 @@ class Function(Enterable):  # type: ignore[misc]
                 at_user_line(f"{self.name} reads {found}, which can change between calls")
             )
         asked = gj.hidden.named_in(self.python_function)
-        if self.fallback == "eager" and asked & _TYPE_TESTS and asked & _TYPES:
+        tests = asked & _TYPE_TESTS
+        if self.fallback == "error":  # isinstance is answered while tracing
+            tests = (
+                tests & {"type"}
+                if gj.hidden.loads_global(self.python_function, "type")
+                else set()
+            )
+        if tests and asked & _TYPES:
             raise TracingError(
                 at_user_line(f"{self.name} asks for the type of a value, which tracing changes")
             )

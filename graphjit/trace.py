@@ -15,7 +15,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -115,14 +115,38 @@ def _known(value: Any, sizes: Mapping[str, int]) -> Any:
 
 def _shape(x: SymbolicTensor) -> tuple[int, ...]:
     """The extents, in a tuple where an ndarray would have one."""
+    if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
+        raise x._needs_value("the type of a Python number")
     return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
 
 
 def _dtype(x: SymbolicTensor) -> Any:
     """The element type; NumPy's own for code that isn't graphjit's, of what is an ndarray."""
-    if x.origin == "numpy" and of_user(sys._getframe(2)):  # past the property
+    if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
+        raise x._needs_value("the type of a Python number")
+    if x.origin == "numpy" and of_user(sys._getframe(2)):
         return x.type.dtype.dtype
     return x.type.dtype
+
+
+_PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
+
+
+def _class(x: SymbolicTensor) -> type:
+    """What isinstance takes a traced value for, in code that isn't graphjit's: an ndarray or
+    NumPy scalar where it stands for one, a Python number where it stands for that.
+    """
+    frame: Any = sys._getframe(1)
+    while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
+        frame = frame.f_back
+    if x.origin == "tensor" or not of_user(frame):
+        return type(x)
+    if x.origin == "weak":
+        return _PYTHON_TYPES[x.type.dtype.kind]
+    if x.storage.scalar and not x.type.shape:
+        raise x._needs_value("the type of what is a NumPy scalar or an array")
+    array = bool(x.type.shape) or x.is_zero_dim_array()
+    return np.ndarray if array else x.type.dtype.dtype.type
 
 
 class SymbolicTensor(Operators):
@@ -221,6 +245,8 @@ class SymbolicTensor(Operators):
         ufunc = numpy_protocol.OPERATORS[name]
         if name in _GROWING and all(map(_is_python_int, operands)) and not _are_bools(operands):
             raise self._needs_value("arithmetic of Python's integers, which have no end,")
+        if self.origin == "weak" and any(isinstance(x, (list, tuple)) for x in operands):
+            raise self._needs_value("arithmetic of a number and a list")
         return trace.learned(
             key,
             operands,
@@ -242,6 +268,8 @@ class SymbolicTensor(Operators):
             )
         if name == "numpy" and self.origin == "tensor":
             raise self._needs_value("numpy()")
+        if self.origin == "weak":  # Python's numbers have attributes of their own
+            raise self._needs_value(f"a Python number's {name}")
         raise AttributeError(
             f"a traced tensor ({self._type}, {self.origin} rules) has no attribute {name!r}"
         )
@@ -400,6 +428,8 @@ class SymbolicTensor(Operators):
     strides = _settable("strides")
     shape = _settable("shape", property(_shape))
     dtype = _settable("dtype", property(_dtype))
+    if not TYPE_CHECKING:
+        __class__ = property(_class)
 
     @property
     def T(self) -> Any:
@@ -426,7 +456,10 @@ class SymbolicTensor(Operators):
             raise self._needs_value("str()")
         return repr(self)
 
-    __hash__ = Operators.__hash__
+    def __hash__(self) -> int:
+        if self.origin != "tensor" and not self._type.shape:  # a number, which has one
+            raise self._needs_value("hash()")
+        return Operators.__hash__(self)
 
 
 def is_strict(value: Any) -> bool:
