@@ -139,7 +139,7 @@ def _class(x: SymbolicTensor) -> type:
     frame: Any = sys._getframe(1)
     while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
         frame = frame.f_back
-    if x.origin == "tensor" or not of_user(frame):
+    if x.origin == "tensor" or x.recorder.closed or not of_user(frame):
         return type(x)
     if x.origin == "weak":
         return _PYTHON_TYPES[x.type.dtype.kind]

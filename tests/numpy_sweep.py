@@ -733,7 +733,7 @@ def traced(case: Case) -> bool:
             return False
     if trace.failed is not None:
         return False
-    if isinstance(result, Raised):
+    if type(result) is Raised:
         return True
     inexact = 0
     for node in trace.builder.nodes:
