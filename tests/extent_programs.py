@@ -178,11 +178,15 @@ def main() -> None:
     parser.add_argument(
         "--said", help="a file that says which is running, for those that crash"
     )
+    parser.add_argument("--quick", action="store_true", help="see quick_code.py")
     options = parser.parse_args()
     import guard_pages
+    import quick_code
 
     if guard_pages.wanted():
         guard_pages.install()
+    if options.quick:
+        quick_code.install()
     from graphjit import config
 
     config.native_after = 0
