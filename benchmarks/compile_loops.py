@@ -28,7 +28,7 @@ import numpy as np
 os.environ["GRAPHJIT_CACHE"] = "0"  # a form for all sizes would be found there
 
 import graphjit as gj
-from graphjit.stages import STAGES
+from graphjit.ir.compile_log import STAGES
 
 COLUMNS = (*(s for s in STAGES if s not in ("look up", "keep")), "processor")
 RNG = np.random.default_rng(0)

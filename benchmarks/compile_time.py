@@ -34,7 +34,7 @@ os.environ["GRAPHJIT_CACHE_DIR"] = tempfile.mkdtemp(prefix="graphjit-benchmark-"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import graphjit as gj
-from graphjit.stages import STAGES
+from graphjit.ir.compile_log import STAGES
 
 PEER_BYTES, PEER_S = 8 << 30, 300
 COLUMNS = (*STAGES, "first call", "processor")

@@ -25,8 +25,8 @@ import llvmlite.binding as llvm
 import measure
 
 import graphjit as gj
-from graphjit.codegen.cpu import optimize, target_machine
-from graphjit.codegen.team import team
+from graphjit.codegen.cpu.target import optimize, target_machine
+from graphjit.codegen.cpu.team import team
 
 _TEXT = """
 define i64 @job(ptr %context, i64 %begin, i64 %end, ptr %record) { ret i64 0 }

@@ -37,11 +37,11 @@ import numpy as np
 import scipy.special
 
 from graphjit.codegen.builder import Builder, Module, Value
-from graphjit.codegen.cpu import host
+from graphjit.codegen.cpu.target import host
 from graphjit.codegen.math import MATH
 from graphjit.codegen.math.fast import FAST_MATH
 from graphjit.codegen.math.gamma import ROOTS
-from graphjit.types import as_dtype
+from graphjit.core.types import as_dtype
 
 Array = np.ndarray[Any, Any]
 Function = Callable[..., Array]

@@ -21,9 +21,9 @@ import llvmlite.binding as llvm
 import numpy as np
 
 import graphjit as gj
-from graphjit.codegen.cpu import host
-from graphjit.codegen.prepare import prepared_places, write_prepare
-from graphjit.verify_program import accesses, open_accesses
+from graphjit.codegen.cpu.target import host
+from graphjit.codegen.cpu.prepare import prepared_places, write_prepare
+from graphjit.ir.verify_program import accesses, open_accesses
 
 
 def heat(u: Any) -> Any:

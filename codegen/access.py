@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from graphjit.dims import Dim
-from graphjit.types import DType, float32, int64, uint32
+from graphjit.core.dims import Dim
+from graphjit.core.types import DType, float32, int64, uint32
 
 from .builder import Builder, Module, Value, ir_type
 

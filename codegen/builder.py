@@ -14,8 +14,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from graphjit.dims import Dim
-from graphjit.types import DType, bool_, float32, float64, int32, int64, uint32, uint64
+from graphjit.core.dims import Dim
+from graphjit.core.types import DType, bool_, float32, float64, int32, int64, uint32, uint64
 
 MathRule = Callable[..., "Value"]
 _INTEGER_OF = {"float32": uint32, "float64": uint64}
@@ -625,7 +625,7 @@ class Builder:
 
     def complex(self, re: Value, im: Value, dtype: DType | None = None) -> Value:
         """A complex value from its parts."""
-        from graphjit.types import complex64, complex128
+        from graphjit.core.types import complex64, complex128
 
         if re.wide != im.wide:
             re, im = self.widen(re), self.widen(im)

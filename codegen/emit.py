@@ -12,47 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from graphjit import cost
-from graphjit.dims import Dim
-from graphjit.errors import SourceLine
+from graphjit.ir import cost_model
+from graphjit.core.dims import Dim
+from graphjit.core.errors import SourceLine
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.primitive import Pointwise, Reduce, Scan, Scatter
-from graphjit.program import (
-    Choice,
-    Compute,
-    Constant,
-    GatherLoad,
-    Index,
-    Load,
-    Place,
-    Product,
-    Reduction,
-    Running,
-)
-from graphjit.types import DType, bool_, int64
+from graphjit.ir.program import Choice, Compute, Constant, GatherLoad, Index, Load, Place, Product, Reduction, Running
+from graphjit.core.types import DType, bool_, int64
 
 from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, MathRule, Module, Value, ir_type
-from .compiled import Check
-from .loops import (
-    Finish,
-    Keep,
-    Let,
-    Loop,
-    LoopNest,
-    Put,
-    Recall,
-    Start,
-    Statement,
-    Step,
-    Tiles,
-    Turn,
-    register_bytes,
-)
+from .runtime.compiled import Check
+from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step, Tiles, Turn, register_bytes
 from .math import MATH
 from .math.fast import FAST_FLAGS, FAST_MATH
-from .parts import walk_in_parts
-from .products import TileEmitter
+from .register_blocking import walk_in_parts
+from .cpu.products import TileEmitter
 from .sizes import SizeEmitter
 
 # The least vector that is stored past the cache: what AVX2 writes at once.
@@ -155,8 +130,8 @@ class KernelEmitter(Access):
             self.line("fence seq_cst")
         sizes = ["ptr noalias readonly %sizes"] if self.sized else []
         listed = ", ".join([*parameters, "ptr %record", *sizes, *bounds])
-        long = len(self.entry) + len(self.b.lines) > cost.LONG_CODE * self.abreast
-        long |= len(self.b.constants) > cost.MOST_CONSTANTS
+        long = len(self.entry) + len(self.b.lines) > cost_model.LONG_CODE * self.abreast
+        long |= len(self.b.constants) > cost_model.MOST_CONSTANTS
         # LLVM 22's quick instruction selection aborts the process on vectors of float16
         long &= not any(value.dtype.name == "float16" for value in kernel.values)
         how = "noinline optnone #kernel" if long else "#kernel"
@@ -303,7 +278,7 @@ class KernelEmitter(Access):
             tail = loop.width > 1
         else:
             tail = loop.extent % loop.width > 0 and loop.extent > loop.width
-        return tail and plain and len(loop.body) >= cost.LONG_BODY
+        return tail and plain and len(loop.body) >= cost_model.LONG_BODY
 
     def _masked_loop(self, loop: Loop) -> None:
         """A loop all of whose vectors are masked, so that its tail is one of them."""
@@ -525,12 +500,12 @@ class KernelEmitter(Access):
         if not self.rows or self.b.mask is not None or strides[self.nest.lane_dim] != 1:
             return
         dim, size = self.rows[0].dim, value.dtype.size
-        if not cost.passes_cache(strides[dim] * kernel.dims[dim] * size):
+        if not cost_model.passes_cache(strides[dim] * kernel.dims[dim] * size):
             return
         at = self._address(f"%b{value.buffer}", value.dtype, offset)
         self.module.declare("void", "llvm.prefetch.p0", "ptr, i32, i32, i32")
         for line in range(0, self.b.width * size, CACHE_LINE):
-            there = self.b.emit(f"getelementptr i8, ptr {at}, i64 {cost.AHEAD_BYTES + line}")
+            there = self.b.emit(f"getelementptr i8, ptr {at}, i64 {cost_model.AHEAD_BYTES + line}")
             self.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
 
     def _note_zeros(self, number: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from graphjit.program import Kernel, print_kernel
-from graphjit.types import DType
-from graphjit.values import dataclass
+from graphjit.ir.program import Kernel, print_kernel
+from graphjit.core.types import DType
+from graphjit.core.frozen import dataclass
 
 
 def register_bytes(dtype: DType) -> int:

@@ -8,38 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from graphjit import cost
-from graphjit.dims import Dim, Undecided, guess, is_symbolic
-from graphjit.program import (
-    Compute,
-    Constant,
-    Kernel,
-    Load,
-    Reduction,
-    Running,
-    Store,
-    Value,
-    arguments,
-    indices_of,
-    merge_outer,
-)
-from graphjit.values import dataclass
+from graphjit.ir import cost_model
+from graphjit.core.dims import Dim, Undecided, guess, is_symbolic
+from graphjit.ir.program import Compute, Constant, Kernel, Load, Reduction, Running, Store, Value, arguments, indices_of, merge_outer
+from graphjit.core.frozen import dataclass
 
-from .loops import (
-    Finish,
-    Keep,
-    Let,
-    Loop,
-    LoopNest,
-    Put,
-    Recall,
-    Start,
-    Statement,
-    Step,
-    Tiles,
-    Turn,
-    register_bytes,
-)
+from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step, Tiles, Turn, register_bytes
 from .tiles import lower_product, product_of
 
 # Lanes of every reduction along contiguous rows, whatever the target and dtype: the order of
@@ -119,18 +93,18 @@ def rows_abreast(nest: LoopNest, vector_bytes: int) -> int:
             return 1
         row, statements = loops[0], loops[0].body
     inner = [s for s in statements if isinstance(s, Loop)]
-    if row is None or len(inner) != 1 or len(inner[0].body) > cost.ABREAST_BODY:
+    if row is None or len(inner) != 1 or len(inner[0].body) > cost_model.ABREAST_BODY:
         return 1
     if not all(isinstance(s, (Let, Step)) for s in inner[0].body):
         return 1
     costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
-    if max(costs, default=0) >= cost.MATH_COST:
+    if max(costs, default=0) >= cost_model.MATH_COST:
         return 1
     sums = [kernel.values[s.value] for s in statements if isinstance(s, Start)]
     each = sum(-(-nest.width * register_bytes(v.dtype) // vector_bytes) for v in sums)
     room = (16 if vector_bytes == 64 else 8) // each
     extent = guess(row.extent) if isinstance(row.extent, Dim) else row.extent
-    return max(n for n in (1, 2, cost.ABREAST) if n <= max(1, min(room, extent)))
+    return max(n for n in (1, 2, cost_model.ABREAST) if n <= max(1, min(room, extent)))
 
 
 def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
@@ -220,9 +194,9 @@ class Lowering:
         widest = max((s for s, d in zip(sizes, self.dims, strict=True) if lane in d), default=8)
         width = max(1, vector_bytes // widest)
         costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
-        unroll = cost.UNROLL_SUMS if inner else 1
-        if sum(costs) >= cost.UNROLL_COST:
-            unroll = cost.UNROLL_MATH if max(costs) >= cost.MATH_COST else cost.UNROLL_PLAIN
+        unroll = cost_model.UNROLL_SUMS if inner else 1
+        if sum(costs) >= cost_model.UNROLL_COST:
+            unroll = cost_model.UNROLL_MATH if max(costs) >= cost_model.MATH_COST else cost_model.UNROLL_PLAIN
         extent = guess(kernel.dims[lane])
         while unroll > 1 and extent < unroll * width:
             unroll //= 2
@@ -300,7 +274,7 @@ class Lowering:
         if self.lane_dim < self.outer:
             points *= self.width
         kept: dict[int, int] = {}
-        room = cost.KEEP_BYTES
+        room = cost_model.KEEP_BYTES
         for number in sorted(later):
             value = self.kernel.values[number]
             size = points * max(
@@ -308,12 +282,12 @@ class Lowering:
             )
             if (
                 isinstance(value, Running)
-                and size > cost.KEEP_BYTES
+                and size > cost_model.KEEP_BYTES
                 and is_symbolic(self.kernel.inner_dims)
             ):
                 raise Undecided(f"the room for a scan along {self.kernel.inner_dims}")
             if isinstance(value, Running) or (
-                expression_cost(self.kernel, number) >= cost.KEEP_COST and size <= room
+                expression_cost(self.kernel, number) >= cost_model.KEEP_COST and size <= room
             ):
                 kept[number] = first[number]
                 room -= size
@@ -352,7 +326,7 @@ class Lowering:
         }
         inside += [Put(n) for n in range(len(kernel.stores)) if n not in placed_stores]
         body: tuple[Statement, ...] = tuple(inside)
-        panel = cost.PANEL if lane_outer and self._in_panels() else 0
+        panel = cost_model.PANEL if lane_outer and self._in_panels() else 0
         if panel:
             body = (self._panel(lane, inside, panel),)
         elif lane_outer and self.turned():
@@ -392,7 +366,7 @@ class Lowering:
             if value.dtype.kind == "c" or strides[self.lane_dim] in (0, 1, -1):
                 continue
             for dim in range(self.outer):
-                few = len(found) < cost.MOST_TURNED
+                few = len(found) < cost_model.MOST_TURNED
                 apart = strides[self.lane_dim] * value.dtype.size
                 if (
                     few
@@ -406,18 +380,18 @@ class Lowering:
 
     def _worth_turning(self, dim: int, apart_bytes: int) -> bool:
         extent, lanes = self.kernel.dims[dim], self.kernel.dims[self.lane_dim]
-        if not isinstance(extent, Dim) and extent < cost.SQUARE_BYTES // 4:
+        if not isinstance(extent, Dim) and extent < cost_model.SQUARE_BYTES // 4:
             return False  # there is no whole square
         if is_symbolic((extent, lanes)):
             return not self.short
-        return lanes > cost.near_lanes(apart_bytes)
+        return lanes > cost_model.near_lanes(apart_bytes)
 
     def square_rows(self, turned: list[int]) -> int:
         """How many elements along memory are turned at a time."""
         kernel = self.kernel
-        side = max(cost.SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
+        side = max(cost_model.SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
         extent = kernel.dims[self.turning_dim]
-        most = cost.SQUARES if isinstance(extent, Dim) else min(cost.SQUARES, extent // side)
+        most = cost_model.SQUARES if isinstance(extent, Dim) else min(cost_model.SQUARES, extent // side)
         return side * most
 
     def _in_squares(
@@ -429,11 +403,11 @@ class Lowering:
         kernel, dim, lane = self.kernel, self.turning_dim, self.lane_dim
         turned = self.turned()
         rows = self.square_rows(turned)
-        turns = tuple(Turn(n, dim, rows, cost.STRIP) for n in turned)
+        turns = tuple(Turn(n, dim, rows, cost_model.STRIP) for n in turned)
         across = Loop(lane, kernel.dims[lane], self.width, body, within=True)
         down = Loop(dim, kernel.dims[dim], 1, (*row, across), within=True)
         block = Loop(dim, kernel.dims[dim], rows, (*turns, down), block=True)
-        return (Loop(lane, kernel.dims[lane], cost.STRIP, (block,), panel=True),)
+        return (Loop(lane, kernel.dims[lane], cost_model.STRIP, (block,), panel=True),)
 
     def _in_panels(self) -> bool:
         """Whether rows are combined element by element, and are long enough for panels."""
@@ -443,9 +417,9 @@ class Lowering:
         if any(isinstance(v, Running) for v in kernel.values) or self.stages > 1:
             return False
         room = sum(
-            cost.PANEL * max(1, v.dtype.size) for v in kernel.values if isinstance(v, Reduction)
+            cost_model.PANEL * max(1, v.dtype.size) for v in kernel.values if isinstance(v, Reduction)
         )
-        if room > cost.KEEP_BYTES:
+        if room > cost_model.KEEP_BYTES:
             return False
         return not any(self._per_point(s) for s in kernel.stores)
 

@@ -17,24 +17,12 @@ from dataclasses import replace
 from math import gcd
 from typing import Any
 
-from graphjit import cost
-from graphjit.dims import Dim, Sizes, guess, is_symbolic
-from graphjit.program import (
-    Choice,
-    Compute,
-    Constant,
-    GatherLoad,
-    Index,
-    Kernel,
-    Load,
-    Place,
-    Reduction,
-    Store,
-    Value,
-)
+from graphjit.ir import cost_model
+from graphjit.core.dims import Dim, Sizes, guess, is_symbolic
+from graphjit.ir.program import Choice, Compute, Constant, GatherLoad, Index, Kernel, Load, Place, Reduction, Store, Value
 
 from .lower import ROW_LANES
-from .share import identity
+from .kernel_table import identity
 
 # Whether loads and stores are whole cache lines, and loops whole vectors, depends on no more.
 LARGEST_DIVISOR = 64
@@ -95,7 +83,7 @@ def _facts(low: int, high: int, about: int) -> tuple[int, ...]:
     """What code is chosen by: a least value, a greatest one (0 for none), about how large."""
     least = ROW_LANES if low >= ROW_LANES else 0
     about = 1 << about.bit_length() - 1 if about > 0 else 0
-    return least, high if 0 < high <= cost.KEEP_BYTES else 0, about
+    return least, high if 0 < high <= cost_model.KEEP_BYTES else 0, about
 
 
 class _Numbers:

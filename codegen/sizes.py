@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphjit.dims import Dim
-from graphjit.errors import InternalError
+from graphjit.core.dims import Dim
+from graphjit.core.errors import InternalError
 
 
 class SizeEmitter:

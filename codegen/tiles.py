@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from math import prod
 
-from graphjit import cost
-from graphjit.dims import Dim, guess
-from graphjit.program import Index, Kernel, Load, Product, arguments, indices_of
+from graphjit.ir import cost_model
+from graphjit.core.dims import Dim, guess
+from graphjit.ir.program import Index, Kernel, Load, Product, arguments, indices_of
 
 from .loops import Let, Loop, LoopNest, Put, Statement, Tiles, register_bytes
 
@@ -50,16 +50,16 @@ def lower_product(kernel: Kernel, number: int, vector_bytes: int, part: int = 0)
     block = BLOCK if isinstance(k, Dim) else -(-k // -(-k // BLOCK))
     index = _index(kernel, b)
     apart = guess(index.strides[inner]) * product.dtype.size
-    close = apart <= cost.CLOSE_BYTES and n % column_step == 0
+    close = apart <= cost_model.CLOSE_BYTES and n % column_step == 0
     packed = index.strides[column_dim] != 1 or (about > 2 * row_step and not close)
     tile_columns = column_step
     if about > row_step:
-        tile_columns *= max(1, min(cost.TILE_COLUMNS, wide) // column_step)
+        tile_columns *= max(1, min(cost_model.TILE_COLUMNS, wide) // column_step)
     beside = -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
     products = min(wide, tile_columns) * guess(k)
     tile_rows = part or _tile_rows(m, guess(beside), products, row_step)
     count = -(-m // tile_rows) * beside
-    abreast = 1 if packed else cost.IN_FLIGHT // (row_step * vectors)
+    abreast = 1 if packed else cost_model.IN_FLIGHT // (row_step * vectors)
     if not isinstance(k, Dim):
         abreast = min(abreast, k // block)
     direct = _direct(kernel, number, column_dim)
@@ -79,9 +79,9 @@ def _tile_rows(m: int, beside: int, row_products: int, row_step: int) -> int:
     which so many lie beside each other), but work enough in each.
     """
     about = guess(m)
-    most = min(about, cost.TILE_ROWS)
-    while most > cost.LEAST_TILE_ROWS and about // most * beside < cost.TILES_WANTED:
-        if most // 2 * row_products < cost.LEAST_TILE_PRODUCTS:
+    most = min(about, cost_model.TILE_ROWS)
+    while most > cost_model.LEAST_TILE_ROWS and about // most * beside < cost_model.TILES_WANTED:
+        if most // 2 * row_products < cost_model.LEAST_TILE_PRODUCTS:
             break
         most //= 2
     equal = most if isinstance(m, Dim) else -(-m // -(-m // most))
@@ -125,7 +125,7 @@ def _registers(m: int, vectors: int, registers: int, part: int) -> tuple[int, in
 
 
 def _cycles(high: int, wide: int) -> float:
-    return max(high * wide, cost.IN_FLIGHT / 2) + 0.25 * (wide + high) + 1
+    return max(high * wide, cost_model.IN_FLIGHT / 2) + 0.25 * (wide + high) + 1
 
 
 def _direct(kernel: Kernel, number: int, column_dim: int) -> bool:

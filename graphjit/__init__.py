@@ -21,46 +21,28 @@ if not (_Path(__file__).parent / "passes").exists():
     __path__.append(str(_Path(__file__).resolve().parent.parent))
 
 # Imported now, for sub-modules of these names would take the place of what is public.
-from . import eager as _eager
-from .config import config
-from .forks import importing as _importing
-from .types import (
-    DType,
-    TensorShape,
-    TensorSpec,
-    as_dtype,
-    bfloat16,
-    complex64,
-    complex128,
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-)
-from .types import bool_ as bool
+from graphjit.ir import eager as _eager
+from graphjit.core.config import config
+from graphjit.core.fork_safety import importing as _importing
+from graphjit.core.types import DType, TensorShape, TensorSpec, as_dtype, bfloat16, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
+from graphjit.core.types import bool_ as bool
 
 if TYPE_CHECKING:
-    from . import errors, keras, memory
-    from .functions import conv, linalg, losses, nn, signal, special
-    from .functions.create import *
-    from .functions.index import *
-    from .functions.linalg import dot, einsum, matmul, matvec, norm, tensordot
-    from .functions.math import *
-    from .functions.nn import gelu, layer_norm, log_softmax, relu, silu, softmax
-    from .functions.reduce import *
-    from .functions.second_names import *
-    from .functions.shape import *
-    from .ir import Graph
-    from .jit import FallbackWarning, Function, RecompileWarning, function
-    from .tensor import Tensor, from_dlpack
-    from .variable import IndexedSlices, Variable
+    from graphjit.core import errors, memory
+    from . import keras
+    from graphjit.functions import conv, linalg, losses, nn, signal, special
+    from graphjit.functions.create import *
+    from graphjit.functions.index import *
+    from graphjit.functions.linalg import dot, einsum, matmul, matvec, norm, tensordot
+    from graphjit.functions.math import *
+    from graphjit.functions.nn import gelu, layer_norm, log_softmax, relu, silu, softmax
+    from graphjit.functions.reduce import *
+    from graphjit.functions.second_names import *
+    from graphjit.functions.shape import *
+    from graphjit.ir.graph import Graph
+    from graphjit.jit.function import FallbackWarning, Function, RecompileWarning, function
+    from graphjit.tensors.tensor import Tensor, from_dlpack
+    from graphjit.tensors.variable import IndexedSlices, Variable
 
 __version__ = "0.1.0"
 

@@ -12,20 +12,9 @@ from dataclasses import replace
 from itertools import accumulate
 from math import prod
 
-from graphjit import cost
-from graphjit.dims import is_symbolic
-from graphjit.program import (
-    Band,
-    Buffer,
-    GatherLoad,
-    Index,
-    Kernel,
-    Load,
-    Product,
-    Program,
-    merge_outer,
-    reads_and_writes,
-)
+from graphjit.ir import cost_model
+from graphjit.core.dims import is_symbolic
+from graphjit.ir.program import Band, Buffer, GatherLoad, Index, Kernel, Load, Product, Program, merge_outer, reads_and_writes
 
 
 def band(program: Program) -> Program:
@@ -35,7 +24,7 @@ def band(program: Program) -> Program:
     if any(is_symbolic(b.type.shape) for b in program.buffers):
         return program
     temporary = [b.type.nbytes for b in program.buffers if b.role == "temporary"]
-    if sum(temporary) < cost.BAND_BYTES:
+    if sum(temporary) < cost_model.BAND_BYTES:
         return program
     bands: list[Band] = []
     buffers, steps = list(program.buffers), list(program.steps)
@@ -46,7 +35,7 @@ def band(program: Program) -> Program:
     born = list(accumulate(born))
     first = 0
     while first < len(program.steps):
-        few = born[min(first + cost.BAND_STEPS, len(steps))] - born[first] < cost.BAND_BYTES
+        few = born[min(first + cost_model.BAND_STEPS, len(steps))] - born[first] < cost_model.BAND_BYTES
         found = None if few else _longest(program, first, lives)
         if found is None:
             first += 1
@@ -85,7 +74,7 @@ def _longest(
         return None
     runs = [_Run(program, head, lead) for lead in range(1, len(head.outer_dims) + 1)]
     starting: dict[int, int] = {}  # bytes of temporaries that no step before touches
-    for stop in range(first + 1, min(len(program.steps), first + cost.BAND_STEPS) + 1):
+    for stop in range(first + 1, min(len(program.steps), first + cost_model.BAND_STEPS) + 1):
         step = program.steps[stop - 1]
         if not isinstance(step, Kernel):
             break
@@ -95,11 +84,11 @@ def _longest(
         for buffer in dict.fromkeys(s.buffer for s in step.stores):
             if lives.get(buffer, (-1,))[0] >= first:
                 starting[buffer] = program.buffers[buffer].type.nbytes
-        if stop < first + 2 or sum(starting.values()) < cost.BAND_BYTES:
+        if stop < first + 2 or sum(starting.values()) < cost_model.BAND_BYTES:
             continue
         local = {n for n in starting if lives[n][1] < stop}
         total = sum(starting[n] for n in local)
-        if total < cost.BAND_BYTES:
+        if total < cost_model.BAND_BYTES:
             continue
         for run in runs:
             part = run.part(local, total)
@@ -117,7 +106,7 @@ class _Run:
         self.program = program
         self.rows = prod(head.dims[:lead])
         self.kernels: list[Kernel] = []
-        self._parts = list(range(1, min(cost.BAND_ROWS, self.rows // 4) + 1))
+        self._parts = list(range(1, min(cost_model.BAND_ROWS, self.rows // 4) + 1))
         # what is written a few rows at a time, local or not, is read so too
         self._written: set[int] = set()
         self._elsewhere: set[int] = set()  # what is touched outside the row at hand
@@ -147,9 +136,9 @@ class _Run:
         """
         if local & self._elsewhere:
             return 0
-        most = cost.BAND_PART_BYTES * self.rows
+        most = cost_model.BAND_PART_BYTES * self.rows
         part = max((n for n in self._parts if n * total <= most), default=0)
-        return part if part >= cost.LEAST_BAND_ROWS else 0
+        return part if part >= cost_model.LEAST_BAND_ROWS else 0
 
 
 def _by_rows(kernel: Kernel, rows: int) -> Kernel:
@@ -166,11 +155,11 @@ def _walks_rows(kernel: Kernel, lead: int) -> bool:
         if isinstance(value, Product):
             a, b = (kernel.values[n] for n in (value.a, value.b))
             assert isinstance(a, Load) and isinstance(b, Load)
-            if kernel.dims[-1] * kernel.dims[-2] * b.dtype.size > cost.BAND_OPERAND_BYTES:
+            if kernel.dims[-1] * kernel.dims[-2] * b.dtype.size > cost_model.BAND_OPERAND_BYTES:
                 return False
             own = a.index.strides[lead - 1] and not b.index.strides[lead - 1]
             return bool(own and b.index.strides[lead]) and lead == len(kernel.outer_dims) - 1
-    along_rows = kernel.lanes == "inner" and kernel.inner_dims[-1] >= cost.BAND_ROWS
+    along_rows = kernel.lanes == "inner" and kernel.inner_dims[-1] >= cost_model.BAND_ROWS
     return lead == 1 and (along_rows or len(kernel.outer_dims) > 1)
 
 

@@ -13,36 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from graphjit.dims import stretched
-from graphjit.ir import Graph, Node
+from graphjit.core.dims import stretched
+from graphjit.ir.graph import Graph, Node
 from graphjit.ops import source
-from graphjit.ops.primitive import (
-    Contract,
-    Coordinate,
-    Gather,
-    Pointwise,
-    Reduce,
-    Scan,
-    View,
-)
-from graphjit.program import (
-    Choice,
-    Compute,
-    Constant,
-    GatherLoad,
-    Index,
-    Kernel,
-    Load,
-    Place,
-    Product,
-    Reduction,
-    Running,
-    Store,
-    Value,
-    exactly,
-    map_indices,
-)
-from graphjit.types import Shape, int64
+from graphjit.ops.primitive import Contract, Coordinate, Gather, Pointwise, Reduce, Scan, View
+from graphjit.ir.program import Choice, Compute, Constant, GatherLoad, Index, Kernel, Load, Place, Product, Reduction, Running, Store, Value, exactly, map_indices
+from graphjit.core.types import Shape, int64
 
 from .space import ZERO, Expr, Exprs, Space, Term, Unfusable, row_major
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from graphjit.ir import Graph, Rewriter, reachable
+from graphjit.ir.graph import Graph, Rewriter, reachable
 from graphjit.ops import source
-from graphjit.values import dataclass
+from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphjit.dims import Dim
-from graphjit.ir import Graph
-from graphjit.program import Program
-from graphjit.verify_program import verify_program
+from graphjit.core.dims import Dim
+from graphjit.ir.graph import Graph
+from graphjit.ir.program import Program
+from graphjit.ir.verify_program import verify_program
 
 from .band import band
 from .cse import Cse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from graphjit.program import Program, reads_and_writes
+from graphjit.ir.program import Program, reads_and_writes
 
 from .memory import in_place
 

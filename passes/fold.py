@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from graphjit.dims import is_symbolic
-from graphjit.eager import run_primitive
-from graphjit.ir import Graph, Node, Rewriter
+from graphjit.core.dims import is_symbolic
+from graphjit.ir.eager import run_primitive
+from graphjit.ir.graph import Graph, Node, Rewriter
 from graphjit.ops import source
 from graphjit.ops.primitive import View
-from graphjit.types import TensorType
-from graphjit.values import dataclass
+from graphjit.core.types import TensorType
+from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 

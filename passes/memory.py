@@ -10,17 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from graphjit.dims import Dim
-from graphjit.program import (
-    Band,
-    GatherLoad,
-    Index,
-    Kernel,
-    Load,
-    Program,
-    reads_and_writes,
-)
-from graphjit.values import dataclass
+from graphjit.core.dims import Dim
+from graphjit.ir.program import Band, GatherLoad, Index, Kernel, Load, Program, reads_and_writes
+from graphjit.core.frozen import dataclass
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 

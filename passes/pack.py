@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from graphjit import cost
-from graphjit.dims import guess
-from graphjit.program import Buffer, Index, Kernel, Load, Product, Program, Step, Store
-from graphjit.types import TensorType
+from graphjit.ir import cost_model
+from graphjit.core.dims import guess
+from graphjit.ir.program import Buffer, Index, Kernel, Load, Product, Program, Step, Store
+from graphjit.core.types import TensorType
 
 from .space import row_major
 
@@ -43,7 +43,7 @@ def _packed(
             continue
         dims = [d for d, stride in enumerate(value.index.strides) if stride]
         shape = tuple(kernel.dims[d] for d in dims)
-        if guess(prod(kernel.dims)) < cost.PACK_REUSE * guess(prod(shape)):
+        if guess(prod(kernel.dims)) < cost_model.PACK_REUSE * guess(prod(shape)):
             continue
         buffers.append(Buffer(TensorType(shape, value.dtype), "temporary"))
         copied = len(buffers) - 1
@@ -56,6 +56,6 @@ def _packed(
         place = Index(0, tuple(strides.get(d, 0) for d in range(len(kernel.dims))))
         values[number] = Load(copied, place, value.dtype)
         decisions.append(
-            f"{name}: b{value.buffer} is read {cost.PACK_REUSE} times or more with strides"
+            f"{name}: b{value.buffer} is read {cost_model.PACK_REUSE} times or more with strides"
         )
     return replace(kernel, values=tuple(values)) if values != list(kernel.values) else kernel

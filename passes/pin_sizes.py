@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dims import Dim, pinned
-from graphjit.ir import Graph, Node, Rewriter
+from graphjit.core.dims import Dim, pinned
+from graphjit.ir.graph import Graph, Node, Rewriter
 from graphjit.ops import source
-from graphjit.types import TensorType, TupleType
-from graphjit.values import dataclass
+from graphjit.core.types import TensorType, TupleType
+from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import ClassVar
 
-from graphjit.errors import InvalidArgumentError
-from graphjit.ir import Graph, verify
-from graphjit.values import dataclass
+from graphjit.core.errors import InvalidArgumentError
+from graphjit.ir.graph import Graph, verify
+from graphjit.core.frozen import dataclass
 
 Observer = Callable[["Pass", Graph, Graph], None]
 

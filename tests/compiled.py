@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.cpu import compile_program
-from graphjit.ir import Graph, Node
+from graphjit.codegen.cpu.target import compile_program
+from graphjit.ir.graph import Graph, Node
 from graphjit.ops import contract, index
 from graphjit.ops.primitive import Reduce, Scan
 from graphjit.passes import DEFAULT, program_of, verifying
-from graphjit.program import Program
-from graphjit.types import TensorType
+from graphjit.ir.program import Program
+from graphjit.core.types import TensorType
 
 Array = np.ndarray[Any, Any]
 Results = tuple[list[Array], list[Array]]

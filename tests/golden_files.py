@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from graphjit.ir import Graph, verify
+from graphjit.ir.graph import Graph, verify
 
 FOLDER = Path(__file__).parent / "golden"
 UPDATE = bool(os.environ.get("GRAPHJIT_UPDATE_GOLDEN"))

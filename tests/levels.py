@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import llvmlite.binding as llvm
 
-from graphjit.codegen import cpu
+from graphjit.codegen.cpu import target as cpu
 
 # The ABI's levels by LLVM's names, and the one between the second and the third that has AVX
 # and float16 conversions, but neither AVX2 nor FMA: what a processor needs to run them, and how

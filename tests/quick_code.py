@@ -13,7 +13,7 @@ from __future__ import annotations
 def install() -> None:
     """Compile all functions of this process so, and keep none of them on the disk."""
     from graphjit import config
-    from graphjit.codegen import cpu
+    from graphjit.codegen.cpu import target
 
     config.cache = False
-    cpu._optimizer = lambda emitted: (cpu.simplify, 0)
+    target._optimizer = lambda emitted: (target.simplify, 0)

@@ -16,41 +16,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from graphjit.errors import InvalidArgumentError
-from graphjit.ir import Graph, GraphBuilder
-from graphjit.ops import (
-    PRIMITIVES,
-    Primitive,
-    assemble,
-    contract,
-    index,
-    pointwise,
-    source,
-    view,
-)
-from graphjit.ops.primitive import (
-    Assemble,
-    Contract,
-    Coordinate,
-    Gather,
-    Kind,
-    Pointwise,
-    Reduce,
-    Scan,
-    Scatter,
-    View,
-)
-from graphjit.types import (
-    DTYPES,
-    DType,
-    Shape,
-    TensorType,
-    bool_,
-    float32,
-    float64,
-    int32,
-    int64,
-)
+from graphjit.core.errors import InvalidArgumentError
+from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.ops import PRIMITIVES, Primitive, assemble, contract, index, pointwise, source, view
+from graphjit.ops.primitive import Assemble, Contract, Coordinate, Gather, Kind, Pointwise, Reduce, Scan, Scatter, View
+from graphjit.core.types import DTYPES, DType, Shape, TensorType, bool_, float32, float64, int32, int64
 
 Array = np.ndarray[Any, Any]
 Draw = Callable[..., Any]

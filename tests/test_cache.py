@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphjit import cache, config, machine
-from graphjit.cli import main
+from graphjit.core import disk_cache, machine
+from graphjit import config
+from graphjit.cli.main import main
 
 KEY, OTHER = "0" * 40, "1" * 40
 
@@ -24,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHJIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(config, "cache", True)
     monkeypatch.setattr(config, "cache_bytes", 1 << 20)
-    monkeypatch.setattr(cache, "_state", cache._State())
+    monkeypatch.setattr(disk_cache, "_state", disk_cache._State())
     return tmp_path / "cache"
 
 
@@ -33,18 +34,18 @@ def files(folder):
 
 
 def test_what_is_written_is_read(folder):
-    assert cache.read(KEY) is None
+    assert disk_cache.read(KEY) is None
     for content in (b"", b"abc", os.urandom(100_000)):
-        assert cache.write(KEY, content)
-        assert cache.read(KEY) == content
-    assert cache.read(OTHER) is None
+        assert disk_cache.write(KEY, content)
+        assert disk_cache.read(KEY) == content
+    assert disk_cache.read(OTHER) is None
     assert len(files(folder)) == 1
 
 
 def test_folders_are_the_users_own(folder):
     old = os.umask(0)
     try:
-        assert cache.write(KEY, b"abc")
+        assert disk_cache.write(KEY, b"abc")
     finally:
         os.umask(old)
     for path in (folder, folder / "code"):
@@ -53,17 +54,17 @@ def test_folders_are_the_users_own(folder):
 
 
 def test_an_entry_under_another_name_is_foreign(folder):
-    cache.write(KEY, b"abc")
+    disk_cache.write(KEY, b"abc")
     files(folder)[0].rename(folder / "code" / f"{OTHER}.code")
-    assert cache.read(OTHER) is None
-    assert cache.read(KEY) is None
+    assert disk_cache.read(OTHER) is None
+    assert disk_cache.read(KEY) is None
 
 
 @given(st.data())
 def test_a_damaged_entry_is_none(data):
     content = data.draw(st.binary(max_size=200))
-    assert cache.write(KEY, content)
-    path = cache._path(KEY)
+    assert disk_cache.write(KEY, content)
+    path = disk_cache._path(KEY)
     with open(path, "rb") as file:
         whole = file.read()
     what = data.draw(st.sampled_from(["flip", "cut", "append"]))
@@ -79,56 +80,56 @@ def test_a_damaged_entry_is_none(data):
         damaged = whole + data.draw(st.binary(min_size=1, max_size=9))
     with open(path, "wb") as file:
         file.write(damaged)
-    assert cache.read(KEY) is None
+    assert disk_cache.read(KEY) is None
     assert not os.path.exists(path)
-    assert cache.write(KEY, content)
-    assert cache.read(KEY) == content
+    assert disk_cache.write(KEY, content)
+    assert disk_cache.read(KEY) == content
 
 
 @pytest.mark.parametrize("part", ["", "code"])
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o720])
 def test_a_folder_that_others_can_write_is_not_read(folder, part, mode):
-    cache.write(KEY, b"abc")
+    disk_cache.write(KEY, b"abc")
     (folder / part).chmod(mode)
-    with pytest.warns(cache.CacheWarning, match="can be written by other users"):
-        assert cache.read(KEY) is None
+    with pytest.warns(disk_cache.CacheWarning, match="can be written by other users"):
+        assert disk_cache.read(KEY) is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # it is said once
-        assert not cache.write(KEY, b"abc")
-    assert "chmod go-w" in cache.info().problem
+        assert not disk_cache.write(KEY, b"abc")
+    assert "chmod go-w" in disk_cache.info().problem
     (folder / part).chmod(0o700)
-    assert cache.read(KEY) == b"abc"
+    assert disk_cache.read(KEY) == b"abc"
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_can_write_is_not_read(folder, mode):
-    cache.write(KEY, b"abc")
+    disk_cache.write(KEY, b"abc")
     files(folder)[0].chmod(mode)
-    assert cache.read(KEY) is None
+    assert disk_cache.read(KEY) is None
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners")
 def test_what_belongs_to_another_user_is_not_read(folder, monkeypatch):
-    cache.write(KEY, b"abc")
+    disk_cache.write(KEY, b"abc")
     own = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: own + 1)
-    with pytest.warns(cache.CacheWarning, match="belongs to another user"):
-        assert cache.read(KEY) is None
-    assert not cache.write(OTHER, b"abc")
-    monkeypatch.setattr(cache, "_refused", lambda: False)
-    assert cache.read(KEY) is None  # the file's owner is asked for too
+    with pytest.warns(disk_cache.CacheWarning, match="belongs to another user"):
+        assert disk_cache.read(KEY) is None
+    assert not disk_cache.write(OTHER, b"abc")
+    monkeypatch.setattr(disk_cache, "_refused", lambda: False)
+    assert disk_cache.read(KEY) is None  # the file's owner is asked for too
 
 
 def test_links_and_folders_are_no_entries(folder, tmp_path):
-    cache.write(KEY, b"abc")
+    disk_cache.write(KEY, b"abc")
     content = files(folder)[0].read_bytes()
     files(folder)[0].unlink()
     (tmp_path / "elsewhere").write_bytes(content)
     (folder / "code" / f"{KEY}.code").symlink_to(tmp_path / "elsewhere")
-    assert cache.read(KEY) is None
+    assert disk_cache.read(KEY) is None
     (folder / "code" / f"{OTHER}.code").mkdir()
-    assert cache.read(OTHER) is None
-    assert not cache.write(OTHER, b"abc")
+    assert disk_cache.read(OTHER) is None
+    assert not disk_cache.write(OTHER, b"abc")
 
 
 def _huge(path):
@@ -192,17 +193,17 @@ def test_a_folder_that_can_not_be_made_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHJIT_CACHE_DIR", str(tmp_path / "file" / "cache"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not cache.write(KEY, b"abc")
-        assert cache.read(KEY) is None
-        assert cache.info().entries == 0
+        assert not disk_cache.write(KEY, b"abc")
+        assert disk_cache.read(KEY) is None
+        assert disk_cache.info().entries == 0
     monkeypatch.setenv("GRAPHJIT_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.warns(cache.CacheWarning, match="is no folder"):
-        assert cache.read(KEY) is None
+    with pytest.warns(disk_cache.CacheWarning, match="is no folder"):
+        assert disk_cache.read(KEY) is None
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open", "write", "replace"])
 def test_a_disk_that_refuses_is_no_error(folder, monkeypatch, call):
-    cache.write(OTHER, b"abc")
+    disk_cache.write(OTHER, b"abc")
 
     def refuse(*args, **kwargs):
         raise OSError(28, "No space left on device")
@@ -212,11 +213,11 @@ def test_a_disk_that_refuses_is_no_error(folder, monkeypatch, call):
     with monkeypatch.context() as m, warnings.catch_warnings():
         warnings.simplefilter("error")
         m.setattr(os, call, refuse)
-        assert not cache.write(KEY, b"abc")
+        assert not disk_cache.write(KEY, b"abc")
     monkeypatch.setenv("GRAPHJIT_CACHE_DIR", str(folder))
-    assert cache.read(KEY) is None
+    assert disk_cache.read(KEY) is None
     assert [f.suffix for f in files(folder)] == [".code"]
-    assert cache.write(KEY, b"abc")
+    assert disk_cache.write(KEY, b"abc")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of files' sizes")
@@ -239,49 +240,49 @@ def test_short_writes_are_continued(folder, monkeypatch):
     real = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: real(handle, data[:7]))
     content = os.urandom(1000)
-    assert cache.write(KEY, content)
-    assert cache.read(KEY) == content
+    assert disk_cache.write(KEY, content)
+    assert disk_cache.read(KEY) == content
 
 
 def test_what_was_used_last_stays(folder, monkeypatch):
     monkeypatch.setattr(config, "cache_bytes", 10_000)
     keys = [f"{n:040x}" for n in range(20)]
     for number, key in enumerate(keys):
-        assert cache.write(key, bytes(1000))
+        assert disk_cache.write(key, bytes(1000))
         used = time.time() - 1000 + number
-        if os.path.exists(cache._path(key)):
-            os.utime(cache._path(key), (used, used))
-        cache.read(keys[0])
-    assert cache.info().bytes <= 10_000
-    assert cache.read(keys[0]) is not None
-    assert cache.read(keys[-1]) is not None
-    assert cache.read(keys[1]) is None
+        if os.path.exists(disk_cache._path(key)):
+            os.utime(disk_cache._path(key), (used, used))
+        disk_cache.read(keys[0])
+    assert disk_cache.info().bytes <= 10_000
+    assert disk_cache.read(keys[0]) is not None
+    assert disk_cache.read(keys[-1]) is not None
+    assert disk_cache.read(keys[1]) is None
 
 
 def test_what_is_larger_than_the_bound_is_not_written(folder, monkeypatch):
     monkeypatch.setattr(config, "cache_bytes", 1000)
-    assert not cache.write(KEY, bytes(1000))
-    assert cache.write(KEY, bytes(100))
+    assert not disk_cache.write(KEY, bytes(1000))
+    assert disk_cache.write(KEY, bytes(100))
 
 
 def test_unfinished_files_of_killed_processes_are_removed(folder):
-    cache.write(KEY, b"abc")
+    disk_cache.write(KEY, b"abc")
     young, old = (folder / "code" / f"{name}.part" for name in ("young", "old"))
     for path in (young, old):
         path.write_bytes(b"abc")
     os.utime(old, (1, 1))
-    cache._state.to_count = 0
-    cache.write(OTHER, b"abc")
+    disk_cache._state.to_count = 0
+    disk_cache.write(OTHER, b"abc")
     assert young.exists()
     assert not old.exists()
 
 
 def test_off_is_off(folder, monkeypatch):
-    cache.write(KEY, b"abc")
+    disk_cache.write(KEY, b"abc")
     monkeypatch.setattr(config, "cache", False)
-    assert cache.read(KEY) is None
-    assert not cache.write(OTHER, b"abc")
-    assert cache.info().problem == "it is turned off"
+    assert disk_cache.read(KEY) is None
+    assert not disk_cache.write(OTHER, b"abc")
+    assert disk_cache.info().problem == "it is turned off"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ def test_the_folder_is_the_platforms_or_the_users(variables, where, monkeypatch)
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert cache.code_folder() == where
+    assert disk_cache.code_folder() == where
 
 
 def test_threads_write_and_read_one_key(folder):
@@ -327,8 +328,8 @@ def test_threads_write_and_read_one_key(folder):
 
     def work(content):
         for _ in range(30):
-            cache.write(KEY, content)
-            found = cache.read(KEY)
+            disk_cache.write(KEY, content)
+            found = disk_cache.read(KEY)
             if found is not None and found not in contents:
                 bad.append(found)
 
@@ -339,7 +340,7 @@ def test_threads_write_and_read_one_key(folder):
         thread.join()
     assert not bad
     assert len(files(folder)) == 1
-    assert cache.read(KEY) in contents
+    assert disk_cache.read(KEY) in contents
 
 
 def test_the_command_line_shows_and_clears(folder, monkeypatch):
@@ -350,8 +351,8 @@ def test_the_command_line_shows_and_clears(folder, monkeypatch):
 
     assert said("path").strip() == str(folder / "code")
     assert "entries  0" in said("info")
-    cache.write(KEY, b"abc")
-    cache.write(OTHER, b"abcd")
+    disk_cache.write(KEY, b"abc")
+    disk_cache.write(OTHER, b"abcd")
     text = said("info")
     assert "entries  2" in text
     assert "used     yes" in text

@@ -19,13 +19,13 @@ from hypothesis import assume, given, settings
 from strategies import graphs
 
 import graphjit
-from graphjit import cli, inspect
-from graphjit.codegen import cpu
-from graphjit.draw import from_json
-from graphjit.errors import InternalError, InvalidArgumentError
-from graphjit.ir import Graph, reachable
+from graphjit.cli import main as cli, inspect
+from graphjit.codegen.cpu import target as cpu
+from graphjit.ir.export import from_json
+from graphjit.core.errors import InternalError, InvalidArgumentError
+from graphjit.ir.graph import Graph, reachable
 from graphjit.passes import DEFAULT, PASSES
-from graphjit.types import DTYPES, as_dtype
+from graphjit.core.types import DTYPES, as_dtype
 
 GOLDEN = Path(__file__).parent / "golden" / "cli"
 MODEL = str(GOLDEN / "model.py")

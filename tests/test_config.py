@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import graphjit as gj
-from graphjit import cpus
-from graphjit.config import VARIABLES
+from graphjit.core import cpus
+from graphjit.core.config import VARIABLES
 
 
 @pytest.fixture(autouse=True)

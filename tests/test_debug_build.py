@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import layout, vectorcall
+from graphjit.core import object_layout
+from graphjit.jit import vectorcall
 
 CODE = """
 import collections, gc, sys
@@ -91,11 +92,11 @@ def test_an_unknown_interpreter() -> None:
 
 
 def test_free_threaded_builds_are_told(monkeypatch: Any) -> None:
-    assert layout.known_interpreter() or not layout.fits()
+    assert object_layout.known_interpreter() or not object_layout.fits()
     monkeypatch.setattr(sys, "version", "3.14.0 free-threading build (main)")
-    assert not layout.known_interpreter()
-    monkeypatch.setattr(layout, "types_fit", layout.types_fit.__wrapped__)
-    monkeypatch.setattr(vectorcall, "types_fit", layout.types_fit)
+    assert not object_layout.known_interpreter()
+    monkeypatch.setattr(object_layout, "types_fit", object_layout.types_fit.__wrapped__)
+    monkeypatch.setattr(vectorcall, "types_fit", object_layout.types_fit)
     assert vectorcall._make() is vectorcall._Plain
 
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphjit.dims import Dim, Sizes, Undecided, evaluate, parse_dim, pinned, stretched
-from graphjit.errors import LeakedTracerError
+from graphjit.core.dims import Dim, Sizes, Undecided, evaluate, parse_dim, pinned, stretched
+from graphjit.core.errors import LeakedTracerError
 
 SIZES = (0, *range(2, 41))
 CONSTANTS = (-3, -1, 0, 1, 2, 3, 5)

@@ -26,11 +26,13 @@ import pytest
 from unseen import unseen
 
 import graphjit as gj
-from graphjit import layout, memory, native
-from graphjit.errors import IndexOutOfRangeError, OutOfMemoryError
+from graphjit.core import object_layout
+from graphjit import memory
+from graphjit.jit import native_entry
+from graphjit.core.errors import IndexOutOfRangeError, OutOfMemoryError
 
 X = np.arange(4, dtype=np.float32)
-NATIVE = layout.fits() and os.environ.get("GRAPHJIT_NATIVE_AFTER") != "never"
+NATIVE = object_layout.fits() and os.environ.get("GRAPHJIT_NATIVE_AFTER") != "never"
 native_only = pytest.mark.skipif(not NATIVE, reason="calls go through Python here")
 
 
@@ -516,7 +518,7 @@ def test_large_arrays_in_threads(way: str) -> None:
 def test_recent_use_and_many_forms(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gj.config, "symbolic_after", None)
     fn = gj.function(lambda x: x + 1)
-    arrays = [np.full(k, 1.5) for k in range(1, 2 * native.MOST_ENTRIES)]
+    arrays = [np.full(k, 1.5) for k in range(1, 2 * native_entry.MOST_ENTRIES)]
     for _ in range(2):
         for x in arrays:
             same(fn(x), x + 1)
@@ -524,7 +526,7 @@ def test_recent_use_and_many_forms(way: str, monkeypatch: pytest.MonkeyPatch) ->
     for x in (arrays[-1], arrays[-2], arrays[-1], arrays[-9], arrays[-2]):
         same(fn(x), x + 1)
     if way == "native":
-        assert len(fn._table.entries) == native.MOST_ENTRIES
+        assert len(fn._table.entries) == native_entry.MOST_ENTRIES
         newest = int(fn._table[1])
         fn(arrays[-3])
         assert int(fn._table[1]) != newest
@@ -1143,7 +1145,7 @@ def test_the_code_is_made_after_some_calls() -> None:
 
 
 def test_unknown_layouts_stay_in_python(natively: None, monkeypatch: Any) -> None:
-    monkeypatch.setattr(layout, "fits", lambda: False)
+    monkeypatch.setattr(object_layout, "fits", lambda: False)
     fn = gj.function(plus)
     for _ in range(3):
         same(fn(X), X + 1)
@@ -1153,16 +1155,16 @@ def test_unknown_layouts_stay_in_python(natively: None, monkeypatch: Any) -> Non
 @pytest.mark.parametrize("version", [(3, 10), (3, 99)])
 def test_unknown_interpreters_are_told(version: tuple[int, int], monkeypatch: Any) -> None:
     monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
-    assert not layout.known_interpreter()
+    assert not object_layout.known_interpreter()
 
 
 @native_only
 def test_offsets_are_those_of_the_headers() -> None:
     x = np.arange(12.0).reshape(3, 4)
-    assert layout.word(id(x) + layout.ARRAY_DATA) == x.ctypes.data
-    assert layout.word(id(x) + layout.TYPE) == id(np.ndarray)
-    assert ctypes.c_double.from_address(id(2.5) + layout.FLOAT_VALUE).value == 2.5
-    assert all(layout.scalar_fits(np.dtype(c)) for c in "?bhilqBHILQefdFD")
+    assert object_layout.word(id(x) + object_layout.ARRAY_DATA) == x.ctypes.data
+    assert object_layout.word(id(x) + object_layout.TYPE) == id(np.ndarray)
+    assert ctypes.c_double.from_address(id(2.5) + object_layout.FLOAT_VALUE).value == 2.5
+    assert all(object_layout.scalar_fits(np.dtype(c)) for c in "?bhilqBHILQefdFD")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")

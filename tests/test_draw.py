@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from strategies import arrays, dtypes, graphs, shapes
 
-from graphjit import draw
-from graphjit.draw import from_json, to_dot, to_json, to_networkx, to_svg
-from graphjit.errors import InvalidArgumentError, SourceLine
-from graphjit.ir import Graph, GraphBuilder, Node
+from graphjit.ir import export
+from graphjit.ir.export import from_json, to_dot, to_json, to_networkx, to_svg
+from graphjit.core.errors import InvalidArgumentError, SourceLine
+from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops import PRIMITIVES, source
-from graphjit.types import DTYPES, TensorType, float32, float64
+from graphjit.core.types import DTYPES, TensorType, float32, float64
 
 VECTOR = TensorType((3,), float32)
 AWKWARD_NAME = 'a "b" <c> & \\N d\ne\x01{}|'
@@ -43,7 +43,7 @@ def sample(name: str = "x") -> Graph:
 
 @pytest.fixture
 def no_dot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draw.shutil, "which", lambda _: None)
+    monkeypatch.setattr(export.shutil, "which", lambda _: None)
 
 
 def test_networkx_attributes() -> None:
@@ -247,16 +247,16 @@ def test_dot_escapes_labels() -> None:
 
 def test_dot_colours_by_kernel() -> None:
     graph = sample()
-    kernel_of = {2: 0, 3: 0, 5: 1, 6: 1 + len(draw.PALETTE)}
+    kernel_of = {2: 0, 3: 0, 5: 1, 6: 1 + len(export.PALETTE)}
     boxes = box_statements(dot_statements(to_dot(graph, kernel_of)))
     colour = {name: fields.get("fillcolor") for name, fields in boxes.items()}
-    assert colour["n2"] == colour["n3"] == f'"{draw.PALETTE[0]}"'
-    assert colour["n5"] == colour["n6"] == f'"{draw.PALETTE[1]}"'
-    assert colour["n0"] == f'"{draw.SOURCE_COLOUR}"'
+    assert colour["n2"] == colour["n3"] == f'"{export.PALETTE[0]}"'
+    assert colour["n5"] == colour["n6"] == f'"{export.PALETTE[1]}"'
+    assert colour["n0"] == f'"{export.SOURCE_COLOUR}"'
     # Colours come back after the last: the number tells such kernels apart.
     assert "kernel 1\\n" not in boxes["n6"]["label"]
-    assert f"kernel {1 + len(draw.PALETTE)}" in boxes["n6"]["label"]
-    assert len(set(draw.PALETTE)) == len(draw.PALETTE)
+    assert f"kernel {1 + len(export.PALETTE)}" in boxes["n6"]["label"]
+    assert len(set(export.PALETTE)) == len(export.PALETTE)
 
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -357,7 +357,7 @@ def test_svg_says_what_the_nodes_are() -> None:
     assert lines == ["%2  mul", "f32[3]", "kernel 3", "output 1"]
     assert groups["node-2"].findtext(f"{SVG}title") == "model.py:12"
     rect = groups["node-2"].find(f"{SVG}rect")
-    assert rect is not None and rect.attrib["fill"] == draw.PALETTE[3]
+    assert rect is not None and rect.attrib["fill"] == export.PALETTE[3]
     lines = [text.text for text in groups["node-3"].iter(f"{SVG}text")]
     assert lines == ["%3  add", "f32[3]", "update of %1"]
     lines = [text.text for text in groups["node-6"].iter(f"{SVG}text")]
@@ -391,9 +391,9 @@ def test_svg_by_graphviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_svg_where_graphviz_fails(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = draw._svg(sample(), None)
+    expected = export._svg(sample(), None)
     fake_dot(tmp_path, monkeypatch, script)
-    monkeypatch.setattr(draw, "DOT_SECONDS", 0.5)
+    monkeypatch.setattr(export, "DOT_SECONDS", 0.5)
     assert to_svg(sample()) == expected
 
 

@@ -15,8 +15,8 @@ import pytest
 from unseen import unseen
 
 import graphjit as gj
-from graphjit import forks
-from graphjit.forks import new_lock
+from graphjit.core import fork_safety
+from graphjit.core.fork_safety import new_lock
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
@@ -177,15 +177,15 @@ def test_imports_wait_for_a_fork_under_way() -> None:
     events: list[str] = []
 
     def fork(stop: Callable[[], None]) -> None:
-        forks._before()
+        fork_safety._before()
         try:
             stop()
             events.append("forked")
         finally:
-            forks._after()
+            fork_safety._after()
 
     def bring() -> None:
-        with forks.importing():
+        with fork_safety.importing():
             events.append("imported")
 
     with Elsewhere(fork):
@@ -195,31 +195,31 @@ def test_imports_wait_for_a_fork_under_way() -> None:
         assert thread.is_alive()
     thread.join(60)
     assert events == ["forked", "imported"]
-    assert not forks._forks and not forks._importers
+    assert not fork_safety._forks and not fork_safety._importers
 
 
 def test_a_lock_that_became_known_while_the_fork_waited_is_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     late = threading.RLock()
-    known: list[Any] = list(forks._awaited)
+    known: list[Any] = list(fork_safety._awaited)
 
     class Early:
         """Stands for LLVM's lock while another thread ends the import that makes one known."""
 
         def __enter__(self) -> None:
-            if late not in forks._awaited:
-                forks.hold_over_forks(late)
+            if late not in fork_safety._awaited:
+                fork_safety.hold_over_forks(late)
 
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(forks, "_awaited", [*known, Early()])
-    forks._before()
+    monkeypatch.setattr(fork_safety, "_awaited", [*known, Early()])
+    fork_safety._before()
     try:
         assert late._is_owned()  # type: ignore[attr-defined]
     finally:
-        forks._after()
+        fork_safety._after()
     assert not late._is_owned()  # type: ignore[attr-defined]
 
 

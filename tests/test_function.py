@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.hidden import with_captures
-from graphjit.types import TensorType
+from graphjit.tracing.captures import with_captures
+from graphjit.core.types import TensorType
 
 INVALID = gj.errors.InvalidArgumentError
 X = np.arange(4.0)

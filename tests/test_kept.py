@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import cache, codegen, config, fingerprint, kept, ops, passes
-from graphjit.codegen.loader import loadable
-from graphjit.errors import IndexOutOfRangeError
+from graphjit.core import disk_cache
+from graphjit import codegen, config, ops, passes
+from graphjit.ir import fingerprint
+from graphjit.jit import compile_cache
+from graphjit.codegen.runtime.loader import loadable
+from graphjit.core.errors import IndexOutOfRangeError
 from graphjit.passes import Pass
 
 pytestmark = pytest.mark.skipif(not loadable(), reason="images are for Linux on x86-64")
@@ -39,8 +42,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHJIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(config, "cache", True)
     monkeypatch.setattr(config, "verify", False)
-    monkeypatch.setattr(cache, "_state", cache._State())
-    monkeypatch.setattr(kept, "_living", Forgetful())  # each function looks on the disk
+    monkeypatch.setattr(disk_cache, "_state", disk_cache._State())
+    monkeypatch.setattr(compile_cache, "_living", Forgetful())  # each function looks on the disk
     return tmp_path / "cache" / "code"
 
 
@@ -132,7 +135,7 @@ EDITED = {
 @pytest.mark.parametrize("name", EDITED)
 def test_code_checks_the_guards_of_the_function_that_finds_it(name, living, monkeypatch):
     if living:
-        monkeypatch.setattr(kept, "_living", weakref.WeakValueDictionary())
+        monkeypatch.setattr(compile_cache, "_living", weakref.WeakValueDictionary())
     monkeypatch.setattr(config, "native_after", 0)
     functions = [gj.function(EDITED[name](n), fallback="error") for n in (100, 10, 24)]
     sizes = [3, 4, 5, 3, 4, 5, 10, 24, 50, 99, 100, 101, 255]
@@ -142,7 +145,7 @@ def test_code_checks_the_guards_of_the_function_that_finds_it(name, living, monk
 
 
 def test_an_executable_that_lives_serves_equal_graphs(monkeypatch):
-    monkeypatch.setattr(kept, "_living", weakref.WeakValueDictionary())
+    monkeypatch.setattr(compile_cache, "_living", weakref.WeakValueDictionary())
     monkeypatch.setattr(config, "cache", False)
     functions = [gj.function(lambda x: np.exp(x) + 1, fallback="error") for _ in range(3)]
     for f in functions:
@@ -150,10 +153,10 @@ def test_an_executable_that_lives_serves_equal_graphs(monkeypatch):
             same(f(np.full(n, 0.5)), functions[0](np.full(n, 0.5)))
     one, *others = [[form.executable for form in f.specializations] for f in functions]
     assert all(a is b for other in others for a, b in zip(one, other, strict=True))
-    assert len(kept._living) == len(one)
+    assert len(compile_cache._living) == len(one)
     del f, functions, one, others
     gc.collect()
-    assert not kept._living
+    assert not compile_cache._living
 
 
 def test_variables_are_updated_by_found_code():
@@ -217,7 +220,7 @@ def test_a_users_own_pass_is_never_found():
         f = gj.function(lambda x: x + 1, passes=[Nothing()])
         f(np.ones(3))
         assert not form_of(f).found
-    assert cache.info().entries == 0
+    assert disk_cache.info().entries == 0
 
 
 def test_verifying_compiles_again(monkeypatch):
@@ -234,7 +237,7 @@ def test_off_is_off(monkeypatch):
         f = gj.function(lambda x: x * 3 + 1)
         f(np.ones(3))
         assert not form_of(f).found
-    assert cache.info().entries == 0
+    assert disk_cache.info().entries == 0
 
 
 def key(fn, *arguments, fast_math=False):
@@ -319,7 +322,7 @@ def test_code_of_files_that_changed_meanwhile_is_not_kept(monkeypatch):
         m.setattr(fingerprint, "LOADED_NS", files[0][4] - 1)
         assert not fingerprint.known()
         gj.function(lambda x: x + 5)(np.ones(3))
-    assert cache.info().entries == 0
+    assert disk_cache.info().entries == 0
     assert fingerprint.unchanged() and fingerprint.known()
 
 
@@ -327,8 +330,8 @@ def test_content_that_is_no_program_is_a_miss(folder):
     f = gj.function(lambda x: x * 7 + 1)
     f(np.ones(3))
     graph = form_of(f).graph
-    key = name, _ = kept.key_of(graph, None, False, ())
-    whole = cache.read(name)
+    key = name, _ = compile_cache.key_of(graph, None, False, ())
+    whole = disk_cache.read(name)
     length = int.from_bytes(whole[:8], "little")
     said = json.loads(whole[8 : 8 + length])
     changed = []
@@ -344,8 +347,8 @@ def test_content_that_is_no_program_is_a_miss(folder):
         contents.append(len(text).to_bytes(8, "little") + text + whole[8 + length :])
     refused = 0
     for content in contents:
-        cache.write(name, content)
-        refused += kept.find(key) is None
+        disk_cache.write(name, content)
+        refused += compile_cache.find(key) is None
     assert refused > len(contents) * 0.7
     for file in folder.iterdir():
         file.unlink()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import cost
-from graphjit.codegen import cpu
-from graphjit.errors import LONG_TABLE
-from graphjit.program import Kernel, reads_and_writes
-from graphjit.specialization import build_program
+from graphjit.ir import cost_model
+from graphjit.codegen.cpu import target
+from graphjit.core.errors import LONG_TABLE
+from graphjit.ir.program import Kernel, reads_and_writes
+from graphjit.jit.specialization import build_program
 
 rng = np.random.default_rng(0)
 
@@ -134,13 +134,13 @@ def work(kind, count):
     traced = gj.function(function, fallback="error")
     graph, trace = calls_of(lambda: _traced(traced, arguments))
     program, plan = calls_of(lambda: build_program(graph))
-    _, emit = calls_of(lambda: cpu.emit_program(program))
+    _, emit = calls_of(lambda: target.emit_program(program))
     return {"trace": trace, "passes and fusion": plan, "emission": emit}
 
 
 def _traced(function, arguments):
     """The graph of a call, without compiling it."""
-    from graphjit.tree import flatten
+    from graphjit.core.tree import flatten
 
     leaves = []
     tree = flatten((arguments, {}), leaves)
@@ -178,9 +178,9 @@ def test_kernels_are_of_bounded_size(kind):
     kernels = [step for step in program.steps if isinstance(step, Kernel)]
     assert kernels
     for kernel in kernels:
-        assert len(kernel.values) <= cost.KERNEL_VALUES + 8
-        assert len(reads_and_writes(kernel)[0]) <= cost.KERNEL_READS + 2
-        assert len(kernel.stores) <= cost.SIBLINGS
+        assert len(kernel.values) <= cost_model.KERNEL_VALUES + 8
+        assert len(reads_and_writes(kernel)[0]) <= cost_model.KERNEL_READS + 2
+        assert len(kernel.stores) <= cost_model.SIBLINGS
 
 
 def test_a_chain_in_several_kernels_gives_numpys_numbers():

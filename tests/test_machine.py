@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import calibrate, cost
-from graphjit import machine as description
-from graphjit.machine import Machine, keep, machine
-from graphjit.program import Buffer, Kernel, Load
-from graphjit.types import TensorType, float32, float64
+from graphjit.cli import calibrate
+from graphjit.ir import cost_model
+from graphjit.core import machine as description
+from graphjit.core.machine import Machine, keep, machine
+from graphjit.ir.program import Buffer, Kernel, Load
+from graphjit.core.types import TensorType, float32, float64
 
 
 @pytest.fixture(autouse=True)
@@ -86,13 +87,13 @@ def test_measuring(monkeypatch):
 def test_time_and_floor_follow_the_description(monkeypatch):
     here = Machine("test", 2, l2_bytes=1000, l3_bytes=4000, bytes_per_ns=2.0,
                    all_bytes_per_ns=4.0, cached_bytes_per_ns=10.0)  # fmt: skip
-    monkeypatch.setattr(cost, "machine", lambda: here)
+    monkeypatch.setattr(cost_model, "machine", lambda: here)
     for count, time, floor in ((100, 40.0, 20.0), (10_000, 20_000.0, 10_000.0)):
         buffers = (Buffer(TensorType((count,), float32), "input"),)
         load = Load(0, gj.program.Index(0, (1,)), float32)
         kernel = Kernel("k", (count,), 0, "outer", (load,), ())
-        assert cost.step_time_ns(kernel, buffers) == time
-        assert cost.floor_ns(kernel, buffers) == floor
+        assert cost_model.step_time_ns(kernel, buffers) == time
+        assert cost_model.floor_ns(kernel, buffers) == floor
 
 
 def test_explain_says_how_far_a_call_is_from_the_roofline(tmp_path):
@@ -107,12 +108,12 @@ def test_the_team_starts_where_one_thread_would_take_as_long(dtype):
     """Of symbolic extents as of those that are known."""
     fn = gj.function(lambda x: np.tanh(x) * 2, input_signature=[gj.TensorSpec([None], dtype)])
     step, buffers = _only_kernel(fn, np.ones(9, dtype.dtype))
-    enough = cost.team_points(step, buffers)
+    enough = cost_model.team_points(step, buffers)
     assert enough > 1
     for n, wanted in ((enough, True), (enough - 1, False)):
         static = gj.function(lambda x: np.tanh(x) * 2)
         known, sizes = _only_kernel(static, np.ones(n, dtype.dtype))
-        assert (cost.step_time_ns(known, sizes) >= cost.TEAM_NS) == wanted
+        assert (cost_model.step_time_ns(known, sizes) >= cost_model.TEAM_NS) == wanted
 
 
 def _only_kernel(fn, x):

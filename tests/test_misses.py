@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.errors import RecompileError
+from graphjit.core.errors import RecompileError
 
 X = np.ones((2, 3), np.float32)
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import graphjit as gj
 from graphjit import memory
-from graphjit.codegen import cpu
-from graphjit.errors import FrozenTensorError, InvalidArgumentError, TracingError
-from graphjit.machine import machine
+from graphjit.codegen.cpu import target
+from graphjit.core.errors import FrozenTensorError, InvalidArgumentError, TracingError
+from graphjit.core.machine import machine
 
 X = np.arange(6.0).reshape(2, 3)
 
@@ -311,8 +311,8 @@ def test_large_results_at_any_place() -> None:
 
 def test_places_that_no_whole_lines_fit(monkeypatch: Any) -> None:
     """A result that would be stored past the cache is not, where it can't begin at a line."""
-    monkeypatch.setattr(cpu, "LARGE_BYTES", 0)
-    monkeypatch.setattr(cpu, "machine", lambda: replace(machine(), l3_bytes=0))
+    monkeypatch.setattr(target, "LARGE_BYTES", 0)
+    monkeypatch.setattr(target, "machine", lambda: replace(machine(), l3_bytes=0))
     fn = gj.function(lambda x: x * 2 + 1, fallback="error")
     x, room = np.arange(1000.0), np.zeros(1100)
     form = fn.specialization(x)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphjit as gj
-from graphjit.errors import user_line
-from graphjit.repeats import Repeats
-from graphjit.types import TensorType
+from graphjit.core.errors import user_line
+from graphjit.tracing.op_memo import Repeats
+from graphjit.core.types import TensorType
 
 BINARY = ["+", "-", "*", "/", "**", "//", "%"]
 UNARY = ["np.tanh", "np.exp", "np.negative", "np.abs", "np.sign", "np.sqrt", "-"]

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.codegen import cpu, deep, executable
-from graphjit.errors import InvalidArgumentError, OutOfMemoryError
+from graphjit.codegen.cpu import target
+from graphjit.codegen.runtime import large_stack, executable
+from graphjit.core.errors import InvalidArgumentError, OutOfMemoryError
 
 X = np.arange(4.0)
 NO_MEMORY = """
@@ -143,7 +144,7 @@ def interrupt_after(seconds: float) -> threading.Timer:
 def test_an_interrupt_is_not_kept_waiting_by_llvm(monkeypatch: Any) -> None:
     """A long run of LLVM goes on in its thread; control comes back at once."""
     started, go_on, ended = threading.Event(), threading.Event(), threading.Event()
-    real = cpu.native_code
+    real = target.native_code
 
     def slow(*args: Any) -> Any:
         started.set()
@@ -153,9 +154,9 @@ def test_an_interrupt_is_not_kept_waiting_by_llvm(monkeypatch: Any) -> None:
 
     v = gj.Variable(X)
     fn = gj.function(lambda x: (v.assign_add(x), x * 2 + 1)[1], fallback="error")
-    monkeypatch.setattr(deep, "_LONG_TEXT", 0)
+    monkeypatch.setattr(large_stack, "_LONG_TEXT", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(cpu, "native_code", slow)
+        patch.setattr(target, "native_code", slow)
         timer = interrupt_after(0.2)
         begun = time.monotonic()
         with pytest.raises(KeyboardInterrupt):

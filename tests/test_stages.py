@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 import graphjit as gj
-from graphjit import stages
-from graphjit.stages import STAGES, Stages, collector_paused, progress
+from graphjit.ir import compile_log
+from graphjit.ir.compile_log import STAGES, Stages, collector_paused, progress
 
 
 class Terminal(io.StringIO):
@@ -103,8 +103,8 @@ def test_the_log_is_switched_on_by_the_environment():
 
 
 def test_a_long_compile_is_shown_on_a_terminal_and_then_taken_away(monkeypatch):
-    monkeypatch.setattr(stages, "PROGRESS_AFTER_S", 0.0)
-    monkeypatch.setattr(stages, "REFRESH_S", 0.001)
+    monkeypatch.setattr(compile_log, "PROGRESS_AFTER_S", 0.0)
+    monkeypatch.setattr(compile_log, "REFRESH_S", 0.001)
     stream, found = Terminal(), Stages()
     monkeypatch.setattr(sys, "stderr", stream)
     threads, output = threading.active_count(), sys.stdout
@@ -119,7 +119,7 @@ def test_a_long_compile_is_shown_on_a_terminal_and_then_taken_away(monkeypatch):
 
 
 def test_the_line_goes_when_the_compile_fails(monkeypatch):
-    monkeypatch.setattr(stages, "PROGRESS_AFTER_S", 0.0)
+    monkeypatch.setattr(compile_log, "PROGRESS_AFTER_S", 0.0)
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     threads = threading.active_count()
@@ -135,7 +135,7 @@ def test_nothing_is_shown_of_a_short_compile_nor_where_there_is_no_terminal(monk
     monkeypatch.setattr(sys, "stderr", stream)
     gj.function(step)(np.ones(10, np.float32))
     assert stream.getvalue() == ""
-    monkeypatch.setattr(stages, "PROGRESS_AFTER_S", 0.0)
+    monkeypatch.setattr(compile_log, "PROGRESS_AFTER_S", 0.0)
     for plain in (io.StringIO(), None):
         monkeypatch.setattr(sys, "stderr", plain)
         threads = threading.active_count()

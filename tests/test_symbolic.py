@@ -20,12 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphjit as gj
-from graphjit import cli, symbolic
-from graphjit.codegen import launch
-from graphjit.dims import Dim, Sizes, Undecided, evaluate, is_symbolic, parse_dim
-from graphjit.draw import from_json
-from graphjit.errors import InvalidArgumentError, OutOfMemoryError, RecompileError, ShapeError
-from graphjit.machine import machine
+from graphjit.cli import main
+from graphjit.tracing import symbolic_sizes as symbolic
+from graphjit.codegen.cpu import launch
+from graphjit.core.dims import Dim, Sizes, Undecided, evaluate, is_symbolic, parse_dim
+from graphjit.ir.export import from_json
+from graphjit.core.errors import InvalidArgumentError, OutOfMemoryError, RecompileError, ShapeError
+from graphjit.core.machine import machine
 
 RNG = np.random.default_rng(7)
 SIZES = [3, 5, 7, 31, 32, 33, 100, 1000, 1025, 5000, 16385, 40000, 0, 2]
@@ -630,7 +631,7 @@ def test_dumps_of_open_extents(stage: str, form: str, signed: bool, tmp_path: Pa
     )
     given = "f32[7,4]" if signed else "f32[None,4]"
     arguments = ["--arg", given] * 2 + ["--stage", stage, "--format", form]
-    result = CliRunner().invoke(cli.main, ["dump", f"{source}:f", *arguments])
+    result = CliRunner().invoke(main.main, ["dump", f"{source}:f", *arguments])
     assert result.exit_code == 0, result.output
     assert ("%sizes" if stage.startswith("llvm") else "n0") in result.output
     if form == "json":

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from naming import ids
 
 import graphjit as gj
-from graphjit.types import DTYPES
+from graphjit.core.types import DTYPES
 
 TABLE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 REAL = [d for d in DTYPES if d.kind in "iuf"]

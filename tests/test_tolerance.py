@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import arrays, dtypes, shapes
 from tolerance import EPSILON, SPACING, ULPS, assert_close
 
-from graphjit.types import DTYPES, as_dtype, bfloat16, float16, float32, int32
+from graphjit.core.types import DTYPES, as_dtype, bfloat16, float16, float32, int32
 
 FLOATS = [d for d in DTYPES if d.is_floating]
 

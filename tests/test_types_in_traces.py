@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.errors import TracingError
+from graphjit.core.errors import TracingError
 
 
 def whole(n: Any) -> int:

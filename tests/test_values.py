@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from graphjit.values import dataclass
+from graphjit.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.types import DType, as_dtype
+from graphjit.core.types import DType, as_dtype
 
 Array = np.ndarray[Any, Any]
 

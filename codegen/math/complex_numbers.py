@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING
 
-from graphjit.types import complex64, complex128
+from graphjit.core.types import complex64, complex128
 
 from .rules import rule
 

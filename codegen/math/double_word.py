@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from graphjit.types import DType, float32, float64, int32, int64
+from graphjit.core.types import DType, float32, float64, int32, int64
 
 if TYPE_CHECKING:
     from graphjit.codegen.builder import Builder, Value

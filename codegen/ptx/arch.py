@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.values import dataclass
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.frozen import dataclass
 
 DEFAULT = "sm_90"
 # Source: PTX ISA 9.0, "Release notes": the version in which each target came.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphjit.codegen.builder import Builder, Module, Value, ir_type
-from graphjit.types import DType, float32, float64
+from graphjit.core.types import DType, float32, float64
 
 LANES = 32
 

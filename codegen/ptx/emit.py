@@ -13,9 +13,9 @@ from typing import Any
 from graphjit.codegen.access import parts_of
 from graphjit.codegen.builder import Value
 from graphjit.codegen.loops import Let, Loop, LoopNest, Put, Statement
-from graphjit.dims import Dim
+from graphjit.core.dims import Dim
 from graphjit.ops.primitive import Reduce
-from graphjit.program import Index, Load, Product
+from graphjit.ir.program import Index, Load, Product
 
 from .checks import PointEmitter, argument_of
 from .device import LANES, DeviceModule

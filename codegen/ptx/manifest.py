@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.codegen.compiled import where_symbols
-from graphjit.dims import Dim
-from graphjit.program import Buffer
-from graphjit.values import dataclass
+from graphjit.codegen.runtime.compiled import where_symbols
+from graphjit.core.dims import Dim
+from graphjit.ir.program import Buffer
+from graphjit.core.frozen import dataclass
 
 from .checks import INITIAL, POINT_SHIFT, STATUS_WORDS, STEP_SHIFT
 from .emit import ALIGNMENT

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from graphjit.codegen.builder import Value, ir_type
 from graphjit.codegen.loops import Let, Put
 from graphjit.codegen.tiles import BLOCK, used_by_stores
-from graphjit.dims import Dim, exact_quotient
-from graphjit.program import Index, Load, Product
+from graphjit.core.dims import Dim, exact_quotient
+from graphjit.ir.program import Index, Load, Product
 
 from .tiling import DEPTH, Tiling
 from .wide import VECTOR_BYTES, lies_in_vectors, load_several

@@ -12,20 +12,9 @@ from math import prod
 from graphjit.codegen.loops import Let, LoopNest, Put, Statement
 from graphjit.codegen.lower import ROW_LANES, Lowering, row_lengths
 from graphjit.codegen.tiles import product_of
-from graphjit.dims import Dim, evaluate, exact_quotient
-from graphjit.program import (
-    Compute,
-    GatherLoad,
-    Kernel,
-    Load,
-    Product,
-    Reduction,
-    Running,
-    Store,
-    arguments,
-    merge_outer,
-)
-from graphjit.values import dataclass
+from graphjit.core.dims import Dim, evaluate, exact_quotient
+from graphjit.ir.program import Compute, GatherLoad, Kernel, Load, Product, Reduction, Running, Store, arguments, merge_outer
+from graphjit.core.frozen import dataclass
 
 from .tiling import Tiling, tiling_of
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from graphjit.codegen.builder import Value
-from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import bfloat16, float32, uint32
-from graphjit.values import dataclass
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import bfloat16, float32, uint32
+from graphjit.core.frozen import dataclass
 
 from .device import LANES
 from .product import SHARED, ProductEmitter

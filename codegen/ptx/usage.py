@@ -12,8 +12,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from graphjit.errors import UnsupportedError
-from graphjit.values import dataclass
+from graphjit.core.errors import UnsupportedError
+from graphjit.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from graphjit.codegen.access import Access, parts_of, storage_type
 from graphjit.codegen.builder import Value
-from graphjit.dims import Dim, exact_quotient
-from graphjit.program import Index
-from graphjit.types import DType
+from graphjit.core.dims import Dim, exact_quotient
+from graphjit.ir.program import Index
+from graphjit.core.types import DType
 
 VECTOR_BYTES = 16
 

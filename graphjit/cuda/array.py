@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.errors import UnsupportedError, at_user_line
-from graphjit.types import DType
+from graphjit.core.errors import UnsupportedError, at_user_line
+from graphjit.core.types import DType
 
 if TYPE_CHECKING:
     from .driver import Gpu

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 import graphjit as gj
-from graphjit.codegen.compiled import sizes_of, where_symbols
+from graphjit.codegen.runtime.compiled import sizes_of, where_symbols
 from graphjit.codegen.ptx.checks import INITIAL, STATUS_WORDS
 from graphjit.codegen.ptx.target import Assembly, compile_ptx
-from graphjit.config import config
-from graphjit.dims import evaluate
-from graphjit.errors import InvalidArgumentError, UnsupportedError, at_user_line
-from graphjit.jit import Function
+from graphjit.core.config import config
+from graphjit.core.dims import evaluate
+from graphjit.core.errors import InvalidArgumentError, UnsupportedError, at_user_line
+from graphjit.jit.function import Function
 from graphjit.passes import DEFAULT, Pass, Pipeline, program_of
-from graphjit.program import Kernel
-from graphjit.specialization import Specialization, as_input
-from graphjit.tree import flatten, unflatten
-from graphjit.types import as_dtype, check_size
+from graphjit.ir.program import Kernel
+from graphjit.jit.specialization import Specialization, as_input
+from graphjit.core.tree import flatten, unflatten
+from graphjit.core.types import as_dtype, check_size
 
 from . import driver, products
 from .array import DeviceArray

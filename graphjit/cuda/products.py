@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from math import prod
 
 from graphjit.codegen.tiles import own_dims
-from graphjit.dims import evaluate, guess, guesses
-from graphjit.ir import Graph
+from graphjit.core.dims import evaluate, guess, guesses
+from graphjit.ir.graph import Graph
 from graphjit.ops.primitive import Contract
 from graphjit.passes import program_of
-from graphjit.program import Index, Kernel, Load, Product, merge_outer
-from graphjit.types import DType
+from graphjit.ir.program import Index, Kernel, Load, Product, merge_outer
+from graphjit.core.types import DType
 
 # Multiply-adds from which a product is large: a guess, for it was never timed.
 LARGE = 1 << 24

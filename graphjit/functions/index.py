@@ -11,27 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dims import Dim
-from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype, wrap
-from graphjit.errors import (
-    IndexOutOfRangeError,
-    InvalidArgumentError,
-    TracingError,
-    at_user_line,
-)
+from graphjit.core.dims import Dim
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
+from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError, TracingError, at_user_line
 from graphjit.ops import index as ix
 from graphjit.ops import library
-from graphjit.types import Shape, as_int, broadcast_shapes, int64, normalize_axis, shape_text
+from graphjit.core.types import Shape, as_int, broadcast_shapes, int64, normalize_axis, shape_text
 
 from . import math
-from .shape import (
-    broadcast_to,
-    expand_dims,
-    moveaxis,
-    reshape,
-    slice_strided,
-    unstack,
-)
+from .shape import broadcast_to, expand_dims, moveaxis, reshape, slice_strided, unstack
 
 __all__ = [
     "argsort",

@@ -8,17 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype
-from graphjit.errors import InvalidArgumentError, TracingError, at_user_line
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
+from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
 from graphjit.ops import assemble, view
-from graphjit.types import (
-    Shape,
-    as_int,
-    broadcast_shapes,
-    normalize_axes,
-    normalize_axis,
-    shape_text,
-)
+from graphjit.core.types import Shape, as_int, broadcast_shapes, normalize_axes, normalize_axis, shape_text
 
 __all__ = [
     "broadcast_static_shape",

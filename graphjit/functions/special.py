@@ -9,8 +9,8 @@ import math as pymath
 from collections.abc import Callable
 from typing import Any
 
-from graphjit.dispatch import TensorBase, apply, as_tensor, same_dtype
-from graphjit.errors import InvalidArgumentError, at_user_line
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
+from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.ops import library
 from graphjit.ops.rules import require_kind
 

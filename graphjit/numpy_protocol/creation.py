@@ -8,34 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import TensorBase, apply, wrap
-from graphjit.errors import ShapeError, at_user_line
+from graphjit.tensors.apply import TensorBase, apply, wrap
+from graphjit.core.errors import ShapeError, at_user_line
 from graphjit.functions import create, shape
 from graphjit.ops import pointwise as pw
-from graphjit.types import (
-    float64,
-    int64,
-)
+from graphjit.core.types import float64, int64
 
-from .promotion import (
-    Handler,
-    array,
-    axis_of,
-    broadcast,
-    broadcast_shape,
-    cast,
-    constant,
-    convert,
-    is_python_scalar,
-    is_symbol,
-    refuse,
-    refuse_order,
-    result_dtype,
-    static_int,
-    static_ints,
-    target_dtype,
-    unsupported,
-)
+from .promotion import Handler, array, axis_of, broadcast, broadcast_shape, cast, constant, convert, is_python_scalar, is_symbol, refuse, refuse_order, result_dtype, static_int, static_ints, target_dtype, unsupported
 from .reductions import any_
 from .shapes import bad_shape
 from .ufuncs import run_ufunc

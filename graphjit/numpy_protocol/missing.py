@@ -6,42 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import apply
-from graphjit.errors import ShapeError, at_user_line
+from graphjit.tensors.apply import apply
+from graphjit.core.errors import ShapeError, at_user_line
 from graphjit.functions import math
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
-from graphjit.types import (
-    Shape,
-    int64,
-)
+from graphjit.core.types import Shape, int64
 
-from .promotion import (
-    NO_VALUE,
-    Handler,
-    array,
-    cast,
-    constant,
-    refuse,
-    static_number,
-    target_dtype,
-    unsupported,
-)
-from .reductions import (
-    all_,
-    argmax,
-    argmin,
-    cumprod,
-    cumsum,
-    maximum,
-    mean,
-    minimum,
-    product,
-    reduced,
-    reduced_axes,
-    total,
-    var,
-)
+from .promotion import NO_VALUE, Handler, array, cast, constant, refuse, static_number, target_dtype, unsupported
+from .reductions import all_, argmax, argmin, cumprod, cumsum, maximum, mean, minimum, product, reduced, reduced_axes, total, var
 from .ufuncs import isnan, run_ufunc
 
 

@@ -6,28 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import apply, wrap
-from graphjit.errors import DTypeError, ShapeError, at_user_line
+from graphjit.tensors.apply import apply, wrap
+from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import index, math, shape
 from graphjit.ops import library
-from graphjit.types import (
-    float64,
-    int64,
-)
+from graphjit.core.types import float64, int64
 
-from .promotion import (
-    Handler,
-    array,
-    axis_of,
-    cast,
-    constant,
-    convert,
-    promoted,
-    refuse,
-    result_dtype,
-    static_number,
-    unsupported,
-)
+from .promotion import Handler, array, axis_of, cast, constant, convert, promoted, refuse, result_dtype, static_number, unsupported
 
 
 def _axis_or_flat(a: Any, axis: Any) -> tuple[Any, int]:

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import apply
-from graphjit.errors import DTypeError, ShapeError, at_user_line
+from graphjit.tensors.apply import apply
+from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.ops import pointwise as pw
-from graphjit.types import (
-    as_dtype,
-    float64,
-)
+from graphjit.core.types import as_dtype, float64
 
 from .promotion import constant, convert, is_symbol, need_value, result_dtype, unsupported
 from .ufuncs import COMPARISONS, UFUNCS, isfinite, isinf, power

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dispatch import apply
+from graphjit.tensors.apply import apply
 from graphjit.functions import math
 from graphjit.ops import library
 from graphjit.ops import pointwise as pw

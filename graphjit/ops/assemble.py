@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import Shape, TensorType, check_size, shape_text
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import Shape, TensorType, check_size, shape_text
 
 from .primitive import Assemble, define
 from .rules import require_axes, require_same_dtype

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import TensorType, broadcast_shapes, check_size, shape_text
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import TensorType, broadcast_shapes, check_size, shape_text
 
 from .primitive import Contract, define
 from .rules import require_kind, require_same_dtype

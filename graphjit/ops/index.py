@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError, at_user_line
-from graphjit.types import Shape, TensorType, check_size, int64, shape_text
+from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError, at_user_line
+from graphjit.core.types import Shape, TensorType, check_size, int64, shape_text
 
 from .primitive import Coordinate, Gather, Scatter, define
 from .rules import require_axes, require_kind, require_same_dtype

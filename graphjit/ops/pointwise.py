@@ -11,16 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import (
-    DType,
-    TensorType,
-    broadcast_shapes,
-    complex64,
-    complex128,
-    float32,
-    float64,
-)
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import DType, TensorType, broadcast_shapes, complex64, complex128, float32, float64
 
 from .primitive import Pointwise, Primitive, define
 from .rules import elementwise, require_kind, require_same_dtype, to_bool, to_real
@@ -455,13 +447,13 @@ shift_right = _op("shift_right", "RightShift", "iu", np.right_shift, _shift_righ
 
 
 def _popcount(b: Any, x: Any) -> Any:
-    from graphjit.types import uint8
+    from graphjit.core.types import uint8
 
     return b.cast(b.count_bits(b.abs(x)), uint8)
 
 
 def _to_uint8(_: DType) -> DType:
-    from graphjit.types import uint8
+    from graphjit.core.types import uint8
 
     return uint8
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import DType, Shape, TensorType, bfloat16, float16, float32, int64
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import DType, Shape, TensorType, bfloat16, float16, float32, int64
 
 from . import pointwise as pw
 from .primitive import Primitive, Reduce, Scan, define

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from graphjit.errors import InternalError, InvalidArgumentError, at_user_line
-from graphjit.types import DType, TensorType, bool_, broadcast_shapes, check_size
+from graphjit.core.errors import InternalError, InvalidArgumentError, at_user_line
+from graphjit.core.types import DType, TensorType, bool_, broadcast_shapes, check_size
 
 Rule = Callable[..., TensorType]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.errors import InternalError
-from graphjit.types import TensorType, TupleType, as_dtype, check_size
+from graphjit.core.errors import InternalError
+from graphjit.core.types import TensorType, TupleType, as_dtype, check_size
 
 from .primitive import Item, Source, define
 

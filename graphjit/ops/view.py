@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.dims import Undecided, stretched
-from graphjit.errors import InvalidArgumentError, at_user_line
-from graphjit.types import Shape, TensorType, broadcast_shapes, check_size, shape_text
+from graphjit.core.dims import Undecided, stretched
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import Shape, TensorType, broadcast_shapes, check_size, shape_text
 
 from .primitive import View, define
 

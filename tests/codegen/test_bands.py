@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import cost
-from graphjit.codegen import cpu
-from graphjit.machine import machine
+from graphjit.ir import cost_model
+from graphjit.codegen.cpu import target
+from graphjit.core.machine import machine
 
 
 def attention(q, k, v):
@@ -29,7 +29,7 @@ def program(f):
 
 @pytest.fixture
 def always(monkeypatch):
-    monkeypatch.setattr(cost, "BAND_BYTES", 0)
+    monkeypatch.setattr(cost_model, "BAND_BYTES", 0)
 
 
 def heads(*shape, dtype=np.float64):
@@ -53,7 +53,7 @@ def test_attention_keeps_a_few_rows_of_the_scores(shape, dtype, always):
 def test_a_band_changes_no_bit(monkeypatch):
     args = heads(2, 3, 160, 24, dtype=np.float32)
     plain = gj.function(attention, fallback="error")(*args)
-    monkeypatch.setattr(cost, "BAND_BYTES", 0)
+    monkeypatch.setattr(cost_model, "BAND_BYTES", 0)
     before = gj.config.threads
     try:
         for threads in (1, 2, 3, 8):
@@ -128,8 +128,8 @@ def test_transposed_operands(shape, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
 @pytest.mark.parametrize("columns", [1001, 1024, 1111, 2049])
 def test_rows_that_start_anywhere_pass_the_cache(columns, dtype, monkeypatch):
-    monkeypatch.setattr(cpu, "LARGE_BYTES", 0)
-    monkeypatch.setattr(cpu, "machine", lambda: replace(machine(), l3_bytes=0))
+    monkeypatch.setattr(target, "LARGE_BYTES", 0)
+    monkeypatch.setattr(target, "machine", lambda: replace(machine(), l3_bytes=0))
     x = (np.random.default_rng(5).normal(size=(1300, columns)) * 50).astype(dtype)
 
     def stencil(x):
@@ -137,7 +137,7 @@ def test_rows_that_start_anywhere_pass_the_cache(columns, dtype, monkeypatch):
 
     f = gj.function(stencil, fallback="error")
     np.testing.assert_array_equal(f(x), stencil(x), strict=True)
-    if dtype is np.float32 and cpu.host().vector_bytes > 16:
+    if dtype is np.float32 and target.host().vector_bytes > 16:
         assert "nontemporal" in f.specializations[0].llvm_ir()
 
 
@@ -231,9 +231,9 @@ def test_kept_values_and_sums_beside_rows_that_start_anywhere(columns, monkeypat
         return e, e / e.sum(-1, keepdims=True), np.sqrt(e).sum(-1)
 
     x = np.random.default_rng(12).normal(size=(5000, columns))
-    monkeypatch.setattr(cost, "STREAM_SHARE", 0.0)
+    monkeypatch.setattr(cost_model, "STREAM_SHARE", 0.0)
     streamed = gj.function(shared, fallback="error")(x)
-    monkeypatch.setattr(cost, "STREAM_SHARE", 1e9)
+    monkeypatch.setattr(cost_model, "STREAM_SHARE", 1e9)
     plain = gj.function(shared, fallback="error")(x)
     for one, other, expected in zip(streamed, plain, shared(x), strict=True):
         np.testing.assert_array_equal(one, other)

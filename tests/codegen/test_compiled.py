@@ -25,28 +25,17 @@ from strategies import fill, graphs, inputs_for
 from tolerance import assert_close
 
 import graphjit as gj
-from graphjit import cost
-from graphjit.codegen import cpu, executable
-from graphjit.eager import run, run_primitive
-from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError
-from graphjit.ir import Graph, GraphBuilder
-from graphjit.machine import machine
+from graphjit.ir import cost_model
+from graphjit.codegen.cpu import target as cpu
+from graphjit.codegen.runtime import executable
+from graphjit.ir.eager import run, run_primitive
+from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
+from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.core.machine import machine
 from graphjit.ops import PRIMITIVES as P
 from graphjit.ops import source
 from graphjit.ops.index import MODES
-from graphjit.types import (
-    DTYPES,
-    DType,
-    bfloat16,
-    complex64,
-    complex128,
-    float16,
-    float32,
-    float64,
-    int8,
-    int32,
-    int64,
-)
+from graphjit.core.types import DTYPES, DType, bfloat16, complex64, complex128, float16, float32, float64, int8, int32, int64
 
 Array = np.ndarray[Any, Any]
 WHICH_ZERO = ("minimum", "maximum", "min", "max", "cummax", "cummin")
@@ -187,8 +176,8 @@ def test_chunks_and_streaming_change_no_bit(seed: int, monkeypatch: pytest.Monke
     graph = optimized(chain(seed))
     inputs = values(graph, seed)
     plain = run_compiled(graph, inputs)[0]
-    monkeypatch.setattr(cost, "TEAM_NS", -1)
-    monkeypatch.setattr(cost, "CHUNK_NS", 50)
+    monkeypatch.setattr(cost_model, "TEAM_NS", -1)
+    monkeypatch.setattr(cost_model, "CHUNK_NS", 50)
     for a, b in zip(plain, run_compiled(graph, inputs)[0], strict=True):
         assert same_bits(a, b)
     monkeypatch.setattr(cpu, "LARGE_BYTES", 0)
@@ -482,8 +471,8 @@ def test_indices_out_of_range(size: int, bad: int) -> None:
 def test_the_first_index_counts_whatever_chunk_fails_first(
     position: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "TEAM_NS", -1)
-    monkeypatch.setattr(cost, "CHUNK_NS", 50)
+    monkeypatch.setattr(cost_model, "TEAM_NS", -1)
+    monkeypatch.setattr(cost_model, "CHUNK_NS", 50)
     index = np.arange(10000) % 7
     index[position:] = 7 + np.arange(10000 - position)
     case = Case()

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.codegen import cpu, deep
-from graphjit.codegen.outside import SMALL_STACK_BYTES
+from graphjit.codegen.cpu import target
+from graphjit.codegen.runtime import large_stack
+from graphjit.codegen.runtime.runtime_symbols import SMALL_STACK_BYTES
 
 CODE = """
 import threading
@@ -88,7 +89,7 @@ def test_threads_with_small_stacks(size: int, threads: str, after: str) -> None:
 
 
 def asks(fn: Any, *args: Any) -> bool:
-    text = cpu.emit_program(fn.specialization(*args).program).text
+    text = target.emit_program(fn.specialization(*args).program).text
     return "%shallow" in text
 
 
@@ -105,9 +106,9 @@ def test_sizes_of_frames() -> None:
         "  %a = alloca [4096 x i1]",
     ]
     for line in lines:
-        assert deep.needs_room([line]), line
-        assert deep.needs_room([line.replace("512", "256").replace("128", "64")] * 2)
-    assert not deep.needs_room(["  %a = alloca [511 x ptr]", "%b = alloca i32"])
+        assert large_stack.needs_room([line]), line
+        assert large_stack.needs_room([line.replace("512", "256").replace("128", "64")] * 2)
+    assert not large_stack.needs_room(["  %a = alloca [511 x ptr]", "%b = alloca i32"])
     assert SMALL_STACK_BYTES == 4096
 
 
@@ -116,14 +117,14 @@ def test_a_thread_raises_what_its_call_raises() -> None:
         raise ZeroDivisionError("here")
 
     with pytest.raises(ZeroDivisionError, match="here"):
-        deep.in_deep_thread(fails, ())
-    assert deep.in_deep_thread(lambda a, b: a + b, (1, 2)) == 3
+        large_stack.in_deep_thread(fails, ())
+    assert large_stack.in_deep_thread(lambda a, b: a + b, (1, 2)) == 3
 
 
 def test_no_memory_for_a_thread(monkeypatch: Any) -> None:
     def refuse(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(deep.threading.Thread, "start", refuse)
+    monkeypatch.setattr(large_stack.threading.Thread, "start", refuse)
     with pytest.raises(gj.errors.OutOfMemoryError, match="thread"):
-        deep.in_deep_thread(lambda: 0, ())
+        large_stack.in_deep_thread(lambda: 0, ())

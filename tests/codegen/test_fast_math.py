@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import graphjit as gj
-from graphjit.cli import main
-from graphjit.codegen import cpu
+from graphjit.cli.main import main
+from graphjit.codegen.cpu import target as cpu
 from graphjit.codegen.math import MATH
 from graphjit.codegen.math.fast import FAST_MATH
 

@@ -10,10 +10,11 @@ import pytest
 
 import graphjit as gj
 from graphjit import config
-from graphjit.codegen import loader, native_code, stored
-from graphjit.codegen.cpu import optimize, simplify, target_machine
-from graphjit.codegen.image import Image, Unlinkable, link
-from graphjit.codegen.loader import Loaded, Unloadable, loadable
+from graphjit.codegen.runtime import loader, serialize
+from graphjit.codegen.cpu import native_code
+from graphjit.codegen.cpu.target import optimize, simplify, target_machine
+from graphjit.codegen.runtime.image import Image, Unlinkable, link
+from graphjit.codegen.runtime.loader import Loaded, Unloadable, loadable
 
 pytestmark = pytest.mark.skipif(not loadable(), reason="images are for Linux on x86-64")
 
@@ -175,7 +176,7 @@ def test_images_come_back_from_bytes():
     text = "@v = global i64 3\ndeclare double @lgamma(double)\n"
     text += "define double @f(double %x) {\n  %y = call double @lgamma(double %x)\n"
     image = link(compiled(text + "  ret double %y\n}"))
-    again = stored.unpack_image(stored.pack_image(image))
+    again = serialize.unpack_image(serialize.pack_image(image))
     assert again == image
 
 

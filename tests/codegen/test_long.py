@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.types import DTYPES
+from graphjit.core.types import DTYPES
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)

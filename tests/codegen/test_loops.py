@@ -6,9 +6,9 @@ import golden_files
 import pytest
 
 from graphjit.codegen.lower import lower
-from graphjit.ir import Graph
+from graphjit.ir.graph import Graph
 from graphjit.passes import DEFAULT, fuse
-from graphjit.program import Kernel
+from graphjit.ir.program import Kernel
 
 VECTOR_BYTES = 64
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.codegen import cpu, share
-from graphjit.config import config
+from graphjit.codegen.cpu import target
+from graphjit.codegen import kernel_table
+from graphjit.core.config import config
 
 LENGTHS = (1, 7, 8, 9, 16, 31, 32, 33, 63, 64, 65, 127, 128, 1000, 1003)
 
@@ -39,7 +40,7 @@ def chain(x: Any, *others: Any, ops: int = 90) -> Any:
 
 def in_parts(fn: Any, *args: Any) -> int:
     """How many kernels of a form are written in parts."""
-    return cpu.emit_program(fn.specialization(*args).program).text.count(".table =")
+    return target.emit_program(fn.specialization(*args).program).text.count(".table =")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -96,7 +97,7 @@ def test_the_same_bits_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     split = gj.function(body, fallback="error")
     found = split(x, y)
     assert in_parts(split, x, y)
-    monkeypatch.setattr(share, "register_lanes", lambda nest, vector_bytes: nest.width)
+    monkeypatch.setattr(kernel_table, "register_lanes", lambda nest, vector_bytes: nest.width)
     monkeypatch.setattr(config, "cache", False)
     whole = gj.function(body, fallback="error")
     for a, b in zip(found, whole(x, y), strict=True):
@@ -138,10 +139,10 @@ def test_math_functions_take_all_registers(
         split = gj.function(body, fallback="error")
         found = split(x, s)
         assert in_parts(split, x, s)
-        text = cpu.emit_program(split.specialization(x, s).program).text
+        text = target.emit_program(split.specialization(x, s).program).text
         assert (".parts(" in text) == (name != "of a number")
         with monkeypatch.context() as here:
-            here.setattr(share, "register_lanes", lambda nest, vector_bytes: nest.width)
+            here.setattr(kernel_table, "register_lanes", lambda nest, vector_bytes: nest.width)
             whole = gj.function(body, fallback="error")
             np.testing.assert_array_equal(found, whole(x, s), strict=True)
             assert not in_parts(whole, x, s)

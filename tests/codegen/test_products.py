@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphjit as gj
-from graphjit.codegen import cpu
+from graphjit.codegen.cpu import target as cpu
 
 SIZES = st.integers(1, 40) | st.sampled_from([64, 65, 127, 130, 200, 515, 1100])
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import cost
-from graphjit.codegen import cpu, launch
-from graphjit.verify_program import open_accesses
+from graphjit.ir import cost_model
+from graphjit.codegen.cpu import target, launch
+from graphjit.ir.verify_program import open_accesses
 
 rng = np.random.default_rng(3)
 
@@ -24,7 +24,7 @@ def matrix(*shape):
 
 
 def text_of(f, *args):
-    return cpu.emit_program(f.specialization(*args).program).text
+    return target.emit_program(f.specialization(*args).program).text
 
 
 def kernels_in(text):
@@ -97,7 +97,7 @@ def test_a_kernel_that_can_fail_is_its_own_and_names_its_own_line():
 
 
 def test_shared_kernels_run_in_chunks_by_the_team(monkeypatch):
-    monkeypatch.setattr(cost, "TEAM_NS", 0)
+    monkeypatch.setattr(cost_model, "TEAM_NS", 0)
 
     @gj.function(fallback="error")
     def twice(x):
@@ -212,7 +212,7 @@ def test_steps_that_differ_in_sizes_and_offsets_are_one_function(loop, dtype, mo
     forms = [s for s in sized.specializations if s.fit]
     assert forms
     for form in forms if dtype == np.float64 else ():
-        text = cpu.emit_program(form.program).text
+        text = target.emit_program(form.program).text
         runs = re.findall(r"^define internal i64 @(k\w+)\.run\(", text, re.MULTILINE)
         assert len(runs) <= most_sized
         assert len(re.findall(r" call i64 @k\w+\.run\(", text)) == len(form.program.steps)
@@ -247,8 +247,8 @@ def test_known_numbers_that_many_kernels_differ_in(loop, team, monkeypatch):
     """They become arguments; the bits are those of kernels that know them."""
     monkeypatch.setattr(gj.config, "recompile_warning", 0)
     if team:
-        monkeypatch.setattr(cost, "TEAM_NS", 0)
-        monkeypatch.setattr(cost, "CHUNK_NS", 10)
+        monkeypatch.setattr(cost_model, "TEAM_NS", 0)
+        monkeypatch.setattr(cost_model, "CHUNK_NS", 10)
     reference = {}
     for after, many in ((None, 1 << 30), (None, 8), (2, 8)):
         monkeypatch.setattr(launch, "MANY", many)
@@ -267,7 +267,7 @@ def test_known_numbers_that_many_kernels_differ_in(loop, team, monkeypatch):
             assert bits(found) == reference.setdefault(width, bits(found))
         if many == 8 and loop is not corners:
             program = f.specializations[-1].program
-            written = kernels_in(cpu.emit_program(program).text)
+            written = kernels_in(target.emit_program(program).text)
             assert len(written) <= 15
 
 
@@ -293,7 +293,7 @@ def test_what_equal_steps_touch_is_checked_once(monkeypatch):
 
 def test_results_stored_past_the_cache_begin_anywhere(monkeypatch):
     """What is told to begin at a cache line does so: vectors stored past the cache must."""
-    monkeypatch.setattr(cost, "STREAM_SHARE", 1e-9)
+    monkeypatch.setattr(cost_model, "STREAM_SHARE", 1e-9)
     monkeypatch.setattr(gj.config, "recompile_warning", 0)
 
     def parts(x):
@@ -333,8 +333,8 @@ def test_failing_steps_of_all_sizes_name_their_own_lines(monkeypatch):
 
 
 def test_shared_kernels_of_all_sizes_run_in_chunks_by_the_team(monkeypatch):
-    monkeypatch.setattr(cost, "TEAM_NS", 0)
-    monkeypatch.setattr(cost, "CHUNK_NS", 10)
+    monkeypatch.setattr(cost_model, "TEAM_NS", 0)
+    monkeypatch.setattr(cost_model, "CHUNK_NS", 10)
     monkeypatch.setattr(gj.config, "symbolic_after", 2)
     monkeypatch.setattr(gj.config, "recompile_warning", 0)
     for loop in (heat, rows, differences, products):
@@ -379,7 +379,7 @@ def test_long_kernels_over_rows_leave_what_is_beside_them(shape):
 
 def test_a_long_loop_is_written_once_and_not_optimised():
     text = text_of(gj.function(lambda x: long(x, 300)), np.zeros(1000, np.float32))
-    assert text.count("fmul") == 150 * cost.UNROLL_PLAIN  # one for each register
+    assert text.count("fmul") == 150 * cost_model.UNROLL_PLAIN  # one for each register
     assert "optnone" in text
     short = text_of(gj.function(lambda x: long(x, 4), fallback="error"), np.zeros(1001, "f4"))
     assert short.count("fmul") == 4  # for whole vectors, and for the tail
@@ -395,11 +395,11 @@ def test_long_kernels_give_the_same_bits_in_chunks(monkeypatch):
         return x
 
     whole = gj.function(steps, fallback="error")(x)
-    monkeypatch.setattr(cost, "LONG_BODY", 1 << 30)
-    monkeypatch.setattr(cost, "LONG_CODE", 1 << 30)
-    monkeypatch.setattr(cost, "MOST_CONSTANTS", 1 << 30)
-    monkeypatch.setattr(cost, "KERNEL_VALUES", 20)
-    monkeypatch.setattr(cost, "TEAM_NS", 0)
+    monkeypatch.setattr(cost_model, "LONG_BODY", 1 << 30)
+    monkeypatch.setattr(cost_model, "LONG_CODE", 1 << 30)
+    monkeypatch.setattr(cost_model, "MOST_CONSTANTS", 1 << 30)
+    monkeypatch.setattr(cost_model, "KERNEL_VALUES", 20)
+    monkeypatch.setattr(cost_model, "TEAM_NS", 0)
     np.testing.assert_array_equal(gj.function(steps, fallback="error")(x), whole, strict=True)
 
 
@@ -434,7 +434,7 @@ def test_a_program_has_one_text_in_every_process():
 def test_emission_again_gives_the_same_text():
     f = gj.function(lambda x, w: np.tanh(x @ w).sum(axis=1), fallback="error")
     program = f.specialization(matrix(30, 20), matrix(20, 40)).program
-    assert cpu.emit_program(program).text == cpu.emit_program(program).text
+    assert target.emit_program(program).text == target.emit_program(program).text
 
 
 # -- programs
@@ -442,13 +442,13 @@ def test_emission_again_gives_the_same_text():
 
 def test_equal_programs_of_a_process_are_compiled_once_while_one_is_alive(monkeypatch):
     compiled = []
-    real = cpu.native_code
+    real = target.native_code
 
     def compile_text(text, *rest):
         compiled.append(text)
         return real(text, *rest)
 
-    monkeypatch.setattr(cpu, "native_code", compile_text)
+    monkeypatch.setattr(target, "native_code", compile_text)
 
     def line(slope):
         return gj.function(
@@ -463,10 +463,10 @@ def test_equal_programs_of_a_process_are_compiled_once_while_one_is_alive(monkey
     del first
     gc.collect()
     np.testing.assert_array_equal(second(x), x * np.float32(2) + np.float32(0.9371))
-    codes = len(cpu._codes)
+    codes = len(target._codes)
     del second, f
     gc.collect()
-    assert len(cpu._codes) < codes
+    assert len(target._codes) < codes
     line(2)(x)
     assert len(compiled) == 3
 

@@ -13,8 +13,8 @@ from compiled import optimized, run_compiled, same_bits
 from levels import LEVELS, level
 
 import graphjit as gj
-from graphjit.codegen import cpu
-from graphjit.codegen.image import link
+from graphjit.codegen.cpu import target as cpu
+from graphjit.codegen.runtime.image import link
 
 
 def softmax(x, w, c):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphjit.functions import conv
-from graphjit.tensor import Tensor
+from graphjit.tensors.tensor import Tensor
 
 CONVS = {1: conv.conv1d, 2: conv.conv2d, 3: conv.conv3d}
 FORMATS = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}

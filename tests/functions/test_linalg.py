@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import shapes
 
-from graphjit.errors import InvalidArgumentError
+from graphjit.core.errors import InvalidArgumentError
 from graphjit.functions import linalg, math
-from graphjit.tensor import Tensor
+from graphjit.tensors.tensor import Tensor
 
 EXTENT = st.sampled_from((2, 1, 3, 0, 5))
 DTYPES = ("float64", "float32", "complex128", "complex64")

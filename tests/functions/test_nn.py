@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import shapes
 
-from graphjit.errors import InvalidArgumentError
+from graphjit.core.errors import InvalidArgumentError
 from graphjit.functions import losses, nn
-from graphjit.tensor import Tensor
+from graphjit.tensors.tensor import Tensor
 
 LINE = np.array(
     [

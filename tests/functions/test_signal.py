@@ -4,9 +4,9 @@ from both_ways import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphjit.errors import InvalidArgumentError
+from graphjit.core.errors import InvalidArgumentError
 from graphjit.functions import signal
-from graphjit.tensor import Tensor
+from graphjit.tensors.tensor import Tensor
 
 EXTENT = st.sampled_from((4, 1, 2, 3, 5, 8))
 COMPLEX = {"float16": "complex64", "float32": "complex64", "float64": "complex128"}

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import arrays, shapes
 
-from graphjit.errors import InvalidArgumentError
+from graphjit.core.errors import InvalidArgumentError
 from graphjit.functions import special
-from graphjit.tensor import Tensor
-from graphjit.types import as_dtype
+from graphjit.tensors.tensor import Tensor
+from graphjit.core.types import as_dtype
 
 FLOATS = ("float64", "float32", "float16")
 LINE = np.array(

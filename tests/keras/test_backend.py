@@ -5,10 +5,10 @@ import pytest
 import scipy.special as sp
 from both_ways import check, refused
 
-from graphjit.errors import GraphJitError, InvalidArgumentError
+from graphjit.core.errors import GraphJitError, InvalidArgumentError
 from graphjit.keras import backend as K
-from graphjit.tensor import Tensor
-from graphjit.variable import Variable
+from graphjit.tensors.tensor import Tensor
+from graphjit.tensors.variable import Variable
 
 
 def random(shape, dtype="float32", seed=0):

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import golden_files
 import pytest
 
-from graphjit.ir import Graph, verify
+from graphjit.ir.graph import Graph, verify
 from graphjit.passes import PASSES, fuse, program_of
 from graphjit.passes.simplify import RULES, Simplify
-from graphjit.program import print_program, print_step
+from graphjit.ir.program import print_program, print_step
 
 ALL = [case for name in PASSES for case in golden_files.cases(name)]
 

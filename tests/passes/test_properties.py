@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from strategies import graphs, inputs_for
 from tolerance import assert_close
 
-from graphjit.eager import run
-from graphjit.ir import Graph, GraphBuilder, verify
+from graphjit.ir.eager import run
+from graphjit.ir.graph import Graph, GraphBuilder, verify
 from graphjit.ops import PRIMITIVES as P
 from graphjit.passes import DEFAULT, PASSES, Pipeline, program_of
 from graphjit.passes.expand import SplitReductions
-from graphjit.program import Program, reads_and_writes
+from graphjit.ir.program import Program, reads_and_writes
 
 # Passes that may round differently: powers become products, sums get another order.
 ROUNDING = ("simplify", "split-reductions", "expand-products")

@@ -10,16 +10,16 @@ from ptx import ptxas
 from ptx.launch import Memory, Statistics, launch, parse
 from ptx.memory import Buffer
 
-from graphjit import inspect
-from graphjit.codegen.cpu import compile_program
+from graphjit.cli import inspect
+from graphjit.codegen.cpu.target import compile_program
 from graphjit.codegen.ptx.target import Assembly, compile_ptx
 from graphjit.codegen.ptx.usage import Usage, usage_of
-from graphjit.dims import evaluate
-from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError
-from graphjit.ir import Graph
+from graphjit.core.dims import evaluate
+from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
+from graphjit.ir.graph import Graph
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.passes import program_of
-from graphjit.program import Program
+from graphjit.ir.program import Program
 
 Array = np.ndarray[Any, Any]
 NOTHING_FAILED = 2**64 - 1

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from graphjit.codegen.ptx.usage import assembled, find_ptxas
-from graphjit.errors import UnsupportedError
+from graphjit.core.errors import UnsupportedError
 
 _TOO_NEW = re.compile(r"is not defined for option|Unsupported \.version")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tolerance import EPSILON, SPACING
 
-from graphjit.types import as_dtype
+from graphjit.core.types import as_dtype
 
 Wide = np.longdouble
 Array = np.ndarray[Any, Any]

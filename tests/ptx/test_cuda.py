@@ -17,13 +17,7 @@ import graphjit as gj
 from graphjit import cuda
 from graphjit.codegen.ptx.arch import ARCHITECTURES, arch_of_capability
 from graphjit.cuda import DeviceArray, driver, products
-from graphjit.errors import (
-    DeviceError,
-    IndexOutOfRangeError,
-    InvalidArgumentError,
-    TracingError,
-    UnsupportedError,
-)
+from graphjit.core.errors import DeviceError, IndexOutOfRangeError, InvalidArgumentError, TracingError, UnsupportedError
 
 RNG = np.random.default_rng(3)
 

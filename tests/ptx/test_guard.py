@@ -14,7 +14,7 @@ import graphjit as gj
 from graphjit.codegen.ptx.arch import ARCHITECTURES, arch_named
 from graphjit.codegen.ptx.guard import PROVEN, TENSOR_CORES, WRITTEN, Unproven, check
 from graphjit.codegen.ptx.target import assemble
-from graphjit.errors import InvalidArgumentError, UnsupportedError
+from graphjit.core.errors import InvalidArgumentError, UnsupportedError
 
 STORE = "define ptx_kernel void @k(ptr addrspace(1) %p) {\n  store i32 1, ptr addrspace(1) %p\n"
 # Known to end the process, or to be silently approximate (LLVM 22).

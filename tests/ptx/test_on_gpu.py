@@ -16,7 +16,7 @@ from ptx.test_cuda import CASES
 
 import graphjit as gj
 from graphjit import cuda
-from graphjit.errors import DeviceError, IndexOutOfRangeError, InvalidArgumentError
+from graphjit.core.errors import DeviceError, IndexOutOfRangeError, InvalidArgumentError
 
 pytestmark = [
     pytest.mark.gpu,

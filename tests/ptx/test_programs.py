@@ -13,7 +13,7 @@ from ptx import programs
 from tolerance import assert_close
 
 import graphjit as gj
-from graphjit.errors import IndexOutOfRangeError, InvalidArgumentError, UnsupportedError
+from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError, UnsupportedError
 
 Array = np.ndarray[Any, Any]
 SIZES = (0, 1, 31, 32, 33, 255, 256, 257, 5003)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ptx import programs
 from strategies import graphs, inputs_for
 
-from graphjit.codegen.cpu import compile_program
-from graphjit.errors import InvalidArgumentError
-from graphjit.ir import Graph
+from graphjit.codegen.cpu.target import compile_program
+from graphjit.core.errors import InvalidArgumentError
+from graphjit.ir.graph import Graph
 from graphjit.ops.primitive import Contract
 from graphjit.passes import program_of
 

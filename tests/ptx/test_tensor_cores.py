@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from ptx import programs
 
 import graphjit as gj
-from graphjit import cli
+from graphjit.cli import main
 from graphjit.codegen.ptx.target import Assembly
 from graphjit.codegen.ptx.tensor_cores import FORMS
-from graphjit.errors import InvalidArgumentError
+from graphjit.core.errors import InvalidArgumentError
 
 Array = np.ndarray[Any, Any]
 # Bits of a significand, the leading one with them, and the steps that one instruction adds.
@@ -174,11 +174,11 @@ def test_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("def model(a, b):\n    return a @ b\n")
     target = f"{tmp_path / 'model.py'}:model"
     args = [target, "--arg", "f32[20,30]", "--arg", "f32[30,40]", "--tensor-cores", "float16"]
-    written = CliRunner().invoke(cli.main, ["ptx", *args, "-o", str(tmp_path / "out")])
+    written = CliRunner().invoke(main.main, ["ptx", *args, "-o", str(tmp_path / "out")])
     assert written.exit_code == 0, written.output
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["tensor_cores"] == "float16"
-    dumped = CliRunner().invoke(cli.main, ["dump", *args, "--stage", "ptx"])
+    dumped = CliRunner().invoke(main.main, ["dump", *args, "--stage", "ptx"])
     assert "f32.f16.f16.f32" in dumped.output
-    refused = CliRunner().invoke(cli.main, ["dump", *args, "--stage", "ptx", "--arch", "sm_75"])
+    refused = CliRunner().invoke(main.main, ["dump", *args, "--stage", "ptx", "--arch", "sm_75"])
     assert refused.exit_code == 2 and "sm_80 and later" in refused.output

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from ptx import ptxas
 
 import graphjit as gj
-from graphjit import cli
+from graphjit.cli import main
 from graphjit.codegen.ptx import usage
 from graphjit.codegen.ptx.arch import ARCHITECTURES
 from graphjit.codegen.ptx.usage import Usage, assembled, gpu_of, usage_of
-from graphjit.errors import UnsupportedError
+from graphjit.core.errors import UnsupportedError
 
 SOURCE = """
 import numpy as np
@@ -51,7 +51,7 @@ def source(tmp_path: Path) -> Path:
 def explained(path: Path, name: str, *arguments: str) -> str:
     given = [word for text in arguments for word in ("--arg", text)]
     command = ["explain", f"{path}:{name}", *given, "--target", "ptx", "--arch", "sm_80"]
-    done = CliRunner().invoke(cli.main, command)
+    done = CliRunner().invoke(main.main, command)
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -106,7 +106,7 @@ def test_what_the_assembler_refuses_is_an_error() -> None:
 
 def test_a_library_call_is_refused(source: Path) -> None:
     command = ["explain", f"{source}:ordered", "--arg", "f32[10]", "--target", "ptx"]
-    done = CliRunner().invoke(cli.main, command)
+    done = CliRunner().invoke(main.main, command)
     assert done.exit_code == 2 and "NumPy or SciPy" in done.output
 
 

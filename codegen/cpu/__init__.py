@@ -1,0 +1,1 @@
+"""The CPU target: Program -> machine code of this processor."""

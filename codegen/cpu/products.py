@@ -1,0 +1,540 @@
+"""Matrix products tile by tile, as LLVM IR: blocks copied, sums in registers.
+
+For each tile and each block of the inner dim, b's block is copied so that what is read in turn
+lies in a row (unless it does already); then sums of row_step x column_step elements are made in
+registers and added to the tile. What follows from the product is computed while the tile is in
+the cache. The shape of this is that of Goto and van de Geijn, "Anatomy of High-Performance
+Matrix Multiplication", ACM TOMS 34(3), 2008, but a is read where it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphjit.core.dims import Dim
+from graphjit.ir.program import Index, Load, Product
+
+from graphjit.codegen.access import turning
+from graphjit.codegen.builder import ir_type
+from graphjit.codegen.loops import Tiles
+
+if TYPE_CHECKING:
+    from graphjit.codegen.emit import KernelEmitter
+
+
+class TileEmitter:
+    """Writes the loops of a product's tiles into a kernel's function."""
+
+    def __init__(self, emitter: KernelEmitter, tiles: Tiles) -> None:
+        self.emitter = emitter
+        self.tiles = tiles
+        self.b = emitter.b
+        kernel = emitter.kernel
+        product = kernel.values[tiles.value]
+        assert isinstance(product, Product)
+        self.dtype = product.dtype
+        self.part = ir_type(product.dtype)
+        self.size = product.dtype.size
+        self.inner = len(kernel.dims) - 1
+        self.k = kernel.dims[self.inner]
+        self.longest = tiles.block if isinstance(self.k, Dim) else min(tiles.block, self.k)
+        self.block = str(tiles.block)
+        self.m = kernel.dims[tiles.row_dim] if tiles.row_dim >= 0 else 1
+        self.n = kernel.dims[tiles.column_dim]
+        self.a, self.a_index = self._operand(tiles.a)
+        self.b_buffer, self.b_index = self._operand(tiles.b)
+        rest = self.n % tiles.column_step
+        # how many columns the last vector has, where it isn't full; None: as many as are left
+        self.cut = None if isinstance(rest, Dim) else rest
+        self.micros: dict[tuple[int, int, bool, int], str] = {}
+        self.lanes = min(tiles.column_step, 64 // self.size)
+
+    def _operand(self, number: int) -> tuple[str, Index]:
+        value = self.emitter.kernel.values[number]
+        assert isinstance(value, Load)
+        return f"%b{value.buffer}", value.index
+
+    def _a_stride(self, dim: int) -> int:
+        return self.a_index.strides[dim] if dim >= 0 else 0
+
+    def emit(self) -> None:
+        """Write it all."""
+        tiles = self.tiles
+        if not tiles.direct:
+            self.emitter.tile = self._room(tiles.rows * tiles.columns)
+        if tiles.packed:
+            self.pack = self._room(self.longest * tiles.columns)
+        if isinstance(self.k, Dim):
+            self.block = self._equal_blocks(self.k)
+        count = self.emitter.size(tiles.count)
+        start, stop = ("%begin", "%end") if tiles.chunked else ("0", count)
+        with self.emitter.counting(start, stop, 1) as number:
+            rest = number
+            column, rest = self._digit(rest, -(-self.n // tiles.columns))
+            row, rest = self._digit(rest, -(-self.m // tiles.rows))
+            for dim in reversed(tiles.batch):
+                self.emitter.counters[dim], rest = self._digit(
+                    rest, self.emitter.kernel.dims[dim]
+                )
+            columns = self._bounds(column, tiles.columns, self.n)
+            rows = self._bounds(row, tiles.rows, self.m)
+            start = "0"
+            if tiles.abreast > 1:
+                start = self._abreast(rows, columns)
+            with self.emitter.counting(start, self.emitter.size(self.k), self.block) as k:
+                self._block(rows, columns, k)
+            if tiles.body:
+                self.emitter.bounds[tiles.column_dim] = columns
+                self.emitter.bounds[tiles.row_dim] = rows
+                self.emitter.run(tiles.body)
+
+    def _room(self, elements: int) -> str:
+        slot = self.b.fresh()
+        self.emitter.entry.append(f"  {slot} = alloca [{elements} x {self.part}], align 64")
+        return slot
+
+    def _equal_blocks(self, k: Dim) -> str:
+        """The length of blocks where sums are symbolically long, as `lower_product` has it."""
+        b, most = self.b, self.tiles.block
+        more = b.emit(f"add nuw nsw i64 {self.emitter.size(k)}, {most - 1}")
+        count = b.emit(f"udiv i64 {more}, {most}")
+        more = b.emit(f"add nuw nsw i64 {self.emitter.size(k)}, {count}")
+        return b.emit(f"udiv i64 {b.emit(f'sub nuw nsw i64 {more}, 1')}, {count}")
+
+    def _abreast(self, rows: tuple[str, str], columns: tuple[str, str]) -> str:
+        """Add the sums of as many whole blocks as come abreast; gives where the rest starts."""
+        some, b, k = self.tiles.abreast, self.b, self.emitter.size(self.k)
+        if isinstance(self.k, Dim):
+            span = b.emit(f"mul nuw nsw i64 {self.block}, {some}")
+            groups = b.emit(f"udiv i64 {k}, {span}")
+            stop = b.emit(f"mul nuw nsw i64 {groups}, {span}")
+        else:
+            span = str(some * self.tiles.block)
+            stop = str(self.k // int(span) * int(span))
+        with self.emitter.counting("0", stop, span) as k:
+            self._block(rows, columns, k, some)
+        return stop
+
+    def _digit(self, number: str, base: int) -> tuple[str, str]:
+        """A number's last digit to a base, and the others."""
+        if base == 1:
+            return "0", number
+        b, text = self.b, self.emitter.size(base)
+        return b.emit(f"urem i64 {number}, {text}"), b.emit(f"udiv i64 {number}, {text}")
+
+    def _bounds(self, number: str, step: int, extent: int) -> tuple[str, str]:
+        if not isinstance(extent, Dim) and step >= extent:
+            return "0", str(extent)
+        b = self.b
+        start = b.emit(f"mul nuw nsw i64 {number}, {step}")
+        return start, self._least(b.emit(f"add nuw nsw i64 {start}, {step}"), extent)
+
+    def _least(self, one: str, other: int) -> str:
+        b, text = self.b, self.emitter.size(other)
+        less = b.emit(f"icmp ult i64 {one}, {text}")
+        return b.emit(f"select i1 {less}, i64 {one}, i64 {text}")
+
+    def _sum(self, *terms: tuple[str, int]) -> str:
+        """The sum of numbers times strides."""
+        b = self.b
+        constant = sum(int(t) * s for t, s in terms if not t.startswith("%"))
+        size = self.emitter.size
+        total = size(constant)
+        for term, stride in terms:
+            if not term.startswith("%") or not stride:
+                continue
+            part = term if stride == 1 else b.emit(f"mul nsw i64 {term}, {size(stride)}")
+            total = part if total == "0" else b.emit(f"add nsw i64 {total}, {part}")
+        return total
+
+    def _at(self, base: str, offset: str) -> str:
+        if offset == "0":
+            return base
+        return self.b.emit(f"getelementptr inbounds {self.part}, ptr {base}, i64 {offset}")
+
+    def _batch(self, index: Index) -> list[tuple[str, int]]:
+        counters = self.emitter.counters
+        return [("1", index.offset)] + [
+            (counters[d], index.strides[d]) for d in self.tiles.batch
+        ]
+
+    def _block(
+        self, rows: tuple[str, str], columns: tuple[str, str], k: str, abreast: int = 1
+    ) -> None:
+        """Add one block's sums to the tile, or those of some whole blocks abreast."""
+        tiles, b = self.tiles, self.b
+        length = self.emitter.size(self.k)
+        if abreast > 1:
+            length = self.block
+        elif isinstance(self.k, Dim) or tiles.block < self.k:
+            stop = self._least(b.emit(f"add nuw nsw i64 {k}, {self.block}"), self.k)
+            length = b.emit(f"sub nuw nsw i64 {stop}, {k}")
+        fresh = b.emit(f"icmp eq i64 {k}, 0")
+        index = self.b_index
+        b_from = self._sum(
+            *self._batch(index),
+            (columns[0], index.strides[tiles.column_dim]),
+            (k, index.strides[self.inner]),
+        )
+        source = self._at(self.b_buffer, b_from)
+        width = self._sum((columns[1], 1), (columns[0], -1))
+        if tiles.packed:
+            self._copy(source, width, length)
+        a_from = self._sum(
+            *self._batch(self.a_index),
+            (k, self._a_stride(self.inner)),
+        )
+        if isinstance(self.m, Dim):
+            self._rows_left_open(rows, columns, width, a_from, source, length, fresh, abreast)
+            return
+        whole = self.m // tiles.row_step * tiles.row_step
+        stop = rows[1] if whole == self.m else self._least(rows[1], whole)
+        with self.emitter.counting(rows[0], stop, tiles.row_step) as row:
+            self._row(
+                row, rows, columns, width, a_from, source, length, fresh, tiles.row_step,
+                abreast,
+            )  # fmt: skip
+        rest = self.m - whole
+        if rest:
+            with self.emitter.counting(
+                self._most(rows[0], whole), rows[1], tiles.row_step
+            ) as row:
+                self._row(
+                    row, rows, columns, width, a_from, source, length, fresh, rest, abreast
+                )
+
+    def _rows_left_open(
+        self,
+        rows: tuple[str, str],
+        columns: tuple[str, str],
+        width: str,
+        a_from: str,
+        source: str,
+        length: str,
+        fresh: str,
+        abreast: int,
+    ) -> None:
+        """All rows of the tile, however many are left over: four at a time, then two, one."""
+        b, step, at = self.b, self.tiles.row_step, rows[0]
+        for high in (step, *(n for n in (4, 2, 1) if n < step)):
+            some = b.emit(f"sub nuw nsw i64 {rows[1]}, {at}")
+            rest = b.emit(f"urem i64 {some}, {high}")
+            stop = b.emit(f"sub nuw nsw i64 {rows[1]}, {rest}")
+            with self.emitter.counting(at, stop, high) as row:
+                self._row(
+                    row, rows, columns, width, a_from, source, length, fresh, high, abreast
+                )
+            at = stop
+
+    def _most(self, one: str, other: int) -> str:
+        b = self.b
+        more = b.emit(f"icmp ugt i64 {one}, {other}")
+        return b.emit(f"select i1 {more}, i64 {one}, i64 {other}")
+
+    def _row(
+        self,
+        row: str,
+        rows: tuple[str, str],
+        columns: tuple[str, str],
+        width: str,
+        a_from: str,
+        source: str,
+        length: str,
+        fresh: str,
+        high: int,
+        abreast: int,
+    ) -> None:
+        """The sums of some rows, for all columns of the tile."""
+        tiles, b = self.tiles, self.b
+        a_at = self._at(self.a, self._sum((a_from, 1), (row, self._a_stride(tiles.row_dim))))
+        step = tiles.column_step
+
+        def micro(column: str, columns: int, left: str = "") -> None:
+            if tiles.direct:
+                store = self.emitter.kernel.stores[0]
+                index = store.index
+                row_stride = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
+                place = self._sum(
+                    *self._batch(index), (columns_from, 1), (column, 1), (row, row_stride)
+                )
+                target = self._at(f"%b{store.buffer}", place)
+            else:
+                own = self._sum((row, tiles.columns), (rows[0], -tiles.columns), (column, 1))
+                target = self._at(self.emitter.tile, own)
+            if tiles.packed:
+                place = self._sum((column, self.longest))
+                b_at = self._at(self.pack, place)
+            else:
+                b_at = self._at(
+                    source, self._sum((column, self.b_index.strides[tiles.column_dim]))
+                )
+            name = self._micro(high, columns, bool(left), abreast)
+            opened = [self.emitter.size(stride) for stride in self._open_strides().values()]
+            more = "".join(f", i64 {number}" for number in [*opened, *[left] * bool(left)])
+            self.emitter.line(
+                f"call void @{name}(ptr {a_at}, ptr {b_at}, ptr {target}, i64 {length}, "
+                f"i1 {fresh}{more})"
+            )
+
+        columns_from = columns[0]
+        if self.cut == 0 or (tiles.packed and not tiles.direct):
+            with self.emitter.counting("0", width, step) as column:
+                micro(column, step)
+            return
+        if self.cut is not None and self.n < step:
+            micro("0", self.cut)
+            return
+        full = b.emit(f"and i64 {width}, {-step}")
+        with self.emitter.counting("0", full, step) as column:
+            micro(column, step)
+        with self.emitter.counting(full, width, step) as column:
+            if self.cut is None:
+                micro(column, step, b.emit(f"sub nuw nsw i64 {width}, {full}"))
+            else:
+                micro(column, self.cut)
+
+    # -- the sums
+
+    def _micro(self, high: int, columns: int, rest: bool, abreast: int) -> str:
+        """The function that sums `high` rows of `columns` elements over a block, or over some
+        blocks abreast. rest: of no more than it is told.
+        """
+        key = (high, columns, rest, abreast)
+        if key not in self.micros:
+            name = f"{self.emitter.kernel.name}.sums{high}x{columns}{'.rest' * rest}"
+            name += f".{abreast}abreast" * (abreast > 1)
+            text = self._micro_text("{name}", high, columns, rest, abreast)
+            self.micros[key] = self.emitter.module.function(name, text)
+        return self.micros[key]
+
+    def _micro_strides(self) -> dict[str, int]:
+        """What sums move by: along the inner dim in a and b, by rows in a and the result."""
+        tiles = self.tiles
+        b_step = tiles.column_step if tiles.packed else self.b_index.strides[self.inner]
+        c_row = tiles.columns
+        if tiles.direct:
+            index = self.emitter.kernel.stores[0].index
+            c_row = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
+        a_step, a_row = self._a_stride(self.inner), self._a_stride(tiles.row_dim)
+        return {"a.step": a_step, "a.next": a_row, "b.step": b_step, "c.next": c_row}
+
+    def _open_strides(self) -> dict[str, int]:
+        """Those of them that are known only when the kernel runs."""
+        strides = self._micro_strides()
+        return {name: s for name, s in strides.items() if isinstance(s, Dim)}
+
+    def _micro_text(self, name: str, high: int, columns: int, rest: bool, abreast: int) -> str:
+        tiles, rows = self.tiles, range(high)
+        wide = tiles.column_step
+        vector = f"<{wide} x {self.part}>"
+        suffix = f"v{wide}f{8 * self.size}"
+        module = self.emitter.module
+        module.declare(vector, f"llvm.fma.{suffix}", f"{vector}, {vector}, {vector}")
+        opened = list(self._open_strides())
+        steps = {
+            name: f"%{name}" if name in opened else str(stride)
+            for name, stride in self._micro_strides().items()
+        }
+        places = {"a": ["0"], "c": ["0"]}  # of the rows
+        begin = []
+        for operand, found in places.items():
+            next_row = f"{operand}.next"
+            for r in range(1, high):
+                if next_row in opened:
+                    begin.append(f"  %{operand}{r}.place = mul nsw i64 {steps[next_row]}, {r}")
+                    found.append(f"%{operand}{r}.place")
+                else:
+                    found.append(str(r * int(steps[next_row])))
+        align = f"align {self.size}"
+        from_b = from_c = f"load {vector}, ptr {{}}, {align}"
+        to_c = f"store {vector} {{}}, ptr {{}}, {align}"
+        if columns < wide or rest:
+            opened += ["left"] * rest
+            count = "%left" if rest else str(columns)
+            text, mask = _first_lanes(wide, 8 * self.size, count, "%some")
+            begin += text
+            name_of_load, name_of_store = (
+                f"llvm.masked.{access}.{suffix}.p0" for access in ("load", "store")
+            )
+            lanes = f"<{wide} x i1>"
+            module.declare(vector, name_of_load, f"ptr, {lanes}, {vector}")
+            module.declare("void", name_of_store, f"{vector}, ptr, {lanes}")
+            from_b = (
+                f"call {vector} @{name_of_load}(ptr {align} {{}}, {mask}, "
+                f"{vector} zeroinitializer)"
+            )
+            if tiles.direct:  # beside these columns are other tiles' or other rows'
+                from_c = from_b
+                to_c = f"call void @{name_of_store}({vector} {{}}, ptr {align} {{}}, {mask})"
+        lines = [
+            f"define internal void @{name}(ptr noalias readonly %a, ptr noalias readonly %b, "
+            f"ptr noalias %c, i64 %length, i1 %fresh{''.join(f', i64 %{n}' for n in opened)}) "
+            "noinline #kernel {",
+            "entry:",
+            *begin,
+            "  br label %head",
+            "head:",
+            "  %k = phi i64 [ 0, %entry ], [ %k.next, %head ]",
+        ]
+        sums = [f"{r}" if part == 0 else f"{r}.{part}" for part in range(abreast) for r in rows]
+        lines += [
+            f"  %s{n} = phi {vector} [ zeroinitializer, %entry ], [ %t{n}, %head ]"
+            for n in sums
+        ]
+        for part in range(abreast):
+            k, tail = "%k", ""
+            if part:
+                k, tail = f"%k.{part}", f".{part}"
+                lines += [
+                    f"  %from{tail} = mul nuw nsw i64 %length, {part}",
+                    f"  {k} = add nuw nsw i64 %k, %from{tail}",
+                ]
+            lines += [
+                f"  %b.place{tail} = mul nsw i64 {k}, {steps['b.step']}",
+                f"  %b.at{tail} = getelementptr inbounds {self.part}, ptr %b, "
+                f"i64 %b.place{tail}",
+                f"  %row{tail} = {from_b.format(f'%b.at{tail}')}",
+                f"  %a.place{tail} = mul nsw i64 {k}, {steps['a.step']}",
+                f"  %a.at{tail} = getelementptr inbounds {self.part}, ptr %a, "
+                f"i64 %a.place{tail}",
+            ]
+            for r in rows:
+                n = f"{r}{tail}"
+                lines += [
+                    f"  %a{n}.at = getelementptr inbounds {self.part}, ptr %a.at{tail}, "
+                    f"i64 {places['a'][r]}",
+                    f"  %a{n}.value = load {self.part}, ptr %a{n}.at, {align}",
+                    f"  %a{n}.one = insertelement {vector} poison, {self.part} %a{n}.value, "
+                    "i64 0",
+                    f"  %a{n}.all = shufflevector {vector} %a{n}.one, {vector} poison, "
+                    f"<{wide} x i32> zeroinitializer",
+                    f"  %t{n} = call {vector} @llvm.fma.{suffix}({vector} %a{n}.all, "
+                    f"{vector} %row{tail}, {vector} %s{n})",
+                ]
+        lines += [
+            "  %k.next = add nuw nsw i64 %k, 1",
+            "  %more = icmp ult i64 %k.next, %length",
+            "  br i1 %more, label %head, label %done, !llvm.loop !1",
+            "done:",
+            "  br i1 %fresh, label %first, label %again",
+        ]
+        for label, mark in (("first", "f"), ("again", "g")):
+            lines.append(f"{label}:")
+            for r in rows:
+                place = f"%c{r}.{mark}"
+                lines.append(
+                    f"  {place} = getelementptr inbounds {self.part}, ptr %c, "
+                    f"i64 {places['c'][r]}"
+                )
+                terms = [f"%t{r}", *(f"%t{r}.{part}" for part in range(1, abreast))]
+                if label == "again":
+                    lines.append(f"  %old{r} = {from_c.format(place)}")
+                    terms.insert(0, f"%old{r}")
+                total = terms[0]
+                for number, term in enumerate(terms[1:]):
+                    lines.append(f"  %u{r}.{number}.{mark} = fadd {vector} {total}, {term}")
+                    total = f"%u{r}.{number}.{mark}"
+                lines.append("  " + to_c.format(total, place))
+            lines.append("  ret void")
+        lines.append("}")
+        return "\n".join(lines)
+
+    # -- the copy of a block
+
+    def _copy(self, source: str, width: str, length: str) -> None:
+        """Copy b's block: for each group of column_step columns, its rows one after another.
+        Where columns are missing there are zeros.
+        """
+        step, cut = self.tiles.column_step, self.cut
+        if cut == 0:
+            self._copy_groups("0", width, str(step), source, length)
+            return
+        full = self.b.emit(f"and i64 {width}, {-step}")
+        if cut is None or self.n >= step:
+            self._copy_groups("0", full, str(step), source, length)
+        left = self.b.emit(f"sub i64 {width}, {full}") if cut is None else str(cut)
+        self._copy_groups(full, width, left, source, length)
+
+    def _copy_groups(
+        self, start: str, stop: str, columns: str, source: str, length: str
+    ) -> None:
+        with self.emitter.counting(start, stop, self.tiles.column_step) as column:
+            from_column = self._sum((column, self.b_index.strides[self.tiles.column_dim]))
+            origin = self._at(source, from_column)
+            target = self._at(self.pack, self._sum((column, self.longest)))
+            if self.b_index.strides[self.tiles.column_dim] == 1:
+                self._copy_rows(origin, target, columns, length)
+            else:
+                self._copy_columns(origin, target, columns, length)
+
+    def _copy_rows(self, origin: str, target: str, columns: str, length: str) -> None:
+        step = self.tiles.column_step
+        vector = f"<{step} x {self.part}>"
+        b = self.b
+        text, mask = _first_lanes(step, 8 * self.size, columns, b.fresh())
+        if columns != str(step):
+            b.lines.extend(text)
+        with self.emitter.counting("0", length, 1) as k:
+            at = self._at(origin, self._sum((k, self.b_index.strides[self.inner])))
+            if columns != str(step):
+                name = f"llvm.masked.load.v{step}f{8 * self.size}.p0"
+                self.emitter.module.declare(vector, name, f"ptr, <{step} x i1>, {vector}")
+                masked = f"ptr align {self.size} {at}, {mask}, {vector} zeroinitializer"
+                row = b.emit(f"call {vector} @{name}({masked})")
+            else:
+                row = b.emit(f"load {vector}, ptr {at}, align {self.size}")
+            to = self._at(target, self._sum((k, step)))
+            self.emitter.line(f"store {vector} {row}, ptr {to}, align {self.size}")
+
+    def _copy_columns(self, origin: str, target: str, columns: str, length: str) -> None:
+        """Copy columns that lie apart: squares are turned in registers where each column is
+        contiguous, the rest goes element by element.
+        """
+        lanes, step = self.lanes, self.tiles.column_step
+        strides = self.b_index.strides
+        apart = strides[self.tiles.column_dim]
+        done = "0"
+        if strides[self.inner] == 1:
+            done = self.b.emit(f"and i64 {length}, {-lanes}")
+            turn = turning(self.emitter.module, self.part, self.size, lanes)
+            with (
+                self.emitter.counting("0", done, lanes) as k,
+                self.emitter.counting("0", str(step), lanes) as first,
+            ):
+                at = self._at(origin, self._sum((k, 1), (first, apart)))
+                to = self._at(target, self._sum((k, step), (first, 1)))
+                left = self._sum((first, -1), (columns, 1))
+                row = self.emitter.size(apart)
+                square = f"ptr {at}, i64 {row}, i64 {left}, ptr {to}, i64 {step}"
+                self.emitter.line(f"call void @{turn}({square})")
+        with self.emitter.counting(done, length, 1) as k:
+            at = self._at(origin, self._sum((k, strides[self.inner])))
+            to = self._at(target, self._sum((k, step)))
+            with self.emitter.counting("0", columns, 1) as column:
+                place = self._at(at, self._sum((column, apart)))
+                number = self.b.emit(f"load {self.part}, ptr {place}, align {self.size}")
+                place = self._at(to, column)
+                self.emitter.line(f"store {self.part} {number}, ptr {place}, align {self.size}")
+            with self.emitter.counting(columns, str(step), 1) as column:
+                place = self._at(to, column)
+                self.emitter.line(f"store {self.part} 0.0, ptr {place}, align {self.size}")
+
+
+def _first_lanes(wide: int, bits: int, count: str, name: str) -> tuple[list[str], str]:
+    """A mask of the first lanes of elements of so many bits, where `count` is a number or a
+    value no greater than `wide`: the lines that it needs, and the mask with its type.
+    """
+    kind = f"<{wide} x i1>"
+    if not count.startswith("%"):
+        listed = ", ".join(f"i1 {'true' if i < int(count) else 'false'}" for i in range(wide))
+        return [], f"{kind} <{listed}>"
+    vector = f"<{wide} x i{bits}>"
+    numbers = ", ".join(f"i{bits} {i}" for i in range(wide))
+    narrow = f"trunc i64 {count} to i{bits}" if bits < 64 else f"add i64 {count}, 0"
+    return [
+        f"  {name}.count = {narrow}",
+        f"  {name}.one = insertelement {vector} poison, i{bits} {name}.count, i64 0",
+        f"  {name}.all = shufflevector {vector} {name}.one, {vector} poison, "
+        f"<{wide} x i32> zeroinitializer",
+        f"  {name} = icmp slt {vector} <{numbers}>, {name}.all",
+    ], f"{kind} {name}"

@@ -1,0 +1,420 @@
+"""Program -> machine code for this CPU.
+
+Consecutive kernels and products become one native function each (a segment), entered as a
+CPython built-in that takes the arrays themselves. Library calls run between segments. What
+runs all that is `executable.py`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import functools
+import platform
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import llvmlite.binding as llvm
+
+from graphjit.ir import cost_model
+from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
+from graphjit.core.fork_safety import hold_over_forks, new_lock
+from graphjit.core.machine import machine
+from graphjit.core.memory import LARGE_BYTES
+from graphjit.ir.program import Band, Kernel, LibraryCall, Program, reads_and_writes
+from graphjit.ir.compile_log import Stages
+from graphjit.core.frozen import dataclass
+from graphjit.ir.verify_program import open_accesses
+
+from graphjit.codegen.runtime.allocation import origins
+from graphjit.codegen.builder import Module
+from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
+from graphjit.codegen.runtime.large_stack import compiled, needs_room
+from .entry import Call, declarations, write_band, write_entry
+from graphjit.codegen.runtime.executable import Executable
+from graphjit.codegen.runtime.image import Image
+from .launch import SizedFunctions
+from graphjit.codegen.loops import Loop, LoopNest, Tiles
+from graphjit.codegen.lower import in_chunks
+from .native_code import Optimizer, native_code
+from .prepare import write_prepare
+from graphjit.codegen.kernel_table import Functions
+
+if TYPE_CHECKING:
+    from graphjit.codegen.runtime.loader import Code
+
+if llvm.llvm_version_info < (22,):  # an installer may have been overruled
+    raise ImportError(
+        "graphjit needs llvmlite 0.48 or later, which has LLVM 22; this one has LLVM "
+        + ".".join(map(str, llvm.llvm_version_info))
+    )
+_lock = new_lock()
+hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM
+# Target, text -> code that is in use: equal programs of a process are compiled once.
+_codes: weakref.WeakValueDictionary[tuple[Target, str], Code] = weakref.WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class Target:
+    """The CPU that code is made for. native: what a Module's `native` says."""
+
+    cpu: str
+    features: str
+    vector_bytes: int
+    native: frozenset[str] = frozenset()
+
+
+# What LLVM isn't to use where a processor has it. Arithmetic on float16 itself (AVX512-FP16,
+# part of AVX10) rounds otherwise than float32's where a product and a sum are fused, AVX10.2
+# has the like for bfloat16, and APX changes only the scalar code between vectors. Without them
+# such a processor runs the instructions of those with AVX-512, which the tests run.
+UNUSED = (
+    "avx512fp16", "avx10.1", "avx10.2",
+    "egpr", "ndd", "ccmp", "nf", "cf", "zu", "push2pop2", "ppx",
+)  # fmt: skip
+
+
+@functools.cache
+def host() -> Target:
+    """The CPU of this machine."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return target_of(llvm.get_host_cpu_name(), llvm.get_host_cpu_features())
+
+
+def target_of(cpu: str, found: Mapping[str, bool]) -> Target:
+    """The target of a processor's name and features: what LLVM knows -> whether it is there."""
+    width = (
+        64 if found.get("avx512f") and found.get("avx512dq") and found.get("avx512bw") else 16
+    )
+    if width == 16 and found.get("avx2"):
+        width = 32
+    scales = width == 64 and found.get("avx512vl")  # LLVM has one instruction for ldexp
+    native = frozenset({"ldexp"} if scales else ())
+    used = [("+" if on and name not in UNUSED else "-") + name for name, on in found.items()]
+    # to leave one out leaves out what includes it, and the reverse: so those come last
+    used.sort(key=lambda text: text[1:] in UNUSED)
+    return Target(cpu, ",".join(used), width, native)
+
+
+def target_machine(opt: int = 2, relocatable: bool = False) -> Any:
+    """LLVM's machine for the host. relocatable: for code that can lie anywhere."""
+    target = host()
+    kind = {"reloc": "pic", "codemodel": "small"} if relocatable else {"jit": True}
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=opt, **kind
+    )
+
+
+Cost = Mapping[str, float]
+
+
+@dataclasses.dataclass
+class Emitted:
+    """A program's LLVM IR, with what its statuses mean. streaming: the results that are stored
+    past the cache. kernels, math: whether LLVM's optimiser has anything to do for the kernels,
+    and for the math functions that they call.
+    """
+
+    text: str
+    sequence: list[Segment | LibraryCall]
+    checks: list[Check]
+    streaming: frozenset[int]
+    kernels: bool
+    math: bool
+
+
+# what stores past the cache and loops refer to. A short loop that lies across two lines of the
+# instruction cache was seen to take up to 1.2 times as long (Zen 3)
+_METADATA = """!0 = !{i32 1}
+!1 = distinct !{!1, !2}
+!2 = !{!"llvm.loop.align", i32 32}
+"""
+
+
+def emit_program(program: Program, timed: bool = False, streams: bool = True) -> Emitted:
+    """LLVM IR of all of a program's kernels and of the entry of each segment.
+
+    timed: with code that notes the processor's cycles that each step takes. streams: whether
+    large results may be stored past the cache, for which they have to start at a cache line.
+    """
+    target = host()
+    module = Module(target.native)
+    sequence: list[Segment | LibraryCall] = []
+    costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
+    streaming = _streaming(program, costs) if streams else frozenset[int]()
+    shared = Functions(program, module, target.vector_bytes, streaming)
+    sized = SizedFunctions(program, module, shared)
+    bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
+    for steps in _segments(program):
+        if isinstance(steps, LibraryCall):
+            sequence.append(steps)
+            continue
+        calls: list[Call] = []
+        for place, step in steps:
+            band = bands.get(place)
+            if band is not None:
+                if place == band.first:
+                    calls.append(_emit_band(program, band, module, shared))
+                continue
+            if sized.takes(place):
+                calls.append(sized.call(step, place))
+                continue
+            kernel = shared.shared(step)
+            nest, number = shared.nest(kernel)
+            nest, chunks = _chunks(nest, cost_model.time_ns(costs[place]))
+            symbol, checked = shared.function(step.name, kernel, nest, number)
+            call = Call(symbol, kernel.buffers, checked, chunks, place, starts=kernel.starts)
+            if chunks is not None:
+                shared.chunk(call)
+            calls.append(call)
+        symbol = f"segment{len(sequence)}"
+        release = bool(program.symbols) or _long([costs[place] for place, _ in steps])
+        deep = needs_room(module.functions)
+        order, text = write_entry(program, symbol, calls, release, timed, deep)
+        module.functions.append(text)
+        sequence.append(Segment(order, symbol))
+    if program.symbols:
+        module.functions.append(write_prepare(program))
+    # frames can be large: each page is touched in turn, so that none is stepped over
+    vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
+    vectors += '"probe-stack"="inline-asm"'
+    text = module.text()
+    kernels = text.count(" optnone #kernel {") < text.count(" #kernel {")
+    text = text.replace("#kernel", f"nounwind {vectors}")
+    text = text.replace(") alwaysinline {", f") alwaysinline nounwind {vectors} {{")
+    text = text.replace(") noinline {", f") noinline nounwind {vectors} {{")
+    text += _METADATA
+    table = declarations()
+    if timed:
+        table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
+        table += "declare i64 @llvm.readcyclecounter()\n"
+        text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
+    math = bool(module.math_uses)
+    return Emitted(table + text, sequence, shared.checks, streaming, kernels, math)
+
+
+def _emit_band(program: Program, band: Band, module: Module, shared: Functions) -> Call:
+    """Write a band's kernels and the function that runs them part by part; its call."""
+    calls, ranges = [], []
+    for step in program.steps[band.first : band.stop]:
+        assert isinstance(step, Kernel)
+        kernel = shared.shared(step)
+        nest, number = shared.nest(kernel, band.part)
+        nest, loop = in_chunks(nest)
+        parts = band.rows // band.part
+        if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
+            raise InternalError(f"{step.name} can't be computed row by row")
+        extent = loop.count if isinstance(loop, Tiles) else loop.extent
+        ranges.append(extent // parts)
+        symbol, checked = shared.function(step.name, kernel, nest, number)
+        calls.append(Call(symbol, kernel.buffers, checked, starts=kernel.starts))
+    call, text = write_band(program, band, f"band{band.first}", calls, ranges)
+    module.functions.append(text)
+    return call
+
+
+def _segments(program: Program) -> list[list[tuple[int, Kernel]] | LibraryCall]:
+    """Library calls, and the kernels between them with their places in the program."""
+    result: list[list[tuple[int, Kernel]] | LibraryCall] = []
+    for place, step in enumerate(program.steps):
+        if isinstance(step, LibraryCall):
+            result.append(step)
+        elif result and isinstance(result[-1], list):
+            result[-1].append((place, step))
+        else:
+            result.append([(place, step)])
+    return result
+
+
+def _streaming(program: Program, costs: Sequence[Cost]) -> frozenset[int]:
+    """The results that the last-level cache can't hold together with what they are made of.
+    They come from `memory.empty`, which aligns what is as large as that.
+    """
+    results = {*program.outputs, *program.updates}
+    found: set[int] = set()
+    if program.symbols:  # a call decides that, by its sizes
+        return frozenset(results)
+    for step, its_cost in zip(program.steps, costs, strict=True):
+        moved = its_cost["bytes"]
+        if isinstance(step, Kernel) and moved > cost_model.STREAM_SHARE * machine().l3_bytes:
+            found.update(results.intersection(reads_and_writes(step)[1]))
+    return frozenset(n for n in found if program.buffers[n].type.nbytes >= LARGE_BYTES)
+
+
+def _chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, int] | None]:
+    """The nest for the team with the extents of its loop and of a chunk, if it is worth it.
+    guess: how long one thread would take [ns].
+    """
+    if guess < cost_model.TEAM_NS:
+        return nest, None
+    chunked, loop = in_chunks(nest)
+    if isinstance(loop, Tiles):
+        count = cost_model.chunk_count(guess, loop.count)
+        return (
+            (chunked, (loop.count, -(-loop.count // count))) if loop.count > 1 else (nest, None)
+        )
+    if loop is None or loop.extent < 2 * loop.width:
+        return nest, None
+    count = cost_model.chunk_count(guess, max(cost_model.MOST_CHUNKS, 4 * machine().cores))
+    unit = max(loop.width, cost_model.CHUNK_ELEMENTS) if loop.width > 1 else 1
+    size = -(-loop.extent // count)
+    return chunked, (loop.extent, -(-size // unit) * unit)
+
+
+def _long(costs: Sequence[Cost]) -> bool:
+    return (
+        sum(c["bytes"] for c in costs) > cost_model.RELEASE_BYTES
+        or sum(c["flops"] for c in costs) > cost_model.RELEASE_FLOPS
+    )
+
+
+def optimize(text: str, machine: Any) -> Any:
+    """The parsed module after LLVM's pipeline (vectors are explicit: no vectorisers)."""
+    module = _parsed(text, machine)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    options.loop_unrolling = False
+    passes = llvm.create_pass_builder(machine, options)
+    run_passes(passes.getModulePassManager(), module, passes)
+    return module
+
+
+def _parsed(text: str, machine: Any) -> Any:
+    """The module of a text, for a target machine."""
+    module = llvm.parse_assembly(text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    return module
+
+
+def run_passes(manager: Any, module: Any, builder: Any) -> None:
+    """Run a pass manager and free it: llvmlite's has a method for that, which its other base
+    class hides, so that each would keep 60 KB for ever.
+    """
+    try:
+        manager.run(module, builder)
+    finally:
+        if type(manager)._dispose is llvm.ffi.ObjectRef._dispose:
+            llvm.newpassmanagers.NewPassManager._dispose(manager)
+
+
+def simplify(text: str, machine: Any) -> Any:
+    """The parsed module after the passes that are worth their time for code that is written
+    once and holds no loops over elements: stack slots become registers.
+    """
+    return _after(text, machine, "sroa", "simplify_cfg")
+
+
+def _math_only(text: str, machine: Any) -> Any:
+    """The parsed module after the passes that do for math functions all that the pipeline
+    would, where kernels are too long for it: they are simple code without loops. A fifth of
+    the pipeline's time.
+    """
+    passes = "always_inliner", "sroa", "simplify_cfg", "instruction_combine"
+    return _after(text, machine, *passes)
+
+
+def _after(text: str, machine: Any, *names: str) -> Any:
+    """The parsed module after passes."""
+    module = _parsed(text, machine)
+    passes = llvm.create_new_module_pass_manager()
+    for name in names:
+        getattr(passes, f"add_{name}_pass")()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    run_passes(passes, module, builder)
+    return module
+
+
+def _optimizer(emitted: Emitted) -> tuple[Optimizer, int]:
+    """The passes for a program, and the level at which its code is generated."""
+    if emitted.kernels:
+        return optimize, 2
+    return (_math_only, 2) if emitted.math else (_parsed, 0)
+
+
+def _need_half() -> None:
+    """See to it that float16 can be converted: processors without instructions for it call
+    functions of GCC's runtime library, which must be there under their names.
+    """
+    if "+f16c" in host().features.split(",") or platform.machine() != "x86_64":
+        return
+    try:
+        library = ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+        found = hasattr(library, "__truncsfhf2") and hasattr(library, "__extendhfsf2")
+    except OSError:
+        found = False
+    if not found:
+        raise UnsupportedError(
+            at_user_line("this processor has no float16 (F16C), nor its libgcc_s conversions")
+        )
+
+
+def compile_program(
+    program: Program,
+    timed: bool = False,
+    stages: Stages | None = None,
+    streams: bool = True,
+) -> tuple[Executable, Image | None]:
+    """The executable of a program, and the image of its code if it has any and came by one.
+
+    timed: one that can tell how long each step took. stages: where times are noted.
+    streams: see `emit_program`.
+    """
+    stages = stages or Stages()
+    with stages.stage("emit"):
+        emitted = emit_program(program, timed, streams)
+    code: Code | None = None
+    image: Image | None = None
+    if any(isinstance(s, Segment) for s in emitted.sequence):
+        if " half" in emitted.text:
+            _need_half()
+        with _lock, stages.stage("llvm"):
+            key = host(), emitted.text
+            code = _codes.get(key)
+            if code is None:
+                how = _optimizer(emitted)
+                code, image = compiled(emitted.text, lambda: native_code(emitted.text, *how))
+                _codes[key] = code
+    made = CompiledProgram(
+        program.name,
+        program.buffers,
+        program.inputs,
+        program.outputs,
+        program.updates,
+        program.arena_bytes,
+        tuple(emitted.sequence),
+        tuple(emitted.checks),
+        len(program.steps),
+        program.symbols,
+        tuple(sorted(emitted.streaming)),
+        program.donated,
+        origins(program),
+        open_accesses(program),
+    )
+    return Executable(made, code), image
+
+
+def llvm_text(program: Program, optimized: bool = False) -> str:
+    """A program's LLVM IR, as emitted or after LLVM's passes."""
+    emitted = emit_program(program)
+    if not optimized:
+        return emitted.text
+    passes, level = _optimizer(emitted)
+    return str(passes(emitted.text, target_machine(level)))
+
+
+def assembly(program: Program) -> str:
+    """A program's machine code as assembly text."""
+    emitted = emit_program(program)
+    passes, level = _optimizer(emitted)
+    machine = target_machine(level)
+    text: str = machine.emit_assembly(passes(emitted.text, machine))
+    return text
+
+
+__all__ = [
+    "assembly", "compile_program", "emit_program", "host", "llvm_text", "reads_and_writes",
+]  # fmt: skip

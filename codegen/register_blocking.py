@@ -1,0 +1,115 @@
+"""Long bodies of float32 or float64 alone, written one register at a time.
+
+LLVM selects instructions for a vector of several registers thirty times as slowly as for one
+register, if what it sees are operations of one register on values and on what is loaded by way
+of a pointer: these its quick way of selecting knows. So each statement is written once for each
+register of the lanes, one after the other, which hides latency as wide vectors do, and
+constants are loaded from a table, full vectors that stand in a row. A math function takes the
+registers of all lanes, for one alone would leave it waiting. The bits are the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphjit.ir import cost_model
+from graphjit.core.dims import Dim
+from graphjit.core.types import float32, float64
+
+from .builder import IN_PARTS, MARK, Value
+from .loops import Let, Loop, LoopNest, Put, Statement
+
+if TYPE_CHECKING:
+    from .emit import KernelEmitter
+
+
+def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
+    """The lanes of one register, where a nest is to be written in parts; else all its lanes."""
+    loop, kernel = _innermost(nest.body), nest.kernel
+    if loop is None or loop.dim != nest.lane_dim or loop.panel or loop.block or loop.within:
+        return nest.width
+    if isinstance(loop.extent, Dim) or loop.extent < loop.width:
+        return nest.width
+    plain = all(isinstance(s, (Let, Put)) for s in loop.body)
+    if len(loop.body) < cost_model.LONG_BODY or not plain:
+        return nest.width
+    numbers = [s.value for s in loop.body if isinstance(s, Let)]
+    dtypes = {kernel.values[n].dtype for n in numbers}
+    if dtypes not in ({float32}, {float64}) or any(s.choices for s in kernel.stores):
+        return nest.width
+    lanes = vector_bytes // dtypes.pop().size
+    fits = nest.width % lanes == 0 and nest.width // lanes <= MOST_RETURNED
+    return lanes if fits else nest.width
+
+
+MOST_RETURNED = 4  # vectors that a function returns in registers
+
+
+def _innermost(body: tuple[Statement, ...]) -> Loop | None:
+    """The innermost loop, if loops are nested one in one."""
+    loops = [s for s in body if not isinstance(s, (Let, Put))]
+    if len(loops) != 1 or not isinstance(loops[0], Loop):
+        return None
+    return _innermost(loops[0].body) or loops[0]
+
+
+def walk_in_parts(emitter: KernelEmitter, loop: Loop, start: str, left: str | None) -> None:
+    """Write a loop's body for all lanes from `start` on. left: how many elements there are
+    from there, where they may be fewer.
+
+    Each statement is written for the first register; for the others its lines are repeated
+    with other names for what depends on the register.
+    """
+    b = emitter.b
+    outside = b.mask
+    first = b.emit(f"add nuw nsw i64 {start}, 0")
+    mask = None if left is None else emitter.first_lanes(left)
+    others = range(1, loop.width // b.width)
+    for k in others:
+        emitter.line(f"{first}.{k} = add nuw nsw i64 {start}, {k * b.width}")
+        if left is not None and mask is not None:
+            name = emitter.first_lanes(left, k * b.width).ir
+            b.lines[-1] = b.lines[-1].replace(name, f"{mask.ir}.{k}", 1)
+    emitter.counters[loop.dim] = first + MARK
+    b.mask = None if mask is None else Value(mask.dtype, mask.ir + MARK, True)
+    for statement in loop.body:
+        b.loaded.clear()
+        written = len(b.lines)
+        emitter.run((statement,))
+        lines, b.lines[written:] = b.lines[written:], []
+        repeated: list[str] = []
+        for line in lines:
+            if IN_PARTS in line:  # for all registers, which have to be there
+                b.lines += _for_each(repeated, others)
+                b.lines += _joined(line, len(others) + 1)
+                repeated = []
+            else:
+                repeated.append(line)
+        b.lines += _for_each(repeated, others)
+    b.mask = outside
+
+
+def _for_each(repeated: list[str], others: range) -> list[str]:
+    """Lines for the first register, then those that depend on it for the others."""
+    own = [line for line in repeated if MARK in line]
+    lines = [line.replace(MARK, "") for line in repeated]
+    for k in others:
+        lines += [line.replace(MARK, f".{k}") for line in own]
+    return lines
+
+
+def _joined(call: str, count: int) -> list[str]:
+    """The call of a math function on `count` registers instead of one."""
+    name, rest = call.strip().split(" = call ")
+    kind, rest = rest.split(" @")
+    symbol, listed = rest.rstrip(")").split("(")
+    suffixes = ["", *[f".{k}" for k in range(1, count)]]
+    operands = [o.replace(MARK, s) for o in listed.split(", ") for s in suffixes]
+    result, every = f"{{{', '.join([kind] * count)}}}", name.replace(MARK, "") + ".all"
+    lines = [f"  {every} = call {result} @{symbol}({', '.join(operands)})"]
+    for k, suffix in enumerate(suffixes if MARK in name else [""]):
+        lines.append(f"  {name.replace(MARK, suffix)} = extractvalue {result} {every}, {k}")
+    return lines
+
+
+__all__ = ["register_lanes", "walk_in_parts"]

@@ -1,0 +1,1 @@
+"""What runs compiled programs: a warm start loads this and no code generator."""

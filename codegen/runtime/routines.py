@@ -1,0 +1,136 @@
+"""The library calls of a program, made ready: NumPy's and SciPy's routines between segments.
+
+Between kernels a call costs what the routine costs and little more, for all that is known
+beforehand is looked up beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.dims import Dim, evaluate
+from graphjit.core.errors import OutOfMemoryError, at_user_line
+from graphjit.ops.primitive import Library
+from graphjit.ir.program import LibraryCall
+from graphjit.core.types import check_size
+
+from .compiled import CompiledProgram
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Sizes = Mapping[str, int]
+# What runs a step: (arrays by buffer, the arena, the sizes of symbols). What it makes is put
+# among the arrays of the buffers.
+Routine = Callable[[list[Any], Any, Sizes], None]
+# Where an array lies in the arena: its shape, dtype and offset [bytes].
+_Spot = tuple[tuple[int, ...], np.dtype[Any], int]
+
+
+def routine(program: CompiledProgram, call: LibraryCall) -> Routine:
+    """The function that runs a library call of a program."""
+    numpy, op, kind = call.primitive.numpy, call.primitive.tensorflow, call.primitive.kind
+    assert isinstance(kind, Library)
+    if not kind.quiet:
+        numpy = np.errstate(all="ignore")(numpy)
+    attrs, single = dict(call.attrs), not call.several
+    inputs = tuple((number, _spot(program, number)) for number in call.inputs)
+    outputs = tuple((number, *_type(program, number)) for number in call.outputs)
+    symbolic = _has_symbols((inputs, outputs, tuple(attrs.values())))
+
+    def run(held: list[Any], arena: Any, sizes: Sizes) -> None:
+        read, given, made = inputs, attrs, outputs
+        if symbolic:
+            read, made = _known((inputs, outputs), sizes)
+            given = {name: _known(value, sizes) for name, value in attrs.items()}
+            for number, shape, _ in made:
+                check_size(shape, program.buffers[number].type.dtype, op)
+        arrays = [
+            held[number] if spot is None else np.ndarray(spot[0], spot[1], arena, spot[2])
+            for number, spot in read
+        ]
+        try:
+            value = numpy(*arrays, **given)
+            for (number, shape, dtype), part in zip(
+                made, (value,) if single else value, strict=True
+            ):
+                held[number] = _in_order(part, shape, dtype)
+        except MemoryError as error:
+            shown = " and ".join(f"shape {list(shape)} of {dtype}" for _, shape, dtype in made)
+            raise OutOfMemoryError(
+                at_user_line(f"no memory for an array of {shown} [Op:{op}]")
+            ) from error
+
+    return run
+
+
+def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array] | None:
+    """The function that gives a program's one output for its inputs, where one routine makes it
+    of just these; None where there is more to do.
+    """
+    if len(program.sequence) != 1 or program.updates or program.symbols:
+        return None
+    call = program.sequence[0]
+    if not isinstance(call, LibraryCall) or call.several:
+        return None
+    if call.inputs != program.inputs or call.outputs != program.outputs:
+        return None
+    numpy, attrs, run = call.primitive.numpy, dict(call.attrs), routine(program, call)
+    shape, dtype = _type(program, program.outputs[0])
+    assert isinstance(call.primitive.kind, Library)
+    if not call.primitive.kind.quiet:
+        numpy = np.errstate(all="ignore")(numpy)
+
+    def alone(inputs: Sequence[Array]) -> Array:
+        try:
+            return _in_order(numpy(*inputs, **attrs), shape, dtype)
+        except MemoryError:  # which names the op and the user's line
+            held: list[Any] = [None] * len(program.buffers)
+            for number, array in zip(program.inputs, inputs, strict=True):
+                held[number] = array
+            run(held, None, {})
+            return np.asarray(held[program.outputs[0]])
+
+    return alone
+
+
+def _in_order(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """What a routine gave, as an array in C order."""
+    if (
+        type(value) is np.ndarray
+        and value.dtype is dtype
+        and value.shape == shape
+        and value.flags.c_contiguous
+    ):
+        return value
+    return np.array(value, dtype, order="C").reshape(shape)
+
+
+def _type(program: CompiledProgram, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    type = program.buffers[number].type
+    return type.shape, type.dtype.dtype
+
+
+def _spot(program: CompiledProgram, number: int) -> _Spot | None:
+    """Where a temporary lies; None for other buffers."""
+    buffer = program.buffers[number]
+    if buffer.role != "temporary":
+        return None
+    return *_type(program, number), buffer.offset_bytes
+
+
+def _has_symbols(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_has_symbols, value))
+    return isinstance(value, Dim)
+
+
+def _known(value: Any, sizes: Sizes) -> Any:
+    """A value with extents for these sizes."""
+    if isinstance(value, tuple):
+        return tuple(_known(part, sizes) for part in value)
+    return evaluate(value, sizes) if isinstance(value, Dim) else value
+
+
+__all__ = ["Routine", "routine", "whole_program"]

@@ -1,0 +1,1 @@
+"""What everything stands on: types, extents, errors, options, memory. No ops, no graphs."""

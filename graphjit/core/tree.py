@@ -1,0 +1,130 @@
+"""Nested containers flattened to leaves: tuples, lists, dicts, namedtuples, dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from .frozen import dataclass
+
+_DICTS = (dict, OrderedDict, defaultdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """How leaves make up a container; hashable. `kind` None means: a leaf.
+
+    default: a defaultdict's factory.
+    """
+
+    kind: Any
+    keys: tuple[Any, ...]
+    children: tuple[Tree, ...]
+    default: Any = None
+
+
+LEAF = Tree(None, (), ())
+
+
+def flatten(value: Any, leaves: list[Any]) -> Tree:
+    """Append the leaves of a value in order; gives the tree to put them together again."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return Tree(kind, (), tuple(flatten(item, leaves) for item in value))
+    if kind in _DICTS:
+        children = tuple(flatten(v, leaves) for v in value.values())
+        return Tree(kind, tuple(value), children, getattr(value, "default_factory", None))
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return Tree(kind, kind._fields, tuple(flatten(item, leaves) for item in value))
+    if dataclasses.is_dataclass(kind) and not isinstance(value, type):
+        names = tuple(f.name for f in dataclasses.fields(value))
+        return Tree(kind, names, tuple(flatten(getattr(value, n), leaves) for n in names))
+    leaves.append(value)
+    return LEAF
+
+
+def leaf_names(tree: Tree, name: str) -> list[str]:
+    """A name for each leaf: that of the whole with the place in each container."""
+    if tree.kind is None:
+        return [name]
+    keys = tree.keys or range(len(tree.children))
+    return [
+        leaf
+        for key, child in zip(keys, tree.children, strict=True)
+        for leaf in leaf_names(child, f"{name}.{key}")
+    ]
+
+
+def unflatten(tree: Tree, next_leaf: Callable[[], Any]) -> Any:
+    """The container with leaves taken in order."""
+    kind = tree.kind
+    if kind is None:
+        return next_leaf()
+    items = [unflatten(child, next_leaf) for child in tree.children]
+    if kind is list:
+        return items
+    if kind is tuple:
+        return tuple(items)
+    if kind in _DICTS:
+        pairs = zip(tree.keys, items, strict=True)
+        return kind(tree.default, pairs) if kind is defaultdict else kind(pairs)
+    if issubclass(kind, tuple):
+        return kind(*items)
+    copy = object.__new__(kind)
+    for name, item in zip(tree.keys, items, strict=True):
+        object.__setattr__(copy, name, item)
+    return copy
+
+
+class Identity:
+    """A key that is equal to itself for as long as the object lives."""
+
+    __slots__ = ("_number", "_ref")
+
+    def __init__(self, value: Any) -> None:
+        self._number = id(value)
+        try:
+            self._ref: Callable[[], Any] = weakref.ref(value)
+        except TypeError:
+            self._ref = lambda: value
+
+    @property
+    def value(self) -> Any:
+        """The object; None once it died."""
+        return self._ref()
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity) or other._number != self._number:
+            return False
+        return self._ref() is not None and self._ref() is other._ref()
+
+
+# What a leaf is to the traced function.
+ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
+# In the key of a static leaf of whose type alone a form depends.
+FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class LeafKind:
+    """How a leaf is passed: kind, and its type (or the key of a static value)."""
+
+    kind: str
+    key: Any
+
+
+def by_type(kind: LeafKind) -> bool:
+    """Whether a specialisation depends on a leaf's type alone, which nothing is computed of."""
+    key = kind.key
+    return kind.kind == STATIC and type(key) is tuple and len(key) == 2 and key[1] is FOREIGN
+
+
+def by_value(kind: LeafKind) -> bool:
+    """Whether a specialisation depends on a leaf's value, which can be compared."""
+    return kind.kind == STATIC and not isinstance(kind.key, Identity)

@@ -1,0 +1,54 @@
+"""Runs a Graph, or one primitive, by the NumPy rules: eager mode and the oracle of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphjit.core.errors import OutOfMemoryError, at_user_line
+from graphjit.core.types import TensorType, TupleType
+
+if TYPE_CHECKING:
+    from .graph import Graph
+    from graphjit.ops.primitive import Primitive
+
+
+def run_primitive(
+    primitive: Primitive,
+    arrays: Sequence[Any],
+    type: TensorType | TupleType,
+    attrs: dict[str, Any],
+) -> Any:
+    """One primitive's value: an ndarray of exactly `type`, or a tuple of them."""
+    try:
+        with np.errstate(all="ignore"):
+            value = primitive.numpy(*arrays, **attrs)
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            at_user_line(f"no memory for {type} [Op:{primitive.tensorflow}]")
+        ) from error
+    if isinstance(type, TupleType):
+        return tuple(_exactly(v, t) for v, t in zip(value, type.items, strict=True))
+    return _exactly(value, type)
+
+
+def _exactly(value: Any, type: TensorType) -> np.ndarray[Any, Any]:
+    return np.asarray(value, dtype=type.dtype.dtype).reshape(type.shape)
+
+
+def run(graph: Graph, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """The outputs and the updates' values for the parameters' values, in order."""
+    results: list[Any] = []
+    given = iter(values)
+    params = set(graph.params)
+    for number, node in enumerate(graph.nodes):
+        if number in params:
+            results.append(np.asarray(next(given), node.tensor.dtype.dtype))
+            continue
+        arrays = [results[i] for i in node.inputs]
+        if isinstance(arrays[0] if arrays else None, tuple):
+            arrays = [arrays[0]]
+        results.append(run_primitive(node.primitive, arrays, node.type, dict(node.attrs)))
+    return [results[i] for i in graph.outputs], [results[v] for _, v in graph.updates]

@@ -1,0 +1,241 @@
+"""Node and Graph: the dataflow graph that tracing makes and passes rewrite.
+
+A graph is a tuple of nodes in topological order; nodes name their inputs by position. Both
+are immutable; `GraphBuilder` makes new graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.dims import Undecided
+from graphjit.core.errors import InternalError, SourceLine
+from graphjit.ops import source
+from graphjit.ops.primitive import Primitive
+from graphjit.core.types import TensorType, TupleType
+from graphjit.core.frozen import dataclass
+
+Attrs = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One value: a primitive applied to earlier nodes."""
+
+    primitive: Primitive
+    inputs: tuple[int, ...]
+    attrs: Attrs
+    type: TensorType | TupleType
+    source: SourceLine | None = field(default=None, compare=False)
+
+    @property
+    def tensor(self) -> TensorType:
+        """The type of a node with one result."""
+        type = self.type
+        assert isinstance(type, TensorType)
+        return type
+
+    def attr(self, name: str) -> Any:
+        """One attribute's value."""
+        for known, value in self.attrs:
+            if known == name:
+                return value
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A function of tensors.
+
+    nodes: in topological order. outputs: the nodes returned. updates: pairs (parameter node
+    of a variable, node of its new value), written back after every node has run.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    outputs: tuple[int, ...]
+    updates: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def params(self) -> tuple[int, ...]:
+        """The parameter nodes, in order."""
+        return tuple(i for i, n in enumerate(self.nodes) if n.primitive is source.param)
+
+    @property
+    def roots(self) -> tuple[int, ...]:
+        """All nodes whose value leaves the graph."""
+        return (*self.outputs, *(value for _, value in self.updates))
+
+    def users(self) -> list[list[int]]:
+        """For each node the nodes that read it."""
+        result: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            for argument in dict.fromkeys(node.inputs):
+                result[argument].append(index)
+        return result
+
+    def __str__(self) -> str:
+        from .text import print_graph
+
+        return print_graph(self)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @staticmethod
+    def parse(text: str) -> Graph:
+        """The graph of a text that `str(graph)` gave."""
+        from .text import parse_graph
+
+        return parse_graph(text)
+
+    def to_networkx(self) -> Any:
+        """A networkx.DiGraph: a node per node, with op, type, attrs; an edge per input."""
+        from .export import to_networkx
+
+        return to_networkx(self)
+
+    def to_dot(self, kernel_of: dict[int, int] | None = None) -> str:
+        """Graphviz's text; nodes coloured by kernel where `kernel_of` gives one."""
+        from .export import to_dot
+
+        return to_dot(self, kernel_of)
+
+    def to_json(self) -> str:
+        """JSON of the nodes, outputs and updates."""
+        from .export import to_json
+
+        return to_json(self)
+
+    def to_svg(self, kernel_of: dict[int, int] | None = None) -> str:
+        """A drawing, by Graphviz where installed, else by networkx's layered layout."""
+        from .export import to_svg
+
+        return to_svg(self, kernel_of)
+
+
+class GraphBuilder:
+    """Appends nodes, giving their positions; types come from the primitives' rules."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nodes: list[Node] = []
+
+    def add(
+        self,
+        primitive: Primitive,
+        inputs: Iterable[int] = (),
+        source: SourceLine | None = None,
+        **attrs: Any,
+    ) -> int:
+        """Append an op and infer its type."""
+        inputs = tuple(inputs)
+        result = primitive.type(*[self.nodes[i].type for i in inputs], **attrs)
+        pairs = tuple(sorted(attrs.items())) if attrs else ()
+        return self.append(Node(primitive, inputs, pairs, result, source))
+
+    def const(self, array: np.ndarray[Any, Any], line: SourceLine | None = None) -> int:
+        """Append a constant."""
+        value = source.Literal(np.asarray(array))
+        return self.append(Node(source.const, (), (("value", value),), value.type, line))
+
+    def append(self, node: Node) -> int:
+        """Append a node as it is."""
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def type_of(self, index: int) -> TensorType:
+        """Type of a node with one result."""
+        return self.nodes[index].tensor
+
+    def finish(self, outputs: Iterable[int], updates: Iterable[tuple[int, int]] = ()) -> Graph:
+        """The graph."""
+        return Graph(self.name, tuple(self.nodes), tuple(outputs), tuple(updates))
+
+
+class Rewriter(GraphBuilder):
+    """Rebuilds a graph node by node, keeping track of where each old node went."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph.name)
+        self.graph = graph
+        self.map: dict[int, int] = {}
+
+    def keep(self, count: int) -> None:
+        """Begin with so many old nodes, as they are."""
+        self.nodes = list(self.graph.nodes[:count])
+        self.map = {index: index for index in range(count)}
+
+    def copy(self, index: int) -> int:
+        """Append an old node with its inputs as they are now."""
+        node = self.graph.nodes[index]
+        if node.inputs:
+            inputs = tuple([self.map[i] for i in node.inputs])
+            if inputs != node.inputs:
+                node = Node(node.primitive, inputs, node.attrs, node.type, node.source)
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def result(self) -> Graph:
+        """The new graph, or the old one itself where nothing changed."""
+        outputs = tuple(self.map[i] for i in self.graph.outputs)
+        updates = tuple((self.map[p], self.map[v]) for p, v in self.graph.updates)
+        graph = Graph(self.name, tuple(self.nodes), outputs, updates)
+        if len(graph.nodes) == len(self.graph.nodes) and graph == self.graph:
+            return self.graph
+        return graph
+
+
+def reachable(graph: Graph) -> list[bool]:
+    """For each node whether an output or update needs it."""
+    live = [False] * len(graph.nodes)
+    for root in graph.roots:
+        live[root] = True
+    for index in range(len(graph.nodes) - 1, -1, -1):
+        if live[index]:
+            for argument in graph.nodes[index].inputs:
+                live[argument] = True
+    return live
+
+
+def verify(graph: Graph) -> None:
+    """Check the graph's invariants; InternalError with its text where one is broken."""
+    for problem in _problems(graph):
+        raise InternalError(f"{problem}\n{graph}")
+
+
+def _problems(graph: Graph) -> Iterator[str]:
+    count = len(graph.nodes)
+    for index, node in enumerate(graph.nodes):
+        if any(not 0 <= i < index for i in node.inputs):
+            yield f"%{index} reads {node.inputs}: not all come before it"
+            return
+        types = (graph.nodes[i].type for i in node.inputs)
+        try:
+            inferred = node.primitive.type(*types, **dict(node.attrs))
+        except Undecided:
+            continue
+        except Exception as error:  # whatever a rule makes of what it wasn't written for
+            yield f"%{index}: {node.primitive.name} can't be: {error}"
+            return
+        if inferred != node.type:
+            yield f"%{index} says {node.type}, its rule says {inferred}"
+    for root in graph.roots:
+        if not 0 <= root < count:
+            yield f"output %{root} does not exist"
+        elif isinstance(graph.nodes[root].type, TupleType):
+            yield f"output %{root} is a tuple"
+    written = [param for param, _ in graph.updates]
+    if len(set(written)) != len(written):
+        yield "a variable is updated twice"
+    for param, value in graph.updates:
+        if not 0 <= param < count or graph.nodes[param].primitive is not source.param:
+            yield f"update of %{param}, which is no parameter"
+        elif graph.nodes[param].attr("role") != "variable":
+            yield f"update of %{param}, which is no variable"
+        elif graph.nodes[param].type != graph.nodes[value].type:
+            yield f"update of %{param} with another type"

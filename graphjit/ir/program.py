@@ -1,0 +1,432 @@
+"""Program: what the passes hand to the code generator.
+
+A Program is a list of steps over buffers. Most steps are Kernels: one loop nest each, over
+*dims*, the last `inner` of which are walked inside one outer point (reductions, scans, and
+what reads their results). A Kernel's values are scalar expressions in SSA form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import field, replace
+from typing import Any, TypeVar, cast
+
+from graphjit.core.dims import Guard
+from graphjit.core.errors import SourceLine
+from graphjit.ops.primitive import Primitive
+from graphjit.core.types import DType, TensorType
+from graphjit.core.frozen import dataclass
+
+Attrs = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A dense array in C order.
+
+    role: "input" (`index`: which parameter), "output" and "update" (`index`: which one),
+    "constant" (`value`: the array), "library" (`index`: the step that makes it),
+    "temporary" (`offset_bytes` in the arena, once planned) or "local" (of which a band keeps
+    the rows at hand, `offset_bytes` in the room it has for them).
+    """
+
+    type: TensorType
+    role: str
+    index: int = 0
+    value: Any = field(default=None, compare=False)
+    offset_bytes: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An element's place: offset + the sum of strides times dims, counted in elements."""
+
+    offset: int
+    strides: tuple[int, ...]
+
+    def __str__(self) -> str:
+        terms = [f"{s}*d{k}" if s != 1 else f"d{k}" for k, s in enumerate(self.strides) if s]
+        if self.offset or not terms:
+            terms.append(str(self.offset))
+        return " + ".join(terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An element of a buffer."""
+
+    buffer: int
+    index: Index
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """The same number everywhere."""
+
+    number: Any
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An index as a value (int64)."""
+
+    index: Index
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A pointwise primitive of earlier values."""
+
+    primitive: Primitive
+    attrs: Attrs
+    args: tuple[int, ...]
+    dtype: DType
+    source: SourceLine | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One index that is data: value `arg`, which must be in range(extent), times stride."""
+
+    arg: int
+    extent: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatherLoad:
+    """An element of a buffer at a place that depends on values."""
+
+    buffer: int
+    index: Index
+    choices: tuple[Choice, ...]
+    dtype: DType
+    source: SourceLine | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Value `arg` combined over all inner dims. `place`: an element's number, if asked for."""
+
+    primitive: Primitive
+    arg: int
+    place: Index | None
+    arg_dtype: DType
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Value `arg` combined over the inner dim up to here."""
+
+    primitive: Primitive
+    arg: int
+    arg_dtype: DType
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A matrix product's element: the sum over the inner dim of `a` times `b`, both loads, by
+    fused multiply-adds in order, block by block (codegen decides how long a block is).
+    """
+
+    a: int
+    b: int
+    dtype: DType
+
+
+Value = Load | Constant | Place | Compute | GatherLoad | Reduction | Running | Product
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A value written to a buffer; with choices, combined in by a scatter primitive."""
+
+    buffer: int
+    index: Index
+    arg: int
+    choices: tuple[Choice, ...] = ()
+    primitive: Primitive | None = None
+    attrs: Attrs = ()
+    source: SourceLine | None = field(default=None, compare=False)
+
+
+def indices_of(value: Value | Store) -> list[Index]:
+    """The affine indices in a value or store."""
+    if type(value) is Compute or type(value) is Constant:
+        return []
+    match value:
+        case Load() | Place() | GatherLoad() | Store():
+            return [value.index]
+        case Reduction() if value.place is not None:
+            return [value.place]
+    return []
+
+
+def arguments(value: Value) -> tuple[int, ...]:
+    """The values that a value is computed from."""
+    match value:
+        case Compute(args=args):
+            return args
+        case Product(a=a, b=b):
+            return (a, b)
+        case Reduction(arg=arg) | Running(arg=arg):
+            return (arg,)
+        case GatherLoad(choices=choices):
+            return tuple(c.arg for c in choices)
+    return ()
+
+
+def exactly(item: Value | Store) -> tuple[Value | Store, str]:
+    """A value or store as a key: 0.0 and -0.0 are equal, and are not the same constant."""
+    match item:
+        case Constant():
+            return item, repr(item.number)
+        case Compute() | Store() if item.attrs:
+            return item, repr(item.attrs)
+    return item, ""
+
+
+ValueOrStore = TypeVar("ValueOrStore", bound=Value | Store)
+
+
+def map_indices(value: ValueOrStore, function: Callable[[Index], Index]) -> ValueOrStore:
+    """The value or store with its indices replaced."""
+    if type(value) is Compute or type(value) is Constant:
+        return value
+    changed: Any = value
+    match value:
+        case Load() | Place() | GatherLoad() | Store():
+            changed = replace(value, index=function(value.index))
+        case Reduction() if value.place is not None:
+            changed = replace(value, place=function(value.place))
+    return cast(ValueOrStore, changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One loop nest: for every point of the outer dims, walk the inner dims as often as needed.
+
+    lanes: "inner" if the last inner dim is the last axis of what is reduced, so that vector
+    lanes go along it; else "outer". nodes: the graph nodes it computes, for dumps.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    inner: int
+    lanes: str
+    values: tuple[Value, ...]
+    stores: tuple[Store, ...]
+    nodes: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def outer_dims(self) -> tuple[int, ...]:
+        """Extents of the dims that may run in parallel."""
+        return self.dims[: len(self.dims) - self.inner]
+
+    @property
+    def inner_dims(self) -> tuple[int, ...]:
+        """Extents of the dims walked inside one outer point."""
+        return self.dims[len(self.dims) - self.inner :]
+
+
+def merge_outer(kernel: Kernel, first: int = 0, last: int = 0) -> Kernel:
+    """The kernel with neighbouring outer dims merged where all accesses allow it, but for the
+    `first` ones and the `last` ones.
+    """
+    while True:
+        indices = [i for v in (*kernel.values, *kernel.stores) for i in indices_of(v)]
+        for low in range(first + 1, len(kernel.outer_dims) - last):
+            if all(i.strides[low - 1] == i.strides[low] * kernel.dims[low] for i in indices):
+                kernel = _merged(kernel, low)
+                break
+        else:
+            return kernel
+
+
+def _merged(kernel: Kernel, low: int) -> Kernel:
+    dims = list(kernel.dims)
+    dims[low] *= dims[low - 1]
+    del dims[low - 1]
+
+    def drop(index: Index) -> Index:
+        return Index(index.offset, (*index.strides[: low - 1], *index.strides[low:]))
+
+    values = tuple(map_indices(v, drop) for v in kernel.values)
+    stores = tuple(map_indices(s, drop) for s in kernel.stores)
+    return replace(kernel, dims=tuple(dims), values=values, stores=stores)
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryCall:
+    """A routine of NumPy or SciPy, called from Python between native segments.
+
+    several: it gives a tuple, one array for each of `outputs`.
+    """
+
+    primitive: Primitive
+    attrs: Attrs
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    several: bool
+    source: SourceLine | None = field(default=None, compare=False)
+    nodes: tuple[int, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Steps [first, stop), all kernels over the same rows, which run one after another for
+    `part` rows at a time. bytes: the room that the local buffers of a part take.
+    """
+
+    first: int
+    stop: int
+    rows: int
+    part: int
+    bytes: int = 0
+
+
+Step = Kernel | LibraryCall
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Steps in order over buffers.
+
+    inputs: the buffer of each parameter. outputs, updates: the buffers of results, and of
+    variables' new values. decisions: what the planner did and why, for `explain`. fast_math:
+    code may contract, multiply by reciprocals and take the quicker functions. symbols: those
+    of symbolic extents, whose sizes a call brings in this order. guards: what these fulfil.
+    donated: pairs (a result's buffer, an input's), where the first may lie where the second
+    does.
+    """
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    steps: tuple[Step, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    updates: tuple[int, ...]
+    arena_bytes: int = 0
+    bands: tuple[Band, ...] = ()
+    decisions: tuple[str, ...] = field(default=(), compare=False)
+    fast_math: bool = False
+    symbols: tuple[str, ...] = ()
+    guards: tuple[Guard, ...] = field(default=(), compare=False)
+    donated: tuple[tuple[int, int], ...] = ()
+
+    def __str__(self) -> str:
+        return print_program(self)
+
+
+def reads_and_writes(step: Step) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The buffers a step reads and those it writes."""
+    match step:
+        case Kernel():
+            read = [v.buffer for v in step.values if isinstance(v, (Load, GatherLoad))]
+            written = [s.buffer for s in step.stores]
+            return tuple(dict.fromkeys(read)), tuple(dict.fromkeys(written))
+        case LibraryCall():
+            return step.inputs, step.outputs
+
+
+def _print_attrs(attrs: Attrs) -> str:
+    from .text import _print_attr
+
+    shown = ", ".join(f"{name}={_print_attr(value)}" for name, value in attrs)
+    return f"{{{shown}}}" if shown else ""
+
+
+def _print_value(value: Value) -> str:
+    match value:
+        case Load():
+            return f"load b{value.buffer}[{value.index}]"
+        case Constant():
+            return f"const {value.number!r}"
+        case Place():
+            return f"place {value.index}"
+        case Compute():
+            args = ", ".join(f"%{a}" for a in value.args)
+            return f"{value.primitive.name}{_print_attrs(value.attrs)} {args}"
+        case GatherLoad():
+            return f"load b{value.buffer}[{value.index}{_print_choices(value.choices)}]"
+        case Reduction():
+            return f"reduce {value.primitive.name} %{value.arg}"
+        case Running():
+            return f"running {value.primitive.name} %{value.arg}"
+        case Product():
+            return f"product %{value.a} %{value.b}"
+
+
+def _print_choices(choices: tuple[Choice, ...]) -> str:
+    return "".join(f" + {c.stride}*%{c.arg}" for c in choices)
+
+
+def print_kernel(kernel: Kernel) -> str:
+    """A kernel as text."""
+    outer = ", ".join(f"d{k} < {n}" for k, n in enumerate(kernel.outer_dims))
+    start = len(kernel.outer_dims)
+    inner = ", ".join(f"d{start + k} < {n}" for k, n in enumerate(kernel.inner_dims))
+    lines = [f"kernel {kernel.name} [{outer}]" + (f" [{inner}]" if kernel.inner else "")]
+    for number, value in enumerate(kernel.values):
+        lines.append(f"  %{number}: {value.dtype.short} = {_print_value(value)}")
+    for store in kernel.stores:
+        how = ""
+        if store.primitive is not None:
+            how = f" by {store.primitive.name}{_print_attrs(store.attrs)}"
+        place = f"{store.index}{_print_choices(store.choices)}"
+        lines.append(f"  store %{store.arg} -> b{store.buffer}[{place}]{how}")
+    return "\n".join(lines)
+
+
+def print_step(step: Step) -> str:
+    """A step as text."""
+    match step:
+        case Kernel():
+            return print_kernel(step)
+        case LibraryCall():
+            read = ", ".join(f"b{i}" for i in step.inputs)
+            written = ", ".join(f"b{i}" for i in step.outputs)
+            return f"call {step.primitive.name}{_print_attrs(step.attrs)} {read} -> {written}"
+
+
+def print_band(program: Program, band: Band) -> str:
+    """A band as text."""
+    names = [
+        step.name for step in program.steps[band.first : band.stop] if isinstance(step, Kernel)
+    ]
+    return f"band of {', '.join(names)}: {band.part} of {band.rows} rows at a time"
+
+
+def print_buffers(program: Program) -> str:
+    """The buffers as text, with their places in the arena."""
+    lines = [f"arena {program.arena_bytes} bytes"]
+    for number, buffer in enumerate(program.buffers):
+        where = (
+            f" at {buffer.offset_bytes}" if buffer.role == "temporary" else f" {buffer.index}"
+        )
+        if buffer.role == "constant":
+            where = ""
+        if buffer.role == "local":
+            where = f" at {buffer.offset_bytes} of its band"
+        lines.append(f"b{number}: {buffer.type} {buffer.role}{where}")
+    return "\n".join(lines)
+
+
+def print_program(program: Program) -> str:
+    """The program as text: buffers, then steps in order."""
+    lines = [f"program {program.name}"]
+    if program.fast_math:
+        lines.append("fast_math")
+    lines.append(print_buffers(program))
+    lines += [print_step(step) for step in program.steps]
+    lines += [print_band(program, b) for b in program.bands]
+    lines += [f"b{output} may lie where b{source} does" for output, source in program.donated]
+    lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))
+    if program.updates:
+        lines.append("update " + ", ".join(f"b{i}" for i in program.updates))
+    return "\n".join(lines)

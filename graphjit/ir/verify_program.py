@@ -1,0 +1,169 @@
+"""Whether a Program stays inside its buffers: for known sizes at once, for symbolic ones at
+each call.
+
+An `Access` is what one load or store of a kernel can touch. What isn't inside its buffer by
+the form of its polynomials alone is checked with the sizes at hand, by machine code
+(`codegen/prepare.py`) and by Python (`check_access`); neither trusts what was concluded about
+sizes while the program was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from graphjit.core.dims import Dim, evaluate
+from graphjit.core.errors import InternalError, SourceLine, at_user_line
+from .program import GatherLoad, Kernel, Load, Program, Store, reads_and_writes
+from graphjit.core.frozen import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The elements of a buffer that one load or store of a kernel touches.
+
+    kernel: its name. buffer: the buffer's number. size: how many elements it has.
+    offset, axes: the elements are offset + the sum of stride * i over the pairs
+    (stride, extent) in `axes`, each i in range(extent); none if an extent is 0.
+    source: the user's line, where it is known.
+    """
+
+    kernel: str
+    buffer: int
+    size: int
+    offset: int
+    axes: tuple[tuple[int, int], ...]
+    source: SourceLine | None
+
+    @property
+    def dims(self) -> list[Dim]:
+        """The symbolic numbers in it."""
+        numbers = [self.size, self.offset, *(n for axis in self.axes for n in axis)]
+        return [n for n in numbers if isinstance(n, Dim)]
+
+
+def accesses(program: Program) -> Iterator[Access]:
+    """What the kernels of a program touch: of accesses that stay inside for the same sizes the
+    first, which is the one that fails first.
+    """
+    known: set[tuple[Any, ...]] = set()
+    for step in program.steps:
+        if not isinstance(step, Kernel):
+            continue
+        outer = len(step.outer_dims)
+        line = next((store.source for store in step.stores if store.source), None)
+        for value in (*step.values, *step.stores):
+            if not isinstance(value, (Load, GatherLoad, Store)):
+                continue
+            pairs = zip(value.index.strides, step.dims, strict=True)
+            # a value that no inner dim changes is loaded though an inner dim be empty
+            axes = [(s, n) for k, (s, n) in enumerate(pairs) if k < outer or not _is(s, 0)]
+            if not isinstance(value, Load):
+                axes += [(c.stride, c.extent) for c in value.choices]
+            size = program.buffers[value.buffer].type.size
+            key = size, value.index.offset, *axes
+            if key not in known:
+                known.add(key)
+                source = getattr(value, "source", None) or line
+                offset = value.index.offset
+                yield Access(step.name, value.buffer, size, offset, tuple(axes), source)
+
+
+def _is(n: int, number: int) -> bool:
+    return not isinstance(n, Dim) and n == number
+
+
+def verify_program(program: Program) -> None:
+    """InternalError where a buffer is read before it is written, a temporary lies outside the
+    arena, or an access with known sizes leaves its buffer.
+    """
+    written = {n for n, b in enumerate(program.buffers) if b.role in ("input", "constant")}
+    for step in program.steps:
+        read, stored = reads_and_writes(step)
+        for number in read:
+            # what is scattered into is written by the kernel that reads it, too
+            known = number in written or number in stored
+            if not known and not _is(program.buffers[number].type.size, 0):
+                raise InternalError(f"b{number} is read before it is written\n{program}")
+        written.update(stored)
+    for number, buffer in enumerate(program.buffers):
+        if (
+            buffer.role == "temporary"
+            and number in written
+            and not isinstance(program.arena_bytes, Dim)
+        ):
+            end = buffer.offset_bytes + buffer.type.nbytes
+            if buffer.offset_bytes < 0 or end > program.arena_bytes:
+                raise InternalError(f"b{number} lies outside the arena\n{program}")
+    for access in accesses(program):
+        if not access.dims and (problem := _problem(access, {})):
+            raise InternalError(f"{problem}\n{program}")
+
+
+def open_accesses(program: Program) -> tuple[Access, ...]:
+    """The accesses to be checked at each call: symbolic ones that aren't inside their buffers
+    whatever the sizes, by the signs of their polynomials.
+    """
+    return tuple(a for a in accesses(program) if a.dims and not _surely_inside(a))
+
+
+def _surely_inside(access: Access) -> bool:
+    low: Any = access.offset
+    high: Any = access.offset
+    for stride, extent in access.axes:
+        if not never_negative(extent):
+            return False
+        if _is(stride, 0):
+            continue
+        if never_negative(stride):
+            high = high + stride * (extent - 1)
+        elif never_negative(-stride):
+            low = low + stride * (extent - 1)
+        else:
+            return False
+    return never_negative(low) and never_negative(access.size - 1 - high)
+
+
+def never_negative(n: int) -> bool:
+    """Whether a number has no negative part, by its form alone."""
+    if not isinstance(n, Dim):
+        return n >= 0
+    for monomial, factor in n.terms:
+        if factor < 0:
+            return False
+        for name in monomial:
+            floor = n.sizes.floor_of(name)
+            if floor is not None and not never_negative(floor[0]):
+                return False
+    return True
+
+
+def check_access(access: Access, sizes: Mapping[str, int]) -> None:
+    """InternalError with the user's line where an access leaves its buffer for these sizes."""
+    problem = _problem(access, sizes)
+    if problem:
+        raise InternalError(at_user_line(problem, source=access.source))
+
+
+def _problem(access: Access, sizes: Mapping[str, int]) -> str:
+    size = evaluate(access.size, sizes)
+    low = high = evaluate(access.offset, sizes)
+    empty = False
+    for stride, extent in access.axes:
+        count = evaluate(extent, sizes)
+        if count < 0:
+            return f"kernel {access.kernel} has a dim of {count} elements"
+        empty = empty or count == 0
+        reach = evaluate(stride, sizes) * (count - 1)
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    if empty or (low >= 0 and high < size):
+        return ""
+    return (
+        f"kernel {access.kernel} touches elements {low} to {high} of b{access.buffer}, which "
+        f"has {size}"
+    )
+
+
+__all__ = [
+    "Access", "accesses", "check_access", "never_negative", "open_accesses", "verify_program",
+]  # fmt: skip

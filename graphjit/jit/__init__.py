@@ -1,0 +1,1 @@
+"""`@graphjit.function`: specializations, the native way in, the compile cache."""

@@ -1,0 +1,118 @@
+"""Compiled forms of graphs: what a first call finds instead of compiling.
+
+A hit needs the traced graph and nothing that comes after it: no pass, no code generator, no
+LLVM. Looked through are the executables that live in this process, so that an object of a
+class runs the code of those before it, then the disk. What can't be found, read or loaded is
+compiled.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from graphjit.core import disk_cache
+from graphjit.codegen.runtime import serialize
+from graphjit.codegen.runtime.executable import Executable
+from graphjit.codegen.runtime.loader import Loaded, Unloadable, loadable
+from graphjit.core.config import config
+from graphjit.core.dims import Sizes
+from graphjit.core.errors import SourceLine
+from graphjit.ir.fingerprint import Unkeyable, assumptions, graph_key, known, unchanged
+from graphjit.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from graphjit.codegen.runtime.image import Image
+
+# How many programs of one graph are kept that are for different sizes.
+_MOST_GUARDED = 4
+# A graph's key and its source lines.
+Key = tuple[str, tuple[SourceLine, ...]]
+# The executables that live, by file and source lines, for errors tell of these.
+_living: weakref.WeakValueDictionary[Key, Executable] = weakref.WeakValueDictionary()
+
+
+def key_of(graph: Graph, sizes: Sizes | None, *options: Any) -> Key | None:
+    """The key of a traced graph, what was assumed of its sizes and the options it is compiled
+    with; None if it has none.
+    """
+    try:
+        return graph_key(graph, assumptions(sizes), *options)
+    except Unkeyable:
+        return None
+
+
+def _on_disk() -> bool:
+    return config.cache and loadable() and known()
+
+
+def find(key: Key, sizes: Sizes | None = None) -> Executable | None:
+    """The executable that was kept under a key, and is for sizes like those at hand."""
+    if config.verify:  # a graph that is found is one that no pass is checked on
+        return None
+    name, lines = key
+    for file in _files(name, sizes):
+        executable = _living.get((file, lines))
+        if executable is not None and _adopt(executable, sizes):
+            return executable
+    return _stored(name, lines, sizes) if _on_disk() else None
+
+
+def _adopt(executable: Executable, sizes: Sizes | None) -> bool:
+    """Whether an executable is for the sizes at hand; then its guards are noted."""
+    if sizes is None:
+        return True
+    if not all(guard.holds(sizes.hints) for guard in executable.guards):
+        return False
+    for guard in executable.guards:
+        sizes.note(guard.left, guard.relation)
+    return True
+
+
+def _stored(name: str, lines: tuple[SourceLine, ...], sizes: Sizes | None) -> Executable | None:
+    """The executable in the first file that is for sizes like those at hand."""
+    for file in _files(name, sizes):
+        payload = disk_cache.read(file)
+        if payload is None:
+            return None
+        try:
+            program, image = serialize.unpack_program(payload, lines, sizes)
+            executable = Executable(program, None if image is None else Loaded(image))
+        except serialize.Unfit:
+            continue
+        except (serialize.Unreadable, Unloadable):
+            return None
+        executable.guards = () if sizes is None else tuple(sizes.guards)
+        _living[file, lines] = executable
+        return executable
+    return None
+
+
+def keep(
+    key: Key, executable: Executable, image: Image | None, sizes: Sizes | None = None
+) -> None:
+    """Keep what was compiled for others in this process, and on disk where that can be."""
+    executable.guards = () if sizes is None else tuple(sizes.guards)
+    name, lines = key
+    files = _files(name, sizes)
+    if not config.verify:
+        free = next((f for f in files if (f, lines) not in _living), files[0])
+        _living[free, lines] = executable
+    if not _on_disk() or (image is None and executable.native):
+        return
+    try:
+        payload = serialize.pack_program(executable.program, image, lines, executable.guards)
+    except serialize.Unstorable:
+        return
+    if unchanged():
+        disk_cache.write(next((f for f in files if disk_cache.read(f) is None), files[0]), payload)
+
+
+def _files(name: str, sizes: Sizes | None) -> list[str]:
+    """Where programs of one graph are: of symbolic extents there is more than one, for passes
+    bring guards.
+    """
+    return [name] if sizes is None else [f"{name}-{k}" for k in range(_MOST_GUARDED)]
+
+
+__all__ = ["find", "keep", "key_of"]

@@ -1,0 +1,1116 @@
+"""`@graphjit.function`: specialisations, dispatch and fallback. Joins all other parts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import time
+import types
+import warnings
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+# Passes, compiler and native entry are for calls that find nothing on disk, and for later ones.
+# So sub-modules are reached as `gj.native`, which is imported when it is first used. What each
+# first call needs is imported here, for that takes longer than such a call.
+import graphjit as gj
+import graphjit.tracing.foreign
+import graphjit.tracing.captures
+import graphjit.jit.compile_cache
+import graphjit.jit.specialization
+import graphjit.tracing.side_effects
+import graphjit.tracing.symbolic_sizes
+import graphjit.tracing.trace
+
+from graphjit.core.config import config
+from graphjit.core.errors import GraphJitError, InternalError, InvalidArgumentError, LeakedTracerError, RecompileError, SourceLine, TracingError, at_user_line, raising_line, user_line
+from graphjit.core.fork_safety import new_lock
+from .recompile import Miss, why
+from graphjit.core.tree import ARRAY, FOREIGN, SCALAR, STATIC, TENSOR, Identity, LeafKind, Tree, by_value, flatten, leaf_names, unflatten
+from graphjit.core.types import DType, TensorSpec, TensorType, as_dtype
+from .vectorcall import Enterable, enterable
+
+if TYPE_CHECKING:
+    import graphjit.tensors.apply
+    import graphjit.jit.native_entry
+    import graphjit.jit.pickling
+    import graphjit.jit.outputs
+
+    from graphjit.codegen.runtime.tables import Table
+    from graphjit.tensors.apply import TensorBase
+    from graphjit.ir.graph import Graph
+    from graphjit.passes import Pass
+    from .specialization import Specialization
+    from graphjit.tracing.side_effects import Surroundings
+    from graphjit.tracing.symbolic_sizes import Assumptions
+    from graphjit.tracing.trace import Trace
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+__all__ = ["FallbackWarning", "Function", "RecompileWarning", "function"]
+
+
+# Names by which Python code asks for types, and of the types that symbolic tensors stand for.
+_TYPE_TESTS = {"isinstance", "type", "issubclass", "isscalar"}
+_TYPES = {
+    "ndarray", "generic", "number", "floating", "integer", "inexact", "Number", "Real",
+    "Integral", "int", "float", "complex", "Tensor", "isscalar", "issubdtype",
+}  # fmt: skip
+
+
+# So many calls of one kind fall back before none of them is traced any more: a trace takes a
+# thousand times as long as a short call.
+MOST_FALLBACKS = 3
+
+
+class RecompileWarning(UserWarning):
+    """A decorated function is compiled again and again, and why."""
+
+
+class FallbackWarning(UserWarning):
+    """A decorated function runs eagerly, and why."""
+
+
+_BY_VALUE = (
+    str, bytes, bool, type(None), np.dtype, range, frozenset, Enum, TensorSpec, DType,
+)  # fmt: skip
+# How many keys are kept with objects that nothing tells the end of, and executables of forms
+# that ended with theirs, for what comes next is often alike.
+_MOST_KEPT_ALIVE, _MOST_SPARE = 64, 4
+
+
+class _Owner(weakref.ref[Any]):
+    """An object that forms were made for, by the keys under which a function keeps them."""
+
+    __slots__ = ("keys", "number")
+    number: int
+    keys: set[tuple[str, Any]]
+
+
+class _StateChanged(TracingError):
+    """A trace changed what outlives the call, which was put back. An eager call changes it too,
+    and then it may be settled: what was missing is made once, a cache is filled.
+    """
+
+
+_calls = itertools.count()  # of compiled functions, through Python
+
+
+def _compiles_here() -> bool:
+    """Whether a call runs what is compiled: no trace is on, and nothing asks for eager mode."""
+    return gj.dispatch.current_trace.get() is None and not config.functions_run_eagerly
+
+
+def _native_is_due() -> bool:
+    """Whether it is worth it to make the machine code that enters functions."""
+    return config.native_after is not None and next(_calls) >= config.native_after
+
+
+class Function(Enterable):  # type: ignore[misc]
+    """A Python function that is traced and compiled once for each signature.
+
+    Calling it gives what the Python function gives. trace_count: how often it was traced.
+
+    A call of what is specialised already is entered by machine code (`native.py`), where the
+    interpreter and NumPy are of a known layout. `__call__` is for all else, and for all calls
+    where they aren't.
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_table")
+    _native = False  # whether machine code can enter these objects
+    form: type[Specialization] | None = None  # what a trace makes, if no plain Specialization
+    _table: Table | None
+    _entered_at: int
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        input_signature: Sequence[TensorSpec] | None = None,
+        fallback: str = "eager",
+        outputs: str | None = None,
+        passes: Sequence[Pass] = (),
+        fast_math: bool = False,
+        donate: str | int | Sequence[str | int] = (),
+        tensor_cores: str | None = None,
+    ) -> None:
+        if fallback not in ("eager", "error"):
+            raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
+        if outputs not in (None, "tensor", "numpy"):
+            raise InvalidArgumentError(f"outputs is 'tensor' or 'numpy', not {outputs!r}")
+        if not isinstance(fast_math, bool):
+            raise InvalidArgumentError(f"fast_math is True or False, not {fast_math!r}")
+        if not isinstance(passes, (tuple, list)) or not all(hasattr(p, "run") for p in passes):
+            raise InvalidArgumentError(
+                f"passes is a list of graphjit.passes.Pass, not {passes!r}"
+            )
+        if not callable(function):
+            raise InvalidArgumentError(f"a function to trace is callable, not {function!r}")
+        functools.update_wrapper(self, function)
+        self.python_function = function
+        inner = function.func if isinstance(function, functools.partial) else function
+        shown = inner if hasattr(inner, "__name__") else type(inner)
+        self.name: str = shown.__name__
+        # ufuncs have one from NumPy 2.2 on only
+        self.qualified_name: str = getattr(shown, "__qualname__", self.name)
+        self.input_signature: tuple[Any, ...] | None = None
+        if input_signature is not None:
+            if not isinstance(input_signature, (tuple, list)):
+                raise InvalidArgumentError(
+                    at_user_line(f"input_signature is a list of specs, not {input_signature!r}")
+                )
+            self.input_signature = tuple(map(_checked_spec, input_signature))
+        self.fallback = fallback
+        self.outputs = outputs
+        self.passes = tuple(passes)
+        self.fast_math = fast_math
+        self.donate = gj.results.donated_parameters(function, donate) if donate != () else ()
+        self.tensor_cores: str | None = None
+        if tensor_cores is not None:
+            from graphjit.codegen.ptx.tensor_cores import checked
+
+            self.tensor_cores = checked(tensor_cores)
+        self.trace_count = 0
+        self._lock = new_lock()
+        self._known: dict[Any, list[Specialization]] = {}
+        self._integers: dict[Any, Any] = {}  # where -> first value, or None once it changed
+        self._pinned: set[Any] = set()  # where Python needs a scalar's value
+        self._seen: dict[Any, Any] = {}  # by what calls of different sizes have in common
+        self._sized: dict[Any, list[Specialization]] = {}
+        # by `_fallback_key`: how many calls fell back, or the form of all that will
+        self._fallbacks: dict[Any, int | Specialization] = {}
+        self._owners: dict[int, _Owner] = {}
+        self._kept_alive: OrderedDict[tuple[str, Any], None] = OrderedDict()
+        self._died: deque[int] = deque()  # owners whose forms are to be forgotten
+        self._spare: deque[Any] = deque(maxlen=_MOST_SPARE)
+        self._misses: deque[Miss] = deque(maxlen=1000)
+        self._warned = False
+        self._table = None
+        self._entry = 0  # where machine code enters functions, once there is some
+        self._undone = False  # whether the trace that failed last had changed anything
+        self._late: set[Specialization] = set()  # what it could run, but for that
+        self._own: frozenset[str] = frozenset()  # the attributes made here
+        self._own = frozenset(vars(self))
+
+    @property
+    def specializations(self) -> list[Specialization]:
+        """All forms made so far, but for those of objects that died."""
+        self._forget()
+        with self._locked():
+            known = (*self._known.values(), *self._sized.values())
+            return [item for forms in known for item in forms]
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock; afterwards what ended meanwhile is forgotten."""
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._forget()
+
+    def _tie(self, table: str, key: Any, kinds: Sequence[LeafKind]) -> None:
+        """Let what is kept under a key end with the objects among the arguments."""
+        for kind in kinds:
+            if not isinstance(kind.key, Identity):
+                continue
+            value, number = kind.key.value, hash(kind.key)
+            owner = self._owners.get(number)
+            if owner is None or owner() is not value:
+                try:
+                    owner = _Owner(value, _end_of(self))
+                except TypeError:  # it lives for as long as its key
+                    self._kept_alive[table, key] = None
+                    self._kept_alive.move_to_end((table, key))
+                    if len(self._kept_alive) > _MOST_KEPT_ALIVE:
+                        self._drop(*self._kept_alive.popitem(last=False)[0])
+                    continue
+                owner.number, owner.keys = number, set()
+                former, self._owners[number] = self._owners.get(number), owner
+                if former is not None:  # of an object that was where this one is
+                    for entry in former.keys:
+                        self._drop(*entry)
+            owner.keys.add((table, key))
+
+    def _forget(self) -> None:
+        """Drop what was made for objects that died. Called at any moment, wherever Python frees
+        something: where the lock is held, it is left to whoever holds it.
+        """
+        while self._died and not self._lock._is_owned() and self._lock.acquire(blocking=False):
+            try:
+                owner = self._owners.get(self._died.popleft())
+                if owner is not None and owner() is None:
+                    del self._owners[owner.number]
+                    for entry in owner.keys:
+                        self._drop(*entry)
+            except IndexError:  # another thread was first
+                return
+            finally:
+                self._lock.release()
+
+    def _drop(self, table: str, key: Any) -> None:
+        """Drop what is kept under a key."""
+        found = getattr(self, table).pop(key, ())
+        forms = found if isinstance(found, list) else ()
+        entries = [form.entry for form in forms if form.entry is not None]
+        for form in forms:
+            self._late.discard(form)
+            if form.executable is not None and form.executable.small:
+                self._spare.append(form.executable)
+        if entries and self._table is not None:
+            left = [e for e in self._table.entries if all(e is not other for other in entries)]
+            self._table = gj.native.make_table(left)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return gj.pickling.reduced(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Function.__init__(self, state["function"], **state["options"])
+        self.__dict__.update(state["attributes"])
+
+    def __copy__(self) -> Function:
+        return self  # as Python's own functions
+
+    def __deepcopy__(self, memo: Any) -> Function:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<graphjit.function {self.qualified_name}>"
+
+    @functools.cached_property
+    def _takes_out(self) -> bool:
+        return gj.results.takes_out(self.python_function)
+
+    def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """What a call gives, written into `out`: an array, or arrays in the structure of the
+        results, None for those that need no array.
+        """
+        if type(out) is np.ndarray and not kwargs and self.input_signature is None:
+            forms = self._known.get(self._plain_key(args))
+            if forms and forms[0].direct_into is not None and _compiles_here():
+                result = forms[0].direct_into(out, args)
+                if result is not None:
+                    return result
+        return gj.results.into(self, out, args, kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the Python function gives for these arguments; out: see `into`."""
+        if "out" in kwargs and self._takes_out:
+            return self.into(kwargs.pop("out"), *args, **kwargs)
+        if gj.dispatch.current_trace.get() is not None:
+            return self.python_function(*args, **kwargs)
+        if self._native and not self._entry and _native_is_due():
+            self._entry = gj.native.entry_point(Function)
+        if self.input_signature is not None:
+            args = self._conform(args, kwargs)
+            kwargs = {}
+        if not kwargs and not config.functions_run_eagerly:
+            key = self._plain_key(args)
+            if key is not None:
+                forms = self._known.get(key)
+                late = self._late and self._entry
+                if forms and forms[0].direct is not None and not late:
+                    return forms[0].direct(args)
+                return self._call(key, args, args, {})
+        leaves: list[Any] = []
+        tree = flatten((args, kwargs), leaves)
+        if config.functions_run_eagerly:
+            return self._eager(args, kwargs, leaves)
+        kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
+        return self._call((tree, kinds), leaves, args, kwargs)
+
+    def _plain_key(self, args: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The key of arguments that are arrays, tensors and floats alone; None for others."""
+        key: list[Any] = []
+        for x in args:
+            if type(x) is np.ndarray:
+                key.append(x.shape)
+                key.append(x.dtype)
+            elif type(x) is gj.Tensor:
+                key.append(x.type)
+            elif type(x) is float and not self._pinned:
+                key.append(float)
+            else:
+                return None
+        return tuple(key)
+
+    def _call(self, key: Any, leaves: Sequence[Any], args: Any, kwargs: Any) -> Any:
+        return self._run(self._find(key, leaves, args, kwargs), leaves, args, kwargs)
+
+    def _find(self, key: Any, leaves: Sequence[Any], args: Any, kwargs: Any) -> Specialization:
+        forms = self._known.get(key)
+        if forms is not None:
+            for form in forms:
+                if form.captures_fit() and not form.due:
+                    if self._entry and form in self._late:
+                        with self._lock:
+                            self._enter_natively(form, args, kwargs)
+                    return form
+        found = self._of_any_size(args, kwargs)
+        if found is not None:
+            return found
+        with self._locked():
+            key = self._lasting_key(key, args, kwargs)
+            known, second = self._known.get(key, []), False
+            for form in list(known):  # another thread may have been first
+                if form.due:
+                    known.remove(form)
+                    second = True
+                elif form.captures_fit():
+                    return form
+            found = self._of_any_size(args, kwargs) or self._always_eager(args, kwargs)
+            if found is not None:
+                return found
+            if not second:
+                self._note_miss(args, kwargs)
+            pinned = set(self._pinned)
+            try:
+                sized = self._specialize_sizes(args, kwargs)
+                if sized is not None:
+                    self._count_fallback(sized, args, kwargs)
+                    return sized
+                form = self._specialize(args, kwargs)
+            except BaseException:
+                self._pinned = pinned
+                raise
+            if second:
+                form.chance = False
+            if not form.reason:
+                self._rule_out_sizes(args, kwargs)
+            self._enter_natively(form, args, kwargs)
+            self._count_fallback(form, args, kwargs)
+            # a scalar may have been pinned on the way, which changes the key
+            key = self._lasting_key(key, args, kwargs)
+            self._known.setdefault(key, []).append(form)
+            if key and isinstance(key[0], Tree):
+                self._tie("_known", key, key[1])
+            return form
+
+    def _leaves(self, args: Any, kwargs: Any) -> tuple[Tree, list[Any], tuple[LeafKind, ...]]:
+        leaves: list[Any] = []
+        tree = flatten((args, kwargs), leaves)
+        return tree, leaves, tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
+
+    def _of_any_size(self, args: Any, kwargs: Any) -> Specialization | None:
+        """A form of symbolic extents that these arguments fit."""
+        if not self._sized:
+            return None
+        tree, _, kinds = self._leaves(args, kwargs)
+        for form in self._sized.get(gj.symbolic.loose_key(tree, kinds), ()):
+            if form.fit.fits(kinds) and form.captures_fit():
+                if self._entry and form in self._late:
+                    with self._lock:
+                        self._enter_natively(form, args, kwargs)
+                return form
+        return None
+
+    def _fallback_key(self, args: Any, kwargs: Any) -> Any:
+        """What calls have in common whose arrays, objects and scalars are of the same types."""
+        tree, leaves, kinds = self._leaves(args, kwargs)
+        return tree, tuple(
+            kind if by_value(kind) else type(x) for kind, x in zip(kinds, leaves, strict=True)
+        )
+
+    def _always_eager(self, args: Any, kwargs: Any) -> Specialization | None:
+        """The form of calls of which none could be traced, however often that was tried."""
+        if not self._fallbacks or self.input_signature is not None:
+            return None
+        found = self._fallbacks.get(self._fallback_key(args, kwargs))
+        if not isinstance(found, gj.specialization.Specialization):
+            return None
+        if found in self._late:
+            self._enter_natively(found, args, kwargs)
+        return found
+
+    def _count_fallback(self, form: Specialization, args: Any, kwargs: Any) -> None:
+        """Take note of how a trace ended: after some that failed, calls of the same types, such
+        as those with arrays of other sizes or new objects, are traced no more.
+        """
+        if form.doubt is not None:
+            return
+        key = self._fallback_key(args, kwargs)
+        known = self._fallbacks.get(key, 0)
+        if isinstance(known, int) and known >= 0:
+            self._fallbacks[key] = known = known + 1 if form.reason else -1
+            if known == MOST_FALLBACKS:
+                made = gj.specialization.Specialization(form.kinds, reason=form.reason)
+                made.any_value = True
+                self._fallbacks[key] = made
+                self._enter_natively(made, args, kwargs)
+
+    def _specialize_sizes(self, args: Any, kwargs: Any) -> Specialization | None:
+        """A form with symbolic extents, where they have been seen to vary and can be so."""
+        tree, leaves, kinds = self._leaves(args, kwargs)
+        key = gj.symbolic.loose_key(tree, kinds)
+        seen = self._seen.setdefault(key, gj.symbolic.Seen())
+        self._tie("_seen", key, kinds)
+        if seen.failed:
+            return None
+        seen.note(gj.symbolic.extents(kinds))
+        free = self._free_places(kinds)
+        if not seen.varying(free):
+            return None
+        if gj.hidden.loads_global(self.python_function, "type"):
+            seen.failed = "it may ask for an extent's type, which isn't int"
+            return None
+        assumed = gj.symbolic.Assumptions(seen, free)
+        while assumed.group:
+            try:
+                form = self._trace(tree, leaves, kinds, assumed)
+            except (InternalError, LeakedTracerError):
+                raise
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except (
+                BaseException
+            ) as error:  # known extents will tell what is wrong, if anything is
+                seen.doubt = f"{type(error).__name__}: {error}"
+                return None
+            sizes = form.sizes
+            if assumed.refined(sizes, seen):
+                continue
+            assert form.graph is not None
+            if not gj.symbolic.fit_64_bits(sizes, form.graph):
+                return None
+            try:
+                form.compile(self.passes, self.fast_math)
+            except (gj.dims.Undecided, InvalidArgumentError) as open_question:
+                seen.failed = f"it depends on the sizes: {open_question}"
+                return None
+            form.fit = gj.symbolic.Fit(tuple(form.shapes), tuple(sizes.guards))
+            if not form.fit.fits(kinds):  # an empty array, where the code wants elements
+                return None
+            self.trace_count += 1
+            self._enter_natively(form, args, kwargs)
+            self._sized.setdefault(key, []).append(form)
+            self._tie("_sized", key, kinds)
+            return form
+        return None
+
+    def _rule_out_sizes(self, args: Any, kwargs: Any) -> None:
+        """Try symbolic extents no more for arguments that were traced without them alone."""
+        tree, _, kinds = self._leaves(args, kwargs)
+        seen = self._seen.get(gj.symbolic.loose_key(tree, kinds))
+        if seen is not None and seen.doubt:
+            seen.failed = seen.doubt
+
+    def _free_places(self, kinds: Sequence[LeafKind]) -> frozenset[Any]:
+        """The extents that the input signature leaves open."""
+        if self.input_signature is None:
+            return frozenset()
+        specs: list[Any] = []
+        flatten(self.input_signature, specs)
+        first = len(kinds) - len(specs)  # `self` of a method
+        return frozenset(
+            (first + leaf, axis)
+            for leaf, spec in enumerate(specs)
+            for axis, n in enumerate(spec.shape)
+            if n is None
+        )
+
+    def _note_miss(self, args: Any, kwargs: Any) -> None:
+        """Keep why no form fits, if there are some; warn of it, or refuse to make another."""
+        forms = self.specializations
+        if not forms:
+            return
+        leaves: list[Any] = []
+        tree = flatten((args, kwargs), leaves)
+        kinds = [self._kind(x, (tree, i)) for i, x in enumerate(leaves)]
+        miss = why(kinds, tree, self._parameter_names(tree), forms, user_line())
+        if config.recompiling_forbidden:
+            raise RecompileError(
+                f"{self.qualified_name} would be compiled again. {miss}\n"
+                "  outside `forbid_recompile` it would be"
+            )
+        self._misses.append(miss)
+        if config.recompile_warning and len(self._misses) == config.recompile_warning:
+            line = miss.source or SourceLine("<unknown>", 0)
+            text = (
+                f"{self.qualified_name} is compiled for the {len(forms) + 1}th time, for {miss}"
+                "\n  explain_misses() tells of the times before"
+            )
+            warnings.warn_explicit(text, RecompileWarning, line.file, line.line)
+
+    def explain_misses(self) -> tuple[Miss, ...]:
+        """Why the function was compiled again, each time, the latest last (at most 1000)."""
+        return tuple(self._misses)
+
+    def _enter_natively(self, form: Specialization, args: Any, kwargs: Any) -> None:
+        """Let machine code enter a form at the next call, where it can and there is any; it is
+        the form's turn again when there is.
+        """
+        eager = bool(form.reason) and form.doubt is None
+        if not self._native or config.native_after is None or form.chance:
+            return
+        if form.executable is None and not eager:
+            return
+        if not self._entry:
+            self._late.add(form)
+            return
+        self._late.discard(form)
+        tree, leaves, kinds = self._leaves(args, kwargs)
+        if eager:
+            numpy = self._wants_numpy(leaves)
+            finish = functools.partial(_finished, numpy)
+            entry = form.entry = gj.native.eager_entry(
+                self.python_function, finish, tree, kinds, leaves, numpy, form.any_value
+            )
+        else:
+            entry = form.entry = gj.native.form_entry(form, leaves)
+        if entry is not None:
+            known = () if self._table is None else self._table.entries
+            self._table = gj.native.make_table((entry, *known[: gj.native.MOST_ENTRIES - 1]))
+            self._entered_at = self._entry
+
+    def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
+        """The key under which a form for these arguments is kept: a short one says nothing of
+        the value of a float, and so won't do where Python code needs that.
+        """
+        short = not (key and isinstance(key[0], Tree))
+        if short and not (self._pinned and any(part is float for part in key)):
+            return key
+        flat: list[Any] = []
+        tree = flatten((args, kwargs), flat)
+        return tree, tuple(self._kind(x, (tree, i)) for i, x in enumerate(flat))
+
+    def _kind(self, x: Any, where: Any) -> LeafKind:
+        """How a leaf is passed, and what of it a specialisation depends on."""
+        kind = type(x)
+        if kind is np.ndarray or kind is np.memmap or isinstance(x, np.generic):
+            if x.dtype.kind in "biufcV":
+                return LeafKind(ARRAY, (x.shape, x.dtype))
+            if isinstance(x, np.generic):
+                return LeafKind(STATIC, (x.dtype, x.tobytes()))
+        if isinstance(x, gj.dispatch.TensorBase) and not isinstance(x, gj.Variable):
+            if isinstance(x, gj.trace.SymbolicTensor):
+                raise gj.trace.leaked(x)
+            return LeafKind(TENSOR, x.type)
+        if isinstance(x, gj.Variable):
+            return LeafKind(STATIC, Identity(x.cell))
+        if kind in (float, complex, int) and where not in self._pinned:
+            if kind is int and not self._varies(x, where):
+                return LeafKind(STATIC, (int, x))
+            return LeafKind(SCALAR, kind)
+        if kind in (float, complex, int) or isinstance(x, _BY_VALUE):
+            return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
+        if kind is slice:
+            return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
+        if gj.foreign.foreign(x):  # all of them run eagerly
+            return LeafKind(STATIC, (kind, FOREIGN))
+        return LeafKind(STATIC, Identity(x))
+
+    def _varies(self, x: int, where: Any) -> bool:
+        """Whether an int has had another value before: then it becomes a run-time scalar."""
+        if not -(2**63) <= x < 2**63:
+            return False
+        first = self._integers.setdefault(where, x)
+        if first is not None and first != x:
+            self._integers[where] = None
+        return self._integers[where] is None
+
+    def _conform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments as the input signature has them; `self` of a method isn't in it."""
+        specs = self.input_signature
+        assert specs is not None
+        if kwargs:
+            try:
+                args = inspect.signature(self.python_function).bind(*args, **kwargs).args
+            except TypeError as error:
+                raise InvalidArgumentError(at_user_line(f"{self.name}: {error}")) from None
+        own = args[:1] if self._is_method and len(args) == len(specs) + 1 else ()
+        given = args[len(own) :]
+        if len(given) != len(specs):
+            raise InvalidArgumentError(
+                at_user_line(
+                    f"{self.name} takes {len(specs)} arguments by its input_signature, not "
+                    f"{len(given)}"
+                )
+            )
+        parts = zip(given, specs, strict=True)
+        return (
+            *own,
+            *(_conform(x, spec, f"argument {k}") for k, (x, spec) in enumerate(parts)),
+        )
+
+    @property
+    def _is_method(self) -> bool:
+        """Whether the function stands in a class, where calls bring `self`."""
+        names = self.qualified_name.split(".")
+        return len(names) > 1 and names[-2] != "<locals>"
+
+    def _wants_numpy(self, leaves: Sequence[Any]) -> bool | None:
+        """Whether results are ndarrays: all array arguments are; None without such, where
+        results are what the Python code makes.
+        """
+        if self.outputs is not None:
+            return self.outputs == "numpy"
+        arrays = [
+            isinstance(x, (np.ndarray, np.generic)) or gj.foreign.foreign(x) for x in leaves
+        ]
+        if any(isinstance(x, gj.dispatch.TensorBase) for x in leaves):
+            return False
+        return True if any(arrays) else None
+
+    def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
+        """What the Python function gives, with arrays of the type that compiled code gives."""
+        value = self.python_function(*args, **kwargs)
+        return _finished(self._wants_numpy(leaves), value, *leaves)
+
+    def _warn(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
+            text = f"{self.qualified_name} runs eagerly, without being compiled: {reason}"
+            line = user_line() or SourceLine("<unknown>", 0)
+            warnings.warn_explicit(text, FallbackWarning, line.file, line.line)
+
+    def _specialize(self, args: Any, kwargs: Any) -> Specialization:
+        """Trace and compile for these arguments, or find that they have to run eagerly."""
+        while True:
+            tree, leaves, kinds = self._leaves(args, kwargs)
+            try:
+                self.trace_count += 1
+                form = self._trace(tree, leaves, kinds)
+                form.compile(self.passes, self.fast_math)
+                return form
+            except gj.trace.StaticValueNeeded as need:
+                scalars = [i for i, k in enumerate(kinds) if k.kind == SCALAR]
+                many = len(self.specializations) >= config.static_values
+                if scalars and not many:
+                    self._pinned.update((tree, i) for i in scalars)
+                    continue
+                return self._fallen(kinds, need)
+            except LeakedTracerError:
+                raise
+            except TracingError as error:
+                return self._fallen(kinds, error)
+            except (InternalError, ImportError):  # the latter where LLVM is missing or old
+                raise
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                # tensors have one set of rules: eager mode would refuse what tracing refused
+                strict = any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
+                strict = strict and not self._undone
+                if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
+                    raise
+                line = raising_line(error)
+                where = "" if line is None else "\n  " + line.describe()
+                reason = f"tracing raised {type(error).__name__}: {error}{where}"
+                return gj.specialization.Specialization(kinds, reason=reason, doubt=error)
+
+    def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
+        chance = isinstance(error, _StateChanged)
+        if self.fallback == "error":
+            raise TracingError(*error.args) if chance else error
+        if not chance:
+            self._warn(str(error))
+        return gj.specialization.Specialization(kinds, reason=str(error), chance=chance)
+
+    def _run_in_doubt(
+        self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Run eagerly what raised an error while it was traced. If it raises here too, the
+        arguments were bad and the form is forgotten; if not, it goes on running eagerly.
+        """
+        error = form.doubt
+        try:
+            value = self._eager(args, kwargs, leaves)
+        except BaseException as again:
+            with self._locked():
+                for key, forms in list(self._known.items()):
+                    if form in forms:
+                        forms.remove(form)
+                        if not forms:
+                            del self._known[key]
+            natural = [c for c in type(again).__mro__ if c.__module__ == "builtins"][:-3]
+            if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
+                raise error from None
+            raise
+        form.doubt = None
+        with self._lock:
+            self._enter_natively(form, args, kwargs)
+            self._count_fallback(form, args, kwargs)
+        self._warn(form.reason)
+        return value
+
+    def _trace(
+        self,
+        tree: Tree,
+        leaves: Sequence[Any],
+        kinds: tuple[LeafKind, ...],
+        assumed: Assumptions | None = None,
+    ) -> Specialization:
+        """The form of these arguments, traced; with some extents symbolic if told which."""
+        started = time.perf_counter_ns()
+        statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
+        self._refuse(statics)
+        before = gj.surroundings.Surroundings(self.python_function, statics)
+        if before.reason:
+            raise TracingError(at_user_line(f"{self.name} {before.reason}"))
+        try:
+            form = self._traced(before, tree, leaves, kinds, statics, assumed)
+        except BaseException:
+            self._undone = before.restore()
+            raise
+        form.times_ns["trace"] = time.perf_counter_ns() - started
+        return form
+
+    def _traced(
+        self,
+        before: Surroundings,
+        tree: Tree,
+        leaves: Sequence[Any],
+        kinds: tuple[LeafKind, ...],
+        statics: Sequence[Any],
+        assumed: Assumptions | None,
+    ) -> Specialization:
+        trace = gj.trace.Trace(self.name)
+        made = self.form or gj.specialization.Specialization
+        numpy = self._wants_numpy(leaves)
+        form = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)
+        if assumed is not None:
+            form.sizes, form.shapes = trace.sizes, assumed.shapes(kinds, trace.sizes)
+            form.kinds = kinds = tuple(
+                kind if shape is None else gj.symbolic.with_shape(kind, shape)
+                for kind, shape in zip(kinds, form.shapes, strict=True)
+            )
+        with trace.active():
+            names = form.names = self._parameter_names(tree)
+            form.donated = gj.results.donated_leaves(
+                self.python_function, self.donate, tree, leaves
+            )
+            symbols = iter(
+                [
+                    self._symbol(trace, form, i, x, k, name)
+                    for i, (x, k, name) in enumerate(zip(leaves, kinds, names, strict=True))
+                ]
+            )
+            args, kwargs = unflatten(tree, lambda: next(symbols))
+            given: list[Any] = []
+            flatten((args, kwargs), given)
+            function = self.python_function
+            if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+                raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
+            try:
+                value = gj.hidden.with_captures(function, trace.capture)(*args, **kwargs)
+            except Exception as error:
+                if trace.failed is None or error is trace.failed:
+                    raise
+                raise trace.failed from error  # C code may have made another error of it
+            if trace.failed is not None:  # and the function caught the error
+                raise trace.failed
+            if problem := before.problem():
+                refusal = TracingError if before.drawn else _StateChanged
+                raise refusal(at_user_line(f"{self.name} {problem}"))
+            if _has_more((args, kwargs)):
+                raise TracingError(
+                    at_user_line(f"{self.name} adds an attribute to an argument's dataclass")
+                )
+            after: list[Any] = []
+            same = flatten((args, kwargs), after) == tree and len(after) == len(given)
+            if not same or any(a is not b for a, b in zip(after, given, strict=True)):
+                raise TracingError(
+                    at_user_line(f"{self.name} writes into a container that is its argument")
+                )
+            found: list[Any] = []
+            form.tree = _with_plain_keys(flatten(value, found))
+            outputs: list[TensorBase] = []
+            if numpy is None:
+                form.numpy = not any(map(gj.trace.is_strict, found))
+            for x in found:
+                if isinstance(x, gj.Variable):
+                    x = x.as_tensor()
+                view = trace.view_of_argument(x) if form.numpy and self.form is None else None
+                if view is not None and view.leaf not in form.donated:
+                    form.results.append(("view", view))
+                    continue
+                if isinstance(x, gj.dims.Dim):
+                    form.results.append(("python", None))
+                    outputs.append(trace.size(x))
+                    continue
+                if isinstance(x, (gj.dispatch.TensorBase, np.ndarray, np.generic)):
+                    weak = getattr(x, "origin", "") == "weak"
+                    if weak and x.dtype.kind == "i":  # Python's integers have no end
+                        x.__index__()  # type: ignore[union-attr]
+                    bare = isinstance(x, gj.trace.SymbolicTensor) and x.is_zero_dim_array()
+                    made_as = "python" if weak else "0-d array" if bare else "array"
+                    form.results.append((made_as, None))
+                    outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
+                elif gj.trace.holds_traced(x):
+                    raise TracingError(
+                        at_user_line(f"{self.name} returns an object that holds traced values")
+                    )
+                else:
+                    form.results.append(("static", x))
+            nodes = [trace.node_of(x) for x in outputs]
+            trace.require_checks(nodes)
+            form.graph = trace.builder.finish(nodes, trace.updates())
+        form.captures = trace.captures
+        form.getters = gj.hidden.find_captures(self.python_function, statics, trace.captures)
+        form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
+        form.variables = trace.variables
+        form.order_parameters()
+        return form
+
+    def _symbol(
+        self, trace: Trace, form: Specialization, number: int, x: Any, kind: LeafKind, name: str
+    ) -> Any:
+        """What the traced function is given for a leaf."""
+        if kind.kind == STATIC:
+            return x
+        if kind.kind == SCALAR:
+            dtype = {int: "int64", float: "float64", complex: "complex128"}[kind.key]
+            type, origin = TensorType((), as_dtype(dtype)), "weak"
+        elif kind.kind == TENSOR:
+            type, origin = kind.key, "tensor"
+        else:
+            type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
+        form.order.append(("leaf", number))
+        symbol = trace.parameter(type, name, origin, "argument", leaf=number)
+        swapped = isinstance(x, (np.ndarray, np.generic)) and not x.dtype.isnative
+        return trace.swapped(symbol) if swapped else symbol
+
+    def _refuse(self, statics: Sequence[Any]) -> None:
+        """TracingError for arguments whose contents or type the function would see as they are
+        at the trace: arrays of other kinds, sets, and Python code that asks for types.
+        """
+        for x in statics:
+            if gj.foreign.foreign(x):
+                what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else None
+                what = what or type(x).__name__
+                raise TracingError(
+                    at_user_line(f"{self.name} has an argument that can't be traced: {what}")
+                )
+        found = gj.foreign.reached(self.python_function, statics)
+        if found:
+            raise TracingError(
+                at_user_line(f"{self.name} reads {found}, which can change between calls")
+            )
+        asked = gj.hidden.named_in(self.python_function)
+        tests = asked & _TYPE_TESTS
+        if self.fallback == "error":  # isinstance is answered while tracing
+            tests = (
+                tests & {"type"}
+                if gj.hidden.loads_global(self.python_function, "type")
+                else set()
+            )
+        if tests and asked & _TYPES:
+            raise TracingError(
+                at_user_line(f"{self.name} asks for the type of a value, which tracing changes")
+            )
+
+    def _parameter_names(self, tree: Tree) -> list[str]:
+        """A name for each leaf of the arguments: `x`, or `x.0` inside a container."""
+        try:
+            names = list(inspect.signature(self.python_function).parameters)
+        except (TypeError, ValueError):
+            names = []
+        args, kwargs = tree.children
+        names += [f"arg{k}" for k in range(len(names), len(args.children))]
+        parts = [*zip(names, args.children, strict=False)]
+        parts += [*zip(map(str, kwargs.keys), kwargs.children, strict=True)]
+        return [leaf for name, child in parts for leaf in leaf_names(child, name)]
+
+    def _run(self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any) -> Any:
+        if form.reason:
+            if form.doubt is not None:
+                return self._run_in_doubt(form, leaves, args, kwargs)
+            form.due = form.chance
+            if not form.chance:
+                self._warn(form.reason)
+            return self._eager(args, kwargs, leaves)
+        return form.run(leaves)
+
+    def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
+        """The form that a call with these arguments uses, made if there is none yet."""
+        if self.input_signature is not None:
+            args, kwargs = self._conform(args, kwargs), {}
+        leaves: list[Any] = []
+        tree = flatten((args, kwargs), leaves)
+        kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
+        simple = not kwargs and all(type(x) in (np.ndarray, gj.Tensor) for x in args)
+        key: Any = (tree, kinds)
+        if simple:
+            parts = [(x.shape, x.dtype) if type(x) is np.ndarray else (x.type,) for x in args]
+            key = tuple(item for part in parts for item in part)
+        return self._find(key, leaves, args, kwargs)
+
+    def get_graph(self, *args: Any, **kwargs: Any) -> Graph:
+        """The graph as traced for these arguments. TracingError if they can't be traced."""
+        form = self.specialization(*args, **kwargs)
+        if form.graph is None:
+            raise TracingError(form.reason)
+        return form.graph
+
+    def ptx(self, *args: Any, arch: str = "sm_90", tensor_cores: str | None = None) -> str:
+        """CUDA PTX of what a call with these arguments computes, for an architecture; a
+        gj.TensorSpec may stand for an array.
+
+        tensor_cores: as the function's own (see `graphjit.function`), in place of it. Raises
+        InvalidArgumentError for architectures before sm_80.
+        """
+        text: str = gj.ptx.export(self, args, arch, tensor_cores).text
+        return text
+
+    def explain(self, *args: Any, **kwargs: Any) -> str:
+        """What a call with these arguments runs: kernels, what was not fused and why, times."""
+        return gj.specialization.explain(self.specialization(*args, **kwargs))
+
+
+Function._native = enterable(Function)
+
+
+def _end_of(function: Function) -> Callable[[Any], None]:
+    """What is called when an object dies that a function has forms for."""
+    found = weakref.ref(function)
+
+    def end(owner: Any) -> None:
+        function = found()
+        if function is not None:
+            function._died.append(owner.number)
+            function._forget()
+
+    return end
+
+
+def _checked_spec(spec: Any) -> Any:
+    """A part of an input signature: a TensorSpec, or a container of them."""
+    if isinstance(spec, (tuple, list)):
+        return tuple(map(_checked_spec, spec))
+    if isinstance(spec, dict):
+        return {key: _checked_spec(part) for key, part in spec.items()}
+    if not isinstance(spec, TensorSpec):
+        raise InvalidArgumentError(
+            at_user_line(f"an input_signature holds gj.TensorSpec, not {spec!r}")
+        )
+    return spec
+
+
+def _conform(x: Any, spec: Any, where: str) -> Any:
+    """An argument as its spec has it; InvalidArgumentError where it isn't."""
+    if isinstance(spec, TensorSpec):
+        if not isinstance(x, np.ndarray):
+            x = gj.dispatch.as_tensor(x, spec.dtype)
+        given = TensorType(tuple(x.shape), as_dtype(x.dtype))
+        if spec.accepts(given):
+            return x
+        found = f"{given.dtype.name} of shape {list(given.shape)}"
+    elif isinstance(spec, dict) and isinstance(x, dict) and spec.keys() == x.keys():
+        return {key: _conform(x[key], part, f"{where}[{key!r}]") for key, part in spec.items()}
+    elif isinstance(spec, tuple) and isinstance(x, (tuple, list)) and len(x) == len(spec):
+        parts = enumerate(zip(x, spec, strict=True))
+        return tuple(_conform(item, part, f"{where}[{k}]") for k, (item, part) in parts)
+    else:
+        found = f"a {type(x).__name__}"
+    raise InvalidArgumentError(
+        at_user_line(
+            f"Python inputs incompatible with input_signature: {where} is {found}, the "
+            f"signature says {spec}"
+        )
+    )
+
+
+def _with_plain_keys(tree: Tree) -> Tree:
+    """A tree in which extents among the keys of dicts, tied as they were hashed, are ints."""
+    if tree.kind is None:
+        return tree
+    children = tuple(map(_with_plain_keys, tree.children))
+    return Tree(tree.kind, tuple(map(_plain_key, tree.keys)), children, tree.default)
+
+
+def _plain_key(key: Any) -> Any:
+    if isinstance(key, gj.dims.Dim):
+        return int(key)
+    return tuple(map(_plain_key, key)) if type(key) is tuple else key
+
+
+def _finished(numpy: bool | None, value: Any, *leaves: Any) -> Any:
+    """What a function gave eagerly for arguments with these leaves, as compiled code would."""
+    found: list[Any] = []
+    tree = flatten(value, found)
+    converted = iter([_converted(x, numpy) for x in found])
+    return unflatten(tree, lambda: next(converted))
+
+
+def _has_more(value: Any) -> bool:
+    """Whether a dataclass among containers has attributes that are no fields of it: on the copy
+    that was given to the trace they are new.
+    """
+    kind = type(value)
+    if kind in (tuple, list) or hasattr(kind, "_fields"):
+        return any(map(_has_more, value))
+    if isinstance(value, dict):
+        return any(map(_has_more, value.values()))
+    fields = getattr(kind, "__dataclass_fields__", None)
+    if fields is None or kind.__module__.startswith("graphjit."):
+        return False
+    attributes = getattr(value, "__dict__", {})
+    return not attributes.keys() <= fields.keys() or any(map(_has_more, attributes.values()))
+
+
+def _converted(x: Any, numpy: bool | None) -> Any:
+    """An eager result as the array type that compiled code would give."""
+    if isinstance(x, gj.Variable):
+        x = x.as_tensor()
+    if numpy is None:
+        return x
+    if numpy and isinstance(x, gj.Tensor):
+        array = np.array(x._array)
+        return array if array.shape else array[()]
+    if not numpy and isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufcV":
+        return gj.dispatch.as_tensor(x)
+    return x
+
+
+def function(
+    func: Callable[..., Any] | None = None,
+    *,
+    input_signature: Sequence[TensorSpec] | None = None,
+    fallback: str = "eager",
+    outputs: str | None = None,
+    passes: Sequence[Pass] = (),
+    fast_math: bool = False,
+    donate: str | int | Sequence[str | int] = (),
+    device: str | None = None,
+    tensor_cores: str | None = None,
+) -> Any:
+    """Make a Python function on arrays a compiled one. A decorator, with or without options.
+
+    input_signature: a TensorSpec for each argument. fallback: what to do where the function
+    can't be traced: "eager" runs it as plain Python, with one warning; "error" raises
+    TracingError. outputs: "tensor" or "numpy"; by default ndarrays if all array arguments
+    are ndarrays, tensors if one is a tensor, and without array arguments what the Python code
+    makes. passes: graph passes of your own (graphjit.passes.Pass), run
+    before the default ones. fast_math: math functions may err by 4 units in the last place
+    instead of 2 and need not be right where arguments or results are infinite, NaN or
+    subnormal; products and sums may be fused, and divisions become products. donate: names or
+    positions of parameters; results may take the memory of ndarrays that are passed there,
+    which must not be used afterwards. device: "cpu" (the same as None) or "cuda", which needs
+    `graphjit[cuda]` and a GPU at the first call; see graphjit.cuda.CudaFunction.
+    tensor_cores: "tf32", "float16" or "bfloat16" lets those of a GPU multiply matrices of
+    float32, and of float16 and bfloat16, which are multiplied as float32. Operands are rounded
+    to that type (11, 11 or 8 significant bits), which changes nothing in arrays of it; what
+    float16 can't hold becomes infinite. Sums are float32, in no specified order.
+    """
+    kind = Function
+    if device == "cuda":
+        if fast_math or donate != ():
+            raise InvalidArgumentError(at_user_line('device="cuda" has no fast_math or donate'))
+        kind, fallback = gj.cuda.CudaFunction, "error"
+    elif device not in (None, "cpu"):
+        message = f'device is "cpu" or "cuda", not {device!r}'
+        raise InvalidArgumentError(at_user_line(message))
+    options = (input_signature, fallback, outputs, passes, fast_math, donate, tensor_cores)
+    if func is None:
+        return lambda f: kind(f, *options)
+    return kind(func, *options)

@@ -1,0 +1,86 @@
+"""Why a function was compiled again: which guard no form of it passed, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphjit.core.errors import SourceLine
+from graphjit.core.types import shape_text
+from graphjit.core.frozen import dataclass
+
+if TYPE_CHECKING:
+    from .specialization import Specialization
+    from graphjit.core.tree import LeafKind, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A call that no form fitted.
+
+    guard: what of which argument was another, such as "shape of x". expected: what the nearest
+    form has; found: what the call brought. source: the line of the call. forms: how many
+    forms there were.
+    """
+
+    guard: str
+    expected: str
+    found: str
+    source: SourceLine | None
+    forms: int
+
+    def __str__(self) -> str:
+        where = "" if self.source is None else f"\n  {self.source.describe()}"
+        return f"{self.guard}: {self.expected}, now {self.found}{where}"
+
+
+def why(
+    kinds: Sequence[LeafKind],
+    tree: Tree,
+    names: Sequence[str],
+    forms: Sequence[Specialization],
+    source: SourceLine | None,
+) -> Miss:
+    """The guards by which a call misses the form that is nearest to it."""
+    nearest, least = forms[-1], len(kinds) + 2
+    for form in reversed(forms):
+        if form.given != tree:
+            continue
+        apart = sum(a != b for a, b in zip(form.kinds, kinds, strict=True))
+        if apart < least:
+            nearest, least = form, apart
+    if nearest.given != tree:
+        before, now = f"{len(nearest.kinds)} leaves", f"{len(kinds)} leaves"
+        if before == now:
+            before, now = "other containers or keywords", "these"
+        return Miss("structure of the arguments", before, now, source, len(forms))
+    parts = [
+        _difference(name, before, now)
+        for name, before, now in zip(names, nearest.kinds, kinds, strict=True)
+        if before != now
+    ]
+    if not parts:
+        return Miss("captured arrays", "as traced", "of other types", source, len(forms))
+    guards, expected, found = (", ".join(texts) for texts in zip(*parts, strict=True))
+    return Miss(guards, expected, found, source, len(forms))
+
+
+def _difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, str]:
+    if before.kind != now.kind:
+        return f"kind of {name}", before.kind, now.kind
+    if before.kind in ("array", "tensor"):
+        (old_shape, old_dtype), (shape, dtype) = _type(before.key), _type(now.key)
+        if old_shape != shape:
+            return f"shape of {name}", shape_text(old_shape), shape_text(shape)
+        return f"dtype of {name}", str(old_dtype), str(dtype)
+    return f"value of {name}", _text(before.key), _text(now.key)
+
+
+def _type(key: Any) -> tuple[Any, Any]:
+    return key if isinstance(key, tuple) else (key.shape, key.dtype)
+
+
+def _text(key: Any) -> str:
+    if isinstance(key, tuple) and len(key) == 2:
+        return str(key[1]) if isinstance(key[1], str) else repr(key[1])
+    return getattr(key, "__name__", None) or "another object"

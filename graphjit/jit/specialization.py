@@ -1,0 +1,441 @@
+"""A specialisation: one traced and compiled form of a function, and how it is run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+# Passes and the compiler are reached as `gj.passes`: what is found on disk needs neither.
+import graphjit as gj
+
+from . import compile_cache
+from graphjit.core.config import config
+from graphjit.core.errors import OutOfMemoryError, at_user_line
+from graphjit.core.fork_safety import importing
+from graphjit.tracing.captures import Getter
+from graphjit.ir.graph import Graph
+from graphjit.core.memory import LINE_BYTES
+from .outputs import PLAIN, places
+from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
+from graphjit.tensors.tensor import Tensor, _wrap
+from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
+from graphjit.core.types import Shape
+from graphjit.tensors.variable import Variable
+
+if TYPE_CHECKING:
+    import graphjit.ir.cost_model
+    import graphjit.passes
+    import graphjit.ir.program
+
+    from graphjit.codegen.runtime.executable import Executable
+    from graphjit.passes import Pass
+    from graphjit.passes.pipeline import Observer
+    from graphjit.ir.program import Program
+    from graphjit.tracing.trace import ArgumentView
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(eq=False)
+class Specialization:
+    """A traced and compiled form of a function for one signature, or the reason for none.
+
+    graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
+    it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
+    arguments; doubt: the error that tracing raised, until a call has shown that eager mode
+    raises none; chance: whether an eager call may settle what stood against it; due: it has
+    run, and the function is to be traced again. entry: the tables by which machine code enters
+    it. numpy: whether results are ndarrays.
+    direct: the whole call, for the plain case of arrays in and one array out. given: how the
+    leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
+    the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
+    how it was compiled. found: whether its code was there already, in this process or on
+    disk. names, donated: of the leaves a name for each, and which are donated.
+    """
+
+    kinds: tuple[LeafKind, ...]
+    given: Tree = LEAF
+    reason: str = ""
+    any_value: bool = False
+    doubt: BaseException | None = None
+    chance: bool = False
+    entry: Any = None
+    due: bool = False
+    graph: Graph | None = None
+    executable: Executable | None = None
+    built: Program | None = None
+    own_passes: tuple[Pass, ...] = ()
+    fast_math: bool = False
+    tensor_cores: str | None = None
+    found: bool = False
+    captures: list[Array] = field(default_factory=list)
+    capture_types: list[tuple[Any, Any]] = field(default_factory=list)
+    getters: list[Getter | None] = field(default_factory=list)
+    variables: list[Variable] = field(default_factory=list)
+    order: list[tuple[str, int]] = field(default_factory=list)
+    updated: list[Variable] = field(default_factory=list)
+    tree: Tree = LEAF
+    results: list[tuple[str, Any]] = field(default_factory=list)
+    numpy: bool = False
+    direct: Callable[[Sequence[Any]], Any] | None = None
+    times_ns: dict[str, int] = field(default_factory=dict)
+    passes: list[tuple[str, int, int, int]] = field(default_factory=list)
+    sizes: Any = None
+    shapes: list[Shape | None] = field(default_factory=list)
+    fit: Any = None
+    names: list[str] = field(default_factory=list)
+    donated: tuple[int, ...] = ()
+
+    def captures_fit(self) -> bool:
+        """Whether the arrays that the Python code reads are still of the traced types."""
+        for number, getter in enumerate(self.getters):
+            found = self.captures[number] if getter is None else getter()
+            if type(found) is not np.ndarray:
+                return False
+            if (found.shape, found.dtype) != self.capture_types[number]:
+                return False
+            self.captures[number] = found
+        return True
+
+    def order_parameters(self) -> None:
+        """Where each parameter of the graph comes from at a call."""
+        assert self.graph is not None
+        counts = {"capture": 0, "variable": 0}
+        for node in self.graph.params:
+            role = self.graph.nodes[node].attr("role")
+            if role in counts:
+                self.order.append((role, counts[role]))
+                counts[role] += 1
+        # arguments were noted as they were made; put all in the order of the graph
+        given = iter([o for o in self.order if o[0] == "leaf"])
+        others = {r: iter([o for o in self.order if o[0] == r]) for r in counts}
+        order = []
+        for node in self.graph.params:
+            role = self.graph.nodes[node].attr("role")
+            order.append(next(others[role]) if role in others else next(given))
+        self.order = order
+        params = {node: place for node, place in zip(self.graph.params, order, strict=True)}
+        self.updated = [self.variables[params[p][1]] for p, _ in self.graph.updates]
+
+    def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
+        """Find the executable of the graph on disk, or make it."""
+        assert self.graph is not None
+        self.own_passes, self.fast_math = tuple(passes), fast_math
+        stages = Stages(self.times_ns)
+        # what a user's own pass does is more than its text says
+        with stages.stage("look up"):
+            given = [
+                k for k, o in enumerate(self.order) if o[0] == "leaf" and o[1] in self.donated
+            ]
+            key = (
+                None if passes else compile_cache.key_of(self.graph, self.sizes, fast_math, tuple(given))
+            )
+            self.executable = None if key is None else compile_cache.find(key, self.sizes)
+        self.found = self.executable is not None
+        if self.executable is None:
+            with importing():
+                from graphjit.codegen.cpu.target import compile_program
+
+            with progress(self.graph.name, stages), collector_paused():
+                self.built = build_program(self.graph, passes, self, fast_math, stages)
+                self.executable, image = compile_program(self.built, stages=stages)
+            if key is not None:
+                with stages.stage("keep"):
+                    compile_cache.keep(key, self.executable, image, self.sizes)
+        self.direct = None if self.sizes is not None else _direct_call(self)
+        if "compile" in config.log:
+            steps = self.executable.program.steps
+            log(log_line(self.graph.name, self.graph, steps, self.times_ns, self.found))
+
+    @functools.cached_property
+    def direct_into(self) -> Callable[[Array, Sequence[Any]], Array | None] | None:
+        """The shortest way from plain arrays to one result in a given array, where there is no
+        more to do than that; it gives None if that array or the arguments ask for more.
+        """
+        return None if self.direct is None else _direct_into(self)
+
+    @property
+    def program(self) -> Program | None:
+        """What the executable runs; made again where that came from the disk."""
+        if self.built is None and self.executable is not None:
+            assert self.graph is not None
+            self.built = build_program(self.graph, self.own_passes, self, self.fast_math)
+        return self.built
+
+    def llvm_ir(self, optimized: bool = False) -> str:
+        """The LLVM IR of a compiled form, as emitted or after LLVM's passes."""
+        from graphjit.codegen.cpu.target import llvm_text
+
+        assert self.program is not None
+        return llvm_text(self.program, optimized)
+
+    @contextmanager
+    def holding_variables(self) -> Iterator[None]:
+        """Let no other thread read or write the variables in the `with` block."""
+        cells = {id(v.cell): v.cell for v in self.variables}.values()
+        held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
+        for cell in held:
+            cell.lock.acquire()
+        try:
+            yield
+        finally:
+            for cell in held:
+                cell.lock.release()
+
+    def run(self, leaves: Sequence[Any], out: Sequence[Any] = ()) -> Any:
+        """The results for these leaves of the arguments; variables are written back.
+
+        out: for each result an array that it is written into, or None.
+        """
+        assert self.executable is not None
+        if not self.variables:
+            return self._results(leaves, self._compute(leaves, out)[0], out)
+        with self.holding_variables():
+            outputs, updates = self._compute(leaves, out)
+            for variable, array in zip(self.updated, updates, strict=True):
+                variable.cell.array = array
+        return self._results(leaves, outputs, out)
+
+    def _compute(
+        self, leaves: Sequence[Any], out: Sequence[Any]
+    ) -> tuple[list[Array], list[Array]]:
+        assert self.executable is not None
+        inputs = self.inputs(leaves)
+        if not out and not self.donated:
+            return self.executable(inputs)
+        where = places(self, leaves, inputs, out)
+        return self._able_to_write(where)(inputs, where)
+
+    def _able_to_write(self, where: Sequence[Array | None]) -> Executable:
+        """What can write its outputs into these arrays: the executable, or one that stores
+        nothing past the cache, where an array doesn't start at a cache line.
+        """
+        assert self.executable is not None
+        program = self.executable.program
+        for array, number in zip(where, program.outputs, strict=True):
+            if array is None or number not in program.aligned:
+                continue
+            if array.ctypes.data % LINE_BYTES:
+                return self._unaligned
+        return self.executable
+
+    @functools.cached_property
+    def _unaligned(self) -> Executable:
+        from graphjit.codegen.cpu.target import compile_program
+
+        assert self.program is not None
+        return compile_program(self.program, streams=False)[0]
+
+    def inputs(self, leaves: Sequence[Any]) -> list[Array]:
+        """The program's inputs for these leaves: arguments, captured arrays, variables."""
+        arrays = []
+        for role, number in self.order:
+            if role == "leaf":
+                x = as_input(leaves[number])
+            elif role == "capture":
+                x = self.captures[number]
+            else:
+                x = self.variables[number].cell.array
+            arrays.append(_ready(x))
+        return arrays
+
+    def view(self, view: ArgumentView, leaves: Sequence[Any]) -> Any:
+        """A result that lies in the memory of one of these leaves."""
+        assert self.executable is not None
+        sizes = self.executable.sizes_of(self.inputs(leaves)) if self.sizes is not None else {}
+        return view.of(leaves[view.leaf], sizes)
+
+    def _results(
+        self, leaves: Sequence[Any], outputs: Sequence[Array], out: Sequence[Any] = ()
+    ) -> Any:
+        numpy = self.numpy
+        arrays = iter(outputs)
+        found = []
+        for (kind, value), given in zip(self.results, out or repeat(None), strict=False):
+            if kind == "static":
+                found.append(value)
+            elif kind == "view":
+                view = self.view(value, leaves)
+                if given is not None:
+                    np.copyto(given, view)
+                found.append(view if given is None else given)
+            elif given is not None:
+                array = next(arrays)
+                if array is not given:
+                    np.copyto(given, array)
+                found.append(given)
+            elif kind == "python":
+                found.append(next(arrays).item())
+            else:
+                array = next(arrays)
+                scalar = numpy and not array.shape and kind != "0-d array"
+                found.append(array[()] if scalar else array if numpy else _wrap(array))
+        items = iter(found)
+        return unflatten(self.tree, lambda: next(items))
+
+
+def build_program(
+    graph: Graph,
+    passes: Sequence[Pass] = (),
+    form: Specialization | None = None,
+    fast_math: bool = False,
+    stages: Stages | None = None,
+) -> Program:
+    """A traced graph through a user's own passes, the default ones, fusion and memory plan."""
+    stages = stages or Stages()
+    timing = gj.passes.Timing()
+    pipeline = gj.passes.Pipeline((*passes, *gj.passes.DEFAULT.passes))
+    observers: list[Observer] = [timing, gj.passes.verifying] if config.verify else [timing]
+    with stages.stage("passes"):
+        optimized = pipeline.run(graph, observers)
+    with stages.stage("fuse"):
+        program = replace(
+            gj.passes.program_of(optimized),
+            fast_math=fast_math,
+        )
+        if form is not None and form.donated:
+            leaves = {("leaf", n) for n in form.donated}
+            sources = zip(program.inputs, form.order, strict=True)
+            given = [buffer for buffer, place in sources if place in leaves]
+            program = gj.passes.donate(program, given)
+    if form is not None:
+        form.passes = timing.rows
+    return program
+
+
+def explain(form: Specialization) -> str:
+    """A specialisation in words: steps with bytes and flops, decisions, times."""
+    if form.program is None:
+        return f"runs eagerly: {form.reason}"
+    program = form.program
+    lines = [f"{program.name}: {len(program.steps)} steps, arena {program.arena_bytes} bytes"]
+    if program.fast_math:
+        lines.append("fast_math")
+    for number, step in enumerate(program.steps):
+        cost = gj.cost.step_cost(step, program.buffers)
+        floor = gj.cost.floor_ns(step, program.buffers) / 1000
+        lines.append(
+            f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops, "
+            f"at least {floor:.3g} µs here"
+        )
+        lines += ["  " + line for line in gj.program.print_step(step).splitlines()]
+    lines += [f"result b{o} may lie where b{i} does, donated" for o, i in program.donated]
+    lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
+    for name, before, after, ns in form.passes:
+        lines.append(f"pass {name}: {before} -> {after} nodes, {ns / 1e6:.2f} ms")
+    if form.found:
+        lines.append("its code came from the cache")
+    times = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in form.times_ns.items())
+    lines.append(f"times: {times}")
+    return "\n".join(lines)
+
+
+# ndarray.flags.num of an array that compiled code can read: C order and aligned.
+_READY = 0x0001 | 0x0100
+
+
+def _ready(x: Array) -> Array:
+    """The array, or a copy that is aligned, in C order and in this machine's byte order."""
+    if x.flags.num & _READY == _READY and x.dtype.isnative:
+        return x
+    try:
+        return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            at_user_line(f"no memory for a copy in order of an array of shape {list(x.shape)}")
+        ) from error
+
+
+def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
+    """The shortest way from arrays and floats to one array or a tuple of arrays, where there is
+    no more to do than that.
+    """
+    executable = form.executable
+    assert executable is not None
+    plain = form.order == [("leaf", i) for i in range(len(form.kinds))]
+    plain = plain and not form.donated
+    if not plain or form.variables or not all(map(_plainly_passed, form.kinds)):
+        return None
+    if any(kind != "array" for kind, _ in form.results):
+        return None
+    only_arrays = all(k.kind == ARRAY for k in form.kinds)
+
+    def ready(args: Sequence[Any]) -> list[Array]:
+        return [
+            x if type(x) is np.ndarray and x.flags.num & _READY == _READY else as_input(x)
+            for x in args
+        ]
+
+    if form.tree is not LEAF:
+        if form.tree.kind is not tuple or any(c is not LEAF for c in form.tree.children):
+            return None
+        run_all = executable.runner()
+        if form.numpy:
+            return lambda args: tuple([a if a.shape else a[()] for a in run_all(ready(args))])
+        return lambda args: tuple(map(_wrap, run_all(ready(args))))
+    run = executable.single_runner()
+    if not form.numpy:
+        return lambda args: _wrap(run(ready(args)))
+    if not executable.program.buffers[executable.program.outputs[0]].type.shape:
+        return lambda args: run(ready(args))[()]
+    if not only_arrays:
+        return lambda args: run(ready(args))
+
+    def call_arrays(args: Sequence[Any]) -> Any:
+        for x in args:
+            if x.flags.num & _READY != _READY:
+                return run(ready(args))
+        return run(args)
+
+    return call_arrays
+
+
+def _direct_into(
+    form: Specialization,
+) -> Callable[[Array, Sequence[Any]], Array | None] | None:
+    executable = form.executable
+    assert executable is not None
+    write = executable.single_writer()
+    if write is None or form.tree is not LEAF or any(k.kind != ARRAY for k in form.kinds):
+        return None
+    (shape, dtype), apart = executable.output_type, np.may_share_memory
+    whole = set(executable.program.outputs) <= set(executable.program.aligned)
+
+    def into(out: Array, args: Sequence[Any]) -> Array | None:
+        if out.shape != shape or out.dtype is not dtype or out.flags.num & PLAIN != PLAIN:
+            return None
+        if whole and out.ctypes.data % LINE_BYTES:
+            return None
+        for x in args:
+            if x.flags.num & _READY != _READY or apart(out, x):
+                return None
+        write(args, out)
+        return out
+
+    return into
+
+
+def _plainly_passed(kind: LeafKind) -> bool:
+    """Whether a leaf is an array of this machine's byte order, a tensor or a Python float."""
+    if kind.kind == ARRAY:
+        return bool(kind.key[1].isnative)
+    return kind.kind == TENSOR or (kind.kind == SCALAR and kind.key is float)
+
+
+def as_input(x: Any) -> Array:
+    """An argument as an array that compiled code can read."""
+    if type(x) is np.ndarray:
+        return _ready(x)
+    return _ready(x._array) if isinstance(x, Tensor) else _boxed(x)
+
+
+def _boxed(x: Any) -> Array:
+    if isinstance(x, int):
+        return np.array(x, np.int64)
+    return np.asarray(x)

@@ -1,0 +1,1 @@
+"""A Python function -> a Graph: symbolic tensors, captures, side effects."""

@@ -1,0 +1,284 @@
+"""Where a function's Python code finds the ndarrays that it reads but isn't given.
+
+They are hidden inputs: looked up again at each call, so that a rebound name is seen. Searched
+are closure cells, the globals that the code names, and objects among the arguments (`self`),
+through containers and attributes a few levels deep.
+"""
+
+from __future__ import annotations
+
+import dis
+import types
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.frozen import dataclass
+
+DEPTH = 4
+MOST_OBJECTS = 20_000
+
+
+class Getter:
+    """A way to look a value up again: calling it gives the value now, None if there is none."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Any:
+        """The value now."""
+        return self._now()
+
+    def _now(self) -> Any:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known(Getter):
+    """Always the same object."""
+
+    value: Any
+
+    def _now(self) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held(Getter):
+    """An object that is not kept alive."""
+
+    reference: weakref.ref[Any]
+
+    def _now(self) -> Any:
+        return self.reference()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellContents(Getter):
+    """What a closure's cell holds."""
+
+    cell: types.CellType
+
+    def _now(self) -> Any:
+        try:
+            return self.cell.cell_contents
+        except ValueError:  # a name that was deleted
+            return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item(Getter):
+    """An item of a container."""
+
+    parent: Getter
+    key: Any
+
+    def _now(self) -> Any:
+        try:
+            return self.parent()[self.key]
+        except (KeyError, IndexError, TypeError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribute(Getter):
+    """An attribute of an object."""
+
+    parent: Getter
+    name: str
+
+    def _now(self) -> Any:
+        return getattr(self.parent(), self.name, None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreed(Getter):
+    """What all of some getters give; None once they differ, for the trace holds no longer."""
+
+    getters: tuple[Getter, ...]
+
+    def _now(self) -> Any:
+        value = self.getters[0]()
+        return value if all(getter() is value for getter in self.getters) else None
+
+
+def find_captures(
+    function: Callable[..., Any], statics: Sequence[Any], arrays: Sequence[Any]
+) -> list[Getter | None]:
+    """For each array a way to look it up again, or None if only its value is known."""
+    if not arrays:
+        return []
+    wanted = {id(a): n for n, a in enumerate(arrays)}
+    found: list[list[Getter]] = [[] for _ in arrays]
+    seen: set[int] = set()
+    todo: list[tuple[Any, Getter, int]] = [(o, _held(o), 0) for o in statics]
+    todo += _of_function(function)
+    while todo and len(seen) < MOST_OBJECTS:
+        value, getter, depth = todo.pop(0)
+        if isinstance(value, np.ndarray):
+            number = wanted.get(id(value))
+            if number is not None:
+                found[number].append(getter)
+            continue
+        if id(value) in seen or depth >= DEPTH:
+            continue
+        seen.add(id(value))
+        todo += [(v, g, depth + 1) for v, g in _parts(value, getter)]
+        if isinstance(value, types.FunctionType):
+            todo += [(v, g, depth + 1) for v, g, _ in _of_function(value)]
+    return [
+        None if not getters else getters[0] if len(getters) == 1 else Agreed(tuple(getters))
+        for getters in found
+    ]
+
+
+def with_captures(
+    function: Callable[..., Any], capture: Callable[[np.ndarray[Any, Any]], Any]
+) -> Callable[..., Any]:
+    """The function with what `capture` gives in place of the ndarrays that it names.
+
+    NumPy's functions of such an array alone are then traced, and not computed once while
+    tracing. Names that the function assigns to are left alone.
+    """
+    if isinstance(function, types.MethodType):
+        return types.MethodType(with_captures(function.__func__, capture), function.__self__)
+    if not isinstance(function, types.FunctionType):
+        return function
+    code, names = function.__code__, function.__globals__
+    assigned = _assigned(code)
+
+    def replaced(name: str, value: Any) -> Any:
+        plain = type(value) is np.ndarray and value.dtype.kind in "biufc"
+        return capture(value) if plain and name not in assigned else value
+
+    found = {n: replaced(n, names[n]) for n in _names(code) if n in names}
+    if _assigned(code, _GLOBAL_ASSIGNMENTS):  # they would go to the copy of the globals
+        found = {}
+    cells = []
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = replaced(name, cell.cell_contents)
+        except ValueError:  # a name not yet bound
+            value = cell
+        else:
+            value = cell if value is cell.cell_contents else types.CellType(value)
+        cells.append(value)
+    defaults, keywords = function.__defaults__, function.__kwdefaults__
+    copy = types.FunctionType(
+        code,
+        names if all(v is names[n] for n, v in found.items()) else {**names, **found},
+        function.__name__,
+        defaults and tuple(replaced("", value) for value in defaults),
+        tuple(cells) if function.__closure__ else None,
+    )
+    copy.__kwdefaults__ = keywords and {n: replaced("", v) for n, v in keywords.items()}
+    return copy
+
+
+def _assigned(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
+    """The global and free names that the code, or code inside it, assigns to."""
+    found = set()
+    # to take all instructions of a long function apart takes longer than to trace it
+    wanted = {dis.opmap[name] for name in operations or _ASSIGNMENTS if name in dis.opmap}
+    if not wanted.isdisjoint(code.co_code[::2]):
+        found = {i.argval for i in dis.get_instructions(code) if i.opcode in wanted}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _assigned(constant, operations)
+    return found
+
+
+_GLOBAL_ASSIGNMENTS = ("STORE_GLOBAL", "DELETE_GLOBAL")
+_ASSIGNMENTS = (*_GLOBAL_ASSIGNMENTS, "STORE_DEREF", "DELETE_DEREF")
+
+
+def _held(value: Any) -> Getter:
+    """The object, not kept alive where it can be referred to weakly; then None once it died."""
+    try:
+        return Held(weakref.ref(value))
+    except TypeError:
+        return Known(value)
+
+
+def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
+    """Values of a function's closure cells, its defaults and the globals it names."""
+    function = getattr(function, "python_function", function)
+    if isinstance(function, types.MethodType):
+        owner = function.__self__
+        return [(owner, _held(owner), 0), *_of_function(function.__func__)]
+    if not isinstance(function, types.FunctionType):
+        return []
+    found: list[tuple[Any, Getter, int]] = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append((cell.cell_contents, CellContents(cell), 0))
+        except ValueError:  # a name not yet bound
+            continue
+    defaults = Attribute(Known(function), "__defaults__")
+    found += [(x, Item(defaults, k), 0) for k, x in enumerate(function.__defaults__ or ())]
+    keywords = Attribute(Known(function), "__kwdefaults__")
+    found += [(x, Item(keywords, k), 0) for k, x in (function.__kwdefaults__ or {}).items()]
+    names = function.__globals__
+    for name in _names(function.__code__):
+        if name in names:
+            found.append((names[name], Item(Known(names), name), 0))
+    return found
+
+
+def named_in(function: Any) -> set[str]:
+    """The globals and attributes that a function's code names."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return set(_names(code)) if isinstance(code, types.CodeType) else set()
+
+
+def loads_global(function: Any, name: str) -> bool:
+    """Whether a function's code, or code inside it, reads a global or builtin of this name."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return isinstance(code, types.CodeType) and _loads_global(code, name)
+
+
+def _loads_global(code: types.CodeType, name: str) -> bool:
+    return (
+        name in code.co_names
+        and any(
+            i.opname == "LOAD_GLOBAL" and i.argval == name for i in dis.get_instructions(code)
+        )
+    ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
+
+
+def function_state(
+    function: Any,
+) -> tuple[dict[str, Any], list[str], list[tuple[Any, Any]]]:
+    """A function's globals, those it names, and its closure cells with what they hold."""
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, types.FunctionType):
+        return {}, [], []
+    cells = []
+    for cell in function.__closure__ or ():
+        try:
+            cells.append((cell, cell.cell_contents))
+        except ValueError:  # a name not yet bound
+            continue
+    return function.__globals__, list(dict.fromkeys(_names(function.__code__))), cells
+
+
+def _names(code: types.CodeType) -> list[str]:
+    result = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            result += _names(constant)
+    return result
+
+
+def _parts(value: Any, getter: Getter) -> list[tuple[Any, Getter]]:
+    if isinstance(value, dict):
+        return [(v, Item(getter, k)) for k, v in list(value.items())[:1000]]
+    if isinstance(value, (list, tuple)):
+        return [(v, Item(getter, k)) for k, v in enumerate(value[:1000])]
+    if isinstance(value, (types.ModuleType, type, str, bytes, int, float)):
+        return []
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict):
+        return [(v, Attribute(getter, k)) for k, v in list(attributes.items())]
+    return []

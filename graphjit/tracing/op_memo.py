@@ -1,0 +1,141 @@
+"""What operators became once in a trace, so that they become it again without being looked up.
+
+NumPy's rules for an operator take a hundred steps, and depend on nothing but the types of its
+operands where those are floating-point arrays and Python floats. Where the rules then recorded
+one node of just these operands, floats as constants, the next such operator of the same trace
+is recorded at once. All else goes its usual way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from graphjit.core.errors import user_line
+from graphjit.ir.graph import Attrs, GraphBuilder, Node
+from graphjit.ops import source
+from graphjit.ops.primitive import Primitive
+from graphjit.core.types import TensorType, float32, float64
+
+if TYPE_CHECKING:
+    from .trace import SymbolicTensor
+
+# Of two operands: the value of a float doesn't matter to what these become. Of one: any ufunc.
+_OPERATORS = {"add", "sub", "mul", "truediv"}
+_UFUNCS = {np.add, np.subtract, np.multiply, np.divide}
+# Python floats up to this size are no infinity in float32.
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class _Recipe(NamedTuple):
+    primitive: Primitive
+    attrs: Attrs
+    type: TensorType
+    constant: TensorType | None  # of a float among the operands
+    known_by: tuple[TensorType, ...]  # kept, for they are known by where they lie
+
+
+class Repeats:
+    """The operators of one trace that are recorded at once, until it is closed. symbol: the
+    class of its arrays.
+    """
+
+    def __init__(self, builder: GraphBuilder, symbol: type[SymbolicTensor]) -> None:
+        self.closed = False
+        self._builder = builder
+        self._symbol = symbol
+        self._known: dict[tuple[Any, ...], _Recipe] = {}
+        self._types: dict[TensorType, TensorType] = {}
+
+    def same(self, type_: TensorType) -> TensorType:
+        """The first of all equal types."""
+        return self._types.setdefault(type_, type_)
+
+    def key(self, what: Any, operands: Sequence[Any]) -> tuple[Any, ...] | None:
+        """What an operator or ufunc depends on, or None where that may be more than types."""
+        if len(operands) > 1 and what not in _OPERATORS and what not in _UFUNCS:
+            return None
+        parts: list[Any] = [what]
+        builder = self._builder
+        for x in operands:
+            kind = type(x)
+            if kind is float:
+                parts.append(float)
+            elif kind is self._symbol and x.origin == "numpy" and x.recorder.builder is builder:
+                parts.append(id(x._type))
+            else:
+                return None
+        return None if self.closed else tuple(parts)
+
+    def again(
+        self, key: tuple[Any, ...], operands: Sequence[Any], own: int
+    ) -> tuple[int, TensorType] | None:
+        """The node, and its type, of an operator like one before; None if there was none.
+        own: so many calls lie between this and the user's code.
+        """
+        recipe = self._known.get(key)
+        if recipe is None:
+            return None
+        line, kind, nodes = user_line(own + 2), recipe.constant, self._builder.nodes
+        inputs = []
+        for x in operands:
+            if type(x) is not float:
+                inputs.append(x.node)
+                continue
+            assert kind is not None
+            if kind.dtype is float32 and abs(x) > _FLOAT32_MAX:
+                return None
+            literal = source.Literal(np.array(x, kind.dtype.dtype))
+            inputs.append(len(nodes))
+            nodes.append(Node(source.const, (), (("value", literal),), kind, line))
+        nodes.append(Node(recipe.primitive, tuple(inputs), recipe.attrs, recipe.type, line))
+        return len(nodes) - 1, recipe.type
+
+    def learn(self, key: tuple[Any, ...], operands: Sequence[Any], first: int) -> TensorType:
+        """Note what an operator became, the nodes from the `first` on. Gives the result's type,
+        the same object for all equal ones.
+        """
+        type_ = self.same(self._builder.nodes[-1].tensor)
+        recipe = self._recipe(operands, first, type_)
+        if recipe is not None:
+            self._known[key] = recipe
+        return type_
+
+    def _recipe(
+        self, operands: Sequence[Any], first: int, result: TensorType
+    ) -> _Recipe | None:
+        nodes = self._builder.nodes
+        constants = iter(range(first, len(nodes) - 1))
+        inputs = []
+        kind: TensorType | None = None
+        for x in operands:
+            number = next(constants, None) if type(x) is float else x.node
+            if number is None:
+                return None
+            if type(x) is float:
+                kind = _constant_type(nodes[number], x)
+                if kind is None:
+                    return None
+            inputs.append(number)
+        last = nodes[-1]
+        if len(nodes) == first or next(constants, None) is not None:
+            return None
+        if last.inputs != tuple(inputs):
+            return None
+        types = tuple(x._type for x in operands if type(x) is not float)
+        return _Recipe(last.primitive, last.attrs, result, kind, types)
+
+
+def _constant_type(node: Node, value: float) -> TensorType | None:
+    """The type of a constant that is this float, rounded to it; None if the node isn't that."""
+    if node.primitive is not source.const or node.tensor.dtype not in (float32, float64):
+        return None
+    literal = node.attr("value").array
+    with np.errstate(all="ignore"):
+        same = literal.tobytes() == np.array(value, literal.dtype).tobytes()
+    return node.tensor if same and literal.shape == () else None
+
+
+__all__ = ["Repeats"]

@@ -1,0 +1,247 @@
+"""Which extents of a function's arguments become symbolic, and what a form of them fits.
+
+An extent becomes symbolic when it has been seen with `config.symbolic_after` sizes (or is None
+in the input signature); an extent of 1 stays itself. Extents that have always been equal are
+taken to be one symbol. The function is then traced for the sizes at hand, which brings guards;
+where a guard says that a symbol is a certain number, or equal to another, or a multiple of a
+number, the function is traced again with just that known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphjit.core.config import config
+from graphjit.core.dims import Dim, Guard, Sizes, magnitude
+from graphjit.ir.graph import Graph, Node
+from graphjit.ops import source
+from graphjit.core.tree import ARRAY, TENSOR, LeafKind, Tree
+from graphjit.core.types import Shape, TensorType
+
+Place = tuple[int, int]  # (leaf, axis)
+_MOST_TRACES = 8
+# What is remembered of a function's calls.
+_MOST_CALLS, _MOST_SIZES = 64, 1024
+
+
+def shape_of(kind: LeafKind) -> Shape | None:
+    """The shape of a leaf that is an array or tensor."""
+    if kind.kind == ARRAY:
+        shape: Shape = kind.key[0]
+        return shape
+    return kind.key.shape if kind.kind == TENSOR else None
+
+
+def with_shape(kind: LeafKind, shape: Shape) -> LeafKind:
+    """The kind of a leaf of another shape."""
+    if kind.kind == ARRAY:
+        return LeafKind(ARRAY, (shape, kind.key[1]))
+    return LeafKind(TENSOR, kind.key.with_shape(shape))
+
+
+def loose_key(tree: Tree, kinds: Sequence[LeafKind]) -> Any:
+    """What calls have in common whose arrays differ in extents alone (extents of 1 apart)."""
+    parts: list[Any] = []
+    for kind in kinds:
+        shape = shape_of(kind)
+        if shape is None:
+            parts.append(kind)
+        else:
+            dtype = kind.key[1] if kind.kind == ARRAY else kind.key.dtype
+            parts.append((kind.kind, dtype, tuple(n == 1 for n in shape)))
+    return tree, tuple(parts)
+
+
+def extents(kinds: Sequence[LeafKind]) -> dict[Place, int]:
+    """Every extent that isn't 1."""
+    return {
+        (leaf, axis): n
+        for leaf, kind in enumerate(kinds)
+        for axis, n in enumerate(shape_of(kind) or ())
+        if n != 1
+    }
+
+
+@dataclass(eq=False, repr=False)
+class Seen:
+    """What calls of one loose key have brought.
+
+    sizes: those of each place. history: the different extents of the latest calls that were to
+    be specialised, the call at hand last. fixed: places where Python code needs the number.
+    doubt: what went wrong when symbolic extents were tried; failed: the same once it is known
+    that it was their fault.
+    """
+
+    sizes: dict[Place, set[int]] = field(default_factory=dict)
+    history: list[dict[Place, int]] = field(default_factory=list)
+    fixed: set[Place] = field(default_factory=set)
+    doubt: str = ""
+    failed: str = ""
+
+    def note(self, found: Mapping[Place, int]) -> None:
+        """Take note of a call. Calls that fail come again and again: not all is kept."""
+        if (now := dict(found)) in self.history:
+            self.history.remove(now)
+        self.history = [*self.history[1 - _MOST_CALLS :], now]
+        for place, n in found.items():
+            sizes = self.sizes.setdefault(place, set())
+            if len(sizes) < _MOST_SIZES:
+                sizes.add(n)
+
+    def varying(self, free: frozenset[Place]) -> set[Place]:
+        """The places that are to be symbolic."""
+        limit = config.symbolic_after
+        if limit is None:
+            return {p for p in free if p not in self.fixed}
+        return {
+            place
+            for place, sizes in self.sizes.items()
+            if (len(sizes) >= limit or place in free) and place not in self.fixed
+        }
+
+
+class Assumptions:
+    """Which places are one symbol, and what is known of each."""
+
+    def __init__(self, seen: Seen, free: frozenset[Place]) -> None:
+        self.group: dict[Place, Any] = {}
+        self.multiple: dict[Any, int] = {}
+        now = seen.history[-1]
+        for place in sorted(seen.varying(free)):
+            if place in now:
+                alike = tuple(past.get(place) for past in seen.history)
+                self.group[place] = place if place in free else alike
+        self.now = now
+        self.traces = 0
+
+    def shapes(self, kinds: Sequence[LeafKind], sizes: Sizes) -> list[Shape | None]:
+        """The shape of each leaf with its symbols."""
+        dims: dict[Any, int] = {}
+        for place, group in self.group.items():
+            if group not in dims:
+                by = self.multiple.get(group, 1)
+                name = f"n{len(dims)}"
+                symbol = sizes.symbol(name, self.now[place] // by, may_be_one=by > 1)
+                dims[group] = symbol * by
+        found: list[Shape | None] = []
+        for leaf, kind in enumerate(kinds):
+            shape = shape_of(kind)
+            found.append(
+                None
+                if shape is None
+                else tuple(
+                    dims[self.group[leaf, axis]] if (leaf, axis) in self.group else n
+                    for axis, n in enumerate(shape)
+                )
+            )
+        self._names = {f"n{k}": group for k, group in enumerate(dims)}
+        return found
+
+    def refined(self, sizes: Sizes, seen: Seen) -> bool:
+        """Learn from the guards of a trace; whether to trace once more."""
+        self.traces += 1
+        if self.traces > _MOST_TRACES:
+            return False
+        for name, group in self._names.items():
+            low, high = sizes.bounds_of(name)
+            if low == high:
+                return self._fix(group, seen)
+        # one thing at a time: two guards may say the same
+        return any(self._learn(guard, seen) for guard in sizes.guards)
+
+    def _learn(self, guard: Guard, seen: Seen) -> bool:
+        left = guard.left
+        if guard.relation != "==":
+            return False
+        terms = dict(left.terms)
+        names = [m[0] for m in terms if len(m) == 1]
+        plain = [n for n in names if n in self._names]
+        constant = () in terms
+        if len(left.symbols) == 1 and len(terms) == 1 + constant and plain:
+            return self._fix(self._names[plain[0]], seen)
+        if len(plain) == 2 and len(terms) == 2 and sum(terms.values()) == 0:
+            one, other = (self._names[n] for n in plain)
+            if self.multiple.get(one, 1) == self.multiple.get(other, 1):
+                self.group = {p: one if g == other else g for p, g in self.group.items()}
+                return True
+        if len(plain) == 1 and len(names) == 2 and len(terms) == 2:
+            floor = left.sizes.floor_of(next(n for n in names if n not in plain))
+            inner = None if floor is None else dict(floor[0].terms)
+            if inner is not None and inner.keys() == {(plain[0],)} and inner[plain[0],] == 1:
+                group = self._names[plain[0]]
+                self.multiple[group] = self.multiple.get(group, 1) * floor[1]
+                return True
+        return False
+
+    def _fix(self, group: Any, seen: Seen) -> bool:
+        places = {p for p, g in self.group.items() if g == group}
+        seen.fixed |= places
+        self.group = {p: g for p, g in self.group.items() if p not in places}
+        return True
+
+
+def fit_64_bits(sizes: Sizes, graph: Graph) -> bool:
+    """Note up to which sizes no number that code computes of them passes 62 bits: those that
+    are values, and those with floors, for the rest wraps around to what it was. False where the
+    sizes at hand are larger: Python's integers have no end.
+    """
+    dims = [n for node in graph.nodes for n in _computed(node)]
+    largest = next(
+        (1 << b for b in range(40, 3, -1) if all(magnitude(n, 1 << b) < 1 << 62 for n in dims)),
+        0,
+    )
+    symbols = dict.fromkeys(name for n in dims for name in n.symbols)
+    if any(sizes.hints[name] > largest for name in symbols):
+        return False
+    if largest < 1 << 40:
+        for name in symbols:
+            sizes.note(largest - sizes.made((((name,), 1),)), ">=")
+    return True
+
+
+def _computed(node: Node) -> list[Dim]:
+    """The extents of a node that are values, or have floors."""
+    todo: list[Any] = [value for _, value in node.attrs]
+    if isinstance(node.type, TensorType):
+        todo += node.type.shape
+    found = []
+    while todo:
+        value = todo.pop()
+        if isinstance(value, (tuple, list)):
+            todo += value
+        elif isinstance(value, slice):
+            todo += [value.start, value.stop, value.step]
+        elif isinstance(value, Dim) and (node.primitive is source.extent or value.has_floors):
+            found.append(value)
+    return found
+
+
+@dataclass(eq=False, repr=False)
+class Fit:
+    """The calls that a form of symbolic extents is for: shapes of its leaves, and guards."""
+
+    shapes: tuple[Shape | None, ...]
+    guards: tuple[Guard, ...]
+
+    def fits(self, kinds: Sequence[LeafKind]) -> bool:
+        """Whether a call of the form's loose key has sizes that it serves."""
+        values: dict[str, int] = {}
+        for kind, wanted in zip(kinds, self.shapes, strict=True):
+            shape = shape_of(kind)
+            if wanted is None or shape is None:
+                continue
+            for n, extent in zip(wanted, shape, strict=True):
+                if not isinstance(n, Dim):
+                    if n != extent:
+                        return False
+                    continue
+                ((name,), by) = n.terms[0]
+                size, rest = divmod(extent, by)
+                if rest or values.setdefault(name, size) != size:
+                    return False
+        return all(guard.holds(values) for guard in self.guards)
+
+
+__all__ = ["Assumptions", "Fit", "Seen", "extents", "loose_key", "shape_of", "with_shape"]

@@ -1,0 +1,798 @@
+"""Tracing: symbolic tensors that record what Python does with them.
+
+A `Trace` collects nodes. Its symbolic tensors carry an origin: "numpy" (ndarray arguments and
+results of `np.*`: NumPy's dtype rules), "tensor" (TensorFlow's strict rules) or "weak" (a
+Python scalar that is an argument). Inside a trace variables are read and written
+symbolically; their last values are the graph's updates.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+import weakref
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from graphjit import numpy_protocol
+from graphjit.core.config import config
+from graphjit.core.dims import Dim, Sizes, evaluate
+from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
+from graphjit.core.errors import LeakedTracerError, SourceLine, TracingError, at_user_line, of_user, user_line
+from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.tensors.operators import Operators
+from graphjit.ops import source
+from graphjit.ops.primitive import Primitive, View
+from .op_memo import Repeats
+from graphjit.core.types import DType, TensorShape, TensorType, TupleType, as_dtype, check_size, int64
+from graphjit.tensors.variable import Variable
+
+# Operators whose results on Python's integers may pass 64 bits.
+_GROWING = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
+
+
+class StaticValueNeeded(TracingError):
+    """Python needs the value of a traced Python scalar; `params` are those it depends on."""
+
+    def __init__(self, message: str, params: frozenset[int]) -> None:
+        super().__init__(message)
+        self.params = params
+
+
+class Storage:
+    """What traced ndarrays stand on: an array of the trace's own and the views of it.
+
+    shared: others than the handles see it, so nothing may be written. scalar: it is that of an
+    argument without axes, which may be a NumPy scalar or an array. handles: the array and
+    its views, where it has any; those that no code can reach any more don't count.
+    """
+
+    __slots__ = ("_handles", "scalar", "shared")
+
+    def __init__(self, shared: bool) -> None:
+        self.shared = shared
+        self.scalar = False
+        self._handles: list[weakref.ref[SymbolicTensor]] = []
+
+    def add(self, base: SymbolicTensor, view: SymbolicTensor) -> None:
+        """Note that a view of `base` has come up."""
+        known = self.handles()
+        new = [h for h in (base, view) if all(h is not other for other in known)]
+        self._handles = [weakref.ref(h) for h in (*known, *new)]
+
+    def handles(self) -> list[SymbolicTensor]:
+        """The array and its views that live, in the order in which they came up."""
+        return [h for h in (ref() for ref in self._handles) if h is not None]
+
+
+def _settable(name: str, known: Any = None) -> Any:
+    """An attribute that ndarrays let be set, in place, and symbolic tensors don't."""
+
+    def read(self: SymbolicTensor) -> Any:
+        return self.__getattr__(name) if known is None else known.fget(self)
+
+    def write(self: SymbolicTensor, value: Any) -> None:
+        raise TracingError(at_user_line(f"x.{name} = ... of a traced array can't be traced"))
+
+    return property(read, write)
+
+
+class ArgumentView(NamedTuple):
+    """A result in an argument's memory: the leaf, and how NumPy makes the view of it. itself:
+    whether it is that very argument.
+    """
+
+    leaf: int
+    steps: tuple[tuple[Callable[..., Any], dict[str, Any]], ...]
+    itself: bool
+
+    def of(self, array: Any, sizes: Mapping[str, int]) -> Any:
+        """The view of an argument; sizes: those of the symbols."""
+        if not self.steps and not self.itself:
+            return array[...]
+        for view, attrs in self.steps:
+            array = view(array, **{name: _known(value, sizes) for name, value in attrs.items()})
+        return array
+
+
+def _known(value: Any, sizes: Mapping[str, int]) -> Any:
+    if isinstance(value, tuple):
+        return tuple([_known(part, sizes) for part in value])
+    return evaluate(value, sizes)
+
+
+def _shape(x: SymbolicTensor) -> tuple[int, ...]:
+    """The extents, in a tuple where an ndarray would have one."""
+    if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
+        raise x._needs_value("the type of a Python number")
+    return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
+
+
+def _dtype(x: SymbolicTensor) -> Any:
+    """The element type; NumPy's own for code that isn't graphjit's, of what is an ndarray."""
+    if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
+        raise x._needs_value("the type of a Python number")
+    if x.origin == "numpy" and of_user(sys._getframe(2)):
+        return x.type.dtype.dtype
+    return x.type.dtype
+
+
+_PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
+
+
+def _class(x: SymbolicTensor) -> type:
+    """What isinstance takes a traced value for, in code that isn't graphjit's: an ndarray or
+    NumPy scalar where it stands for one, a Python number where it stands for that.
+    """
+    frame: Any = sys._getframe(1)
+    while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
+        frame = frame.f_back
+    if x.origin == "tensor" or x.recorder.closed or not of_user(frame):
+        return type(x)
+    if x.origin == "weak":
+        return _PYTHON_TYPES[x.type.dtype.kind]
+    if x.storage.scalar and not x.type.shape:
+        raise x._needs_value("the type of what is a NumPy scalar or an array")
+    array = bool(x.type.shape) or x.is_zero_dim_array()
+    return np.ndarray if array else x.type.dtype.dtype.type
+
+
+class SymbolicTensor(Operators):
+    """A tensor whose type is known and whose value isn't: what a traced function computes on.
+
+    Of NumPy origin it behaves as an ndarray: ufuncs, NumPy functions, methods, and `x[i] = v`
+    on arrays that nothing else views.
+    """
+
+    __slots__ = (
+        "__weakref__", "_part", "_target", "_type", "line", "node", "origin", "recorder",
+        "storage",
+    )  # fmt: skip
+
+    def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
+        self.recorder = trace
+        self.node = node
+        self._type = type
+        self.origin = origin
+        self.storage = Storage(shared=False)
+        self.line: SourceLine | None = trace.builder.nodes[node].source
+        self._target: tuple[Variable, Any] | None = None
+        # Of a view by an index: the array and the index.
+        self._part: tuple[SymbolicTensor, Any] | None = None
+
+    @property
+    def type(self) -> TensorType:  # type: ignore[override]
+        """Shape and dtype."""
+        return self._type
+
+    def _needs_value(self, what: str) -> TracingError:
+        params = self.recorder.weak_params_of(self.node)
+        message = at_user_line(
+            f"{what} needs the value of a traced {self._type}, which is known only when the "
+            "compiled function runs",
+            "use gj.where for a choice by element, or let the function fall back to eager mode",
+        )
+        error = StaticValueNeeded(message, params) if params else TracingError(message)
+        # kept, for the function may catch it and go on with what it makes of that
+        self.recorder.failed = self.recorder.failed or error
+        return error
+
+    def __bool__(self) -> bool:
+        raise self._needs_value("`if`, `while`, `and`, `or` or bool()")
+
+    def __int__(self) -> int:
+        raise self._needs_value("int()")
+
+    def __float__(self) -> float:
+        raise self._needs_value("float()")
+
+    def __complex__(self) -> complex:
+        raise self._needs_value("complex()")
+
+    def __index__(self) -> int:
+        raise self._needs_value("a Python index")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise self._needs_value("conversion to a real ndarray")
+
+    def __format__(self, spec: str) -> str:
+        if spec or self.origin == "weak":
+            raise self._needs_value(f"formatting by {spec!r}")
+        return repr(self)
+
+    def __reduce__(self) -> Any:
+        raise self._needs_value("pickling")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        trace = self.recorder
+        if method == "__call__" and not kwargs:
+            key = trace.repeats.key(ufunc, inputs)
+            known = None if key is None else trace.repeats.again(key, inputs, 1)
+            if known is not None:
+                return SymbolicTensor(trace, known[0], known[1], "numpy")
+            return trace.learned(
+                key, inputs, lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
+            )
+        return self.recorder.with_numpy_rules(
+            lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
+        )
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self.recorder.with_numpy_rules(
+            lambda: numpy_protocol.call_function(func, args, kwargs)
+        )
+
+    def _operator(self, name: str, *operands: Any) -> Any:
+        trace = self.recorder
+        key = trace.repeats.key(name, operands)
+        known = None if key is None else trace.repeats.again(key, operands, 1 + len(operands))
+        if known is not None:
+            return SymbolicTensor(trace, known[0], known[1], "numpy")
+        if any(is_strict(x) for x in operands):
+            return super()._operator(name, *operands)
+        ufunc = numpy_protocol.OPERATORS[name]
+        if name in _GROWING and all(map(_is_python_int, operands)) and not _are_bools(operands):
+            raise self._needs_value("arithmetic of Python's integers, which have no end,")
+        if self.origin == "weak" and any(isinstance(x, (list, tuple)) for x in operands):
+            raise self._needs_value("arithmetic of a number and a list")
+        return trace.learned(
+            key,
+            operands,
+            lambda: numpy_protocol.call_operator(ufunc, operands, trace),
+            operands,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "assign" and self._target is not None:
+            variable, key = self._target
+            return lambda value: variable._assign_slice(key, value)
+        if self.origin != "tensor" and name in numpy_protocol.ATTRIBUTES:
+            trace = self.recorder
+            found = trace.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
+            if not callable(found) or isinstance(found, SymbolicTensor):
+                return found
+            return lambda *args, **kwargs: trace.with_numpy_rules(
+                lambda: found(*args, **kwargs)
+            )
+        if name == "numpy" and self.origin == "tensor":
+            raise self._needs_value("numpy()")
+        if self.origin == "weak":  # Python's numbers have attributes of their own
+            raise self._needs_value(f"a Python number's {name}")
+        raise AttributeError(
+            f"a traced tensor ({self._type}, {self.origin} rules) has no attribute {name!r}"
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        if self.origin == "tensor":
+            return super().__getitem__(key)
+        return self._viewed(
+            self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
+        )
+
+    def _viewed(self, view: Any) -> Any:
+        """A view of an argument: another object than the argument, also if it is all of it."""
+        if view is not self or not self.storage.shared or not self._type.shape:
+            return view
+        made = SymbolicTensor(self.recorder, self.node, self._type, self.origin)
+        made.storage = self.storage
+        return made
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self.origin == "tensor":
+            super().__setitem__(key, value)
+        self._require_own("x[...] = v")
+        if isinstance(value, SymbolicTensor) and value._part is not None:
+            array, part = value._part
+            if array is self and part is key:  # x[key] += v has written already
+                return
+        trace = self.recorder
+        self._write(trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value)))
+
+    def _stand_on(self, base: SymbolicTensor, key: Any = None, frozen: bool = False) -> None:
+        """Be a view of an array: base[key] if there is a key; read-only if frozen."""
+        base.storage.add(base, self)
+        self.storage = Storage(shared=True) if frozen else base.storage
+        if key is not None:
+            self._part = (base, key)
+
+    def _root(self) -> SymbolicTensor:
+        return self if self._part is None else self._part[0]._root()
+
+    def _require_own(self, what: str) -> None:
+        root = self._root()
+        if self.storage.shared or any(h._root() is not root for h in self.storage.handles()):
+            raise TracingError(
+                at_user_line(
+                    f"{what} writes into an argument, a captured array or an array that has "
+                    "other views than by index, which can't be traced",
+                    "write into a copy: x = x.copy()",
+                )
+            )
+
+    def _write(self, new: TensorBase) -> None:
+        """Make an array's elements those of `new`, and so those of its views."""
+        rules = self.recorder.with_numpy_rules
+        self.node = self.recorder.node_of(new)
+        written, value = [self], self
+        while value._part is not None:
+            array, key = value._part
+            whole = rules(lambda a=array, k=key, v=value: numpy_protocol.setitem(a, k, v))
+            array.node = whole.node
+            written.append(array)
+            value = array
+        for view in self.storage.handles():
+            if view._part is not None and all(view is not h for h in written):
+                array, key = view._part
+                part = rules(lambda a=array, k=key: numpy_protocol.part(a, k))
+                view.node = self.recorder.node_of(part)
+
+    def _is_scalar(self) -> bool:
+        """Whether this is a NumPy scalar, which nothing can write into, and no 0-d array."""
+        known = self.storage.shared or self._part is not None or self.storage.handles()
+        return not self._type.shape and not known
+
+    def is_zero_dim_array(self) -> bool:
+        """Whether this is an ndarray without axes for sure, and no NumPy scalar."""
+        plain = self.origin == "numpy" and not self._type.shape and not self.storage.scalar
+        return plain and not self._is_scalar()
+
+    def _in_place(self, name: str, other: Any) -> Any:
+        result = self._binary(name, self, other)
+        if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
+            return result
+        self._require_own("an operator such as +=")
+        trace = self.recorder
+        self._write(trace.with_numpy_rules(lambda: numpy_protocol.same_kind(result, self)))
+        return self
+
+    def __iadd__(self, other: Any) -> Any:
+        return self._in_place("add", other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._in_place("sub", other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._in_place("mul", other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._in_place("truediv", other)
+
+    def __ifloordiv__(self, other: Any) -> Any:
+        return self._in_place("floordiv", other)
+
+    def __imod__(self, other: Any) -> Any:
+        return self._in_place("mod", other)
+
+    def __ipow__(self, other: Any) -> Any:
+        return self._in_place("pow", other)
+
+    def __iand__(self, other: Any) -> Any:
+        return self._in_place("and", other)
+
+    def __ior__(self, other: Any) -> Any:
+        return self._in_place("or", other)
+
+    def __ixor__(self, other: Any) -> Any:
+        return self._in_place("xor", other)
+
+    def __ilshift__(self, other: Any) -> Any:
+        return self._in_place("lshift", other)
+
+    def __irshift__(self, other: Any) -> Any:
+        return self._in_place("rshift", other)
+
+    def __imatmul__(self, other: Any) -> Any:
+        return self._in_place("matmul", other)
+
+    def __pos__(self) -> Any:
+        return self if self.origin == "tensor" else self._operator("pos", self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __round__(self, digits: int | None = None) -> Any:
+        raise self._needs_value("round()")
+
+    def __eq__(self, other: Any) -> Any:
+        return self._compare("eq", other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self._compare("ne", other)
+
+    def _compare(self, name: str, other: Any) -> Any:
+        result = self._binary(name, self, other)
+        if result is not NotImplemented:
+            return result
+        if self.origin == "numpy":  # elementwise in NumPy, whatever the other operand is
+            raise TracingError(at_user_line(f"comparison with a {type(other).__name__}"))
+        return name == "ne"
+
+    real = _settable("real")
+    imag = _settable("imag")
+    flat = _settable("flat")
+    strides = _settable("strides")
+    shape = _settable("shape", property(_shape))
+    dtype = _settable("dtype", property(_dtype))
+    if not TYPE_CHECKING:
+        __class__ = property(_class)
+
+    @property
+    def T(self) -> Any:
+        """The axes reversed."""
+        return self._turned("T", Operators.T)
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes exchanged."""
+        return self._turned("mT", Operators.mT)
+
+    def _turned(self, name: str, strict: Any) -> Any:
+        if self.origin == "tensor":
+            return strict.fget(self)
+        return self._viewed(
+            self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
+        )
+
+    def __repr__(self) -> str:
+        return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
+
+    def __str__(self) -> str:
+        if self.origin == "weak":
+            raise self._needs_value("str()")
+        return repr(self)
+
+    def __hash__(self) -> int:
+        if self.origin != "tensor" and not self._type.shape:  # a number, which has one
+            raise self._needs_value("hash()")
+        return Operators.__hash__(self)
+
+
+def is_strict(value: Any) -> bool:
+    """Whether a value brings TensorFlow's dtype rules with it."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "tensor"
+    return isinstance(value, TensorBase)
+
+
+def is_weak(value: Any) -> bool:
+    """Whether a value is a Python scalar, traced or not."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "weak"
+    known = isinstance(value, (bool, int, float, complex, Dim))
+    return known and not isinstance(value, np.generic)
+
+
+def _is_python_int(value: Any) -> bool:
+    """Whether a value is a Python int or bool, traced or not."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "weak" and value.type.dtype.kind in "bi"
+    return isinstance(value, (int, Dim)) and not isinstance(value, np.generic)
+
+
+def _are_bools(operands: Sequence[Any]) -> bool:
+    """Whether what is traced among Python's ints is bools alone, which don't grow."""
+    return all(x.type.dtype.is_bool for x in operands if isinstance(x, SymbolicTensor))
+
+
+def _checksum(array: np.ndarray[Any, Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+class Trace:
+    """One run of a Python function on symbolic tensors.
+
+    captures: the ndarrays met on the way, each a parameter read at every call. variables: the
+    variables read or written.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.builder = GraphBuilder(name)
+        self.origin = "tensor"
+        self.closed = False
+        self.failed: TracingError | None = None
+        self.captures: list[np.ndarray[Any, Any]] = []
+        self.variables: list[Variable] = []
+        self._captured: dict[int, SymbolicTensor] = {}
+        self._contents: list[int] = []  # of captures, as a checksum
+        self._constants: dict[int, tuple[TensorBase, int]] = {}
+        self._reads: dict[int, int] = {}  # cell -> its parameter
+        self._values: dict[int, TensorBase] = {}  # cell -> its value now
+        self._written: list[int] = []
+        self._weak: set[int] = set()
+        self._checked: list[SymbolicTensor] = []
+        self._swapped: set[int] = set()  # parameters that aren't in this machine's byte order
+        self._leaves: dict[int, tuple[int, SymbolicTensor]] = {}  # by parameter
+        self.sizes = Sizes()
+        self.repeats = Repeats(self.builder, SymbolicTensor)
+
+    @contextmanager
+    def active(self) -> Iterator[Trace]:
+        """Make this the trace of the context."""
+        token = current_trace.set(self)
+        self.sizes.recording, self.sizes.traced = True, self.size
+        try:
+            with config.python_decides():
+                yield self
+            for array, contents in zip(self.captures, self._contents, strict=True):
+                if _checksum(array) != contents:
+                    raise TracingError("an array is written to after it was used in the trace")
+        finally:
+            current_trace.reset(token)
+            self.closed = self.repeats.closed = True
+            self.sizes.recording, self.sizes.traced = False, None
+
+    def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
+        """Run an action whose results are of NumPy origin (weak if all operands are)."""
+        previous = self.origin
+        self.origin = "weak" if operands and all(map(is_weak, operands)) else "numpy"
+        try:
+            return action()
+        finally:
+            self.origin = previous
+
+    def learned(
+        self,
+        key: tuple[Any, ...] | None,
+        operands: Sequence[Any],
+        action: Callable[[], Any],
+        weak: Sequence[Any] = (),
+    ) -> Any:
+        """What an operator or ufunc gives by NumPy's rules, noted for the next one."""
+        first = len(self.builder.nodes)
+        result = self.with_numpy_rules(action, weak)
+        if (
+            key is not None
+            and type(result) is SymbolicTensor
+            and result.origin == "numpy"
+            and result.node == len(self.builder.nodes) - 1
+        ):
+            result._type = self.repeats.learn(key, operands, first)
+        return result
+
+    def parameter(
+        self, type: TensorType, name: str, origin: str, role: str, leaf: int = -1
+    ) -> SymbolicTensor:
+        """A new parameter of the graph. leaf: its number, if it is a leaf of the arguments."""
+        node = self.builder.add(source.param, (), None, type=type, name=name, role=role)
+        if origin == "weak":
+            self._weak.add(node)
+        symbol = SymbolicTensor(self, node, self.repeats.same(type), origin)
+        symbol.storage.shared = True
+        if leaf >= 0:
+            self._leaves[node] = leaf, symbol
+        symbol.storage.scalar = not type.shape
+        return symbol
+
+    def apart(self, x: SymbolicTensor) -> SymbolicTensor:
+        """An ndarray as an operand of a function of gj's: a tensor, in memory of its own."""
+        if self.origin != "tensor" or x.origin != "numpy" or not x.storage.shared:
+            return x
+        return SymbolicTensor(self, x.node, x.type, "tensor")
+
+    def view_of_argument(self, x: Any) -> ArgumentView | None:
+        """How a result is had of an ndarray argument by NumPy's views alone, where NumPy has it
+        in the argument's memory; None for other results.
+        """
+        if not isinstance(x, SymbolicTensor) or x.origin != "numpy" or not x.storage.shared:
+            return None
+        steps: list[tuple[Callable[..., Any], dict[str, Any]]] = []
+        number = x.node
+        while number not in self._leaves:
+            node = self.builder.nodes[number]
+            if not isinstance(node.primitive.kind, View) or len(node.inputs) != 1:
+                return None
+            steps.append((node.primitive.numpy, dict(node.attrs)))
+            number = node.inputs[0]
+        leaf, argument = self._leaves[number]
+        if x.storage is not argument.storage or (steps and not x.type.shape):
+            return None
+        return ArgumentView(leaf, tuple(reversed(steps)), x is argument)
+
+    def swapped(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A parameter whose arrays are in the other byte order."""
+        self._swapped.add(x.node)
+        return x
+
+    def is_swapped(self, x: SymbolicTensor) -> bool:
+        """Whether a tensor's bytes are, in NumPy, a parameter's in the other byte order."""
+        node = x.node
+        while isinstance(self.builder.nodes[node].primitive.kind, View):
+            node = self.builder.nodes[node].inputs[0]
+        return node in self._swapped
+
+    def size(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
+        """A symbolic extent as a Python number that is known at run time."""
+        node = self.builder.add(source.extent, (), user_line(), value=dim, dtype=dtype)
+        return SymbolicTensor(self, node, self.builder.type_of(node), "weak")
+
+    def capture(self, array: np.ndarray[Any, Any]) -> SymbolicTensor:
+        """The parameter for an ndarray that the function's Python code holds."""
+        found = self._captured.get(id(array))
+        if found is None:
+            self.captures.append(array)
+            self._contents.append(_checksum(array))
+            type = TensorType(array.shape, as_dtype(array.dtype))
+            name = f"capture{len(self.captures) - 1}"
+            found = self.parameter(type, name, "numpy", "capture")
+            if not array.dtype.isnative:
+                self.swapped(found)
+            self._captured[id(array)] = found
+        return found
+
+    def read(self, variable: Variable) -> TensorBase:
+        """A variable's value at this point of the trace."""
+        cell = id(variable.cell)
+        if cell not in self._values:
+            self.variables.append(variable)
+            name = variable.name.removesuffix(":0")
+            symbol = self.parameter(variable.type, name, "tensor", "variable")
+            self._reads[cell] = symbol.node
+            self._values[cell] = symbol
+        return self._values[cell]
+
+    def assign(self, variable: Variable, value: TensorBase) -> None:
+        """A variable's value from this point of the trace on."""
+        self.read(variable)
+        cell = id(variable.cell)
+        if cell not in self._written:
+            self._written.append(cell)
+        if isinstance(value, SymbolicTensor):  # its handle may be written to later
+            value = SymbolicTensor(self, value.node, value.type, "tensor")
+        self._values[cell] = value
+
+    def slice_of(self, variable: Variable, key: Any, part: Any) -> Any:
+        """A slice of a variable, with `assign`."""
+        if isinstance(part, SymbolicTensor):
+            symbol = SymbolicTensor(self, part.node, part.type, part.origin)
+            symbol._target = (variable, key)
+            return symbol
+        return part
+
+    def weak_params_of(self, node: int) -> frozenset[int]:
+        """The Python-scalar parameters that a node depends on."""
+        found, todo, seen = set(), [node], set()
+        while todo:
+            index = todo.pop()
+            if index in seen:
+                continue
+            seen.add(index)
+            if index in self._weak:
+                found.add(index)
+            todo += self.builder.nodes[index].inputs
+        return frozenset(found)
+
+    def checked(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A value whose computation may fail as Python's does, used or not."""
+        self._checked.append(x)
+        return x
+
+    def require_checks(self, nodes: Sequence[int]) -> None:
+        """See to it that all checks of Python's numbers are made by a graph of these outputs:
+        those on no way to one need the numbers now.
+        """
+        if not self._checked:
+            return
+        todo, seen = [*nodes, *(node for _, node in self.updates())], set[int]()
+        while todo:
+            index = todo.pop()
+            node = self.builder.nodes[index]
+            empty = isinstance(node.type, TensorType) and 0 in node.type.shape
+            if index not in seen and not empty:  # nothing is computed of empty arrays
+                seen.add(index)
+                todo += node.inputs
+        for x in self._checked:
+            if x.node not in seen:
+                raise x._needs_value("an operation that may fail and whose result isn't used")
+
+    def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
+        """The node of an input: a constant for a tensor that has a value, from the user's line
+        if no line is given.
+        """
+        if isinstance(x, SymbolicTensor):
+            if x.recorder is not self or self.closed:
+                raise leaked(x)
+            return x.node
+        known = self._constants.get(id(x))
+        if known is None:
+            array = x._array  # type: ignore[attr-defined]
+            known = (x, self.builder.const(array, line or user_line()))
+            self._constants[id(x)] = known
+        return known[1]
+
+    def record(
+        self, primitive: Primitive, inputs: Sequence[TensorBase], attrs: dict[str, Any]
+    ) -> Any:
+        """Append a node; its result, or results, as symbolic tensors."""
+        for x in inputs:
+            if isinstance(x, SymbolicTensor) and (x.recorder is not self or x.recorder.closed):
+                raise leaked(x)
+        line = user_line()
+        nodes = [self.node_of(x, line) for x in inputs]
+        node = self.builder.add(primitive, nodes, line, **attrs)
+        type = self.builder.nodes[node].type
+        if isinstance(type, TupleType):
+            items = [
+                self.builder.add(source.item, (node,), line, index=i)
+                for i in range(len(type.items))
+            ]
+            return tuple(
+                self.symbol(item, t) for item, t in zip(items, type.items, strict=True)
+            )
+        check_size(type.shape, type.dtype, primitive.tensorflow)
+        symbol = self.symbol(node, type)
+        if isinstance(primitive.kind, View) and isinstance(inputs[0], SymbolicTensor):
+            symbol._stand_on(inputs[0])
+        return symbol
+
+    def symbol(self, node: int, type: TensorType) -> SymbolicTensor:
+        """A symbolic tensor of a node, of the origin that results have now."""
+        return SymbolicTensor(self, node, type, self.origin)
+
+    def weak(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A number or bool that NumPy gives as Python's."""
+        return SymbolicTensor(self, x.node, x.type, "weak")
+
+    def updates(self) -> list[tuple[int, int]]:
+        """Pairs (a variable's parameter, the node of its last value)."""
+        return [(self._reads[cell], self.node_of(self._values[cell])) for cell in self._written]
+
+    def finish(self, outputs: Sequence[Any]) -> Graph:
+        """The graph of these outputs and of all variables written."""
+        nodes = [self.node_of(as_tensor(x)) for x in outputs]
+        return self.builder.finish(nodes, self.updates())
+
+
+# What is not looked into for traced values: it has none, or lives on its own.
+_WHOLE = (
+    str, bytes, bool, int, float, complex, type(None), type, range, np.dtype, np.generic,
+    types.ModuleType, types.CodeType, types.BuiltinFunctionType,
+)  # fmt: skip
+
+
+def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
+    """Whether a value is traced, a tensor or an extent, or an object that holds one that is: in
+    its attributes, items, closure, or whatever else Python's garbage collector sees of it.
+    """
+    todo, seen = [(value, 0)], {id(value)}
+    while todo:
+        value, level = todo.pop()
+        if isinstance(value, (SymbolicTensor, Dim)):
+            return True
+        if level == depth or isinstance(value, _WHOLE) or _is_ours(value):
+            continue
+        if isinstance(value, types.FunctionType):
+            items = [value.__closure__, value.__defaults__, value.__kwdefaults__]
+        elif isinstance(value, np.ndarray):
+            items = value.ravel().tolist() if value.dtype == object else []
+        else:
+            items = gc.get_referents(value)
+        for item in items[:1000] if len(seen) < most else ():
+            if id(item) not in seen:
+                seen.add(id(item))
+                todo.append((item, level + 1))
+    return False
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether a class of graphjit's made it, such as a function with its compiled forms."""
+    return type(value).__module__.split(".")[0] == "graphjit"
+
+
+def leaked(x: SymbolicTensor) -> LeakedTracerError:
+    """The error for a symbolic tensor outside its trace: where it was made and is used."""
+    born = f", made {x.line.describe()}," if x.line else ""
+    return LeakedTracerError(
+        at_user_line(
+            f"a symbolic tensor ({x.type}) of the trace of {x.recorder.builder.name!r}{born} "
+            "is used outside that trace",
+            "return values from the function instead of storing them",
+        )
+    )
