@@ -21,8 +21,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 import graphjit as gj
-from graphjit.codegen.cpu.target import host
 from graphjit.codegen.cpu.prepare import prepared_places, write_prepare
+from graphjit.codegen.cpu.target import host
 from graphjit.ir.verify_program import accesses, open_accesses
 
 

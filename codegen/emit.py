@@ -12,22 +12,47 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from graphjit.ir import cost_model
 from graphjit.core.dims import Dim
 from graphjit.core.errors import SourceLine
+from graphjit.core.types import DType, bool_, int64
+from graphjit.ir import cost_model
+from graphjit.ir.program import (
+    Choice,
+    Compute,
+    Constant,
+    GatherLoad,
+    Index,
+    Load,
+    Place,
+    Product,
+    Reduction,
+    Running,
+)
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.primitive import Pointwise, Reduce, Scan, Scatter
-from graphjit.ir.program import Choice, Compute, Constant, GatherLoad, Index, Load, Place, Product, Reduction, Running
-from graphjit.core.types import DType, bool_, int64
 
 from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, MathRule, Module, Value, ir_type
-from .runtime.compiled import Check
-from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step, Tiles, Turn, register_bytes
+from .cpu.products import TileEmitter
+from .loops import (
+    Finish,
+    Keep,
+    Let,
+    Loop,
+    LoopNest,
+    Put,
+    Recall,
+    Start,
+    Statement,
+    Step,
+    Tiles,
+    Turn,
+    register_bytes,
+)
 from .math import MATH
 from .math.fast import FAST_FLAGS, FAST_MATH
 from .register_blocking import walk_in_parts
-from .cpu.products import TileEmitter
+from .runtime.compiled import Check
 from .sizes import SizeEmitter
 
 # The least vector that is stored past the cache: what AVX2 writes at once.
@@ -505,7 +530,9 @@ class KernelEmitter(Access):
         at = self._address(f"%b{value.buffer}", value.dtype, offset)
         self.module.declare("void", "llvm.prefetch.p0", "ptr, i32, i32, i32")
         for line in range(0, self.b.width * size, CACHE_LINE):
-            there = self.b.emit(f"getelementptr i8, ptr {at}, i64 {cost_model.AHEAD_BYTES + line}")
+            there = self.b.emit(
+                f"getelementptr i8, ptr {at}, i64 {cost_model.AHEAD_BYTES + line}"
+            )
             self.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
 
     def _note_zeros(self, number: int) -> None:

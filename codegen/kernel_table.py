@@ -14,17 +14,32 @@ from dataclasses import replace
 from typing import Any
 
 from graphjit.core.dims import Dim
-from graphjit.ir.program import Choice, Compute, Constant, GatherLoad, Index, Kernel, Load, Product, Program, Reduction, Running, Value, exactly, reads_and_writes
 from graphjit.core.frozen import dataclass
+from graphjit.ir.program import (
+    Choice,
+    Compute,
+    Constant,
+    GatherLoad,
+    Index,
+    Kernel,
+    Load,
+    Product,
+    Program,
+    Reduction,
+    Running,
+    Value,
+    exactly,
+    reads_and_writes,
+)
 
 from .access import CACHE_LINE
 from .builder import Module
-from .runtime.compiled import Check
-from .emit import KernelEmitter
 from .cpu.entry import Call, write_chunk
+from .emit import KernelEmitter
 from .loops import LoopNest
 from .lower import lower, rows_abreast
 from .register_blocking import register_lanes
+from .runtime.compiled import Check
 
 
 @dataclass(frozen=True, slots=True)

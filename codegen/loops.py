@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from graphjit.ir.program import Kernel, print_kernel
-from graphjit.core.types import DType
 from graphjit.core.frozen import dataclass
+from graphjit.core.types import DType
+from graphjit.ir.program import Kernel, print_kernel
 
 
 def register_bytes(dtype: DType) -> int:

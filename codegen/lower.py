@@ -8,12 +8,38 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from graphjit.ir import cost_model
 from graphjit.core.dims import Dim, Undecided, guess, is_symbolic
-from graphjit.ir.program import Compute, Constant, Kernel, Load, Reduction, Running, Store, Value, arguments, indices_of, merge_outer
 from graphjit.core.frozen import dataclass
+from graphjit.ir import cost_model
+from graphjit.ir.program import (
+    Compute,
+    Constant,
+    Kernel,
+    Load,
+    Reduction,
+    Running,
+    Store,
+    Value,
+    arguments,
+    indices_of,
+    merge_outer,
+)
 
-from .loops import Finish, Keep, Let, Loop, LoopNest, Put, Recall, Start, Statement, Step, Tiles, Turn, register_bytes
+from .loops import (
+    Finish,
+    Keep,
+    Let,
+    Loop,
+    LoopNest,
+    Put,
+    Recall,
+    Start,
+    Statement,
+    Step,
+    Tiles,
+    Turn,
+    register_bytes,
+)
 from .tiles import lower_product, product_of
 
 # Lanes of every reduction along contiguous rows, whatever the target and dtype: the order of
@@ -196,7 +222,11 @@ class Lowering:
         costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
         unroll = cost_model.UNROLL_SUMS if inner else 1
         if sum(costs) >= cost_model.UNROLL_COST:
-            unroll = cost_model.UNROLL_MATH if max(costs) >= cost_model.MATH_COST else cost_model.UNROLL_PLAIN
+            unroll = (
+                cost_model.UNROLL_MATH
+                if max(costs) >= cost_model.MATH_COST
+                else cost_model.UNROLL_PLAIN
+            )
         extent = guess(kernel.dims[lane])
         while unroll > 1 and extent < unroll * width:
             unroll //= 2
@@ -391,7 +421,11 @@ class Lowering:
         kernel = self.kernel
         side = max(cost_model.SQUARE_BYTES // kernel.values[n].dtype.size for n in turned)
         extent = kernel.dims[self.turning_dim]
-        most = cost_model.SQUARES if isinstance(extent, Dim) else min(cost_model.SQUARES, extent // side)
+        most = (
+            cost_model.SQUARES
+            if isinstance(extent, Dim)
+            else min(cost_model.SQUARES, extent // side)
+        )
         return side * most
 
     def _in_squares(
@@ -417,7 +451,9 @@ class Lowering:
         if any(isinstance(v, Running) for v in kernel.values) or self.stages > 1:
             return False
         room = sum(
-            cost_model.PANEL * max(1, v.dtype.size) for v in kernel.values if isinstance(v, Reduction)
+            cost_model.PANEL * max(1, v.dtype.size)
+            for v in kernel.values
+            if isinstance(v, Reduction)
         )
         if room > cost_model.KEEP_BYTES:
             return False

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphjit.ir import cost_model
 from graphjit.core.dims import Dim
 from graphjit.core.types import float32, float64
+from graphjit.ir import cost_model
 
 from .builder import IN_PARTS, MARK, Value
 from .loops import Let, Loop, LoopNest, Put, Statement

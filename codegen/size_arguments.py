@@ -17,12 +17,24 @@ from dataclasses import replace
 from math import gcd
 from typing import Any
 
-from graphjit.ir import cost_model
 from graphjit.core.dims import Dim, Sizes, guess, is_symbolic
-from graphjit.ir.program import Choice, Compute, Constant, GatherLoad, Index, Kernel, Load, Place, Reduction, Store, Value
+from graphjit.ir import cost_model
+from graphjit.ir.program import (
+    Choice,
+    Compute,
+    Constant,
+    GatherLoad,
+    Index,
+    Kernel,
+    Load,
+    Place,
+    Reduction,
+    Store,
+    Value,
+)
 
-from .lower import ROW_LANES
 from .kernel_table import identity
+from .lower import ROW_LANES
 
 # Whether loads and stores are whole cache lines, and loops whole vectors, depends on no more.
 LARGEST_DIVISOR = 64

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from math import prod
 
-from graphjit.ir import cost_model
 from graphjit.core.dims import Dim, guess
+from graphjit.ir import cost_model
 from graphjit.ir.program import Index, Kernel, Load, Product, arguments, indices_of
 
 from .loops import Let, Loop, LoopNest, Put, Statement, Tiles, register_bytes
@@ -80,7 +80,9 @@ def _tile_rows(m: int, beside: int, row_products: int, row_step: int) -> int:
     """
     about = guess(m)
     most = min(about, cost_model.TILE_ROWS)
-    while most > cost_model.LEAST_TILE_ROWS and about // most * beside < cost_model.TILES_WANTED:
+    while (
+        most > cost_model.LEAST_TILE_ROWS and about // most * beside < cost_model.TILES_WANTED
+    ):
         if most // 2 * row_products < cost_model.LEAST_TILE_PRODUCTS:
             break
         most //= 2

@@ -21,15 +21,33 @@ if not (_Path(__file__).parent / "passes").exists():
     __path__.append(str(_Path(__file__).resolve().parent.parent))
 
 # Imported now, for sub-modules of these names would take the place of what is public.
-from graphjit.ir import eager as _eager
 from graphjit.core.config import config
 from graphjit.core.fork_safety import importing as _importing
-from graphjit.core.types import DType, TensorShape, TensorSpec, as_dtype, bfloat16, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
+from graphjit.core.types import (
+    DType,
+    TensorShape,
+    TensorSpec,
+    as_dtype,
+    bfloat16,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from graphjit.core.types import bool_ as bool
+from graphjit.ir import eager as _eager
 
 if TYPE_CHECKING:
     from graphjit.core import errors, memory
-    from . import keras
     from graphjit.functions import conv, linalg, losses, nn, signal, special
     from graphjit.functions.create import *
     from graphjit.functions.index import *
@@ -43,6 +61,8 @@ if TYPE_CHECKING:
     from graphjit.jit.function import FallbackWarning, Function, RecompileWarning, function
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
+
+    from . import keras
 
 __version__ = "0.1.0"
 
@@ -91,25 +111,23 @@ _HOMES = {
     """,
     "functions.linalg": "dot einsum matmul matvec norm tensordot",
     "functions.nn": "gelu layer_norm log_softmax relu silu softmax",
-    "ir": "Graph",
-    "jit": "FallbackWarning Function RecompileWarning function",
-    "tensor": "Tensor from_dlpack",
-    "variable": "IndexedSlices Variable",
+    "ir.graph": "Graph",
+    "jit.function": "FallbackWarning Function RecompileWarning function",
+    "tensors.tensor": "Tensor from_dlpack",
+    "tensors.variable": "IndexedSlices Variable",
 }
 _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names.split()}
-# Sub-modules that are attributes without being imported by name.
+# Modules that are attributes without being imported by name.
 _MODULES = {
     name: f"graphjit.{name}"
     for name in (
-        "codegen", "cost", "cuda", "dims", "dispatch", "errors", "functions", "hidden", "ir",
-        "jit", "keras", "machine", "memory", "native", "numpy_protocol", "operators", "ops",
-        "passes", "pickling", "program", "ptx", "results", "specialization", "surroundings",
-        "symbolic", "tensor", "trace", "tree", "types", "variable",
+        "cli", "codegen", "core", "cuda", "errors", "functions", "ir", "jit", "keras", "memory",
+        "numpy_protocol", "ops", "passes", "tensors", "tracing",
     )
 } | {
     name: f"graphjit.functions.{name}"
     for name in ("conv", "linalg", "losses", "nn", "signal", "special")
-}  # fmt: skip
+} | {"ptx": "graphjit.cli.ptx"}  # fmt: skip
 
 __all__ = [
     "DType", "FallbackWarning", "Function", "Graph", "IndexedSlices", "RecompileWarning",

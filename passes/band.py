@@ -12,9 +12,20 @@ from dataclasses import replace
 from itertools import accumulate
 from math import prod
 
-from graphjit.ir import cost_model
 from graphjit.core.dims import is_symbolic
-from graphjit.ir.program import Band, Buffer, GatherLoad, Index, Kernel, Load, Product, Program, merge_outer, reads_and_writes
+from graphjit.ir import cost_model
+from graphjit.ir.program import (
+    Band,
+    Buffer,
+    GatherLoad,
+    Index,
+    Kernel,
+    Load,
+    Product,
+    Program,
+    merge_outer,
+    reads_and_writes,
+)
 
 
 def band(program: Program) -> Program:
@@ -35,7 +46,10 @@ def band(program: Program) -> Program:
     born = list(accumulate(born))
     first = 0
     while first < len(program.steps):
-        few = born[min(first + cost_model.BAND_STEPS, len(steps))] - born[first] < cost_model.BAND_BYTES
+        few = (
+            born[min(first + cost_model.BAND_STEPS, len(steps))] - born[first]
+            < cost_model.BAND_BYTES
+        )
         found = None if few else _longest(program, first, lives)
         if found is None:
             first += 1

@@ -14,11 +14,27 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from graphjit.core.dims import stretched
+from graphjit.core.types import Shape, int64
 from graphjit.ir.graph import Graph, Node
+from graphjit.ir.program import (
+    Choice,
+    Compute,
+    Constant,
+    GatherLoad,
+    Index,
+    Kernel,
+    Load,
+    Place,
+    Product,
+    Reduction,
+    Running,
+    Store,
+    Value,
+    exactly,
+    map_indices,
+)
 from graphjit.ops import source
 from graphjit.ops.primitive import Contract, Coordinate, Gather, Pointwise, Reduce, Scan, View
-from graphjit.ir.program import Choice, Compute, Constant, GatherLoad, Index, Kernel, Load, Place, Product, Reduction, Running, Store, Value, exactly, map_indices
-from graphjit.core.types import Shape, int64
 
 from .space import ZERO, Expr, Exprs, Space, Term, Unfusable, row_major
 

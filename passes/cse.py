@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphjit.core.frozen import dataclass
 from graphjit.ir.graph import Graph, Node, Rewriter
 from graphjit.ops import source
-from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 

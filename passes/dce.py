@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from graphjit.core.frozen import dataclass
 from graphjit.ir.graph import Graph, Rewriter, reachable
 from graphjit.ops import source
-from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 

@@ -7,7 +7,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from graphjit.ir.program import Compute, GatherLoad, Kernel, Product, Program, Reduction, Running, Step, Store, Value, arguments
+from graphjit.ir.program import (
+    Compute,
+    GatherLoad,
+    Kernel,
+    Product,
+    Program,
+    Reduction,
+    Running,
+    Step,
+    Store,
+    Value,
+    arguments,
+)
 
 # Bytes of registers for the results of a point; a thread has 255 registers of 4 bytes for all
 # that it holds.

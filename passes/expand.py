@@ -7,13 +7,13 @@ from math import prod
 import numpy as np
 
 from graphjit.core.dims import Dim, Undecided
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import float32
 from graphjit.ir.graph import Graph, Node, Rewriter
 from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
 from graphjit.ops.primitive import Contract, Primitive, Reduce, View
-from graphjit.core.types import float32
-from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from graphjit.core.dims import is_symbolic
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import TensorType
 from graphjit.ir.eager import run_primitive
 from graphjit.ir.graph import Graph, Node, Rewriter
 from graphjit.ops import source
 from graphjit.ops.primitive import View
-from graphjit.core.types import TensorType
-from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 

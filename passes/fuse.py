@@ -11,13 +11,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from graphjit.ir import cost_model
 from graphjit.core.dims import Undecided, guess, is_symbolic
-from graphjit.ir.graph import Graph, reachable
-from graphjit.ops import source
-from graphjit.ops.primitive import Assemble, Contract, Coordinate, Gather, Item, Library, Pointwise, Reduce, Scan, Scatter, Source, View
-from graphjit.ir.program import Buffer, Kernel, LibraryCall, Program, Step
 from graphjit.core.types import TupleType
+from graphjit.ir import cost_model
+from graphjit.ir.graph import Graph, reachable
+from graphjit.ir.program import Buffer, Kernel, LibraryCall, Program, Step
+from graphjit.ops import source
+from graphjit.ops.primitive import (
+    Assemble,
+    Contract,
+    Coordinate,
+    Gather,
+    Item,
+    Library,
+    Pointwise,
+    Reduce,
+    Scan,
+    Scatter,
+    Source,
+    View,
+)
 
 from .build import Domain, MustStore, Target, Walk, build_kernel, new_domain
 from .space import Expr, Exprs, Unfusable

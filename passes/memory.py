@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphjit.core.dims import Dim
-from graphjit.ir.program import Band, GatherLoad, Index, Kernel, Load, Program, reads_and_writes
 from graphjit.core.frozen import dataclass
+from graphjit.ir.program import Band, GatherLoad, Index, Kernel, Load, Program, reads_and_writes
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 

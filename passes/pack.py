@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from graphjit.ir import cost_model
 from graphjit.core.dims import guess
-from graphjit.ir.program import Buffer, Index, Kernel, Load, Product, Program, Step, Store
 from graphjit.core.types import TensorType
+from graphjit.ir import cost_model
+from graphjit.ir.program import Buffer, Index, Kernel, Load, Product, Program, Step, Store
 
 from .space import row_major
 
@@ -56,6 +56,7 @@ def _packed(
         place = Index(0, tuple(strides.get(d, 0) for d in range(len(kernel.dims))))
         values[number] = Load(copied, place, value.dtype)
         decisions.append(
-            f"{name}: b{value.buffer} is read {cost_model.PACK_REUSE} times or more with strides"
+            f"{name}: b{value.buffer} is read {cost_model.PACK_REUSE} times or more "
+            "with strides"
         )
     return replace(kernel, values=tuple(values)) if values != list(kernel.values) else kernel

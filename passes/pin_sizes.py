@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim, pinned
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import TensorType, TupleType
 from graphjit.ir.graph import Graph, Node, Rewriter
 from graphjit.ops import source
-from graphjit.core.types import TensorType, TupleType
-from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 

@@ -16,8 +16,8 @@ from dataclasses import fields
 from typing import ClassVar
 
 from graphjit.core.errors import InvalidArgumentError
-from graphjit.ir.graph import Graph, verify
 from graphjit.core.frozen import dataclass
+from graphjit.ir.graph import Graph, verify
 
 Observer = Callable[["Pass", Graph, Graph], None]
 

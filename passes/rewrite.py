@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import TupleType
 from graphjit.ir.graph import Graph, Node, Rewriter
 from graphjit.ops import pointwise as pw
 from graphjit.ops import source, view
 from graphjit.ops.primitive import Primitive
-from graphjit.core.types import TupleType
-from graphjit.core.frozen import dataclass
 
 from .dce import compact
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import DType
 from graphjit.ir.graph import Graph
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
 from graphjit.ops import view
-from graphjit.core.types import DType
-from graphjit.core.frozen import dataclass
 
 from .pipeline import Pass
 from .rewrite import Any_, Match, Op, Rule, rewrite, rule

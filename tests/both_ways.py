@@ -11,8 +11,8 @@ from tolerance import assert_close
 
 import graphjit
 from graphjit.core.errors import InvalidArgumentError
-from graphjit.tensors.tensor import Tensor
 from graphjit.core.types import as_dtype
+from graphjit.tensors.tensor import Tensor
 
 # A function of several steps rounds at each: more than one op's units in the last place, and
 # relative to the largest element, for sums cancel.

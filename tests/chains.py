@@ -11,10 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.core.types import (
+    DType,
+    Shape,
+    TensorType,
+    complex64,
+    float16,
+    float32,
+    float64,
+    int32,
+    int64,
+    uint8,
+)
 from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import PRIMITIVES as P
 from graphjit.ops import source
-from graphjit.core.types import DType, Shape, TensorType, complex64, float16, float32, float64, int32, int64, uint8
 
 Array = np.ndarray[Any, Any]
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 64, 65, 100, 255, 257)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from graphjit.codegen.cpu.target import compile_program
+from graphjit.core.types import TensorType
 from graphjit.ir.graph import Graph, Node
+from graphjit.ir.program import Program
 from graphjit.ops import contract, index
 from graphjit.ops.primitive import Reduce, Scan
 from graphjit.passes import DEFAULT, program_of, verifying
-from graphjit.ir.program import Program
-from graphjit.core.types import TensorType
 
 Array = np.ndarray[Any, Any]
 Results = tuple[list[Array], list[Array]]

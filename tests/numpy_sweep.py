@@ -33,10 +33,10 @@ import numpy as np
 import graphjit
 from graphjit import numpy_protocol
 from graphjit.core.errors import TracingError
+from graphjit.core.types import TensorType, as_dtype
 from graphjit.numpy_protocol import fourier, indexing, methods
 from graphjit.ops.primitive import Contract, Library, Pointwise, Reduce, Scan
 from graphjit.tracing.trace import Trace
-from graphjit.core.types import TensorType, as_dtype
 
 Array = np.ndarray[Any, Any]
 BOOLS, INTS = ("bool",), ("int8", "int16", "int32", "int64")

@@ -17,10 +17,40 @@ import numpy as np
 from hypothesis import strategies as st
 
 from graphjit.core.errors import InvalidArgumentError
+from graphjit.core.types import (
+    DTYPES,
+    DType,
+    Shape,
+    TensorType,
+    bool_,
+    float32,
+    float64,
+    int32,
+    int64,
+)
 from graphjit.ir.graph import Graph, GraphBuilder
-from graphjit.ops import PRIMITIVES, Primitive, assemble, contract, index, pointwise, source, view
-from graphjit.ops.primitive import Assemble, Contract, Coordinate, Gather, Kind, Pointwise, Reduce, Scan, Scatter, View
-from graphjit.core.types import DTYPES, DType, Shape, TensorType, bool_, float32, float64, int32, int64
+from graphjit.ops import (
+    PRIMITIVES,
+    Primitive,
+    assemble,
+    contract,
+    index,
+    pointwise,
+    source,
+    view,
+)
+from graphjit.ops.primitive import (
+    Assemble,
+    Contract,
+    Coordinate,
+    Gather,
+    Kind,
+    Pointwise,
+    Reduce,
+    Scan,
+    Scatter,
+    View,
+)
 
 Array = np.ndarray[Any, Any]
 Draw = Callable[..., Any]

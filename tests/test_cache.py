@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphjit.core import disk_cache, machine
 from graphjit import config
 from graphjit.cli.main import main
+from graphjit.core import disk_cache, machine
 
 KEY, OTHER = "0" * 40, "1" * 40
 

@@ -19,13 +19,14 @@ from hypothesis import assume, given, settings
 from strategies import graphs
 
 import graphjit
-from graphjit.cli import main as cli, inspect
+from graphjit.cli import inspect
+from graphjit.cli import main as cli
 from graphjit.codegen.cpu import target as cpu
-from graphjit.ir.export import from_json
 from graphjit.core.errors import InternalError, InvalidArgumentError
+from graphjit.core.types import DTYPES, as_dtype
+from graphjit.ir.export import from_json
 from graphjit.ir.graph import Graph, reachable
 from graphjit.passes import DEFAULT, PASSES
-from graphjit.core.types import DTYPES, as_dtype
 
 GOLDEN = Path(__file__).parent / "golden" / "cli"
 MODEL = str(GOLDEN / "model.py")

@@ -26,10 +26,10 @@ import pytest
 from unseen import unseen
 
 import graphjit as gj
-from graphjit.core import object_layout
 from graphjit import memory
-from graphjit.jit import native_entry
+from graphjit.core import object_layout
 from graphjit.core.errors import IndexOutOfRangeError, OutOfMemoryError
+from graphjit.jit import native_entry
 
 X = np.arange(4, dtype=np.float32)
 NATIVE = object_layout.fits() and os.environ.get("GRAPHJIT_NATIVE_AFTER") != "never"

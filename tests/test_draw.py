@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from strategies import arrays, dtypes, graphs, shapes
 
+from graphjit.core.errors import InvalidArgumentError, SourceLine
+from graphjit.core.types import DTYPES, TensorType, float32, float64
 from graphjit.ir import export
 from graphjit.ir.export import from_json, to_dot, to_json, to_networkx, to_svg
-from graphjit.core.errors import InvalidArgumentError, SourceLine
 from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops import PRIMITIVES, source
-from graphjit.core.types import DTYPES, TensorType, float32, float64
 
 VECTOR = TensorType((3,), float32)
 AWKWARD_NAME = 'a "b" <c> & \\N d\ne\x01{}|'

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from strategies import LAYOUTS, graphs, inputs_for
 from tolerance import assert_close
 
-from graphjit.ir.eager import run as run_eagerly
 from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
+from graphjit.core.types import TensorType, float32, float64, int32, int64
+from graphjit.ir.eager import run as run_eagerly
 from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import PRIMITIVES, source
-from graphjit.core.types import TensorType, float32, float64, int32, int64
 
 
 def param(b: GraphBuilder, type: TensorType, role: str = "argument") -> int:

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.tracing.captures import with_captures
+from graphjit.tracing.trace import Trace
 from graphjit.core.types import TensorType
+from graphjit.tracing.captures import with_captures
 
 INVALID = gj.errors.InvalidArgumentError
 X = np.arange(4.0)
@@ -600,7 +601,7 @@ def test_leaked_tracers() -> None:
     with pytest.raises(gj.errors.TracingError, match="stores a traced value"):
         gj.function(fn, fallback="error")(X)
     assert not kept
-    trace = gj.trace.Trace("fn")  # of which nobody asks what it left
+    trace = Trace("fn")  # of which nobody asks what it left
     with trace.active():
         type = TensorType(X.shape, gj.float64)
         fn(trace.parameter(type, "x", "numpy", "argument"))

@@ -11,9 +11,9 @@ from hypothesis import given
 from strategies import graphs
 
 from graphjit.core.errors import InternalError, InvalidArgumentError, SourceLine
+from graphjit.core.types import TensorType, TupleType, float32, float64
 from graphjit.ir.graph import Graph, GraphBuilder, Node, Rewriter, reachable, verify
 from graphjit.ops import PRIMITIVES, source
-from graphjit.core.types import TensorType, TupleType, float32, float64
 
 VECTOR = TensorType((3,), float32)
 NEG, ADD, SUM, QR, ITEM = (PRIMITIVES[name] for name in ("neg", "add", "sum", "qr", "item"))

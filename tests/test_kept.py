@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.core import disk_cache
+from graphjit.core import machine, tree
+from graphjit.jit import specialization
 from graphjit import codegen, config, ops, passes
+from graphjit.codegen.runtime.loader import loadable
+from graphjit.core import disk_cache
+from graphjit.core.errors import IndexOutOfRangeError
 from graphjit.ir import fingerprint
 from graphjit.jit import compile_cache
-from graphjit.codegen.runtime.loader import loadable
-from graphjit.core.errors import IndexOutOfRangeError
 from graphjit.passes import Pass
 
 pytestmark = pytest.mark.skipif(not loadable(), reason="images are for Linux on x86-64")
@@ -43,7 +45,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "cache", True)
     monkeypatch.setattr(config, "verify", False)
     monkeypatch.setattr(disk_cache, "_state", disk_cache._State())
-    monkeypatch.setattr(compile_cache, "_living", Forgetful())  # each function looks on the disk
+    monkeypatch.setattr(
+        compile_cache, "_living", Forgetful()
+    )  # each function looks on the disk
     return tmp_path / "cache" / "code"
 
 
@@ -90,7 +94,7 @@ CASES = {
 
 def flat(result):
     leaves = []
-    gj.tree.flatten(result, leaves)
+    tree.flatten(result, leaves)
     return [np.asarray(x) for x in leaves]
 
 
@@ -120,8 +124,8 @@ def test_found_code_gives_the_bits_of_compiled_code(name, fast_math):
     for _ in range(3):
         same(two(*arguments), expected)
     assert str(form_of(two).program) == str(form_of(one).program)
-    assert "came from the cache" in gj.specialization.explain(form_of(two))
-    assert "came from the cache" not in gj.specialization.explain(form_of(one))
+    assert "came from the cache" in specialization.explain(form_of(two))
+    assert "came from the cache" not in specialization.explain(form_of(one))
 
 
 EDITED = {
@@ -278,10 +282,10 @@ def test_what_decides_the_code_is_in_the_key(monkeypatch):
         lambda m: m.setattr(fingerprint, "_llvm_files", lambda: iter(["another"])),
         lambda m: m.setattr(fingerprint, "_files_at_first", lambda: [("", "ir.py", 1, 2, 3)]),
         lambda m: m.setattr(
-            fingerprint, "machine", lambda: gj.machine.replace(gj.machine.machine(), cores=99)
+            fingerprint, "machine", lambda: machine.replace(machine.machine(), cores=99)
         ),
         lambda m: m.setattr(
-            fingerprint, "machine", lambda: gj.machine.replace(gj.machine.machine(), l3_bytes=9)
+            fingerprint, "machine", lambda: machine.replace(machine.machine(), l3_bytes=9)
         ),
     ],
 )

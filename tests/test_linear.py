@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.ir import cost_model
 from graphjit.codegen.cpu import target
 from graphjit.core.errors import LONG_TABLE
+from graphjit.ir import cost_model
 from graphjit.ir.program import Kernel, reads_and_writes
 from graphjit.jit.specialization import build_program
 

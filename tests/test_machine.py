@@ -8,11 +8,11 @@ import pytest
 
 import graphjit as gj
 from graphjit.cli import calibrate
-from graphjit.ir import cost_model
 from graphjit.core import machine as description
 from graphjit.core.machine import Machine, keep, machine
-from graphjit.ir.program import Buffer, Kernel, Load
 from graphjit.core.types import TensorType, float32, float64
+from graphjit.ir import cost_model
+from graphjit.ir.program import Buffer, Kernel, Load
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_time_and_floor_follow_the_description(monkeypatch):
     monkeypatch.setattr(cost_model, "machine", lambda: here)
     for count, time, floor in ((100, 40.0, 20.0), (10_000, 20_000.0, 10_000.0)):
         buffers = (Buffer(TensorType((count,), float32), "input"),)
-        load = Load(0, gj.program.Index(0, (1,)), float32)
+        load = Load(0, Index(0, (1,)), float32)
         kernel = Kernel("k", (count,), 0, "outer", (load,), ())
         assert cost_model.step_time_ns(kernel, buffers) == time
         assert cost_model.floor_ns(kernel, buffers) == floor

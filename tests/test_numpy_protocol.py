@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphjit
-from graphjit.ir.eager import run as run_eagerly
 from graphjit.core.errors import TracingError
-from graphjit.tracing.trace import SymbolicTensor, Trace
 from graphjit.core.types import TensorType, as_dtype
+from graphjit.ir.eager import run as run_eagerly
+from graphjit.tracing.trace import SymbolicTensor, Trace
 
 Array = np.ndarray[Any, Any]
 FLOATS = ("float16", "float32", "float64")

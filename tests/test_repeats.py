@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphjit as gj
+from graphjit.tracing.trace import Trace
 from graphjit.core.errors import user_line
-from graphjit.tracing.op_memo import Repeats
 from graphjit.core.types import TensorType
+from graphjit.tracing.op_memo import Repeats
 
 BINARY = ["+", "-", "*", "/", "**", "//", "%"]
 UNARY = ["np.tanh", "np.exp", "np.negative", "np.abs", "np.sign", "np.sqrt", "-"]
@@ -79,7 +80,7 @@ def test_most_operators_of_a_long_chain_are_repeats(monkeypatch):
 
 
 def test_a_value_outside_its_trace_is_still_refused():
-    trace = gj.trace.Trace("leak")
+    trace = Trace("leak")
     with trace.active():
         type = TensorType((3,), gj.float64)
         kept = [trace.parameter(type, "x", "numpy", "argument") + 1.0]

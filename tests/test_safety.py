@@ -17,7 +17,7 @@ import pytest
 
 import graphjit as gj
 from graphjit.codegen.cpu import target
-from graphjit.codegen.runtime import large_stack, executable
+from graphjit.codegen.runtime import executable, large_stack
 from graphjit.core.errors import InvalidArgumentError, OutOfMemoryError
 
 X = np.arange(4.0)

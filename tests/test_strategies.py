@@ -23,10 +23,10 @@ from strategies import (
     special_values,
 )
 
+from graphjit.core.types import DTYPES, float32, float64, int32
 from graphjit.ir.graph import Graph
 from graphjit.ops import PRIMITIVES, source
 from graphjit.ops.primitive import Pointwise, Reduce, Scan
-from graphjit.core.types import DTYPES, float32, float64, int32
 
 FIND = settings(
     max_examples=2000,

@@ -21,12 +21,17 @@ from hypothesis import strategies as st
 
 import graphjit as gj
 from graphjit.cli import main
-from graphjit.tracing import symbolic_sizes as symbolic
 from graphjit.codegen.cpu import launch
 from graphjit.core.dims import Dim, Sizes, Undecided, evaluate, is_symbolic, parse_dim
-from graphjit.ir.export import from_json
-from graphjit.core.errors import InvalidArgumentError, OutOfMemoryError, RecompileError, ShapeError
+from graphjit.core.errors import (
+    InvalidArgumentError,
+    OutOfMemoryError,
+    RecompileError,
+    ShapeError,
+)
 from graphjit.core.machine import machine
+from graphjit.ir.export import from_json
+from graphjit.tracing import symbolic_sizes as symbolic
 
 RNG = np.random.default_rng(7)
 SIZES = [3, 5, 7, 31, 32, 33, 100, 1000, 1025, 5000, 16385, 40000, 0, 2]

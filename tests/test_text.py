@@ -13,10 +13,10 @@ from hypothesis import given
 from strategies import arrays, dtypes, graphs, shapes
 
 from graphjit.core.errors import InvalidArgumentError, SourceLine
-from graphjit.ir.graph import Graph, GraphBuilder, Node, verify
-from graphjit.ops import PRIMITIVES, source
-from graphjit.ir.text import INLINE_ELEMENTS, print_graph
 from graphjit.core.types import DTYPES, TensorType, float32, float64
+from graphjit.ir.graph import Graph, GraphBuilder, Node, verify
+from graphjit.ir.text import INLINE_ELEMENTS, print_graph
+from graphjit.ops import PRIMITIVES, source
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "text").glob("*.txt"))
 

@@ -19,14 +19,25 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core import object_layout
-from graphjit.core.object_layout import WORD
-from graphjit.core.memory import LARGE_BYTES
-
 from graphjit.codegen.assemble import Assembler
-from .native_code import lasting_code
 from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, SHALLOW
-from graphjit.codegen.runtime.tables import GUARD_DTYPE, GUARD_NDIM, GUARD_NUMBER, GUARD_NUMBER_TOO, GUARD_SHAPE, Build, Guard, Result, ResultWord, Word
+from graphjit.codegen.runtime.tables import (
+    GUARD_DTYPE,
+    GUARD_NDIM,
+    GUARD_NUMBER,
+    GUARD_NUMBER_TOO,
+    GUARD_SHAPE,
+    Build,
+    Guard,
+    Result,
+    ResultWord,
+    Word,
+)
+from graphjit.core import object_layout
+from graphjit.core.memory import LARGE_BYTES
+from graphjit.core.object_layout import WORD
+
+from .native_code import lasting_code
 
 # What `enter` gives where an entry doesn't fit; and the Python functions of entries likewise.
 _MISSED = "inttoptr (i64 1 to ptr)"
@@ -280,7 +291,10 @@ def _match(tensor_array: int, cell_array: int) -> str:
     ndim = guard(GUARD_NDIM)
     given = a.value(f"sext i32 {a.load('i32', x, object_layout.ARRAY_NDIM)} to i64")
     a.require(a.same("i64", given, ndim), "refused")
-    shape, wanted = a.load("ptr", x, object_layout.ARRAY_SHAPE), a.at("%guard", GUARD_SHAPE * WORD)
+    shape, wanted = (
+        a.load("ptr", x, object_layout.ARRAY_SHAPE),
+        a.at("%guard", GUARD_SHAPE * WORD),
+    )
     with a.loop(ndim) as k:
         extent, wanted_extent = a.load_item("i64", shape, k), a.load_item("i64", wanted, k)
         with a.when(a.differ("i64", extent, wanted_extent)):
@@ -391,7 +405,9 @@ def _match(tensor_array: int, cell_array: int) -> str:
 
     def listed(k: str) -> str:
         # nothing that is done here shortens the list, but to look costs nothing
-        a.require(a.same("i64", a.load("i64", "%object", object_layout.SIZE), guard(2)), "refused")
+        a.require(
+            a.same("i64", a.load("i64", "%object", object_layout.SIZE), guard(2)), "refused"
+        )
         return a.load_item("ptr", a.load("ptr", "%object", object_layout.LIST_ITEMS), k)
 
     children(listed, _INSIDE)
@@ -478,7 +494,9 @@ def _usual_array(a: _Code, guard: str, x: str, frame: str, otherwise: str) -> st
     guard after it; goes to `otherwise` where it isn't one.
     """
     a.require(a.same("i64", a.load("i64", guard), str(Guard.ARRAY.value)), otherwise)
-    a.require(a.same("ptr", a.load("ptr", x, object_layout.TYPE), a.object("ndarray")), otherwise)
+    a.require(
+        a.same("ptr", a.load("ptr", x, object_layout.TYPE), a.object("ndarray")), otherwise
+    )
     dtype = a.load("ptr", guard, GUARD_DTYPE * WORD)
     a.require(a.same("ptr", a.load("ptr", x, object_layout.ARRAY_DTYPE), dtype), otherwise)
     ndim = a.load("i64", guard, GUARD_NDIM * WORD)
@@ -504,7 +522,10 @@ def _enter() -> str:
         a.require(a.same("i64", named, "0"), "missed")
         a.jump("begin")
     a.require(a.same("i64", a.load("i64", "%names", object_layout.SIZE), named), "missed")
-    given, wanted = a.at("%names", object_layout.TUPLE_ITEMS), a.word("%entry", Word.NAMES, "ptr")
+    given, wanted = (
+        a.at("%names", object_layout.TUPLE_ITEMS),
+        a.word("%entry", Word.NAMES, "ptr"),
+    )
     with a.loop(named) as k:
         pair = a.load_item("ptr", given, k), a.load_item("ptr", wanted, k)
         a.require(a.same("ptr", *pair), "missed")
@@ -578,12 +599,15 @@ def _as_it_is() -> str:
     with a.loop("%count") as k:  # a leaf may be what is returned, or a view of it
         leaf = a.load_item("ptr", "%leaves", k)
         a.set("ptr", owner, leaf)
-        with a.when(a.same("ptr", a.load("ptr", leaf, object_layout.TYPE), a.object("ndarray"))):
+        with a.when(
+            a.same("ptr", a.load("ptr", leaf, object_layout.TYPE), a.object("ndarray"))
+        ):
             with a.loop("64"):
                 now = a.get("ptr", owner)
                 a.require(a.differ("ptr", now, "%value"), "no")
                 a.require(
-                    a.same("ptr", a.load("ptr", now, object_layout.TYPE), a.object("ndarray")), "no"
+                    a.same("ptr", a.load("ptr", now, object_layout.TYPE), a.object("ndarray")),
+                    "no",
                 )
                 a.set("ptr", owner, a.load("ptr", now, object_layout.ARRAY_BASE))
                 a.require(a.differ("ptr", a.get("ptr", owner), "null"), "apart")

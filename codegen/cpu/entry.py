@@ -13,14 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.ir.cost_model import LONG_CODE, RELEASE_BYTES
+from graphjit.codegen.runtime.runtime_symbols import (
+    INTERRUPTED,
+    OUTSIDE,
+    SHALLOW,
+    STACK_BYTES,
+    STACK_END,
+    TEAM_RUN,
+    run_symbol,
+)
+from graphjit.codegen.sizes import SizeEmitter
 from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError
-from graphjit.ir.program import Band, Program
 from graphjit.core.frozen import dataclass
-
-from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, OUTSIDE, SHALLOW, STACK_BYTES, STACK_END, TEAM_RUN, run_symbol
-from graphjit.codegen.sizes import SizeEmitter
+from graphjit.ir.cost_model import LONG_CODE, RELEASE_BYTES
+from graphjit.ir.program import Band, Program
 
 POINTER = 8
 

@@ -12,19 +12,26 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from graphjit.ir import cost_model
-from graphjit.core.machine import machine
-from graphjit.core.memory import LARGE_BYTES
-from graphjit.ir.program import Kernel, Product, Program, Running, merge_outer
-from graphjit.core.frozen import dataclass
-
 from graphjit.codegen.builder import Module
-from .entry import Call, team_call
-from graphjit.codegen.loops import Loop, Tiles
-from graphjit.codegen.lower import ROW_LANES, OpenSquares, in_chunks, lower, open_squares, row_lengths
 from graphjit.codegen.kernel_table import Functions, SharedKernel, identity
+from graphjit.codegen.loops import Loop, Tiles
+from graphjit.codegen.lower import (
+    ROW_LANES,
+    OpenSquares,
+    in_chunks,
+    lower,
+    open_squares,
+    row_lengths,
+)
 from graphjit.codegen.size_arguments import SizeArguments, opened_numbers
 from graphjit.codegen.sizes import SizeEmitter
+from graphjit.core.frozen import dataclass
+from graphjit.core.machine import machine
+from graphjit.core.memory import LARGE_BYTES
+from graphjit.ir import cost_model
+from graphjit.ir.program import Kernel, Product, Program, Running, merge_outer
+
+from .entry import Call, team_call
 
 # So many kernels may differ in nothing but known numbers before these become arguments: LLVM
 # takes 5 ms for one, 50 where sizes are open; what it knows of sizes makes code a bit faster.

@@ -11,13 +11,12 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphjit.core import disk_cache
-from graphjit.ir.fingerprint import process_key
-
 from graphjit.codegen.runtime import serialize
 from graphjit.codegen.runtime.image import Image, Unlinkable, link
 from graphjit.codegen.runtime.loader import Loaded, Unloadable, loadable, outside_address
 from graphjit.codegen.runtime.runtime_symbols import OUTSIDE
+from graphjit.core import disk_cache
+from graphjit.ir.fingerprint import process_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

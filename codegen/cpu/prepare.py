@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphjit.core.dims import Dim, magnitude
-from graphjit.ir.program import Buffer, Program
-from graphjit.ir.verify_program import Access, never_negative, open_accesses
-
 from graphjit.codegen.runtime.compiled import CompiledProgram
 from graphjit.codegen.runtime.runtime_symbols import PREPARE
 from graphjit.codegen.sizes import SizeEmitter
+from graphjit.core.dims import Dim, magnitude
+from graphjit.ir.program import Buffer, Program
+from graphjit.ir.verify_program import Access, never_negative, open_accesses
 
 _RELATIONS = {"==": "eq", "!=": "ne", ">=": "sge"}
 

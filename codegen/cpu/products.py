@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphjit.core.dims import Dim
-from graphjit.ir.program import Index, Load, Product
-
 from graphjit.codegen.access import turning
 from graphjit.codegen.builder import ir_type
 from graphjit.codegen.loops import Tiles
+from graphjit.core.dims import Dim
+from graphjit.ir.program import Index, Load, Product
 
 if TYPE_CHECKING:
     from graphjit.codegen.emit import KernelEmitter

@@ -17,29 +17,29 @@ from typing import TYPE_CHECKING, Any
 
 import llvmlite.binding as llvm
 
-from graphjit.ir import cost_model
-from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
-from graphjit.core.fork_safety import hold_over_forks, new_lock
-from graphjit.core.machine import machine
-from graphjit.core.memory import LARGE_BYTES
-from graphjit.ir.program import Band, Kernel, LibraryCall, Program, reads_and_writes
-from graphjit.ir.compile_log import Stages
-from graphjit.core.frozen import dataclass
-from graphjit.ir.verify_program import open_accesses
-
-from graphjit.codegen.runtime.allocation import origins
 from graphjit.codegen.builder import Module
-from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
-from graphjit.codegen.runtime.large_stack import compiled, needs_room
-from .entry import Call, declarations, write_band, write_entry
-from graphjit.codegen.runtime.executable import Executable
-from graphjit.codegen.runtime.image import Image
-from .launch import SizedFunctions
+from graphjit.codegen.kernel_table import Functions
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
 from graphjit.codegen.lower import in_chunks
+from graphjit.codegen.runtime.allocation import origins
+from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
+from graphjit.codegen.runtime.executable import Executable
+from graphjit.codegen.runtime.image import Image
+from graphjit.codegen.runtime.large_stack import compiled, needs_room
+from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
+from graphjit.core.fork_safety import hold_over_forks, new_lock
+from graphjit.core.frozen import dataclass
+from graphjit.core.machine import machine
+from graphjit.core.memory import LARGE_BYTES
+from graphjit.ir import cost_model
+from graphjit.ir.compile_log import Stages
+from graphjit.ir.program import Band, Kernel, LibraryCall, Program, reads_and_writes
+from graphjit.ir.verify_program import open_accesses
+
+from .entry import Call, declarations, write_band, write_entry
+from .launch import SizedFunctions
 from .native_code import Optimizer, native_code
 from .prepare import write_prepare
-from graphjit.codegen.kernel_table import Functions
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.loader import Code

@@ -18,9 +18,10 @@ import platform
 import sys
 from typing import Any
 
+from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, STACK_END, TEAM_RUN
+
 from .entry import declarations
 from .native_code import lasting_code
-from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, STACK_END, TEAM_RUN
 
 # Pauses before a worker sleeps, about 50 µs: longer than Python takes between two calls of a
 # loop, shorter than a user would notice on a laptop's battery.

@@ -11,7 +11,15 @@ function), their leading coefficients rounded one after another and the rest fit
 error beside each is the relative error of the function that it causes.
 """
 
-from . import complex_numbers, error_function, exponential, gamma, logarithm, power, trigonometry
+from . import (
+    complex_numbers,
+    error_function,
+    exponential,
+    gamma,
+    logarithm,
+    power,
+    trigonometry,
+)
 from .rules import MATH
 
 __all__ = [

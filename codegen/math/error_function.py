@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .double_word import DOUBLE, SINGLE, Pair, at_most, fast_two_sum, format_of, nearest, polynomial, quotient, scale, two_product
+from .double_word import (
+    DOUBLE,
+    SINGLE,
+    Pair,
+    at_most,
+    fast_two_sum,
+    format_of,
+    nearest,
+    polynomial,
+    quotient,
+    scale,
+    two_product,
+)
 from .exponential import EXP, LN2, LOG2_E
 from .rules import rule
 

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .double_word import DOUBLE, SINGLE, Pair, at_most, bits_of, clamp, fast_two_sum, format_of, keep_tiny, nearest, polynomial, quotient, scale, signed, two_sum, with_exponent
+from .double_word import (
+    DOUBLE,
+    SINGLE,
+    Pair,
+    at_most,
+    bits_of,
+    clamp,
+    fast_two_sum,
+    format_of,
+    keep_tiny,
+    nearest,
+    polynomial,
+    quotient,
+    scale,
+    signed,
+    two_sum,
+    with_exponent,
+)
 from .rules import rule
 
 if TYPE_CHECKING:

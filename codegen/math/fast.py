@@ -11,7 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .double_word import DOUBLE, SINGLE, at_most, bits_of, clamp, format_of, nearest, polynomial, signed, split_exponent, to_float, two_sum, with_exponent
+from .double_word import (
+    DOUBLE,
+    SINGLE,
+    at_most,
+    bits_of,
+    clamp,
+    format_of,
+    nearest,
+    polynomial,
+    signed,
+    split_exponent,
+    to_float,
+    two_sum,
+    with_exponent,
+)
 from .exponential import EXP, EXP2, LN2, LOG2_E
 from .logarithm import log2_sum, log10_sum, log_of_sum, log_parts, log_sum
 from .rules import MATH

@@ -20,7 +20,24 @@ import numpy as np
 
 from graphjit.core.types import float64, int64
 
-from .double_word import DOUBLE, SINGLE, Pair, clamp, constant, fast_two_sum, format_of, horner, log2_long, multiply, nearest, polynomial, quotient, scale, two_product, two_sum
+from .double_word import (
+    DOUBLE,
+    SINGLE,
+    Pair,
+    clamp,
+    constant,
+    fast_two_sum,
+    format_of,
+    horner,
+    log2_long,
+    multiply,
+    nearest,
+    polynomial,
+    quotient,
+    scale,
+    two_product,
+    two_sum,
+)
 from .rules import rule
 
 if TYPE_CHECKING:

@@ -7,7 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .double_word import SINGLE, Pair, bits_of, fast_two_sum, format_of, keep_tiny, log_split, polynomial, power_of_two, quotient, split_exponent, square_root, to_float, two_product, two_sum
+from .double_word import (
+    SINGLE,
+    Pair,
+    bits_of,
+    fast_two_sum,
+    format_of,
+    keep_tiny,
+    log_split,
+    polynomial,
+    power_of_two,
+    quotient,
+    split_exponent,
+    square_root,
+    to_float,
+    two_product,
+    two_sum,
+)
 from .exponential import LN2, exp
 from .power import by_exponent
 from .rules import rule

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING
 
 from graphjit.core.types import float32, float64, int32
 
-from .double_word import DOUBLE, SINGLE, bits_of, clamp, format_of, log2_long, nearest, polynomial, scale, split_exponent, to_float, two_product
+from .double_word import (
+    DOUBLE,
+    SINGLE,
+    bits_of,
+    clamp,
+    format_of,
+    log2_long,
+    nearest,
+    polynomial,
+    scale,
+    split_exponent,
+    to_float,
+    two_product,
+)
 from .exponential import EXP2
 from .rules import rule
 

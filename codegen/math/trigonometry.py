@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING
 
 from graphjit.core.types import float32, float64, int32, int64, uint32, uint64
 
-from .double_word import DOUBLE, Pair, bits_of, constant, fast_two_sum, format_of, horner, multiply, nearest, polynomial, signed, two_product, two_sum
+from .double_word import (
+    DOUBLE,
+    Pair,
+    bits_of,
+    constant,
+    fast_two_sum,
+    format_of,
+    horner,
+    multiply,
+    nearest,
+    polynomial,
+    signed,
+    two_product,
+    two_sum,
+)
 from .rules import rule
 
 if TYPE_CHECKING:

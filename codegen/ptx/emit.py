@@ -14,8 +14,8 @@ from graphjit.codegen.access import parts_of
 from graphjit.codegen.builder import Value
 from graphjit.codegen.loops import Let, Loop, LoopNest, Put, Statement
 from graphjit.core.dims import Dim
-from graphjit.ops.primitive import Reduce
 from graphjit.ir.program import Index, Load, Product
+from graphjit.ops.primitive import Reduce
 
 from .checks import PointEmitter, argument_of
 from .device import LANES, DeviceModule

@@ -15,8 +15,8 @@ import numpy as np
 
 from graphjit.codegen.runtime.compiled import where_symbols
 from graphjit.core.dims import Dim
-from graphjit.ir.program import Buffer
 from graphjit.core.frozen import dataclass
+from graphjit.ir.program import Buffer
 
 from .checks import INITIAL, POINT_SHIFT, STATUS_WORDS, STEP_SHIFT
 from .emit import ALIGNMENT

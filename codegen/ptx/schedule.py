@@ -13,8 +13,19 @@ from graphjit.codegen.loops import Let, LoopNest, Put, Statement
 from graphjit.codegen.lower import ROW_LANES, Lowering, row_lengths
 from graphjit.codegen.tiles import product_of
 from graphjit.core.dims import Dim, evaluate, exact_quotient
-from graphjit.ir.program import Compute, GatherLoad, Kernel, Load, Product, Reduction, Running, Store, arguments, merge_outer
 from graphjit.core.frozen import dataclass
+from graphjit.ir.program import (
+    Compute,
+    GatherLoad,
+    Kernel,
+    Load,
+    Product,
+    Reduction,
+    Running,
+    Store,
+    arguments,
+    merge_outer,
+)
 
 from .tiling import Tiling, tiling_of
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from graphjit.codegen.runtime.compiled import Check
 from graphjit.codegen.cpu.target import run_passes
 from graphjit.codegen.kernel_table import identity, lying_together, numbered, places
+from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.core.fork_safety import new_lock
-from graphjit.ir.program import Compute, Kernel, LibraryCall, Program
 from graphjit.core.frozen import dataclass
+from graphjit.ir.program import Compute, Kernel, LibraryCall, Program
 
 from .arch import Arch, arch_named
 from .checks import POINT_SHIFT, STEP_SHIFT

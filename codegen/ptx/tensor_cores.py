@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from graphjit.codegen.builder import Value
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.types import bfloat16, float32, uint32
 from graphjit.core.frozen import dataclass
+from graphjit.core.types import bfloat16, float32, uint32
 
 from .device import LANES
 from .product import SHARED, ProductEmitter

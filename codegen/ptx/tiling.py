@@ -10,9 +10,9 @@ from math import prod
 
 from graphjit.codegen.tiles import own_dims
 from graphjit.core.dims import guess
-from graphjit.ir.program import Kernel, Product
-from graphjit.core.types import float32
 from graphjit.core.frozen import dataclass
+from graphjit.core.types import float32
+from graphjit.ir.program import Kernel, Product
 
 # Steps of the inner dim that are in shared memory at a time.
 DEPTH = 16

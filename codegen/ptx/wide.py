@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from graphjit.codegen.access import Access, parts_of, storage_type
 from graphjit.codegen.builder import Value
 from graphjit.core.dims import Dim, exact_quotient
-from graphjit.ir.program import Index
 from graphjit.core.types import DType
+from graphjit.ir.program import Index
 
 VECTOR_BYTES = 16
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphjit.core.dims import Dim
-from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError, SourceLine, at_user_line
+from graphjit.core.errors import (
+    IndexOutOfRangeError,
+    InvalidArgumentError,
+    SourceLine,
+    at_user_line,
+)
+from graphjit.core.frozen import dataclass
+from graphjit.ir.program import Buffer, LibraryCall
+from graphjit.ir.verify_program import Access
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.pointwise import PYTHON_ERRORS
-from graphjit.ir.program import Buffer, LibraryCall
-from graphjit.core.frozen import dataclass
-from graphjit.ir.verify_program import Access
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,14 @@ import numpy as np
 from graphjit.core.dims import Guard, evaluate
 from graphjit.core.errors import InternalError
 from graphjit.core.memory import LARGE_BYTES, empty
-from graphjit.ir.program import LibraryCall
 from graphjit.core.types import check_size
+from graphjit.ir.program import LibraryCall
 from graphjit.ir.verify_program import check_access
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
-from .runtime_symbols import PREPARE, SHALLOW, builtin_function, run_symbol
 from .routines import Routine, routine, whole_program
+from .runtime_symbols import PREPARE, SHALLOW, builtin_function, run_symbol
 
 if TYPE_CHECKING:
     from .loader import Code

@@ -13,9 +13,9 @@ import numpy as np
 
 from graphjit.core.dims import Dim, evaluate
 from graphjit.core.errors import OutOfMemoryError, at_user_line
-from graphjit.ops.primitive import Library
-from graphjit.ir.program import LibraryCall
 from graphjit.core.types import check_size
+from graphjit.ir.program import LibraryCall
+from graphjit.ops.primitive import Library
 
 from .compiled import CompiledProgram
 

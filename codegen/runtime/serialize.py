@@ -15,10 +15,10 @@ import numpy as np
 
 from graphjit.core.dims import Dim, Guard, Sizes, parse_dim
 from graphjit.core.errors import SourceLine
-from graphjit.ops.primitive import primitive_named
-from graphjit.ir.program import Buffer, LibraryCall
 from graphjit.core.types import BY_SHORT, DType, TensorType
+from graphjit.ir.program import Buffer, LibraryCall
 from graphjit.ir.verify_program import Access
+from graphjit.ops.primitive import primitive_named
 
 from .compiled import Check, CompiledProgram, Origin, Segment
 from .image import Image

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.core.object_layout import scalar_fits
 from graphjit.core.frozen import dataclass
+from graphjit.core.object_layout import scalar_fits
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -19,13 +19,14 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from . import inspect
 from graphjit.codegen.ptx.arch import ARCHITECTURES
 from graphjit.codegen.ptx.arch import DEFAULT as DEFAULT_ARCH
 from graphjit.codegen.ptx.tensor_cores import FORMS
 from graphjit.core.errors import InvalidArgumentError
-from graphjit.tensors.tensor import Tensor
 from graphjit.core.types import TensorSpec, TensorType, as_dtype
+from graphjit.tensors.tensor import Tensor
+
+from . import inspect
 
 USER_ERROR = 2
 TRACEBACK = "graphjit.traceback"

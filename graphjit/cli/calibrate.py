@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.config import config
-from graphjit.jit.function import function
 from graphjit.core.machine import Machine, machine
+from graphjit.jit.function import function
 
 # More than any last-level cache of today; a block of a product that stays in the first two.
 STREAM_BYTES = 256 << 20

@@ -17,19 +17,25 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.config import config
-from graphjit.ir.cost_model import floor_ns, step_cost
 from graphjit.core.dims import is_symbolic
-from graphjit.tensors.apply import TensorBase
-from graphjit.core.errors import GraphJitError, InternalError, TracingError, UnsupportedError, at_user_line
+from graphjit.core.errors import (
+    GraphJitError,
+    InternalError,
+    TracingError,
+    UnsupportedError,
+    at_user_line,
+)
+from graphjit.core.tree import flatten
+from graphjit.core.types import TensorSpec, TensorType, as_dtype
+from graphjit.ir.cost_model import floor_ns, step_cost
 from graphjit.ir.graph import Graph, verify
+from graphjit.ir.program import Kernel, LibraryCall, Program, print_buffers, print_step
 from graphjit.jit.function import Function
+from graphjit.jit.specialization import Specialization, build_program
 from graphjit.ops import source
 from graphjit.ops.primitive import Pointwise, Reduce, Scan
 from graphjit.passes import DEFAULT, PASSES, Pass, Pipeline, program_of
-from graphjit.ir.program import Kernel, LibraryCall, Program, print_buffers, print_step
-from graphjit.jit.specialization import Specialization, build_program
-from graphjit.core.tree import flatten
-from graphjit.core.types import TensorSpec, TensorType, as_dtype
+from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.variable import Variable
 
 PIPELINE_STAGE = "default"

@@ -17,20 +17,37 @@ import click
 import numpy as np
 
 from graphjit import __version__
-from . import inspect
-from .cache import cache_group
-from .arguments import TRACEBACK, Failure, arch_option, function_options, loaded, parse_argument, tensor_cores_option, traceback_option
-from .output import counted, duration, on_terminal, plural, show, show_table
 from graphjit.core.dims import USUAL
-from graphjit.core.errors import GraphJitError, InternalError, InvalidArgumentError, SourceLine, TracingError, UnsupportedError
-from graphjit.ir.graph import Graph
+from graphjit.core.errors import (
+    GraphJitError,
+    InternalError,
+    InvalidArgumentError,
+    SourceLine,
+    TracingError,
+    UnsupportedError,
+)
 from graphjit.core.machine import keep, machine
-from graphjit.passes import DEFAULT, PASSES, Pass, Pipeline
+from graphjit.ir.graph import Graph
 from graphjit.ir.program import print_band
 from graphjit.ir.text import print_graph
+from graphjit.passes import DEFAULT, PASSES, Pass, Pipeline
+
+from . import inspect
+from .arguments import (
+    TRACEBACK,
+    Failure,
+    arch_option,
+    function_options,
+    loaded,
+    parse_argument,
+    tensor_cores_option,
+    traceback_option,
+)
+from .cache import cache_group
+from .output import counted, duration, on_terminal, plural, show, show_table
 
 if TYPE_CHECKING:
-    from graphjit.jit.ptx_export import Export
+    from graphjit.cli.ptx import Export
 
 DIFFERENT, NOT_TRACED, INTERNAL, INTERRUPTED = 1, 3, 4, 130
 EPILOG = (
@@ -184,7 +201,7 @@ def _export(
     function: Any, values: Sequence[Any], arch: str, tensor_cores: str | None
 ) -> Export:
     """A function's PTX; what the user's code raises when it runs eagerly, it raises here."""
-    from graphjit.jit.ptx_export import export
+    from graphjit.cli.ptx import export
 
     try:
         return export(function, values, arch, tensor_cores)
@@ -506,7 +523,3 @@ def machine_command(as_json: bool) -> None:
 
 
 main.add_command(cache_group)
-
-
-if __name__ == "__main__":
-    main()

@@ -34,8 +34,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import LeakedTracerError, at_user_line, of_user
-from .size_facts import Facts, Monomial, Terms, added, constant_of, multiplied, ordered, scaled, text_of
 from .frozen import dataclass
+from .size_facts import (
+    Facts,
+    Monomial,
+    Terms,
+    added,
+    constant_of,
+    multiplied,
+    ordered,
+    scaled,
+    text_of,
+)
 
 # The length of the names of a polynomial's atoms above which a function being traced computes
 # with numbers.

@@ -18,7 +18,7 @@ import numpy as np
 
 from .frozen import dataclass
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parent.parent
 # The three folders of the package, as a checkout and as an install lay them out.
 _OWN = tuple(
     str(folder) + os.sep
@@ -201,3 +201,9 @@ def at_user_line(message: str, advice: str = "", source: SourceLine | None = Non
     if advice:
         lines.append("  " + advice)
     return "\n".join(lines)
+
+
+# Their public home, which messages and pickles name.
+for _error in list(vars().values()):
+    if isinstance(_error, type) and issubclass(_error, GraphJitError):
+        _error.__module__ = "graphjit.errors"

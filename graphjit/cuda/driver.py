@@ -14,7 +14,12 @@ import numpy as np
 
 from graphjit.codegen.ptx.arch import arch_of_capability
 from graphjit.codegen.ptx.emit import ALIGNMENT
-from graphjit.core.errors import DeviceError, InvalidArgumentError, OutOfMemoryError, at_user_line
+from graphjit.core.errors import (
+    DeviceError,
+    InvalidArgumentError,
+    OutOfMemoryError,
+    at_user_line,
+)
 from graphjit.core.fork_safety import new_lock
 
 from .products import Multiplication

@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
-import graphjit as gj
-from graphjit.codegen.runtime.compiled import sizes_of, where_symbols
 from graphjit.codegen.ptx.checks import INITIAL, STATUS_WORDS
 from graphjit.codegen.ptx.target import Assembly, compile_ptx
+from graphjit.codegen.runtime.compiled import sizes_of, where_symbols
 from graphjit.core.config import config
 from graphjit.core.dims import evaluate
 from graphjit.core.errors import InvalidArgumentError, UnsupportedError, at_user_line
-from graphjit.jit.function import Function
-from graphjit.passes import DEFAULT, Pass, Pipeline, program_of
-from graphjit.ir.program import Kernel
-from graphjit.jit.specialization import Specialization, as_input
 from graphjit.core.tree import flatten, unflatten
 from graphjit.core.types import as_dtype, check_size
+from graphjit.ir.program import Kernel
+from graphjit.jit.function import Function
+from graphjit.jit.specialization import Specialization, as_input
+from graphjit.passes import DEFAULT, Pass, Pipeline, program_of
+from graphjit.tensors.apply import TensorBase, current_trace
+from graphjit.tensors.tensor import Tensor
 
 from . import driver, products
 from .array import DeviceArray
@@ -186,7 +187,7 @@ class CudaFunction(Function):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments, computed on the GPU."""
-        if gj.dispatch.current_trace.get() is not None:
+        if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
         if config.functions_run_eagerly:
             args, kwargs = _each((args, kwargs), _on_host)
@@ -218,7 +219,7 @@ class CudaFunction(Function):
     def _to_host(self, x: Any) -> Any:
         if not isinstance(x, DeviceArray):
             return x
-        return x.numpy() if self.outputs == "numpy" else gj.constant(x.numpy())
+        return x.numpy() if self.outputs == "numpy" else Tensor(x.numpy())
 
     def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Refused: results stay on the GPU."""
@@ -243,9 +244,7 @@ def _on_device(gpu: Gpu, x: Any) -> DeviceArray | None:
         if x.gpu is not gpu:
             raise InvalidArgumentError(at_user_line("an array of another GPU"))
         return x
-    if isinstance(
-        x, (np.ndarray, np.generic, gj.dispatch.TensorBase, int, float, complex, str)
-    ):
+    if isinstance(x, (np.ndarray, np.generic, TensorBase, int, float, complex, str)):
         return None
     lent = gpu.lent(x)
     if lent is None:

@@ -9,11 +9,11 @@ from math import prod
 
 from graphjit.codegen.tiles import own_dims
 from graphjit.core.dims import evaluate, guess, guesses
+from graphjit.core.types import DType
 from graphjit.ir.graph import Graph
+from graphjit.ir.program import Index, Kernel, Load, Product, merge_outer
 from graphjit.ops.primitive import Contract
 from graphjit.passes import program_of
-from graphjit.ir.program import Index, Kernel, Load, Product, merge_outer
-from graphjit.core.types import DType
 
 # Multiply-adds from which a product is large: a guess, for it was never timed.
 LARGE = 1 << 24

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
 from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import Shape, shape_text
 from graphjit.ops import assemble, contract, view
 from graphjit.ops.reduce import lowest
 from graphjit.ops.rules import require_kind
-from graphjit.core.types import Shape, shape_text
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
 
 from . import math
 from .create import zeros

@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import is_symbolic
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
-from graphjit.core.errors import DTypeError, InvalidArgumentError, OutOfMemoryError, ShapeError, at_user_line
-from graphjit.ops import view
+from graphjit.core.errors import (
+    DTypeError,
+    InvalidArgumentError,
+    OutOfMemoryError,
+    ShapeError,
+    at_user_line,
+)
 from graphjit.core.size_facts import MAX_SIZE
 from graphjit.core.types import as_dtype, as_int, check_size, float32, int64
+from graphjit.ops import view
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
 
 from . import math
 from .index import iota

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.ops import library
 from graphjit.core.types import shape_text
+from graphjit.ops import library
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
 from . import math
 from .create import eye

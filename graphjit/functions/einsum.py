@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.ops import contract
 from graphjit.core.types import shape_text
+from graphjit.ops import contract
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
 from .math import multiply
 from .reduce import reduce_sum

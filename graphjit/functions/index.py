@@ -12,11 +12,23 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
-from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError, TracingError, at_user_line
+from graphjit.core.errors import (
+    IndexOutOfRangeError,
+    InvalidArgumentError,
+    TracingError,
+    at_user_line,
+)
+from graphjit.core.types import (
+    Shape,
+    as_int,
+    broadcast_shapes,
+    int64,
+    normalize_axis,
+    shape_text,
+)
 from graphjit.ops import index as ix
 from graphjit.ops import library
-from graphjit.core.types import Shape, as_int, broadcast_shapes, int64, normalize_axis, shape_text
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
 
 from . import math
 from .shape import broadcast_to, expand_dims, moveaxis, reshape, slice_strided, unstack

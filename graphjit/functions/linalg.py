@@ -7,16 +7,50 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.ops import assemble
 from graphjit.core.types import normalize_axes, normalize_axis, shape_text
+from graphjit.ops import assemble
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
 from . import math
-from .decompose import cholesky, cholesky_solve, det, eig, eigh, eigvals, eigvalsh, expm, inv, logdet, lstsq, matrix_power, matrix_rank, pinv, qr, slogdet, solve, svd, svdvals, triangular_solve
+from .decompose import (
+    cholesky,
+    cholesky_solve,
+    det,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    expm,
+    inv,
+    logdet,
+    lstsq,
+    matrix_power,
+    matrix_rank,
+    pinv,
+    qr,
+    slogdet,
+    solve,
+    svd,
+    svdvals,
+    triangular_solve,
+)
 from .einsum import einsum
 from .index import iota
-from .product import adjoint, cross, dot, inner, kron, matmul, matrix_transpose, matvec, outer, require_matrix, tensordot, vdot
+from .product import (
+    adjoint,
+    cross,
+    dot,
+    inner,
+    kron,
+    matmul,
+    matrix_transpose,
+    matvec,
+    outer,
+    require_matrix,
+    tensordot,
+    vdot,
+)
 from .reduce import reduce_max, reduce_min, reduce_sum
 from .shape import diag, diag_part, expand_dims, moveaxis, reshape
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.ops.rules import require_kind
+from graphjit.tensors.apply import TensorBase, as_tensor
 
 from . import math
 from .linalg import l2_normalize

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, require_same_dtype_of_quotient, same_dtype
 from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import DType, as_dtype, bool_, complex64, complex128, float32, float64
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
-from graphjit.core.types import DType, as_dtype, bool_, complex64, complex128, float32, float64
+from graphjit.tensors.apply import (
+    TensorBase,
+    apply,
+    as_tensor,
+    require_same_dtype_of_quotient,
+    same_dtype,
+)
 
 __all__ = [
     "abs",

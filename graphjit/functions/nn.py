@@ -12,18 +12,37 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, as_tensor, same_dtype
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.ops.rules import require_kind
 from graphjit.core.types import float32, normalize_axes, normalize_axis, shape_text
+from graphjit.ops.rules import require_kind
+from graphjit.tensors.apply import TensorBase, as_tensor, same_dtype
 
 from . import math
-from .conv import avg_pool, conv1d, conv2d, conv2d_transpose, conv3d, conv_transpose, convolution, depthwise_conv2d, max_pool, pool, separable_conv2d
+from .conv import (
+    avg_pool,
+    conv1d,
+    conv2d,
+    conv2d_transpose,
+    conv3d,
+    conv_transpose,
+    convolution,
+    depthwise_conv2d,
+    max_pool,
+    pool,
+    separable_conv2d,
+)
 from .index import gather, iota
 from .linalg import clip_by_norm, l2_normalize
 from .math import sigmoid, softplus, tanh
 from .product import matmul
-from .reduce import count_nonzero, reduce_all, reduce_logsumexp, reduce_max, reduce_mean, reduce_sum
+from .reduce import (
+    count_nonzero,
+    reduce_all,
+    reduce_logsumexp,
+    reduce_max,
+    reduce_mean,
+    reduce_sum,
+)
 from .shape import concat, reshape, swapaxes
 
 # Klambauer et al., "Self-Normalizing Neural Networks", 2017, equation 14.

@@ -6,10 +6,10 @@ import math as pymath
 from collections.abc import Sequence
 from typing import Any
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.ops import contract
 from graphjit.core.types import normalize_axis, shape_text
+from graphjit.ops import contract
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
 from .math import conj, multiply, subtract
 from .shape import expand_dims, moveaxis, reshape, slice_axis, squeeze, swapaxes, transpose

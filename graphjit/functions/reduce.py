@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, real_number
 from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import bool_, int64, normalize_axes, normalize_axis
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
 from graphjit.ops import view
 from graphjit.ops.primitive import Primitive
-from graphjit.core.types import bool_, int64, normalize_axes, normalize_axis
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, real_number
 
 from . import math
 

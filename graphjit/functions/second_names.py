@@ -1,8 +1,37 @@
 """NumPy's and TensorFlow's second names for the same functions."""
 
 from .index import gather, tensor_scatter_nd_update
-from .math import abs, acos, acosh, asin, asinh, atan, atan2, atanh, bitwise_not, clip_by_value, divide, floordiv, floormod, is_finite, is_inf, is_nan, pow
-from .reduce import reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_std, reduce_sum, reduce_variance
+from .math import (
+    abs,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    bitwise_not,
+    clip_by_value,
+    divide,
+    floordiv,
+    floormod,
+    is_finite,
+    is_inf,
+    is_nan,
+    pow,
+)
+from .reduce import (
+    reduce_all,
+    reduce_any,
+    reduce_logsumexp,
+    reduce_max,
+    reduce_mean,
+    reduce_min,
+    reduce_prod,
+    reduce_std,
+    reduce_sum,
+    reduce_variance,
+)
 from .shape import concat, transpose
 
 sum, prod, mean = reduce_sum, reduce_prod, reduce_mean

@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
+from graphjit.core.types import (
+    Shape,
+    as_int,
+    broadcast_shapes,
+    normalize_axes,
+    normalize_axis,
+    shape_text,
+)
 from graphjit.ops import assemble, view
-from graphjit.core.types import Shape, as_int, broadcast_shapes, normalize_axes, normalize_axis, shape_text
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
 __all__ = [
     "broadcast_static_shape",

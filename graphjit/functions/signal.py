@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, wrap
 from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import as_dtype, normalize_axis
 from graphjit.ops import library
 from graphjit.ops.rules import require_kind
-from graphjit.core.types import as_dtype, normalize_axis
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, wrap
 
 from . import math
 from .shape import roll, static_ints

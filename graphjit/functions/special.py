@@ -9,10 +9,10 @@ import math as pymath
 from collections.abc import Callable
 from typing import Any
 
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.ops import library
 from graphjit.ops.rules import require_kind
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
 from . import math
 from .math import erf, erfc, expm1, lgamma, log1p, sigmoid, softplus, xdivy, xlog1py, xlogy

@@ -1,1 +1,1 @@
-"""Graph and Program, the two forms of a computation: printed, parsed, verified, run by NumPy."""
+"""Graph and Program, the two forms of a computation: printed, parsed, verified, run."""

@@ -12,7 +12,17 @@ from math import gcd, prod
 
 from graphjit.core.dims import Dim, evaluate, guess
 from graphjit.core.machine import machine
-from .program import Buffer, Compute, Kernel, Product, Reduction, Running, Step, reads_and_writes
+
+from .program import (
+    Buffer,
+    Compute,
+    Kernel,
+    Product,
+    Reduction,
+    Running,
+    Step,
+    reads_and_writes,
+)
 
 # -- fusion
 

@@ -11,8 +11,9 @@ from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.types import TensorType, TupleType
 
 if TYPE_CHECKING:
-    from .graph import Graph
     from graphjit.ops.primitive import Primitive
+
+    from .graph import Graph
 
 
 def run_primitive(

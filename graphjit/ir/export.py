@@ -19,10 +19,11 @@ import numpy as np
 
 from graphjit.core.dims import Dim, Sizes, parse_dim
 from graphjit.core.errors import InvalidArgumentError, SourceLine
-from .graph import Graph, Node
+from graphjit.core.types import DType, TensorType, TupleType, as_dtype
 from graphjit.ops import primitive_named, source
 from graphjit.ops.primitive import Source
-from graphjit.core.types import DType, TensorType, TupleType, as_dtype
+
+from .graph import Graph, Node
 
 INLINE_ELEMENTS = 16
 DOT_SECONDS = 20.0

@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.disk_cache import blake2b
 from graphjit.core.config import LOADED_NS
 from graphjit.core.dims import Dim, Sizes
+from graphjit.core.disk_cache import blake2b
 from graphjit.core.errors import SourceLine
-from .graph import Graph
 from graphjit.core.machine import cpu_text, machine
+from graphjit.core.types import DType, TensorType, TupleType
 from graphjit.ops.primitive import PRIMITIVES, Primitive
 from graphjit.ops.source import Literal
-from graphjit.core.types import DType, TensorType, TupleType
+
+from .graph import Graph
 
 # To be counted up where the form of what is kept changes but no file of graphjit's does.
 FORMAT = 1
@@ -183,7 +184,7 @@ _File = tuple[str, str, int, int, int]
 
 def _own_files() -> list[_File]:
     """graphjit's files: who edits one compiles anew."""
-    root = os.path.dirname(os.path.abspath(__file__))
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     beside = os.path.dirname(root)  # in a checkout, passes and codegen stand there
     found = []
     for part in ("", "ops", "passes", "codegen", "codegen/math"):

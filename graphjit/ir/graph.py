@@ -14,10 +14,10 @@ import numpy as np
 
 from graphjit.core.dims import Undecided
 from graphjit.core.errors import InternalError, SourceLine
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import TensorType, TupleType
 from graphjit.ops import source
 from graphjit.ops.primitive import Primitive
-from graphjit.core.types import TensorType, TupleType
-from graphjit.core.frozen import dataclass
 
 Attrs = tuple[tuple[str, Any], ...]
 

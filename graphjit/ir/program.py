@@ -13,9 +13,9 @@ from typing import Any, TypeVar, cast
 
 from graphjit.core.dims import Guard
 from graphjit.core.errors import SourceLine
-from graphjit.ops.primitive import Primitive
-from graphjit.core.types import DType, TensorType
 from graphjit.core.frozen import dataclass
+from graphjit.core.types import DType, TensorType
+from graphjit.ops.primitive import Primitive
 
 Attrs = tuple[tuple[str, Any], ...]
 

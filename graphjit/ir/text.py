@@ -24,9 +24,10 @@ import numpy as np
 
 from graphjit.core.dims import Dim, Guard, Sizes, parse_dim
 from graphjit.core.errors import InvalidArgumentError
-from .graph import Graph, Node
-from graphjit.ops import primitive_named, source
 from graphjit.core.types import BY_SHORT, DType, TensorType, TupleType
+from graphjit.ops import primitive_named, source
+
+from .graph import Graph, Node
 
 INLINE_ELEMENTS = 16
 _NODE = re.compile(

@@ -14,8 +14,9 @@ from typing import Any
 
 from graphjit.core.dims import Dim, evaluate
 from graphjit.core.errors import InternalError, SourceLine, at_user_line
-from .program import GatherLoad, Kernel, Load, Program, Store, reads_and_writes
 from graphjit.core.frozen import dataclass
+
+from .program import GatherLoad, Kernel, Load, Program, Store, reads_and_writes
 
 
 @dataclass(frozen=True, slots=True)

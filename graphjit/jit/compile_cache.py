@@ -11,10 +11,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from graphjit.core import disk_cache
 from graphjit.codegen.runtime import serialize
 from graphjit.codegen.runtime.executable import Executable
 from graphjit.codegen.runtime.loader import Loaded, Unloadable, loadable
+from graphjit.core import disk_cache
 from graphjit.core.config import config
 from graphjit.core.dims import Sizes
 from graphjit.core.errors import SourceLine
@@ -105,7 +105,9 @@ def keep(
     except serialize.Unstorable:
         return
     if unchanged():
-        disk_cache.write(next((f for f in files if disk_cache.read(f) is None), files[0]), payload)
+        disk_cache.write(
+            next((f for f in files if disk_cache.read(f) is None), files[0]), payload
+        )
 
 
 def _files(name: str, sizes: Sizes | None) -> list[str]:

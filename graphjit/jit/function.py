@@ -18,39 +18,68 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 # Passes, compiler and native entry are for calls that find nothing on disk, and for later ones.
-# So sub-modules are reached as `gj.native`, which is imported when it is first used. What each
-# first call needs is imported here, for that takes longer than such a call.
-import graphjit as gj
-import graphjit.tracing.foreign
-import graphjit.tracing.captures
-import graphjit.jit.compile_cache
-import graphjit.jit.specialization
-import graphjit.tracing.side_effects
-import graphjit.tracing.symbolic_sizes
-import graphjit.tracing.trace
-
+# What each first call needs is imported here, for that takes longer than such a call.
 from graphjit.core.config import config
-from graphjit.core.errors import GraphJitError, InternalError, InvalidArgumentError, LeakedTracerError, RecompileError, SourceLine, TracingError, at_user_line, raising_line, user_line
+from graphjit.core.devices import exporter, load, runnable_device
+from graphjit.core.dims import Dim, Undecided
+from graphjit.core.errors import (
+    GraphJitError,
+    InternalError,
+    InvalidArgumentError,
+    LeakedTracerError,
+    RecompileError,
+    SourceLine,
+    TracingError,
+    at_user_line,
+    raising_line,
+    user_line,
+)
 from graphjit.core.fork_safety import new_lock
-from .recompile import Miss, why
-from graphjit.core.tree import ARRAY, FOREIGN, SCALAR, STATIC, TENSOR, Identity, LeafKind, Tree, by_value, flatten, leaf_names, unflatten
+from graphjit.core.lazy import lazy_module
+from graphjit.core.tree import (
+    ARRAY,
+    FOREIGN,
+    SCALAR,
+    STATIC,
+    TENSOR,
+    Identity,
+    LeafKind,
+    Tree,
+    by_value,
+    flatten,
+    leaf_names,
+    unflatten,
+)
 from graphjit.core.types import DType, TensorSpec, TensorType, as_dtype
+from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
+from graphjit.tensors.tensor import Tensor
+from graphjit.tensors.variable import Variable
+from graphjit.tracing import captures, foreign, side_effects, symbolic_sizes
+from graphjit.tracing.trace import (
+    StaticValueNeeded,
+    SymbolicTensor,
+    Trace,
+    holds_traced,
+    is_strict,
+    leaked,
+)
+
+from .outputs import donated_leaves, donated_parameters, into, takes_out
+from .recompile import Miss, why
+from .specialization import Specialization, explain
 from .vectorcall import Enterable, enterable
 
 if TYPE_CHECKING:
-    import graphjit.tensors.apply
-    import graphjit.jit.native_entry
-    import graphjit.jit.pickling
-    import graphjit.jit.outputs
-
     from graphjit.codegen.runtime.tables import Table
-    from graphjit.tensors.apply import TensorBase
     from graphjit.ir.graph import Graph
     from graphjit.passes import Pass
-    from .specialization import Specialization
     from graphjit.tracing.side_effects import Surroundings
     from graphjit.tracing.symbolic_sizes import Assumptions
-    from graphjit.tracing.trace import Trace
+
+    from . import native_entry, pickling
+else:
+    native_entry = lazy_module("graphjit.jit.native_entry")
+    pickling = lazy_module("graphjit.jit.pickling")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -106,7 +135,7 @@ _calls = itertools.count()  # of compiled functions, through Python
 
 def _compiles_here() -> bool:
     """Whether a call runs what is compiled: no trace is on, and nothing asks for eager mode."""
-    return gj.dispatch.current_trace.get() is None and not config.functions_run_eagerly
+    return current_trace.get() is None and not config.functions_run_eagerly
 
 
 def _native_is_due() -> bool:
@@ -171,7 +200,7 @@ class Function(Enterable):  # type: ignore[misc]
         self.outputs = outputs
         self.passes = tuple(passes)
         self.fast_math = fast_math
-        self.donate = gj.results.donated_parameters(function, donate) if donate != () else ()
+        self.donate = donated_parameters(function, donate) if donate != () else ()
         self.tensor_cores: str | None = None
         if tensor_cores is not None:
             from graphjit.codegen.ptx.tensor_cores import checked
@@ -266,13 +295,13 @@ class Function(Enterable):  # type: ignore[misc]
                 self._spare.append(form.executable)
         if entries and self._table is not None:
             left = [e for e in self._table.entries if all(e is not other for other in entries)]
-            self._table = gj.native.make_table(left)
+            self._table = native_entry.make_table(left)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return gj.pickling.reduced(self)
+        return pickling.reduced(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Function.__init__(self, state["function"], **state["options"])
@@ -289,7 +318,7 @@ class Function(Enterable):  # type: ignore[misc]
 
     @functools.cached_property
     def _takes_out(self) -> bool:
-        return gj.results.takes_out(self.python_function)
+        return takes_out(self.python_function)
 
     def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
         """What a call gives, written into `out`: an array, or arrays in the structure of the
@@ -301,16 +330,16 @@ class Function(Enterable):  # type: ignore[misc]
                 result = forms[0].direct_into(out, args)
                 if result is not None:
                     return result
-        return gj.results.into(self, out, args, kwargs)
+        return into(self, out, args, kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments; out: see `into`."""
         if "out" in kwargs and self._takes_out:
             return self.into(kwargs.pop("out"), *args, **kwargs)
-        if gj.dispatch.current_trace.get() is not None:
+        if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
         if self._native and not self._entry and _native_is_due():
-            self._entry = gj.native.entry_point(Function)
+            self._entry = native_entry.entry_point(Function)
         if self.input_signature is not None:
             args = self._conform(args, kwargs)
             kwargs = {}
@@ -336,7 +365,7 @@ class Function(Enterable):  # type: ignore[misc]
             if type(x) is np.ndarray:
                 key.append(x.shape)
                 key.append(x.dtype)
-            elif type(x) is gj.Tensor:
+            elif type(x) is Tensor:
                 key.append(x.type)
             elif type(x) is float and not self._pinned:
                 key.append(float)
@@ -406,7 +435,7 @@ class Function(Enterable):  # type: ignore[misc]
         if not self._sized:
             return None
         tree, _, kinds = self._leaves(args, kwargs)
-        for form in self._sized.get(gj.symbolic.loose_key(tree, kinds), ()):
+        for form in self._sized.get(symbolic_sizes.loose_key(tree, kinds), ()):
             if form.fit.fits(kinds) and form.captures_fit():
                 if self._entry and form in self._late:
                     with self._lock:
@@ -426,7 +455,7 @@ class Function(Enterable):  # type: ignore[misc]
         if not self._fallbacks or self.input_signature is not None:
             return None
         found = self._fallbacks.get(self._fallback_key(args, kwargs))
-        if not isinstance(found, gj.specialization.Specialization):
+        if not isinstance(found, Specialization):
             return None
         if found in self._late:
             self._enter_natively(found, args, kwargs)
@@ -443,7 +472,7 @@ class Function(Enterable):  # type: ignore[misc]
         if isinstance(known, int) and known >= 0:
             self._fallbacks[key] = known = known + 1 if form.reason else -1
             if known == MOST_FALLBACKS:
-                made = gj.specialization.Specialization(form.kinds, reason=form.reason)
+                made = Specialization(form.kinds, reason=form.reason)
                 made.any_value = True
                 self._fallbacks[key] = made
                 self._enter_natively(made, args, kwargs)
@@ -451,19 +480,19 @@ class Function(Enterable):  # type: ignore[misc]
     def _specialize_sizes(self, args: Any, kwargs: Any) -> Specialization | None:
         """A form with symbolic extents, where they have been seen to vary and can be so."""
         tree, leaves, kinds = self._leaves(args, kwargs)
-        key = gj.symbolic.loose_key(tree, kinds)
-        seen = self._seen.setdefault(key, gj.symbolic.Seen())
+        key = symbolic_sizes.loose_key(tree, kinds)
+        seen = self._seen.setdefault(key, symbolic_sizes.Seen())
         self._tie("_seen", key, kinds)
         if seen.failed:
             return None
-        seen.note(gj.symbolic.extents(kinds))
+        seen.note(symbolic_sizes.extents(kinds))
         free = self._free_places(kinds)
         if not seen.varying(free):
             return None
-        if gj.hidden.loads_global(self.python_function, "type"):
+        if captures.loads_global(self.python_function, "type"):
             seen.failed = "it may ask for an extent's type, which isn't int"
             return None
-        assumed = gj.symbolic.Assumptions(seen, free)
+        assumed = symbolic_sizes.Assumptions(seen, free)
         while assumed.group:
             try:
                 form = self._trace(tree, leaves, kinds, assumed)
@@ -480,14 +509,14 @@ class Function(Enterable):  # type: ignore[misc]
             if assumed.refined(sizes, seen):
                 continue
             assert form.graph is not None
-            if not gj.symbolic.fit_64_bits(sizes, form.graph):
+            if not symbolic_sizes.fit_64_bits(sizes, form.graph):
                 return None
             try:
                 form.compile(self.passes, self.fast_math)
-            except (gj.dims.Undecided, InvalidArgumentError) as open_question:
+            except (Undecided, InvalidArgumentError) as open_question:
                 seen.failed = f"it depends on the sizes: {open_question}"
                 return None
-            form.fit = gj.symbolic.Fit(tuple(form.shapes), tuple(sizes.guards))
+            form.fit = symbolic_sizes.Fit(tuple(form.shapes), tuple(sizes.guards))
             if not form.fit.fits(kinds):  # an empty array, where the code wants elements
                 return None
             self.trace_count += 1
@@ -500,7 +529,7 @@ class Function(Enterable):  # type: ignore[misc]
     def _rule_out_sizes(self, args: Any, kwargs: Any) -> None:
         """Try symbolic extents no more for arguments that were traced without them alone."""
         tree, _, kinds = self._leaves(args, kwargs)
-        seen = self._seen.get(gj.symbolic.loose_key(tree, kinds))
+        seen = self._seen.get(symbolic_sizes.loose_key(tree, kinds))
         if seen is not None and seen.doubt:
             seen.failed = seen.doubt
 
@@ -562,14 +591,16 @@ class Function(Enterable):  # type: ignore[misc]
         if eager:
             numpy = self._wants_numpy(leaves)
             finish = functools.partial(_finished, numpy)
-            entry = form.entry = gj.native.eager_entry(
+            entry = form.entry = native_entry.eager_entry(
                 self.python_function, finish, tree, kinds, leaves, numpy, form.any_value
             )
         else:
-            entry = form.entry = gj.native.form_entry(form, leaves)
+            entry = form.entry = native_entry.form_entry(form, leaves)
         if entry is not None:
             known = () if self._table is None else self._table.entries
-            self._table = gj.native.make_table((entry, *known[: gj.native.MOST_ENTRIES - 1]))
+            self._table = native_entry.make_table(
+                (entry, *known[: native_entry.MOST_ENTRIES - 1])
+            )
             self._entered_at = self._entry
 
     def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
@@ -591,11 +622,11 @@ class Function(Enterable):  # type: ignore[misc]
                 return LeafKind(ARRAY, (x.shape, x.dtype))
             if isinstance(x, np.generic):
                 return LeafKind(STATIC, (x.dtype, x.tobytes()))
-        if isinstance(x, gj.dispatch.TensorBase) and not isinstance(x, gj.Variable):
-            if isinstance(x, gj.trace.SymbolicTensor):
-                raise gj.trace.leaked(x)
+        if isinstance(x, TensorBase) and not isinstance(x, Variable):
+            if isinstance(x, SymbolicTensor):
+                raise leaked(x)
             return LeafKind(TENSOR, x.type)
-        if isinstance(x, gj.Variable):
+        if isinstance(x, Variable):
             return LeafKind(STATIC, Identity(x.cell))
         if kind in (float, complex, int) and where not in self._pinned:
             if kind is int and not self._varies(x, where):
@@ -605,7 +636,7 @@ class Function(Enterable):  # type: ignore[misc]
             return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
         if kind is slice:
             return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
-        if gj.foreign.foreign(x):  # all of them run eagerly
+        if foreign.foreign(x):  # all of them run eagerly
             return LeafKind(STATIC, (kind, FOREIGN))
         return LeafKind(STATIC, Identity(x))
 
@@ -654,10 +685,8 @@ class Function(Enterable):  # type: ignore[misc]
         """
         if self.outputs is not None:
             return self.outputs == "numpy"
-        arrays = [
-            isinstance(x, (np.ndarray, np.generic)) or gj.foreign.foreign(x) for x in leaves
-        ]
-        if any(isinstance(x, gj.dispatch.TensorBase) for x in leaves):
+        arrays = [isinstance(x, (np.ndarray, np.generic)) or foreign.foreign(x) for x in leaves]
+        if any(isinstance(x, TensorBase) for x in leaves):
             return False
         return True if any(arrays) else None
 
@@ -682,7 +711,7 @@ class Function(Enterable):  # type: ignore[misc]
                 form = self._trace(tree, leaves, kinds)
                 form.compile(self.passes, self.fast_math)
                 return form
-            except gj.trace.StaticValueNeeded as need:
+            except StaticValueNeeded as need:
                 scalars = [i for i, k in enumerate(kinds) if k.kind == SCALAR]
                 many = len(self.specializations) >= config.static_values
                 if scalars and not many:
@@ -699,14 +728,14 @@ class Function(Enterable):  # type: ignore[misc]
                 raise
             except BaseException as error:
                 # tensors have one set of rules: eager mode would refuse what tracing refused
-                strict = any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
+                strict = any(isinstance(x, TensorBase) for x in leaves)
                 strict = strict and not self._undone
                 if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
                     raise
                 line = raising_line(error)
                 where = "" if line is None else "\n  " + line.describe()
                 reason = f"tracing raised {type(error).__name__}: {error}{where}"
-                return gj.specialization.Specialization(kinds, reason=reason, doubt=error)
+                return Specialization(kinds, reason=reason, doubt=error)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
         chance = isinstance(error, _StateChanged)
@@ -714,7 +743,7 @@ class Function(Enterable):  # type: ignore[misc]
             raise TracingError(*error.args) if chance else error
         if not chance:
             self._warn(str(error))
-        return gj.specialization.Specialization(kinds, reason=str(error), chance=chance)
+        return Specialization(kinds, reason=str(error), chance=chance)
 
     def _run_in_doubt(
         self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
@@ -754,7 +783,7 @@ class Function(Enterable):  # type: ignore[misc]
         started = time.perf_counter_ns()
         statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
         self._refuse(statics)
-        before = gj.surroundings.Surroundings(self.python_function, statics)
+        before = side_effects.Surroundings(self.python_function, statics)
         if before.reason:
             raise TracingError(at_user_line(f"{self.name} {before.reason}"))
         try:
@@ -774,21 +803,19 @@ class Function(Enterable):  # type: ignore[misc]
         statics: Sequence[Any],
         assumed: Assumptions | None,
     ) -> Specialization:
-        trace = gj.trace.Trace(self.name)
-        made = self.form or gj.specialization.Specialization
+        trace = Trace(self.name)
+        made = self.form or Specialization
         numpy = self._wants_numpy(leaves)
         form = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)
         if assumed is not None:
             form.sizes, form.shapes = trace.sizes, assumed.shapes(kinds, trace.sizes)
             form.kinds = kinds = tuple(
-                kind if shape is None else gj.symbolic.with_shape(kind, shape)
+                kind if shape is None else symbolic_sizes.with_shape(kind, shape)
                 for kind, shape in zip(kinds, form.shapes, strict=True)
             )
         with trace.active():
             names = form.names = self._parameter_names(tree)
-            form.donated = gj.results.donated_leaves(
-                self.python_function, self.donate, tree, leaves
-            )
+            form.donated = donated_leaves(self.python_function, self.donate, tree, leaves)
             symbols = iter(
                 [
                     self._symbol(trace, form, i, x, k, name)
@@ -802,7 +829,7 @@ class Function(Enterable):  # type: ignore[misc]
             if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
                 raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
             try:
-                value = gj.hidden.with_captures(function, trace.capture)(*args, **kwargs)
+                value = captures.with_captures(function, trace.capture)(*args, **kwargs)
             except Exception as error:
                 if trace.failed is None or error is trace.failed:
                     raise
@@ -826,27 +853,27 @@ class Function(Enterable):  # type: ignore[misc]
             form.tree = _with_plain_keys(flatten(value, found))
             outputs: list[TensorBase] = []
             if numpy is None:
-                form.numpy = not any(map(gj.trace.is_strict, found))
+                form.numpy = not any(map(is_strict, found))
             for x in found:
-                if isinstance(x, gj.Variable):
+                if isinstance(x, Variable):
                     x = x.as_tensor()
                 view = trace.view_of_argument(x) if form.numpy and self.form is None else None
                 if view is not None and view.leaf not in form.donated:
                     form.results.append(("view", view))
                     continue
-                if isinstance(x, gj.dims.Dim):
+                if isinstance(x, Dim):
                     form.results.append(("python", None))
                     outputs.append(trace.size(x))
                     continue
-                if isinstance(x, (gj.dispatch.TensorBase, np.ndarray, np.generic)):
+                if isinstance(x, (TensorBase, np.ndarray, np.generic)):
                     weak = getattr(x, "origin", "") == "weak"
                     if weak and x.dtype.kind == "i":  # Python's integers have no end
                         x.__index__()  # type: ignore[union-attr]
-                    bare = isinstance(x, gj.trace.SymbolicTensor) and x.is_zero_dim_array()
+                    bare = isinstance(x, SymbolicTensor) and x.is_zero_dim_array()
                     made_as = "python" if weak else "0-d array" if bare else "array"
                     form.results.append((made_as, None))
-                    outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
-                elif gj.trace.holds_traced(x):
+                    outputs.append(x if weak else as_tensor(x))  # type: ignore[arg-type]
+                elif holds_traced(x):
                     raise TracingError(
                         at_user_line(f"{self.name} returns an object that holds traced values")
                     )
@@ -856,7 +883,7 @@ class Function(Enterable):  # type: ignore[misc]
             trace.require_checks(nodes)
             form.graph = trace.builder.finish(nodes, trace.updates())
         form.captures = trace.captures
-        form.getters = gj.hidden.find_captures(self.python_function, statics, trace.captures)
+        form.getters = captures.find_captures(self.python_function, statics, trace.captures)
         form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         form.variables = trace.variables
         form.order_parameters()
@@ -885,23 +912,23 @@ class Function(Enterable):  # type: ignore[misc]
         at the trace: arrays of other kinds, sets, and Python code that asks for types.
         """
         for x in statics:
-            if gj.foreign.foreign(x):
+            if foreign.foreign(x):
                 what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else None
                 what = what or type(x).__name__
                 raise TracingError(
                     at_user_line(f"{self.name} has an argument that can't be traced: {what}")
                 )
-        found = gj.foreign.reached(self.python_function, statics)
+        found = foreign.reached(self.python_function, statics)
         if found:
             raise TracingError(
                 at_user_line(f"{self.name} reads {found}, which can change between calls")
             )
-        asked = gj.hidden.named_in(self.python_function)
+        asked = captures.named_in(self.python_function)
         tests = asked & _TYPE_TESTS
         if self.fallback == "error":  # isinstance is answered while tracing
             tests = (
                 tests & {"type"}
-                if gj.hidden.loads_global(self.python_function, "type")
+                if captures.loads_global(self.python_function, "type")
                 else set()
             )
         if tests and asked & _TYPES:
@@ -938,7 +965,7 @@ class Function(Enterable):  # type: ignore[misc]
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
         kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
-        simple = not kwargs and all(type(x) in (np.ndarray, gj.Tensor) for x in args)
+        simple = not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args)
         key: Any = (tree, kinds)
         if simple:
             parts = [(x.shape, x.dtype) if type(x) is np.ndarray else (x.type,) for x in args]
@@ -959,12 +986,12 @@ class Function(Enterable):  # type: ignore[misc]
         tensor_cores: as the function's own (see `graphjit.function`), in place of it. Raises
         InvalidArgumentError for architectures before sm_80.
         """
-        text: str = gj.ptx.export(self, args, arch, tensor_cores).text
+        text: str = exporter("ptx")(self, args, arch, tensor_cores).text
         return text
 
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments runs: kernels, what was not fused and why, times."""
-        return gj.specialization.explain(self.specialization(*args, **kwargs))
+        return explain(self.specialization(*args, **kwargs))
 
 
 Function._native = enterable(Function)
@@ -1000,7 +1027,7 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
     """An argument as its spec has it; InvalidArgumentError where it isn't."""
     if isinstance(spec, TensorSpec):
         if not isinstance(x, np.ndarray):
-            x = gj.dispatch.as_tensor(x, spec.dtype)
+            x = as_tensor(x, spec.dtype)
         given = TensorType(tuple(x.shape), as_dtype(x.dtype))
         if spec.accepts(given):
             return x
@@ -1029,7 +1056,7 @@ def _with_plain_keys(tree: Tree) -> Tree:
 
 
 def _plain_key(key: Any) -> Any:
-    if isinstance(key, gj.dims.Dim):
+    if isinstance(key, Dim):
         return int(key)
     return tuple(map(_plain_key, key)) if type(key) is tuple else key
 
@@ -1060,15 +1087,15 @@ def _has_more(value: Any) -> bool:
 
 def _converted(x: Any, numpy: bool | None) -> Any:
     """An eager result as the array type that compiled code would give."""
-    if isinstance(x, gj.Variable):
+    if isinstance(x, Variable):
         x = x.as_tensor()
     if numpy is None:
         return x
-    if numpy and isinstance(x, gj.Tensor):
+    if numpy and isinstance(x, Tensor):
         array = np.array(x._array)
         return array if array.shape else array[()]
     if not numpy and isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufcV":
-        return gj.dispatch.as_tensor(x)
+        return as_tensor(x)
     return x
 
 
@@ -1102,14 +1129,14 @@ def function(
     to that type (11, 11 or 8 significant bits), which changes nothing in arrays of it; what
     float16 can't hold becomes infinite. Sums are float32, in no specified order.
     """
-    kind = Function
-    if device == "cuda":
-        if fast_math or donate != ():
-            raise InvalidArgumentError(at_user_line('device="cuda" has no fast_math or donate'))
-        kind, fallback = gj.cuda.CudaFunction, "error"
-    elif device not in (None, "cpu"):
-        message = f'device is "cpu" or "cuda", not {device!r}'
-        raise InvalidArgumentError(at_user_line(message))
+    kind: type[Function] = Function
+    if device not in (None, "cpu"):
+        found = runnable_device(device)
+        given = {"fast_math": fast_math, "donate": donate != ()}
+        if any(given[option] for option in found.refused):
+            refused = " or ".join(found.refused)
+            raise InvalidArgumentError(at_user_line(f'device="{device}" has no {refused}'))
+        kind, fallback = load(found.function), "error"
     options = (input_signature, fallback, outputs, passes, fast_math, donate, tensor_cores)
     if func is None:
         return lambda f: kind(f, *options)

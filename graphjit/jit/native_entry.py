@@ -15,22 +15,51 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.core import object_layout
 from graphjit.codegen.cpu.prepare import prepared_places, symbols_of
-from graphjit.codegen.runtime.tables import Build, Bundle, Container, Entry, Guard, Interpreted, Launch, Leaf, Output, Result, Root, Sized, make_entry, make_table, static_leaf
+from graphjit.codegen.runtime.tables import (
+    Build,
+    Bundle,
+    Container,
+    Entry,
+    Guard,
+    Interpreted,
+    Launch,
+    Leaf,
+    Output,
+    Result,
+    Root,
+    Sized,
+    make_entry,
+    make_table,
+    static_leaf,
+)
+from graphjit.core import object_layout
 from graphjit.core.config import config
 from graphjit.core.dims import is_symbolic
 from graphjit.core.fork_safety import importing, new_lock
-from graphjit.tracing.captures import Agreed, Attribute, CellContents, Getter, Held, Item, Known
 from graphjit.core.memory import LARGE_BYTES
-from .specialization import Specialization
-from graphjit.tensors.tensor import Tensor, _wrap
-from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, Identity, LeafKind, Tree, by_type, by_value, unflatten
+from graphjit.core.tree import (
+    ARRAY,
+    LEAF,
+    SCALAR,
+    TENSOR,
+    Identity,
+    LeafKind,
+    Tree,
+    by_type,
+    by_value,
+    unflatten,
+)
 from graphjit.core.types import TensorType, as_dtype
+from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Cell
+from graphjit.tracing.captures import Agreed, Attribute, CellContents, Getter, Held, Item, Known
+
+from .specialization import Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable
+
     from .function import Function
 
 Array = np.ndarray[Any, np.dtype[Any]]

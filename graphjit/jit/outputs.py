@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, current_trace
-from graphjit.core.errors import FrozenTensorError, InvalidArgumentError, TracingError, at_user_line
+from graphjit.core.errors import (
+    FrozenTensorError,
+    InvalidArgumentError,
+    TracingError,
+    at_user_line,
+)
 from graphjit.core.tree import LEAF, Tree, flatten, unflatten
+from graphjit.tensors.apply import TensorBase, current_trace
 
 if TYPE_CHECKING:
     from .function import Function

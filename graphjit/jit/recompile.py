@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphjit.core.errors import SourceLine
-from graphjit.core.types import shape_text
 from graphjit.core.frozen import dataclass
+from graphjit.core.types import shape_text
 
 if TYPE_CHECKING:
-    from .specialization import Specialization
     from graphjit.core.tree import LeafKind, Tree
+
+    from .specialization import Specialization
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,33 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-# Passes and the compiler are reached as `gj.passes`: what is found on disk needs neither.
-import graphjit as gj
-
-from . import compile_cache
 from graphjit.core.config import config
 from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.fork_safety import importing
-from graphjit.tracing.captures import Getter
-from graphjit.ir.graph import Graph
+from graphjit.core.lazy import lazy_module
 from graphjit.core.memory import LINE_BYTES
-from .outputs import PLAIN, places
-from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
-from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
 from graphjit.core.types import Shape
+from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
+from graphjit.ir.graph import Graph
+from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Variable
+from graphjit.tracing.captures import Getter
+
+from . import compile_cache
+from .outputs import PLAIN, places
 
 if TYPE_CHECKING:
-    import graphjit.ir.cost_model
-    import graphjit.passes
-    import graphjit.ir.program
-
+    from graphjit import passes as all_passes
     from graphjit.codegen.runtime.executable import Executable
+    from graphjit.ir import cost_model
+    from graphjit.ir import program as programs
+    from graphjit.ir.program import Program
     from graphjit.passes import Pass
     from graphjit.passes.pipeline import Observer
-    from graphjit.ir.program import Program
     from graphjit.tracing.trace import ArgumentView
+else:  # what is found on disk needs none of them
+    all_passes = lazy_module("graphjit.passes")
+    cost_model = lazy_module("graphjit.ir.cost_model")
+    programs = lazy_module("graphjit.ir.program")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -134,7 +136,9 @@ class Specialization:
                 k for k, o in enumerate(self.order) if o[0] == "leaf" and o[1] in self.donated
             ]
             key = (
-                None if passes else compile_cache.key_of(self.graph, self.sizes, fast_math, tuple(given))
+                None
+                if passes
+                else compile_cache.key_of(self.graph, self.sizes, fast_math, tuple(given))
             )
             self.executable = None if key is None else compile_cache.find(key, self.sizes)
         self.found = self.executable is not None
@@ -289,21 +293,21 @@ def build_program(
 ) -> Program:
     """A traced graph through a user's own passes, the default ones, fusion and memory plan."""
     stages = stages or Stages()
-    timing = gj.passes.Timing()
-    pipeline = gj.passes.Pipeline((*passes, *gj.passes.DEFAULT.passes))
-    observers: list[Observer] = [timing, gj.passes.verifying] if config.verify else [timing]
+    timing = all_passes.Timing()
+    pipeline = all_passes.Pipeline((*passes, *all_passes.DEFAULT.passes))
+    observers: list[Observer] = [timing, all_passes.verifying] if config.verify else [timing]
     with stages.stage("passes"):
         optimized = pipeline.run(graph, observers)
     with stages.stage("fuse"):
         program = replace(
-            gj.passes.program_of(optimized),
+            all_passes.program_of(optimized),
             fast_math=fast_math,
         )
         if form is not None and form.donated:
             leaves = {("leaf", n) for n in form.donated}
             sources = zip(program.inputs, form.order, strict=True)
             given = [buffer for buffer, place in sources if place in leaves]
-            program = gj.passes.donate(program, given)
+            program = all_passes.donate(program, given)
     if form is not None:
         form.passes = timing.rows
     return program
@@ -318,13 +322,13 @@ def explain(form: Specialization) -> str:
     if program.fast_math:
         lines.append("fast_math")
     for number, step in enumerate(program.steps):
-        cost = gj.cost.step_cost(step, program.buffers)
-        floor = gj.cost.floor_ns(step, program.buffers) / 1000
+        cost = cost_model.step_cost(step, program.buffers)
+        floor = cost_model.floor_ns(step, program.buffers) / 1000
         lines.append(
             f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops, "
             f"at least {floor:.3g} µs here"
         )
-        lines += ["  " + line for line in gj.program.print_step(step).splitlines()]
+        lines += ["  " + line for line in programs.print_step(step).splitlines()]
     lines += [f"result b{o} may lie where b{i} does, donated" for o, i in program.donated]
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
     for name, before, after, ns in form.passes:

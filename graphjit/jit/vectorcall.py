@@ -12,7 +12,14 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from graphjit.core.object_layout import HAVE_VECTORCALL, METHOD_DESCRIPTOR, TYPE_FLAGS, TYPE_VECTORCALL, types_fit, word
+from graphjit.core.object_layout import (
+    HAVE_VECTORCALL,
+    METHOD_DESCRIPTOR,
+    TYPE_FLAGS,
+    TYPE_VECTORCALL,
+    types_fit,
+    word,
+)
 
 # From CPython's headers: typeslots.h, structmember.h, object.h.
 _TP_MEMBERS, _T_ULONGLONG, _T_PYSSIZET, _READONLY, _BASETYPE = 72, 18, 19, 1, 1 << 10

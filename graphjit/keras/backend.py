@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, as_tensor, same_dtype, wrap
 from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import as_dtype, bool_, normalize_axis, shape_text
 from graphjit.functions import conv, create, index, linalg, math, nn
 from graphjit.functions import reduce as _reduce
 from graphjit.functions import shape as _shape
-from graphjit.core.types import as_dtype, bool_, normalize_axis, shape_text
+from graphjit.tensors.apply import TensorBase, as_tensor, same_dtype, wrap
 from graphjit.tensors.variable import Variable
-
-from .random import dropout, random_bernoulli, random_binomial, random_normal, random_normal_variable, random_uniform, random_uniform_variable, truncated_normal
 
 CHANNELS = ("channels_first", "channels_last")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import as_tensor, current_trace, wrap
 from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
+from graphjit.core.types import as_dtype
 from graphjit.functions import math
 from graphjit.functions.shape import as_shape, broadcast_to
-from graphjit.core.types import as_dtype
+from graphjit.tensors.apply import as_tensor, current_trace, wrap
 from graphjit.tensors.variable import Variable
 
 

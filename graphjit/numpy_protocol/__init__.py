@@ -16,13 +16,48 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.tensors.apply import TensorBase, apply
 from graphjit.core.errors import DTypeError, ShapeError, TracingError, at_user_line
 from graphjit.functions import shape
 from graphjit.ops import pointwise as pw
+from graphjit.tensors.apply import TensorBase, apply
 
-from . import creation, elementwise, indexing, joins, linear, methods, missing, order, products, reductions, repetition, series, shapes, statistics
-from .promotion import Aliased, Handler, array, cast, convert, detached, faithful, is_symbol, is_weak_symbol, owned, promoted, refuse, refuse_order, result_dtype, strong, symbols, trace_of, unsupported, viewing
+from . import (
+    creation,
+    elementwise,
+    indexing,
+    joins,
+    linear,
+    methods,
+    missing,
+    order,
+    products,
+    reductions,
+    repetition,
+    series,
+    shapes,
+    statistics,
+)
+from .promotion import (
+    Aliased,
+    Handler,
+    array,
+    cast,
+    convert,
+    detached,
+    faithful,
+    is_symbol,
+    is_weak_symbol,
+    owned,
+    promoted,
+    refuse,
+    refuse_order,
+    result_dtype,
+    strong,
+    symbols,
+    trace_of,
+    unsupported,
+    viewing,
+)
 from .scalars import run_python
 from .ufunc_methods import outer, run_accumulate, run_reduce
 from .ufuncs import UFUNCS, operator_power, run_ufunc, scalar_power, shape_of

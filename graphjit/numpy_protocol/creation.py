@@ -8,13 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, apply, wrap
 from graphjit.core.errors import ShapeError, at_user_line
+from graphjit.core.types import float64, int64
 from graphjit.functions import create, shape
 from graphjit.ops import pointwise as pw
-from graphjit.core.types import float64, int64
+from graphjit.tensors.apply import TensorBase, apply, wrap
 
-from .promotion import Handler, array, axis_of, broadcast, broadcast_shape, cast, constant, convert, is_python_scalar, is_symbol, refuse, refuse_order, result_dtype, static_int, static_ints, target_dtype, unsupported
+from .promotion import (
+    Handler,
+    array,
+    axis_of,
+    broadcast,
+    broadcast_shape,
+    cast,
+    constant,
+    convert,
+    is_python_scalar,
+    is_symbol,
+    refuse,
+    refuse_order,
+    result_dtype,
+    static_int,
+    static_ints,
+    target_dtype,
+    unsupported,
+)
 from .reductions import any_
 from .shapes import bad_shape
 from .ufuncs import run_ufunc

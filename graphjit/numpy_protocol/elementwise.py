@@ -6,14 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
+from graphjit.core.types import as_dtype, bool_, float64
 from graphjit.functions import math, shape
 from graphjit.ops import library
 from graphjit.ops import pointwise as pw
-from graphjit.core.types import as_dtype, bool_, float64
+from graphjit.tensors.apply import apply
 
-from .promotion import NO_VALUE, Handler, array, broadcast_shape, cast, chosen, constant, convert, is_python_scalar, is_weak_symbol, refuse, result_dtype, static_int, truth, unsupported
+from .promotion import (
+    NO_VALUE,
+    Handler,
+    array,
+    broadcast_shape,
+    cast,
+    chosen,
+    constant,
+    convert,
+    is_python_scalar,
+    is_weak_symbol,
+    refuse,
+    result_dtype,
+    static_int,
+    truth,
+    unsupported,
+)
 from .reductions import all_, any_
 from .ufuncs import isnan, run_ufunc
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
-from graphjit.functions import signal
 from graphjit.core.types import as_dtype
+from graphjit.functions import signal
 
 from .promotion import Handler, array, axes_of, axis_of, cast, refuse, static_int, unsupported
 

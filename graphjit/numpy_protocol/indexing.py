@@ -8,14 +8,34 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.tensors.apply import TensorBase, apply, wrap
 from graphjit.core.errors import IndexOutOfRangeError, ShapeError, at_user_line
+from graphjit.core.types import DType, Shape, int64
 from graphjit.functions import index, math, shape
 from graphjit.ops import index as ix
 from graphjit.ops import pointwise as pw
-from graphjit.core.types import DType, Shape, int64
+from graphjit.tensors.apply import TensorBase, apply, wrap
 
-from .promotion import Handler, array, axis_of, broadcast, broadcast_shape, cast, constant, convert, detached, is_python_scalar, is_symbol, is_weak_symbol, leaves, owned, refuse, strong, truth, unsupported, viewing
+from .promotion import (
+    Handler,
+    array,
+    axis_of,
+    broadcast,
+    broadcast_shape,
+    cast,
+    constant,
+    convert,
+    detached,
+    is_python_scalar,
+    is_symbol,
+    is_weak_symbol,
+    leaves,
+    owned,
+    refuse,
+    strong,
+    truth,
+    unsupported,
+    viewing,
+)
 
 FUNCTIONS: dict[Any, Handler] = {}
 # Functions that write into their first argument.

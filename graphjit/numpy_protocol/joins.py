@@ -7,11 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase
 from graphjit.core.errors import DTypeError, at_user_line
 from graphjit.functions import shape
+from graphjit.tensors.apply import TensorBase
 
-from .promotion import Handler, array, axis_of, cast, is_symbol, refuse, result_dtype, static_int, static_ints, target_dtype
+from .promotion import (
+    Handler,
+    array,
+    axis_of,
+    cast,
+    is_symbol,
+    refuse,
+    result_dtype,
+    static_int,
+    static_ints,
+    target_dtype,
+)
 from .shapes import at_least, bad_shape
 
 

@@ -7,16 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply, wrap
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
+from graphjit.core.types import Shape, float64, int64
 from graphjit.functions import math, shape
 from graphjit.functions import reduce as gj_reduce
 from graphjit.ops import library
 from graphjit.ops import pointwise as pw
-from graphjit.core.types import Shape, float64, int64
+from graphjit.tensors.apply import apply, wrap
 
 from .products import cross, dot, outer_product, tensordot, trace
-from .promotion import NO_VALUE, Aliased, Handler, array, axes_of, cast, constant, promoted, refuse, static_int, static_number, unsupported
+from .promotion import (
+    NO_VALUE,
+    Aliased,
+    Handler,
+    array,
+    axes_of,
+    cast,
+    constant,
+    promoted,
+    refuse,
+    static_int,
+    static_number,
+    unsupported,
+)
 from .reductions import maximum, minimum, total
 from .shapes import diagonal
 from .ufuncs import run_ufunc

@@ -11,7 +11,17 @@ from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import math, shape
 
 from . import elementwise, indexing, order, products, reductions, repetition, shapes
-from .promotion import NO_VALUE, Handler, array, cast, need_value, refuse, refuse_order, target_dtype, unsupported
+from .promotion import (
+    NO_VALUE,
+    Handler,
+    array,
+    cast,
+    need_value,
+    refuse,
+    refuse_order,
+    target_dtype,
+    unsupported,
+)
 from .ufuncs import run_ufunc
 
 

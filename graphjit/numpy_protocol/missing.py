@@ -6,15 +6,39 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply
 from graphjit.core.errors import ShapeError, at_user_line
+from graphjit.core.types import Shape, int64
 from graphjit.functions import math
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
-from graphjit.core.types import Shape, int64
+from graphjit.tensors.apply import apply
 
-from .promotion import NO_VALUE, Handler, array, cast, constant, refuse, static_number, target_dtype, unsupported
-from .reductions import all_, argmax, argmin, cumprod, cumsum, maximum, mean, minimum, product, reduced, reduced_axes, total, var
+from .promotion import (
+    NO_VALUE,
+    Handler,
+    array,
+    cast,
+    constant,
+    refuse,
+    static_number,
+    target_dtype,
+    unsupported,
+)
+from .reductions import (
+    all_,
+    argmax,
+    argmin,
+    cumprod,
+    cumsum,
+    maximum,
+    mean,
+    minimum,
+    product,
+    reduced,
+    reduced_axes,
+    total,
+    var,
+)
 from .ufuncs import isnan, run_ufunc
 
 

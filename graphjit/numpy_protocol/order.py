@@ -6,13 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply, wrap
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
+from graphjit.core.types import float64, int64
 from graphjit.functions import index, math, shape
 from graphjit.ops import library
-from graphjit.core.types import float64, int64
+from graphjit.tensors.apply import apply, wrap
 
-from .promotion import Handler, array, axis_of, cast, constant, convert, promoted, refuse, result_dtype, static_number, unsupported
+from .promotion import (
+    Handler,
+    array,
+    axis_of,
+    cast,
+    constant,
+    convert,
+    promoted,
+    refuse,
+    result_dtype,
+    static_number,
+    unsupported,
+)
 
 
 def _axis_or_flat(a: Any, axis: Any) -> tuple[Any, int]:

@@ -6,12 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply
 from graphjit.core.errors import ShapeError, at_user_line
 from graphjit.functions import linalg, math, shape
 from graphjit.ops import pointwise as pw
+from graphjit.tensors.apply import apply
 
-from .promotion import Aliased, Handler, array, axis_of, broadcast_shape, constant, is_symbol, promoted, refuse, single, static_int, static_ints, unsupported
+from .promotion import (
+    Aliased,
+    Handler,
+    array,
+    axis_of,
+    broadcast_shape,
+    constant,
+    is_symbol,
+    promoted,
+    refuse,
+    single,
+    static_int,
+    static_ints,
+    unsupported,
+)
 from .reductions import total
 from .shapes import diagonal
 from .ufunc_methods import outer

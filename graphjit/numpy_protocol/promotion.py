@@ -18,12 +18,29 @@ from numpy.exceptions import AxisError
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from graphjit.core.dims import Dim, is_symbolic
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, current_trace, wrap
-from graphjit.core.errors import DTypeError, IndexOutOfRangeError, InternalError, OutOfMemoryError, ShapeError, TracingError, at_user_line
+from graphjit.core.errors import (
+    DTypeError,
+    IndexOutOfRangeError,
+    InternalError,
+    OutOfMemoryError,
+    ShapeError,
+    TracingError,
+    at_user_line,
+)
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import (
+    DType,
+    Shape,
+    as_dtype,
+    broadcast_shapes,
+    float16,
+    float32,
+    float64,
+    int64,
+)
 from graphjit.functions import shape
 from graphjit.ops import pointwise as pw
-from graphjit.core.types import DType, Shape, as_dtype, broadcast_shapes, float16, float32, float64, int64
-from graphjit.core.frozen import dataclass
+from graphjit.tensors.apply import TensorBase, apply, as_tensor, current_trace, wrap
 
 Handler = Callable[..., Any]
 NO_VALUE: Any = np._NoValue

@@ -7,15 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply, real_number
 from graphjit.core.errors import ShapeError, at_user_line
+from graphjit.core.types import DType, Shape, float16, float32, float64, int64, uint64
 from graphjit.functions import math, shape
 from graphjit.ops import pointwise as pw
 from graphjit.ops import reduce as rd
 from graphjit.ops.primitive import Primitive
-from graphjit.core.types import DType, Shape, float16, float32, float64, int64, uint64
+from graphjit.tensors.apply import apply, real_number
 
-from .promotion import NO_VALUE, Handler, array, axes_of, axis_of, broadcast_shape, cast, constant, element, refuse, static_number, target_dtype, truth, unsupported
+from .promotion import (
+    NO_VALUE,
+    Handler,
+    array,
+    axes_of,
+    axis_of,
+    broadcast_shape,
+    cast,
+    constant,
+    element,
+    refuse,
+    static_number,
+    target_dtype,
+    truth,
+    unsupported,
+)
 from .ufuncs import run_ufunc
 
 

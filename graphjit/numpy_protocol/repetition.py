@@ -7,11 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply, wrap
 from graphjit.functions import shape
 from graphjit.ops import index as ix
+from graphjit.tensors.apply import apply, wrap
 
-from .promotion import Handler, array, axis_of, convert, is_symbol, refuse, static_int, static_ints, unsupported
+from .promotion import (
+    Handler,
+    array,
+    axis_of,
+    convert,
+    is_symbol,
+    refuse,
+    static_int,
+    static_ints,
+    unsupported,
+)
 from .shapes import bad_shape
 
 

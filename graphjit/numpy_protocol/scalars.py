@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
-from graphjit.ops import pointwise as pw
 from graphjit.core.types import as_dtype, float64
+from graphjit.ops import pointwise as pw
+from graphjit.tensors.apply import apply
 
 from .promotion import constant, convert, is_symbol, need_value, result_dtype, unsupported
 from .ufuncs import COMPARISONS, UFUNCS, isfinite, isinf, power

@@ -6,15 +6,33 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply, wrap
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
+from graphjit.core.types import bool_, float64
 from graphjit.functions import math, shape
 from graphjit.ops import pointwise as pw
-from graphjit.core.types import bool_, float64
+from graphjit.tensors.apply import apply, wrap
 
 from .elementwise import SHIFTS
 from .joins import join_arrays
-from .promotion import NO_VALUE, Aliased, Handler, array, axes_of, axis_of, cast, constant, is_python_scalar, is_symbol, promoted, refuse, result_dtype, single, static_int, static_number, unsupported
+from .promotion import (
+    NO_VALUE,
+    Aliased,
+    Handler,
+    array,
+    axes_of,
+    axis_of,
+    cast,
+    constant,
+    is_python_scalar,
+    is_symbol,
+    promoted,
+    refuse,
+    result_dtype,
+    single,
+    static_int,
+    static_number,
+    unsupported,
+)
 from .reductions import cumsum, total
 from .ufuncs import run_ufunc
 

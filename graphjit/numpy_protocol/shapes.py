@@ -9,10 +9,21 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import ShapeError, at_user_line
-from graphjit.functions import create, shape
 from graphjit.core.types import Shape
+from graphjit.functions import create, shape
 
-from .promotion import Handler, array, axes_of, axis_of, broadcast, broadcast_shape, refuse, static_int, static_ints, unsupported
+from .promotion import (
+    Handler,
+    array,
+    axes_of,
+    axis_of,
+    broadcast,
+    broadcast_shape,
+    refuse,
+    static_int,
+    static_ints,
+    unsupported,
+)
 
 
 def bad_shape(message: str) -> ShapeError:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply
 from graphjit.functions import math
 from graphjit.ops import library
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
+from graphjit.tensors.apply import apply
 
 from .promotion import constant, unsupported
 

@@ -6,14 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import apply
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
+from graphjit.core.types import DType, Shape, as_dtype
 from graphjit.functions import math, shape
 from graphjit.ops import library
 from graphjit.ops import pointwise as pw
-from graphjit.core.types import DType, Shape, as_dtype
+from graphjit.tensors.apply import apply
 
-from .promotion import NO_VALUE, Handler, array, axes_of, cast, constant, refuse, result_dtype, static_number, target_dtype, unsupported
+from .promotion import (
+    NO_VALUE,
+    Handler,
+    array,
+    axes_of,
+    cast,
+    constant,
+    refuse,
+    result_dtype,
+    static_number,
+    target_dtype,
+    unsupported,
+)
 from .reductions import count_along, mean, total
 from .ufuncs import isnan, run_ufunc
 

@@ -6,15 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.tensors.apply import TensorBase, apply
 from graphjit.core.errors import DTypeError, at_user_line
+from graphjit.core.types import Shape, as_dtype, bool_
 from graphjit.functions import shape
 from graphjit.ops import reduce as rd
-from graphjit.core.types import Shape, as_dtype, bool_
+from graphjit.tensors.apply import TensorBase, apply
 
 from .missing import nan_extreme
 from .promotion import NO_VALUE, array, axis_of, cast, refuse, truth, unsupported
-from .reductions import all_, any_, cumprod, cumsum, maximum, minimum, product, reduced_axes, total
+from .reductions import (
+    all_,
+    any_,
+    cumprod,
+    cumsum,
+    maximum,
+    minimum,
+    product,
+    reduced_axes,
+    total,
+)
 from .ufuncs import PRODUCTS, run_ufunc, shape_of
 
 

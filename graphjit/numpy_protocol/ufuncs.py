@@ -13,14 +13,27 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.tensors.apply import INT64_RANGE, TensorBase, apply
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
+from graphjit.core.types import Shape, as_dtype, bool_, float16, float64, uint64
 from graphjit.functions import linalg, math, shape
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
-from graphjit.core.types import Shape, as_dtype, bool_, float16, float64, uint64
+from graphjit.tensors.apply import INT64_RANGE, TensorBase, apply
 
-from .promotion import array, broadcast_shape, cast, constant, convert, is_python_scalar, is_weak_symbol, promotion_part, single, target_dtype, truth, unsupported
+from .promotion import (
+    array,
+    broadcast_shape,
+    cast,
+    constant,
+    convert,
+    is_python_scalar,
+    is_weak_symbol,
+    promotion_part,
+    single,
+    target_dtype,
+    truth,
+    unsupported,
+)
 from .special import special_loop
 
 Loop = Callable[..., Any]

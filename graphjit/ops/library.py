@@ -11,8 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.errors import InternalError, InvalidArgumentError, LinearAlgebraError, at_user_line
-from graphjit.core.types import DType, TensorType, TupleType, broadcast_shapes, complex64, complex128, float32, float64, int64, shape_text
+from graphjit.core.errors import (
+    InternalError,
+    InvalidArgumentError,
+    LinearAlgebraError,
+    at_user_line,
+)
+from graphjit.core.types import (
+    DType,
+    TensorType,
+    TupleType,
+    broadcast_shapes,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int64,
+    shape_text,
+)
 
 from .primitive import Library, Primitive, define
 from .rules import require_axes, require_kind, require_same_dtype

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.types import DType, TensorType, broadcast_shapes, complex64, complex128, float32, float64
+from graphjit.core.types import (
+    DType,
+    TensorType,
+    broadcast_shapes,
+    complex64,
+    complex128,
+    float32,
+    float64,
+)
 
 from .primitive import Pointwise, Primitive, define
 from .rules import elementwise, require_kind, require_same_dtype, to_bool, to_real

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from graphjit.core.types import DType, TensorType, TupleType
 from graphjit.core.frozen import dataclass
+from graphjit.core.types import DType, TensorType, TupleType
 
 Attrs = dict[str, Any]
 TypeRule = Callable[..., TensorType | TupleType]

@@ -7,25 +7,33 @@ and tensors keep theirs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-# tensor.py builds upon this module, and is reached as `gj.tensor` when the first is made.
-import graphjit as gj
-
 from graphjit.core.dims import Dim, is_symbolic
-from graphjit.ir.eager import run_primitive
 from graphjit.core.errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
+from graphjit.core.types import (
+    DType,
+    TensorShape,
+    TensorType,
+    TupleType,
+    as_dtype,
+    bool_,
+    check_size,
+    complex128,
+    float32,
+    float64,
+    int32,
+    int64,
+    uint64,
+)
+from graphjit.ir.eager import run_primitive
 from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
-from graphjit.core.types import DType, TensorShape, TensorType, TupleType, as_dtype, bool_, check_size, complex128, float32, float64, int32, int64, uint64
-
-if TYPE_CHECKING:
-    import graphjit.tensors.tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # Inside a trace, results of constants alone are computed at once up to this size, and
@@ -73,9 +81,19 @@ class TensorBase:
 current_trace: ContextVar[Any] = ContextVar("graphjit_trace", default=None)
 
 
+_makers: list[Callable[[Array], TensorBase]] = []
+
+
+def register_tensor(maker: Callable[[Array], TensorBase]) -> None:
+    """Name the function that makes an eager tensor of an array: `tensor.py` stands above this
+    module.
+    """
+    _makers[:] = [maker]
+
+
 def wrap(array: Array) -> TensorBase:
     """An eager tensor over an array that nobody else will write."""
-    return gj.tensor._wrap(array)
+    return _makers[0](array)
 
 
 def apply(primitive: Primitive, *inputs: TensorBase, **attrs: Any) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from .apply import TensorBase, as_tensor
 from graphjit.core.errors import DTypeError, FrozenTensorError, GraphJitError, at_user_line
 from graphjit.functions import index, linalg, math, shape
+
+from .apply import TensorBase, as_tensor
 
 # Operands that an operator answers for; others get NotImplemented, and Python tries theirs.
 _OPERANDS = (TensorBase, np.ndarray, np.generic, bool, int, float, complex, Dim, list, tuple)

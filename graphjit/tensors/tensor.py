@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .apply import as_tensor
 from graphjit.core.errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
-from graphjit.functions import create
-from .operators import Operators
 from graphjit.core.types import TensorSpec, TensorType, as_dtype
+from graphjit.functions import create
+
+from .apply import as_tensor, register_tensor
+from .operators import Operators
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -150,6 +151,7 @@ def _wrap(array: Array) -> Tensor:
 
 
 _unpickle = _wrap
+register_tensor(_wrap)
 
 
 def from_dlpack(value: Any) -> Tensor:

@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from .apply import TensorBase, as_tensor, current_trace, wrap
-from graphjit.core.errors import DTypeError, InvalidArgumentError, ShapeError, TracingError, at_user_line
+from graphjit.core.errors import (
+    DTypeError,
+    InvalidArgumentError,
+    ShapeError,
+    TracingError,
+    at_user_line,
+)
 from graphjit.core.fork_safety import new_lock
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import DType, TensorType, as_dtype, shape_text
 from graphjit.functions import create, index, math, shape
+
+from .apply import TensorBase, as_tensor, current_trace, wrap
 from .operators import Operators
 from .tensor import Tensor, _element_text
-from graphjit.core.types import DType, TensorType, as_dtype, shape_text
-from graphjit.core.frozen import dataclass
 
 _numbers = itertools.count()
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}

@@ -33,10 +33,11 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
+from graphjit.core.types import DType, TensorSpec
 from graphjit.tensors.apply import TensorBase
+
 from .captures import _names
 from .trace import holds_traced
-from graphjit.core.types import DType, TensorSpec
 
 # How many objects are looked through, and how many bytes of arrays are copied.
 MOST_OBJECTS = 50_000

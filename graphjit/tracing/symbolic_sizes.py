@@ -15,10 +15,10 @@ from typing import Any
 
 from graphjit.core.config import config
 from graphjit.core.dims import Dim, Guard, Sizes, magnitude
-from graphjit.ir.graph import Graph, Node
-from graphjit.ops import source
 from graphjit.core.tree import ARRAY, TENSOR, LeafKind, Tree
 from graphjit.core.types import Shape, TensorType
+from graphjit.ir.graph import Graph, Node
+from graphjit.ops import source
 
 Place = tuple[int, int]  # (leaf, axis)
 _MOST_TRACES = 8

@@ -22,15 +22,31 @@ import numpy as np
 from graphjit import numpy_protocol
 from graphjit.core.config import config
 from graphjit.core.dims import Dim, Sizes, evaluate
-from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
-from graphjit.core.errors import LeakedTracerError, SourceLine, TracingError, at_user_line, of_user, user_line
+from graphjit.core.errors import (
+    LeakedTracerError,
+    SourceLine,
+    TracingError,
+    at_user_line,
+    of_user,
+    user_line,
+)
+from graphjit.core.types import (
+    DType,
+    TensorShape,
+    TensorType,
+    TupleType,
+    as_dtype,
+    check_size,
+    int64,
+)
 from graphjit.ir.graph import Graph, GraphBuilder
-from graphjit.tensors.operators import Operators
 from graphjit.ops import source
 from graphjit.ops.primitive import Primitive, View
-from .op_memo import Repeats
-from graphjit.core.types import DType, TensorShape, TensorType, TupleType, as_dtype, check_size, int64
+from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
+from graphjit.tensors.operators import Operators
 from graphjit.tensors.variable import Variable
+
+from .op_memo import Repeats
 
 # Operators whose results on Python's integers may pass 64 bits.
 _GROWING = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}

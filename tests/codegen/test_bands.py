@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.ir import cost_model
 from graphjit.codegen.cpu import target
 from graphjit.core.machine import machine
+from graphjit.ir import cost_model
 
 
 def attention(q, k, v):

@@ -25,17 +25,29 @@ from strategies import fill, graphs, inputs_for
 from tolerance import assert_close
 
 import graphjit as gj
-from graphjit.ir import cost_model
 from graphjit.codegen.cpu import target as cpu
 from graphjit.codegen.runtime import executable
-from graphjit.ir.eager import run, run_primitive
 from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
-from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.core.machine import machine
+from graphjit.core.types import (
+    DTYPES,
+    DType,
+    bfloat16,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int32,
+    int64,
+)
+from graphjit.ir import cost_model
+from graphjit.ir.eager import run, run_primitive
+from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import PRIMITIVES as P
 from graphjit.ops import source
 from graphjit.ops.index import MODES
-from graphjit.core.types import DTYPES, DType, bfloat16, complex64, complex128, float16, float32, float64, int8, int32, int64
 
 Array = np.ndarray[Any, Any]
 WHICH_ZERO = ("minimum", "maximum", "min", "max", "cummax", "cummin")

@@ -7,8 +7,8 @@ import pytest
 
 from graphjit.codegen.lower import lower
 from graphjit.ir.graph import Graph
-from graphjit.passes import DEFAULT, fuse
 from graphjit.ir.program import Kernel
+from graphjit.passes import DEFAULT, fuse
 
 VECTOR_BYTES = 64
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import graphjit as gj
+from graphjit.codegen.cpu import launch, target
 from graphjit.ir import cost_model
-from graphjit.codegen.cpu import target, launch
 from graphjit.ir.verify_program import open_accesses
 
 rng = np.random.default_rng(3)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from strategies import arrays, shapes
 
 from graphjit.core.errors import InvalidArgumentError
+from graphjit.core.types import as_dtype
 from graphjit.functions import special
 from graphjit.tensors.tensor import Tensor
-from graphjit.core.types import as_dtype
 
 FLOATS = ("float64", "float32", "float16")
 LINE = np.array(

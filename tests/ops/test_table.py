@@ -18,12 +18,12 @@ from levels import level, sampled
 from strategies import fill, operand_count, pointwise_of, special_values
 from tolerance import assert_close
 
-from graphjit.ir.eager import run_primitive
 from graphjit.core.errors import InvalidArgumentError
+from graphjit.core.types import DTYPES, DType, TensorType
+from graphjit.ir.eager import run_primitive
 from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops import PRIMITIVES, Primitive, primitive_named, source
 from graphjit.ops.primitive import Assemble, Library, Pointwise, Reduce, Scan, Scatter, View
-from graphjit.core.types import DTYPES, DType, TensorType
 
 Array = np.ndarray[Any, Any]
 LIBRARY = {

@@ -8,9 +8,9 @@ import golden_files
 import pytest
 
 from graphjit.ir.graph import Graph, verify
+from graphjit.ir.program import print_program, print_step
 from graphjit.passes import PASSES, fuse, program_of
 from graphjit.passes.simplify import RULES, Simplify
-from graphjit.ir.program import print_program, print_step
 
 ALL = [case for name in PASSES for case in golden_files.cases(name)]
 

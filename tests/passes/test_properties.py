@@ -16,10 +16,10 @@ from tolerance import assert_close
 
 from graphjit.ir.eager import run
 from graphjit.ir.graph import Graph, GraphBuilder, verify
+from graphjit.ir.program import Program, reads_and_writes
 from graphjit.ops import PRIMITIVES as P
 from graphjit.passes import DEFAULT, PASSES, Pipeline, program_of
 from graphjit.passes.expand import SplitReductions
-from graphjit.ir.program import Program, reads_and_writes
 
 # Passes that may round differently: powers become products, sums get another order.
 ROUNDING = ("simplify", "split-reductions", "expand-products")

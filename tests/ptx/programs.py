@@ -17,9 +17,9 @@ from graphjit.codegen.ptx.usage import Usage, usage_of
 from graphjit.core.dims import evaluate
 from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.ir.graph import Graph
+from graphjit.ir.program import Program
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.passes import program_of
-from graphjit.ir.program import Program
 
 Array = np.ndarray[Any, Any]
 NOTHING_FAILED = 2**64 - 1

@@ -16,8 +16,14 @@ from ptx.gpu import Emulated, Lender
 import graphjit as gj
 from graphjit import cuda
 from graphjit.codegen.ptx.arch import ARCHITECTURES, arch_of_capability
+from graphjit.core.errors import (
+    DeviceError,
+    IndexOutOfRangeError,
+    InvalidArgumentError,
+    TracingError,
+    UnsupportedError,
+)
 from graphjit.cuda import DeviceArray, driver, products
-from graphjit.core.errors import DeviceError, IndexOutOfRangeError, InvalidArgumentError, TracingError, UnsupportedError
 
 RNG = np.random.default_rng(3)
 

@@ -19,11 +19,11 @@ from ptx import programs
 from strategies import fill, operand_count, pointwise_of
 
 from graphjit.codegen.ptx.target import Assembly
+from graphjit.core.types import DTYPES, DType
 from graphjit.ir.eager import run_primitive
 from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import PRIMITIVES, view
 from graphjit.ops.primitive import Reduce, Scan
-from graphjit.core.types import DTYPES, DType
 
 Array = np.ndarray[Any, Any]
 LONG = bool(os.environ.get("GRAPHJIT_LONG_TESTS"))

@@ -11,9 +11,9 @@ from ptx import programs
 
 from graphjit.codegen.ptx.schedule import Launch, Schedule, by_store, schedule
 from graphjit.core.dims import Sizes
+from graphjit.ir.program import Kernel
 from graphjit.passes import program_of
 from graphjit.passes.divide import RESULT_BYTES
-from graphjit.ir.program import Kernel
 
 
 def kernels(function: Callable[..., Any], *args: Any) -> list[Kernel]:

@@ -180,5 +180,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert manifest["tensor_cores"] == "float16"
     dumped = CliRunner().invoke(main.main, ["dump", *args, "--stage", "ptx"])
     assert "f32.f16.f16.f32" in dumped.output
-    refused = CliRunner().invoke(main.main, ["dump", *args, "--stage", "ptx", "--arch", "sm_75"])
+    refused = CliRunner().invoke(
+        main.main, ["dump", *args, "--stage", "ptx", "--arch", "sm_75"]
+    )
     assert refused.exit_code == 2 and "sm_80 and later" in refused.output

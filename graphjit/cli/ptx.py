@@ -13,11 +13,12 @@ from graphjit.codegen.ptx.arch import DEFAULT, arch_named
 from graphjit.codegen.ptx.manifest import Input, data, manifest, write
 from graphjit.codegen.ptx.target import Assembly, compile_ptx, emit_program
 from graphjit.core.errors import TracingError
-from graphjit.cli.inspect import Traced, TracedForm, as_call, check_open, optimized
-from graphjit.ir.graph import Graph
-from graphjit.passes import Pass, program_of
-from .specialization import Specialization
 from graphjit.core.frozen import dataclass
+from graphjit.ir.graph import Graph
+from graphjit.jit.specialization import Specialization
+from graphjit.passes import Pass, program_of
+
+from .inspect import Traced, TracedForm, as_call, check_open, optimized
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,5 @@
+"""`python -m graphjit.cli` is the command `graphjit`."""
+
+from .main import main
+
+main()

@@ -1,0 +1,5 @@
+"""The memory of large results, under its public name: how much there is, and giving it back."""
+
+from graphjit.core.memory import stats, trim
+
+__all__ = ["stats", "trim"]
