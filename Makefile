@@ -21,7 +21,7 @@ test:
 	$(BIN)pytest -n auto
 
 golden:
-	GRAPHJIT_UPDATE_GOLDEN=1 $(BIN)pytest -q tests/passes tests/codegen tests/test_cli.py
+	GRAPHJIT_UPDATE_GOLDEN=1 $(BIN)pytest -q tests/passes tests/codegen tests/cli/test_main.py
 	git diff --stat tests/golden
 
 bench:

@@ -2,7 +2,7 @@
 
     python benchmarks/net.py [--rounds 15] [--calls 200000]
 
-The function that prepares such a call (`codegen/prepare.py`) is made with and without the
+The function that prepares such a call (`codegen/cpu/prepare.py`) is made with and without the
 checks; both are called in a native loop, in turn. The table gives the kernels of the program,
 its accesses, those that aren't inside by their form alone, the time of one call of each [ns],
 and the difference by kernel.

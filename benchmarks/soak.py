@@ -2,9 +2,9 @@
 
     python benchmarks/soak.py --seconds 180 --seed 0
 
-Runs the operations of tests/long_run.py in random order, each result compared with NumPy's,
-and prints resident memory, the number of objects that the collector knows, and the reference
-counts of objects that live throughout, after a warm-up and at the end.
+Runs the operations of tests/support/long_run.py in random order, each result compared with
+NumPy's, and prints resident memory, the number of objects that the collector knows, and the
+reference counts of objects that live throughout, after a warm-up and at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 from long_run import DTYPES, LAYOUTS, SHAPES, Calls, array
 
 import graphjit as gj

@@ -23,7 +23,8 @@ _INTEGER_OF = {"float32": uint32, "float64": uint64}
 # no more characters than this: beside longer ones a call costs nothing. 500 inlined sines cost
 # LLVM 1.2 s, calls to one shared function 0.09 s.
 INLINE_USES, LONG_MATH = 8, 16_000
-# What ends the name of a math function that takes and gives several registers (parts.py).
+# What ends the name of a math function that takes and gives several registers
+# (register_blocking.py).
 IN_PARTS = ".parts"
 # What follows a name that depends on the register at hand, where a body is written in parts.
 MARK = "\0"
@@ -124,7 +125,7 @@ class Builder:
     flags: LLVM's fast-math flags of arithmetic on float32 and float64, none by default; results
     that are rounded to a narrower type have none, for LLVM would leave roundings out. Nor have
     the bodies of math functions, which rely on each. parts: the vectors that a
-    math function takes in place of one (parts.py, which completes the calls).
+    math function takes in place of one (register_blocking.py, which completes the calls).
     """
 
     def __init__(

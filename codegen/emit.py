@@ -82,11 +82,11 @@ class KernelEmitter(Access):
     past the start of a cache line it starts [elements, -1 for anywhere]; they are stored past
     the cache where whole lines are. shared: the buffers that lie where others do. symbols:
     those whose sizes are one more parameter, if there is such. lanes: of one register where
-    the nest is written in parts (parts.py), else all. abreast: how many rows are reduced side
-    by side.
+    the nest is written in parts (register_blocking.py), else all. abreast: how many rows are
+    reduced side by side.
     """
 
-    loop_end = ", !llvm.loop !1"  # what a loop's last branch says of it (cpu.py)
+    loop_end = ", !llvm.loop !1"  # what a loop's last branch says of it (cpu/target.py)
 
     def __init__(
         self,

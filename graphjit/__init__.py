@@ -20,7 +20,6 @@ if not (_Path(__file__).parent / "passes").exists():
     # a checkout, where the folders of the package stand side by side
     __path__.append(str(_Path(__file__).resolve().parent.parent))
 
-# Imported now, for sub-modules of these names would take the place of what is public.
 from graphjit.core.config import config
 from graphjit.core.fork_safety import importing as _importing
 from graphjit.core.types import (
@@ -44,10 +43,8 @@ from graphjit.core.types import (
     uint64,
 )
 from graphjit.core.types import bool_ as bool
-from graphjit.ir import eager as _eager
 
 if TYPE_CHECKING:
-    from graphjit.core import errors, memory
     from graphjit.functions import conv, linalg, losses, nn, signal, special
     from graphjit.functions.create import *
     from graphjit.functions.index import *
@@ -62,7 +59,7 @@ if TYPE_CHECKING:
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
 
-    from . import keras
+    from . import errors, keras, memory
 
 __version__ = "0.1.0"
 

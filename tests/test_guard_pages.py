@@ -34,7 +34,7 @@ def test_the_mode_finds_what_it_is_for(code: str) -> None:
     program = (
         "import guard_pages, ctypes, numpy as np\n"
         "guard_pages.install()\n"
-        "from graphjit import memory\n"
+        "from graphjit.core import memory\n"
         "x, m = np.ones(5, np.int8), memory.empty((1 << 21,), np.dtype(np.int8))\n"
         f"ctypes.memset({code}, 7, 1)\n"
         "del x, m\n"
@@ -49,7 +49,7 @@ def test_the_mode_finds_what_it_is_for(code: str) -> None:
 def test_random_programs_of_extents(seed: int, tmp_path: Path) -> None:
     said = tmp_path / "running.txt"
     done = run(
-        "-W", "ignore", "tests/extent_programs.py", "--seed", str(seed * 1000),
+        "-W", "ignore", "tests/support/extent_programs.py", "--seed", str(seed * 1000),
         "--count", "1000" if LONG else "60", "--said", str(said),
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\nlast: {said.read_text()}"
@@ -57,8 +57,8 @@ def test_random_programs_of_extents(seed: int, tmp_path: Path) -> None:
 
 CHOSEN = [
     ("tests/ops/test_table.py", "float32 or int8 or complex64"),
-    ("tests/test_symbolic.py", "temporaries or library or interleaved"),
-    ("tests/codegen/test_products.py", "float32"),
+    ("tests/tracing/test_symbolic_sizes.py", "temporaries or library or interleaved"),
+    ("tests/codegen/cpu/test_products.py", "float32"),
 ]
 
 

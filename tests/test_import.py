@@ -29,8 +29,8 @@ def modules_after(code):
 
 
 def of_graphjit(loaded):
-    """The parts of graphjit of which something is loaded."""
-    return {name.split(".")[1] for name in loaded if name.startswith("graphjit.")}
+    """The modules of graphjit that are loaded, without its name before them."""
+    return {name.removeprefix("graphjit.") for name in loaded if name.startswith("graphjit.")}
 
 
 def test_import_leaves_heavy_libraries_alone():
@@ -40,11 +40,11 @@ def test_import_leaves_heavy_libraries_alone():
 
 
 # Of the compiler's folder, what runs programs that are on disk.
-RUNNING = {
-    f"graphjit.codegen.{name}"
+RUNNING = {"graphjit.codegen.runtime"} | {
+    f"graphjit.codegen.runtime.{name}"
     for name in (
-        "allocation", "compiled", "executable", "image", "loader", "outside", "routines",
-        "stored",
+        "allocation", "compiled", "executable", "image", "loader", "routines",
+        "runtime_symbols", "serialize",
     )
 }  # fmt: skip
 
@@ -52,20 +52,15 @@ RUNNING = {
 def late(loaded):
     """What is loaded of what makes code, and of what few need."""
     found = of_graphjit(loaded) & {
-        "passes",
-        "keras",
-        "native",
-        "cli",
-        "inspect",
-        "draw",
-        "text",
-    }
+        "passes", "keras", "jit.native_entry", "cli", "ir.export", "ir.text",
+    }  # fmt: skip
     return found | {n for n in loaded if n.startswith("graphjit.codegen.")} - RUNNING
 
 
 def test_import_loads_types_and_settings_only():
     parts = {
-        "config", "cpus", "dims", "eager", "errors", "forks", "size_facts", "types", "values",
+        "core", "core.config", "core.cpus", "core.dims", "core.errors", "core.fork_safety",
+        "core.frozen", "core.size_facts", "core.types",
     }  # fmt: skip
     assert of_graphjit(modules_after("import graphjit")) == parts
 
@@ -81,7 +76,11 @@ def test_a_decorated_function_loads_the_tracer_and_what_reads_the_cache_but_no_c
         "print(f, C().method)"
     )
     assert not loaded & set(HEAVY)
-    assert {"graphjit.trace", "graphjit.kept", "graphjit.codegen.executable"} <= loaded
+    assert {
+        "graphjit.tracing.trace",
+        "graphjit.jit.compile_cache",
+        "graphjit.codegen.runtime.executable",
+    } <= loaded
     assert not late(loaded)
 
 
@@ -89,7 +88,7 @@ def test_a_tensor_needs_no_tracer_and_no_compiler():
     loaded = modules_after("import graphjit as gj\ngj.constant(2.) + 1")
     assert not loaded & set(HEAVY)
     assert not late(loaded)
-    assert not of_graphjit(loaded) & {"trace", "numpy_protocol"}
+    assert not of_graphjit(loaded) & {"tracing", "numpy_protocol"}
 
 
 def test_all_ops_are_known_when_the_table_is_first_seen():
@@ -153,7 +152,7 @@ def test_everything_public_is_listed_and_there():
 def test_the_context_manager_stays_where_a_sub_module_has_its_name():
     script = (
         "import graphjit as gj\n"
-        "import graphjit.eager, graphjit.config\n"
+        "import graphjit.ir.eager, graphjit.core.config\n"
         "gj.constant(1.)\n"
         "print(gj.eager == gj.config.eager)"
     )

@@ -1,8 +1,8 @@
 """Kernels of symbolic extents: forms for short rows, long ones and large results, and the
 function that picks one and decides whether the team runs it.
 
-What is decided here when a call knows its sizes is what `cpu.py` decides beforehand for extents
-that are known, by the same numbers of the cost model.
+What is decided here when a call knows its sizes is what `target.py` decides beforehand for
+extents that are known, by the same numbers of the cost model.
 """
 
 from __future__ import annotations

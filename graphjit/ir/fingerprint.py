@@ -1,4 +1,4 @@
-"""What compiled code depends on, as the keys under which `cache.py` keeps it.
+"""What compiled code depends on, as the keys under which `disk_cache.py` keeps it.
 
 A key says everything that decides the code: the traced graph, what was assumed of its symbolic
 sizes, the function's options, the machine, and the versions of graphjit, LLVM, NumPy and

@@ -3,8 +3,8 @@ each call.
 
 An `Access` is what one load or store of a kernel can touch. What isn't inside its buffer by
 the form of its polynomials alone is checked with the sizes at hand, by machine code
-(`codegen/prepare.py`) and by Python (`check_access`); neither trusts what was concluded about
-sizes while the program was made.
+(`codegen/cpu/prepare.py`) and by Python (`check_access`); neither trusts what was concluded
+about sizes while the program was made.
 """
 
 from __future__ import annotations

@@ -148,9 +148,9 @@ class Function(Enterable):  # type: ignore[misc]
 
     Calling it gives what the Python function gives. trace_count: how often it was traced.
 
-    A call of what is specialised already is entered by machine code (`native.py`), where the
-    interpreter and NumPy are of a known layout. `__call__` is for all else, and for all calls
-    where they aren't.
+    A call of what is specialised already is entered by machine code (`native_entry.py`), where
+    the interpreter and NumPy are of a known layout. `__call__` is for all else, and for all
+    calls where they aren't.
     """
 
     __slots__ = ("__dict__", "__weakref__", "_table")

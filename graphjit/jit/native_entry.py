@@ -1,8 +1,8 @@
 """What machine code needs to enter a function's specialisations: their tables.
 
-Takes the specialisations that `jit.py` makes. Most forms are entered and run natively, with the
-arrays and variables that they read; one with library calls has its arguments checked natively
-and is then run by Python, and so is a function that runs eagerly.
+Takes the specialisations that `function.py` makes. Most forms are entered and run natively,
+with the arrays and variables that they read; one with library calls has its arguments checked
+natively and is then run by Python, and so is a function that runs eagerly.
 """
 
 from __future__ import annotations

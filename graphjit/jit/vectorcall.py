@@ -69,7 +69,7 @@ _MEMBERS = (_Member * 3)(
     _Member(b"__vectorcalloffset__", _T_PYSSIZET, _POINTER_AT, _READONLY, None),
 )
 _SLOTS = (_Slot * 2)(_Slot(_TP_MEMBERS, ctypes.addressof(_MEMBERS)))
-_NAME = b"graphjit.vectorcall.Enterable"
+_NAME = b"graphjit.jit.vectorcall.Enterable"
 
 
 def _make() -> type:

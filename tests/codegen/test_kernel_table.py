@@ -408,7 +408,7 @@ def test_long_kernels_give_the_same_bits_in_chunks(monkeypatch):
 PROGRAM = """
 import numpy as np, re, hashlib, graphjit as gj
 from graphjit.codegen import cpu, launch
-from graphjit.verify_program import open_accesses
+from graphjit.ir.verify_program import open_accesses
 def f(x, w, i):
     parts = [np.tanh(x @ w + k).sum(axis=1) for k in range(3)]
     return parts, x[i] * 2, np.sort(x), np.mean(np.exp(x)), np.concatenate([x, x * 3])

@@ -1,4 +1,4 @@
-"""`graphjit.values.dataclass` makes what the standard library's decorator makes."""
+"""`graphjit.core.frozen.dataclass` makes what the standard library's decorator makes."""
 
 import copy
 import dataclasses

@@ -26,8 +26,7 @@ import pytest
 from unseen import unseen
 
 import graphjit as gj
-from graphjit import memory
-from graphjit.core import object_layout
+from graphjit.core import memory, object_layout
 from graphjit.core.errors import IndexOutOfRangeError, OutOfMemoryError
 from graphjit.jit import native_entry
 

@@ -28,7 +28,7 @@ from graphjit.ir.export import from_json
 from graphjit.ir.graph import Graph, reachable
 from graphjit.passes import DEFAULT, PASSES
 
-GOLDEN = Path(__file__).parent / "golden" / "cli"
+GOLDEN = Path(__file__).parents[1] / "golden" / "cli"
 MODEL = str(GOLDEN / "model.py")
 UPDATE = bool(os.environ.get("GRAPHJIT_UPDATE_GOLDEN"))
 SOFTMAX = ("softmax", "f32[64,128]")

@@ -1,6 +1,6 @@
 """Small random programs with state, of which many can't be traced, compared with plain Python.
 
-    python tests/stateful_programs.py [--programs 10000] [--seed 0]
+    python tests/support/stateful_programs.py [--programs 10000] [--seed 0]
 
 A program is a class, helpers and globals whose parts are drawn: what is read and written, where
 (attributes, slots, globals, cells, class attributes, defaults, attributes of functions, lists,
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import graphjit as gj
+from graphjit.tracing import trace
 
 START = """
 import random, math, functools
@@ -226,7 +227,7 @@ def seen(value: Any, met: dict[int, int]) -> Any:
     """All that can be reached from a value, as something that compares. met: the objects met,
     by number, so that two ways to one object differ from two objects.
     """
-    if isinstance(value, SymbolicTensor):
+    if isinstance(value, trace.SymbolicTensor):
         return "a traced value"
     if isinstance(value, np.ndarray):
         return "array", value.dtype.str, value.shape, np.round(value, 9).tolist()

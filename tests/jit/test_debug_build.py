@@ -81,8 +81,8 @@ def test_an_unknown_interpreter() -> None:
     """As on free-threaded and debug builds: all goes through Python, with equal results."""
     code = (
         "import sys\n"
-        "import graphjit.layout\n"
-        "graphjit.layout.known_interpreter = lambda: False\n"
+        "import graphjit.core.object_layout\n"
+        "graphjit.core.object_layout.known_interpreter = lambda: False\n"
         "import graphjit as gj, numpy as np\n"
         "f = gj.function(lambda x: x + 1)\n"
         "f(np.ones(3)), f(np.ones(3))\n"

@@ -28,7 +28,7 @@ def test_a_part_of_the_sweep(seed: int) -> None:
 
 
 def test_the_readme_lists_what_differs_on_purpose() -> None:
-    readme = Path(__file__).parents[1].joinpath("README.md").read_text()
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
     words = " ".join(readme.split())
     for purpose in sweep.ON_PURPOSE:
         assert purpose.reason in words, purpose.reason

@@ -13,14 +13,12 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.core import machine, tree
-from graphjit.jit import specialization
 from graphjit import codegen, config, ops, passes
 from graphjit.codegen.runtime.loader import loadable
-from graphjit.core import disk_cache
+from graphjit.core import disk_cache, machine, tree
 from graphjit.core.errors import IndexOutOfRangeError
 from graphjit.ir import fingerprint
-from graphjit.jit import compile_cache
+from graphjit.jit import compile_cache, specialization
 from graphjit.passes import Pass
 
 pytestmark = pytest.mark.skipif(not loadable(), reason="images are for Linux on x86-64")
@@ -280,7 +278,9 @@ def test_what_decides_the_code_is_in_the_key(monkeypatch):
         lambda m: m.setattr(fingerprint, "FORMAT", 99),
         lambda m: m.setattr(fingerprint, "_processor", lambda: iter(["flags: none"])),
         lambda m: m.setattr(fingerprint, "_llvm_files", lambda: iter(["another"])),
-        lambda m: m.setattr(fingerprint, "_files_at_first", lambda: [("", "ir.py", 1, 2, 3)]),
+        lambda m: m.setattr(
+            fingerprint, "_files_at_first", lambda: [("", "graph.py", 1, 2, 3)]
+        ),
         lambda m: m.setattr(
             fingerprint, "machine", lambda: machine.replace(machine.machine(), cores=99)
         ),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import memory
+from graphjit.core import memory
 
 LARGE = (1 << 20) // 4 + 3
 

@@ -136,7 +136,7 @@ def test_a_singular_matrix_is_numpys_error_too():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_child_forked_while_the_pool_is_locked_goes_on():
-    from graphjit import memory
+    from graphjit.core import memory
 
     with memory.pool._lock:
         child = os.fork()

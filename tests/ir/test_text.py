@@ -18,7 +18,7 @@ from graphjit.ir.graph import Graph, GraphBuilder, Node, verify
 from graphjit.ir.text import INLINE_ELEMENTS, print_graph
 from graphjit.ops import PRIMITIVES, source
 
-GOLDEN = sorted((Path(__file__).parent / "golden" / "text").glob("*.txt"))
+GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "text").glob("*.txt"))
 
 
 def constant_graph(array: Any) -> Graph:

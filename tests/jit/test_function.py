@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.tracing.trace import Trace
 from graphjit.core.types import TensorType
 from graphjit.tracing.captures import with_captures
+from graphjit.tracing.trace import Trace
 
 INVALID = gj.errors.InvalidArgumentError
 X = np.arange(4.0)

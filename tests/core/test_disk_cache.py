@@ -224,7 +224,7 @@ def test_a_disk_that_refuses_is_no_error(folder, monkeypatch, call):
 def test_a_full_disk_leaves_nothing_behind(folder):
     code = """
 import resource, signal
-from graphjit import cache
+from graphjit.core import disk_cache as cache
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 assert cache.write("0" * 40, bytes(2000))
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

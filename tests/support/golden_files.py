@@ -12,7 +12,7 @@ from pathlib import Path
 
 from graphjit.ir.graph import Graph, verify
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "golden"
 UPDATE = bool(os.environ.get("GRAPHJIT_UPDATE_GOLDEN"))
 
 

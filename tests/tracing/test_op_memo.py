@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphjit as gj
-from graphjit.tracing.trace import Trace
 from graphjit.core.errors import user_line
 from graphjit.core.types import TensorType
 from graphjit.tracing.op_memo import Repeats
+from graphjit.tracing.trace import Trace
 
 BINARY = ["+", "-", "*", "/", "**", "//", "%"]
 UNARY = ["np.tanh", "np.exp", "np.negative", "np.abs", "np.sign", "np.sqrt", "-"]

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphjit as gj
-from graphjit.jit import function
-from graphjit import memory
 from graphjit.codegen.cpu import target
+from graphjit.core import memory
 from graphjit.core.errors import FrozenTensorError, InvalidArgumentError, TracingError
 from graphjit.core.machine import machine
+from graphjit.jit import function
 
 X = np.arange(6.0).reshape(2, 3)
 

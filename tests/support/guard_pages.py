@@ -1,6 +1,6 @@
 """A mode of the tests in which every array ends at an unreadable page.
 
-    GRAPHJIT_GUARD_PAGES=1 pytest tests/ops/test_table.py tests/test_symbolic.py
+    GRAPHJIT_GUARD_PAGES=1 pytest tests/ops/test_table.py tests/tracing/test_symbolic_sizes.py
 
 Code that reads or writes past the end of an ndarray, of a large result or of the memory for
 temporaries ends the process there. `conftest.py` calls `install` before anything is allocated.
@@ -74,7 +74,7 @@ class _Lines(np.ndarray[Any, Any]):
 
 
 def _guard_large() -> None:
-    from graphjit import memory
+    from graphjit.core import memory
 
     def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize

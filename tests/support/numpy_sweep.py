@@ -1,9 +1,9 @@
 """Compares every NumPy function that graphjit traces with undecorated NumPy, option by option.
 
-    python tests/numpy_sweep.py                  # the largest sample: some 150,000 cases
-    python tests/numpy_sweep.py --share 0.05     # one of twenty of these
-    python tests/numpy_sweep.py --seed 1         # another sample
-    python tests/numpy_sweep.py --only median    # functions whose name holds this
+    python tests/support/numpy_sweep.py                  # the largest sample: 150,000 cases
+    python tests/support/numpy_sweep.py --share 0.05     # one of twenty of these
+    python tests/support/numpy_sweep.py --seed 1         # another sample
+    python tests/support/numpy_sweep.py --only median    # functions whose name holds this
 
 The functions are those of the tables in graphjit.numpy_protocol, of ndarray's methods and
 operators; the options those of NumPy's signatures. Arguments and options are made from the

@@ -1,6 +1,6 @@
 """A mode for programs that test many functions a second: machine code made quickly.
 
-    python tests/extent_programs.py --quick --count 100000
+    python tests/support/extent_programs.py --quick --count 100000
 
 LLVM's passes and its optimising code generator take most of the time of a random program that
 is called a few times. Without them a program takes 0.4 times as long. Kernels, their vectors

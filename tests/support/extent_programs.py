@@ -1,6 +1,6 @@
 """Random programs of arithmetic on extents, in plain NumPy, and arguments of many sizes.
 
-    python tests/extent_programs.py --count 1000 --seed 7
+    python tests/support/extent_programs.py --count 1000 --seed 7
 
 `check(seed)` runs one, decorated and undecorated, over sizes among which are 0, 1 and 2. With
 GRAPHJIT_GUARD_PAGES=1 (see `guard_pages.py`) what leaves an array ends the process.

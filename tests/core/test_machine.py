@@ -12,7 +12,7 @@ from graphjit.core import machine as description
 from graphjit.core.machine import Machine, keep, machine
 from graphjit.core.types import TensorType, float32, float64
 from graphjit.ir import cost_model
-from graphjit.ir.program import Buffer, Kernel, Load
+from graphjit.ir.program import Buffer, Index, Kernel, Load
 
 
 @pytest.fixture(autouse=True)
