@@ -25,8 +25,9 @@ import llvmlite.binding as llvm
 import measure
 
 import graphjit as gj
-from graphjit.codegen.cpu.target import optimize, target_machine
+from graphjit.codegen.cpu.processor import target_machine
 from graphjit.codegen.cpu.team import team
+from graphjit.codegen.optimize import optimize
 
 _TEXT = """
 define i64 @job(ptr %context, i64 %begin, i64 %end, ptr %record) { ret i64 0 }

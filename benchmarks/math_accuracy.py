@@ -37,7 +37,7 @@ import numpy as np
 import scipy.special
 
 from graphjit.codegen.builder import Builder, Module, Value
-from graphjit.codegen.cpu.target import host
+from graphjit.codegen.cpu.processor import host
 from graphjit.codegen.math import MATH
 from graphjit.codegen.math.fast import FAST_MATH
 from graphjit.codegen.math.gamma import ROOTS

@@ -22,7 +22,7 @@ import numpy as np
 
 import graphjit as gj
 from graphjit.codegen.cpu.prepare import prepared_places, write_prepare
-from graphjit.codegen.cpu.target import host
+from graphjit.codegen.cpu.processor import host
 from graphjit.ir.verify_program import accesses, open_accesses
 
 

@@ -21,15 +21,13 @@ from graphjit.ir.fingerprint import process_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from graphjit.codegen.optimize import Optimizer
     from graphjit.codegen.runtime.loader import Code
-
-# Text and LLVM's machine -> LLVM's module, optimised.
-Optimizer = Callable[[str, Any], Any]
 
 
 def native_code(text: str, optimize: Optimizer, level: int) -> tuple[Code, Image | None]:
     """The code of a module, and its image if it came by one."""
-    from .target import target_machine
+    from .processor import target_machine
 
     if loadable():
         machine = target_machine(level, relocatable=True)
@@ -70,7 +68,7 @@ def lasting_code(name: str, text: Callable[[], str], parts: Sequence[int] = ()) 
     key = process_key(name, parts)
     code = _kept(key)
     if code is None:
-        from .target import simplify
+        from graphjit.codegen.optimize import simplify
 
         code, image = native_code(text(), simplify, 1)
         if image is not None:

@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import functools
 import platform
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import llvmlite.binding as llvm
+from typing import TYPE_CHECKING
 
 from graphjit.codegen.builder import Module
 from graphjit.codegen.kernel_table import Functions
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
 from graphjit.codegen.lower import in_chunks
+from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parsed
 from graphjit.codegen.runtime.allocation import origins
 from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
 from graphjit.codegen.runtime.executable import Executable
 from graphjit.codegen.runtime.image import Image
 from graphjit.codegen.runtime.large_stack import compiled, needs_room
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
-from graphjit.core.fork_safety import hold_over_forks, new_lock
-from graphjit.core.frozen import dataclass
+from graphjit.core.fork_safety import new_lock
 from graphjit.core.machine import machine
 from graphjit.core.memory import LARGE_BYTES
 from graphjit.ir import cost_model
@@ -36,75 +33,19 @@ from graphjit.ir.compile_log import Stages
 from graphjit.ir.program import Band, Kernel, LibraryCall, Program, reads_and_writes
 from graphjit.ir.verify_program import open_accesses
 
+from . import processor
 from .entry import Call, declarations, write_band, write_entry
 from .launch import SizedFunctions
-from .native_code import Optimizer, native_code
+from .native_code import native_code
 from .prepare import write_prepare
+from .processor import Processor
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.loader import Code
 
-if llvm.llvm_version_info < (22,):  # an installer may have been overruled
-    raise ImportError(
-        "graphjit needs llvmlite 0.48 or later, which has LLVM 22; this one has LLVM "
-        + ".".join(map(str, llvm.llvm_version_info))
-    )
 _lock = new_lock()
-hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM
-# Target, text -> code that is in use: equal programs of a process are compiled once.
-_codes: weakref.WeakValueDictionary[tuple[Target, str], Code] = weakref.WeakValueDictionary()
-
-
-@dataclass(frozen=True)
-class Target:
-    """The CPU that code is made for. native: what a Module's `native` says."""
-
-    cpu: str
-    features: str
-    vector_bytes: int
-    native: frozenset[str] = frozenset()
-
-
-# What LLVM isn't to use where a processor has it. Arithmetic on float16 itself (AVX512-FP16,
-# part of AVX10) rounds otherwise than float32's where a product and a sum are fused, AVX10.2
-# has the like for bfloat16, and APX changes only the scalar code between vectors. Without them
-# such a processor runs the instructions of those with AVX-512, which the tests run.
-UNUSED = (
-    "avx512fp16", "avx10.1", "avx10.2",
-    "egpr", "ndd", "ccmp", "nf", "cf", "zu", "push2pop2", "ppx",
-)  # fmt: skip
-
-
-@functools.cache
-def host() -> Target:
-    """The CPU of this machine."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return target_of(llvm.get_host_cpu_name(), llvm.get_host_cpu_features())
-
-
-def target_of(cpu: str, found: Mapping[str, bool]) -> Target:
-    """The target of a processor's name and features: what LLVM knows -> whether it is there."""
-    width = (
-        64 if found.get("avx512f") and found.get("avx512dq") and found.get("avx512bw") else 16
-    )
-    if width == 16 and found.get("avx2"):
-        width = 32
-    scales = width == 64 and found.get("avx512vl")  # LLVM has one instruction for ldexp
-    native = frozenset({"ldexp"} if scales else ())
-    used = [("+" if on and name not in UNUSED else "-") + name for name, on in found.items()]
-    # to leave one out leaves out what includes it, and the reverse: so those come last
-    used.sort(key=lambda text: text[1:] in UNUSED)
-    return Target(cpu, ",".join(used), width, native)
-
-
-def target_machine(opt: int = 2, relocatable: bool = False) -> Any:
-    """LLVM's machine for the host. relocatable: for code that can lie anywhere."""
-    target = host()
-    kind = {"reloc": "pic", "codemodel": "small"} if relocatable else {"jit": True}
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=target.cpu, features=target.features, opt=opt, **kind
-    )
+# Processor, text -> code that is in use: equal programs of a process are compiled once.
+_codes: weakref.WeakValueDictionary[tuple[Processor, str], Code] = weakref.WeakValueDictionary()
 
 
 Cost = Mapping[str, float]
@@ -139,7 +80,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     timed: with code that notes the processor's cycles that each step takes. streams: whether
     large results may be stored past the cache, for which they have to start at a cache line.
     """
-    target = host()
+    target = processor.host()
     module = Module(target.native)
     sequence: list[Segment | LibraryCall] = []
     costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
@@ -270,76 +211,18 @@ def _long(costs: Sequence[Cost]) -> bool:
     )
 
 
-def optimize(text: str, machine: Any) -> Any:
-    """The parsed module after LLVM's pipeline (vectors are explicit: no vectorisers)."""
-    module = _parsed(text, machine)
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    options.loop_unrolling = False
-    passes = llvm.create_pass_builder(machine, options)
-    run_passes(passes.getModulePassManager(), module, passes)
-    return module
-
-
-def _parsed(text: str, machine: Any) -> Any:
-    """The module of a text, for a target machine."""
-    module = llvm.parse_assembly(text)
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
-    return module
-
-
-def run_passes(manager: Any, module: Any, builder: Any) -> None:
-    """Run a pass manager and free it: llvmlite's has a method for that, which its other base
-    class hides, so that each would keep 60 KB for ever.
-    """
-    try:
-        manager.run(module, builder)
-    finally:
-        if type(manager)._dispose is llvm.ffi.ObjectRef._dispose:
-            llvm.newpassmanagers.NewPassManager._dispose(manager)
-
-
-def simplify(text: str, machine: Any) -> Any:
-    """The parsed module after the passes that are worth their time for code that is written
-    once and holds no loops over elements: stack slots become registers.
-    """
-    return _after(text, machine, "sroa", "simplify_cfg")
-
-
-def _math_only(text: str, machine: Any) -> Any:
-    """The parsed module after the passes that do for math functions all that the pipeline
-    would, where kernels are too long for it: they are simple code without loops. A fifth of
-    the pipeline's time.
-    """
-    passes = "always_inliner", "sroa", "simplify_cfg", "instruction_combine"
-    return _after(text, machine, *passes)
-
-
-def _after(text: str, machine: Any, *names: str) -> Any:
-    """The parsed module after passes."""
-    module = _parsed(text, machine)
-    passes = llvm.create_new_module_pass_manager()
-    for name in names:
-        getattr(passes, f"add_{name}_pass")()
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
-    run_passes(passes, module, builder)
-    return module
-
-
 def _optimizer(emitted: Emitted) -> tuple[Optimizer, int]:
     """The passes for a program, and the level at which its code is generated."""
     if emitted.kernels:
         return optimize, 2
-    return (_math_only, 2) if emitted.math else (_parsed, 0)
+    return (optimize_math, 2) if emitted.math else (parsed, 0)
 
 
 def _need_half() -> None:
     """See to it that float16 can be converted: processors without instructions for it call
     functions of GCC's runtime library, which must be there under their names.
     """
-    if "+f16c" in host().features.split(",") or platform.machine() != "x86_64":
+    if "+f16c" in processor.host().features.split(",") or platform.machine() != "x86_64":
         return
     try:
         library = ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
@@ -372,7 +255,7 @@ def compile_program(
         if " half" in emitted.text:
             _need_half()
         with _lock, stages.stage("llvm"):
-            key = host(), emitted.text
+            key = processor.host(), emitted.text
             code = _codes.get(key)
             if code is None:
                 how = _optimizer(emitted)
@@ -403,18 +286,18 @@ def llvm_text(program: Program, optimized: bool = False) -> str:
     if not optimized:
         return emitted.text
     passes, level = _optimizer(emitted)
-    return str(passes(emitted.text, target_machine(level)))
+    return str(passes(emitted.text, processor.target_machine(level)))
 
 
 def assembly(program: Program) -> str:
     """A program's machine code as assembly text."""
     emitted = emit_program(program)
     passes, level = _optimizer(emitted)
-    machine = target_machine(level)
+    machine = processor.target_machine(level)
     text: str = machine.emit_assembly(passes(emitted.text, machine))
     return text
 
 
 __all__ = [
-    "assembly", "compile_program", "emit_program", "host", "llvm_text", "reads_and_writes",
+    "assembly", "compile_program", "emit_program", "llvm_text", "reads_and_writes",
 ]  # fmt: skip

@@ -417,3 +417,8 @@ def team() -> Team:
     made = Team()
     config.watch_threads(made.set_threads)
     return made
+
+
+def team_addresses() -> dict[str, int]:
+    """Where the team's functions are that other code calls, by name."""
+    return team().addresses

@@ -8,8 +8,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from graphjit.codegen.cpu.target import run_passes
 from graphjit.codegen.kernel_table import identity, lying_together, numbered, places
+from graphjit.codegen.optimize import run_passes
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.core.fork_safety import new_lock

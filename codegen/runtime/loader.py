@@ -14,10 +14,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from graphjit.core.fork_safety import importing, new_lock
+from graphjit.core.fork_safety import new_lock
+from graphjit.core.lazy import load_attribute
 
 from .image import Image
-from .runtime_symbols import STACK_END, TEAM_RUN
+from .runtime_symbols import PROVIDERS
 
 # Not all Python builds have names for these.
 _READ, _EXECUTE = 1, 4
@@ -95,12 +96,10 @@ def outside_address(name: str) -> int:
     """The address of a function that code calls by name: the team's, Python's, the C
     library's. Raises Unloadable.
     """
-    if name in (TEAM_RUN, STACK_END):
-        with importing():
-            from graphjit.codegen.cpu.team import team
-
+    if name in PROVIDERS:
+        provider = load_attribute(PROVIDERS[name])
         with _team_lock:  # there must be one, also where two threads load the first program
-            return team().addresses[name]
+            return int(provider()[name])
     for library in (None, *_LIBRARIES):
         try:
             if name.startswith("Py"):

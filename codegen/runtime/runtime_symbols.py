@@ -19,6 +19,8 @@ OUTSIDE = {
     "PyErr_CheckSignals": "i32 ()",
     "PyLong_FromLongLong": "ptr (i64)",
 }
+# Those that no library has: the function whose result has their addresses.
+PROVIDERS = {name: "graphjit.codegen.cpu.team:team_addresses" for name in (TEAM_RUN, STACK_END)}
 # A status that no check has: a Python exception is set.
 INTERRUPTED = -1
 # A status that says: nothing was done, for this thread's stack may be too small.
@@ -65,6 +67,7 @@ __all__ = [
     "INTERRUPTED",
     "OUTSIDE",
     "PREPARE",
+    "PROVIDERS",
     "SHALLOW",
     "STACK_BYTES",
     "STACK_END",

@@ -313,10 +313,10 @@ def print_stage(program: Program, stage: str) -> str:
         case "buffers":
             return print_buffers(program)
         case "loops":
-            from graphjit.codegen.cpu import target as cpu
+            from graphjit.codegen.cpu.processor import host
             from graphjit.codegen.lower import lower
 
-            width = cpu.host().vector_bytes
+            width = host().vector_bytes
             loops = (
                 str(lower(step, width)) if isinstance(step, Kernel) else print_step(step)
                 for step in program.steps

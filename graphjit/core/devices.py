@@ -5,12 +5,11 @@ What a device brings is named as "module:attribute" and imported when it is firs
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from .errors import InvalidArgumentError, at_user_line
-from .fork_safety import importing
 from .frozen import dataclass
+from .lazy import load_attribute
 
 
 @dataclass(frozen=True)
@@ -46,15 +45,9 @@ def runnable_device(name: Any) -> Device:
 
 def exporter(name: str) -> Any:
     """The function that writes code for the device of that name."""
-    return load(_devices[name].export)
-
-
-def load(home: str | None) -> Any:
-    """What is named as "module:attribute"."""
+    home = _devices[name].export
     assert home is not None
-    module, _, attribute = home.partition(":")
-    with importing():
-        return getattr(importlib.import_module(module), attribute)
+    return load_attribute(home)
 
 
 # In the order in which messages name them. Other packages call `register_device` likewise.
@@ -66,4 +59,4 @@ register_device(
 )
 register_device(Device("ptx", export="graphjit.cli.ptx:export"))
 
-__all__ = ["Device", "exporter", "load", "register_device", "runnable_device"]
+__all__ = ["Device", "exporter", "register_device", "runnable_device"]

@@ -29,4 +29,11 @@ def lazy_module(name: str) -> Any:
     return _LazyModule(name)
 
 
-__all__ = ["lazy_module"]
+def load_attribute(home: str) -> Any:
+    """What is named as "module:attribute", imported now. Forks of other threads wait."""
+    name, _, attribute = home.partition(":")
+    with importing():
+        return getattr(importlib.import_module(name), attribute)
+
+
+__all__ = ["lazy_module", "load_attribute"]

@@ -17,12 +17,11 @@ from graphjit.core.errors import (
 )
 from graphjit.core.size_facts import MAX_SIZE
 from graphjit.core.types import as_dtype, as_int, check_size, float32, int64
-from graphjit.ops import view
-from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
+from graphjit.tensors.apply import TensorBase, as_tensor, same_dtype, wrap
 
 from . import math
 from .index import iota
-from .shape import as_shape, broadcast_to, reshape
+from .shape import as_shape, broadcast_to, filled, reshape
 
 __all__ = [
     "arange",
@@ -103,12 +102,11 @@ def asarray(value: Any, dtype: Any = None) -> Any:
 
 def fill(dims: Any, value: Any) -> Any:
     """A tensor of this shape, all elements equal to the value."""
-    wanted = as_shape(dims, "Fill")
     tensor = as_tensor(value)
     if tensor.ndim:
+        as_shape(dims, "Fill")
         raise InvalidArgumentError(at_user_line("value must be a scalar [Op:Fill]"))
-    check_size(wanted, tensor.dtype, "Fill")
-    return apply(view.broadcast, tensor, shape=wanted)
+    return filled(dims, tensor)
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:

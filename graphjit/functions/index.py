@@ -31,7 +31,7 @@ from graphjit.ops import library
 from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
 
 from . import math
-from .shape import broadcast_to, expand_dims, moveaxis, reshape, slice_strided, unstack
+from .shape import broadcast_to, expand_dims, filled, moveaxis, reshape, slice_strided, unstack
 
 __all__ = [
     "argsort",
@@ -453,10 +453,9 @@ def tensor_scatter_nd_max(tensor: Any, indices: Any, updates: Any) -> Any:
 
 def scatter_nd(indices: Any, updates: Any, shape: Any) -> Any:
     """Zeros of a shape with updates added at index vectors."""
-    from .create import zeros
-
     updates = as_tensor(updates)
-    return scatter_by(zeros(shape, updates.dtype), indices, updates, "add")
+    zeros = filled(shape, as_tensor(False, updates.dtype))
+    return scatter_by(zeros, indices, updates, "add")
 
 
 def setitem(x: Any, key: Any, value: Any) -> Any:
@@ -593,21 +592,12 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
     return apply(library.searchsorted, sequence, wanted, right=side == "right")
 
 
-def _known(x: Any, op: str) -> Any:
-    tensor = as_tensor(x)
-    if tensor.recorder is not None:
-        raise TracingError(
-            at_user_line(f"{op} gives a shape that depends on data, which can't be traced")
-        )
-    return tensor.numpy()  # type: ignore[attr-defined]
-
-
 def unique(x: Any) -> tuple[Any, Any]:
     """The different elements of a 1-d tensor in order of appearance, and each one's number.
 
     Eager only: the shape depends on data.
     """
-    values = _known(x, "unique")
+    values = math.known_array(x, "unique")
     if values.ndim != 1:
         raise InvalidArgumentError(at_user_line("unique expects a 1D vector. [Op:Unique]"))
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
@@ -617,15 +607,10 @@ def unique(x: Any) -> tuple[Any, Any]:
     return wrap(values[np.sort(first)]), wrap(numbers[inverse].astype(np.int32))
 
 
-def nonzero_rows(condition: Any) -> Any:
-    """The index vectors of the true elements, int64 [count, ndim]. Eager only."""
-    return wrap(np.argwhere(_known(condition, "where")).astype(np.int64))
-
-
 def boolean_mask(tensor: Any, mask: Any, axis: int | None = None) -> Any:
     """The slices along leading axes where the mask is true. Eager only."""
     x = as_tensor(tensor)
-    chosen = _known(mask, "boolean_mask")
+    chosen = math.known_array(mask, "boolean_mask")
     if chosen.dtype != np.bool_ or chosen.ndim == 0:
         raise InvalidArgumentError(at_user_line("the mask must be bool, of rank 1 or more"))
     lead = (slice(None),) * normalize_axis(axis or 0, x.ndim, "BooleanMask")
@@ -641,14 +626,12 @@ def sequence_mask(lengths: Any, maxlen: int, dtype: Any = "bool") -> Any:
 
 
 def _segment(data: Any, segment_ids: Any, num_segments: int, mode: str, start: Any) -> Any:
-    from .create import fill
-
     x, ids = as_tensor(data), _index_tensor(as_tensor(segment_ids))
     shape = (
         _extent(num_segments, "num_segments", "UnsortedSegmentSum"),
         *x.type.shape[ids.ndim :],
     )
-    base = fill(shape, as_tensor(start, x.dtype))
+    base = filled(shape, as_tensor(start, x.dtype))
     return scatter_by(base, expand_dims(ids, -1), x, mode)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphjit.core.errors import InvalidArgumentError, at_user_line
+import numpy as np
+
+from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
 from graphjit.core.types import DType, as_dtype, bool_, complex64, complex128, float32, float64
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
@@ -15,6 +17,7 @@ from graphjit.tensors.apply import (
     as_tensor,
     require_same_dtype_of_quotient,
     same_dtype,
+    wrap,
 )
 
 __all__ = [
@@ -314,6 +317,16 @@ def _as_condition(x: Any, op: str) -> TensorBase:
     return tensor
 
 
+def known_array(x: Any, op: str) -> Any:
+    """The elements of a tensor that is no traced one. TracingError otherwise."""
+    tensor = as_tensor(x)
+    if tensor.recorder is not None:
+        raise TracingError(
+            at_user_line(f"{op} gives a shape that depends on data, which can't be traced")
+        )
+    return tensor.numpy()  # type: ignore[attr-defined]
+
+
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     """X where the condition holds, else y; all three broadcast.
 
@@ -321,9 +334,8 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     (eager only: the shape depends on the data).
     """
     if x is None and y is None:
-        from .index import nonzero_rows
-
-        return nonzero_rows(condition)
+        found = np.argwhere(known_array(condition, "where")).astype(np.int64)
+        return wrap(found)
     if x is None or y is None:
         raise InvalidArgumentError(
             at_user_line("x and y must both be non-None or both be None.")

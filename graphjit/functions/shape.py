@@ -11,13 +11,17 @@ import numpy as np
 from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
 from graphjit.core.types import (
     Shape,
+    as_dtype,
     as_int,
     broadcast_shapes,
+    check_size,
     normalize_axes,
     normalize_axis,
     shape_text,
 )
 from graphjit.ops import assemble, view
+from graphjit.ops import index as ix
+from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
 __all__ = [
@@ -106,8 +110,6 @@ def reshape(x: Any, shape: Any) -> Any:
 
 def transpose(x: Any, perm: Any = None, conjugate: bool = False) -> Any:
     """Axes permuted; reversed if `perm` is None. conjugate: of complex values the adjoint."""
-    from .math import conj
-
     x = as_tensor(x)
     if perm is None:
         order = tuple(reversed(range(x.ndim)))
@@ -122,7 +124,7 @@ def transpose(x: Any, perm: Any = None, conjugate: bool = False) -> Any:
             )
         order = tuple(normalize_axis(axis, x.ndim, "Transpose") for axis in given)
     result = x if order == tuple(range(x.ndim)) else apply(view.transpose, x, perm=order)
-    return conj(result) if conjugate else result
+    return apply(pw.conj, result) if conjugate and x.dtype.is_complex else result
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
@@ -348,8 +350,6 @@ def tile(x: Any, multiples: Any) -> Any:
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     """Each element repeated: all as often, or each by its own (static) count."""
-    from .index import gather
-
     x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
@@ -367,7 +367,8 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
         raise InvalidArgumentError(
             at_user_line(f"{len(counts)} repeats for {shape[k]} elements [Op:Repeat]")
         )
-    return gather(x, np.repeat(np.arange(shape[k]), counts), axis=k)
+    rows = as_tensor(np.repeat(np.arange(shape[k]), counts))
+    return moveaxis(apply(ix.gather, x, rows, axes=(k,)), 0, k)
 
 
 def roll(x: Any, shift: Any, axis: Any = None) -> Any:
@@ -478,6 +479,13 @@ def meshgrid(*values: Any, indexing: str = "xy") -> list[Any]:
     return results
 
 
+def filled(shape: Any, value: TensorBase) -> Any:
+    """A tensor of this shape, all elements equal to a 0-d one."""
+    wanted = as_shape(shape, "Fill")
+    check_size(wanted, value.dtype, "Fill")
+    return apply(view.broadcast, value, shape=wanted)
+
+
 def broadcast_static_shape(x: Any, y: Any) -> Shape:
     """The shape to which two shapes broadcast."""
     shapes = as_shape(x, "BroadcastTo"), as_shape(y, "BroadcastTo")
@@ -486,16 +494,18 @@ def broadcast_static_shape(x: Any, y: Any) -> Shape:
 
 def shape(x: Any, out_type: Any = "int32") -> Any:
     """The extents as a 1-d integer tensor."""
-    from .math import cast
-
-    return cast(as_tensor(np.array(as_tensor(x).type.shape, np.int64)), out_type)
+    return _whole(np.array(as_tensor(x).type.shape, np.int64), out_type)
 
 
 def size(x: Any, out_type: Any = "int32") -> Any:
     """The number of elements as a 0-d integer tensor."""
-    from .math import cast
+    return _whole(as_tensor(x).type.size, out_type)
 
-    return cast(as_tensor(as_tensor(x).type.size), out_type)
+
+def _whole(value: Any, dtype: Any) -> Any:
+    """A tensor of extents, of an integer dtype."""
+    x, target = as_tensor(value), as_dtype(dtype)
+    return x if x.dtype is target else apply(pw.cast, x, dtype=target)
 
 
 def rank(x: Any) -> Any:

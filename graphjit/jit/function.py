@@ -20,7 +20,7 @@ import numpy as np
 # Passes, compiler and native entry are for calls that find nothing on disk, and for later ones.
 # What each first call needs is imported here, for that takes longer than such a call.
 from graphjit.core.config import config
-from graphjit.core.devices import exporter, load, runnable_device
+from graphjit.core.devices import exporter, runnable_device
 from graphjit.core.dims import Dim, Undecided
 from graphjit.core.errors import (
     GraphJitError,
@@ -35,7 +35,7 @@ from graphjit.core.errors import (
     user_line,
 )
 from graphjit.core.fork_safety import new_lock
-from graphjit.core.lazy import lazy_module
+from graphjit.core.lazy import lazy_module, load_attribute
 from graphjit.core.tree import (
     ARRAY,
     FOREIGN,
@@ -1136,7 +1136,8 @@ def function(
         if any(given[option] for option in found.refused):
             refused = " or ".join(found.refused)
             raise InvalidArgumentError(at_user_line(f'device="{device}" has no {refused}'))
-        kind, fallback = load(found.function), "error"
+        assert found.function is not None
+        kind, fallback = load_attribute(found.function), "error"
     options = (input_signature, fallback, outputs, passes, fast_math, donate, tensor_cores)
     if func is None:
         return lambda f: kind(f, *options)

@@ -21,6 +21,7 @@ from strategies import graphs
 import graphjit
 from graphjit.cli import inspect
 from graphjit.cli import main as cli
+from graphjit.codegen.cpu import processor
 from graphjit.codegen.cpu import target as cpu
 from graphjit.core.errors import InternalError, InvalidArgumentError
 from graphjit.core.types import DTYPES, as_dtype
@@ -152,8 +153,9 @@ def options(arguments: Sequence[str]) -> list[str]:
 def test_dump_is_the_golden_text(
     name: str, argument: str, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wide = replace(cpu.host(), vector_bytes=64)  # loops are those of the same CPU everywhere
-    monkeypatch.setattr(cpu, "host", lambda: wide)
+    # loops are those of the same CPU everywhere
+    wide = replace(processor.host(), vector_bytes=64)
+    monkeypatch.setattr(processor, "host", lambda: wide)
     found = succeed("dump", f"{MODEL}:{name}", "--arg", argument, "--stage", stage)
     asked = f"$ graphjit dump model.py:{name} --arg '{argument}' --stage {stage}\n"
     path = GOLDEN / f"{name}-{stage.replace(',', '-')}.txt"
@@ -199,7 +201,7 @@ def test_pass_options_are_part_of_the_header(source: str) -> None:
 @pytest.mark.parametrize("stage", ["llvm", "llvm-opt"])
 def test_llvm_code_adds_whole_vectors(stage: str) -> None:
     text = succeed("dump", f"{MODEL}:softmax", "--arg", SOFTMAX[1], "--stage", stage)
-    lanes = cpu.host().vector_bytes // 4
+    lanes = processor.host().vector_bytes // 4
     assert re.search(r"^define ", text, re.MULTILINE)
     assert re.search(rf"\bfadd [a-z ]*<{lanes} x float>", text)
 

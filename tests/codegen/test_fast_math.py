@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import graphjit as gj
 from graphjit.cli.main import main
-from graphjit.codegen.cpu import target as cpu
+from graphjit.codegen.cpu import processor
 from graphjit.codegen.math import MATH
 from graphjit.codegen.math.fast import FAST_MATH
 
@@ -114,7 +114,7 @@ def test_products_and_sums_fuse_only_where_asked() -> None:
     for fast in (False, True):
         f = gj.function(lambda x: x * x - 1.0, fast_math=fast)
         exact = (1 + 2.0**-12) ** 2 - 1
-        fused = fast and cpu.host().vector_bytes > 16  # others have no instruction for it
+        fused = fast and processor.host().vector_bytes > 16  # others have no instruction for it
         assert float(f(x)[0]) == (exact if fused else 2.0**-11)
 
 

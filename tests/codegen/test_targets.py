@@ -13,7 +13,9 @@ from compiled import optimized, run_compiled, same_bits
 from levels import LEVELS, level
 
 import graphjit as gj
+from graphjit.codegen.cpu import processor
 from graphjit.codegen.cpu import target as cpu
+from graphjit.codegen.optimize import optimize
 from graphjit.codegen.runtime.image import link
 
 
@@ -56,12 +58,12 @@ def test_code_for_aarch64_is_assembled(dtype, monkeypatch):
     x, w, c = np.ones((37, 70), dtype), np.ones((70, 45), dtype), np.ones(45, dtype)
     f = gj.function(softmax, fallback="error")
     program = f.specialization(x, w, c).program
-    target = cpu.Target("neoverse-n1", "", 16)
-    monkeypatch.setattr(cpu, "host", lambda: target)
+    target = processor.Processor("neoverse-n1", "", 16)
+    monkeypatch.setattr(processor, "host", lambda: target)
     text = cpu.emit_program(program).text
     target = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
     machine = target.create_target_machine(cpu="neoverse-n1", opt=2)
-    module = cpu.optimize(text, machine)
+    module = optimize(text, machine)
     lanes = "4s" if dtype is np.float32 else "2d"
     assert "fmla\tv" in machine.emit_assembly(module) and f".{lanes}" in (
         machine.emit_assembly(module)
@@ -90,9 +92,9 @@ def test_no_arithmetic_on_what_is_narrower_than_float32(name, dtype, fast, monke
     program = f.specialization(x).program
     everything = dict.fromkeys(llvm.get_host_cpu_features(), True)
     old = dict.fromkeys(("xop", "fma4", "tbm", "lwp", "sse4a"), False)
-    target = cpu.target_of(name, everything | old)
+    target = processor.processor_of(name, everything | old)
     assert target.vector_bytes == 64
-    monkeypatch.setattr(cpu, "host", lambda: target)
+    monkeypatch.setattr(processor, "host", lambda: target)
     text = cpu.assembly(program)
     used = set(re.findall(r"^\t(\{\w+\}|\w+)", text, re.MULTILINE))
     narrow = {name for name in used if re.fullmatch(r"v.*(ph|sh|bf16).*|t.*tile.*|tdp.*", name)}
@@ -101,5 +103,5 @@ def test_no_arithmetic_on_what_is_narrower_than_float32(name, dtype, fast, monke
     assert not re.search(r"%(r1[6-9]|r2\d|r3[01]|tmm\d)[bwd]?\b", text)
     assert re.search(r"%zmm\d", text)
     # nor has the code what images don't have
-    machine = cpu.target_machine(relocatable=True)
-    assert link(machine.emit_object(cpu.optimize(cpu.emit_program(program).text, machine)))
+    machine = processor.target_machine(relocatable=True)
+    assert link(machine.emit_object(optimize(cpu.emit_program(program).text, machine)))

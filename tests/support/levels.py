@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import llvmlite.binding as llvm
 
-from graphjit.codegen.cpu import target as cpu
+from graphjit.codegen.cpu import processor
 
 # The ABI's levels by LLVM's names, and the one between the second and the third that has AVX
 # and float16 conversions, but neither AVX2 nor FMA: what a processor needs to run them, and how
@@ -22,13 +22,13 @@ _NEEDED = {
 }
 
 
-def _here() -> dict[str, cpu.Target]:
-    cpu.host()  # LLVM is ready now
+def _here() -> dict[str, processor.Processor]:
+    processor.host()  # LLVM is ready now
     if not llvm.get_process_triple().startswith("x86_64"):
         return {}
     found = llvm.get_host_cpu_features()
     return {
-        name: cpu.Target(name, "+f16c" if "f16c" in needed else "", vector_bytes)
+        name: processor.Processor(name, "+f16c" if "f16c" in needed else "", vector_bytes)
         for name, (needed, vector_bytes) in _NEEDED.items()
         if all(found.get(feature) for feature in needed)
     }
@@ -40,18 +40,18 @@ LEVELS = _here()
 def use(name: str) -> None:
     """Compile for a level from now on."""
     target = LEVELS[name]
-    cpu.host = lambda: target
+    processor.host = lambda: target
 
 
 @contextmanager
 def level(name: str) -> Iterator[None]:
     """Compile for a level in a `with` block."""
-    usual = cpu.host
+    usual = processor.host
     use(name)
     try:
         yield
     finally:
-        cpu.host = usual
+        processor.host = usual
 
 
 def sampled(number: int) -> list[str]:

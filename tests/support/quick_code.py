@@ -14,6 +14,7 @@ def install() -> None:
     """Compile all functions of this process so, and keep none of them on the disk."""
     from graphjit import config
     from graphjit.codegen.cpu import target
+    from graphjit.codegen.optimize import simplify
 
     config.cache = False
-    target._optimizer = lambda emitted: (target.simplify, 0)
+    target._optimizer = lambda emitted: (simplify, 0)

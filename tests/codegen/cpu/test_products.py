@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphjit as gj
-from graphjit.codegen.cpu import target as cpu
+from graphjit.codegen.cpu import processor
 
 SIZES = st.integers(1, 40) | st.sampled_from([64, 65, 127, 130, 200, 515, 1100])
 
@@ -119,10 +119,10 @@ def test_bits_depend_on_the_graph_alone(shape, dtype, monkeypatch):
             np.testing.assert_array_equal(found, reference, strict=True)
     finally:
         gj.config.threads = before
-    host = cpu.host()
+    host = processor.host()
     for vector_bytes in (16, 32, 64):
         target = replace(host, vector_bytes=vector_bytes)
-        monkeypatch.setattr(cpu, "host", lambda target=target: target)
+        monkeypatch.setattr(processor, "host", lambda target=target: target)
         found = gj.function(dense, fallback="error")(x, w, c)
         np.testing.assert_array_equal(found, reference, strict=True)
 

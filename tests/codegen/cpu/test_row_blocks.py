@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.codegen.cpu import target
+from graphjit.codegen.cpu import processor, target
 from graphjit.core.machine import machine
 from graphjit.ir import cost_model
 
@@ -137,7 +137,7 @@ def test_rows_that_start_anywhere_pass_the_cache(columns, dtype, monkeypatch):
 
     f = gj.function(stencil, fallback="error")
     np.testing.assert_array_equal(f(x), stencil(x), strict=True)
-    if dtype is np.float32 and target.host().vector_bytes > 16:
+    if dtype is np.float32 and processor.host().vector_bytes > 16:
         assert "nontemporal" in f.specializations[0].llvm_ir()
 
 

@@ -25,6 +25,7 @@ from strategies import fill, graphs, inputs_for
 from tolerance import assert_close
 
 import graphjit as gj
+from graphjit.codegen.cpu import processor
 from graphjit.codegen.cpu import target as cpu
 from graphjit.codegen.runtime import executable
 from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
@@ -172,11 +173,11 @@ def test_chains(seed: int) -> None:
 def test_vector_width_changes_no_bit(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = optimized(chain(seed))
     inputs = values(graph, seed)
-    host = cpu.host()
+    host = processor.host()
     results = []
     for vector_bytes in (16, 32, 64):
-        target = cpu.Target(host.cpu, host.features, vector_bytes)
-        monkeypatch.setattr(cpu, "host", lambda target=target: target)
+        target = processor.Processor(host.cpu, host.features, vector_bytes)
+        monkeypatch.setattr(processor, "host", lambda target=target: target)
         results.append(run_compiled(graph, inputs)[0])
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):

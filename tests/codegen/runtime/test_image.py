@@ -11,7 +11,8 @@ import pytest
 import graphjit as gj
 from graphjit import config
 from graphjit.codegen.cpu import native_code
-from graphjit.codegen.cpu.target import optimize, simplify, target_machine
+from graphjit.codegen.cpu.processor import target_machine
+from graphjit.codegen.optimize import optimize, simplify
 from graphjit.codegen.runtime import loader, serialize
 from graphjit.codegen.runtime.image import Image, Unlinkable, link
 from graphjit.codegen.runtime.loader import Loaded, Unloadable, loadable
