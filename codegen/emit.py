@@ -33,7 +33,6 @@ from graphjit.ops.primitive import Pointwise, Reduce, Scan, Scatter
 
 from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, MathRule, Module, Value, ir_type
-from .cpu.products import TileEmitter
 from .loops import (
     Finish,
     Keep,
@@ -54,6 +53,7 @@ from .math.fast import FAST_FLAGS, FAST_MATH
 from .register_blocking import walk_in_parts
 from .runtime.compiled import Check
 from .sizes import SizeEmitter
+from .tile_emitter import TileEmitter
 
 # The least vector that is stored past the cache: what AVX2 writes at once.
 STREAMED_BYTES = 32

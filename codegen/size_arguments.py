@@ -33,7 +33,7 @@ from graphjit.ir.program import (
     Value,
 )
 
-from .kernel_table import identity
+from .kernel_identity import identity
 from .lower import ROW_LANES
 
 # Whether loads and stores are whole cache lines, and loops whole vectors, depends on no more.

@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from graphjit.codegen.builder import Module
-from graphjit.codegen.kernel_table import Functions, SharedKernel, identity
+from graphjit.codegen.kernel_identity import identity
 from graphjit.codegen.loops import Loop, Tiles
 from graphjit.codegen.lower import (
     ROW_LANES,
@@ -32,6 +32,7 @@ from graphjit.ir import cost_model
 from graphjit.ir.program import Kernel, Product, Program, Running, merge_outer
 
 from .entry import Call, team_call
+from .kernel_table import KernelTable, SharedKernel
 
 # So many kernels may differ in nothing but known numbers before these become arguments: LLVM
 # takes 5 ms for one, 50 where sizes are open; what it knows of sizes makes code a bit faster.
@@ -80,7 +81,7 @@ class Form:
 class SizedFunctions:
     """The functions of a program's kernels that take sizes as arguments, each written once."""
 
-    def __init__(self, program: Program, module: Module, shared: Functions) -> None:
+    def __init__(self, program: Program, module: Module, shared: KernelTable) -> None:
         self.program = program
         self.module = module
         self.shared = shared
@@ -190,7 +191,7 @@ class Launcher:
         name: str,
         sized: Sized,
         module: Module,
-        shared: Functions,
+        shared: KernelTable,
         written: dict[Any, Form],
     ) -> None:
         self.name = name

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graphjit.codegen.builder import Module
-from graphjit.codegen.kernel_table import Functions
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
 from graphjit.codegen.lower import in_chunks
 from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parsed
@@ -35,6 +34,7 @@ from graphjit.ir.verify_program import open_accesses
 
 from . import processor
 from .entry import Call, declarations, write_band, write_entry
+from .kernel_table import KernelTable
 from .launch import SizedFunctions
 from .native_code import native_code
 from .prepare import write_prepare
@@ -85,7 +85,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     sequence: list[Segment | LibraryCall] = []
     costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
     streaming = _streaming(program, costs) if streams else frozenset[int]()
-    shared = Functions(program, module, target.vector_bytes, streaming)
+    shared = KernelTable(program, module, target.vector_bytes, streaming)
     sized = SizedFunctions(program, module, shared)
     bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
     for steps in _segments(program):
@@ -136,7 +136,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     return Emitted(table + text, sequence, shared.checks, streaming, kernels, math)
 
 
-def _emit_band(program: Program, band: Band, module: Module, shared: Functions) -> Call:
+def _emit_band(program: Program, band: Band, module: Module, shared: KernelTable) -> Call:
     """Write a band's kernels and the function that runs them part by part; its call."""
     calls, ranges = [], []
     for step in program.steps[band.first : band.stop]:

@@ -19,7 +19,7 @@ from graphjit.ops.primitive import Reduce
 
 from .checks import PointEmitter, argument_of
 from .device import LANES, DeviceModule
-from .product import ProductEmitter
+from .product_emitter import ProductEmitter
 from .schedule import THREADS, Schedule, Walk, by_store
 from .tensor_cores import TensorCoreEmitter
 from .wide import lies_in_vectors, load_several, store_several

@@ -8,7 +8,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from graphjit.codegen.kernel_table import identity, lying_together, numbered, places
+from graphjit.codegen.kernel_identity import identity, lying_together, numbered, places
 from graphjit.codegen.optimize import run_passes
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line

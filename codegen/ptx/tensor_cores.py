@@ -1,4 +1,4 @@
-"""Matrix products by tensor cores, as LLVM IR: what changes in the tiles of product.py.
+"""Matrix products by tensor cores, as LLVM IR: what changes in the tiles of product_emitter.py.
 
 Each warp has blocks of 16 x 8 elements of the tile, which it multiplies as a whole by
 `mma.sync`. Operands are float32 in shared memory and become tf32, float16 or bfloat16 there or
@@ -16,7 +16,7 @@ from graphjit.core.frozen import dataclass
 from graphjit.core.types import bfloat16, float32, uint32
 
 from .device import LANES
-from .product import SHARED, ProductEmitter
+from .product_emitter import SHARED, ProductEmitter
 from .tiling import DEPTH
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from graphjit.core.errors import (
 )
 from graphjit.core.fork_safety import new_lock
 
-from .products import Multiplication
+from .library_products import Multiplication
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _CUDA = 2  # DLPack's kDLCUDA

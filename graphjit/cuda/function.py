@@ -25,10 +25,10 @@ from graphjit.passes import DEFAULT, Pass, Pipeline, program_of
 from graphjit.tensors.apply import TensorBase, current_trace
 from graphjit.tensors.tensor import Tensor
 
-from . import driver, products
+from . import driver
 from .array import DeviceArray
 from .driver import Gpu
-from .products import LibraryProduct, library_product
+from .library_products import LibraryProduct, library_product, library_products
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -63,7 +63,7 @@ class CudaForm(Specialization):
         gpu = driver.gpu()
         alone = frozenset[int]()
         if config.cublas and gpu.has_blas:
-            alone = products.library_products(graph, self.tensor_cores)
+            alone = library_products(graph, self.tensor_cores)
         program = program_of(graph, cpu=False, alone=alone)
         self.assembly = compile_ptx(program, gpu.arch, self.tensor_cores)
         for number, step in enumerate(self.assembly.program.steps):

@@ -178,21 +178,33 @@ def _processor() -> Iterator[str]:
             yield line
 
 
+# Folders whose files decide no machine code: what they make of a call is in the traced graph,
+# or never becomes code of this processor.
+_UNKEYED = frozenset(
+    ("cli", "cuda", "functions", "keras", "numpy_protocol", "tensors", "codegen/ptx")
+)
+
 # A file's folder, name and size, and the times of its content's and its own last change [ns].
 _File = tuple[str, str, int, int, int]
 
 
 def _own_files() -> list[_File]:
-    """graphjit's files: who edits one compiles anew."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    beside = os.path.dirname(root)  # in a checkout, passes and codegen stand there
+    """graphjit's files, but for those of `_UNKEYED` folders: who edits one compiles anew."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    folders = [(package, "")]
+    for part in ("passes", "codegen"):  # in a checkout they stand beside the package
+        if not os.path.isdir(os.path.join(package, part)):
+            folders.append((os.path.join(os.path.dirname(package), part), part))
     found = []
-    for part in ("", "ops", "passes", "codegen", "codegen/math"):
-        folder = os.path.join(root, part)
-        if not os.path.isdir(folder):
-            folder = os.path.join(beside, part)
+    while folders:
+        folder, part = folders.pop()
         found += _files(folder, part, ".py")
-    return found
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                inner = f"{part}/{entry.name}" if part else entry.name
+                if entry.name[0] not in "._" and inner not in _UNKEYED and entry.is_dir():
+                    folders.append((entry.path, inner))
+    return sorted(found)
 
 
 def _files(folder: str, part: str, ending: str) -> list[_File]:

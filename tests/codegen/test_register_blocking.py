@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.codegen import kernel_table
-from graphjit.codegen.cpu import target
+from graphjit.codegen.cpu import kernel_table, target
 from graphjit.core.config import config
 
 LENGTHS = (1, 7, 8, 9, 16, 31, 32, 33, 63, 64, 65, 127, 128, 1000, 1003)

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit import codegen, config, ops, passes
+from graphjit import codegen, config, passes
 from graphjit.codegen.runtime.loader import loadable
 from graphjit.core import disk_cache, machine, tree
 from graphjit.core.errors import IndexOutOfRangeError
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(not loadable(), reason="images are for Linux on 
 RANDOM = np.random.default_rng(5)
 HEAVY = {"llvmlite", "networkx", "scipy", "ml_dtypes", "rich"}
 LATE = {
-    "graphjit.passes", "graphjit.codegen.cpu", "graphjit.codegen.emit",
+    "graphjit.passes", "graphjit.codegen.cpu.target", "graphjit.codegen.emit",
     "graphjit.codegen.lower", "graphjit.codegen.builder",
 }  # fmt: skip
 
@@ -302,20 +303,64 @@ def test_other_versions_and_machines_have_other_keys(monkeypatch, change):
     assert key(lambda x: x + 1, np.ones(3)) == before[0]
 
 
-def test_the_processors_features_and_all_files_are_looked_at():
+def test_the_processors_features_and_llvms_files_are_looked_at():
     assert any(line.startswith("flags") for line in fingerprint._processor())
-    names = {(part, name) for part, name, *_ in fingerprint._own_files()}
-    assert {("", "types.py"), ("ops", "view.py"), ("passes", "fuse.py")} <= names
-    for package in (codegen, passes, ops):  # with the folders inside, but for PTX's
-        top = Path(package.__path__[0])
-        own = package.__name__.removeprefix("graphjit.")
-        for file in top.rglob("*.py"):
-            part = str(Path(own) / file.parent.relative_to(top))
-            assert (part, file.name) in names or part == "codegen/ptx"
     assert any("llvmlite" in str(part) for part in fingerprint._llvm_files())
 
 
+def folders_of(package):
+    """The folders of a package that is laid out as in an install, by name."""
+    return {
+        str(path.parent.relative_to(package)): path.parent
+        for path in sorted(package.rglob("__init__.py"))
+    }
+
+
+@pytest.mark.parametrize("layout", ["checkout", "install"])
+def test_a_file_more_in_any_folder_that_decides_code_changes_the_key(
+    tmp_path, monkeypatch, layout
+):
+    package = tmp_path / "graphjit"
+    shutil.copytree(Path(gj.__file__).parent, package)
+    beside = package if layout == "install" else tmp_path
+    for part in (passes, codegen):
+        name = part.__name__.removeprefix("graphjit.")
+        if not (package / name).exists() or layout == "checkout":
+            shutil.rmtree(package / name, ignore_errors=True)
+            shutil.copytree(part.__path__[0], beside / name, dirs_exist_ok=True)
+    monkeypatch.setattr(fingerprint, "__file__", str(package / "ir" / "fingerprint.py"))
+
+    def forget():
+        for known in ("_surroundings", "_files_at_first", "_latest_change"):
+            getattr(fingerprint, known).cache_clear()
+
+    def key_now():
+        forget()
+        return fingerprint.process_key("team")
+
+    folders = folders_of(package) | (
+        {} if layout == "install" else {
+            str(path.parent.relative_to(tmp_path)): path.parent
+            for name in ("passes", "codegen")
+            for path in (tmp_path / name).rglob("__init__.py")
+        }
+    )  # fmt: skip
+    assert {"core", "ir", "ops", "tracing", "jit", "codegen/math", "passes"} <= set(folders)
+    before = key_now()
+    try:
+        for name, folder in folders.items():
+            (folder / "another.py").write_text("")
+            after = key_now()
+            assert (after == before) == (name in fingerprint._UNKEYED), name
+            (folder / "another.py").unlink()
+            assert key_now() == before, name
+    finally:
+        monkeypatch.undo()
+        forget()
+
+
 def test_code_of_files_that_changed_meanwhile_is_not_kept(monkeypatch):
+    assert fingerprint.unchanged() and fingerprint.known()
     files = fingerprint._own_files()
     touched = [(*files[0][:3], files[0][3] + 1, files[0][4]), *files[1:]]
     with monkeypatch.context() as m:

@@ -10,7 +10,7 @@ from ptx.launch import Memory, launch, parse
 from ptx.memory import FIRST_GLOBAL, REGION_BITS, WRITTEN, Buffer
 
 from graphjit.codegen.ptx.emit import ALIGNMENT
-from graphjit.cuda.products import Matrix, Multiplication
+from graphjit.cuda.library_products import Matrix, Multiplication
 
 Array = np.ndarray[Any, Any]
 

@@ -407,7 +407,7 @@ def test_long_kernels_give_the_same_bits_in_chunks(monkeypatch):
 
 PROGRAM = """
 import numpy as np, re, hashlib, graphjit as gj
-from graphjit.codegen import cpu, launch
+from graphjit.codegen.cpu import target as cpu
 from graphjit.ir.verify_program import open_accesses
 def f(x, w, i):
     parts = [np.tanh(x @ w + k).sum(axis=1) for k in range(3)]

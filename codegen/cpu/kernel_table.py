@@ -1,0 +1,146 @@
+"""Kernels that are the same code share one function in a module: see `kernel_identity`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from graphjit.codegen.access import CACHE_LINE
+from graphjit.codegen.builder import Module
+from graphjit.codegen.emit import KernelEmitter
+from graphjit.codegen.kernel_identity import (
+    constants_first,
+    from_starts,
+    identity,
+    lying_together,
+    numbered,
+    places,
+)
+from graphjit.codegen.loops import LoopNest
+from graphjit.codegen.lower import lower, rows_abreast
+from graphjit.codegen.register_blocking import register_lanes
+from graphjit.codegen.runtime.compiled import Check
+from graphjit.core.dims import Dim
+from graphjit.core.frozen import dataclass
+from graphjit.ir.program import Kernel, Program, reads_and_writes
+
+from .entry import Call, write_chunk
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKernel:
+    """A kernel without what equal kernels differ in, and what that was.
+
+    number: what equal ones have in common. kernel: nameless, its buffers numbered, its offsets
+    counted from where these begin for it. buffers: the program's numbers of its buffers.
+    starts: where each of them begins [bytes].
+    streaming: its numbers of those that are stored past the cache, each with how far past the
+    start of a cache line it begins [elements], -1 where that isn't known. together: of those
+    that lie where another does.
+    """
+
+    number: int
+    kernel: Kernel
+    buffers: tuple[int, ...]
+    starts: tuple[int, ...]
+    streaming: tuple[tuple[int, int], ...]
+    together: frozenset[int]
+
+
+class KernelTable:
+    """The functions of a program's kernels, each written once.
+
+    streaming: the buffers to be stored past the cache. checks: what statuses mean.
+    """
+
+    def __init__(
+        self, program: Program, module: Module, vector_bytes: int, streaming: frozenset[int]
+    ) -> None:
+        self.program = program
+        self.module = module
+        self.vector_bytes = vector_bytes
+        self.streaming = streaming
+        self.checks: list[Check] = []
+        self._nests: dict[Any, tuple[LoopNest, int]] = {}
+        self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
+        self._chunked: set[str] = set()
+        self._numbers: dict[Any, int] = {}
+        self._shared: dict[int, SharedKernel] = {}  # by id: the program holds its steps
+
+    def shared(self, kernel: Kernel) -> SharedKernel:
+        """What a kernel has in common with others, and what it has not."""
+        known = self._shared.get(id(kernel))
+        if known is None:
+            known = self._shared[id(kernel)] = self._made_shared(kernel)
+        return known
+
+    def _made_shared(self, kernel: Kernel) -> SharedKernel:
+        together = lying_together(self.program, kernel)
+        written = reads_and_writes(kernel)[1]
+        kernel, used = numbered(kernel)
+        kernel, starts = from_starts(constants_first(kernel), len(used))
+        sizes = [self.program.buffers[number].type.dtype.size for number in used]
+        streaming = []
+        for number in sorted(places(self.streaming.intersection(written), used)):
+            past = starts[number] % (CACHE_LINE // sizes[number])
+            streaming.append((number, -1 if isinstance(past, Dim) else past))
+        starts = tuple(start * size for start, size in zip(starts, sizes, strict=True))
+        together = places(together, used)
+        number = self._numbers.setdefault(identity(kernel), len(self._numbers))
+        return SharedKernel(number, kernel, tuple(used), starts, tuple(streaming), together)
+
+    def nest(self, shared: SharedKernel, part: int = 0) -> tuple[LoopNest, int]:
+        """A kernel's loop nest, and a number that equal kernels have in common."""
+        key = shared.number, part
+        found = self._nests.get(key)
+        if found is None:
+            found = lower(shared.kernel, self.vector_bytes, part), len(self._nests)
+            self._nests[key] = found
+        return found
+
+    def function(
+        self, name: str, shared: SharedKernel, nest: LoopNest, number: int
+    ) -> tuple[str, bool]:
+        """The symbol of a kernel's function, and whether it can fail. One that can is its own:
+        its statuses lead to its lines.
+        """
+        chunked = any(getattr(statement, "chunked", False) for statement in nest.body)
+        key = (number, chunked, shared.streaming, shared.together)
+        known = self._symbols.get(key)
+        functions = self.module.functions
+        if known is not None:
+            symbol, place = known
+            functions[place] = functions[place].replace(") #kernel {", ") noinline #kernel {")
+            return symbol, False
+        before = len(self.checks)
+        nest = replace(nest, kernel=replace(nest.kernel, name=name))
+        lanes = register_lanes(nest, self.vector_bytes)
+        emitter = KernelEmitter(
+            self.module, nest, self.checks, dict(shared.streaming), shared.together,
+            self.program.fast_math, lanes=lanes,
+            abreast=rows_abreast(nest, self.vector_bytes),
+        )  # fmt: skip
+        functions.append(emitter.emit())
+        checked = len(self.checks) > before
+        if not checked:
+            self._symbols[key] = name, len(functions) - 1
+        return name, checked
+
+    def emitter(
+        self, nest: LoopNest, shared: SharedKernel, streaming: bool, symbols: Sequence[str]
+    ) -> KernelEmitter:
+        """The emitter of one of the nests of a kernel that takes the sizes of symbols, for
+        calls that store past the cache or for others.
+        """
+        return KernelEmitter(
+            self.module, nest, self.checks, dict(shared.streaming) if streaming else {},
+            shared.together, self.program.fast_math, symbols,
+            abreast=rows_abreast(nest, self.vector_bytes),
+        )  # fmt: skip
+
+    def chunk(self, call: Call) -> None:
+        """Emit the wrapper through which worker threads call a kernel, once."""
+        if call.symbol not in self._chunked:
+            self._chunked.add(call.symbol)
+            self.module.functions.append(write_chunk(call))
