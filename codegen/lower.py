@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+from graphjit.core.config import config
 from graphjit.core.dims import Dim, Undecided, guess, is_symbolic
 from graphjit.core.frozen import dataclass
 from graphjit.ir import cost_model
@@ -41,6 +42,7 @@ from .loops import (
     register_bytes,
 )
 from .tiles import lower_product, product_of
+from .verify_nest import verify_nest
 
 # Lanes of every reduction along contiguous rows, whatever the target and dtype: the order of
 # combining, and so the bits of the result, is a function of the shape alone.
@@ -57,8 +59,14 @@ def lower(kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False)
     product = product_of(kernel)
     in_band = part > 0  # whose rows stay apart from what is within them
     if product is not None:
-        return lower_product(merge_outer(kernel, last=in_band), product, vector_bytes, part)
-    return Lowering(merge_outer(kernel, first=in_band), vector_bytes, part, short).nest()
+        merged = merge_outer(kernel, last=in_band)
+        nest = lower_product(merged, product, vector_bytes, part)
+    else:
+        merged = merge_outer(kernel, first=in_band)
+        nest = Lowering(merged, vector_bytes, part, short).nest()
+    if config.verify:
+        verify_nest(nest)
+    return nest
 
 
 @dataclass(frozen=True, slots=True)

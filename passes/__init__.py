@@ -1,20 +1,20 @@
 """The passes: Graph -> smaller Graph -> Program."""
 
-from .default import DEFAULT, PASSES, program_of
-from .donate import donate
-from .fuse import fuse
-from .memory import plan_memory
-from .pipeline import Pass, Pipeline, Timing, verifying
+from .fuse import Fuse
+from .pipeline import (
+    LEVELS,
+    Conversion,
+    Observer,
+    Pass,
+    Pipeline,
+    ProgramPass,
+    Timing,
+    verifying,
+)
+from .targets import CPU, DEFAULT, PASSES, PTX, TARGETS, Target, optimized, program_of, through
 
 __all__ = [
-    "DEFAULT",
-    "PASSES",
-    "Pass",
-    "Pipeline",
-    "Timing",
-    "donate",
-    "fuse",
-    "plan_memory",
-    "program_of",
+    "CPU", "DEFAULT", "LEVELS", "PASSES", "PTX", "TARGETS", "Conversion", "Fuse", "Observer",
+    "Pass", "Pipeline", "ProgramPass", "Target", "Timing", "optimized", "program_of", "through",
     "verifying",
-]
+]  # fmt: skip

@@ -5,8 +5,9 @@ have few registers.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
+from graphjit.core.frozen import dataclass
 from graphjit.ir.program import (
     Compute,
     GatherLoad,
@@ -21,13 +22,25 @@ from graphjit.ir.program import (
     arguments,
 )
 
+from .pipeline import ProgramPass
+
 # Bytes of registers for the results of a point; a thread has 255 registers of 4 bytes for all
 # that it holds.
 RESULT_BYTES = 64
 
 
-def divide(program: Program) -> Program:
-    """The program with at most RESULT_BYTES of results of a point in a kernel."""
+@dataclass(frozen=True)
+class Divide(ProgramPass):
+    """Cut kernels of many results into several, for threads that have few registers."""
+
+    name: ClassVar[str] = "divide"
+
+    def run(self, program: Program) -> Program:
+        """The program with at most RESULT_BYTES of results of a point in a kernel."""
+        return _divide(program)
+
+
+def _divide(program: Program) -> Program:
     steps: list[Step] = []
     for step in program.steps:
         steps += _parts(step) if isinstance(step, Kernel) else [step]

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import ClassVar
 
+from graphjit.core.frozen import dataclass
 from graphjit.ir.program import Program, reads_and_writes
 
 from .memory import in_place
+from .pipeline import ProgramPass
 
 
-def donate(program: Program, donated: Collection[int]) -> Program:
-    """The program with pairs (a result's buffer, a donated input's buffer) of one type.
+@dataclass(frozen=True)
+class Donate(ProgramPass):
+    """Let results lie where donated arguments end, of the same type.
 
-    The result is first written after the input was read for the last time, or by the kernel
+    A result is first written after the input was read for the last time, or by the kernel
     that does so, element by element.
     """
+
+    name: ClassVar[str] = "donate"
+    inputs: tuple[int, ...] = ()  # the numbers of the donated inputs
+
+    def run(self, program: Program) -> Program:
+        """The program with pairs (a result's buffer, a donated input's buffer)."""
+        return _donate(program, self.inputs)
+
+
+def _donate(program: Program, donated: Collection[int]) -> Program:
     pairs: list[tuple[int, int]] = []
-    free = [n for n in program.inputs if n in donated]
+    free = [n for k, n in enumerate(program.inputs) if k in donated]
     for output in dict.fromkeys(program.outputs):
         for source in free:
             if program.buffers[source].type == program.buffers[output].type and (
@@ -53,4 +67,4 @@ def _meets(program: Program, output: int, source: int) -> bool:
     return in_place(replace(program, buffers=tuple(buffers))).get(output) == source
 
 
-__all__ = ["donate"]
+__all__ = ["Donate"]

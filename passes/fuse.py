@@ -9,9 +9,9 @@ same domain and element meets element; so a softmax is one kernel with three sta
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
-from graphjit.core.dims import Undecided, guess, is_symbolic
+from graphjit.core.dims import Dim, Undecided, guess, is_symbolic
 from graphjit.core.types import TupleType
 from graphjit.ir import cost_model
 from graphjit.ir.graph import Graph, reachable
@@ -33,6 +33,7 @@ from graphjit.ops.primitive import (
 )
 
 from .build import Domain, MustStore, Target, Walk, build_kernel, new_domain
+from .pipeline import Conversion
 from .space import Expr, Exprs, Unfusable
 
 FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan, Contract)
@@ -442,12 +443,29 @@ def _size(shape: tuple[int, ...]) -> int:
     return total
 
 
-def fuse(graph: Graph, alone: frozenset[int] = frozenset()) -> Program:
-    """The program of a graph: its nodes grouped into kernels, products and library calls.
+@dataclass(frozen=True)
+class Fuse(Conversion):
+    """Group a graph's nodes into kernels, products and library calls.
 
-    alone: the products that are left as they are, for a library computes them. Undecided is
-    raised where an index over symbolic extents is affine for some sizes only.
+    Undecided is raised where an index over symbolic extents is affine for some sizes only.
     """
+
+    name: ClassVar[str] = "fuse"
+    library_products: frozenset[int] = frozenset()  # matmuls left unfused: a library has them
+    fast_math: bool = False  # of the program: see `Program.fast_math`
+
+    def run(self, graph: Graph) -> Program:
+        """The program of a graph."""
+        program = _fuse(graph, self.library_products)
+        dims = [
+            n for p in graph.params for n in graph.nodes[p].tensor.shape if isinstance(n, Dim)
+        ]
+        symbols = tuple(dict.fromkeys(name for n in dims for name in n.symbols))
+        guards = tuple(dims[0].sizes.guards) if dims else ()
+        return replace(program, symbols=symbols, guards=guards, fast_math=self.fast_math)
+
+
+def _fuse(graph: Graph, alone: frozenset[int]) -> Program:
     try:
         return _fused(graph, alone)
     except (Unfusable, MustStore) as error:
@@ -661,4 +679,4 @@ class _Assembler:
         )
 
 
-__all__ = ["Kernel", "fuse"]
+__all__ = ["Fuse", "Kernel"]

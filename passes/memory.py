@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
 from graphjit.ir.program import Band, GatherLoad, Index, Kernel, Load, Program, reads_and_writes
+
+from .pipeline import ProgramPass
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -168,8 +171,18 @@ def _plan_rooms(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
     return [starts[place] for place in chosen], total
 
 
-def plan_memory(program: Program) -> Program:
-    """The program with a place in the arena for every temporary."""
+@dataclass(frozen=True)
+class PlanMemory(ProgramPass):
+    """Give every temporary an offset in the arena; those that never live together share it."""
+
+    name: ClassVar[str] = "plan-memory"
+
+    def run(self, program: Program) -> Program:
+        """The program with offsets, and the arena's size."""
+        return _plan_memory(program)
+
+
+def _plan_memory(program: Program) -> Program:
     shared = in_place(program)
     alive = lifetimes(program, shared)
     offsets, total = plan_arena(list(alive.values()))

@@ -6,17 +6,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
+from typing import ClassVar
 
 from graphjit.core.dims import guess
+from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType
 from graphjit.ir import cost_model
 from graphjit.ir.program import Buffer, Index, Kernel, Load, Product, Program, Step, Store
 
+from .pipeline import ProgramPass
 from .space import row_major
 
 
-def pack(program: Program) -> Program:
-    """The program with copies of what is read with strides, where that pays."""
+@dataclass(frozen=True)
+class Pack(ProgramPass):
+    """Copy what is read with strides again and again, once, so that vector lanes read a row."""
+
+    name: ClassVar[str] = "pack"
+
+    def run(self, program: Program) -> Program:
+        """The program with the copies that pay."""
+        return _pack(program)
+
+
+def _pack(program: Program) -> Program:
     buffers, steps = list(program.buffers), list[Step]()
     decisions = list(program.decisions)
     for step in program.steps:

@@ -1,6 +1,7 @@
 """Pass, Pipeline and what may watch one run.
 
-A pass is a frozen dataclass; its options are its fields. A pipeline is text too:
+A pass is a frozen dataclass; its options are its fields. It rewrites a Graph, or a Program, or
+makes the one of the other: its level says which. A pipeline is text too:
 "simplify,fold{max_bytes=4096},dce". Observers are called between passes; dumping, timing and
 verifying are three of them, and no pass knows them.
 """
@@ -13,23 +14,31 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from graphjit.core.errors import InvalidArgumentError
 from graphjit.core.frozen import dataclass
 from graphjit.ir.graph import Graph, verify
+from graphjit.ir.program import Program
+from graphjit.ir.verify_program import verify_program
 
-Observer = Callable[["Pass", Graph, Graph], None]
+# The levels at which passes work, in order.
+GRAPH, CONVERSION, PROGRAM = "graph", "graph to program", "program"
+LEVELS = (GRAPH, CONVERSION, PROGRAM)
 
 
 @dataclass(frozen=True)
 class Pass(ABC):
-    """Graph -> Graph. Nothing is mutated; an unchanged graph is returned as itself."""
+    """Graph -> Graph. Nothing is mutated; an unchanged graph is returned as itself.
+
+    A subclass at another level says so in `level`; see `ProgramPass` and `Conversion`.
+    """
 
     name: ClassVar[str] = ""
+    level: ClassVar[str] = GRAPH
 
     @abstractmethod
-    def run(self, graph: Graph) -> Graph:
+    def run(self, value: Any, /) -> Any:
         """The rewritten graph."""
 
     def __str__(self) -> str:
@@ -41,21 +50,56 @@ class Pass(ABC):
         return f"{self.name}{{{options}}}" if options else self.name
 
 
+class Conversion(Pass):
+    """Graph -> Program."""
+
+    level: ClassVar[str] = CONVERSION
+
+
+class ProgramPass(Pass):
+    """Program -> Program. Nothing is mutated; an unchanged program is returned as itself."""
+
+    level: ClassVar[str] = PROGRAM
+
+
+# Called after a pass with the pass, what it was given and what it made.
+Observer = Callable[[Pass, Any, Any], None]
+
+
 @dataclass(frozen=True)
 class Pipeline:
-    """Passes in order."""
+    """Passes in order, of one level or of several that follow one another.
+
+    Raises InvalidArgumentError where a pass comes after one of a later level.
+    """
 
     passes: tuple[Pass, ...]
 
-    def run(self, graph: Graph, observers: Iterable[Observer] = ()) -> Graph:
-        """The graph after all passes."""
+    def __post_init__(self) -> None:
+        ranks = [LEVELS.index(step.level) for step in self.passes]
+        for step, before, rank in zip(self.passes[1:], ranks, ranks[1:], strict=False):
+            if rank < before or rank == before == LEVELS.index(CONVERSION):
+                raise InvalidArgumentError(
+                    f"{step.name} takes a graph, and stands after what makes a program"
+                )
+            if rank == LEVELS.index(PROGRAM) and before == LEVELS.index(GRAPH):
+                raise InvalidArgumentError(
+                    f"{step.name} takes a program: it stands after fuse, which makes one"
+                )
+
+    def run(self, value: Any, observers: Iterable[Observer] = ()) -> Any:
+        """What all passes make of a graph, or of a program."""
         observers = tuple(observers)
         for step in self.passes:
-            after = step.run(graph)
+            after = step.run(value)
             for observe in observers:
-                observe(step, graph, after)
-            graph = after
-        return graph
+                observe(step, value, after)
+            value = after
+        return value
+
+    def at(self, *levels: str) -> Pipeline:
+        """The passes of these levels."""
+        return Pipeline(tuple(step for step in self.passes if step.level in levels))
 
     def __str__(self) -> str:
         return ",".join(map(str, self.passes))
@@ -83,20 +127,27 @@ class Pipeline:
         return Pipeline(tuple(steps))
 
 
-def verifying(step: Pass, before: Graph, after: Graph) -> None:
-    """An observer that checks each pass's result."""
-    verify(after)
+def verifying(step: Pass, before: Any, after: Any) -> None:
+    """An observer that checks each pass's result. Raises InternalError."""
+    if isinstance(after, Program):
+        verify_program(after, lifetimes=True)
+    else:
+        verify(after)
+
+
+def _size(value: Graph | Program) -> int:
+    return len(value.steps) if isinstance(value, Program) else len(value)
 
 
 class Timing:
-    """An observer that counts nodes and takes the time between passes [ns]."""
+    """An observer that counts nodes, or steps, and takes the time between passes [ns]."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, int, int, int]] = []
         self._last = time.perf_counter_ns()
 
-    def __call__(self, step: Pass, before: Graph, after: Graph) -> None:
+    def __call__(self, step: Pass, before: Any, after: Any) -> None:
         """Note a pass that has just run."""
         now = time.perf_counter_ns()
-        self.rows.append((str(step), len(before), len(after), now - self._last))
+        self.rows.append((str(step), _size(before), _size(after), now - self._last))
         self._last = time.perf_counter_ns()

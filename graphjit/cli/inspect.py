@@ -11,7 +11,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,25 @@ from graphjit.jit.function import Function
 from graphjit.jit.specialization import Specialization, build_program
 from graphjit.ops import source
 from graphjit.ops.primitive import Pointwise, Reduce, Scan
-from graphjit.passes import DEFAULT, PASSES, Pass, Pipeline, program_of
+from graphjit.passes import (
+    DEFAULT,
+    PASSES,
+    Fuse,
+    Pass,
+    Pipeline,
+    optimized,
+    program_of,
+    through,
+    verifying,
+)
 from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.variable import Variable
 
 PIPELINE_STAGE = "default"
 PROGRAM_STAGES = ("kernels", "buffers", "loops", "llvm", "llvm-opt", "asm", "ptx")
-STAGES = ("trace", PIPELINE_STAGE, *PROGRAM_STAGES)
+# The passes that make or take a program; the stage is the program after them.
+PROGRAM_PASSES = tuple(name for name, kind in PASSES.items() if kind.level != "graph")
+STAGES = ("trace", PIPELINE_STAGE, *PROGRAM_PASSES, *PROGRAM_STAGES)
 USUAL_EXTENT = 64  # what an open extent is taken to be while a function is traced or timed
 
 
@@ -253,6 +265,21 @@ def run_passes(graph: Graph, pipeline: Pipeline) -> Iterator[PassStep]:
         graph = after
 
 
+def program_after(
+    graph: Graph, name: str, passes: Sequence[Pass] = (), fast_math: bool = False
+) -> Program:
+    """A traced graph's program after the pass of that name, one of PROGRAM_PASSES.
+
+    InvalidArgumentError where no target runs it.
+    """
+    steps = (
+        Fuse(step.library_products, fast_math) if isinstance(step, Fuse) else step
+        for step in through(name).passes
+    )
+    program: Program = Pipeline((*passes, *steps)).run(graph, [verifying])
+    return program
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A program, the graph it was made of, and the nodes that each step computes.
@@ -279,15 +306,10 @@ class Plan:
         return {node: tuple(steps) for node, steps in found.items() if len(steps) > 1}
 
 
-def optimized(graph: Graph, passes: Sequence[Pass] = ()) -> Graph:
-    """A traced graph through a function's own passes and the default ones."""
-    return parse_pipeline(PIPELINE_STAGE, passes).run(graph)
-
-
 def plan(graph: Graph, passes: Sequence[Pass] = (), fast_math: bool = False) -> Plan:
     """A traced graph through all passes, fusion and the memory plan."""
     graph = optimized(graph, passes)
-    return plan_of(graph, replace(program_of(graph), fast_math=fast_math))
+    return plan_of(graph, program_of(graph, fast_math=fast_math))
 
 
 def plan_of(graph: Graph, program: Program) -> Plan:

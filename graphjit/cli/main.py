@@ -28,9 +28,9 @@ from graphjit.core.errors import (
 )
 from graphjit.core.machine import keep, machine
 from graphjit.ir.graph import Graph
-from graphjit.ir.program import print_band
+from graphjit.ir.program import print_band, print_program
 from graphjit.ir.text import print_graph
-from graphjit.passes import DEFAULT, PASSES, Pass, Pipeline
+from graphjit.passes import DEFAULT, LEVELS, PASSES, TARGETS, Pass, Pipeline
 
 from . import inspect
 from .arguments import (
@@ -144,8 +144,9 @@ _LANGUAGES = {
 @click.option(
     "--stage", default=inspect.PIPELINE_STAGE, show_default=True,
     help="trace: the graph as traced. default: the graph after each default pass. A pipeline "
-    "as simplify,dce or fold{max_bytes=16}: the graph after each of its passes. kernels, "
-    "buffers, loops, llvm, llvm-opt, asm: what the whole default pipeline ends in. ptx: the "
+    "as simplify,dce or fold{max_bytes=16}: the graph after each of its passes. fuse, pack, "
+    "row-blocks, divide, plan-memory, donate: the program after that pass. kernels, buffers, "
+    " loops, llvm, llvm-opt, asm: what the whole default pipeline ends in. ptx: the "
     "same for a GPU.",
 )  # fmt: skip
 @arch_option
@@ -174,7 +175,7 @@ def dump(
     suffix = Path(output or "").suffix.removeprefix(".")
     form = form or (suffix if suffix in FORMATS else "text")
     stage = stage.strip()
-    if stage in inspect.PROGRAM_STAGES and (
+    if stage in (*inspect.PROGRAM_STAGES, *inspect.PROGRAM_PASSES) and (
         form == "json" or (form != "text" and stage != "kernels")
     ):
         raise Failure(f"stage {stage} has no {form} format: it is no graph")
@@ -261,6 +262,8 @@ def _stage_text(
         if form == "text":
             return inspect.print_stage(plan.program, stage)
         return _drawn(plan.graph, form, plan.kernel_of())
+    if stage in inspect.PROGRAM_PASSES:
+        return print_program(inspect.program_after(graph, stage, own, fast_math))
     if stage == "trace":
         return print_graph(graph, abbreviate) if form == "text" else _drawn(graph, form)
     steps = list(inspect.run_passes(graph, _parse_pipeline(stage, own)))
@@ -496,13 +499,18 @@ def _summary(result: inspect.Result) -> tuple[str, str]:
 @main.command(epilog=EPILOG)
 @traceback_option
 def passes() -> None:
-    """List the passes, their options, and the default pipeline."""
+    """List the passes by level, their options, and each target's pipeline."""
     rows = []
-    for name, kind in PASSES.items():
-        options = ", ".join(f"{f.name}={f.default!r}" for f in fields(kind))
-        rows.append((name, options, " ".join((kind.__doc__ or "").split("\n\n")[0].split())))
-    show_table(("pass", "options", "what it does"), rows)
+    for level in LEVELS:
+        for name, kind in PASSES.items():
+            if kind.level == level:
+                options = ", ".join(f"{f.name}={f.default!r}" for f in fields(kind))
+                said = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+                rows.append((level, name, options, said))
+    show_table(("level", "pass", "options", "what it does"), rows)
     click.echo(f"\ndefault: {DEFAULT}")
+    for target in TARGETS.values():
+        click.echo(f"{target.name}: default,{target.pipeline.at(*LEVELS[1:])}")
 
 
 @main.command("machine", epilog=EPILOG)

@@ -16,9 +16,9 @@ from graphjit.core.errors import TracingError
 from graphjit.core.frozen import dataclass
 from graphjit.ir.graph import Graph
 from graphjit.jit.specialization import Specialization
-from graphjit.passes import Pass, program_of
+from graphjit.passes import PTX, Pass, optimized, program_of
 
-from .inspect import Traced, TracedForm, as_call, check_open, optimized
+from .inspect import Traced, TracedForm, as_call, check_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class _Form(TracedForm):
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
         if self.sizes is not None and self.graph is not None:
-            program = program_of(optimized(self.graph, passes), cpu=False)
+            program = program_of(optimized(self.graph, passes), PTX)
             emit_program(program)  # Undecided, if there isn't
 
 
@@ -80,7 +80,7 @@ def export(
     if form.graph is None:
         raise TracingError(form.reason)
     graph = optimized(form.graph, function.passes)
-    program = program_of(graph, cpu=False)
+    program = program_of(graph, PTX)
     check_open(function, args, graph)
     return Export(compile_ptx(program, arch, tensor_cores), _inputs(form), graph)
 

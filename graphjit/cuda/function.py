@@ -21,7 +21,7 @@ from graphjit.core.types import as_dtype, check_size
 from graphjit.ir.program import Kernel
 from graphjit.jit.function import Function
 from graphjit.jit.specialization import Specialization, as_input
-from graphjit.passes import DEFAULT, Pass, Pipeline, program_of
+from graphjit.passes import PTX, Pass, optimized, program_of
 from graphjit.tensors.apply import TensorBase, current_trace
 from graphjit.tensors.tensor import Tensor
 
@@ -59,12 +59,12 @@ class CudaForm(Specialization):
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
         """Write the PTX for the GPU at hand. UnsupportedError for what no GPU runs."""
         assert self.graph is not None
-        graph = Pipeline((*passes, *DEFAULT.passes)).run(self.graph)
+        graph = optimized(self.graph, passes)
         gpu = driver.gpu()
         alone = frozenset[int]()
         if config.cublas and gpu.has_blas:
             alone = library_products(graph, self.tensor_cores)
-        program = program_of(graph, cpu=False, alone=alone)
+        program = program_of(graph, PTX, library_products=alone)
         self.assembly = compile_ptx(program, gpu.arch, self.tensor_cores)
         for number, step in enumerate(self.assembly.program.steps):
             if isinstance(step, Kernel):

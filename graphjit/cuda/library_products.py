@@ -13,7 +13,7 @@ from graphjit.core.types import DType
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import Index, Kernel, Load, Product, merge_outer
 from graphjit.ops.primitive import Contract
-from graphjit.passes import program_of
+from graphjit.passes import PTX, program_of
 
 # Multiply-adds from which a product is large: a guess, for it was never timed.
 LARGE = 1 << 24
@@ -169,7 +169,7 @@ def library_products(graph: Graph, tensor_cores: str | None) -> frozenset[int]:
     )
     if not large:
         return large
-    program = program_of(graph, cpu=False, alone=large)
+    program = program_of(graph, PTX, library_products=large)
     addresses = dict.fromkeys(range(len(program.buffers)), 0)
     sizes = guesses(n for p in graph.params for n in graph.nodes[p].tensor.shape)
     found = set[int]()

@@ -20,6 +20,10 @@ from graphjit.ops.primitive import Primitive
 Attrs = tuple[tuple[str, Any], ...]
 
 
+# The offset of a temporary that no memory plan has placed.
+UNPLANNED = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """A dense array in C order.
@@ -34,7 +38,7 @@ class Buffer:
     role: str
     index: int = 0
     value: Any = field(default=None, compare=False)
-    offset_bytes: int = -1
+    offset_bytes: int = UNPLANNED
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,15 @@ from graphjit.core.dims import Dim, evaluate
 from graphjit.core.errors import InternalError, SourceLine, at_user_line
 from graphjit.core.frozen import dataclass
 
-from .program import GatherLoad, Kernel, Load, Program, Store, reads_and_writes
+from .program import (
+    UNPLANNED,
+    GatherLoad,
+    Kernel,
+    Load,
+    Program,
+    Store,
+    reads_and_writes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,15 @@ def _is(n: int, number: int) -> bool:
     return not isinstance(n, Dim) and n == number
 
 
-def verify_program(program: Program) -> None:
+def verify_program(program: Program, lifetimes: bool = False) -> None:
     """InternalError where a buffer is read before it is written, a temporary lies outside the
-    arena, or an access with known sizes leaves its buffer.
+    arena, an access with known sizes leaves its buffer or has another dtype than it.
+
+    lifetimes: also where two temporaries that live at the same time share bytes of the arena.
     """
+    _check_dtypes(program)
+    if lifetimes:
+        _check_lifetimes(program)
     written = {n for n, b in enumerate(program.buffers) if b.role in ("input", "constant")}
     for step in program.steps:
         read, stored = reads_and_writes(step)
@@ -91,6 +104,7 @@ def verify_program(program: Program) -> None:
         if (
             buffer.role == "temporary"
             and number in written
+            and buffer.offset_bytes != UNPLANNED
             and not isinstance(program.arena_bytes, Dim)
         ):
             end = buffer.offset_bytes + buffer.type.nbytes
@@ -99,6 +113,67 @@ def verify_program(program: Program) -> None:
     for access in accesses(program):
         if not access.dims and (problem := _problem(access, {})):
             raise InternalError(f"{problem}\n{program}")
+
+
+def _check_dtypes(program: Program) -> None:
+    for step in program.steps:
+        if not isinstance(step, Kernel):
+            continue
+        loads = [v for v in step.values if isinstance(v, (Load, GatherLoad))]
+        found = [(v.buffer, v.dtype) for v in loads]
+        found += [(s.buffer, step.values[s.arg].dtype) for s in step.stores]
+        for number, dtype in found:
+            if program.buffers[number].type.dtype is not dtype:
+                raise InternalError(
+                    f"kernel {step.name} takes b{number} for {dtype.name}\n{program}"
+                )
+
+
+def _check_lifetimes(program: Program) -> None:
+    """InternalError where living temporaries overlap in the arena, or in the room of a row
+    block; sizes that aren't known are left out.
+    """
+    around = {n: block for block in program.bands for n in range(block.first, block.stop)}
+    lives: dict[tuple[Any, int], tuple[int, int]] = {}  # room and buffer -> first, last step
+    for number, step in enumerate(program.steps):
+        block = around.get(number)
+        for buffer in {n for buffers in reads_and_writes(step) for n in buffers}:
+            local = program.buffers[buffer].role == "local"
+            if program.buffers[buffer].role != "temporary" and not local:
+                continue
+            # to the rest of the program a row block is one step
+            first, last = (
+                (number, number) if block is None or local else (block.first, block.stop - 1)
+            )
+            key = block if local else None, buffer
+            before = lives.get(key, (first, last))
+            lives[key] = min(before[0], first), max(before[1], last)
+    rooms: dict[Any, list[tuple[int, int, int]]] = {}  # start, end and number of each buffer
+    for room, number in lives:
+        size: Any = program.buffers[number].type.nbytes
+        start = program.buffers[number].offset_bytes
+        if room is not None:
+            size = size // room.rows * room.part
+        if isinstance(size, Dim) or isinstance(start, Dim) or not size:
+            continue
+        if start != UNPLANNED:
+            rooms.setdefault(room, []).append((start, start + size, number))
+    for room, spans in rooms.items():
+        spans.sort()
+        for k, (start, end, number) in enumerate(spans):
+            for beside in spans[k + 1 :]:
+                if beside[0] >= end:
+                    break
+                one, other = lives[room, number], lives[room, beside[2]]
+                apart = one[1] < other[0] or other[1] < one[0]
+                # a kernel may write an element where it reads one for the last time
+                ends_there = beside[:2] == (start, end) and (
+                    one[1] == other[0] or other[1] == one[0]
+                )
+                if not apart and not ends_there:
+                    raise InternalError(
+                        f"b{number} and b{beside[2]} share bytes while both live\n{program}"
+                    )
 
 
 def open_accesses(program: Program) -> tuple[Access, ...]:

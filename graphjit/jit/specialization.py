@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -294,20 +294,17 @@ def build_program(
     """A traced graph through a user's own passes, the default ones, fusion and memory plan."""
     stages = stages or Stages()
     timing = all_passes.Timing()
-    pipeline = all_passes.Pipeline((*passes, *all_passes.DEFAULT.passes))
     observers: list[Observer] = [timing, all_passes.verifying] if config.verify else [timing]
     with stages.stage("passes"):
-        optimized = pipeline.run(graph, observers)
+        optimized = all_passes.optimized(graph, passes, observers)
+    donated: list[int] = []
+    if form is not None and form.donated:
+        leaves = {("leaf", n) for n in form.donated}
+        donated = [number for number, place in enumerate(form.order) if place in leaves]
     with stages.stage("fuse"):
-        program = replace(
-            all_passes.program_of(optimized),
-            fast_math=fast_math,
+        program = all_passes.program_of(
+            optimized, fast_math=fast_math, donated=donated, observers=observers
         )
-        if form is not None and form.donated:
-            leaves = {("leaf", n) for n in form.donated}
-            sources = zip(program.inputs, form.order, strict=True)
-            given = [buffer for buffer, place in sources if place in leaves]
-            program = all_passes.donate(program, given)
     if form is not None:
         form.passes = timing.rows
     return program
@@ -332,7 +329,7 @@ def explain(form: Specialization) -> str:
     lines += [f"result b{o} may lie where b{i} does, donated" for o, i in program.donated]
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
     for name, before, after, ns in form.passes:
-        lines.append(f"pass {name}: {before} -> {after} nodes, {ns / 1e6:.2f} ms")
+        lines.append(f"pass {name}: {before} -> {after}, {ns / 1e6:.2f} ms")
     if form.found:
         lines.append("its code came from the cache")
     times = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in form.times_ns.items())

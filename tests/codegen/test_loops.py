@@ -8,13 +8,13 @@ import pytest
 from graphjit.codegen.lower import lower
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import Kernel
-from graphjit.passes import DEFAULT, fuse
+from graphjit.passes import DEFAULT, Fuse
 
 VECTOR_BYTES = 64
 
 
 def loops_text(graph: Graph) -> str:
-    steps = fuse(DEFAULT.run(graph)).steps
+    steps = Fuse().run(DEFAULT.run(graph)).steps
     kernels = [step for step in steps if isinstance(step, Kernel)]
     return "\n".join(str(lower(kernel, VECTOR_BYTES)) for kernel in kernels)
 

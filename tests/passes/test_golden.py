@@ -9,10 +9,16 @@ import pytest
 
 from graphjit.ir.graph import Graph, verify
 from graphjit.ir.program import print_program, print_step
-from graphjit.passes import PASSES, fuse, program_of
+from graphjit.passes import PASSES, Fuse, Pipeline, through, verifying
+from graphjit.passes.donate import Donate
 from graphjit.passes.simplify import RULES, Simplify
 
-ALL = [case for name in PASSES for case in golden_files.cases(name)]
+GRAPH_PASSES = [name for name, kind in PASSES.items() if kind.level == "graph"]
+PROGRAM_PASSES = [name for name, kind in PASSES.items() if kind.level != "graph"]
+
+
+def cases(names: list[str]) -> list[str]:
+    return [case for name in names for case in golden_files.cases(name)]
 
 
 def text_after(step_name: str) -> Callable[[Graph], str]:
@@ -27,14 +33,14 @@ def text_after(step_name: str) -> Callable[[Graph], str]:
     return make
 
 
-@pytest.mark.parametrize("case", ALL)
+@pytest.mark.parametrize("case", cases(GRAPH_PASSES))
 def test_pass(case: str) -> None:
     golden_files.check(case, text_after(case.partition("/")[0]))
 
 
-def program_text(graph: Graph) -> str:
-    """Kernels and decisions; not the buffers, which `memory` shows."""
-    program = fuse(graph)
+def fused_text(graph: Graph) -> str:
+    """Kernels and decisions; not the buffers, which `plan-memory` shows."""
+    program = Fuse().run(graph)
     lines = [print_step(step) for step in program.steps]
     lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))
     if program.updates:
@@ -42,18 +48,30 @@ def program_text(graph: Graph) -> str:
     return "\n".join([*lines, *(f"# {reason}" for reason in program.decisions)])
 
 
-@pytest.mark.parametrize("case", golden_files.cases("fusion"))
-def test_fusion(case: str) -> None:
-    golden_files.check(case, program_text)
+def program_text(name: str) -> Callable[[Graph], str]:
+    """The program after a pass, of the first target that runs it, for the graph as it is; the
+    first input is donated.
+    """
+
+    def make(graph: Graph) -> str:
+        steps = through(name).at("graph to program", "program").passes
+        donating = (Donate((0,)) if isinstance(step, Donate) else step for step in steps)
+        program = Pipeline(tuple(donating)).run(graph, [verifying])
+        if program is graph:
+            return "(unchanged)"
+        return print_program(program)
+
+    return make
 
 
-@pytest.mark.parametrize("case", golden_files.cases("memory"))
-def test_memory(case: str) -> None:
-    golden_files.check(case, lambda graph: print_program(program_of(graph)))
+@pytest.mark.parametrize("case", cases(PROGRAM_PASSES))
+def test_program_pass(case: str) -> None:
+    name = case.partition("/")[0]
+    golden_files.check(case, fused_text if name == "fuse" else program_text(name))
 
 
 def test_every_pass_and_every_rule_has_a_case() -> None:
-    assert all(golden_files.cases(name) for name in (*PASSES, "fusion", "memory"))
+    assert all(golden_files.cases(name) for name in PASSES)
     fired = {
         rule
         for case in golden_files.cases("simplify")

@@ -19,7 +19,7 @@ from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import Program
 from graphjit.ops.index import OUT_OF_RANGE
-from graphjit.passes import program_of
+from graphjit.passes import PTX, program_of
 
 Array = np.ndarray[Any, Any]
 NOTHING_FAILED = 2**64 - 1
@@ -38,7 +38,7 @@ def on_cpu(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
 
 def planned(graph: Graph, arch: str = "sm_80", tensor_cores: str | None = None) -> Assembly:
     """The PTX of a graph as it is, without passes."""
-    return compile_ptx(program_of(graph, cpu=False), arch, tensor_cores)
+    return compile_ptx(program_of(graph, PTX), arch, tensor_cores)
 
 
 def run(

@@ -16,7 +16,7 @@ from graphjit.codegen.cpu.target import compile_program
 from graphjit.core.errors import InvalidArgumentError
 from graphjit.ir.graph import Graph
 from graphjit.ops.primitive import Contract
-from graphjit.passes import program_of
+from graphjit.passes import PTX, program_of
 
 Array = np.ndarray[Any, Any]
 LONG = bool(os.environ.get("GRAPHJIT_LONG_TESTS"))
@@ -47,7 +47,7 @@ def test_random_graphs(data: st.DataObject) -> None:
     schedule = data.draw(st.sampled_from(["lockstep", 1]))
     products = any(isinstance(n.primitive.kind, Contract) for n in graph.nodes)
     for form in (optimized(graph),) if products else (graph, optimized(graph)):
-        note(f"{form}\n{program_of(form, cpu=False)}")
+        note(f"{form}\n{program_of(form, PTX)}")
         found = on_gpu(form, inputs, schedule)
         expected = results(form, inputs)
         if isinstance(found, str) or isinstance(expected, str):

@@ -12,12 +12,12 @@ from ptx import programs
 from graphjit.codegen.ptx.schedule import Launch, Schedule, by_store, schedule
 from graphjit.core.dims import Sizes
 from graphjit.ir.program import Kernel
-from graphjit.passes import program_of
+from graphjit.passes import PTX, program_of
 from graphjit.passes.divide import RESULT_BYTES
 
 
 def kernels(function: Callable[..., Any], *args: Any) -> list[Kernel]:
-    program = program_of(programs.graph_of(function, *args), cpu=False)
+    program = program_of(programs.graph_of(function, *args), PTX)
     return [step for step in program.steps if isinstance(step, Kernel)]
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import accumulate
 from math import prod
+from typing import ClassVar
 
 from graphjit.core.dims import is_symbolic
+from graphjit.core.frozen import dataclass
 from graphjit.ir import cost_model
 from graphjit.ir.program import (
     Band,
@@ -27,11 +29,23 @@ from graphjit.ir.program import (
     reads_and_writes,
 )
 
+from .pipeline import ProgramPass
 
-def band(program: Program) -> Program:
-    """The program with its bands: runs of kernels that share their rows, if all of it is known
-    how large it is.
+
+@dataclass(frozen=True)
+class RowBlocks(ProgramPass):
+    """Run kernels over the same rows one after another, a few rows at a time, where sizes are
+    known.
     """
+
+    name: ClassVar[str] = "row-blocks"
+
+    def run(self, program: Program) -> Program:
+        """The program with its row blocks."""
+        return _with_row_blocks(program)
+
+
+def _with_row_blocks(program: Program) -> Program:
     if any(is_symbolic(b.type.shape) for b in program.buffers):
         return program
     temporary = [b.type.nbytes for b in program.buffers if b.role == "temporary"]

@@ -1,0 +1,141 @@
+"""Whether a loop nest computes what its kernel says: everything before it is used, every store
+carried out, inside the loops that it depends on.
+"""
+
+from __future__ import annotations
+
+from graphjit.core.dims import Dim
+from graphjit.core.errors import InternalError
+from graphjit.ir.program import (
+    Constant,
+    Load,
+    Product,
+    Reduction,
+    Running,
+    arguments,
+    indices_of,
+)
+
+from .loops import (
+    Finish,
+    Keep,
+    Let,
+    Loop,
+    LoopNest,
+    Put,
+    Recall,
+    Start,
+    Statement,
+    Step,
+    Tiles,
+    Turn,
+)
+
+
+def verify_nest(nest: LoopNest) -> None:
+    """InternalError where a statement uses a value that isn't computed yet, an index depends on
+    a dim that no loop around it walks, or a store is missing.
+    """
+    _Verifier(nest).run()
+
+
+class _Verifier:
+    def __init__(self, nest: LoopNest) -> None:
+        self.nest = nest
+        self.kernel = nest.kernel
+        self.started: set[int] = set()  # accumulators in memory outlive the loop that sets them
+        self.kept: set[int] = set()
+        self.stored: set[int] = set()
+
+    def run(self) -> None:
+        self.walk(self.nest.body, frozenset(), set())
+        missing = set(range(len(self.kernel.stores))) - self.stored
+        if missing:
+            raise self.error(f"stores {sorted(missing)} are never carried out")
+
+    def error(self, problem: str) -> InternalError:
+        return InternalError(f"{problem}\n{self.nest}")
+
+    def walk(self, body: tuple[Statement, ...], dims: frozenset[int], known: set[int]) -> None:
+        """Check statements. dims: those that loops around them walk. known: the values that
+        are computed.
+        """
+        known = set(known)
+        for statement in body:
+            match statement:
+                case Loop(dim=dim):
+                    if not 0 <= dim < len(self.kernel.dims):
+                        raise self.error(f"a loop walks dim {dim}")
+                    if dim in dims and not statement.within:
+                        raise self.error(f"dim {dim} is walked inside itself")
+                    self.walk(statement.body, dims | {dim}, known)
+                case Tiles():
+                    self.tiles(statement, dims, known)
+                case Turn(value=value):
+                    if not isinstance(self.kernel.values[value], Load):
+                        raise self.error(f"%{value} is turned, and is no load")
+                case Let(value=value):
+                    self.let(value, dims, known)
+                    known.add(value)
+                case Start(value=value):
+                    if not isinstance(self.kernel.values[value], (Reduction, Running)):
+                        raise self.error(f"%{value} has no accumulators")
+                    self.started.add(value)
+                case Step(value=value):
+                    self.needs(value, known)
+                    if value not in self.started:
+                        raise self.error(f"%{value} is accumulated before its start")
+                    if isinstance(self.kernel.values[value], Running):
+                        known.add(value)
+                case Finish(value=value):
+                    if value not in self.started:
+                        raise self.error(f"%{value} ends before its start")
+                    known.add(value)
+                case Keep(value=value):
+                    if value not in known:
+                        raise self.error(f"%{value} is kept before it is computed")
+                    self.kept.add(value)
+                case Recall(value=value):
+                    if value not in self.kept:
+                        raise self.error(f"%{value} is recalled, and wasn't kept")
+                    known.add(value)
+                case Put(store=number):
+                    store = self.kernel.stores[number]
+                    for value in (store.arg, *(c.arg for c in store.choices)):
+                        self.value(value, known)
+                    self.index(store.index.strides, dims, f"store {number}")
+                    self.stored.add(number)
+
+    def tiles(self, tiles: Tiles, dims: frozenset[int], known: set[int]) -> None:
+        product = self.kernel.values[tiles.value]
+        if not isinstance(product, Product) or (product.a, product.b) != (tiles.a, tiles.b):
+            raise self.error(f"%{tiles.value} is no product of %{tiles.a} and %{tiles.b}")
+        walked = {*tiles.batch, tiles.row_dim, tiles.column_dim}
+        self.walk(tiles.body, dims | walked, known | {tiles.value})
+
+    def let(self, number: int, dims: frozenset[int], known: set[int]) -> None:
+        value = self.kernel.values[number]
+        if isinstance(value, (Reduction, Running, Product)):
+            raise self.error(f"%{number} isn't computed at one point")
+        self.needs(number, known)
+        for index in indices_of(value):
+            self.index(index.strides, dims, f"%{number}")
+
+    def needs(self, number: int, known: set[int]) -> None:
+        for argument in arguments(self.kernel.values[number]):
+            self.value(argument, known)
+
+    def value(self, number: int, known: set[int]) -> None:
+        if number not in known and not isinstance(self.kernel.values[number], Constant):
+            raise self.error(f"%{number} is used before it is computed")
+
+    def index(self, strides: tuple[int, ...], dims: frozenset[int], what: str) -> None:
+        for dim, stride in enumerate(strides):
+            extent = self.kernel.dims[dim]
+            one = not isinstance(extent, Dim) and extent == 1
+            still = not isinstance(stride, Dim) and stride == 0
+            if dim not in dims and not one and not still:
+                raise self.error(f"{what} depends on dim {dim}, which no loop around it walks")
+
+
+__all__ = ["verify_nest"]
