@@ -2,9 +2,9 @@
 PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
-.PHONY: check format lint types test golden bench example gpu
+.PHONY: check format lint types imports test golden bench example gpu
 
-check: lint types test
+check: lint types imports test
 
 format:
 	$(BIN)ruff format .
@@ -16,6 +16,9 @@ lint:
 
 types:
 	$(BIN)mypy
+
+imports:
+	.ci/imports $(BIN)lint-imports
 
 test:
 	$(BIN)pytest -n auto

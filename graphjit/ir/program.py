@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Any, TypeVar, cast
 
-from graphjit.core.dims import Guard
+from graphjit.core.dims import Dim, Guard
 from graphjit.core.errors import SourceLine
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import DType, TensorType
@@ -410,13 +410,16 @@ def print_buffers(program: Program) -> str:
     """The buffers as text, with their places in the arena."""
     lines = [f"arena {program.arena_bytes} bytes"]
     for number, buffer in enumerate(program.buffers):
-        where = (
-            f" at {buffer.offset_bytes}" if buffer.role == "temporary" else f" {buffer.index}"
-        )
-        if buffer.role == "constant":
-            where = ""
-        if buffer.role == "local":
-            where = f" at {buffer.offset_bytes} of its band"
+        placed = isinstance(buffer.offset_bytes, Dim) or buffer.offset_bytes != UNPLANNED
+        match buffer.role:
+            case "temporary":
+                where = f" at {buffer.offset_bytes}" if placed else ""
+            case "local":
+                where = f" at {buffer.offset_bytes} of its row block" if placed else ""
+            case "constant":
+                where = ""
+            case _:
+                where = f" {buffer.index}"
         lines.append(f"b{number}: {buffer.type} {buffer.role}{where}")
     return "\n".join(lines)
 
