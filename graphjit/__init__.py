@@ -46,6 +46,7 @@ from graphjit.core.types import bool_ as bool
 
 if TYPE_CHECKING:
     from graphjit.functions import conv, linalg, losses, nn, signal, special
+    from graphjit.functions.control import *
     from graphjit.functions.create import *
     from graphjit.functions.index import *
     from graphjit.functions.linalg import dot, einsum, matmul, matvec, norm, tensordot
@@ -73,6 +74,7 @@ _HOMES = {
         arange asarray constant convert_to_tensor empty empty_like eye fill full full_like
         linspace ones ones_like range tril triu zeros zeros_like
     """,
+    "functions.control": "cond fori_loop",
     "functions.index": """
         argsort boolean_mask gather gather_nd one_hot scatter_nd searchsorted sequence_mask
         sort take_along_axis tensor_scatter_nd_add tensor_scatter_nd_max tensor_scatter_nd_min
@@ -135,7 +137,7 @@ __all__ = [
     "log_softmax", "matmul", "memory", "matvec", "newaxis", "nn", "norm", "relu", "silu",
     "softmax", "tensordot", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
-for _name in ("create", "index", "math", "reduce", "shape"):
+for _name in ("control", "create", "index", "math", "reduce", "shape"):
     __all__ += _HOMES[f"functions.{_name}"].split()
 
 

@@ -51,4 +51,4 @@ def _key(node: Node, inputs: tuple[int, ...]) -> Any:
     """What makes two nodes of these inputs equal."""
     if node.primitive.commutative:
         inputs = tuple(sorted(inputs))
-    return node.primitive, inputs, node.attrs
+    return node.primitive, inputs, node.attrs, node.regions

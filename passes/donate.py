@@ -22,6 +22,7 @@ class Donate(ProgramPass):
     """
 
     name: ClassVar[str] = "donate"
+    inside: ClassVar[bool] = False  # a region's arguments are others'
     inputs: tuple[int, ...] = ()  # the numbers of the donated inputs
 
     def run(self, program: Program) -> Program:

@@ -8,6 +8,7 @@ same domain and element meets element; so a softmax is one kernel with three sta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -15,11 +16,20 @@ from graphjit.core.dims import Dim, Undecided, guess, is_symbolic
 from graphjit.core.types import TupleType
 from graphjit.ir import cost_model
 from graphjit.ir.graph import Graph, reachable
-from graphjit.ir.program import Buffer, Kernel, LibraryCall, Program, Step
+from graphjit.ir.program import (
+    Buffer,
+    Kernel,
+    LibraryCall,
+    Program,
+    RegionCall,
+    Step,
+    map_programs,
+)
 from graphjit.ops import source
 from graphjit.ops.primitive import (
     Assemble,
     Contract,
+    Control,
     Coordinate,
     Gather,
     Item,
@@ -93,7 +103,7 @@ class _Plan:
             if not self.live[number]:
                 continue
             match node.primitive.kind:
-                case Library():
+                case Library() | Control():
                     found.update(node.inputs)
                 case Contract():
                     found.update(map(self._viewed, node.inputs))
@@ -244,7 +254,7 @@ class _Plan:
         node = self.nodes[number]
         unit = Unit([number])
         kind = node.primitive.kind
-        if isinstance(kind, Library):
+        if isinstance(kind, (Library, Control)):
             unit.reads = set(node.inputs)
         else:  # assembled and scattered pieces are computed as they are stored
             for piece in node.inputs:
@@ -456,7 +466,7 @@ class Fuse(Conversion):
 
     def run(self, graph: Graph) -> Program:
         """The program of a graph."""
-        program = _fuse(graph, self.library_products)
+        program = _fuse(graph, self.library_products, self._region)
         dims = [
             n for p in graph.params for n in graph.nodes[p].tensor.shape if isinstance(n, Dim)
         ]
@@ -464,17 +474,39 @@ class Fuse(Conversion):
         guards = tuple(dims[0].sizes.guards) if dims else ()
         return replace(program, symbols=symbols, guards=guards, fast_math=self.fast_math)
 
+    def _region(self, graph: Graph, name: str) -> Program:
+        """The program of a region; name: what those of its kernels begin with."""
+        program = Fuse(fast_math=self.fast_math).run(graph)
+        if program.symbols:
+            raise Undecided("control flow over arrays of symbolic extents")
+        return _prefixed(program, name)
 
-def _fuse(graph: Graph, alone: frozenset[int]) -> Program:
+
+def _prefixed(program: Program, name: str) -> Program:
+    """A region's program with names for kernels, those inside its steps too, that no other
+    program has.
+    """
+    program = map_programs(program, lambda inner: _prefixed(inner, name))
+    steps = tuple(
+        replace(step, name=f"{name}_{step.name}") if isinstance(step, Kernel) else step
+        for step in program.steps
+    )
+    return replace(program, steps=steps)
+
+
+Region = Callable[[Graph, str], Program]
+
+
+def _fuse(graph: Graph, alone: frozenset[int], region: Region) -> Program:
     try:
-        return _fused(graph, alone)
+        return _fused(graph, alone, region)
     except (Unfusable, MustStore) as error:
         if any(is_symbolic(graph.nodes[p].tensor.shape) for p in graph.params):
             raise Undecided(f"an index: {error}") from error
         raise
 
 
-def _fused(graph: Graph, alone: frozenset[int]) -> Program:
+def _fused(graph: Graph, alone: frozenset[int], region: Region) -> Program:
     forced: set[int] = set()
     while True:
         plan = _Plan(graph, forced, alone)
@@ -483,7 +515,7 @@ def _fused(graph: Graph, alone: frozenset[int]) -> Program:
         if plan.missed:
             continue
         try:
-            program = _Assembler(plan).program()
+            program = _Assembler(plan, region).program()
             plan.units.clear()  # whose walks refer to the plan: the collector would find it all
             return program
         except MustStore as need:
@@ -495,9 +527,10 @@ def _fused(graph: Graph, alone: frozenset[int]) -> Program:
 class _Assembler:
     """Makes the program of a finished plan: buffers, then steps in order."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: _Plan, region: Region) -> None:
         self.plan = plan
         self.graph = plan.graph
+        self.region = region
         self.buffers: list[Buffer] = []
         self.buffer_of: dict[int, int] = {}
         self.steps: list[Step] = []
@@ -585,8 +618,8 @@ class _Assembler:
         number = unit.nodes[0]
         node = self.graph.nodes[number]
         match node.primitive.kind:
-            case Library():
-                self._library(number)
+            case Library() | Control():
+                self._call(number)
             case Assemble() as kind:
                 types = [self.graph.nodes[i].tensor for i in node.inputs]
                 boxes = kind.boxes(*types, **dict(node.attrs))
@@ -655,7 +688,7 @@ class _Assembler:
         place = domain.space.flat(domain.index, self.graph.nodes[node].tensor.shape)
         self._kernel(domain, [Target(node, domain.index, buffer, place)], set(), name)
 
-    def _library(self, number: int) -> None:
+    def _call(self, number: int) -> None:
         node = self.graph.nodes[number]
         several = isinstance(node.type, TupleType)
         types = node.type.items if isinstance(node.type, TupleType) else (node.type,)
@@ -666,6 +699,13 @@ class _Assembler:
         for user in self.plan.users[number] if several else (number,):
             self.buffer_of[user] = outputs[self._library_result(user)[1]]
         inputs = tuple(self._buffer(i) for i in node.inputs)
+        if node.regions:
+            programs = tuple(
+                self.region(region, f"k{number}_{k}") for k, region in enumerate(node.regions)
+            )
+            call = node.primitive, node.attrs, inputs, tuple(outputs), programs, node.source
+            self.steps.append(RegionCall(*call, (number,)))
+            return
         self.steps.append(
             LibraryCall(
                 node.primitive,

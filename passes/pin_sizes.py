@@ -42,7 +42,7 @@ class PinSizes(Pass):
                 continue
             type = _pinned_type(node.type)
             inputs = tuple([rewriter.map[i] for i in node.inputs])
-            made = Node(node.primitive, inputs, attrs, type, node.source)
+            made = Node(node.primitive, inputs, attrs, type, node.source, node.regions)
             rewriter.map[index] = rewriter.append(made)
             same = all(new is old for (_, new), (_, old) in zip(attrs, node.attrs, strict=True))
             changed = changed or type is not node.type or not same

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 from graphjit.core.errors import InvalidArgumentError
 from graphjit.core.frozen import dataclass
-from graphjit.ir.graph import Graph, verify
-from graphjit.ir.program import Program
+from graphjit.ir.graph import Graph, map_regions, verify
+from graphjit.ir.program import Program, map_programs
 from graphjit.ir.verify_program import verify_program
 
 # The levels at which passes work, in order.
@@ -36,6 +36,7 @@ class Pass(ABC):
 
     name: ClassVar[str] = ""
     level: ClassVar[str] = GRAPH
+    inside: ClassVar[bool] = True  # whether it is for regions, too
 
     @abstractmethod
     def run(self, value: Any, /) -> Any:
@@ -91,7 +92,7 @@ class Pipeline:
         """What all passes make of a graph, or of a program."""
         observers = tuple(observers)
         for step in self.passes:
-            after = step.run(value)
+            after = _everywhere(step, value)
             for observe in observers:
                 observe(step, value, after)
             value = after
@@ -125,6 +126,17 @@ class Pipeline:
             except (SyntaxError, ValueError, TypeError) as error:
                 raise InvalidArgumentError(f"options of {item.strip()!r}: {error}") from error
         return Pipeline(tuple(steps))
+
+
+def _everywhere(step: Pass, value: Any) -> Any:
+    """What a pass makes of a graph or program, and before of all inside it: the regions of
+    nodes, the programs of steps.
+    """
+    if isinstance(value, Graph) and step.level == GRAPH:
+        value = map_regions(value, lambda region: _everywhere(step, region))
+    elif isinstance(value, Program) and step.inside:
+        value = map_programs(value, lambda program: _everywhere(step, program))
+    return step.run(value)
 
 
 def verifying(step: Pass, before: Any, after: Any) -> None:

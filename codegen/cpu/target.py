@@ -12,7 +12,7 @@ import dataclasses
 import platform
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphjit.codegen.builder import Module
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
@@ -29,7 +29,7 @@ from graphjit.core.machine import machine
 from graphjit.core.memory import LARGE_BYTES
 from graphjit.ir import cost_model
 from graphjit.ir.compile_log import Stages
-from graphjit.ir.program import Band, Kernel, LibraryCall, Program, reads_and_writes
+from graphjit.ir.program import Band, Kernel, LibraryCall, Program, RegionCall, reads_and_writes
 from graphjit.ir.verify_program import open_accesses
 
 from . import processor
@@ -52,16 +52,57 @@ Cost = Mapping[str, float]
 
 
 @dataclasses.dataclass
+class EmittedSteps:
+    """A program's steps, with what the statuses of its segments mean. streaming: the results
+    that are stored past the cache.
+    """
+
+    program: Program
+    sequence: list[Segment | LibraryCall | RegionCall]
+    checks: list[Check]
+    streaming: frozenset[int]
+
+    def compiled(self) -> CompiledProgram:
+        """What runs the program, beside the code."""
+        program = self.program
+        return CompiledProgram(
+            program.name,
+            program.buffers,
+            program.inputs,
+            program.outputs,
+            program.updates,
+            program.arena_bytes,
+            tuple(self.sequence),
+            tuple(self.checks),
+            len(program.steps),
+            program.symbols,
+            tuple(sorted(self.streaming)),
+            program.donated,
+            origins(program),
+            open_accesses(program),
+        )
+
+    def has_code(self) -> bool:
+        """Whether any step, or step inside a step, is machine code."""
+        return any(isinstance(s, Segment) or _has_code(s) for s in self.sequence)
+
+
+def _has_code(step: Any) -> bool:
+    return isinstance(step, RegionCall) and any(
+        isinstance(s, Segment) or _has_code(s)
+        for program in step.programs
+        for s in program.sequence
+    )
+
+
+@dataclasses.dataclass
 class Emitted:
-    """A program's LLVM IR, with what its statuses mean. streaming: the results that are stored
-    past the cache. kernels, math: whether LLVM's optimiser has anything to do for the kernels,
-    and for the math functions that they call.
+    """A program's LLVM IR and its steps. kernels, math: whether LLVM's optimiser has anything
+    to do for the kernels, and for the math functions that they call.
     """
 
     text: str
-    sequence: list[Segment | LibraryCall]
-    checks: list[Check]
-    streaming: frozenset[int]
+    steps: EmittedSteps
     kernels: bool
     math: bool
 
@@ -80,42 +121,8 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
     timed: with code that notes the processor's cycles that each step takes. streams: whether
     large results may be stored past the cache, for which they have to start at a cache line.
     """
-    target = processor.host()
-    module = Module(target.native)
-    sequence: list[Segment | LibraryCall] = []
-    costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
-    streaming = _streaming(program, costs) if streams else frozenset[int]()
-    shared = KernelTable(program, module, target.vector_bytes, streaming)
-    sized = SizedFunctions(program, module, shared)
-    bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
-    for steps in _segments(program):
-        if isinstance(steps, LibraryCall):
-            sequence.append(steps)
-            continue
-        calls: list[Call] = []
-        for place, step in steps:
-            band = bands.get(place)
-            if band is not None:
-                if place == band.first:
-                    calls.append(_emit_band(program, band, module, shared))
-                continue
-            if sized.takes(place):
-                calls.append(sized.call(step, place))
-                continue
-            kernel = shared.shared(step)
-            nest, number = shared.nest(kernel)
-            nest, chunks = _chunks(nest, cost_model.time_ns(costs[place]))
-            symbol, checked = shared.function(step.name, kernel, nest, number)
-            call = Call(symbol, kernel.buffers, checked, chunks, place, starts=kernel.starts)
-            if chunks is not None:
-                shared.chunk(call)
-            calls.append(call)
-        symbol = f"segment{len(sequence)}"
-        release = bool(program.symbols) or _long([costs[place] for place, _ in steps])
-        deep = needs_room(module.functions)
-        order, text = write_entry(program, symbol, calls, release, timed, deep)
-        module.functions.append(text)
-        sequence.append(Segment(order, symbol))
+    module = Module(processor.host().native)
+    steps = _emit_steps(program, module, "", timed, streams)
     if program.symbols:
         module.functions.append(write_prepare(program))
     # frames can be large: each page is touched in turn, so that none is stepped over
@@ -132,11 +139,67 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    math = bool(module.math_uses)
-    return Emitted(table + text, sequence, shared.checks, streaming, kernels, math)
+    return Emitted(table + text, steps, kernels, bool(module.math_uses))
 
 
-def _emit_band(program: Program, band: Band, module: Module, shared: KernelTable) -> Call:
+def _emit_steps(
+    program: Program, module: Module, prefix: str, timed: bool, streams: bool
+) -> EmittedSteps:
+    """Write a program's kernels and segments into a module. prefix: what the names of its
+    segments begin with, as that of a program inside another one's steps.
+    """
+    sequence: list[Segment | LibraryCall | RegionCall] = []
+    costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
+    streaming = _streaming(program, costs) if streams else frozenset[int]()
+    shared = KernelTable(program, module, processor.host().vector_bytes, streaming)
+    sized = SizedFunctions(program, module, shared)
+    bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
+    for steps in _segments(program):
+        if isinstance(steps, RegionCall):
+            sequence.append(_emit_regions(steps, module, f"{prefix}{len(sequence)}_", streams))
+            continue
+        if isinstance(steps, LibraryCall):
+            sequence.append(steps)
+            continue
+        calls: list[Call] = []
+        for place, step in steps:
+            band = bands.get(place)
+            if band is not None:
+                if place == band.first:
+                    calls.append(_emit_band(program, band, prefix, module, shared))
+                continue
+            if sized.takes(place):
+                calls.append(sized.call(step, place))
+                continue
+            kernel = shared.shared(step)
+            nest, number = shared.nest(kernel)
+            nest, chunks = _chunks(nest, cost_model.time_ns(costs[place]))
+            symbol, checked = shared.function(step.name, kernel, nest, number)
+            call = Call(symbol, kernel.buffers, checked, chunks, place, starts=kernel.starts)
+            if chunks is not None:
+                shared.chunk(call)
+            calls.append(call)
+        symbol = f"segment{prefix}{len(sequence)}"
+        release = bool(program.symbols) or _long([costs[place] for place, _ in steps])
+        deep = needs_room(module.functions)
+        order, text = write_entry(program, symbol, calls, release, timed, deep)
+        module.functions.append(text)
+        sequence.append(Segment(order, symbol))
+    return EmittedSteps(program, sequence, shared.checks, streaming)
+
+
+def _emit_regions(call: RegionCall, module: Module, prefix: str, streams: bool) -> RegionCall:
+    """Write the programs of a call into a module; the call with them compiled."""
+    programs = [
+        _emit_steps(program, module, f"{prefix}{k}_", False, streams).compiled()
+        for k, program in enumerate(call.programs)
+    ]
+    return dataclasses.replace(call, programs=tuple(programs))
+
+
+def _emit_band(
+    program: Program, band: Band, prefix: str, module: Module, shared: KernelTable
+) -> Call:
     """Write a band's kernels and the function that runs them part by part; its call."""
     calls, ranges = [], []
     for step in program.steps[band.first : band.stop]:
@@ -151,16 +214,19 @@ def _emit_band(program: Program, band: Band, module: Module, shared: KernelTable
         ranges.append(extent // parts)
         symbol, checked = shared.function(step.name, kernel, nest, number)
         calls.append(Call(symbol, kernel.buffers, checked, starts=kernel.starts))
-    call, text = write_band(program, band, f"band{band.first}", calls, ranges)
+    call, text = write_band(program, band, f"band{prefix}{band.first}", calls, ranges)
     module.functions.append(text)
     return call
 
 
-def _segments(program: Program) -> list[list[tuple[int, Kernel]] | LibraryCall]:
-    """Library calls, and the kernels between them with their places in the program."""
-    result: list[list[tuple[int, Kernel]] | LibraryCall] = []
+Run = list[tuple[int, Kernel]]
+
+
+def _segments(program: Program) -> list[Run | LibraryCall | RegionCall]:
+    """Calls, and the kernels between them with their places in the program."""
+    result: list[Run | LibraryCall | RegionCall] = []
     for place, step in enumerate(program.steps):
-        if isinstance(step, LibraryCall):
+        if isinstance(step, (LibraryCall, RegionCall)):
             result.append(step)
         elif result and isinstance(result[-1], list):
             result[-1].append((place, step))
@@ -251,7 +317,7 @@ def compile_program(
         emitted = emit_program(program, timed, streams)
     code: Code | None = None
     image: Image | None = None
-    if any(isinstance(s, Segment) for s in emitted.sequence):
+    if emitted.steps.has_code():
         if " half" in emitted.text:
             _need_half()
         with _lock, stages.stage("llvm"):
@@ -261,23 +327,7 @@ def compile_program(
                 how = _optimizer(emitted)
                 code, image = compiled(emitted.text, lambda: native_code(emitted.text, *how))
                 _codes[key] = code
-    made = CompiledProgram(
-        program.name,
-        program.buffers,
-        program.inputs,
-        program.outputs,
-        program.updates,
-        program.arena_bytes,
-        tuple(emitted.sequence),
-        tuple(emitted.checks),
-        len(program.steps),
-        program.symbols,
-        tuple(sorted(emitted.streaming)),
-        program.donated,
-        origins(program),
-        open_accesses(program),
-    )
-    return Executable(made, code), image
+    return Executable(emitted.steps.compiled(), code), image
 
 
 def llvm_text(program: Program, optimized: bool = False) -> str:

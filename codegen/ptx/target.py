@@ -14,7 +14,7 @@ from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.frozen import dataclass
-from graphjit.ir.program import Compute, Kernel, LibraryCall, Program
+from graphjit.ir.program import Compute, Kernel, LibraryCall, Program, RegionCall
 
 from .arch import Arch, arch_named
 from .checks import POINT_SHIFT, STEP_SHIFT
@@ -122,6 +122,15 @@ def emit_program(program: Program, tensor_cores: str | None = None) -> Emitted:
     writer = _Writer(program, tensor_cores)
     calls = []
     for number, step in enumerate(program.steps):
+        if isinstance(step, RegionCall):
+            raise UnsupportedError(
+                at_user_line(
+                    f"{step.primitive.tensorflow} is control flow, of which no PTX is written "
+                    f"yet [Op:{step.primitive.tensorflow}]",
+                    "use gj.where, or a loop of Python's, which is traced step by step",
+                    step.source,
+                )
+            )
         if isinstance(step, LibraryCall):
             raise UnsupportedError(
                 at_user_line(

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphjit.core.dims import evaluate, guess
 from graphjit.core.errors import OutOfMemoryError, at_user_line
-from graphjit.ir.program import LibraryCall, Load, Program
+from graphjit.ir.program import LibraryCall, Load, Program, RegionCall
 
 from .compiled import CompiledProgram, Origin
 
@@ -16,7 +16,7 @@ def origins(program: Program) -> tuple[Origin, ...]:
     """For each buffer of a program the op that makes it, and its line in the user's source."""
     found = [Origin()] * len(program.buffers)
     for step in program.steps:
-        if isinstance(step, LibraryCall):
+        if isinstance(step, (LibraryCall, RegionCall)):
             for number in step.outputs:
                 found[number] = Origin(step.primitive.tensorflow, step.source)
             continue

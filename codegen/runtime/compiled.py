@@ -12,7 +12,7 @@ from graphjit.core.errors import (
     at_user_line,
 )
 from graphjit.core.frozen import dataclass
-from graphjit.ir.program import Buffer, LibraryCall
+from graphjit.ir.program import Buffer, LibraryCall, RegionCall
 from graphjit.ir.verify_program import Access
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.pointwise import PYTHON_ERRORS
@@ -66,7 +66,7 @@ class CompiledProgram:
     outputs: tuple[int, ...]
     updates: tuple[int, ...]
     arena_bytes: int
-    sequence: tuple[Segment | LibraryCall, ...]
+    sequence: tuple[Segment | LibraryCall | RegionCall, ...]
     checks: tuple[Check, ...]
     steps: int
     symbols: tuple[str, ...] = ()

@@ -20,12 +20,12 @@ from graphjit.core.dims import Guard, evaluate
 from graphjit.core.errors import InternalError
 from graphjit.core.memory import LARGE_BYTES, empty
 from graphjit.core.types import check_size
-from graphjit.ir.program import LibraryCall
+from graphjit.ir.program import LibraryCall, RegionCall
 from graphjit.ir.verify_program import check_access
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
-from .routines import Routine, routine, whole_program
+from .routines import Routine, region_routine, routine, whole_program
 from .runtime_symbols import PREPARE, SHALLOW, builtin_function, run_symbol
 
 if TYPE_CHECKING:
@@ -62,11 +62,8 @@ class Executable:
         }
         self._simple = self._simple_order()
         self._fitting: dict[str, int] = {}  # the sizes whose accesses were checked last
-        calls = [item for item in program.sequence if isinstance(item, LibraryCall)]
-        self._steps = [
-            self._segment(item) if isinstance(item, Segment) else routine(program, item)
-            for item in program.sequence
-        ]
+        calls = [item for item in program.sequence if not isinstance(item, Segment)]
+        self._steps = [self._step(item) for item in program.sequence]
         # what a library makes is not allocated here
         given = frozenset(number for call in calls for number in call.outputs)
         self._allocated = [
@@ -342,6 +339,15 @@ class Executable:
             self._pool.append(arena)
         return held
 
+    def _step(self, item: Segment | LibraryCall | RegionCall) -> Routine:
+        """The function that runs a step."""
+        if isinstance(item, Segment):
+            return self._segment(item)
+        if isinstance(item, LibraryCall):
+            return routine(self.program, item)
+        regions = [Executable(inner, self._code) for inner in item.programs]
+        return region_routine(self.program, item, [_outputs_of(inner) for inner in regions])
+
     def _segment(self, segment: Segment) -> Routine:
         """The function that runs a segment."""
         native, buffers, checks = self._natives[segment.symbol], segment.buffers, self.checks
@@ -376,6 +382,11 @@ class Executable:
         if record is None or not 0 < status <= len(self.checks):
             return InternalError(f"status {status} of {self.program.name}")
         return self.checks[status - 1].error(record.tolist())
+
+
+def _outputs_of(executable: Executable) -> Callable[[Sequence[Array]], list[Array]]:
+    """A region as a function of arrays that gives new ones."""
+    return lambda inputs: executable(inputs)[0]
 
 
 __all__ = ["Executable"]

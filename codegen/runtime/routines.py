@@ -14,8 +14,8 @@ import numpy as np
 from graphjit.core.dims import Dim, evaluate
 from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.types import check_size
-from graphjit.ir.program import LibraryCall
-from graphjit.ops.primitive import Library
+from graphjit.ir.program import LibraryCall, RegionCall
+from graphjit.ops.primitive import Control, Library
 
 from .compiled import CompiledProgram
 
@@ -61,6 +61,31 @@ def routine(program: CompiledProgram, call: LibraryCall) -> Routine:
             raise OutOfMemoryError(
                 at_user_line(f"no memory for an array of {shown} [Op:{op}]")
             ) from error
+
+    return run
+
+
+def region_routine(
+    program: CompiledProgram,
+    call: RegionCall,
+    regions: Sequence[Callable[[Sequence[Array]], Sequence[Array]]],
+) -> Routine:
+    """The function that runs control flow of a program, whose sizes are known. regions: those
+    of the call, compiled.
+    """
+    kind = call.primitive.kind
+    assert isinstance(kind, Control)
+    body, attrs = kind.run, dict(call.attrs)
+    inputs = tuple((number, _spot(program, number)) for number in call.inputs)
+
+    def run(held: list[Any], arena: Any, sizes: Sizes) -> None:
+        arrays = [
+            held[number] if spot is None else np.ndarray(spot[0], spot[1], arena, spot[2])
+            for number, spot in inputs
+        ]
+        values = body(regions, arrays, **attrs)
+        for number, value in zip(call.outputs, values, strict=True):
+            held[number] = value
 
     return run
 
@@ -133,4 +158,4 @@ def _known(value: Any, sizes: Sizes) -> Any:
     return evaluate(value, sizes) if isinstance(value, Dim) else value
 
 
-__all__ = ["Routine", "routine", "whole_program"]
+__all__ = ["Routine", "region_routine", "routine", "whole_program"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from graphjit.core.dims import Dim, Guard, Sizes, parse_dim
 from graphjit.core.errors import SourceLine
 from graphjit.core.types import BY_SHORT, DType, TensorType
-from graphjit.ir.program import Buffer, LibraryCall
+from graphjit.ir.program import Buffer, LibraryCall, RegionCall
 from graphjit.ir.verify_program import Access
 from graphjit.ops.primitive import primitive_named
 
@@ -72,14 +72,32 @@ def pack_program(
             raise Unstorable("a source line that the traced graph doesn't have")
         return None if line is None else numbers[line]
 
-    def step(item: Segment | LibraryCall) -> list[Any]:
+    def step(item: Segment | LibraryCall | RegionCall) -> list[Any]:
         if isinstance(item, Segment):
             return [item.symbol, item.buffers]
         attrs = [[name, _attr(value)] for name, value in item.attrs]
         line = number_of(item.source)
-        call = [item.primitive.name, attrs, item.inputs, item.outputs, item.several]
-        return [*call, line, item.nodes]
+        call: list[Any] = [item.primitive.name, attrs, item.inputs, item.outputs]
+        if isinstance(item, LibraryCall):
+            return [*call, item.several, line, item.nodes]
+        return [*call, list(map(said_of, item.programs)), line, item.nodes]
 
+    def said_of(program: CompiledProgram) -> dict[str, Any]:
+        return _said(program, blobs, step, number_of)
+
+    said = said_of(program)
+    said["guards"] = [[str(g.left), g.relation] for g in guards]
+    said["image"] = None if image is None else _image(image)
+    return _pack(said, blobs)
+
+
+def _said(
+    program: CompiledProgram,
+    blobs: list[bytes],
+    step: Callable[[Any], list[Any]],
+    number_of: Callable[[SourceLine | None], int | None],
+) -> dict[str, Any]:
+    """A program for JSON. blobs: to which its constants come."""
     buffers = []
     for buffer in program.buffers:
         shown = [*_type(buffer.type), buffer.role, buffer.index, _size(buffer.offset_bytes)]
@@ -87,7 +105,7 @@ def pack_program(
             shown.append(len(blobs))
             blobs.append(np.ascontiguousarray(buffer.value).tobytes())
         buffers.append(shown)
-    said = {
+    return {
         "name": program.name,
         "buffers": buffers,
         "inputs": program.inputs,
@@ -98,7 +116,6 @@ def pack_program(
         "aligned": program.aligned,
         "donated": program.donated,
         "origins": [[o.op, number_of(o.source)] for o in program.origins],
-        "guards": [[str(g.left), g.relation] for g in guards],
         "sequence": [step(item) for item in program.sequence],
         "checks": [[c.reason, c.op, number_of(c.source)] for c in program.checks],
         "steps": program.steps,
@@ -113,9 +130,7 @@ def pack_program(
             ]
             for a in program.accesses
         ],
-        "image": None if image is None else _image(image),
     }
-    return _pack(said, blobs)
 
 
 def unpack_program(
@@ -134,27 +149,33 @@ def unpack_program(
             raise Unfit
         for guard in guards:
             sizes.note(guard.left, guard.relation)
-        program = CompiledProgram(
-            said["name"],
-            tuple(_made_buffer(item, blobs, sizes) for item in said["buffers"]),
-            tuple(said["inputs"]),
-            tuple(said["outputs"]),
-            tuple(said["updates"]),
-            _made_size(said["arena_bytes"], sizes),
-            tuple(_made_step(item, lines, sizes) for item in said["sequence"]),
-            tuple(Check(reason, op, _line(n, lines)) for reason, op, n in said["checks"]),
-            said["steps"],
-            tuple(said["symbols"]),
-            tuple(said["aligned"]),
-            tuple((output, source) for output, source in said["donated"]),
-            tuple(Origin(op, _line(n, lines)) for op, n in said["origins"]),
-            tuple(_made_access(item, lines, sizes) for item in said["accesses"]),
-        )
+        program = _made_program(said, blobs, lines, sizes)
         image = None if said["image"] is None else _made_image(said["image"], blobs)
         _check(program, image)
         return program, image
     except _ERRORS as error:
         raise Unreadable(str(error)) from error
+
+
+def _made_program(
+    said: dict[str, Any], blobs: Sequence[bytes], lines: Sequence[SourceLine], sizes: Sizes
+) -> CompiledProgram:
+    return CompiledProgram(
+        said["name"],
+        tuple(_made_buffer(item, blobs, sizes) for item in said["buffers"]),
+        tuple(said["inputs"]),
+        tuple(said["outputs"]),
+        tuple(said["updates"]),
+        _made_size(said["arena_bytes"], sizes),
+        tuple(_made_step(item, blobs, lines, sizes) for item in said["sequence"]),
+        tuple(Check(reason, op, _line(n, lines)) for reason, op, n in said["checks"]),
+        said["steps"],
+        tuple(said["symbols"]),
+        tuple(said["aligned"]),
+        tuple((output, source) for output, source in said["donated"]),
+        tuple(Origin(op, _line(n, lines)) for op, n in said["origins"]),
+        tuple(_made_access(item, lines, sizes) for item in said["accesses"]),
+    )
 
 
 def _check(program: CompiledProgram, image: Image | None) -> None:
@@ -164,8 +185,10 @@ def _check(program: CompiledProgram, image: Image | None) -> None:
     if len(program.origins) != len(program.buffers):
         raise ValueError("a buffer of no origin")
     for item in program.sequence:
-        if isinstance(item, LibraryCall):
+        if not isinstance(item, Segment):
             numbers += (*item.inputs, *item.outputs)
+            if isinstance(item, RegionCall):
+                _check_regions(item, program, image)
             continue
         numbers += item.buffers
         if image is None or item.symbol not in image.symbols:
@@ -174,6 +197,14 @@ def _check(program: CompiledProgram, image: Image | None) -> None:
         raise ValueError("a buffer that isn't there")
     if not isinstance(program.arena_bytes, (int, Dim)) or type(program.steps) is not int:
         raise ValueError("a count that is no number")
+
+
+def _check_regions(call: RegionCall, program: CompiledProgram, image: Image | None) -> None:
+    wanted = [program.buffers[n].type for n in call.outputs]
+    for inner in call.programs:
+        _check(inner, image)
+        if [inner.buffers[n].type for n in inner.outputs] != wanted or inner.updates:
+            raise ValueError("a region of other results")
 
 
 def _pack(said: dict[str, Any], blobs: Sequence[bytes]) -> bytes:
@@ -252,11 +283,21 @@ def _made_access(said: list[Any], lines: Sequence[SourceLine], sizes: Sizes) -> 
 
 
 def _made_step(
-    said: list[Any], lines: Sequence[SourceLine], sizes: Sizes
-) -> Segment | LibraryCall:
+    said: list[Any], blobs: Sequence[bytes], lines: Sequence[SourceLine], sizes: Sizes
+) -> Segment | LibraryCall | RegionCall:
     if len(said) == 2:
         return Segment(tuple(said[1]), said[0])
     name, attrs, inputs, outputs, several, line, nodes = said
+    if isinstance(several, list):
+        return RegionCall(
+            primitive_named(name),
+            tuple((key, _made_attr(value, sizes)) for key, value in attrs),
+            tuple(inputs),
+            tuple(outputs),
+            tuple(_made_program(inner, blobs, lines, sizes) for inner in several),
+            _line(line, lines),
+            tuple(nodes),
+        )
     return LibraryCall(
         primitive_named(name),
         tuple((key, _made_attr(value, sizes)) for key, value in attrs),

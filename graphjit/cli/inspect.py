@@ -29,7 +29,7 @@ from graphjit.core.tree import flatten
 from graphjit.core.types import TensorSpec, TensorType, as_dtype
 from graphjit.ir.cost_model import floor_ns, step_cost
 from graphjit.ir.graph import Graph, verify
-from graphjit.ir.program import Kernel, LibraryCall, Program, print_buffers, print_step
+from graphjit.ir.program import Kernel, Program, print_buffers, print_step
 from graphjit.jit.function import Function
 from graphjit.jit.specialization import Specialization, build_program
 from graphjit.ops import source
@@ -388,7 +388,7 @@ def costs(found: Plan) -> list[Cost]:
     rows = []
     for step, nodes in zip(found.program.steps, found.nodes, strict=True):
         cost = step_cost(step, found.program.buffers)
-        moved, flops, library = cost["bytes"], cost["flops"], isinstance(step, LibraryCall)
+        moved, flops, library = cost["bytes"], cost["flops"], not isinstance(step, Kernel)
         floor = floor_ns(step, found.program.buffers)
         rows.append(Cost(_step_name(step), int(moved), int(flops), floor, nodes, library))
     return rows
@@ -423,7 +423,7 @@ def native_calls(program: Program) -> int:
     """How many times a call enters native code: library calls split the steps."""
     calls, inside = 0, False
     for step in program.steps:
-        native = not isinstance(step, LibraryCall)
+        native = isinstance(step, Kernel)
         calls += native and not inside
         inside = native
     return calls

@@ -19,6 +19,7 @@ from .program import (
     Kernel,
     Product,
     Reduction,
+    RegionCall,
     Running,
     Step,
     reads_and_writes,
@@ -144,6 +145,12 @@ def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
                 has_product = True
                 together += 2
         flops = each * (outer if has_product else points) + together * points
+    if isinstance(step, RegionCall):
+        times = dict(step.attrs).get("count", 1)
+        for program in step.programs:
+            for inner in program.steps:
+                cost = step_cost(inner, program.buffers)
+                moved, flops = moved + times * cost["bytes"], flops + times * cost["flops"]
     return {"bytes": float(moved), "flops": flops}
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.types import TensorType, TupleType
+from graphjit.ops.primitive import Control
 
 if TYPE_CHECKING:
     from graphjit.ops.primitive import Primitive
 
-    from .graph import Graph
+    from .graph import Graph, Node
 
 
 def run_primitive(
@@ -39,6 +40,14 @@ def _exactly(value: Any, type: TensorType) -> np.ndarray[Any, Any]:
     return np.asarray(value, dtype=type.dtype.dtype).reshape(type.shape)
 
 
+def _run_control(node: Node, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """The results of a node of control flow, its regions run by NumPy, too."""
+    regions = [lambda inputs, region=region: run(region, inputs)[0] for region in node.regions]
+    values = node.primitive.kind.run(regions, arrays, **dict(node.attrs))  # type: ignore[union-attr]
+    assert isinstance(node.type, TupleType)
+    return tuple(_exactly(v, t) for v, t in zip(values, node.type.items, strict=True))
+
+
 def run(graph: Graph, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """The outputs and the updates' values for the parameters' values, in order."""
     results: list[Any] = []
@@ -49,6 +58,9 @@ def run(graph: Graph, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             results.append(np.asarray(next(given), node.tensor.dtype.dtype))
             continue
         arrays = [results[i] for i in node.inputs]
+        if isinstance(node.primitive.kind, Control):
+            results.append(_run_control(node, arrays))
+            continue
         if isinstance(arrays[0] if arrays else None, tuple):
             arrays = [arrays[0]]
         results.append(run_primitive(node.primitive, arrays, node.type, dict(node.attrs)))

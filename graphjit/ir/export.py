@@ -65,29 +65,35 @@ def to_networkx(graph: Graph) -> Any:
 
 def to_json(graph: Graph) -> str:
     """The graph as JSON with keys in a fixed order; `from_json` reads it back."""
-    document = {
+    return json.dumps(_document(graph), indent=1, allow_nan=False)
+
+
+def _document(graph: Graph) -> dict[str, Any]:
+    return {
         "graph": graph.name,
         "nodes": [_node_json(index, node) for index, node in enumerate(graph.nodes)],
         "outputs": list(graph.outputs),
         "updates": [{"param": param, "value": value} for param, value in graph.updates],
     }
-    return json.dumps(document, indent=1, allow_nan=False)
 
 
 def from_json(text: str) -> Graph:
     """The graph that `to_json` wrote; InvalidArgumentError where the text is another."""
     try:
-        document = json.loads(text)
-        sizes = Sizes()
-        nodes = tuple(_node_of(item, sizes) for item in document["nodes"])
-        updates = tuple((pair["param"], pair["value"]) for pair in document["updates"])
-        return Graph(document["graph"], nodes, tuple(document["outputs"]), updates)
+        return _graph_of(json.loads(text), Sizes())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidArgumentError(f"not the JSON of a graph: {error!r}") from error
 
 
+def _graph_of(document: dict[str, Any], sizes: Sizes) -> Graph:
+    nodes = tuple(_node_of(item, sizes) for item in document["nodes"])
+    updates = tuple((pair["param"], pair["value"]) for pair in document["updates"])
+    return Graph(document["graph"], nodes, tuple(document["outputs"]), updates)
+
+
 def _node_json(index: int, node: Node) -> dict[str, Any]:
     line = node.source
+    regions = [_document(region) for region in node.regions]
     return {
         "index": index,
         "op": node.primitive.name,
@@ -95,6 +101,7 @@ def _node_json(index: int, node: Node) -> dict[str, Any]:
         "inputs": list(node.inputs),
         "attrs": {name: _attr_json(value) for name, value in node.attrs},
         "source": line and {"file": line.file, "line": line.line, "function": line.function},
+        **({"regions": regions} if regions else {}),
     }
 
 
@@ -106,6 +113,7 @@ def _node_of(item: dict[str, Any], sizes: Sizes) -> Node:
         tuple((name, _attr_of(value, sizes)) for name, value in item["attrs"].items()),
         _type_of(item["type"], sizes),
         SourceLine(line["file"], line["line"], line["function"]) if line else None,
+        tuple(_graph_of(region, sizes) for region in item.get("regions", ())),
     )
 
 

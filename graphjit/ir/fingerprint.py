@@ -84,10 +84,25 @@ def graph_key(graph: Graph, *options: Any) -> tuple[str, tuple[SourceLine, ...]]
             last = node.source
             line = -1 if last is None else numbers.setdefault(last, len(numbers))
         attrs = node.attrs and tuple([(name, _plain(value)) for name, value in node.attrs])
-        parts.append((head, node.inputs, shown, line, attrs))
+        part: tuple[Any, ...] = head, node.inputs, shown, line, attrs
+        if node.regions:
+            part += (tuple([_region(region, numbers) for region in node.regions]),)
+        parts.append(part)
     parts += [graph.outputs, graph.updates]
     # of this version equal objects have equal bytes; read back they never are
     return _digest(marshal.dumps(parts, 2)), tuple(numbers)
+
+
+def _region(region: Graph, numbers: dict[SourceLine, int]) -> tuple[Any, ...]:
+    """What a region's code depends on. numbers: of source lines, to which its own come."""
+    parts: list[Any] = []
+    for node in region.nodes:
+        line = -1 if node.source is None else numbers.setdefault(node.source, len(numbers))
+        attrs = tuple([(name, _plain(value)) for name, value in node.attrs])
+        inner = tuple([_region(graph, numbers) for graph in node.regions])
+        head, type = _primitive_text(node.primitive), _type_text(node.type)
+        parts.append((head, node.inputs, type, line, attrs, inner))
+    return region.name, tuple(parts), region.outputs
 
 
 def assumptions(sizes: Sizes | None) -> tuple[Any, ...]:

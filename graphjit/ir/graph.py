@@ -6,7 +6,7 @@ are immutable; `GraphBuilder` makes new graphs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from typing import Any
 
@@ -17,20 +17,25 @@ from graphjit.core.errors import InternalError, SourceLine
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ops import source
-from graphjit.ops.primitive import Primitive
+from graphjit.ops.primitive import Control, Primitive, RegionTypes
 
 Attrs = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value: a primitive applied to earlier nodes."""
+    """One value: a primitive applied to earlier nodes.
+
+    regions: the graphs that a primitive of control flow runs. What they use of this graph is
+    among the inputs.
+    """
 
     primitive: Primitive
     inputs: tuple[int, ...]
     attrs: Attrs
     type: TensorType | TupleType
     source: SourceLine | None = field(default=None, compare=False)
+    regions: tuple[Graph, ...] = ()
 
     @property
     def tensor(self) -> TensorType:
@@ -130,13 +135,17 @@ class GraphBuilder:
         primitive: Primitive,
         inputs: Iterable[int] = (),
         source: SourceLine | None = None,
+        regions: tuple[Graph, ...] = (),
         **attrs: Any,
     ) -> int:
         """Append an op and infer its type."""
         inputs = tuple(inputs)
-        result = primitive.type(*[self.nodes[i].type for i in inputs], **attrs)
+        types = [self.nodes[i].type for i in inputs]
         pairs = tuple(sorted(attrs.items())) if attrs else ()
-        return self.append(Node(primitive, inputs, pairs, result, source))
+        if regions:
+            attrs["regions"] = tuple(map(region_types, regions))
+        result = primitive.type(*types, **attrs)
+        return self.append(Node(primitive, inputs, pairs, result, source, regions))
 
     def const(self, array: np.ndarray[Any, Any], line: SourceLine | None = None) -> int:
         """Append a constant."""
@@ -176,7 +185,9 @@ class Rewriter(GraphBuilder):
         if node.inputs:
             inputs = tuple([self.map[i] for i in node.inputs])
             if inputs != node.inputs:
-                node = Node(node.primitive, inputs, node.attrs, node.type, node.source)
+                node = Node(
+                    node.primitive, inputs, node.attrs, node.type, node.source, node.regions
+                )
         self.nodes.append(node)
         return len(self.nodes) - 1
 
@@ -188,6 +199,32 @@ class Rewriter(GraphBuilder):
         if len(graph.nodes) == len(self.graph.nodes) and graph == self.graph:
             return self.graph
         return graph
+
+
+def region_types(region: Graph) -> RegionTypes:
+    """The types of a region's parameters and results."""
+    nodes = region.nodes
+    return RegionTypes(
+        tuple(nodes[i].tensor for i in region.params),
+        tuple(nodes[i].tensor for i in region.outputs),
+    )
+
+
+def map_regions(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
+    """The graph with its nodes' regions replaced; itself where none changes."""
+    if not any(node.regions for node in graph.nodes):
+        return graph
+    nodes = []
+    for node in graph.nodes:
+        regions = tuple(map(function, node.regions))
+        if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
+            node = Node(
+                node.primitive, node.inputs, node.attrs, node.type, node.source, regions
+            )
+        nodes.append(node)
+    if all(a is b for a, b in zip(nodes, graph.nodes, strict=True)):
+        return graph
+    return Graph(graph.name, tuple(nodes), graph.outputs, graph.updates)
 
 
 def reachable(graph: Graph) -> list[bool]:
@@ -215,8 +252,17 @@ def _problems(graph: Graph) -> Iterator[str]:
             yield f"%{index} reads {node.inputs}: not all come before it"
             return
         types = (graph.nodes[i].type for i in node.inputs)
+        attrs = dict(node.attrs)
+        if isinstance(node.primitive.kind, Control):
+            for region in node.regions:
+                yield from (f"in a region of %{index}: {text}" for text in _problems(region))
+                if region.updates:
+                    yield f"a region of %{index} updates a variable"
+            attrs["regions"] = tuple(map(region_types, node.regions))
+        elif node.regions:
+            yield f"%{index}: {node.primitive.name} has no regions"
         try:
-            inferred = node.primitive.type(*types, **dict(node.attrs))
+            inferred = node.primitive.type(*types, **attrs)
         except Undecided:
             continue
         except Exception as error:  # whatever a rule makes of what it wasn't written for

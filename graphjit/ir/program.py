@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field, replace
+from textwrap import indent
 from typing import Any, TypeVar, cast
 
 from graphjit.core.dims import Dim, Guard
@@ -294,7 +295,22 @@ class Band:
     bytes: int = 0
 
 
-Step = Kernel | LibraryCall
+@dataclass(frozen=True, slots=True)
+class RegionCall:
+    """Control flow between native segments: `primitive` runs programs, one for each region of
+    the node that it was, and gives one array for each of `outputs`.
+    """
+
+    primitive: Primitive
+    attrs: Attrs
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    programs: tuple[Any, ...]  # Programs; once compiled, CompiledPrograms
+    source: SourceLine | None = field(default=None, compare=False)
+    nodes: tuple[int, ...] = field(default=(), compare=False)
+
+
+Step = Kernel | LibraryCall | RegionCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,8 +350,21 @@ def reads_and_writes(step: Step) -> tuple[tuple[int, ...], tuple[int, ...]]:
             read = [v.buffer for v in step.values if isinstance(v, (Load, GatherLoad))]
             written = [s.buffer for s in step.stores]
             return tuple(dict.fromkeys(read)), tuple(dict.fromkeys(written))
-        case LibraryCall():
+        case LibraryCall() | RegionCall():
             return step.inputs, step.outputs
+
+
+def map_programs(program: Program, function: Callable[[Program], Program]) -> Program:
+    """The program with those inside its steps replaced; itself where none changes."""
+    if not any(isinstance(step, RegionCall) for step in program.steps):
+        return program
+    steps = tuple(
+        replace(step, programs=tuple(map(function, step.programs)))
+        if isinstance(step, RegionCall)
+        else step
+        for step in program.steps
+    )
+    return program if steps == program.steps else replace(program, steps=steps)
 
 
 def _print_attrs(attrs: Attrs) -> str:
@@ -396,6 +425,12 @@ def print_step(step: Step) -> str:
             read = ", ".join(f"b{i}" for i in step.inputs)
             written = ", ".join(f"b{i}" for i in step.outputs)
             return f"call {step.primitive.name}{_print_attrs(step.attrs)} {read} -> {written}"
+        case RegionCall():
+            read = ", ".join(f"b{i}" for i in step.inputs)
+            written = ", ".join(f"b{i}" for i in step.outputs)
+            head = f"{step.primitive.name}{_print_attrs(step.attrs)} {read} -> {written}"
+            inner = [indent(print_program(program), "  ") for program in step.programs]
+            return "\n".join([head, *inner])
 
 
 def print_band(program: Program, band: Band) -> str:

@@ -7,6 +7,16 @@
     return %2
     update %0 = %2
 
+Regions of a node stand in braces after it, each as a graph:
+
+    %3: (f32[8]) = cond %0, %1 {
+      graph true
+      %0: f32[8] = param "x"
+      return %0
+    } {
+      ...
+    }
+
 A node is its type, its primitive with attributes in braces, and its inputs. Symbolic extents
 are n0, n1 and so on, and sums, products and floors of them: `f32[2*n0, 64]`. The guards that
 sizes fulfil come last: `given n0 - 4 >= 0`.
@@ -48,20 +58,33 @@ _UNREADABLE = (ValueError, KeyError, SyntaxError, TypeError, AttributeError, Ove
 
 def print_graph(graph: Graph, abbreviate: bool = False, sources: bool = True) -> str:
     """The graph as text; long constants by size only if `abbreviate` (not to be parsed)."""
+    lines = _lines(graph, abbreviate, sources)
+    lines += [f"given {guard}" for guard in guards_of(graph)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _lines(graph: Graph, abbreviate: bool, sources: bool) -> list[str]:
     name = graph.name
     if not name or name.strip() != name or not name.isprintable() or name[0] == '"':
         name = json.dumps(name)
     lines = [f"graph {name}"]
     for index, node in enumerate(graph.nodes):
         text = f"%{index}: {node.type} = {print_operation(node, abbreviate)}"
+        if node.regions:
+            text += " {"
         if sources and node.source is not None:
             shown = re.sub(r"""["'\n\r]""", "_", str(node.source))
             text = f"{text:<56}  # {shown}"
         lines.append(text)
+        for number, region in enumerate(node.regions):
+            if number:
+                lines.append("} {")
+            lines += [f"  {line}" for line in _lines(region, abbreviate, sources)]
+        if node.regions:
+            lines.append("}")
     lines.append("return " + ", ".join(f"%{i}" for i in graph.outputs))
     lines += [f"update %{param} = %{value}" for param, value in graph.updates]
-    lines += [f"given {guard}" for guard in guards_of(graph)]
-    return "\n".join(line.rstrip() for line in lines)
+    return lines
 
 
 def guards_of(graph: Graph) -> list[Guard]:
@@ -143,46 +166,88 @@ def _parse_list(text: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
 
 def parse_graph(text: str) -> Graph:
     """The graph that a text describes; InvalidArgumentError where it can't be read."""
-    name: str | None = None
-    nodes: list[Node] = []
-    outputs: tuple[int, ...] | None = None
-    updates: list[tuple[int, int]] = []
     number, raw = 1, ""
     sizes, guards = Sizes(), []
+    stack = [_Unfinished()]
     try:
         for number, raw in enumerate(text.split("\n"), 1):  # noqa: B007  (read below)
             line = _COMMENT.sub("", raw).strip()
             if not line or line.startswith("#"):
                 continue
-            if line.startswith("graph "):
-                if name is not None or nodes or outputs is not None:
-                    raise ValueError("`graph` is the first line")
-                name = raw.strip()[6:].strip()
-                name = str(json.loads(name)) if name.startswith('"') else name
-            elif line == "return" or line.startswith("return "):
-                if outputs is not None:
-                    raise ValueError("a second `return`")
-                outputs = _parse_inputs(line[7:], len(nodes))
-            elif match := _UPDATE.fullmatch(line):
-                if outputs is None:
-                    raise ValueError("`update` comes after `return`")
-                param, value = (_position(digits, len(nodes)) for digits in match.groups())
-                updates.append((param, value))
-            elif match := _GIVEN.fullmatch(line):
+            top = stack[-1]
+            if line in ("}", "} {"):
+                if len(stack) == 1:
+                    raise ValueError("no region is open")
+                region = stack.pop().graph()
+                stack[-1].regions.append(region)
+                if line == "}":
+                    stack[-1].close()
+                else:
+                    stack.append(_Unfinished())
+            elif len(stack) == 1 and (match := _GIVEN.fullmatch(line)):
                 guards.append((parse_dim(match[1], sizes), match[2]))
-            elif outputs is not None:
-                raise ValueError("after `return` come updates: `update %0 = %1`")
-            else:
-                nodes.append(_parse_node(line, len(nodes), sizes))
-        if outputs is None:
-            raise ValueError("no `return`")
+            elif top.read(line, raw, sizes):
+                stack.append(_Unfinished())
+        if len(stack) > 1:
+            raise ValueError("a region without end")
+        graph = stack[0].graph()
     except _UNREADABLE as error:
         raise InvalidArgumentError(
             f"line {number} of the graph text can't be read: {raw.strip()}\n  {error}"
         ) from error
     for left, relation in guards:  # now: of what they fix, extents would be numbers at once
         sizes.note(left, relation)
-    return Graph("f" if name is None else name, tuple(nodes), outputs, tuple(updates))
+    return graph
+
+
+class _Unfinished:
+    """A graph of which lines were read. regions: those of the last node, while it is open."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.nodes: list[Node] = []
+        self.outputs: tuple[int, ...] | None = None
+        self.updates: list[tuple[int, int]] = []
+        self.regions: list[Graph] = []
+
+    def read(self, line: str, raw: str, sizes: Sizes) -> bool:
+        """Read a line; whether a region begins after it."""
+        if line.startswith("graph "):
+            if self.name is not None or self.nodes or self.outputs is not None:
+                raise ValueError("`graph` is the first line")
+            name = raw.strip()[6:].strip()
+            self.name = str(json.loads(name)) if name.startswith('"') else name
+        elif line == "return" or line.startswith("return "):
+            if self.outputs is not None:
+                raise ValueError("a second `return`")
+            self.outputs = _parse_inputs(line[7:], len(self.nodes))
+        elif match := _UPDATE.fullmatch(line):
+            if self.outputs is None:
+                raise ValueError("`update` comes after `return`")
+            param, value = (_position(digits, len(self.nodes)) for digits in match.groups())
+            self.updates.append((param, value))
+        elif self.outputs is not None:
+            raise ValueError("after `return` come updates: `update %0 = %1`")
+        else:
+            opens = line.endswith(" {")
+            self.nodes.append(_parse_node(line.removesuffix(" {"), len(self.nodes), sizes))
+            return opens
+        return False
+
+    def close(self) -> None:
+        """Give the last node its regions."""
+        node = self.nodes[-1]
+        regions, self.regions = tuple(self.regions), []
+        self.nodes[-1] = Node(
+            node.primitive, node.inputs, node.attrs, node.type, node.source, regions
+        )
+
+    def graph(self) -> Graph:
+        """The graph, once it is whole."""
+        if self.outputs is None:
+            raise ValueError("no `return`")
+        name = "f" if self.name is None else self.name
+        return Graph(name, tuple(self.nodes), self.outputs, tuple(self.updates))
 
 
 def _position(digits: str, count: int) -> int:

@@ -22,6 +22,7 @@ from .program import (
     Kernel,
     Load,
     Program,
+    RegionCall,
     Store,
     reads_and_writes,
 )
@@ -91,6 +92,11 @@ def verify_program(program: Program, lifetimes: bool = False) -> None:
     _check_dtypes(program)
     if lifetimes:
         _check_lifetimes(program)
+    for step in program.steps:
+        if isinstance(step, RegionCall):
+            _check_call(step, program)
+            for inner in step.programs:
+                verify_program(inner, lifetimes)
     written = {n for n, b in enumerate(program.buffers) if b.role in ("input", "constant")}
     for step in program.steps:
         read, stored = reads_and_writes(step)
@@ -127,6 +133,15 @@ def _check_dtypes(program: Program) -> None:
                 raise InternalError(
                     f"kernel {step.name} takes b{number} for {dtype.name}\n{program}"
                 )
+
+
+def _check_call(step: RegionCall, program: Program) -> None:
+    """InternalError where a region gives other types than its call."""
+    wanted = [program.buffers[n].type for n in step.outputs]
+    for inner in step.programs:
+        found = [inner.buffers[n].type for n in inner.outputs]
+        if found != wanted or inner.updates:
+            raise InternalError(f"a region of {step.primitive.name} gives {found}\n{program}")
 
 
 def _check_lifetimes(program: Program) -> None:

@@ -881,7 +881,7 @@ class Function(Enterable):  # type: ignore[misc]
                     form.results.append(("static", x))
             nodes = [trace.node_of(x) for x in outputs]
             trace.require_checks(nodes)
-            form.graph = trace.builder.finish(nodes, trace.updates())
+            form.graph = trace.graph_of(nodes)
         form.captures = trace.captures
         form.getters = captures.find_captures(self.python_function, statics, trace.captures)
         form.capture_types = [(a.shape, a.dtype) for a in trace.captures]

@@ -1,6 +1,6 @@
 """The primitive ops: the only place that knows one op from another."""
 
-from . import assemble, contract, index, library, pointwise, reduce, source, view
+from . import assemble, contract, control, index, library, pointwise, reduce, source, view
 from .primitive import PRIMITIVES, Primitive, primitive_named
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "Primitive",
     "assemble",
     "contract",
+    "control",
     "index",
     "library",
     "pointwise",

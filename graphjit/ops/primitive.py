@@ -127,13 +127,32 @@ class Library:
 
 
 @dataclass(frozen=True)
+class RegionTypes:
+    """The types of a region's parameters and results, as a type rule sees it."""
+
+    params: tuple[TensorType, ...]
+    results: tuple[TensorType, ...]
+
+
+@dataclass(frozen=True)
+class Control:
+    """An op that runs graphs, its regions. Its type rule is given their types, as `regions`.
+
+    run: (regions, arrays, **attrs) -> the results, where a region is a function of arrays
+        that gives new ones.
+    """
+
+    run: Callable[..., Any]
+
+
+@dataclass(frozen=True)
 class Item:
     """One of the several results of a node."""
 
 
 Kind = (
     Source | Pointwise | Coordinate | View | Reduce | Scan | Contract | Assemble | Gather
-    | Scatter | Library | Item
+    | Scatter | Library | Control | Item
 )  # fmt: skip
 
 

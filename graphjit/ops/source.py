@@ -80,6 +80,10 @@ param = define(
     _param_type,
     _no_value,
 )
+# A value of a region while its function is traced, outside of any graph: see `tracing.regions`.
+placeholder = define(
+    "placeholder", Source(), lambda type: type, _no_value,
+)  # fmt: skip
 const = define("const", Source(), lambda value: value.type, lambda value: value.array)
 
 # A symbolic extent as a scalar.

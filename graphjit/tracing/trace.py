@@ -47,6 +47,7 @@ from graphjit.tensors.operators import Operators
 from graphjit.tensors.variable import Variable
 
 from .op_memo import Repeats
+from .regions import Region, Regions, compacted, traced_region
 
 # Operators whose results on Python's integers may pass 64 bits.
 _GROWING = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
@@ -253,7 +254,15 @@ class SymbolicTensor(Operators):
             return super()._operator(name, *operands)
         ufunc = numpy_protocol.OPERATORS[name]
         if name in _GROWING and all(map(_is_python_int, operands)) and not _are_bools(operands):
-            raise self._needs_value("arithmetic of Python's integers, which have no end,")
+            bounds = trace.bounds_after(name, operands)
+            if bounds is None:
+                raise self._needs_value("arithmetic of Python's integers, which have no end,")
+            result = trace.learned(
+                key, operands, lambda: numpy_protocol.call_operator(ufunc, operands, trace),
+                operands,
+            )  # fmt: skip
+            trace.bound(result, *bounds)
+            return result
         if self.origin == "weak" and any(isinstance(x, (list, tuple)) for x in operands):
             raise self._needs_value("arithmetic of a number and a list")
         return trace.learned(
@@ -321,6 +330,14 @@ class SymbolicTensor(Operators):
 
     def _require_own(self, what: str) -> None:
         root = self._root()
+        if self.recorder.regions.is_outside(root.node):
+            raise TracingError(
+                at_user_line(
+                    f"{what} in a branch or loop writes into an array from outside of it, "
+                    "which can't be traced",
+                    "give the array to the function, write into a copy and return that",
+                )
+            )
         if self.storage.shared or any(h._root() is not root for h in self.storage.handles()):
             raise TracingError(
                 at_user_line(
@@ -528,6 +545,8 @@ class Trace:
         self._leaves: dict[int, tuple[int, SymbolicTensor]] = {}  # by parameter
         self.sizes = Sizes()
         self.repeats = Repeats(self.builder, SymbolicTensor)
+        self.regions = Regions(self.builder.nodes)
+        self._bounds: dict[int, tuple[int, int]] = {}  # of integers that stay within some
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
@@ -656,6 +675,13 @@ class Trace:
 
     def assign(self, variable: Variable, value: TensorBase) -> None:
         """A variable's value from this point of the trace on."""
+        if self.regions.starts:
+            raise TracingError(
+                at_user_line(
+                    "a variable is assigned in a branch or loop, which can't be traced",
+                    "return the value, and assign it after that",
+                )
+            )
         self.read(variable)
         cell = id(variable.cell)
         if cell not in self._written:
@@ -748,6 +774,98 @@ class Trace:
             symbol._stand_on(inputs[0])
         return symbol
 
+    def bound(self, x: SymbolicTensor, low: int, high: int) -> None:
+        """Note between which numbers a Python integer is, whatever the call."""
+        self._bounds[x.node] = low, high
+
+    def bounds_after(self, name: str, operands: Sequence[Any]) -> tuple[int, int] | None:
+        """Between which numbers arithmetic of Python's integers stays, where that is known and
+        fits in 64 bits.
+        """
+        known = []
+        for x in operands:
+            if isinstance(x, SymbolicTensor) and x.node in self._bounds:
+                known.append(self._bounds[x.node])
+            elif isinstance(x, int):
+                known.append((int(x), int(x)))
+            else:
+                return None
+        a, b = known[0], known[-1]
+        match name:
+            case "add":
+                low, high = a[0] + b[0], a[1] + b[1]
+            case "sub":
+                low, high = a[0] - b[1], a[1] - b[0]
+            case "mul":
+                ends = [p * q for p in a for q in b]
+                low, high = min(ends), max(ends)
+            case "neg":
+                low, high = -a[1], -a[0]
+            case _:
+                return None
+        return (low, high) if low >= -(2**63) and high < 2**63 else None
+
+    def placeholder(self, type: TensorType, origin: str) -> SymbolicTensor:
+        """A value of the region whose function runs."""
+        node = self.builder.add(source.placeholder, (), user_line(), type=type)
+        symbol = SymbolicTensor(self, node, type, origin)
+        symbol.storage.shared = origin == "numpy"  # as an argument, which may not be written
+        return symbol
+
+    def region(
+        self, types: Sequence[tuple[TensorType, str]], function: Callable[..., Any]
+    ) -> Region:
+        """Run the function of a region on new symbolic tensors of these types and origins."""
+        return traced_region(self, types, function)
+
+    def control(
+        self,
+        primitive: Primitive,
+        regions: Sequence[tuple[Region, Sequence[Any]]],
+        inputs: Sequence[TensorBase],
+        origins: Sequence[str],
+        **attrs: Any,
+    ) -> list[SymbolicTensor]:
+        """Append a node of control flow; its results. regions: each with its outputs. inputs:
+        those that aren't found in the regions. origins: of the results.
+        """
+        line = user_line()
+        outputs = [[self.node_of(x, line) for x in found] for _, found in regions]
+        for (region, _), nodes in zip(regions, outputs, strict=True):
+            # of its own nodes those of regions inside it
+            self._require_no_leak(nodes, region.start + 1)
+        outside = [
+            self.regions.needed(region, nodes)[1]
+            for (region, _), nodes in zip(regions, outputs, strict=True)
+        ]
+        operands = list(dict.fromkeys(number for found in outside for number in found))
+        graphs = tuple(
+            self.regions.graph(region, nodes, operands, f"{primitive.name}_{k}")
+            for k, ((region, _), nodes) in enumerate(zip(regions, outputs, strict=True))
+        )
+        given = [self.node_of(x, line) for x in inputs]
+        node = self.builder.add(primitive, (*given, *operands), line, graphs, **attrs)
+        type = self.builder.nodes[node].type
+        assert isinstance(type, TupleType)
+        results = []
+        for k, (item, origin) in enumerate(zip(type.items, origins, strict=True)):
+            number = self.builder.add(source.item, (node,), line, index=k)
+            results.append(SymbolicTensor(self, number, item, origin))
+        return results
+
+    def _require_no_leak(self, nodes: Sequence[int], start: int = 0) -> None:
+        """LeakedTracerError where nodes need one of a branch or loop that has ended."""
+        node = self.regions.leaked_node(nodes, start)
+        if node is not None:
+            made = self.builder.nodes[node].source
+            where = f", made {made.describe()}," if made is not None else ""
+            raise LeakedTracerError(
+                at_user_line(
+                    f"a value of a branch or loop{where} is used outside of it",
+                    "return it from the function of the branch or loop",
+                )
+            )
+
     def symbol(self, node: int, type: TensorType) -> SymbolicTensor:
         """A symbolic tensor of a node, of the origin that results have now."""
         return SymbolicTensor(self, node, type, self.origin)
@@ -762,8 +880,16 @@ class Trace:
 
     def finish(self, outputs: Sequence[Any]) -> Graph:
         """The graph of these outputs and of all variables written."""
-        nodes = [self.node_of(as_tensor(x)) for x in outputs]
-        return self.builder.finish(nodes, self.updates())
+        return self.graph_of([self.node_of(as_tensor(x)) for x in outputs])
+
+    def graph_of(self, nodes: Sequence[int]) -> Graph:
+        """The graph of these output nodes and of all variables written."""
+        updates = self.updates()
+        graph = self.builder.finish(nodes, updates)
+        if not self.regions.closed:
+            return graph
+        self._require_no_leak([*nodes, *(node for _, node in updates)])
+        return compacted(graph)
 
 
 # What is not looked into for traced values: it has none, or lives on its own.

@@ -1,0 +1,132 @@
+"""Regions of a trace: the graphs that control flow runs.
+
+A region's function is run like all other code of the trace, and records its nodes there. They
+are then copied into a graph of their own, of which parameters are the region's own values and,
+after them, what it uses of the surrounding graph. The nodes that were copied stay behind, and
+nothing may use them: `leaked_node` finds who does, and `compacted` drops them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import TensorType
+from graphjit.ir.graph import Graph, GraphBuilder, Node, Rewriter, reachable
+from graphjit.ops import source
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+_OF_ALL = (source.const, source.param)  # nodes that a region shares with the graph around it
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a region's function recorded."""
+
+    start: int  # the node before which all others are from outside
+    params: tuple[int, ...]  # the nodes of the region's own values
+    result: Any  # what the function gave
+
+
+class Regions:
+    """The regions of a trace, which is given. starts: of those whose functions run now."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self.nodes = nodes
+        self.starts: list[int] = []
+        self.closed: list[tuple[int, int]] = []
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Record a region in a `with` block; where it starts."""
+        self.starts.append(len(self.nodes))
+        try:
+            yield self.starts[-1]
+        finally:
+            self.closed.append((self.starts.pop(), len(self.nodes)))
+
+    def is_outside(self, node: int) -> bool:
+        """Whether a node is from outside of the region whose function runs."""
+        return bool(self.starts) and node < self.starts[-1]
+
+    def needed(self, region: Region, outputs: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The region's nodes that outputs need, and the outside nodes that those read, both in
+        order. Constants of outside count as the region's.
+        """
+        inside: set[int] = set()
+        outside: set[int] = set()
+        todo = list(outputs)
+        while todo:
+            number = todo.pop()
+            if number in inside or number in outside or number in region.params:
+                continue
+            node = self.nodes[number]
+            if node.primitive is source.const:
+                inside.add(number)
+            elif number < region.start or node.primitive is source.param:
+                outside.add(number)
+            else:
+                inside.add(number)
+                todo += node.inputs
+        return sorted(inside), sorted(outside)
+
+    def graph(
+        self, region: Region, outputs: Sequence[int], operands: Sequence[int], name: str
+    ) -> Graph:
+        """The region's graph. operands: the outside nodes that follow its own parameters."""
+        builder, moved = GraphBuilder(name), dict[int, int]()
+        for k, number in enumerate((*region.params, *operands)):
+            type = self.nodes[number].tensor
+            moved[number] = builder.add(source.param, type=type, name=f"p{k}", role="argument")
+        for number in self.needed(region, outputs)[0]:
+            node = self.nodes[number]
+            inputs = tuple([moved[i] for i in node.inputs])
+            made = Node(
+                node.primitive, inputs, node.attrs, node.type, node.source, node.regions
+            )
+            moved[number] = builder.append(made)
+        return builder.finish([moved[i] for i in outputs])
+
+    def leaked_node(self, roots: Sequence[int], start: int = 0) -> int | None:
+        """A node of an ended region, from `start` on, that a graph of these roots would use."""
+        if not self.closed:
+            return None
+        todo, seen = list(roots), set[int]()
+        while todo:
+            number = todo.pop()
+            if number in seen or number < start:
+                continue
+            seen.add(number)
+            node = self.nodes[number]
+            if node.primitive not in _OF_ALL and any(
+                first <= number < last for first, last in self.closed if first >= start
+            ):
+                return number
+            todo += node.inputs
+        return None
+
+
+def traced_region(
+    trace: Trace, types: Sequence[tuple[TensorType, str]], function: Callable[..., Any]
+) -> Region:
+    """Run a region's function on new symbolic tensors of these types and origins."""
+    with trace.regions.opened() as start:
+        symbols = [trace.placeholder(type, origin) for type, origin in types]
+        result = function(*symbols)
+    return Region(start, tuple(x.node for x in symbols), result)
+
+
+def compacted(graph: Graph) -> Graph:
+    """The graph without nodes that nothing needs, but for parameters."""
+    rewriter, live = Rewriter(graph), reachable(graph)
+    for index, node in enumerate(graph.nodes):
+        if live[index] or node.primitive is source.param:
+            rewriter.map[index] = rewriter.copy(index)
+    return rewriter.result()
+
+
+__all__ = ["Region", "Regions", "compacted", "traced_region"]
