@@ -183,6 +183,7 @@ class Lowering:
         self.dims: list[frozenset[int]] = []
         for value in kernel.values:
             self.dims.append(self._depends(value))
+        self.vectors = 1  # registers that one value of all lanes takes, roughly
         self.width, self.lane_dim = self._lanes(vector_bytes)
         self.turning_dim = -1
         self.available = [0] * len(kernel.values)
@@ -227,6 +228,7 @@ class Lowering:
         while unroll > 1 and extent < unroll * width:
             unroll //= 2
         width *= unroll
+        self.vectors = unroll
         while width > 8 and width >= 2 * extent:
             width //= 2
         return min(64, width), lane
@@ -359,6 +361,7 @@ class Lowering:
             rows.remove(self.turning_dim)
             body, row = self._in_squares(row, body), []
         elif lane_outer:
+            body = self._loads_late(body)
             body = (Loop(self.lane_dim, kernel.dims[self.lane_dim], self.width, body),)
         body = (*row, *body)
         for dim in reversed(rows):
@@ -372,6 +375,29 @@ class Lowering:
             tuple((n, points) for n in sorted(kept)),
             panel,
         )
+
+    def _loads_late(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        """A loop's body with each load where it is first read, if there are more than the
+        registers hold: code that LLVM doesn't optimise would put the others on the stack
+        (`np.convolve` by 16 coefficients: three times as slow). No load passes a store.
+        """
+        values = self.kernel.values
+        loads = {s.value for s in body if isinstance(s, Let) and type(values[s.value]) is Load}
+        if len(loads) * self.vectors <= cost.REGISTERS:
+            return body
+        result: list[Statement] = []
+        waiting: dict[int, Statement] = {}
+        for statement in body:
+            if isinstance(statement, Let):
+                if statement.value in loads:
+                    waiting[statement.value] = statement
+                    continue
+                first = [a for a in arguments(values[statement.value]) if a in waiting]
+            else:
+                first = list(waiting)
+            result += [waiting.pop(a) for a in dict.fromkeys(first)]
+            result.append(statement)
+        return (*result, *waiting.values())
 
     def turned(self) -> list[int]:
         """The loads to be read in squares: many lanes lie apart in memory, but along another
