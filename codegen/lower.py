@@ -183,6 +183,7 @@ class Lowering:
         self.dims: list[frozenset[int]] = []
         for value in kernel.values:
             self.dims.append(self._depends(value))
+        self.rooms: dict[int, int] = {}
         self.vectors = 1  # registers that one value of all lanes takes, roughly
         self.width, self.lane_dim = self._lanes(vector_bytes)
         self.turning_dim = -1
@@ -301,8 +302,7 @@ class Lowering:
         points = self._most_points()
         if self.lane_dim < self.outer:
             points *= self.width
-        kept: dict[int, int] = {}
-        room = cost.KEEP_BYTES
+        sizes: dict[int, int] = {}
         for number in sorted(later):
             value = self.kernel.values[number]
             size = points * max(
@@ -315,11 +315,58 @@ class Lowering:
             ):
                 raise Undecided(f"the room for a scan along {self.kernel.inner_dims}")
             if isinstance(value, Running) or (
-                expression_cost(self.kernel, number) >= cost.KEEP_COST and size <= room
+                expression_cost(self.kernel, number) >= cost.KEEP_COST
+                and size <= cost.KEEP_BYTES
             ):
-                kept[number] = first[number]
-                room -= size
-        return kept
+                sizes[number] = size
+        for share in (True, True, True, False):
+            kept = {number: first[number] for number in sizes}
+            self.rooms = self._in_rooms(sizes, kept, self._last_recalls(kept), share)
+            if len(self.rooms) == len(sizes):
+                break
+            sizes = {number: size for number, size in sizes.items() if number in self.rooms}
+        return {number: first[number] for number in self.rooms}
+
+    def _last_recalls(self, kept: dict[int, int]) -> dict[int, int]:
+        """The last stage in which each of the values that are kept is recalled, if it is."""
+        last: dict[int, int] = {}
+        for stage in range(self.stages):
+            needed, combined, stores = self._stage_values(stage)
+            recalled = {n for n in needed if n in kept and kept[n] < stage}
+            if recalled:
+                wanted = self._without_inputs_of(recalled, combined, stores)
+                last.update(dict.fromkeys(recalled & wanted, stage))
+        return last
+
+    def _in_rooms(
+        self, sizes: dict[int, int], first: dict[int, int], last: dict[int, int], share: bool
+    ) -> dict[int, int]:
+        """For the values that there is room to keep, whose room each of them takes: that of a
+        value that isn't recalled any more, if they share, or is so for the last time just
+        before it, point by point; else its own.
+        """
+        left = cost.KEEP_BYTES
+        rooms: dict[int, int] = {}
+        holders: dict[int, int] = {}  # of each room the value that was last to take it
+        for number in sorted(sizes, key=lambda n: (first[n], n)):
+            value = self.kernel.values[number]
+            running = isinstance(value, Running)
+            if number not in last and not running:
+                continue
+            found = number
+            for room, holder in holders.items() if share and not running else ():
+                free = (last[holder], holder) < (first[number], number)
+                if free and self.kernel.values[room].dtype is value.dtype:
+                    found = room
+                    break
+            if found == number:
+                if sizes[number] > left and not running:
+                    continue
+                left -= sizes[number]
+            rooms[number] = found
+            if not running:
+                holders[found] = number
+        return rooms
 
     def _most_points(self) -> int:
         """The most points that the inner dims have."""
@@ -372,7 +419,7 @@ class Lowering:
             self.width,
             self.lane_dim,
             (*top, *body),
-            tuple((n, points) for n in sorted(kept)),
+            tuple((n, self.rooms[n], points) for n in sorted(kept)),
             panel,
         )
 
