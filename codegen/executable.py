@@ -28,7 +28,7 @@ from graphjit.verify_program import check_access
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
 from .outside import PREPARE, SHALLOW, builtin_function, run_symbol
-from .routines import Routine, routine, whole_program
+from .routines import Routine, buffers_read, routine, whole_program
 
 if TYPE_CHECKING:
     from .loader import Code
@@ -65,8 +65,9 @@ class Executable:
         self._simple = self._simple_order()
         self._fitting: dict[str, int] = {}  # the sizes whose accesses were checked last
         calls = [item for item in program.sequence if isinstance(item, LibraryCall)]
+        read = buffers_read(program)
         self._steps = [
-            self._segment(item) if isinstance(item, Segment) else routine(program, item)
+            self._segment(item) if isinstance(item, Segment) else routine(program, item, read)
             for item in program.sequence
         ]
         # what a library makes is not allocated here
