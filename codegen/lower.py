@@ -187,6 +187,7 @@ class Lowering:
         self.vectors = 1  # registers that one value of all lanes takes, roughly
         self.width, self.lane_dim = self._lanes(vector_bytes)
         self.turning_dim = -1
+        self._by_stage: dict[int, tuple[set[int], list[int], list[int]]] = {}
         self.available = [0] * len(kernel.values)
         for number in range(len(kernel.values)):
             self.available[number] = self._available(number)
@@ -259,6 +260,12 @@ class Lowering:
 
     def _stage_values(self, stage: int) -> tuple[set[int], list[int], list[int]]:
         """The inner values a stage needs, its reductions and scans, its inner stores."""
+        found = self._by_stage.get(stage)
+        if found is None:
+            found = self._by_stage[stage] = self._find_stage_values(stage)
+        return found
+
+    def _find_stage_values(self, stage: int) -> tuple[set[int], list[int], list[int]]:
         kernel = self.kernel
         combined = [
             n
