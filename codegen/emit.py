@@ -147,8 +147,10 @@ class KernelEmitter(Access):
             facts = "noalias " * (buffer not in self.shared)
             facts += "readonly " * (buffer not in stored)
             parameters.append(f"ptr {facts}%b{buffer}")
-        for number, points in self.nest.kept:
-            self._make_room(number, points)
+        for number, owner, points in self.nest.kept:
+            if owner not in self.room:
+                self._make_room(owner, points)
+            self.room[number] = self.room[owner]
         self.run(self.nest.body)
         bounds = ["i64 %begin", "i64 %end"] if self.chunked else []
         if self.streamed:  # what passed the cache must be seen by whoever is told of the end

@@ -138,15 +138,16 @@ class LoopNest:
     """A kernel with the order of its work.
 
     width: vector lanes. lane_dim: the dim they go along, -1 for none. kept: the values kept
-    between stages, each with the number of elements to keep room for. panel: the elements
-    of the lane dim for which accumulators are held in memory, 0 if they are in registers.
+    between stages, each with the value whose room it takes, perhaps its own, and the number of
+    elements that this is for. panel: the elements of the lane dim for which accumulators are
+    held in memory, 0 if they are in registers.
     """
 
     kernel: Kernel
     width: int
     lane_dim: int
     body: tuple[Statement, ...]
-    kept: tuple[tuple[int, int], ...] = ()
+    kept: tuple[tuple[int, int, int], ...] = ()
     panel: int = 0
 
     def __str__(self) -> str:

@@ -191,8 +191,11 @@ class Lowering:
         self.dims: list[frozenset[int]] = []
         for value in kernel.values:
             self.dims.append(self._depends(value))
+        self.rooms: dict[int, int] = {}
+        self.vectors = 1  # registers that one value of all lanes takes, roughly
         self.width, self.lane_dim = self._lanes(vector_bytes)
         self.turning_dim = -1
+        self._by_stage: dict[int, tuple[set[int], list[int], list[int]]] = {}
         self.available = [0] * len(kernel.values)
         for number in range(len(kernel.values)):
             self.available[number] = self._available(number)
@@ -239,6 +242,7 @@ class Lowering:
         while unroll > 1 and extent < unroll * width:
             unroll //= 2
         width *= unroll
+        self.vectors = unroll
         while width > 8 and width >= 2 * extent:
             width //= 2
         return min(64, width), lane
@@ -268,6 +272,12 @@ class Lowering:
 
     def _stage_values(self, stage: int) -> tuple[set[int], list[int], list[int]]:
         """The inner values a stage needs, its reductions and scans, its inner stores."""
+        found = self._by_stage.get(stage)
+        if found is None:
+            found = self._by_stage[stage] = self._find_stage_values(stage)
+        return found
+
+    def _find_stage_values(self, stage: int) -> tuple[set[int], list[int], list[int]]:
         kernel = self.kernel
         combined = [
             n
@@ -311,8 +321,7 @@ class Lowering:
         points = self._most_points()
         if self.lane_dim < self.outer:
             points *= self.width
-        kept: dict[int, int] = {}
-        room = cost_model.KEEP_BYTES
+        sizes: dict[int, int] = {}
         for number in sorted(later):
             value = self.kernel.values[number]
             size = points * max(
@@ -325,11 +334,58 @@ class Lowering:
             ):
                 raise Undecided(f"the room for a scan along {self.kernel.inner_dims}")
             if isinstance(value, Running) or (
-                expression_cost(self.kernel, number) >= cost_model.KEEP_COST and size <= room
+                expression_cost(self.kernel, number) >= cost_model.KEEP_COST
+                and size <= cost_model.KEEP_BYTES
             ):
-                kept[number] = first[number]
-                room -= size
-        return kept
+                sizes[number] = size
+        for share in (True, True, True, False):
+            kept = {number: first[number] for number in sizes}
+            self.rooms = self._in_rooms(sizes, kept, self._last_recalls(kept), share)
+            if len(self.rooms) == len(sizes):
+                break
+            sizes = {number: size for number, size in sizes.items() if number in self.rooms}
+        return {number: first[number] for number in self.rooms}
+
+    def _last_recalls(self, kept: dict[int, int]) -> dict[int, int]:
+        """The last stage in which each of the values that are kept is recalled, if it is."""
+        last: dict[int, int] = {}
+        for stage in range(self.stages):
+            needed, combined, stores = self._stage_values(stage)
+            recalled = {n for n in needed if n in kept and kept[n] < stage}
+            if recalled:
+                wanted = self._without_inputs_of(recalled, combined, stores)
+                last.update(dict.fromkeys(recalled & wanted, stage))
+        return last
+
+    def _in_rooms(
+        self, sizes: dict[int, int], first: dict[int, int], last: dict[int, int], share: bool
+    ) -> dict[int, int]:
+        """For the values that there is room to keep, whose room each of them takes: that of a
+        value that isn't recalled any more, if they share, or is so for the last time just
+        before it, point by point; else its own.
+        """
+        left = cost_model.KEEP_BYTES
+        rooms: dict[int, int] = {}
+        holders: dict[int, int] = {}  # of each room the value that was last to take it
+        for number in sorted(sizes, key=lambda n: (first[n], n)):
+            value = self.kernel.values[number]
+            running = isinstance(value, Running)
+            if number not in last and not running:
+                continue
+            found = number
+            for room, holder in holders.items() if share and not running else ():
+                free = (last[holder], holder) < (first[number], number)
+                if free and self.kernel.values[room].dtype is value.dtype:
+                    found = room
+                    break
+            if found == number:
+                if sizes[number] > left and not running:
+                    continue
+                left -= sizes[number]
+            rooms[number] = found
+            if not running:
+                holders[found] = number
+        return rooms
 
     def _most_points(self) -> int:
         """The most points that the inner dims have."""
@@ -371,6 +427,7 @@ class Lowering:
             rows.remove(self.turning_dim)
             body, row = self._in_squares(row, body), []
         elif lane_outer:
+            body = self._loads_late(body)
             body = (Loop(self.lane_dim, kernel.dims[self.lane_dim], self.width, body),)
         body = (*row, *body)
         for dim in reversed(rows):
@@ -381,9 +438,32 @@ class Lowering:
             self.width,
             self.lane_dim,
             (*top, *body),
-            tuple((n, points) for n in sorted(kept)),
+            tuple((n, self.rooms[n], points) for n in sorted(kept)),
             panel,
         )
+
+    def _loads_late(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        """A loop's body with each load where it is first read, if there are more than the
+        registers hold: code that LLVM doesn't optimise would put the others on the stack
+        (`np.convolve` by 16 coefficients: three times as slow). No load passes a store.
+        """
+        values = self.kernel.values
+        loads = {s.value for s in body if isinstance(s, Let) and type(values[s.value]) is Load}
+        if len(loads) * self.vectors <= cost_model.REGISTERS:
+            return body
+        result: list[Statement] = []
+        waiting: dict[int, Statement] = {}
+        for statement in body:
+            if isinstance(statement, Let):
+                if statement.value in loads:
+                    waiting[statement.value] = statement
+                    continue
+                first = [a for a in arguments(values[statement.value]) if a in waiting]
+            else:
+                first = list(waiting)
+            result += [waiting.pop(a) for a in dict.fromkeys(first)]
+            result.append(statement)
+        return (*result, *waiting.values())
 
     def turned(self) -> list[int]:
         """The loads to be read in squares: many lanes lie apart in memory, but along another

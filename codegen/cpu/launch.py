@@ -224,9 +224,7 @@ class Launcher:
                 else:
                     self._few_lanes(few, squares)
                 self._branch(few, f"short{self.forms}", after)
-            if self.sized.result_bytes:
-                self._form(short, streaming=True)
-            buffers = self._form(short, streaming=False)
+            buffers = self._nest(short)
             if short and len(lengths) > 1:
                 self.body.append(f"{after}:")
         checked = len(self.shared.checks) > before
@@ -280,21 +278,20 @@ class Launcher:
     def _branch(self, condition: str, yes: str, no: str) -> None:
         self.body += [f"  br i1 {condition}, label %{yes}, label %{no}", f"{yes}:"]
 
-    def _form(self, short: bool, streaming: bool) -> Sequence[int]:
-        """Write a nest's function, and the end of the launcher's block that calls it. With
-        results to be stored past the cache only if it has such, for calls with large ones.
+    def _nest(self, short: bool) -> Sequence[int]:
+        """Write a nest's function, and the end of the launcher's block that calls it; for calls
+        with large results before it one that stores them past the cache, if it can.
         """
-        number = self.forms
-        form = self._written(short, streaming)
-        self.forms += 1
-        if streaming and not form.streamed:  # the module has no use for its parts
-            return form.buffers
-        if streaming:
+        form = self._written(short, bool(self.sized.result_bytes))
+        if form.streamed:
+            number = self.forms
             self._branch(self._large(), f"large{number}", f"small{number}")
             self._call(form, number)
             self.body.append(f"small{number}:")
-        else:
-            self._call(form, number)
+            self.forms += 1
+            form = self._written(short, streaming=False)
+        self._call(form, self.forms)
+        self.forms += 1
         return form.buffers
 
     def _written(self, short: bool, streaming: bool) -> Form:
@@ -314,12 +311,15 @@ class Launcher:
         nest, loop = in_chunks(nest)
         emitter = self.shared.emitter(nest, shared, streaming, self.sized.symbols)
         text = emitter.emit()
-        if emitter.streamed or not streaming:
-            functions.append(text)
+        if loop is not None:  # called from two places, by one thread and by the team
+            text = text.replace(") #kernel {", ") noinline #kernel {", 1)
+        functions.append(text)
         buffers = tuple(emitter.buffers)
         form = Form(name, loop, buffers, emitter.streamed, len(functions) - 1)
         if len(self.shared.checks) == before:
             self.written[key] = form
+            if not form.streamed:  # nor would it be if it could
+                self.written[*key[:-1], shared.streaming * False] = form
         return form
 
     def _call(self, form: Form, number: int) -> None:

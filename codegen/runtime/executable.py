@@ -25,7 +25,7 @@ from graphjit.ir.verify_program import check_access
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
-from .routines import Routine, region_routine, routine, whole_program
+from .routines import Routine, buffers_read, region_routine, routine, whole_program
 from .runtime_symbols import PREPARE, SHALLOW, builtin_function, run_symbol
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Executable:
         self._simple = self._simple_order()
         self._fitting: dict[str, int] = {}  # the sizes whose accesses were checked last
         calls = [item for item in program.sequence if not isinstance(item, Segment)]
-        self._steps = [self._step(item) for item in program.sequence]
+        read = buffers_read(program)
+        self._steps = [self._step(item, read) for item in program.sequence]
         # what a library makes is not allocated here
         given = frozenset(number for call in calls for number in call.outputs)
         self._allocated = [
@@ -339,12 +340,12 @@ class Executable:
             self._pool.append(arena)
         return held
 
-    def _step(self, item: Segment | LibraryCall | RegionCall) -> Routine:
-        """The function that runs a step."""
+    def _step(self, item: Segment | LibraryCall | RegionCall, read: frozenset[int]) -> Routine:
+        """The function that runs a step. read: the buffers that anything reads."""
         if isinstance(item, Segment):
             return self._segment(item)
         if isinstance(item, LibraryCall):
-            return routine(self.program, item)
+            return routine(self.program, item, read)
         regions = [Executable(inner, self._code) for inner in item.programs]
         return region_routine(self.program, item, [_outputs_of(inner) for inner in regions])
 

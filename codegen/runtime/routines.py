@@ -6,6 +6,7 @@ beforehand is looked up beforehand.
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from graphjit.core.types import check_size
 from graphjit.ir.program import LibraryCall, RegionCall
 from graphjit.ops.primitive import Control, Library
 
-from .compiled import CompiledProgram
+from .compiled import CompiledProgram, Segment
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Sizes = Mapping[str, int]
@@ -28,15 +29,43 @@ Routine = Callable[[list[Any], Any, Sizes], None]
 _Spot = tuple[tuple[int, ...], np.dtype[Any], int]
 
 
-def routine(program: CompiledProgram, call: LibraryCall) -> Routine:
-    """The function that runs a library call of a program."""
+# Where np.errstate ignores everything: NumPy keeps it in a context variable.
+_QUIET = contextvars.Context()
+_QUIET.run(lambda: np.seterr(all="ignore"))
+
+
+def quietly(routine: Callable[..., Any]) -> Callable[..., Any]:
+    """The routine without warnings of what its arithmetic met. A copy of a context takes half
+    the time of `with np.errstate`, and may be run while another copy is.
+    """
+    copied = _QUIET.copy
+
+    def quiet(*arrays: Array, **attrs: Any) -> Any:
+        return copied().run(routine, *arrays, **attrs)
+
+    return quiet
+
+
+def buffers_read(program: CompiledProgram) -> frozenset[int]:
+    """The buffers that a segment, a library call or the caller reads."""
+    read = {*program.outputs, *program.updates}
+    for item in program.sequence:
+        read.update(item.buffers if isinstance(item, Segment) else item.inputs)
+    return frozenset(read)
+
+
+def routine(program: CompiledProgram, call: LibraryCall, read_later: frozenset[int]) -> Routine:
+    """The function that runs a library call of a program. read_later: of the buffers those that
+    anything reads; what else the routine makes is left as it is.
+    """
     numpy, op, kind = call.primitive.numpy, call.primitive.tensorflow, call.primitive.kind
     assert isinstance(kind, Library)
     if not kind.quiet:
-        numpy = np.errstate(all="ignore")(numpy)
+        numpy = quietly(numpy)
     attrs, single = dict(call.attrs), not call.several
     inputs = tuple((number, _spot(program, number)) for number in call.inputs)
     outputs = tuple((number, *_type(program, number)) for number in call.outputs)
+    places = tuple(k for k, number in enumerate(call.outputs) if number in read_later)
     symbolic = _has_symbols((inputs, outputs, tuple(attrs.values())))
 
     def run(held: list[Any], arena: Any, sizes: Sizes) -> None:
@@ -52,10 +81,10 @@ def routine(program: CompiledProgram, call: LibraryCall) -> Routine:
         ]
         try:
             value = numpy(*arrays, **given)
-            for (number, shape, dtype), part in zip(
-                made, (value,) if single else value, strict=True
-            ):
-                held[number] = _in_order(part, shape, dtype)
+            parts = (value,) if single else value
+            for k in places:
+                number, shape, dtype = made[k]
+                held[number] = _in_order(parts[k], shape, dtype)
         except MemoryError as error:
             shown = " and ".join(f"shape {list(shape)} of {dtype}" for _, shape, dtype in made)
             raise OutOfMemoryError(
@@ -101,11 +130,12 @@ def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array
         return None
     if call.inputs != program.inputs or call.outputs != program.outputs:
         return None
-    numpy, attrs, run = call.primitive.numpy, dict(call.attrs), routine(program, call)
+    numpy, attrs = call.primitive.numpy, dict(call.attrs)
+    run = routine(program, call, frozenset(program.outputs))
     shape, dtype = _type(program, program.outputs[0])
     assert isinstance(call.primitive.kind, Library)
     if not call.primitive.kind.quiet:
-        numpy = np.errstate(all="ignore")(numpy)
+        numpy = quietly(numpy)
 
     def alone(inputs: Sequence[Array]) -> Array:
         try:
@@ -129,6 +159,8 @@ def _in_order(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
         and value.flags.c_contiguous
     ):
         return value
+    if not shape and isinstance(value, np.generic) and value.dtype is dtype:
+        return np.asarray(value)
     return np.array(value, dtype, order="C").reshape(shape)
 
 
@@ -158,4 +190,4 @@ def _known(value: Any, sizes: Sizes) -> Any:
     return evaluate(value, sizes) if isinstance(value, Dim) else value
 
 
-__all__ = ["Routine", "region_routine", "routine", "whole_program"]
+__all__ = ["Routine", "buffers_read", "region_routine", "routine", "whole_program"]

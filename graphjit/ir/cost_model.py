@@ -66,6 +66,8 @@ BAND_STEPS = 32
 # aren't enough, and be read from the stack as whole vectors (AVX2, a chain of 60: 70% slower).
 LONG_BODY, LONG_CODE, MOST_CONSTANTS = 64, 256, 24
 
+# Vectors that the registers of AVX2 hold: more loads are each made where they are first read.
+REGISTERS = 16
 # A value that costs at least this much (rough cycles) is kept between stages, not computed
 # again, while what is kept fits KEEP_BYTES.
 KEEP_COST = 8

@@ -220,6 +220,7 @@ class Function(Enterable):  # type: ignore[misc]
         self._died: deque[int] = deque()  # owners whose forms are to be forgotten
         self._spare: deque[Any] = deque(maxlen=_MOST_SPARE)
         self._misses: deque[Miss] = deque(maxlen=1000)
+        self._named: tuple[str, ...] | None = None
         self._warned = False
         self._table = None
         self._entry = 0  # where machine code enters functions, once there is some
@@ -936,13 +937,19 @@ class Function(Enterable):  # type: ignore[misc]
                 at_user_line(f"{self.name} asks for the type of a value, which tracing changes")
             )
 
+    def _names(self) -> Sequence[str]:
+        """The names of the Python function's parameters."""
+        if self._named is None:
+            try:
+                self._named = tuple(inspect.signature(self.python_function).parameters)
+            except (TypeError, ValueError):
+                self._named = ()
+        return self._named
+
     def _parameter_names(self, tree: Tree) -> list[str]:
         """A name for each leaf of the arguments: `x`, or `x.0` inside a container."""
-        try:
-            names = list(inspect.signature(self.python_function).parameters)
-        except (TypeError, ValueError):
-            names = []
         args, kwargs = tree.children
+        names = list(self._names())
         names += [f"arg{k}" for k in range(len(names), len(args.children))]
         parts = [*zip(names, args.children, strict=False)]
         parts += [*zip(map(str, kwargs.keys), kwargs.children, strict=True)]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from .specialization import Specialization
 
+# Forms that a call is compared with: methods of many objects have one for each.
+MOST_COMPARED = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Miss:
@@ -42,12 +45,13 @@ def why(
     forms: Sequence[Specialization],
     source: SourceLine | None,
 ) -> Miss:
-    """The guards by which a call misses the form that is nearest to it."""
+    """The guards by which a call misses the form that is nearest to it, of the latest."""
     nearest, least = forms[-1], len(kinds) + 2
-    for form in reversed(forms):
+    for form in reversed(forms[-MOST_COMPARED:]):
         if form.given != tree:
             continue
-        apart = sum(a != b for a, b in zip(form.kinds, kinds, strict=True))
+        pairs = zip(form.kinds, kinds, strict=True)
+        apart = sum([a.kind != b.kind or a.key != b.key for a, b in pairs])
         if apart < least:
             nearest, least = form, apart
     if nearest.given != tree:

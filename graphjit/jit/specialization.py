@@ -383,10 +383,18 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     run = executable.single_runner()
     if not form.numpy:
         return lambda args: _wrap(run(ready(args)))
-    if not executable.program.buffers[executable.program.outputs[0]].type.shape:
-        return lambda args: run(ready(args))[()]
+    scalar = not executable.program.buffers[executable.program.outputs[0]].type.shape
     if not only_arrays:
-        return lambda args: run(ready(args))
+        return lambda args: run(ready(args))[()] if scalar else run(ready(args))
+    if scalar:
+
+        def call_scalar(args: Sequence[Any]) -> Any:
+            for x in args:
+                if x.flags.num & _READY != _READY:
+                    return run(ready(args))[()]
+            return run(args)[()]
+
+        return call_scalar
 
     def call_arrays(args: Sequence[Any]) -> Any:
         for x in args:

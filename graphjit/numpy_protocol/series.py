@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
-from graphjit.core.types import bool_, float64
-from graphjit.functions import math, shape
+from graphjit.core.types import float64
+from graphjit.functions import index, math, reduce, shape
 from graphjit.ops import pointwise as pw
+from graphjit.ops.reduce import accumulator
 from graphjit.tensors.apply import apply, wrap
 
 from .elementwise import SHIFTS
@@ -28,7 +29,6 @@ from .promotion import (
     promoted,
     refuse,
     result_dtype,
-    single,
     static_int,
     static_number,
     unsupported,
@@ -231,33 +231,47 @@ def _windows(long: Any, short: Any, before: int, after: int) -> Any:
     """The correlation of a longer vector with a shorter one, shift by shift.
 
     before, after: how many shifts there are at the ends at which the shorter one stands out.
-    As in NumPy what stands out takes no part: 0.0 in its place would make NaN of infinity, and
-    -0.0 of sums of nothing else.
     """
     n, k = long.type.shape[0], short.type.shape[0]
     if k > SHIFTS:
         raise unsupported(f"a convolution with more than {SHIFTS} coefficients")
-    size = n + before + after - k + 1
-    zero = constant(0, long.type.dtype)
-    inside: Any = None
-    if before or after:
-        inside = shape.broadcast_to(constant(True, bool_), (n,))
-        inside = shape.pad(inside, [(before, after)], constant_values=False)
-        long = shape.pad(long, [(before, after)])
-    result = shape.broadcast_to(zero, (size,))
+    size = n - k + 1
+    result = shape.broadcast_to(constant(0, long.type.dtype), (size,))
     for j in range(k):
         part = run_ufunc(
             np.multiply, shape.slice_axis(long, 0, j, size), shape.slice_axis(short, 0, j, 1)
         )
-        if inside is not None:
-            part = apply(pw.where, shape.slice_axis(inside, 0, j, size), part, zero)
         result = run_ufunc(np.add, result, part)
-    return result
+    parts = [result]
+    if before:
+        parts.insert(0, _standing_out(shape.slice_axis(long, 0, 0, k - 1), short, -before, 0))
+    if after:
+        parts.append(_standing_out(shape.slice_axis(long, 0, size, k - 1), short, 0, after))
+    return shape.concat(parts, 0) if len(parts) > 1 else result
+
+
+def _standing_out(long: Any, short: Any, first: int, stop: int) -> Any:
+    """The shifts number `first` to `stop` of a vector along one that is shorter.
+
+    As in NumPy what stands out takes no part: 0.0 in its place would make NaN of infinity, and
+    -0.0 of sums of nothing else. The sums go in the order of the shorter one, as elsewhere.
+    """
+    k = short.type.shape[0]
+    places = np.arange(first, stop) + np.arange(k)[:, np.newaxis]
+    inside = (places >= 0) & (places < k - 1)
+    taken = index.gather(long, np.where(inside, places, 0))
+    products = run_ufunc(np.multiply, taken, shape.expand_dims(short, 1))
+    zero = constant(0, long.type.dtype)
+    products = apply(pw.where, wrap(inside), products, zero)
+    add = reduce.reduce_any if long.type.dtype.is_bool else reduce.reduce_sum
+    return add(products, 0)
 
 
 def _in_windows(long: Any, short: Any, mode: Any) -> Any:
     before, after = _margins(mode, short.type.size)
-    return single(lambda x, y: _windows(x, y, before, after))(long, short)
+    dtype = long.type.dtype
+    wide = accumulator(dtype)
+    return cast(_windows(cast(long, wide), cast(short, wide), before, after), dtype)
 
 
 def _margins(mode: Any, k: int) -> tuple[int, int]:

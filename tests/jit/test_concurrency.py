@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -287,3 +288,39 @@ def test_steps_on_one_variable_from_many_functions() -> None:
         sum((n + k) % 3 == which for n in range(THREADS) for k in range(60)) for which in (0, 1)
     ]
     np.testing.assert_array_equal(values, 2.0 ** (counts[0] - counts[1]))
+
+
+def test_routines_warn_of_nothing_whatever_the_thread_says() -> None:
+    """np.linalg.det overflows, in many threads at once, some of which would have it raise."""
+    det = gj.function(lambda x: np.linalg.det(x), fallback="error")
+    large = np.array([[1e300, 1e300], [1e300, -1e300]])
+
+    def work(number: int) -> Any:
+        with np.errstate(all="raise" if number % 2 else "warn"):
+            before = np.geterr()
+            found = [det(large) for _ in range(200)]
+            assert np.geterr() == before
+            return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = at_once(work)
+    assert all(value == -np.inf and type(value) is np.float64 for r in results for value in r)
+
+
+def test_results_of_routines_of_which_some_are_not_wanted() -> None:
+    x = np.random.default_rng(0).normal(size=(4, 4))
+    for function in (
+        lambda x: np.linalg.svd(x)[1],
+        lambda x: np.linalg.svd(x)[2] @ x,
+        lambda x: np.linalg.eigh(x + x.T)[1],
+        lambda x: np.linalg.slogdet(x)[1],
+        lambda x: np.linalg.qr(x)[1],
+        lambda x: (np.linalg.det(x), np.linalg.eigh(x @ x.T)[0] * 2),
+    ):
+        compiled = gj.function(function, fallback="error")
+        got, want = compiled(x), function(x)
+        pairs = zip(got, want, strict=True) if isinstance(want, tuple) else [(got, want)]
+        for one, other in pairs:
+            assert type(one) is type(other)
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)

@@ -8,6 +8,7 @@ import pytest
 
 import graphjit as gj
 from graphjit.core.errors import RecompileError
+from graphjit.core.tree import Identity
 
 X = np.ones((2, 3), np.float32)
 
@@ -103,3 +104,25 @@ def test_forbidden():
     assert len(f.specializations) == 2
     with gj.config.forbid_recompile():
         assert f(np.ones(6)).shape == (6,)
+
+
+def test_a_new_object_costs_no_more_where_there_are_many(monkeypatch):
+    """What is looked through for the reason of a miss doesn't grow with the objects."""
+    monkeypatch.setattr(gj.config, "recompile_warning", 0)
+
+    class Model:
+        @gj.function
+        def step(self, x):
+            return x * 2
+
+    compared = []
+    equal = Identity.__eq__
+    monkeypatch.setattr(Identity, "__eq__", lambda a, b: compared.append(0) or equal(a, b))
+    counts, models = [], [Model() for _ in range(120)]
+    for model in models:
+        compared.clear()
+        model.step(np.ones(2))
+        counts.append(len(compared))
+    assert len(Model.step.specializations) == len(models)
+    assert counts[119] <= counts[40] + 10
+    assert "self" in Model.step.explain_misses()[-1].guard

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import scipy.special as sp
@@ -1485,6 +1486,32 @@ def test_convolutions_end_where_the_operands_do(function: Any, mode: str) -> Non
     ):  # fmt: skip
         x, y = np.array(a), np.array(v)
         assert same_outcome(outcome(compiled, (x, y)), outcome(function, (x, y, mode)))
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("function", [np.convolve, np.correlate])
+def test_convolutions_of_many_sizes(function: Any, mode: str) -> None:
+    """Whole numbers, whose sums are exact in any order, an infinity and a NaN."""
+    rng = np.random.default_rng(0)
+    compiled = graphjit.function(lambda a, v: function(a, v, mode), fallback="error")
+    for n, k in ((40, 3), (41, 3), (700, 3), (5, 5), (33, 17), (200, 17), (17, 33), (90, 61)):
+        x, y = (rng.integers(-9, 9, size).astype(float) for size in (n, k))
+        x[rng.integers(n)], y[rng.integers(k)] = np.inf, 0.0
+        x[rng.integers(n)] = np.nan
+        if mode == "same" and function is np.correlate and (k > n or k % 2 == 0):
+            continue
+        np.testing.assert_array_equal(compiled(x, y), function(x, y, mode))
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_convolutions_of_bools_and_bfloat16(mode: str) -> None:
+    rng = np.random.default_rng(0)
+    compiled = graphjit.function(lambda a, v: np.convolve(a, v, mode), fallback="error")
+    for n, k in ((2, 2), (40, 3), (61, 20)):
+        x, y = rng.random(n) < 0.3, rng.random(k) < 0.3
+        np.testing.assert_array_equal(compiled(x, y), np.convolve(x, y, mode))
+        x, y = (rng.normal(size=size).astype(ml_dtypes.bfloat16) for size in (n, k))
+        np.testing.assert_array_equal(compiled(x, y), np.convolve(x, y, mode))
 
 
 def test_errors_of_assignments_and_options() -> None:
