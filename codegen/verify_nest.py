@@ -45,6 +45,7 @@ class _Verifier:
         self.kernel = nest.kernel
         self.started: set[int] = set()  # accumulators in memory outlive the loop that sets them
         self.kept: set[int] = set()
+        self.tiled: set[int] = set()
         self.stored: set[int] = set()
 
     def run(self) -> None:
@@ -110,14 +111,20 @@ class _Verifier:
         product = self.kernel.values[tiles.value]
         if not isinstance(product, Product) or (product.a, product.b) != (tiles.a, tiles.b):
             raise self.error(f"%{tiles.value} is no product of %{tiles.a} and %{tiles.b}")
+        if tiles.direct:  # sums are gathered where the store has them
+            stores = enumerate(self.kernel.stores)
+            self.stored.update(k for k, store in stores if store.arg == tiles.value)
+        self.tiled.add(tiles.value)
         walked = {*tiles.batch, tiles.row_dim, tiles.column_dim}
         self.walk(tiles.body, dims | walked, known | {tiles.value})
 
     def let(self, number: int, dims: frozenset[int], known: set[int]) -> None:
         value = self.kernel.values[number]
-        if isinstance(value, (Reduction, Running, Product)):
+        tiled = isinstance(value, Product) and number in self.tiled
+        if isinstance(value, (Reduction, Running, Product)) and not tiled:
             raise self.error(f"%{number} isn't computed at one point")
-        self.needs(number, known)
+        if not tiled:
+            self.needs(number, known)
         for index in indices_of(value):
             self.index(index.strides, dims, f"%{number}")
 
