@@ -18,6 +18,7 @@ from graphjit.types import (
 )
 
 from .promotion import (
+    Aliased,
     Handler,
     array,
     axis_of,
@@ -132,7 +133,7 @@ def meshgrid(*xi: Any, copy: Any = True, sparse: Any = False, indexing: Any = "x
     if not sparse:
         wanted = broadcast_shape(*(r.type.shape for r in results)) if results else ()
         results = [shape.broadcast_to(r, wanted) for r in results]
-    return tuple(results)
+    return tuple(results) if copy else Aliased(tuple(results))
 
 
 def ix_(*args: Any) -> Any:
@@ -231,7 +232,9 @@ def logspace(
 def astype(x: Any, dtype: Any, /, *, copy: Any = True, device: Any = None) -> Any:
     """np.astype."""
     refuse(device=(device, "cpu"))
-    return cast(array(x), target_dtype(dtype))
+    given, target = array(x), target_dtype(dtype)
+    same = not copy and given.type.dtype is target
+    return Aliased(given) if same else cast(given, target)
 
 
 # Results may stand on the arguments' memory.
