@@ -239,6 +239,10 @@ def _class(x: SymbolicTensor) -> type:
     return np.ndarray if array else x.type.dtype.dtype.type
 
 
+# What an item of an array has when it has been recorded.
+_RECORDED = {"_part", "_target", "line", "made", "node", "storage", "swapped"}
+
+
 class SymbolicTensor(Operators):
     """A tensor whose type is known and whose value isn't: what a traced function computes on.
 
@@ -247,11 +251,13 @@ class SymbolicTensor(Operators):
     """
 
     __slots__ = (
-        "__weakref__", "_part", "_target", "_type", "line", "made", "node", "origin",
+        "__weakref__", "_item", "_part", "_target", "_type", "line", "made", "node", "origin",
         "recorder", "storage", "swapped",
     )  # fmt: skip
 
     def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
+        # Of what comes of walking an array, until it is recorded: the array and the number.
+        self._item: tuple[SymbolicTensor, int] | None = None
         self.recorder = trace
         self.node = node
         self._type = type
@@ -347,7 +353,42 @@ class SymbolicTensor(Operators):
             operands,
         )
 
+    def __iter__(self) -> Iterator[Any]:
+        if self.origin != "numpy" or not self._type.shape:
+            return super().__iter__()
+        return self._items()
+
+    def _items(self) -> Iterator[SymbolicTensor]:
+        """The items, recorded when something is done with them: NumPy asks for all that an
+        array has, to see what they are.
+        """
+        kind = self._type
+        known = self.recorder.repeats.same(TensorType(kind.shape[1:], kind.dtype))
+        for number in range(kind.shape[0]):
+            item = SymbolicTensor.__new__(SymbolicTensor)
+            item.recorder, item.origin, item._type = self.recorder, "numpy", known
+            # of one axis: the element as it is now, for it is no view
+            item._item = (self if known.shape else numpy_protocol.detached(self), number)
+            yield item
+
+    def _record_item(self) -> None:
+        """Record an item of an array that has come up while Python walked it."""
+        assert self._item is not None
+        array, number = self._item
+        if self.recorder.closed:
+            self.__init__(self.recorder, array.node, self._type, self.origin)  # type: ignore[misc]
+            return
+        item = array[number]
+        self.__init__(self.recorder, item.node, self._type, self.origin)  # type: ignore[misc]
+        self.storage, self.swapped, self.made = item.storage, item.swapped, item.made
+        self._part = item._part
+        if self._part is not None:
+            self.storage.add(array, self)
+
     def __getattr__(self, name: str) -> Any:
+        if name in _RECORDED:
+            self._record_item()
+            return getattr(self, name)
         if name == "assign" and self._target is not None:
             variable, key = self._target
             return lambda value: variable._assign_slice(key, value)

@@ -395,6 +395,6 @@ def same_kind(result: TensorBase, x: TensorBase) -> Any:
 
 __all__ = [
     "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "UFUNCS", "VIEWS", "attribute", "call_function",
-    "call_operator", "call_ufunc", "convert", "getitem", "part", "promoted", "result_dtype",
-    "same_kind", "setitem",
+    "call_operator", "call_ufunc", "convert", "detached", "getitem", "part", "promoted",
+    "result_dtype", "same_kind", "setitem",
 ]  # fmt: skip
