@@ -868,7 +868,9 @@ class Function(Enterable):  # type: ignore[misc]
                         x.__index__()  # type: ignore[union-attr]
                     bare = isinstance(x, gj.trace.SymbolicTensor) and x.is_zero_dim_array()
                     made_as = "python" if weak else "0-d array" if bare else "array"
-                    if form.numpy and self.form is None and getattr(x, "swapped", False):
+                    array = isinstance(x, np.ndarray) and not x.dtype.isnative
+                    turned = array or getattr(x, "swapped", False)
+                    if form.numpy and self.form is None and turned:
                         made_as = "swapped"
                     form.results.append((made_as, None))
                     outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
