@@ -101,24 +101,30 @@ class Call:
     made again of the arguments of each call.
 
     function: NumPy's own, or an operator. args, kwargs: with Leaf and Item where arrays stand.
-    leaves: the arguments among these, and among those of the calls before. line: the user's.
+    leaves: the arguments among these, and among those of the calls before. known: whether all
+    but the first argument are the same at each call. line: the user's.
     """
 
-    __slots__ = ("args", "function", "kwargs", "leaves", "line")
+    __slots__ = ("args", "function", "known", "kwargs", "leaves", "line")
 
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.leaves = frozenset(_leaves_of((*args, *kwargs.values())))
+        self.known = bool(args) and not any(map(_varies, (*args[1:], *kwargs.values())))
         self.line = user_line()
 
     def result(self, leaves: Sequence[Any], sizes: Mapping[str, int], memo: Memo) -> Any:
         """What it gives for these leaves, once for all that ask."""
         found = memo.get(id(self))
         if found is None:
-            args = _again(self.args, leaves, sizes, memo)
-            kwargs = {k: _again(v, leaves, sizes, memo) for k, v in self.kwargs.items()}
+            args, kwargs = self.args, self.kwargs
+            if self.known:
+                args = (_again(args[0], leaves, sizes, memo), *args[1:])
+            else:
+                args = _again(args, leaves, sizes, memo)
+                kwargs = {k: _again(v, leaves, sizes, memo) for k, v in kwargs.items()}
             try:
                 found = self.function(*args, **kwargs)
             except IndexError as error:
@@ -176,6 +182,14 @@ def _again(value: Any, leaves: Sequence[Any], sizes: Mapping[str, int], memo: Me
     return evaluate(value, sizes) if isinstance(value, Dim) else value
 
 
+def _varies(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return any(map(_varies, value))
+    if isinstance(value, slice):
+        return any(map(_varies, (value.start, value.stop, value.step)))
+    return isinstance(value, (Leaf, Item, Dim))
+
+
 def _leaves_of(value: Any) -> Iterator[int]:
     if isinstance(value, Leaf):
         yield value.number
@@ -184,6 +198,8 @@ def _leaves_of(value: Any) -> Iterator[int]:
     elif type(value) in (list, tuple):
         for part in value:
             yield from _leaves_of(part)
+    elif isinstance(value, slice):
+        yield from _leaves_of((value.start, value.stop, value.step))
 
 
 def _made(value: Any) -> Any:

@@ -250,9 +250,13 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     parts = _key(key)
     _check_masks(parts, x)
     _check_ellipsis(parts, x)
-    _check_bounds(parts, x)
+    listed = any(isinstance(p, TensorBase) and p.ndim for p in parts)
+    if not listed:  # NumPy looks at index arrays when it has cast the value, else before
+        _check_bounds(parts, x)
     _check_rank(x, parts, value)
     value = assigned(value, x.type.dtype)
+    if listed:
+        _check_bounds(parts, x)
     if any(_is_mask(p) and p.recorder is not None for p in parts):
         return _set_masked(x, parts, value)
     _check_value(x, parts, value)
