@@ -859,7 +859,7 @@ class Function(Enterable):  # type: ignore[misc]
                 if isinstance(x, Variable):
                     x = x.as_tensor()
                 view = trace.view_of_argument(x) if form.numpy and self.form is None else None
-                if view is not None and view.leaf not in form.donated:
+                if view is not None and not view.leaves & set(form.donated):
                     form.results.append(("view", view))
                     continue
                 if isinstance(x, Dim):
@@ -872,6 +872,10 @@ class Function(Enterable):  # type: ignore[misc]
                         x.__index__()  # type: ignore[union-attr]
                     bare = isinstance(x, SymbolicTensor) and x.is_zero_dim_array()
                     made_as = "python" if weak else "0-d array" if bare else "array"
+                    array = isinstance(x, np.ndarray) and not x.dtype.isnative
+                    turned = array or getattr(x, "swapped", False)
+                    if form.numpy and self.form is None and turned:
+                        made_as = "swapped"
                     form.results.append((made_as, None))
                     outputs.append(x if weak else as_tensor(x))  # type: ignore[arg-type]
                 elif holds_traced(x):
@@ -905,8 +909,8 @@ class Function(Enterable):  # type: ignore[misc]
             type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
         form.order.append(("leaf", number))
         symbol = trace.parameter(type, name, origin, "argument", leaf=number)
-        swapped = isinstance(x, (np.ndarray, np.generic)) and not x.dtype.isnative
-        return trace.swapped(symbol) if swapped else symbol
+        symbol.swapped = isinstance(x, np.ndarray) and not x.dtype.isnative
+        return symbol
 
     def _refuse(self, statics: Sequence[Any]) -> None:
         """TracingError for arguments whose contents or type the function would see as they are

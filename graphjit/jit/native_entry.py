@@ -221,7 +221,8 @@ def _launch(form: Specialization) -> Launch:
     assert executable is not None
     program = executable.program
     views = [view for kind, view in form.results if kind == "view"]
-    if form.donated or not all(view.itself for view in views):
+    swapped = any(kind == "swapped" for kind, _ in form.results)
+    if form.donated or swapped or not all(view.itself for view in views):
         raise NotNative
     call = executable.native_call()
     results = (*program.outputs, *program.updates)

@@ -68,7 +68,7 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
             found.append((view.shape, view.dtype))
             continue
         type = next(types) if kind != "static" else None
-        found.append(type if kind in ("array", "0-d array") else None)
+        found.append(type if kind in ("array", "0-d array", "swapped") else None)
     return form.run(leaves, wanted.for_results(form.tree, found))
 
 

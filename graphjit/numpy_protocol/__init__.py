@@ -8,7 +8,9 @@ handlers don't do raises TracingError, and the function falls back to eager mode
 
 from __future__ import annotations
 
+import functools
 import inspect
+import operator
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -37,6 +39,7 @@ from . import (
     shapes,
     statistics,
 )
+from .byte_order import keep_order
 from .promotion import (
     Aliased,
     Handler,
@@ -99,7 +102,14 @@ for _functions in (
 READ_ONLY = {
     np.broadcast_to, np.broadcast_arrays, np.diagonal, np.diag, np.imag, np.linalg.diagonal,
 }  # fmt: skip
+ALIKE = getattr(np, "astype", None)  # gives a NumPy scalar of one, an array of an array
 ELEMENTS = getattr(np, "unstack", None)  # gives scalars for an array with one axis
+# Views that are the array itself where there is nothing to do; others are always new objects.
+ITSELF = {
+    np.asarray, np.asanyarray, np.ascontiguousarray, np.atleast_1d, np.atleast_2d,
+    np.atleast_3d, np.broadcast_arrays, np.real, np.real_if_close,
+    "conj", "conjugate", "real", "to_device",
+}  # fmt: skip
 # Functions whose results are Python's bools, and those whose results without axes are arrays.
 PYTHON_BOOLS = {np.allclose, np.array_equal, np.array_equiv}
 ARRAYS = {
@@ -217,8 +227,10 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             plain = [detached(a) for a in args]
             result = handler(*plain, **{k: detached(v) for k, v in kwargs.items()})
             if isinstance(result, Aliased):
-                return viewing(result.value, _bases(args), trace)
+                made = viewing(result.value, _bases(args), trace)
+                return _noted(made, False, trace, func, args, kwargs)
             made = owned(result, trace)
+            keep_order(made, func, args, kwargs)
             if func in PYTHON_BOOLS and is_symbol(made):
                 return trace.weak(made)
             contracted = func is np.einsum and products.as_tensordot(*args, **kwargs)
@@ -227,6 +239,8 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             )
             if func in creation.FUNCTIONS or func in ARRAYS or contracted or kept:
                 _not_a_scalar(made)
+                if func is ALIKE and args[0].storage.scalar:
+                    trace.note_views(made, func, args, kwargs)
             return made
         handler = VIEWS.get(func)
         if handler is not None:
@@ -234,7 +248,8 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             bases, made = _bases(args), handler(*args, **kwargs)
             if func is ELEMENTS and made and not made[0].type.shape:
                 return owned(made, trace)
-            return viewing(made, bases, trace, frozen=func in READ_ONLY)
+            made = viewing(made, bases, trace, frozen=func in READ_ONLY)
+            return _noted(made, func in ITSELF, trace, func, args, kwargs)
         handler = indexing.IN_PLACE.get(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
@@ -291,7 +306,8 @@ def attribute(x: Any, name: str) -> Any:
             return methods.VALUES[name](x)
         if name in methods.VIEW_VALUES:
             value = methods.VIEW_VALUES[name](x)
-            return viewing(value, [x], trace, frozen=name == "imag")
+            made = viewing(value, [x], trace, frozen=name == "imag")
+            return _noted(made, name in ITSELF, trace, operator.attrgetter(name), (x,), {})
     return lambda *args, **kwargs: _method(x, name, args, kwargs)
 
 
@@ -303,7 +319,9 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             handler = methods.VIEW_METHODS[name]
             _check_options(handler, what, (x, *args), kwargs)
             frozen = name == "diagonal"
-            return viewing(handler(x, *args, **kwargs), [x], x.recorder, frozen=frozen)
+            made = viewing(handler(x, *args, **kwargs), [x], x.recorder, frozen=frozen)
+            called = functools.partial(_call_method, name)
+            return _noted(made, name in ITSELF, x.recorder, called, (x, *args), kwargs)
         if name in methods.IN_PLACE_METHODS:
             handler = methods.IN_PLACE_METHODS[name]
             _check_options(handler, what, (x, *args), kwargs)
@@ -312,15 +330,47 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         _check_options(handler, what, (x, *args), kwargs)
         options = {k: detached(v) for k, v in kwargs.items()}
         made = owned(handler(*(detached(a) for a in (x, *args)), **options), x.recorder)
-        if name in ("copy", "astype", "argsort", "flatten"):
+        called = functools.partial(_call_method, name)
+        keep_order(made, called, (x, *args), kwargs)
+        if name in ("copy", "astype", "argsort", "flatten") and not x._is_scalar():
             _not_a_scalar(made)
+            if x.storage.scalar:  # a NumPy scalar or an array, and so is the result
+                x.recorder.note_views(made, called, (x, *args), kwargs)
         return made
+
+
+def _call_method(name: str, x: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return getattr(x, name)(*args, **kwargs)
+
+
+def _noted(
+    made: Any, itself: bool, trace: Any, function: Any, args: Sequence[Any], kwargs: Any
+) -> Any:
+    """Views with how NumPy makes them, if they are views of arguments. itself: whether one may
+    be the argument, and no other object that is all of it.
+    """
+    made = _another(made, itself)
+    trace.note_views(made, function, args, kwargs)
+    keep_order(made, function, args, kwargs)
+    return made
+
+
+def _another(made: Any, itself: bool) -> Any:
+    if type(made) in (list, tuple):
+        return type(made)(_another(x, itself) for x in made)
+    known = is_symbol(made) and made.made is not None
+    # of a NumPy scalar NumPy makes an array
+    return made.another() if known and (made.storage.scalar or not itself) else made
 
 
 def getitem(x: Any, key: Any) -> Any:
     """x[key]."""
     with faithful("indexing"):
-        return indexing.getitem(x, key, x.recorder)
+        made = indexing.getitem(x, key, x.recorder)
+        if is_symbol(made) and made.storage is x.storage:
+            return _noted(made, False, x.recorder, operator.getitem, (x, key), {})
+        keep_order(made, operator.getitem, (x, key), {})
+        return made
 
 
 def part(x: Any, key: Any) -> Any:
@@ -345,6 +395,6 @@ def same_kind(result: TensorBase, x: TensorBase) -> Any:
 
 __all__ = [
     "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "UFUNCS", "VIEWS", "attribute", "call_function",
-    "call_operator", "call_ufunc", "convert", "getitem", "part", "promoted", "result_dtype",
-    "same_kind", "setitem",
+    "call_operator", "call_ufunc", "convert", "detached", "getitem", "part", "promoted",
+    "result_dtype", "same_kind", "setitem",
 ]  # fmt: skip

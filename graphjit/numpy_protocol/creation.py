@@ -15,6 +15,7 @@ from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply, wrap
 
 from .promotion import (
+    Aliased,
     Handler,
     array,
     axis_of,
@@ -129,7 +130,7 @@ def meshgrid(*xi: Any, copy: Any = True, sparse: Any = False, indexing: Any = "x
     if not sparse:
         wanted = broadcast_shape(*(r.type.shape for r in results)) if results else ()
         results = [shape.broadcast_to(r, wanted) for r in results]
-    return tuple(results)
+    return tuple(results) if copy else Aliased(tuple(results))
 
 
 def ix_(*args: Any) -> Any:
@@ -228,7 +229,9 @@ def logspace(
 def astype(x: Any, dtype: Any, /, *, copy: Any = True, device: Any = None) -> Any:
     """np.astype."""
     refuse(device=(device, "cpu"))
-    return cast(array(x), target_dtype(dtype))
+    given, target = array(x), target_dtype(dtype)
+    same = not copy and given.type.dtype is target
+    return Aliased(given) if same else cast(given, target)
 
 
 # Results may stand on the arguments' memory.

@@ -10,7 +10,7 @@ import numpy as np
 from graphjit.core.dims import Dim
 from graphjit.core.errors import IndexOutOfRangeError, ShapeError, at_user_line
 from graphjit.core.types import DType, Shape, int64
-from graphjit.functions import index, math, shape
+from graphjit.functions import create, index, math, shape
 from graphjit.ops import index as ix
 from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply, wrap
@@ -148,8 +148,11 @@ def _ends(known: Any) -> list[int]:
 
 
 def _check_bounds(parts: Key, x: Any) -> None:
-    """IndexError for a known index that is out of bounds."""
+    """IndexError for a known index that is out of bounds. Index arrays that broadcast to none
+    aren't looked at, as in NumPy.
+    """
     total = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
+    looked_at = _choose_any(parts)
     axis = 0
     for part in parts:
         if part is Ellipsis:
@@ -159,13 +162,15 @@ def _check_bounds(parts: Key, x: Any) -> None:
             continue
         extent = x.type.shape[axis]
         known: Any = part
-        if isinstance(part, TensorBase):
-            known = part.numpy() if part.recorder is None and not _is_mask(part) else ()  # type: ignore[attr-defined]
-            if not _is_mask(part) and part.type.size and extent == 0:
+        listed = isinstance(part, TensorBase)
+        checked = looked_at or not (listed and part.ndim)
+        if listed:
+            known = part.numpy() if part.recorder is None and not _is_mask(part) else ()
+            if not _is_mask(part) and part.type.size and checked and extent == 0:
                 raise IndexOutOfRangeError(
                     at_user_line(f"index is out of bounds for axis {axis} with size 0")
                 )
-        if not isinstance(part, slice):
+        if not isinstance(part, slice) and checked:
             ends = [part] if isinstance(part, (int, Dim)) else _ends(known)
             if any(end < -extent or end >= extent for end in ends):
                 raise IndexOutOfRangeError(
@@ -174,6 +179,31 @@ def _check_bounds(parts: Key, x: Any) -> None:
                     )
                 )
         axis += part.ndim if _is_mask(part) else 1
+
+
+def _choose_any(parts: Key) -> bool:
+    """Whether index arrays choose any elements of the axes that they stand for."""
+    shapes = [p.type.shape for p in parts if isinstance(p, TensorBase) and not _is_mask(p)]
+    masks = [p.numpy() for p in parts if _is_mask(p) and p.recorder is None]
+    chosen = broadcast_or_none(*shapes, *((int(np.count_nonzero(m)),) for m in masks))
+    return chosen is None or not any(n == 0 for n in chosen)
+
+
+def _check_nothing(parts: Key, x: Any) -> None:
+    """TracingError for traced indices of which NumPy checks the bounds, where what they choose
+    is empty: nothing is computed with them.
+    """
+    traced = [p for p in parts if isinstance(p, TensorBase) and p.recorder is not None]
+    if not traced or (all(p.ndim for p in traced) and not _choose_any(parts)):
+        return
+    sizes, extents = [p.type.size for p in traced], iter(x.type.shape)
+    for part in index.expand_key(tuple(parts), x.type.shape):
+        if isinstance(part, slice):
+            sizes.append(index.slice_bounds(part, next(extents))[1])
+        elif part is not None and part is not Ellipsis:
+            next(extents)
+    if not _choose_any(parts) or any(n == 0 for n in (*sizes, *extents)):
+        raise unsupported("an index that chooses nothing, but may be out of bounds,")
 
 
 def getitem(x: Any, key: Any, trace: Any) -> Any:
@@ -190,9 +220,10 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
     arrays = [p for p in parts if isinstance(p, TensorBase)]
     ints = [p for p in parts if isinstance(p, (int, Dim)) or _is_scalar(p)]
     scalar = len(ints) == x.ndim == len(parts)
-    if any(p.ndim for p in arrays) or scalar:
-        return owned(index.getitem(detached(x), tuple(parts)), trace)
-    return viewing(index.getitem(x, tuple(parts)), [x], trace, key)
+    copied = scalar or any(p.ndim for p in arrays)
+    _check_nothing(parts, x)
+    chosen = index.getitem(detached(x) if copied else x, tuple(parts))
+    return owned(chosen, trace) if copied else viewing(chosen, [x], trace, key)
 
 
 def _is_scalar(part: Any) -> bool:
@@ -219,12 +250,17 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     parts = _key(key)
     _check_masks(parts, x)
     _check_ellipsis(parts, x)
+    listed = any(isinstance(p, TensorBase) and p.ndim for p in parts)
+    if not listed:  # NumPy looks at index arrays when it has cast the value, else before
+        _check_bounds(parts, x)
     _check_rank(x, parts, value)
     value = assigned(value, x.type.dtype)
+    if listed:
+        _check_bounds(parts, x)
     if any(_is_mask(p) and p.recorder is not None for p in parts):
         return _set_masked(x, parts, value)
-    _check_bounds(parts, x)
     _check_value(x, parts, value)
+    _check_nothing(parts, x)
     return index.setitem(x, tuple(parts), value)
 
 
@@ -236,9 +272,14 @@ def _check_rank(x: Any, parts: Key, value: Any) -> None:
     rank = (
         array(value).ndim if listed else np.ndim(value) if not is_symbol(value) else value.ndim
     )
-    if not rank or any(isinstance(p, TensorBase) and p.ndim for p in parts):
+    if any(isinstance(p, TensorBase) and p.ndim for p in parts):
         return
     scalars = sum(isinstance(p, (int, Dim)) or _is_scalar(p) for p in parts)
+    if not rank:
+        traced = is_symbol(value) and value.origin != "weak" and value.type.dtype.is_inexact
+        if traced and scalars == x.ndim and x.type.dtype.is_integer:
+            raise unsupported("an assignment of a float to an integer, which fails for NaN,")
+        return
     single = scalars == x.ndim == len(parts)
     if single and not listed and not x.type.dtype.is_bool:
         raise ShapeError(at_user_line("setting an array element with a sequence."))
@@ -322,7 +363,18 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: Any = "r
     if not chosen.type.dtype.is_integer:
         raise unsupported("np.take at places that are not integers")
     chosen = cast(chosen, int64)
-    extent = constant(x.type.shape[k], int64)
+    before, size, rest = x.type.shape[:k], x.type.shape[k], x.type.shape[k + 1 :]
+    nothing = any(n == 0 for n in (*before, *rest, *chosen.type.shape))
+    if size == 0 and not nothing:
+        raise IndexOutOfRangeError(
+            at_user_line("cannot do a non-empty take from an empty axes.")
+        )
+    if mode == "raise" and nothing and not any(n == 0 for n in before):
+        _check_bounds([slice(None)] * k + [chosen], x)  # NumPy checks them all the same
+        _check_nothing([slice(None)] * k + [chosen], x)
+    extent = constant(size, int64)
+    if nothing:
+        return create.fill((*before, *chosen.type.shape, *rest), constant(0, x.type.dtype))
     if mode == "wrap":
         chosen = apply(pw.mod, chosen, extent, strict=False)
     elif mode == "clip":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from graphjit.core.errors import DTypeError, at_user_line
+from graphjit.core.types import Shape
 from graphjit.functions import shape
 from graphjit.tensors.apply import TensorBase
 
@@ -23,15 +25,34 @@ from .promotion import (
     static_ints,
     target_dtype,
 )
-from .shapes import at_least, bad_shape
+from .shapes import at_least, bad_shape, shape_at_least
 
 
-def _listed(arrays: Any) -> list[Any]:
-    if isinstance(arrays, TensorBase):
-        if not arrays.type.shape:
-            raise DTypeError(at_user_line("iteration over a 0-d array"))
-        return [arrays[i] for i in range(arrays.type.shape[0])]  # type: ignore[index]
-    return list(arrays)
+def _is_array(arrays: Any) -> bool:
+    """Whether what is joined are the items of one array; TypeError if it has none."""
+    if isinstance(arrays, TensorBase) and not arrays.type.shape:
+        raise DTypeError(at_user_line("iteration over a 0-d array"))
+    return isinstance(arrays, (TensorBase, np.ndarray))
+
+
+def _join_items(arrays: Any, shape_of: Callable[[Shape], Shape], axis: Any, dtype: Any) -> Any:
+    """The items of one array, each in a shape that depends on its own, concatenated along an
+    axis of that (None: of all, in a row): one transposition, however many they are.
+    """
+    x = array(arrays)
+    count, own = x.type.shape[0], shape_of(x.type.shape[1:])
+    if count == 0:
+        raise bad_shape("need at least one array to concatenate")
+    x = shape.reshape(x, (count, *own))
+    if axis is None:
+        return join_arrays([x], None, dtype)
+    if not own:
+        raise bad_shape("zero-dimensional arrays cannot be concatenated")
+    k = axis_of(axis, len(own))
+    moved = shape.moveaxis(x, 0, k)
+    return join_arrays(
+        [shape.reshape(moved, (*own[:k], count * own[k], *own[k + 1 :]))], k, dtype
+    )
 
 
 def concatenate(
@@ -40,8 +61,9 @@ def concatenate(
 ) -> Any:  # fmt: skip
     """np.concatenate."""
     refuse(out=(out,), casting=(casting, "same_kind"))
-    found = [array(a) for a in _listed(arrays)]
-    return join_arrays(found, axis, dtype)
+    if _is_array(arrays):
+        return _join_items(arrays, tuple, axis, dtype)
+    return join_arrays([array(a) for a in arrays], axis, dtype)
 
 
 def join_arrays(found: list[Any], axis: Any, dtype: Any = None) -> Any:
@@ -81,7 +103,10 @@ def stack(
 ) -> Any:
     """np.stack."""
     refuse(out=(out,), casting=(casting, "same_kind"))
-    found = [array(a) for a in _listed(arrays)]
+    if _is_array(arrays):
+        k = axis_of(axis, array(arrays).ndim)
+        return _join_items(arrays, lambda own: (*own[:k], 1, *own[k:]), k, dtype)
+    found = [array(a) for a in arrays]
     if not found:
         raise bad_shape("need at least one array to stack")
     if len({x.type.shape for x in found}) > 1:
@@ -93,7 +118,10 @@ def stack(
 def _stacked(rank: int, axis: int) -> Handler:
     def handler(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
         refuse(casting=(casting, "same_kind"))
-        found = [at_least(rank)(a) for a in _listed(tup)]
+        if _is_array(tup):
+            k = 0 if axis == 1 and array(tup).ndim <= 2 else axis
+            return _join_items(tup, lambda own: shape_at_least(rank, own), k, dtype)
+        found = [at_least(rank)(a) for a in tup]
         k = 0 if axis == 1 and found and found[0].ndim == 1 else axis
         return join_arrays(found, k, dtype)
 
@@ -102,8 +130,10 @@ def _stacked(rank: int, axis: int) -> Handler:
 
 def column_stack(tup: Any) -> Any:
     """np.column_stack."""
+    if _is_array(tup):
+        return _join_items(tup, lambda own: (*own, *(1,) * (2 - len(own))), 1, None)
     columns = []
-    for item in _listed(tup):
+    for item in tup:
         x = array(item)
         columns.append(shape.reshape(x, (x.type.size, 1)) if x.ndim < 2 else x)
     return join_arrays(columns, 1)
@@ -161,8 +191,10 @@ def split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Any]:
     x = array(ary)
     whole = is_symbol(indices_or_sections) or not np.ndim(indices_or_sections)
     if whole:
-        sections = static_int(indices_or_sections)
-        if sections == 0 or x.type.shape[axis_of(axis, x.ndim)] % sections:
+        extent, sections = x.type.shape[axis_of(axis, x.ndim)], static_int(indices_or_sections)
+        if sections == 0:
+            raise ZeroDivisionError(at_user_line("integer modulo by zero"))
+        if extent % sections:
             raise bad_shape("array split does not result in an equal division")
     return array_split(x, indices_or_sections, axis)
 

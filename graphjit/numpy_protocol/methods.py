@@ -75,7 +75,7 @@ def _view(x: Any, dtype: Any = NO_VALUE, type: Any = None) -> Any:
     if dtype is NO_VALUE:
         return shape.reshape(x, x.type.shape)
     target, source = target_dtype(dtype), x.type.dtype
-    if x.recorder.is_swapped(x):
+    if x.swapped:
         raise unsupported("a view as another dtype of bytes in the other order")
     if target is source:
         return x

@@ -33,7 +33,6 @@ from graphjit.core.types import (
     Shape,
     as_dtype,
     broadcast_shapes,
-    float16,
     float32,
     float64,
     int64,
@@ -287,18 +286,20 @@ def truth(x: Any) -> Any:
 
 
 def single(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A composition that computes float16 in float32, as NumPy's half loops do."""
+    """A composition that computes float16 and bfloat16 in float32, as NumPy's and ml_dtypes'
+    loops do.
+    """
 
     def wide(*tensors: Any) -> Any:
-        if tensors[0].type.dtype is not float16:
+        narrow = tensors[0].type.dtype
+        if not narrow.is_narrow:
             return function(*tensors)
-        result = function(*(cast(t, float32) for t in tensors))
-        return back(result)
+        return back(function(*(cast(t, float32) for t in tensors)), narrow)
 
-    def back(result: Any) -> Any:
+    def back(result: Any, narrow: DType) -> Any:
         if isinstance(result, tuple):
-            return tuple(back(r) for r in result)
-        return cast(result, float16) if result.type.dtype is float32 else result
+            return tuple(back(r, narrow) for r in result)
+        return cast(result, narrow) if result.type.dtype is float32 else result
 
     return wide
 

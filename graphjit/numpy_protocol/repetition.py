@@ -130,7 +130,7 @@ def by_places(function: Callable[[Any], Any], x: Any) -> Any:
     places = np.arange(x.type.size, dtype=np.int64).reshape(x.type.shape)
     moved = np.asarray(function(places))
     flat = shape.reshape(x, (x.type.size,))
-    return apply(ix.gather, flat, wrap(np.ascontiguousarray(moved)), axes=(0,))
+    return apply(ix.gather, flat, wrap(np.asarray(moved, order="C")), axes=(0,))
 
 
 def delete(arr: Any, obj: Any, axis: Any = None) -> Any:

@@ -42,6 +42,8 @@ def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     if ufunc in (np.left_shift, np.right_shift):
         if is_symbol(inputs[1]):
             need_value(inputs[1], "a shift by a traced Python int")
+        if not set(kinds) <= set("bi"):
+            raise DTypeError(at_user_line(f"unsupported operand types for {name}"))
         if inputs[1] < 0:
             raise ShapeError(at_user_line("negative shift count"))
     if ufunc is np.power:

@@ -217,18 +217,19 @@ def broadcast_arrays(*args: Any, subok: Any = False) -> Any:
     return tuple(shape.broadcast_to(x, wanted) for x in arrays)
 
 
+def shape_at_least(rank: int, known: Shape) -> Shape:
+    """The shape that np.atleast_1d and its kin give an array."""
+    if rank == 3 and len(known) in (1, 2):
+        return (*((1,) if len(known) == 1 else ()), *known, 1)
+    return (1,) * (rank - len(known)) + tuple(known)
+
+
 def at_least(rank: int) -> Handler:
     """np.atleast_1d and its kin."""
 
     def one(value: Any) -> Any:
         x = array(value)
-        if x.ndim >= rank:
-            return x
-        if rank == 3 and x.ndim == 2:
-            return shape.expand_dims(x, 2)
-        if rank == 3 and x.ndim == 1:
-            return shape.reshape(x, (1, x.type.shape[0], 1))
-        return shape.reshape(x, (1,) * (rank - x.ndim) + x.type.shape)
+        return x if x.ndim >= rank else shape.reshape(x, shape_at_least(rank, x.type.shape))
 
     def handler(*arys: Any) -> Any:
         found = tuple(one(a) for a in arys)

@@ -147,6 +147,8 @@ def quantile(
     try:
         sample = np.zeros((2,) * x.ndim, x.type.dtype.dtype)
         dtype = as_dtype(np.asarray(function(sample, points, axis)).dtype)
+    except np.exceptions.AxisError:
+        raise
     except ValueError as error:
         raise ShapeError(at_user_line(str(error))) from error
     ordered, axes = _sorted_last(x, axis)

@@ -307,6 +307,14 @@ def _divmod(x: Any, y: Any) -> tuple[Any, Any]:
     return apply(pw.floordiv, x, y, strict=False), apply(pw.mod, x, y, strict=False)
 
 
+def _sign(x: Any) -> Any:
+    result = apply(pw.sign, x)
+    if x.type.dtype.name != "bfloat16":
+        return result
+    zero = apply(pw.eq, x, constant(0, x.type.dtype))  # ml_dtypes keeps the sign of zero
+    return apply(pw.where, zero, x, result)
+
+
 UFUNCS: dict[Any, Loop] = {
     np.add: _bools(_of(pw.bit_or), _of(pw.add)),
     np.subtract: _of(pw.sub),
@@ -323,7 +331,7 @@ UFUNCS: dict[Any, Loop] = {
     np.positive: lambda x: x,
     np.absolute: _bools(lambda x: x, _of(pw.abs_)),
     np.fabs: _of(pw.abs_),
-    np.sign: _of(pw.sign),
+    np.sign: _sign,
     np.conjugate: math.conj,
     np.square: lambda x: apply(pw.mul, x, x),
     np.reciprocal: _reciprocal,

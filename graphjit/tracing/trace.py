@@ -23,6 +23,7 @@ from graphjit import numpy_protocol
 from graphjit.core.config import config
 from graphjit.core.dims import Dim, Sizes, evaluate
 from graphjit.core.errors import (
+    IndexOutOfRangeError,
     LeakedTracerError,
     SourceLine,
     TracingError,
@@ -99,28 +100,133 @@ def _settable(name: str, known: Any = None) -> Any:
     return property(read, write)
 
 
-class ArgumentView(NamedTuple):
-    """A result in an argument's memory: the leaf, and how NumPy makes the view of it. itself:
-    whether it is that very argument.
+class Leaf(NamedTuple):
+    """An argument itself, by its number among the leaves."""
+
+    number: int
+
+
+class Call:
+    """A call of NumPy whose result lies in the memory of arguments, or may do so, and that is
+    made again of the arguments of each call.
+
+    function: NumPy's own, or an operator. args, kwargs: with Leaf and Item where arrays stand.
+    leaves: the arguments among these, and among those of the calls before. known: whether all
+    but the first argument are the same at each call. line: the user's.
     """
 
-    leaf: int
-    steps: tuple[tuple[Callable[..., Any], dict[str, Any]], ...]
+    __slots__ = ("args", "function", "known", "kwargs", "leaves", "line")
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.leaves = frozenset(_leaves_of((*args, *kwargs.values())))
+        self.known = bool(args) and not any(map(_varies, (*args[1:], *kwargs.values())))
+        self.line = user_line()
+
+    def result(self, leaves: Sequence[Any], sizes: Mapping[str, int], memo: Memo) -> Any:
+        """What it gives for these leaves, once for all that ask."""
+        found = memo.get(id(self))
+        if found is None:
+            args, kwargs = self.args, self.kwargs
+            if self.known:
+                args = (_again(args[0], leaves, sizes, memo), *args[1:])
+            else:
+                args = _again(args, leaves, sizes, memo)
+                kwargs = {k: _again(v, leaves, sizes, memo) for k, v in kwargs.items()}
+            try:
+                found = self.function(*args, **kwargs)
+            except IndexError as error:
+                message = at_user_line(str(error), source=self.line)
+                raise IndexOutOfRangeError(message) from error
+            memo[id(self)] = found
+        return found
+
+
+class Item(NamedTuple):
+    """A call's result, or the one that this path of indices leads to."""
+
+    call: Call
+    path: tuple[int, ...]
+
+
+Memo = dict[int, Any]
+
+
+class ArgumentView(NamedTuple):
+    """A result in the memory of arguments, or one that is such an argument: how NumPy makes it.
+
+    leaves: the numbers of the arguments. itself: whether it is that very argument.
+    """
+
+    made: Leaf | Item
+    leaves: frozenset[int]
     itself: bool
 
-    def of(self, array: Any, sizes: Mapping[str, int]) -> Any:
-        """The view of an argument; sizes: those of the symbols."""
-        if not self.steps and not self.itself:
-            return array[...]
-        for view, attrs in self.steps:
-            array = view(array, **{name: _known(value, sizes) for name, value in attrs.items()})
-        return array
+    @property
+    def leaf(self) -> int:
+        """The argument that the result is."""
+        assert isinstance(self.made, Leaf)
+        return self.made.number
+
+    def of(self, leaves: Sequence[Any], sizes: Mapping[str, int], memo: Memo) -> Any:
+        """The result for these leaves; sizes: those of the symbols, memo: what the results of
+        this call have in common.
+        """
+        return _again(self.made, leaves, sizes, memo)
 
 
-def _known(value: Any, sizes: Mapping[str, int]) -> Any:
-    if isinstance(value, tuple):
-        return tuple([_known(part, sizes) for part in value])
-    return evaluate(value, sizes)
+def _again(value: Any, leaves: Sequence[Any], sizes: Mapping[str, int], memo: Memo) -> Any:
+    if isinstance(value, Leaf):
+        return leaves[value.number]
+    if isinstance(value, Item):
+        found = value.call.result(leaves, sizes, memo)
+        for index in value.path:
+            found = found[index]
+        return found
+    if type(value) in (list, tuple):
+        return type(value)([_again(part, leaves, sizes, memo) for part in value])
+    if isinstance(value, slice):
+        return slice(*_again((value.start, value.stop, value.step), leaves, sizes, memo))
+    return evaluate(value, sizes) if isinstance(value, Dim) else value
+
+
+def _varies(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return any(map(_varies, value))
+    if isinstance(value, slice):
+        return any(map(_varies, (value.start, value.stop, value.step)))
+    return isinstance(value, (Leaf, Item, Dim))
+
+
+def _leaves_of(value: Any) -> Iterator[int]:
+    if isinstance(value, Leaf):
+        yield value.number
+    elif isinstance(value, Item):
+        yield from value.call.leaves
+    elif type(value) in (list, tuple):
+        for part in value:
+            yield from _leaves_of(part)
+    elif isinstance(value, slice):
+        yield from _leaves_of((value.start, value.stop, value.step))
+
+
+def _made(value: Any) -> Any:
+    """A value as a `Call` keeps it. LookupError where an array is in it that isn't had of the
+    arguments by NumPy's views, or that may change.
+    """
+    if isinstance(value, SymbolicTensor):
+        if value.made is None or value.origin == "tensor":
+            raise LookupError
+        return value.made
+    if type(value) in (list, tuple):
+        return type(value)([_made(part) for part in value])
+    if isinstance(value, slice):
+        return slice(_made(value.start), _made(value.stop), _made(value.step))
+    if isinstance(value, (TensorBase, np.ndarray)):
+        raise LookupError
+    return value
 
 
 def _shape(x: SymbolicTensor) -> tuple[int, ...]:
@@ -135,7 +241,7 @@ def _dtype(x: SymbolicTensor) -> Any:
     if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
         raise x._needs_value("the type of a Python number")
     if x.origin == "numpy" and of_user(sys._getframe(2)):
-        return x.type.dtype.dtype
+        return x.type.dtype.dtype.newbyteorder() if x.swapped else x.type.dtype.dtype
     return x.type.dtype
 
 
@@ -159,6 +265,10 @@ def _class(x: SymbolicTensor) -> type:
     return np.ndarray if array else x.type.dtype.dtype.type
 
 
+# What an item of an array has when it has been recorded.
+_RECORDED = {"_part", "_target", "line", "made", "node", "storage", "swapped"}
+
+
 class SymbolicTensor(Operators):
     """A tensor whose type is known and whose value isn't: what a traced function computes on.
 
@@ -167,11 +277,13 @@ class SymbolicTensor(Operators):
     """
 
     __slots__ = (
-        "__weakref__", "_part", "_target", "_type", "line", "node", "origin", "recorder",
-        "storage",
+        "__weakref__", "_item", "_part", "_target", "_type", "line", "made", "node", "origin",
+        "recorder", "storage", "swapped",
     )  # fmt: skip
 
     def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
+        # Of what comes of walking an array, until it is recorded: the array and the number.
+        self._item: tuple[SymbolicTensor, int] | None = None
         self.recorder = trace
         self.node = node
         self._type = type
@@ -181,6 +293,9 @@ class SymbolicTensor(Operators):
         self._target: tuple[Variable, Any] | None = None
         # Of a view by an index: the array and the index.
         self._part: tuple[SymbolicTensor, Any] | None = None
+        self.swapped = False  # whether its bytes are in the other order than this machine's
+        # Of an argument, and of what NumPy may make of arguments in their memory: how.
+        self.made: Leaf | Item | None = None
 
     @property
     def type(self) -> TensorType:  # type: ignore[override]
@@ -272,7 +387,42 @@ class SymbolicTensor(Operators):
             operands,
         )
 
+    def __iter__(self) -> Iterator[Any]:
+        if self.origin != "numpy" or not self._type.shape:
+            return super().__iter__()
+        return self._items()
+
+    def _items(self) -> Iterator[SymbolicTensor]:
+        """The items, recorded when something is done with them: NumPy asks for all that an
+        array has, to see what they are.
+        """
+        kind = self._type
+        known = self.recorder.repeats.same(TensorType(kind.shape[1:], kind.dtype))
+        for number in range(kind.shape[0]):
+            item = SymbolicTensor.__new__(SymbolicTensor)
+            item.recorder, item.origin, item._type = self.recorder, "numpy", known
+            # of one axis: the element as it is now, for it is no view
+            item._item = (self if known.shape else numpy_protocol.detached(self), number)
+            yield item
+
+    def _record_item(self) -> None:
+        """Record an item of an array that has come up while Python walked it."""
+        assert self._item is not None
+        array, number = self._item
+        if self.recorder.closed:
+            self.__init__(self.recorder, array.node, self._type, self.origin)  # type: ignore[misc]
+            return
+        item = array[number]
+        self.__init__(self.recorder, item.node, self._type, self.origin)  # type: ignore[misc]
+        self.storage, self.swapped, self.made = item.storage, item.swapped, item.made
+        self._part = item._part
+        if self._part is not None:
+            self.storage.add(array, self)
+
     def __getattr__(self, name: str) -> Any:
+        if name in _RECORDED:
+            self._record_item()
+            return getattr(self, name)
         if name == "assign" and self._target is not None:
             variable, key = self._target
             return lambda value: variable._assign_slice(key, value)
@@ -295,17 +445,13 @@ class SymbolicTensor(Operators):
     def __getitem__(self, key: Any) -> Any:
         if self.origin == "tensor":
             return super().__getitem__(key)
-        return self._viewed(
-            self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
-        )
+        return self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
 
-    def _viewed(self, view: Any) -> Any:
-        """A view of an argument: another object than the argument, also if it is all of it."""
-        if view is not self or not self.storage.shared or not self._type.shape:
-            return view
-        made = SymbolicTensor(self.recorder, self.node, self._type, self.origin)
-        made.storage = self.storage
-        return made
+    def another(self) -> SymbolicTensor:
+        """All of an argument as a view, another object than the argument."""
+        view = SymbolicTensor(self.recorder, self.node, self._type, self.origin)
+        view.storage, view.swapped = self.storage, self.swapped
+        return view
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.origin == "tensor":
@@ -470,9 +616,7 @@ class SymbolicTensor(Operators):
     def _turned(self, name: str, strict: Any) -> Any:
         if self.origin == "tensor":
             return strict.fget(self)
-        return self._viewed(
-            self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
-        )
+        return self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
 
     def __repr__(self) -> str:
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
@@ -541,8 +685,6 @@ class Trace:
         self._written: list[int] = []
         self._weak: set[int] = set()
         self._checked: list[SymbolicTensor] = []
-        self._swapped: set[int] = set()  # parameters that aren't in this machine's byte order
-        self._leaves: dict[int, tuple[int, SymbolicTensor]] = {}  # by parameter
         self.sizes = Sizes()
         self.repeats = Repeats(self.builder, SymbolicTensor)
         self.regions = Regions(self.builder.nodes)
@@ -602,7 +744,7 @@ class Trace:
         symbol = SymbolicTensor(self, node, self.repeats.same(type), origin)
         symbol.storage.shared = True
         if leaf >= 0:
-            self._leaves[node] = leaf, symbol
+            symbol.made = Leaf(leaf)
         symbol.storage.scalar = not type.shape
         return symbol
 
@@ -616,32 +758,35 @@ class Trace:
         """How a result is had of an ndarray argument by NumPy's views alone, where NumPy has it
         in the argument's memory; None for other results.
         """
-        if not isinstance(x, SymbolicTensor) or x.origin != "numpy" or not x.storage.shared:
+        if not isinstance(x, SymbolicTensor) or x.origin != "numpy" or x.made is None:
             return None
-        steps: list[tuple[Callable[..., Any], dict[str, Any]]] = []
-        number = x.node
-        while number not in self._leaves:
-            node = self.builder.nodes[number]
-            if not isinstance(node.primitive.kind, View) or len(node.inputs) != 1:
-                return None
-            steps.append((node.primitive.numpy, dict(node.attrs)))
-            number = node.inputs[0]
-        leaf, argument = self._leaves[number]
-        if x.storage is not argument.storage or (steps and not x.type.shape):
-            return None
-        return ArgumentView(leaf, tuple(reversed(steps)), x is argument)
+        itself = isinstance(x.made, Leaf)
+        return ArgumentView(x.made, frozenset(_leaves_of(x.made)), itself)
 
-    def swapped(self, x: SymbolicTensor) -> SymbolicTensor:
-        """A parameter whose arrays are in the other byte order."""
-        self._swapped.add(x.node)
-        return x
-
-    def is_swapped(self, x: SymbolicTensor) -> bool:
-        """Whether a tensor's bytes are, in NumPy, a parameter's in the other byte order."""
-        node = x.node
-        while isinstance(self.builder.nodes[node].primitive.kind, View):
-            node = self.builder.nodes[node].inputs[0]
-        return node in self._swapped
+    def note_views(
+        self,
+        results: Any,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        """Note that these results are what a function of NumPy's gives for these arguments, in
+        their memory or not, whatever is done: for arguments of the trace alone.
+        """
+        todo: list[tuple[SymbolicTensor, tuple[int, ...]]]
+        if isinstance(results, SymbolicTensor):
+            todo = [(results, ())]
+        elif type(results) in (list, tuple):
+            todo = [(x, (i,)) for i, x in enumerate(results) if isinstance(x, SymbolicTensor)]
+        else:
+            return
+        new = [(x, path) for x, path in todo if x.made is None]
+        try:
+            call = Call(function, _made(tuple(args)), {k: _made(v) for k, v in kwargs.items()})
+        except LookupError:
+            return
+        for x, path in new if call.leaves else ():
+            x.made = Item(call, path)
 
     def size(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
         """A symbolic extent as a Python number that is known at run time."""
@@ -657,8 +802,7 @@ class Trace:
             type = TensorType(array.shape, as_dtype(array.dtype))
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
-            if not array.dtype.isnative:
-                self.swapped(found)
+            found.swapped = not array.dtype.isnative
             self._captured[id(array)] = found
         return found
 

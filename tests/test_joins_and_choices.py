@@ -1,0 +1,155 @@
+"""Joins of one array's items, and indices that choose nothing, against NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphjit as gj
+
+JOINS: list[Callable[[Any], Any]] = [
+    np.concatenate, np.hstack, np.vstack, np.dstack, np.column_stack, np.stack, np.block,
+    lambda x: np.concatenate(x, axis=1), lambda x: np.concatenate(x, axis=-1),
+    lambda x: np.concatenate(x, axis=None), lambda x: np.stack(x, axis=1),
+    lambda x: np.stack(x, axis=-1), lambda x: np.stack(x, axis=2),
+    lambda x: np.stack(x, axis=5), lambda x: np.concatenate(x, axis=3),
+    lambda x: np.concatenate(x, dtype="f4"), lambda x: np.vstack(x, dtype="i4"),
+    lambda x: np.hstack(x, dtype="c16"),
+]  # fmt: skip
+
+
+def outcome(fn: Callable[..., Any], *args: Any) -> Any:
+    """What a call gives, or the exception's type."""
+    try:
+        result = fn(*args)
+    except Exception as error:
+        return type(error)
+    return type(result), result.dtype, result.shape, result.tolist()
+
+
+def agree(compiled: Any, plain: Any) -> bool:
+    """Whether outcomes are equal; errors of graphjit's derive from NumPy's."""
+    if isinstance(plain, type):
+        return isinstance(compiled, type) and issubclass(compiled, plain)
+    return bool(compiled == plain)
+
+
+@pytest.mark.parametrize("number", range(len(JOINS)))
+def test_joins_of_one_array(number: int) -> None:
+    fn = JOINS[number]
+    shapes = [(), (0,), (1,), (4,), (0, 3), (3, 0), (2, 3), (1, 3), (3, 1, 2), (2, 3, 0, 4)]
+    for shape in shapes:
+        for dtype in ("f8", "i2", "c8"):
+            x = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+            if fn is np.block and not shape:
+                continue  # asks for the type of what is a NumPy scalar or an array
+            found = outcome(gj.function(fn, fallback="error"), x)
+            assert agree(found, outcome(fn, x)), (shape, dtype, found)
+
+
+@pytest.mark.parametrize("number", range(13))
+def test_joins_of_a_long_array_are_few_nodes(number: int) -> None:
+    fn = JOINS[number]
+    for shape in ((10_000,), (10_000, 2), (10_000, 2, 2)):
+        x = np.arange(float(np.prod(shape))).reshape(shape)
+        plain = outcome(fn, x)
+        if isinstance(plain, tuple):
+            compiled = gj.function(fn, fallback="error")
+            assert agree(outcome(compiled, x), plain)
+            assert len(compiled.get_graph(x).nodes) < 10
+
+
+def test_items_are_those_of_the_array_when_python_comes_to_them() -> None:
+    def elements(x: Any) -> Any:
+        y, total = x + 1, 0.0
+        for v in y:
+            y[-1] = v * 2
+            total = total + v
+        return y, total
+
+    def rows(x: Any) -> Any:
+        y = x + 1
+        for row in y:
+            row += 1
+            y[-1] += row
+        return y, next(iter(y))
+
+    def kept(x: Any) -> Any:
+        y = x + 1
+        first, *_ = y
+        y[0] = 9
+        return first, y
+
+    for fn, shape in [
+        (elements, (5,)),
+        (rows, (4, 3)),
+        (rows, (1, 2)),
+        (kept, (3,)),
+        (kept, (3, 2)),
+    ]:
+        x = np.arange(float(np.prod(shape))).reshape(shape)
+        for a, b in zip(gj.function(fn, fallback="error")(x), fn(x), strict=True):
+            np.testing.assert_array_equal(a, b)
+    x = np.arange(6.0).reshape(3, 2)
+    found = gj.function(lambda x: list(x), fallback="error")(x)
+    assert all(np.shares_memory(row, x) and row.base is x.base for row in found)
+    assert [type(v) for v in gj.function(lambda x: tuple(x))(x[0])] == [np.float64] * 2
+
+
+CHOICES: list[Callable[[Any, Any], Any]] = [
+    lambda x, i: x[i], lambda x, i: x[:, i], lambda x, i: x[i, i], lambda x, i: x[i, :0],
+    lambda x, i: x[:0, i], lambda x, i: x[..., i], lambda x, i: x[i, None],
+    lambda x, i: x[5, i],
+    lambda x, i: x[0, i], lambda x, i: x[i, 5], lambda x, i: x[i, np.zeros(0, int)],
+    lambda x, i: x[np.array([[9]]), i], lambda x, i: np.take(x, i),
+    lambda x, i: np.take(x, i, axis=0), lambda x, i: np.take(x, i, axis=1),
+    lambda x, i: np.take(x, i, axis=0, mode="clip"),
+    lambda x, i: np.take(x, i, axis=1, mode="wrap"), lambda x, i: np.take(x, i, mode="wrap"),
+    lambda x, i: x.take(i, 1), lambda x, i: np.take_along_axis(x, i[:, None], 0),
+    lambda x, i: np.take_along_axis(x, i[None], 1), lambda x, i: np.take(x[:0], i, axis=1),
+    lambda x, i: np.take_along_axis(x[:0], i[None], 1), lambda x, i: x[i[:0], 5:],
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("number", range(len(CHOICES)))
+@pytest.mark.parametrize("known", [False, True])
+def test_indices_that_choose_nothing(number: int, known: bool) -> None:
+    """Bounds are checked where NumPy checks them, and nowhere else."""
+    fn = CHOICES[number]
+    for shape in ((2, 3), (0, 3), (3, 0), (0, 0), (0,), (3,), (1, 1)):
+        x = np.arange(float(np.prod(shape))).reshape(shape)
+        for places in ([], [0], [-1], [0, 1], [7], [-7], [0, 7]):
+            i = np.array(places, int)
+            plain = outcome(fn, x, i)
+            if known:
+                found = outcome(gj.function(lambda x, i=i: fn(x, i)), x)
+            else:
+                found = outcome(gj.function(fn), x, i)
+            assert agree(found, plain), (shape, places, found, plain)
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("known", [False, True])
+def test_assignments_that_choose_nothing(known: bool) -> None:
+    def rows(x: Any, i: Any) -> Any:
+        y = x.copy()
+        y[i] = 1
+        return y
+
+    def columns(x: Any, i: Any) -> Any:
+        y = x.copy()
+        y[:, i] += 1
+        return y
+
+    for fn in (rows, columns):
+        for shape in ((2, 3), (0, 3), (3, 0), (0, 0)):
+            x = np.zeros(shape)
+            for places in ([], [0], [7], [-7]):
+                i = np.array(places, int)
+                call = gj.function(lambda x, i=i, fn=fn: fn(x, i)) if known else gj.function(fn)
+                found = outcome(call, x) if known else outcome(call, x, i)
+                assert agree(found, outcome(fn, x, i)), (shape, places, found)
