@@ -11,8 +11,11 @@ import linecache
 import os
 import sys
 from bisect import bisect_right
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 import numpy as np
 
@@ -66,11 +69,28 @@ class OutOfMemoryError(GraphJitError, MemoryError):
     """An array that the system has no memory for."""
 
 
-class UnsupportedError(GraphJitError, NotImplementedError):
+# Told of each refusal that is made while a function is traced: the function's own code may
+# catch it, and would go on where undecorated code never was.
+on_refusal: ContextVar[Callable[[GraphJitError], None] | None] = ContextVar(
+    "graphjit_on_refusal", default=None
+)
+
+
+class _Refusal(GraphJitError):
+    """What graphjit can't do, and Python without it can."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        notify = on_refusal.get()
+        if notify is not None:
+            notify(self)
+
+
+class UnsupportedError(_Refusal, NotImplementedError):
     """Something graphjit doesn't do; the message says what to write in its place."""
 
 
-class TracingError(GraphJitError, RuntimeError):
+class TracingError(_Refusal, RuntimeError):
     """Python code that can't be traced, such as `if` on a traced value."""
 
 

@@ -23,12 +23,14 @@ from graphjit import numpy_protocol
 from graphjit.core.config import config
 from graphjit.core.dims import Dim, Sizes, evaluate
 from graphjit.core.errors import (
+    GraphJitError,
     IndexOutOfRangeError,
     LeakedTracerError,
     SourceLine,
     TracingError,
     at_user_line,
     of_user,
+    on_refusal,
     user_line,
 )
 from graphjit.core.types import (
@@ -309,10 +311,7 @@ class SymbolicTensor(Operators):
             "compiled function runs",
             "use gj.where for a choice by element, or let the function fall back to eager mode",
         )
-        error = StaticValueNeeded(message, params) if params else TracingError(message)
-        # kept, for the function may catch it and go on with what it makes of that
-        self.recorder.failed = self.recorder.failed or error
-        return error
+        return StaticValueNeeded(message, params) if params else TracingError(message)
 
     def __bool__(self) -> bool:
         raise self._needs_value("`if`, `while`, `and`, `or` or bool()")
@@ -674,7 +673,7 @@ class Trace:
         self.builder = GraphBuilder(name)
         self.origin = "tensor"
         self.closed = False
-        self.failed: TracingError | None = None
+        self.failed: GraphJitError | None = None  # the first refusal, caught or not
         self.captures: list[np.ndarray[Any, Any]] = []
         self.variables: list[Variable] = []
         self._captured: dict[int, SymbolicTensor] = {}
@@ -694,6 +693,7 @@ class Trace:
     def active(self) -> Iterator[Trace]:
         """Make this the trace of the context."""
         token = current_trace.set(self)
+        watch = on_refusal.set(self._note_refusal)
         self.sizes.recording, self.sizes.traced = True, self.size
         try:
             with config.python_decides():
@@ -703,8 +703,12 @@ class Trace:
                     raise TracingError("an array is written to after it was used in the trace")
         finally:
             current_trace.reset(token)
+            on_refusal.reset(watch)
             self.closed = self.repeats.closed = True
             self.sizes.recording, self.sizes.traced = False, None
+
+    def _note_refusal(self, error: GraphJitError) -> None:
+        self.failed = self.failed or error
 
     def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
         """Run an action whose results are of NumPy origin (weak if all operands are)."""
