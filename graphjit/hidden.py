@@ -104,22 +104,24 @@ class Agreed(Getter):
 
 
 def find_captures(
-    function: Callable[..., Any], statics: Sequence[Any], arrays: Sequence[Any]
+    function: Callable[..., Any], statics: Sequence[Any], objects: Sequence[Any]
 ) -> list[Getter | None]:
-    """For each array a way to look it up again, or None if only its value is known."""
-    if not arrays:
+    """For each array or other object a way to look it up again, or None if only its value is
+    known.
+    """
+    if not objects:
         return []
-    wanted = {id(a): n for n, a in enumerate(arrays)}
-    found: list[list[Getter]] = [[] for _ in arrays]
+    wanted = {id(x): n for n, x in enumerate(objects)}
+    found: list[list[Getter]] = [[] for _ in objects]
     seen: set[int] = set()
     todo: list[tuple[Any, Getter, int]] = [(o, _held(o), 0) for o in statics]
     todo += _of_function(function)
     while todo and len(seen) < MOST_OBJECTS:
         value, getter, depth = todo.pop(0)
+        number = wanted.get(id(value))
+        if number is not None:
+            found[number].append(getter)
         if isinstance(value, np.ndarray):
-            number = wanted.get(id(value))
-            if number is not None:
-                found[number].append(getter)
             continue
         if id(value) in seen or depth >= DEPTH:
             continue

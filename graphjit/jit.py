@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import operator
 import time
 import types
 import warnings
@@ -24,6 +25,7 @@ import graphjit as gj
 import graphjit.foreign
 import graphjit.hidden
 import graphjit.kept
+import graphjit.returned
 import graphjit.specialization
 import graphjit.surroundings
 import graphjit.symbolic
@@ -54,8 +56,10 @@ from .tree import (
     LeafKind,
     Tree,
     by_value,
+    containers,
     flatten,
     leaf_names,
+    mapped,
     unflatten,
 )
 from .types import DType, TensorSpec, TensorType, as_dtype
@@ -68,9 +72,10 @@ if TYPE_CHECKING:
     import graphjit.results
 
     from .codegen.tables import Table
-    from .dispatch import TensorBase
+    from .hidden import Getter
     from .ir import Graph
     from .passes import Pass
+    from .returned import Returned
     from .specialization import Specialization
     from .surroundings import Surroundings
     from .symbolic import Assumptions
@@ -125,6 +130,13 @@ class _StateChanged(TracingError):
     """
 
 
+class _Impure(TracingError):
+    """A trace changed what outlives the call, and calls of the same types will."""
+
+
+# What ends a call whatever `fallback` says, and what tells of the trace and not of the call.
+_ENDS = (KeyboardInterrupt, GeneratorExit)
+_OURS = (TracingError, InternalError, ImportError)
 _calls = itertools.count()  # of compiled functions, through Python
 
 
@@ -219,6 +231,7 @@ class Function(Enterable):  # type: ignore[misc]
         self._table = None
         self._entry = 0  # where machine code enters functions, once there is some
         self._undone = False  # whether the trace that failed last had changed anything
+        self._wrote = False  # whether it was in a container among its arguments
         self._late: set[Specialization] = set()  # what it could run, but for that
         self._own: frozenset[str] = frozenset()  # the attributes made here
         self._own = frozenset(vars(self))
@@ -465,7 +478,8 @@ class Function(Enterable):  # type: ignore[misc]
         key = self._fallback_key(args, kwargs)
         known = self._fallbacks.get(key, 0)
         if isinstance(known, int) and known >= 0:
-            self._fallbacks[key] = known = known + 1 if form.reason else -1
+            known = known + 1 if form.reason else -1
+            self._fallbacks[key] = known = MOST_FALLBACKS if form.impure else known
             if known == MOST_FALLBACKS:
                 made = gj.specialization.Specialization(form.kinds, reason=form.reason)
                 made.any_value = True
@@ -725,6 +739,8 @@ class Function(Enterable):  # type: ignore[misc]
                 # tensors have one set of rules: eager mode would refuse what tracing refused
                 strict = any(isinstance(x, gj.dispatch.TensorBase) for x in leaves)
                 strict = strict and not self._undone
+                if self.fallback == "error" and self._undone:
+                    self._eager(args, kwargs, leaves)  # raises too, having done what it does
                 if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
                     raise
                 line = raising_line(error)
@@ -733,12 +749,14 @@ class Function(Enterable):  # type: ignore[misc]
                 return gj.specialization.Specialization(kinds, reason=reason, doubt=error)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
-        chance = isinstance(error, _StateChanged)
+        chance, impure = isinstance(error, _StateChanged), isinstance(error, _Impure)
         if self.fallback == "error":
-            raise TracingError(*error.args) if chance else error
+            raise TracingError(*error.args) if chance or impure else error
         if not chance:
             self._warn(str(error))
-        return gj.specialization.Specialization(kinds, reason=str(error), chance=chance)
+        return gj.specialization.Specialization(
+            kinds, reason=str(error), chance=chance, impure=impure
+        )
 
     def _run_in_doubt(
         self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
@@ -778,13 +796,21 @@ class Function(Enterable):  # type: ignore[misc]
         started = time.perf_counter_ns()
         statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
         self._refuse(statics)
+        self._wrote = False
         before = gj.surroundings.Surroundings(self.python_function, statics)
         if before.reason:
             raise TracingError(at_user_line(f"{self.name} {before.reason}"))
         try:
             form = self._traced(before, tree, leaves, kinds, statics, assumed)
-        except BaseException:
-            self._undone = before.restore()
+        except BaseException as error:
+            # what the caller gets leaves what it did until then, as undecorated
+            ends = isinstance(error, _ENDS)
+            final = ends or (self.fallback == "error" and not self._wrote)
+            final = final and assumed is None and not isinstance(error, _OURS)
+            if final and before.left():
+                self._undone = False
+            else:
+                self._undone = before.restore() or self._wrote
             raise
         form.times_ns["trace"] = time.perf_counter_ns() - started
         return form
@@ -825,62 +851,64 @@ class Function(Enterable):  # type: ignore[misc]
             function = self.python_function
             if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
                 raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
+
+            def same() -> bool:
+                """Whether the containers among the arguments hold what they held."""
+                after: list[Any] = []
+                kept = flatten((args, kwargs), after) == tree and len(after) == len(given)
+                return kept and all(map(operator.is_, after, given))
+
             try:
                 value = gj.hidden.with_captures(function, trace.capture)(*args, **kwargs)
-            except Exception as error:
+            except BaseException as error:
+                self._wrote = not same() or _has_more((args, kwargs))
+                if not isinstance(error, Exception):
+                    raise
                 if trace.failed is None or error is trace.failed:
                     raise
                 raise trace.failed from error  # C code may have made another error of it
             if trace.failed is not None:  # and the function caught the error
                 raise trace.failed
             if problem := before.problem():
-                refusal = TracingError if before.drawn else _StateChanged
+                refusal = _StateChanged if before.made else _Impure
                 raise refusal(at_user_line(f"{self.name} {problem}"))
             if _has_more((args, kwargs)):
                 raise TracingError(
                     at_user_line(f"{self.name} adds an attribute to an argument's dataclass")
                 )
-            after: list[Any] = []
-            same = flatten((args, kwargs), after) == tree and len(after) == len(given)
-            if not same or any(a is not b for a, b in zip(after, given, strict=True)):
+            if not same():
                 raise TracingError(
                     at_user_line(f"{self.name} writes into a container that is its argument")
                 )
-            found: list[Any] = []
-            form.tree = _with_plain_keys(flatten(value, found))
-            outputs: list[TensorBase] = []
-            if numpy is None:
-                form.numpy = not any(map(gj.trace.is_strict, found))
-            for x in found:
-                if isinstance(x, gj.Variable):
-                    x = x.as_tensor()
-                view = trace.view_of_argument(x) if form.numpy and self.form is None else None
-                if view is not None and view.leaf not in form.donated:
-                    form.results.append(("view", view))
-                    continue
-                if isinstance(x, gj.dims.Dim):
-                    form.results.append(("python", None))
-                    outputs.append(trace.size(x))
-                    continue
-                if isinstance(x, (gj.dispatch.TensorBase, np.ndarray, np.generic)):
-                    weak = getattr(x, "origin", "") == "weak"
-                    if weak and x.dtype.kind == "i":  # Python's integers have no end
-                        x.__index__()  # type: ignore[union-attr]
-                    bare = isinstance(x, gj.trace.SymbolicTensor) and x.is_zero_dim_array()
-                    made_as = "python" if weak else "0-d array" if bare else "array"
-                    form.results.append((made_as, None))
-                    outputs.append(x if weak else gj.dispatch.as_tensor(x))  # type: ignore[arg-type]
-                elif gj.trace.holds_traced(x):
-                    raise TracingError(
-                        at_user_line(f"{self.name} returns an object that holds traced values")
-                    )
-                else:
-                    form.results.append(("static", x))
-            nodes = [trace.node_of(x) for x in outputs]
+            roots = zip(tree.children, (args, kwargs), strict=True)
+            returned = gj.returned.Returned(
+                value,
+                trace,
+                before,
+                [
+                    item
+                    for number, (child, root) in enumerate(roots)
+                    for item in containers(child, root, ((False, number),))
+                ],
+                [
+                    (i, x)
+                    for i, (x, k) in enumerate(zip(leaves, kinds, strict=True))
+                    if k.kind == STATIC
+                ],
+                numpy,
+                form.donated,
+                plain=self.form is not None,
+            )
+            form.tree, form.numpy = _with_plain_keys(returned.tree), returned.numpy
+            nodes = [trace.node_of(x) for x in returned.outputs]
             trace.require_checks(nodes)
             form.graph = trace.builder.finish(nodes, trace.updates())
         form.captures = trace.captures
-        form.getters = gj.hidden.find_captures(self.python_function, statics, trace.captures)
+        getters = gj.hidden.find_captures(
+            self.python_function, statics, [*trace.captures, *returned.objects]
+        )
+        form.getters = getters[: len(trace.captures)]
+        form.results = _looked_up(form, returned, getters[len(trace.captures) :])
         form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         form.variables = trace.variables
         form.order_parameters()
@@ -953,7 +981,7 @@ class Function(Enterable):  # type: ignore[misc]
             if not form.chance:
                 self._warn(form.reason)
             return self._eager(args, kwargs, leaves)
-        return form.run(leaves)
+        return form.run(leaves, given=(args, kwargs))
 
     def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
         """The form that a call with these arguments uses, made if there is none yet."""
@@ -1058,12 +1086,28 @@ def _plain_key(key: Any) -> Any:
     return tuple(map(_plain_key, key)) if type(key) is tuple else key
 
 
+def _looked_up(
+    form: Specialization, returned: Returned, getters: Sequence[Getter | None]
+) -> list[tuple[str, Any]]:
+    """The results, with ways to look up what was there before the call; where there is none it
+    is that very object each time.
+    """
+    found: list[tuple[str, Any]] = []
+    for kind, value in returned.results:
+        getter = getters[value] if kind == "object" else None
+        if getter is not None:
+            form.objects.append(getter)
+            form.object_types.append(type(returned.objects[value]))
+            found.append(("object", len(form.objects) - 1))
+        else:
+            known = kind == "object"
+            found.append(("static", returned.objects[value]) if known else (kind, value))
+    return found
+
+
 def _finished(numpy: bool | None, value: Any, *leaves: Any) -> Any:
     """What a function gave eagerly for arguments with these leaves, as compiled code would."""
-    found: list[Any] = []
-    tree = flatten(value, found)
-    converted = iter([_converted(x, numpy) for x in found])
-    return unflatten(tree, lambda: next(converted))
+    return mapped(value, lambda x: _converted(x, numpy))
 
 
 def _has_more(value: Any) -> bool:
@@ -1084,16 +1128,14 @@ def _has_more(value: Any) -> bool:
 
 def _converted(x: Any, numpy: bool | None) -> Any:
     """An eager result as the array type that compiled code would give."""
+    if not gj.returned.is_converted(x, numpy):
+        return x
     if isinstance(x, gj.Variable):
         x = x.as_tensor()
-    if numpy is None:
-        return x
     if numpy and isinstance(x, gj.Tensor):
         array = np.array(x._array)
         return array if array.shape else array[()]
-    if not numpy and isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufcV":
-        return gj.dispatch.as_tensor(x)
-    return x
+    return x if isinstance(x, gj.dispatch.TensorBase) else gj.dispatch.as_tensor(x)
 
 
 def function(

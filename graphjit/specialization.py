@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,10 +23,10 @@ from .forks import importing
 from .hidden import Getter
 from .ir import Graph
 from .memory import LINE_BYTES
-from .results import PLAIN, places
+from .results import COMPUTED, PLAIN, places
 from .stages import Stages, collector_paused, log, log_line, progress
 from .tensor import Tensor, _wrap
-from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
+from .tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, follow, unflatten
 from .types import Shape
 from .variable import Variable
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from .passes import Pass
     from .passes.pipeline import Observer
     from .program import Program
-    from .trace import ArgumentView
+    from .trace import ResultView
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -50,13 +52,15 @@ class Specialization:
     it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
     arguments; doubt: the error that tracing raised, until a call has shown that eager mode
     raises none; chance: whether an eager call may settle what stood against it; due: it has
-    run, and the function is to be traced again. entry: the tables by which machine code enters
-    it. numpy: whether results are ndarrays.
-    direct: the whole call, for the plain case of arrays in and one array out. given: how the
-    leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
-    the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
-    how it was compiled. found: whether its code was there already, in this process or on
-    disk. names, donated: of the leaves a name for each, and which are donated.
+    run, and the function is to be traced again; impure: its trace changed what outlives calls.
+    entry: the tables by which machine code enters it. results: see `returned.Returned`. numpy:
+    whether results are ndarrays. objects: how to look up what is returned and was there before
+    the call, object_types: of which types it is. direct: the whole call, for the plain case of
+    arrays in and one array out. given: how the leaves make up the arguments. sizes, shapes,
+    fit: of a form of symbolic extents its symbols, the shape of each leaf, and the calls that
+    it is for. own_passes, fast_math, tensor_cores: how it was compiled. found: whether its code
+    was there already, in this process or on disk. names, donated: of the leaves a name for
+    each, and which are donated.
     """
 
     kinds: tuple[LeafKind, ...]
@@ -65,6 +69,7 @@ class Specialization:
     any_value: bool = False
     doubt: BaseException | None = None
     chance: bool = False
+    impure: bool = False
     entry: Any = None
     due: bool = False
     graph: Graph | None = None
@@ -83,6 +88,8 @@ class Specialization:
     tree: Tree = LEAF
     results: list[tuple[str, Any]] = field(default_factory=list)
     numpy: bool = False
+    objects: list[Getter] = field(default_factory=list)
+    object_types: list[type] = field(default_factory=list)
     direct: Callable[[Sequence[Any]], Any] | None = None
     times_ns: dict[str, int] = field(default_factory=dict)
     passes: list[tuple[str, int, int, int]] = field(default_factory=list)
@@ -93,7 +100,7 @@ class Specialization:
     donated: tuple[int, ...] = ()
 
     def captures_fit(self) -> bool:
-        """Whether the arrays that the Python code reads are still of the traced types."""
+        """Whether what the Python code reads is still of the traced types."""
         for number, getter in enumerate(self.getters):
             found = self.captures[number] if getter is None else getter()
             if type(found) is not np.ndarray:
@@ -101,6 +108,9 @@ class Specialization:
             if (found.shape, found.dtype) != self.capture_types[number]:
                 return False
             self.captures[number] = found
+        for getter, kind in zip(self.objects, self.object_types, strict=True):
+            if type(getter()) is not kind:
+                return False
         return True
 
     def order_parameters(self) -> None:
@@ -188,19 +198,20 @@ class Specialization:
             for cell in held:
                 cell.lock.release()
 
-    def run(self, leaves: Sequence[Any], out: Sequence[Any] = ()) -> Any:
+    def run(self, leaves: Sequence[Any], out: Sequence[Any] = (), given: Any = ()) -> Any:
         """The results for these leaves of the arguments; variables are written back.
 
-        out: for each result an array that it is written into, or None.
+        out: for each result an array that it is written into, or None. given: the arguments,
+        of which containers may be returned.
         """
         assert self.executable is not None
         if not self.variables:
-            return self._results(leaves, self._compute(leaves, out)[0], out)
+            return self._results(leaves, self._compute(leaves, out)[0], out, given)
         with self.holding_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
-        return self._results(leaves, outputs, out)
+        return self._results(leaves, outputs, out, given)
 
     def _compute(
         self, leaves: Sequence[Any], out: Sequence[Any]
@@ -245,39 +256,77 @@ class Specialization:
             arrays.append(_ready(x))
         return arrays
 
-    def view(self, view: ArgumentView, leaves: Sequence[Any]) -> Any:
-        """A result that lies in the memory of one of these leaves."""
+    def sizes_of(self, leaves: Sequence[Any]) -> dict[str, int]:
+        """What the symbols stand for in a call with these leaves."""
         assert self.executable is not None
-        sizes = self.executable.sizes_of(self.inputs(leaves)) if self.sizes is not None else {}
-        return view.of(leaves[view.leaf], sizes)
+        return self.executable.sizes_of(self.inputs(leaves)) if self.sizes is not None else {}
+
+    def view(
+        self, view: ResultView, leaves: Sequence[Any], outputs: Sequence[Array] = ()
+    ) -> Any:
+        """A result that lies in the memory of one of these leaves or outputs, or of a captured
+        array.
+        """
+        base: Any = outputs if view.role == "output" else leaves
+        base = self.captures if view.role == "capture" else base
+        return view.of(base[view.number], self.sizes_of(leaves) if view.steps else {})
 
     def _results(
-        self, leaves: Sequence[Any], outputs: Sequence[Array], out: Sequence[Any] = ()
+        self,
+        leaves: Sequence[Any],
+        outputs: Sequence[Array],
+        out: Sequence[Any] = (),
+        given: Any = (),
     ) -> Any:
         numpy = self.numpy
-        arrays = iter(outputs)
-        found = []
-        for (kind, value), given in zip(self.results, out or repeat(None), strict=False):
-            if kind == "static":
-                found.append(value)
-            elif kind == "view":
-                view = self.view(value, leaves)
-                if given is not None:
-                    np.copyto(given, view)
-                found.append(view if given is None else given)
-            elif given is not None:
-                array = next(arrays)
-                if array is not given:
-                    np.copyto(given, array)
-                found.append(given)
-            elif kind == "python":
-                found.append(next(arrays).item())
-            else:
-                array = next(arrays)
+        computed = itertools.count()
+        found: list[Any] = []
+        arrays = [*outputs]
+        made: list[Any] = []
+        if out:  # views are of the array that a result was written into
+            places = [x for x, (k, _) in zip(out, self.results, strict=True) if k in COMPUTED]
+            for number, place in enumerate(places):
+                if place is not None:
+                    if arrays[number] is not place:
+                        np.copyto(place, arrays[number])
+                    arrays[number] = place
+
+        def result(kind: str, value: Any, place: Any) -> Any:
+            if kind in COMPUTED:
+                array = arrays[next(computed)]
+                if place is not None:
+                    return place
+                if kind == "python":
+                    return array.item()
                 scalar = numpy and not array.shape and kind != "0-d array"
-                found.append(array[()] if scalar else array if numpy else _wrap(array))
-        items = iter(found)
-        return unflatten(self.tree, lambda: next(items))
+                return array[()] if scalar else array if numpy else _wrap(array)
+            if kind == "static":
+                return value
+            if kind == "view":
+                made_of = self.view(value, leaves, arrays)
+            elif kind == "again":
+                made_of = found[value]
+            elif kind == "copy":
+                return copy.copy(value)
+            elif kind == "object":
+                return self.objects[value]()
+            elif kind == "container":
+                return made[value]
+            else:
+                return follow(given, value)
+            if place is None:
+                return made_of
+            np.copyto(place, getattr(made_of, "_array", made_of))
+            return place
+
+        items = iter(zip(self.results, out or repeat(None), strict=False))
+
+        def next_result() -> Any:
+            (kind, value), place = next(items)
+            found.append(result(kind, value, place))
+            return found[-1]
+
+        return unflatten(self.tree, next_result, made)
 
 
 def build_program(

@@ -33,12 +33,14 @@ from .errors import (
 )
 from .ir import Graph, GraphBuilder
 from .operators import Operators
-from .ops import source
+from .ops import pointwise, source
 from .ops.primitive import Primitive, View
 from .repeats import Repeats
 from .types import DType, TensorShape, TensorType, TupleType, as_dtype, check_size, int64
 from .variable import Variable
 
+# Parts of complex numbers, which NumPy has in their memory.
+_PARTS = (pointwise.real, pointwise.imag)
 # Operators whose results on Python's integers may pass 64 bits.
 _GROWING = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
 
@@ -55,15 +57,17 @@ class Storage:
     """What traced ndarrays stand on: an array of the trace's own and the views of it.
 
     shared: others than the handles see it, so nothing may be written. scalar: it is that of an
-    argument without axes, which may be a NumPy scalar or an array. handles: the array and
-    its views, where it has any; those that no code can reach any more don't count.
+    argument without axes, which may be a NumPy scalar or an array. base: of a view that can't
+    be written, the storage that it lies in. handles: the array and its views, where it has any;
+    those that no code can reach any more don't count.
     """
 
-    __slots__ = ("_handles", "scalar", "shared")
+    __slots__ = ("_handles", "base", "scalar", "shared")
 
-    def __init__(self, shared: bool) -> None:
+    def __init__(self, shared: bool, base: Storage | None = None) -> None:
         self.shared = shared
         self.scalar = False
+        self.base = base
         self._handles: list[weakref.ref[SymbolicTensor]] = []
 
     def add(self, base: SymbolicTensor, view: SymbolicTensor) -> None:
@@ -71,6 +75,10 @@ class Storage:
         known = self.handles()
         new = [h for h in (base, view) if all(h is not other for other in known)]
         self._handles = [weakref.ref(h) for h in (*known, *new)]
+
+    def owner(self) -> Storage:
+        """The storage of the array that this is a view of."""
+        return self if self.base is None else self.base.owner()
 
     def handles(self) -> list[SymbolicTensor]:
         """The array and its views that live, in the order in which they came up."""
@@ -89,17 +97,19 @@ def _settable(name: str, known: Any = None) -> Any:
     return property(read, write)
 
 
-class ArgumentView(NamedTuple):
-    """A result in an argument's memory: the leaf, and how NumPy makes the view of it. itself:
-    whether it is that very argument.
+class ResultView(NamedTuple):
+    """A result in the memory of another array: a leaf of the arguments, a captured array or an
+    output (role "leaf" | "capture" | "output") by its number, and how NumPy makes the view of
+    it. itself: whether it is that very object.
     """
 
-    leaf: int
+    role: str
+    number: int
     steps: tuple[tuple[Callable[..., Any], dict[str, Any]], ...]
     itself: bool
 
     def of(self, array: Any, sizes: Mapping[str, int]) -> Any:
-        """The view of an argument; sizes: those of the symbols."""
+        """The view of an array; sizes: those of the symbols."""
         if not self.steps and not self.itself:
             return array[...]
         for view, attrs in self.steps:
@@ -277,21 +287,16 @@ class SymbolicTensor(Operators):
     def __getitem__(self, key: Any) -> Any:
         if self.origin == "tensor":
             return super().__getitem__(key)
-        return self._viewed(
-            self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
-        )
-
-    def _viewed(self, view: Any) -> Any:
-        """A view of an argument: another object than the argument, also if it is all of it."""
-        if view is not self or not self.storage.shared or not self._type.shape:
-            return view
-        made = SymbolicTensor(self.recorder, self.node, self._type, self.origin)
-        made.storage = self.storage
-        return made
+        return self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.origin == "tensor":
             super().__setitem__(key, value)
+        if self._is_scalar():
+            kind = self.type.dtype.dtype.type
+            kind = _PYTHON_TYPES[self.type.dtype.kind] if self.origin == "weak" else kind
+            name = f"numpy.{kind.__name__}" if issubclass(kind, np.generic) else kind.__name__
+            raise TypeError(f"{name!r} object does not support item assignment")
         self._require_own("x[...] = v")
         if isinstance(value, SymbolicTensor) and value._part is not None:
             array, part = value._part
@@ -302,10 +307,25 @@ class SymbolicTensor(Operators):
 
     def _stand_on(self, base: SymbolicTensor, key: Any = None, frozen: bool = False) -> None:
         """Be a view of an array: base[key] if there is a key; read-only if frozen."""
+        if base._is_scalar():  # which NumPy makes an array of
+            return
         base.storage.add(base, self)
-        self.storage = Storage(shared=True) if frozen else base.storage
+        self.storage = Storage(shared=True, base=base.storage) if frozen else base.storage
         if key is not None:
             self._part = (base, key)
+
+    def as_view(self) -> SymbolicTensor:
+        """A tensor of the same elements whose node is a view of the array's that this is a view
+        of by an index: after it was written into it needn't be.
+        """
+        if self._part is None:
+            return self
+        array, key = self._part
+        whole = array.as_view()
+        made: SymbolicTensor = self.recorder.with_numpy_rules(
+            lambda: numpy_protocol.part(whole, key)
+        )
+        return made
 
     def _root(self) -> SymbolicTensor:
         return self if self._part is None else self._part[0]._root()
@@ -444,9 +464,7 @@ class SymbolicTensor(Operators):
     def _turned(self, name: str, strict: Any) -> Any:
         if self.origin == "tensor":
             return strict.fget(self)
-        return self._viewed(
-            self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
-        )
+        return self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
 
     def __repr__(self) -> str:
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
@@ -516,7 +534,9 @@ class Trace:
         self._weak: set[int] = set()
         self._checked: list[SymbolicTensor] = []
         self._swapped: set[int] = set()  # parameters that aren't in this machine's byte order
-        self._leaves: dict[int, tuple[int, SymbolicTensor]] = {}  # by parameter
+        self._ravels: set[int] = set()  # nodes that np.ravel made
+        # By parameter: where it comes from, as a ResultView has it, and its handle.
+        self._places: dict[int, tuple[str, int, SymbolicTensor]] = {}
         self.sizes = Sizes()
         self.repeats = Repeats(self.builder, SymbolicTensor)
 
@@ -574,7 +594,7 @@ class Trace:
         symbol = SymbolicTensor(self, node, self.repeats.same(type), origin)
         symbol.storage.shared = True
         if leaf >= 0:
-            self._leaves[node] = leaf, symbol
+            self._places[node] = "leaf", leaf, symbol
         symbol.storage.scalar = not type.shape
         return symbol
 
@@ -584,28 +604,68 @@ class Trace:
             return x
         return SymbolicTensor(self, x.node, x.type, "tensor")
 
-    def view_of_argument(self, x: Any) -> ArgumentView | None:
-        """How a result is had of an ndarray argument by NumPy's views alone, where NumPy has it
-        in the argument's memory; None for other results.
+    def view_of_parameter(
+        self, x: SymbolicTensor, lasting: Callable[[Any], bool]
+    ) -> ResultView | None:
+        """How a result is had of an argument or a captured array, where the Python code has
+        that itself, or NumPy has the result in its memory; None for other results. lasting:
+        whether a captured array lies in memory that was there before the trace.
         """
-        if not isinstance(x, SymbolicTensor) or x.origin != "numpy" or not x.storage.shared:
+        way = self.way_up(x.node)
+        if way[-1] not in self._places:
             return None
-        steps: list[tuple[Callable[..., Any], dict[str, Any]]] = []
-        number = x.node
-        while number not in self._leaves:
-            node = self.builder.nodes[number]
-            if not isinstance(node.primitive.kind, View) or len(node.inputs) != 1:
-                return None
-            steps.append((node.primitive.numpy, dict(node.attrs)))
-            number = node.inputs[0]
-        leaf, argument = self._leaves[number]
-        if x.storage is not argument.storage or (steps and not x.type.shape):
+        role, number, parameter = self._places[way[-1]]
+        if role == "capture" and not lasting(self.captures[number]):
             return None
-        return ArgumentView(leaf, tuple(reversed(steps)), x is argument)
+        if x is parameter:
+            return ResultView(role, number, (), True)
+        if x.origin != "numpy" or not any(
+            x.storage.owner() is known.storage for _, _, known in self._places.values()
+        ):
+            return None
+        if not x.type.shape and parameter.storage.scalar:
+            return None
+        return ResultView(role, number, self.steps(x.node, way[-1]), False)
+
+    def captured(self, x: SymbolicTensor) -> np.ndarray[Any, Any] | None:
+        """The captured array of which this is a view, or that it is; None for others."""
+        role, number, _ = self._places.get(self.way_up(x.node)[-1], ("", 0, x))
+        known = role == "capture" and x.storage.owner().shared
+        return self.captures[number] if known else None
+
+    def way_up(self, node: int) -> list[int]:
+        """A node, the one that it is a view of, and so on."""
+        way = [node]
+        while (above := self._above(way[-1])) is not None:
+            way.append(above)
+        return way
+
+    def _above(self, number: int) -> int | None:
+        node = self.builder.nodes[number]
+        views = isinstance(node.primitive.kind, View) or node.primitive in _PARTS
+        return node.inputs[0] if views and len(node.inputs) == 1 else None
+
+    def steps(self, node: int, base: int) -> tuple[tuple[Callable[..., Any], Any], ...]:
+        """How NumPy makes an array that is a view, by `way_up`, of a base."""
+        way = self.way_up(node)
+        nodes = [(n, self.builder.nodes[n]) for n in reversed(way[: way.index(base)])]
+        return tuple(
+            [
+                (np.ravel, {})
+                if n in self._ravels
+                else (node.primitive.numpy, dict(node.attrs))
+                for n, node in nodes
+            ]
+        )
 
     def swapped(self, x: SymbolicTensor) -> SymbolicTensor:
         """A parameter whose arrays are in the other byte order."""
         self._swapped.add(x.node)
+        return x
+
+    def raveled(self, x: SymbolicTensor) -> SymbolicTensor:
+        """An array that np.ravel made, which copies what isn't contiguous; reshape needn't."""
+        self._ravels.add(x.node)
         return x
 
     def is_swapped(self, x: SymbolicTensor) -> bool:
@@ -629,9 +689,11 @@ class Trace:
             type = TensorType(array.shape, as_dtype(array.dtype))
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
+            found.storage.scalar = False
             if not array.dtype.isnative:
                 self.swapped(found)
             self._captured[id(array)] = found
+            self._places[found.node] = "capture", len(self.captures) - 1, found
         return found
 
     def read(self, variable: Variable) -> TensorBase:

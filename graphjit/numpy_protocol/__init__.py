@@ -99,6 +99,12 @@ for _functions in (
 READ_ONLY = {
     np.broadcast_to, np.broadcast_arrays, np.diagonal, np.diag, np.imag, np.linalg.diagonal,
 }  # fmt: skip
+# What gives an array that needs no change itself, and not a view of all of it.
+SAME = {
+    np.squeeze, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.asarray, np.asanyarray,
+    np.ascontiguousarray, np.real, np.real_if_close,
+}  # fmt: skip
+SAME_ATTRIBUTES = {"squeeze", "conj", "conjugate", "to_device", "real"}
 ELEMENTS = getattr(np, "unstack", None)  # gives scalars for an array with one axis
 # Functions whose results are Python's bools, and those whose results without axes are arrays.
 PYTHON_BOOLS = {np.allclose, np.array_equal, np.array_equiv}
@@ -234,7 +240,8 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             bases, made = _bases(args), handler(*args, **kwargs)
             if func is ELEMENTS and made and not made[0].type.shape:
                 return owned(made, trace)
-            return viewing(made, bases, trace, frozen=func in READ_ONLY)
+            frozen, renewed = func in READ_ONLY, func not in SAME
+            return viewing(made, bases, trace, frozen=frozen, renewed=renewed)
         handler = indexing.IN_PLACE.get(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
@@ -291,7 +298,8 @@ def attribute(x: Any, name: str) -> Any:
             return methods.VALUES[name](x)
         if name in methods.VIEW_VALUES:
             value = methods.VIEW_VALUES[name](x)
-            return viewing(value, [x], trace, frozen=name == "imag")
+            renewed = name not in SAME_ATTRIBUTES
+            return viewing(value, [x], trace, frozen=name == "imag", renewed=renewed)
     return lambda *args, **kwargs: _method(x, name, args, kwargs)
 
 
@@ -302,8 +310,9 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         if name in methods.VIEW_METHODS:
             handler = methods.VIEW_METHODS[name]
             _check_options(handler, what, (x, *args), kwargs)
-            frozen = name == "diagonal"
-            return viewing(handler(x, *args, **kwargs), [x], x.recorder, frozen=frozen)
+            made = handler(x, *args, **kwargs)
+            frozen, renewed = name == "diagonal", name not in SAME_ATTRIBUTES
+            return viewing(made, [x], x.recorder, frozen=frozen, renewed=renewed)
         if name in methods.IN_PLACE_METHODS:
             handler = methods.IN_PLACE_METHODS[name]
             _check_options(handler, what, (x, *args), kwargs)
@@ -312,7 +321,7 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         _check_options(handler, what, (x, *args), kwargs)
         options = {k: detached(v) for k, v in kwargs.items()}
         made = owned(handler(*(detached(a) for a in (x, *args)), **options), x.recorder)
-        if name in ("copy", "astype", "argsort", "flatten"):
+        if name in ("copy", "astype", "argsort", "flatten") and not x._is_scalar():
             _not_a_scalar(made)
         return made
 

@@ -192,7 +192,11 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
     scalar = len(ints) == x.ndim == len(parts)
     if any(p.ndim for p in arrays) or scalar:
         return owned(index.getitem(detached(x), tuple(parts)), trace)
-    return viewing(index.getitem(x, tuple(parts)), [x], trace, key)
+    if is_symbol(x) and x._is_scalar():  # of which x[...] is an array
+        made = owned(index.getitem(detached(x), tuple(parts)), trace)
+        made.storage.shared = not made.type.shape
+        return made
+    return viewing(index.getitem(x, tuple(parts)), [x], trace, key, renewed=True)
 
 
 def _is_scalar(part: Any) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.dispatch import apply
 from graphjit.errors import ShapeError, at_user_line
 from graphjit.functions import create, shape
+from graphjit.ops import view
 from graphjit.types import (
     Shape,
 )
@@ -21,6 +23,7 @@ from .promotion import (
     axis_of,
     broadcast,
     broadcast_shape,
+    is_symbol,
     refuse,
     static_int,
     static_ints,
@@ -63,7 +66,12 @@ def ravel(a: Any, order: Any = "C") -> Any:
     """np.ravel."""
     refuse(order=(order, "C", "F"))
     x = array(a)
-    return _reshaped(x, (x.type.size,), order)
+    made = _reshaped(x, (x.type.size,), order)
+    if not is_symbol(made):
+        return made
+    if made is x:
+        made = apply(view.reshape, x, shape=x.type.shape)
+    return made.recorder.raveled(made)
 
 
 def transpose(a: Any, axes: Any = None) -> Any:
