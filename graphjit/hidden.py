@@ -249,6 +249,15 @@ def _loads_global(code: types.CodeType, name: str) -> bool:
     ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
 
 
+def asks_type(code: types.CodeType, kinds: set[str]) -> bool:
+    """Whether code reads the builtin `type`, and names one of these types."""
+    return (
+        "type" in code.co_names
+        and not kinds.isdisjoint(_names(code))
+        and _loads_global(code, "type")
+    )
+
+
 def function_state(
     function: Any,
 ) -> tuple[dict[str, Any], list[str], list[tuple[Any, Any]]]:

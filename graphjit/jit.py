@@ -800,6 +800,11 @@ class Function(Enterable):  # type: ignore[misc]
         before = gj.surroundings.Surroundings(self.python_function, statics)
         if before.reason:
             raise TracingError(at_user_line(f"{self.name} {before.reason}"))
+        asking = before.code_that(lambda code: gj.hidden.asks_type(code, _TYPES))
+        if asking:
+            raise TracingError(
+                at_user_line(f"{asking} asks for the type of a value, which tracing changes")
+            )
         try:
             form = self._traced(before, tree, leaves, kinds, statics, assumed)
         except BaseException as error:
@@ -825,6 +830,8 @@ class Function(Enterable):  # type: ignore[misc]
         assumed: Assumptions | None,
     ) -> Specialization:
         trace = gj.trace.Trace(self.name)
+        if before.names("__iter__"):
+            trace.scalar = gj.trace.ScalarByName
         made = self.form or gj.specialization.Specialization
         numpy = self._wants_numpy(leaves)
         form = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)

@@ -141,6 +141,14 @@ class Surroundings:
             np.random.set_state(_state_when_loaded())
         return bool(changed)
 
+    def names(self, name: str) -> bool:
+        """Whether code that may run has a name, as such or as text."""
+        return name in self._names
+
+    def code_that(self, test: Callable[[types.CodeType], bool]) -> str:
+        """The name of code that may run and passes a test; an empty string if none does."""
+        return next((code.co_name for code in self._codes if test(code)), "")
+
     def holds(self, value: Any) -> bool:
         """Whether an object was there before the trace."""
         return id(value) in self._seen

@@ -9,13 +9,13 @@ import numpy as np
 from .dispatch import as_tensor
 from .errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
 from .functions import create
-from .operators import Operators
+from .operators import Items, Operators
 from .types import TensorSpec, TensorType, as_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Tensor(Operators):
+class Tensor(Items, Operators):
     """An immutable array of numbers. Made by `gj.constant` and every `gj` function.
 
     `numpy()` and `__array__` give its elements as an ndarray; indexing and operators work as

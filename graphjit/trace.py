@@ -32,7 +32,7 @@ from .errors import (
     user_line,
 )
 from .ir import Graph, GraphBuilder
-from .operators import Operators
+from .operators import Items, Operators
 from .ops import pointwise, source
 from .ops.primitive import Primitive, View
 from .repeats import Repeats
@@ -130,6 +130,12 @@ def _shape(x: SymbolicTensor) -> tuple[int, ...]:
     return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
 
 
+def _ndim(x: SymbolicTensor) -> int:
+    if x.origin == "weak" and of_user(sys._getframe(1)):
+        raise x._needs_value("the type of a Python number")
+    return len(x.type.shape)
+
+
 def _dtype(x: SymbolicTensor) -> Any:
     """The element type; NumPy's own for code that isn't graphjit's, of what is an ndarray."""
     if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
@@ -170,6 +176,13 @@ class SymbolicTensor(Operators):
         "__weakref__", "_part", "_target", "_type", "line", "node", "origin", "recorder",
         "storage",
     )  # fmt: skip
+
+    def __new__(cls, trace: Trace, node: int, type: TensorType, origin: str) -> SymbolicTensor:
+        """One with elements, unless it is a NumPy scalar or a Python number."""
+        if type.shape or origin == "tensor":
+            return object.__new__(SymbolicArray)
+        scalar = cls is SymbolicTensor and origin == "numpy"
+        return object.__new__(trace.scalar if scalar else cls)
 
     def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
         self.recorder = trace
@@ -268,6 +281,11 @@ class SymbolicTensor(Operators):
         if name == "assign" and self._target is not None:
             variable, key = self._target
             return lambda value: variable._assign_slice(key, value)
+        if self.origin == "numpy" and self._is_scalar() and name[:2] != "__":
+            if not hasattr(self.type.dtype.dtype.type, name):
+                raise AttributeError(f"a traced NumPy scalar has no attribute {name!r}")
+            if name not in numpy_protocol.ATTRIBUTES:
+                raise self._needs_value(f"a NumPy scalar's {name}")
         if self.origin != "tensor" and name in numpy_protocol.ATTRIBUTES:
             trace = self.recorder
             found = trace.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
@@ -284,33 +302,13 @@ class SymbolicTensor(Operators):
             f"a traced tensor ({self._type}, {self.origin} rules) has no attribute {name!r}"
         )
 
-    def __getitem__(self, key: Any) -> Any:
-        if self.origin == "tensor":
-            return super().__getitem__(key)
-        return self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if self.origin == "tensor":
-            super().__setitem__(key, value)
-        if self._is_scalar():
-            kind = self.type.dtype.dtype.type
-            kind = _PYTHON_TYPES[self.type.dtype.kind] if self.origin == "weak" else kind
-            name = f"numpy.{kind.__name__}" if issubclass(kind, np.generic) else kind.__name__
-            raise TypeError(f"{name!r} object does not support item assignment")
-        self._require_own("x[...] = v")
-        if isinstance(value, SymbolicTensor) and value._part is not None:
-            array, part = value._part
-            if array is self and part is key:  # x[key] += v has written already
-                return
-        trace = self.recorder
-        self._write(trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value)))
-
     def _stand_on(self, base: SymbolicTensor, key: Any = None, frozen: bool = False) -> None:
         """Be a view of an array: base[key] if there is a key; read-only if frozen."""
         if base._is_scalar():  # which NumPy makes an array of
             return
         base.storage.add(base, self)
         self.storage = Storage(shared=True, base=base.storage) if frozen else base.storage
+        _set_class(self, SymbolicArray)
         if key is not None:
             self._part = (base, key)
 
@@ -357,6 +355,11 @@ class SymbolicTensor(Operators):
                 array, key = view._part
                 part = rules(lambda a=array, k=key: numpy_protocol.part(a, k))
                 view.node = self.recorder.node_of(part)
+
+    def be_array(self) -> None:
+        """Be an ndarray without axes, and no NumPy scalar."""
+        self.storage.shared = True
+        _set_class(self, SymbolicArray)
 
     def _is_scalar(self) -> bool:
         """Whether this is a NumPy scalar, which nothing can write into, and no 0-d array."""
@@ -448,6 +451,7 @@ class SymbolicTensor(Operators):
     strides = _settable("strides")
     shape = _settable("shape", property(_shape))
     dtype = _settable("dtype", property(_dtype))
+    ndim = property(_ndim)
     if not TYPE_CHECKING:
         __class__ = property(_class)
 
@@ -478,6 +482,68 @@ class SymbolicTensor(Operators):
         if self.origin != "tensor" and not self._type.shape:  # a number, which has one
             raise self._needs_value("hash()")
         return Operators.__hash__(self)
+
+
+def _item(x: SymbolicTensor, key: Any) -> Any:
+    return x.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(x, key))
+
+
+class SymbolicArray(Items, SymbolicTensor):
+    """A symbolic tensor that has elements, or may have; NumPy scalars and numbers haven't."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if self.origin == "tensor" else _item(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self.origin == "tensor":
+            super().__setitem__(key, value)
+        self._require_own("x[...] = v")
+        if isinstance(value, SymbolicTensor) and value._part is not None:
+            array, part = value._part
+            if array is self and part is key:  # x[key] += v has written already
+                return
+        trace = self.recorder
+        self._write(trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value)))
+
+    def __delitem__(self, key: Any) -> None:
+        if self.origin == "tensor":
+            raise TypeError("'Tensor' object doesn't support item deletion")
+        raise ValueError("cannot delete array elements")
+
+
+class _NoAttribute(AttributeError, TypeError):
+    """What hasattr takes for an attribute that isn't there, and iter for what it can't do."""
+
+
+class SymbolicScalar(SymbolicTensor):
+    """What stands for a NumPy scalar, of which x[()] and x[None] can be had."""
+
+    __slots__ = ()
+
+    __getitem__ = _item
+    if not TYPE_CHECKING:
+        __iter__ = None  # what has items and no __iter__ would be iterated over by these
+
+
+class ScalarByName(SymbolicTensor):
+    """The same for code that asks for `__iter__` by its name, which isn't there. To
+    isinstance(x, Iterable) it seems to be.
+    """
+
+    __slots__ = ()
+
+    __getitem__ = _item
+    if not TYPE_CHECKING:
+
+        @property
+        def __iter__(self) -> Any:
+            raise _NoAttribute("a traced NumPy scalar has no attribute '__iter__'")
+
+
+_CLASSES = frozenset({SymbolicTensor, SymbolicArray, SymbolicScalar, ScalarByName})
+_set_class: Callable[[Any, type], None] = object.__dict__["__class__"].__set__
 
 
 def is_strict(value: Any) -> bool:
@@ -521,6 +587,7 @@ class Trace:
     def __init__(self, name: str) -> None:
         self.builder = GraphBuilder(name)
         self.origin = "tensor"
+        self.scalar: type[SymbolicTensor] = SymbolicScalar  # of what stands for one
         self.closed = False
         self.failed: TracingError | None = None
         self.captures: list[np.ndarray[Any, Any]] = []
@@ -538,7 +605,7 @@ class Trace:
         # By parameter: where it comes from, as a ResultView has it, and its handle.
         self._places: dict[int, tuple[str, int, SymbolicTensor]] = {}
         self.sizes = Sizes()
-        self.repeats = Repeats(self.builder, SymbolicTensor)
+        self.repeats = Repeats(self.builder, _CLASSES)
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
@@ -577,7 +644,7 @@ class Trace:
         result = self.with_numpy_rules(action, weak)
         if (
             key is not None
-            and type(result) is SymbolicTensor
+            and type(result) in _CLASSES
             and result.origin == "numpy"
             and result.node == len(self.builder.nodes) - 1
         ):
@@ -690,6 +757,7 @@ class Trace:
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
             found.storage.scalar = False
+            found.be_array()
             if not array.dtype.isnative:
                 self.swapped(found)
             self._captured[id(array)] = found

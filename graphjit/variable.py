@@ -15,7 +15,7 @@ from .dispatch import TensorBase, as_tensor, current_trace, wrap
 from .errors import DTypeError, InvalidArgumentError, ShapeError, TracingError, at_user_line
 from .forks import new_lock
 from .functions import create, index, math, shape
-from .operators import Operators
+from .operators import Items, Operators
 from .tensor import Tensor, _element_text
 from .types import DType, TensorType, as_dtype, shape_text
 from .values import dataclass
@@ -44,7 +44,7 @@ class Cell:
         self.number = next(_numbers)
 
 
-class Variable(Operators):
+class Variable(Items, Operators):
     """A tensor with state: `assign` replaces its value, which keeps shape and dtype.
 
     name: shown as `name:0`. trainable: for optimizers to ask.

@@ -262,7 +262,7 @@ def _refuse_bools(options: dict[str, Any]) -> None:
 def _not_a_scalar(value: Any) -> None:
     """Keep a 0-d array from being taken for a scalar, which `+=` doesn't write into."""
     if is_symbol(value) and not value.type.shape:
-        value.storage.shared = True
+        value.be_array()
 
 
 def _bases(args: Sequence[Any]) -> list[Any]:

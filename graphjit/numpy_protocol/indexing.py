@@ -194,7 +194,8 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
         return owned(index.getitem(detached(x), tuple(parts)), trace)
     if is_symbol(x) and x._is_scalar():  # of which x[...] is an array
         made = owned(index.getitem(detached(x), tuple(parts)), trace)
-        made.storage.shared = not made.type.shape
+        if not made.type.shape:
+            made.be_array()
         return made
     return viewing(index.getitem(x, tuple(parts)), [x], trace, key, renewed=True)
 

@@ -162,7 +162,9 @@ def split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Any]:
     whole = is_symbol(indices_or_sections) or not np.ndim(indices_or_sections)
     if whole:
         sections = static_int(indices_or_sections)
-        if sections == 0 or x.type.shape[axis_of(axis, x.ndim)] % sections:
+        if sections == 0:
+            raise ZeroDivisionError("integer modulo by zero")
+        if x.type.shape[axis_of(axis, x.ndim)] % sections:
             raise bad_shape("array split does not result in an equal division")
     return array_split(x, indices_or_sections, axis)
 

@@ -42,6 +42,8 @@ def reshape(
     """np.reshape."""
     refuse(copy=(copy,), newshape=(newshape,), order=(order, "C", "F"))
     x = array(a)
+    if shape is None:
+        raise unsupported("np.reshape without a shape")
     wanted = static_ints(shape)
     if wanted.count(-1) > 1:
         raise bad_shape("can only specify one unknown dimension")
