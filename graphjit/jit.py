@@ -1065,10 +1065,12 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
             return x
         found = f"{given.dtype.name} of shape {list(given.shape)}"
     elif isinstance(spec, dict) and isinstance(x, dict) and spec.keys() == x.keys():
-        return {key: _conform(x[key], part, f"{where}[{key!r}]") for key, part in spec.items()}
+        held = {key: _conform(x[key], part, f"{where}[{key!r}]") for key, part in spec.items()}
+        return x if type(x) is dict and all(held[key] is x[key] for key in held) else held
     elif isinstance(spec, tuple) and isinstance(x, (tuple, list)) and len(x) == len(spec):
         parts = enumerate(zip(x, spec, strict=True))
-        return tuple(_conform(item, part, f"{where}[{k}]") for k, (item, part) in parts)
+        items = tuple(_conform(item, part, f"{where}[{k}]") for k, (item, part) in parts)
+        return x if type(x) is tuple and all(map(operator.is_, items, x)) else items
     else:
         found = f"a {type(x).__name__}"
     raise InvalidArgumentError(

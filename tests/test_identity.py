@@ -122,6 +122,11 @@ def complex_parts(x: Any) -> Any:
     return z, z.real, z.imag
 
 
+def halves(x: Any) -> Any:
+    z = x * 1j
+    return z.imag, z.real
+
+
 CASES = {
     "a list outside": lambda x: ITEMS,
     "beside a result": lambda x: (x + 1, ITEMS),
@@ -144,6 +149,7 @@ CASES = {
     "views of all of an argument": whole_argument,
     "read-only views": read_only,
     "parts of complex numbers": complex_parts,
+    "parts of complex numbers alone": halves,
 }
 
 
@@ -176,6 +182,28 @@ def test_containers_of_the_arguments_are_returned_themselves(value: Any) -> None
     for _ in range(3):
         assert inner(held)["in"] is value
         assert inner(v=held)["in"] is value
+
+
+def test_containers_that_an_input_signature_describes() -> None:
+    spec = gj.TensorSpec((None, 4), gj.float64)
+    fast = gj.function(lambda d, t: (d, t), input_signature=[{"a": spec}, (spec, spec)])
+    for _ in range(3):
+        given, pair = {"a": X}, (X, W)
+        found = fast(given, pair)
+        assert found[0] is given
+        assert found[1] is pair
+
+
+def test_parts_of_complex_numbers_alone_are_computed_alone() -> None:
+    for function in (lambda x: ((x * 2j).imag, (x * 2j).real), halves):
+        form = compiled(function).specialization(X)
+        assert [kind for kind, _ in form.results] == ["array", "array"]
+        assert [
+            x.kind
+            for x in (
+                n.type.dtype for n in map(form.graph.nodes.__getitem__, form.graph.outputs)
+            )
+        ] == ["f", "f"]
 
 
 def test_an_argument_of_another_call_is_returned_by_it() -> None:

@@ -241,6 +241,7 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             if func is ELEMENTS and made and not made[0].type.shape:
                 return owned(made, trace)
             frozen, renewed = func in READ_ONLY, func not in SAME
+            frozen = frozen and not (func is np.imag and any(map(_is_complex, bases)))
             return viewing(made, bases, trace, frozen=frozen, renewed=renewed)
         handler = indexing.IN_PLACE.get(func)
         if handler is not None:
@@ -257,6 +258,10 @@ def _refuse_bools(options: dict[str, Any]) -> None:
         raise unsupported("a NumPy scalar as keepdims=")
     if isinstance(options.get("where"), np.generic):
         raise unsupported("a NumPy scalar as where=")
+
+
+def _is_complex(x: Any) -> bool:
+    return bool(x.type.dtype.kind == "c")
 
 
 def _not_a_scalar(value: Any) -> None:
@@ -298,8 +303,9 @@ def attribute(x: Any, name: str) -> Any:
             return methods.VALUES[name](x)
         if name in methods.VIEW_VALUES:
             value = methods.VIEW_VALUES[name](x)
+            frozen = name == "imag" and not _is_complex(x)
             renewed = name not in SAME_ATTRIBUTES
-            return viewing(value, [x], trace, frozen=name == "imag", renewed=renewed)
+            return viewing(value, [x], trace, frozen=frozen, renewed=renewed)
     return lambda *args, **kwargs: _method(x, name, args, kwargs)
 
 
