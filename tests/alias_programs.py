@@ -40,7 +40,7 @@ def program(seed: int) -> str:
     for k in range(r.randint(1, 5)):
         pattern = r.choice(_VIEWS if r.random() < 0.6 else _FRESH)
         source = r.choice(names[-3:] if r.random() < 0.5 else names)
-        copies = pattern in _FRESH or "ravel" in pattern or "reshape" in pattern
+        copies = pattern in _FRESH or any(part in pattern for part in ("ravel", "shape", "[0]"))
         if copies and source in real:  # what NumPy computes of it is built in
             source = "x"
         if source in real:
