@@ -712,7 +712,7 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         kind = a.word(result, ResultWord.KIND)
         cases = {r: "fake" for r in Result}
         arrays = (Result.ARRAY, Result.TENSOR, Result.UPDATE)
-        known = dict.fromkeys((Result.STATIC, Result.LEAF), "made")
+        known = dict.fromkeys((Result.STATIC, Result.LEAF, Result.AGAIN), "made")
         cases |= {**dict.fromkeys(arrays, "allocate"), **known}
         a.switch(kind, cases, "made")
         a.label("allocate")
@@ -841,6 +841,11 @@ def _launch(tensor_array: int, tensor_type: int, cell_array: int) -> str:
         leaf = a.load_item("ptr", frame, a.word(result, ResultWord.OBJECT))
         a.api("Py_IncRef", leaf)
         a.set("ptr", made, leaf)
+        a.jump("keep")
+        a.label("as_AGAIN")
+        earlier = a.load_item("ptr", results, a.word(result, ResultWord.OBJECT))
+        a.api("Py_IncRef", earlier)
+        a.set("ptr", made, earlier)
         a.jump("keep")
         a.label("as_TENSOR")
         tensor = a.api("PyType_GenericAlloc", a.object("tensor"), "0")

@@ -67,6 +67,7 @@ class Result(IntEnum):
     BOOL = auto()
     STATIC = auto()  # an object known beforehand
     LEAF = auto()  # a leaf of the arguments itself
+    AGAIN = auto()  # the object that an earlier result is
     UPDATE = auto()  # the new array of a variable, not returned
 
 
@@ -135,7 +136,8 @@ class ResultWord(IntEnum):
     NDIM = auto()
     SHAPE = auto()
     MAKE = auto()  # a Python function that allocates it, or null
-    OBJECT = auto()  # a tensor's type, a static result, a variable's cell; a leaf's place
+    # a tensor's type, a static result, a variable's cell; a leaf's place; an earlier result
+    OBJECT = auto()
     SHAPE_AT = auto()  # where the frame holds its extents and bytes, or 0 where they are fixed
 
 
@@ -190,7 +192,7 @@ class Bundle:
 @dataclass(frozen=True, slots=True)
 class Output:
     """What becomes of one result. value: a static result, the tensor's type, the variable's
-    cell, or a leaf's number.
+    cell, or the number of a leaf or of an earlier result.
     """
 
     kind: Result
@@ -431,7 +433,8 @@ def make_entry(
     return Entry(words, writer.keep)
 
 
-_NO_CELL = (Result.ARRAY, Result.TENSOR, Result.STATIC, Result.LEAF, Result.UPDATE)
+_KNOWN = (Result.STATIC, Result.LEAF, Result.AGAIN)  # for which nothing is computed
+_NO_CELL = (Result.ARRAY, Result.TENSOR, Result.UPDATE, *_KNOWN)
 
 
 def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, int]:
@@ -452,7 +455,7 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
         writer.extents = {str(n): extents_at + k for k, n in enumerate(sized.symbols)}
     for output in launch.outputs:
         place = shape_at = 0
-        if output.kind not in (Result.STATIC, Result.LEAF):
+        if output.kind not in _KNOWN:
             if sized is not None and any(isinstance(n, Dim) for n in output.shape):
                 shape_at = sizes_cell + 1 + sized.results[number]
             place, number = outputs.get(number) or frame.take(1), number + 1
@@ -473,6 +476,8 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
             description[ResultWord.OBJECT] = id(output.value)
         elif output.kind is Result.LEAF:
             description[ResultWord.OBJECT] = writer.leaves_at + output.value
+        elif output.kind is Result.AGAIN:
+            description[ResultWord.OBJECT] = output.value
         results += description.values()
     end = arguments_at + len(launch.sources)
     varying = isinstance(launch.arena_bytes, Dim)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import weakref
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .frozen import dataclass
@@ -29,19 +30,22 @@ class Tree:
 LEAF = Tree(None, (), ())
 
 
-def flatten(value: Any, leaves: list[Any]) -> Tree:
-    """Append the leaves of a value in order; gives the tree to put them together again."""
-    kind = type(value)
+def flatten(value: Any, leaves: list[Any], walk: Callable[..., Tree] | None = None) -> Tree:
+    """Append the leaves of a value in order; gives the tree to put them together again.
+
+    walk: what is called for the parts of a container, in place of this.
+    """
+    kind, walk = type(value), walk or flatten
     if kind is tuple or kind is list:
-        return Tree(kind, (), tuple(flatten(item, leaves) for item in value))
+        return Tree(kind, (), tuple([walk(item, leaves) for item in value]))
     if kind in _DICTS:
-        children = tuple(flatten(v, leaves) for v in value.values())
+        children = tuple([walk(v, leaves) for v in value.values()])
         return Tree(kind, tuple(value), children, getattr(value, "default_factory", None))
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return Tree(kind, kind._fields, tuple(flatten(item, leaves) for item in value))
+        return Tree(kind, kind._fields, tuple([walk(item, leaves) for item in value]))
     if dataclasses.is_dataclass(kind) and not isinstance(value, type):
         names = tuple(f.name for f in dataclasses.fields(value))
-        return Tree(kind, names, tuple(flatten(getattr(value, n), leaves) for n in names))
+        return Tree(kind, names, tuple([walk(getattr(value, n), leaves) for n in names]))
     leaves.append(value)
     return LEAF
 
@@ -58,25 +62,82 @@ def leaf_names(tree: Tree, name: str) -> list[str]:
     ]
 
 
-def unflatten(tree: Tree, next_leaf: Callable[[], Any]) -> Any:
-    """The container with leaves taken in order."""
+def unflatten(tree: Tree, next_leaf: Callable[[], Any], made: list[Any] | None = None) -> Any:
+    """The container with leaves taken in order. made: where each container goes when it is
+    done, before those that it is in.
+    """
     kind = tree.kind
     if kind is None:
         return next_leaf()
-    items = [unflatten(child, next_leaf) for child in tree.children]
+    items = [unflatten(child, next_leaf, made) for child in tree.children]
     if kind is list:
-        return items
-    if kind is tuple:
-        return tuple(items)
-    if kind in _DICTS:
+        whole: Any = items
+    elif kind is tuple:
+        whole = tuple(items)
+    elif kind in _DICTS:
         pairs = zip(tree.keys, items, strict=True)
-        return kind(tree.default, pairs) if kind is defaultdict else kind(pairs)
-    if issubclass(kind, tuple):
-        return kind(*items)
-    copy = object.__new__(kind)
-    for name, item in zip(tree.keys, items, strict=True):
-        object.__setattr__(copy, name, item)
-    return copy
+        whole = kind(tree.default, pairs) if kind is defaultdict else kind(pairs)
+    elif issubclass(kind, tuple):
+        whole = kind(*items)
+    else:
+        whole = object.__new__(kind)
+        for name, item in zip(tree.keys, items, strict=True):
+            object.__setattr__(whole, name, item)
+    if made is not None:
+        made.append(whole)
+    return whole
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value with what `change` gives for each of its leaves; containers in which nothing is
+    another object than before are themselves.
+    """
+    known: dict[int, tuple[Any, Any]] = {}
+
+    def walk(value: Any) -> Any:
+        if id(value) in known:
+            return known[id(value)][1]
+        known[id(value)] = value, value  # what holds itself is left as it is
+        before: list[Any] = []
+        tree = flatten(value, before, _as_leaf)
+        if tree.kind is None:
+            new = change(value)
+        else:
+            after = [walk(part) for part in before]
+            same = all(map(operator.is_, before, after))
+            parts = iter(after)
+            new = value if same else unflatten(tree, lambda: next(parts))
+        known[id(value)] = value, new
+        return new
+
+    return walk(value)
+
+
+def _as_leaf(value: Any, leaves: list[Any]) -> Tree:
+    leaves.append(value)
+    return LEAF
+
+
+# The way to a part of a container: whether by attribute, and the name, key or number.
+Path = tuple[tuple[bool, Any], ...]
+
+
+def containers(tree: Tree, value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The containers in one of this tree, with the ways to them."""
+    for number, child in enumerate(tree.children):
+        if child.kind is not None:
+            by_name = tree.kind not in _DICTS and bool(tree.keys)
+            step = (by_name, tree.keys[number] if tree.keys else number)
+            part = follow(value, (step,))
+            yield (*path, step), part
+            yield from containers(child, part, (*path, step))
+
+
+def follow(value: Any, path: Path) -> Any:
+    """The part of a container to which a path leads."""
+    for by_name, key in path:
+        value = getattr(value, key) if by_name else value[key]
+    return value
 
 
 class Identity:

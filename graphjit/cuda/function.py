@@ -5,6 +5,7 @@ another. Arguments on the host are copied there; results stay there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +83,11 @@ class CudaForm(Specialization):
                 self.copies[id(variable.cell)] = (host, given)
         arrays = iter(outputs)
         found = [
-            value if kind == "static" else _result(next(arrays), kind)
+            value
+            if kind == "static"
+            else copy(value)
+            if kind == "copy"
+            else _result(next(arrays), kind)
             for kind, value in self.results
         ]
         items = iter(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import operator
 import time
 import types
 import warnings
@@ -46,8 +47,10 @@ from graphjit.core.tree import (
     LeafKind,
     Tree,
     by_value,
+    containers,
     flatten,
     leaf_names,
+    mapped,
     unflatten,
 )
 from graphjit.core.types import DType, TensorSpec, TensorType, as_dtype
@@ -56,16 +59,16 @@ from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
 from graphjit.tracing import captures, foreign, side_effects, symbolic_sizes
 from graphjit.tracing.trace import (
+    ScalarByName,
     StaticValueNeeded,
     SymbolicTensor,
     Trace,
-    holds_traced,
-    is_strict,
     leaked,
 )
 
 from .outputs import donated_leaves, donated_parameters, into, takes_out
 from .recompile import Miss, why
+from .returned import Returned, is_converted
 from .specialization import Specialization, explain
 from .vectorcall import Enterable, enterable
 
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
     from graphjit.codegen.runtime.tables import Table
     from graphjit.ir.graph import Graph
     from graphjit.passes import Pass
+    from graphjit.tracing.captures import Getter
     from graphjit.tracing.side_effects import Surroundings
     from graphjit.tracing.symbolic_sizes import Assumptions
 
@@ -130,6 +134,13 @@ class _StateChanged(TracingError):
     """
 
 
+class _Impure(TracingError):
+    """A trace changed what outlives the call, and calls of the same types will."""
+
+
+# What ends a call whatever `fallback` says, and what tells of the trace and not of the call.
+_ENDS = (KeyboardInterrupt, GeneratorExit)
+_OURS = (TracingError, InternalError, ImportError)
 _calls = itertools.count()  # of compiled functions, through Python
 
 
@@ -225,6 +236,7 @@ class Function(Enterable):  # type: ignore[misc]
         self._table = None
         self._entry = 0  # where machine code enters functions, once there is some
         self._undone = False  # whether the trace that failed last had changed anything
+        self._wrote = False  # whether it was in a container among its arguments
         self._late: set[Specialization] = set()  # what it could run, but for that
         self._own: frozenset[str] = frozenset()  # the attributes made here
         self._own = frozenset(vars(self))
@@ -471,7 +483,8 @@ class Function(Enterable):  # type: ignore[misc]
         key = self._fallback_key(args, kwargs)
         known = self._fallbacks.get(key, 0)
         if isinstance(known, int) and known >= 0:
-            self._fallbacks[key] = known = known + 1 if form.reason else -1
+            known = known + 1 if form.reason else -1
+            self._fallbacks[key] = known = MOST_FALLBACKS if form.impure else known
             if known == MOST_FALLBACKS:
                 made = Specialization(form.kinds, reason=form.reason)
                 made.any_value = True
@@ -731,6 +744,8 @@ class Function(Enterable):  # type: ignore[misc]
                 # tensors have one set of rules: eager mode would refuse what tracing refused
                 strict = any(isinstance(x, TensorBase) for x in leaves)
                 strict = strict and not self._undone
+                if self.fallback == "error" and self._undone:
+                    self._eager(args, kwargs, leaves)  # raises too, having done what it does
                 if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
                     raise
                 line = raising_line(error)
@@ -739,12 +754,12 @@ class Function(Enterable):  # type: ignore[misc]
                 return Specialization(kinds, reason=reason, doubt=error)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
-        chance = isinstance(error, _StateChanged)
+        chance, impure = isinstance(error, _StateChanged), isinstance(error, _Impure)
         if self.fallback == "error":
-            raise TracingError(*error.args) if chance else error
+            raise TracingError(*error.args) if chance or impure else error
         if not chance:
             self._warn(str(error))
-        return Specialization(kinds, reason=str(error), chance=chance)
+        return Specialization(kinds, reason=str(error), chance=chance, impure=impure)
 
     def _run_in_doubt(
         self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
@@ -784,13 +799,26 @@ class Function(Enterable):  # type: ignore[misc]
         started = time.perf_counter_ns()
         statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
         self._refuse(statics)
+        self._wrote = False
         before = side_effects.Surroundings(self.python_function, statics)
         if before.reason:
             raise TracingError(at_user_line(f"{self.name} {before.reason}"))
+        asking = before.code_that(lambda code: captures.asks_type(code, _TYPES))
+        if asking:
+            raise TracingError(
+                at_user_line(f"{asking} asks for the type of a value, which tracing changes")
+            )
         try:
             form = self._traced(before, tree, leaves, kinds, statics, assumed)
-        except BaseException:
-            self._undone = before.restore()
+        except BaseException as error:
+            # what the caller gets leaves what it did until then, as undecorated
+            ends = isinstance(error, _ENDS)
+            final = ends or (self.fallback == "error" and not self._wrote)
+            final = final and assumed is None and not isinstance(error, _OURS)
+            if final and before.left():
+                self._undone = False
+            else:
+                self._undone = before.restore() or self._wrote
             raise
         form.times_ns["trace"] = time.perf_counter_ns() - started
         return form
@@ -805,6 +833,8 @@ class Function(Enterable):  # type: ignore[misc]
         assumed: Assumptions | None,
     ) -> Specialization:
         trace = Trace(self.name)
+        if before.names("__iter__"):
+            trace.scalar = ScalarByName
         made = self.form or Specialization
         numpy = self._wants_numpy(leaves)
         form = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)
@@ -829,66 +859,64 @@ class Function(Enterable):  # type: ignore[misc]
             function = self.python_function
             if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
                 raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
+
+            def same() -> bool:
+                """Whether the containers among the arguments hold what they held."""
+                after: list[Any] = []
+                kept = flatten((args, kwargs), after) == tree and len(after) == len(given)
+                return kept and all(map(operator.is_, after, given))
+
             try:
                 value = captures.with_captures(function, trace.capture)(*args, **kwargs)
-            except Exception as error:
+            except BaseException as error:
+                self._wrote = not same() or _has_more((args, kwargs))
+                if not isinstance(error, Exception):
+                    raise
                 if trace.failed is None or error is trace.failed:
                     raise
                 raise trace.failed from error  # C code may have made another error of it
             if trace.failed is not None:  # and the function caught the error
                 raise trace.failed
             if problem := before.problem():
-                refusal = TracingError if before.drawn else _StateChanged
+                refusal = _StateChanged if before.made else _Impure
                 raise refusal(at_user_line(f"{self.name} {problem}"))
             if _has_more((args, kwargs)):
                 raise TracingError(
                     at_user_line(f"{self.name} adds an attribute to an argument's dataclass")
                 )
-            after: list[Any] = []
-            same = flatten((args, kwargs), after) == tree and len(after) == len(given)
-            if not same or any(a is not b for a, b in zip(after, given, strict=True)):
+            if not same():
                 raise TracingError(
                     at_user_line(f"{self.name} writes into a container that is its argument")
                 )
-            found: list[Any] = []
-            form.tree = _with_plain_keys(flatten(value, found))
-            outputs: list[TensorBase] = []
-            if numpy is None:
-                form.numpy = not any(map(is_strict, found))
-            for x in found:
-                if isinstance(x, Variable):
-                    x = x.as_tensor()
-                view = trace.view_of_argument(x) if form.numpy and self.form is None else None
-                if view is not None and not view.leaves & set(form.donated):
-                    form.results.append(("view", view))
-                    continue
-                if isinstance(x, Dim):
-                    form.results.append(("python", None))
-                    outputs.append(trace.size(x))
-                    continue
-                if isinstance(x, (TensorBase, np.ndarray, np.generic)):
-                    weak = getattr(x, "origin", "") == "weak"
-                    if weak and x.dtype.kind == "i":  # Python's integers have no end
-                        x.__index__()  # type: ignore[union-attr]
-                    bare = isinstance(x, SymbolicTensor) and x.is_zero_dim_array()
-                    made_as = "python" if weak else "0-d array" if bare else "array"
-                    array = isinstance(x, np.ndarray) and not x.dtype.isnative
-                    turned = array or getattr(x, "swapped", False)
-                    if form.numpy and self.form is None and turned:
-                        made_as = "swapped"
-                    form.results.append((made_as, None))
-                    outputs.append(x if weak else as_tensor(x))  # type: ignore[arg-type]
-                elif holds_traced(x):
-                    raise TracingError(
-                        at_user_line(f"{self.name} returns an object that holds traced values")
-                    )
-                else:
-                    form.results.append(("static", x))
-            nodes = [trace.node_of(x) for x in outputs]
+            roots = zip(tree.children, (args, kwargs), strict=True)
+            returned = Returned(
+                value,
+                trace,
+                before,
+                [
+                    item
+                    for number, (child, root) in enumerate(roots)
+                    for item in containers(child, root, ((False, number),))
+                ],
+                [
+                    (i, x)
+                    for i, (x, k) in enumerate(zip(leaves, kinds, strict=True))
+                    if k.kind == STATIC
+                ],
+                numpy,
+                form.donated,
+                plain=self.form is not None,
+            )
+            form.tree, form.numpy = _with_plain_keys(returned.tree), returned.numpy
+            nodes = [trace.node_of(x) for x in returned.outputs]
             trace.require_checks(nodes)
             form.graph = trace.graph_of(nodes)
         form.captures = trace.captures
-        form.getters = captures.find_captures(self.python_function, statics, trace.captures)
+        getters = captures.find_captures(
+            self.python_function, statics, [*trace.captures, *returned.objects]
+        )
+        form.getters = getters[: len(trace.captures)]
+        form.results = _looked_up(form, returned, getters[len(trace.captures) :])
         form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         form.variables = trace.variables
         form.order_parameters()
@@ -967,7 +995,7 @@ class Function(Enterable):  # type: ignore[misc]
             if not form.chance:
                 self._warn(form.reason)
             return self._eager(args, kwargs, leaves)
-        return form.run(leaves)
+        return form.run(leaves, given=(args, kwargs))
 
     def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
         """The form that a call with these arguments uses, made if there is none yet."""
@@ -1044,10 +1072,12 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
             return x
         found = f"{given.dtype.name} of shape {list(given.shape)}"
     elif isinstance(spec, dict) and isinstance(x, dict) and spec.keys() == x.keys():
-        return {key: _conform(x[key], part, f"{where}[{key!r}]") for key, part in spec.items()}
+        held = {key: _conform(x[key], part, f"{where}[{key!r}]") for key, part in spec.items()}
+        return x if type(x) is dict and all(held[key] is x[key] for key in held) else held
     elif isinstance(spec, tuple) and isinstance(x, (tuple, list)) and len(x) == len(spec):
         parts = enumerate(zip(x, spec, strict=True))
-        return tuple(_conform(item, part, f"{where}[{k}]") for k, (item, part) in parts)
+        items = tuple(_conform(item, part, f"{where}[{k}]") for k, (item, part) in parts)
+        return x if type(x) is tuple and all(map(operator.is_, items, x)) else items
     else:
         found = f"a {type(x).__name__}"
     raise InvalidArgumentError(
@@ -1072,12 +1102,28 @@ def _plain_key(key: Any) -> Any:
     return tuple(map(_plain_key, key)) if type(key) is tuple else key
 
 
+def _looked_up(
+    form: Specialization, returned: Returned, getters: Sequence[Getter | None]
+) -> list[tuple[str, Any]]:
+    """The results, with ways to look up what was there before the call; where there is none it
+    is that very object each time.
+    """
+    found: list[tuple[str, Any]] = []
+    for kind, value in returned.results:
+        getter = getters[value] if kind == "object" else None
+        if getter is not None:
+            form.objects.append(getter)
+            form.object_types.append(type(returned.objects[value]))
+            found.append(("object", len(form.objects) - 1))
+        else:
+            known = kind == "object"
+            found.append(("static", returned.objects[value]) if known else (kind, value))
+    return found
+
+
 def _finished(numpy: bool | None, value: Any, *leaves: Any) -> Any:
     """What a function gave eagerly for arguments with these leaves, as compiled code would."""
-    found: list[Any] = []
-    tree = flatten(value, found)
-    converted = iter([_converted(x, numpy) for x in found])
-    return unflatten(tree, lambda: next(converted))
+    return mapped(value, lambda x: _converted(x, numpy))
 
 
 def _has_more(value: Any) -> bool:
@@ -1098,16 +1144,14 @@ def _has_more(value: Any) -> bool:
 
 def _converted(x: Any, numpy: bool | None) -> Any:
     """An eager result as the array type that compiled code would give."""
+    if not is_converted(x, numpy):
+        return x
     if isinstance(x, Variable):
         x = x.as_tensor()
-    if numpy is None:
-        return x
     if numpy and isinstance(x, Tensor):
         array = np.array(x._array)
         return array if array.shape else array[()]
-    if not numpy and isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufcV":
-        return as_tensor(x)
-    return x
+    return x if isinstance(x, TensorBase) else as_tensor(x)
 
 
 def function(

@@ -48,6 +48,7 @@ from graphjit.core.tree import (
     Tree,
     by_type,
     by_value,
+    flatten,
     unflatten,
 )
 from graphjit.core.types import TensorType, as_dtype
@@ -55,10 +56,12 @@ from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Cell
 from graphjit.tracing.captures import Agreed, Attribute, CellContents, Getter, Held, Item, Known
 
+from .outputs import COMPUTED
 from .specialization import Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable
+    from graphjit.tracing.trace import Base, ResultView
 
     from .function import Function
 
@@ -112,6 +115,8 @@ def form_entry(form: Specialization, leaves: Sequence[Any]) -> Entry | None:
     except NotNative:
         if form.sizes is not None:
             return None
+        if any(kind == "given" for kind, _ in form.results):
+            return _given_entry(form, args, named)
         return make_entry(args.children, named, _python(form))
 
 
@@ -215,14 +220,30 @@ def _python(form: Specialization) -> Callable[..., Any]:
     return run
 
 
+def _given_entry(form: Specialization, args: Container, named: dict[str, Any]) -> Entry | None:
+    """The tables for a form that returns containers of its arguments, which Python runs."""
+    if form.getters or form.objects:
+        return None
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        leaves: list[Any] = []
+        flatten((args, kwargs), leaves)
+        return form.run(leaves, given=(args, kwargs))
+
+    return make_entry(args.children, named, Interpreted(run, _as_it_is, form.numpy))
+
+
+def _as_it_is(value: Any, *leaves: Any) -> Any:
+    return value
+
+
 def _launch(form: Specialization) -> Launch:
     """The native call that is all of a form's run. NotNative where there is more to do."""
     executable = form.executable
     assert executable is not None
     program = executable.program
-    views = [view for kind, view in form.results if kind == "view"]
-    swapped = any(kind == "swapped" for kind, _ in form.results)
-    if form.donated or swapped or not all(view.itself for view in views):
+    kinds = {kind for kind, _ in form.results}
+    if form.donated or not kinds.isdisjoint(("given", "container", "copy", "swapped")):
         raise NotNative
     call = executable.native_call()
     results = (*program.outputs, *program.updates)
@@ -240,15 +261,7 @@ def _launch(form: Specialization) -> Launch:
         sources[number] = "output", result
     if any(number not in sources for number in wanted):
         raise NotNative
-    numbers = iter(program.outputs)
-    outputs = [
-        Output(Result.STATIC, value=value)
-        if kind == "static"
-        else Output(Result.LEAF, value=value.leaf)
-        if kind == "view"
-        else _output(form, kind, next(numbers))
-        for kind, value in form.results
-    ]
+    outputs = _outputs(form, places)
     for number, variable in zip(program.updates, form.updated, strict=True):
         outputs.append(_array_output(form, number, Result.UPDATE, variable.cell))
     cells = {id(v.cell): v.cell for v in form.variables}.values()
@@ -259,7 +272,7 @@ def _launch(form: Specialization) -> Launch:
         roots,
         tuple((cell.lock.acquire, cell.lock.release) for cell in held),
         tuple(outputs),
-        _plan(form.tree, iter(_wrapped(form))),
+        _plan(form.tree, iter(_finishing(form))),
         program.arena_bytes,
         executable.arena_of if is_symbolic((program.arena_bytes,)) else executable.new_arena,
         bool(executable.checks),
@@ -279,16 +292,73 @@ def _sized(executable: Executable) -> Sized | None:
     return Sized(executable.prepare_address(), extents, tuple(results), arena)
 
 
-def _wrapped(form: Specialization) -> list[bool]:
-    """For each result whether Python makes a tensor of it: one of another shape each time."""
+def _outputs(form: Specialization, places: dict[tuple[str, int], int]) -> list[Output]:
+    """What becomes of each result. places: the numbers of captured arrays and of objects that
+    are looked up, as leaves. NotNative where one is a view of what isn't a result.
+    """
     assert form.executable is not None
-    program = form.executable.program
-    numbers = iter(program.outputs)
-    found = []
-    for kind, _ in form.results:
-        computed = kind not in ("static", "view")
-        symbolic = computed and is_symbolic(_type(form, next(numbers)).shape)
-        found.append(symbolic and not form.numpy)
+    numbers = iter(form.executable.program.outputs)
+    computed = [n for n, (kind, _) in enumerate(form.results) if kind in COMPUTED]
+    outputs = []
+    for kind, value in form.results:
+        if kind == "static":
+            made = Output(Result.STATIC, value=value)
+        elif kind == "again":
+            made = Output(Result.AGAIN, value=value)
+        elif kind == "object":
+            made = Output(Result.LEAF, value=places["object", value])
+        elif kind != "view":
+            made = _output(form, kind, next(numbers))
+        elif (base := _only_base(value)).role != "output":
+            made = Output(Result.LEAF, value=places.get(base, base.number))
+        elif base.number < len(computed):
+            made = Output(Result.AGAIN, value=computed[base.number])
+        else:
+            raise NotNative
+        outputs.append(made)
+    if len(computed) < len(form.executable.program.outputs):
+        raise NotNative
+    return outputs
+
+
+def _only_base(view: ResultView) -> Base:
+    """The one array that a view is made of. NotNative where there are more."""
+    if len(view.bases) > 1:
+        raise NotNative
+    return next(iter(view.bases))
+
+
+def _viewing(view: ResultView) -> Callable[[Any], Any]:
+    """What makes a view of the one array that it is made of."""
+    role, number = _only_base(view)
+    return lambda array: view.of({role: {number: array}}, {}, {})
+
+
+def _finishing(form: Specialization) -> list[Callable[[Any], Any] | None]:
+    """For each result what Python makes of it: a tensor, of one of another shape each time; a
+    view. NotNative for views whose extents differ from call to call, or that have one call of
+    NumPy's in common.
+    """
+    assert form.executable is not None
+    numbers = iter(form.executable.program.outputs)
+    found: list[Callable[[Any], Any] | None] = []
+    shared: set[int] = set()  # calls that make views, which several results must not repeat
+    for kind, value in form.results:
+        call: Callable[[Any], Any] | None = None
+        if kind in COMPUTED:
+            symbolic = is_symbolic(_type(form, next(numbers)).shape)
+            call = _wrap if symbolic and not form.numpy else None
+        elif kind == "view" and not value.itself:
+            calls = {id(made) for made in value.calls}
+            if form.sizes is not None or not calls.isdisjoint(shared):
+                raise NotNative
+            shared |= calls
+            call = _viewing(value)
+        elif kind == "again":
+            call = found[value]
+            if call is not None:  # it would be made twice
+                raise NotNative
+        found.append(call)
     return found
 
 
@@ -311,6 +381,13 @@ def _roots(form: Specialization) -> tuple[tuple[Root, ...], dict[tuple[str, int]
         places["variable", number] = first + len(roots)
         leaf = _array_leaf(variable.type.shape, variable.type.dtype.dtype)
         roots.append(Root(variable.cell, ((Guard.VARIABLE, None),), leaf))
+    for number, (getter, kind) in enumerate(zip(form.objects, form.object_types, strict=True)):
+        places["object", number] = first + len(roots)
+        ways = getter.getters if isinstance(getter, Agreed) else (getter,)
+        leaf = Leaf(Guard.TYPE, value=kind)
+        for way in ways:
+            (roots if isinstance(leaf, Leaf) else again).append(Root(*_path(way), leaf))
+            leaf = len(roots) - 1
     return (*roots, *again), places
 
 
@@ -368,12 +445,13 @@ def _type(form: Specialization, number: int) -> TensorType:
     return form.executable.program.buffers[number].type
 
 
-def _plan(tree: Tree, wrapped: Iterator[bool]) -> Bundle | None:
-    """How results are put together. wrapped: whether the next result is made a tensor first."""
+def _plan(tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]) -> Bundle | None:
+    """How results are put together. finishing: what makes the next result of what is there."""
     kind = tree.kind
     if kind is None:
-        return Bundle(Build.CALL, (None,), call=_wrap) if next(wrapped) else None
-    children = tuple(_plan(child, wrapped) for child in tree.children)
+        call = next(finishing)
+        return None if call is None else Bundle(Build.CALL, (None,), call=call)
+    children = tuple(_plan(child, finishing) for child in tree.children)
     if kind is tuple:
         return Bundle(Build.TUPLE, children)
     if kind is list:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PLAIN = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
+# Kinds of results that are computed: a Python number, an array that a scalar would be without
+# axes, an array without axes, an array in the other byte order.
+COMPUTED = ("python", "array", "0-d array", "swapped")
 _shares_memory: Any = np.shares_memory
 # How long to look for an element that two arrays share; then they are taken to share one.
 _MOST_WORK = 10_000
@@ -60,16 +63,28 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
     if form.reason:
         return wanted.fill(function._run(form, leaves, args, kwargs))
     assert form.executable is not None
-    types = iter(form.executable.result_types(form.inputs(leaves)))
+    if any(kind in ("given", "object", "container") for kind, _ in form.results):
+        return wanted.fill(form.run(leaves, given=(args, kwargs)))
+    outputs = list(form.executable.result_types(form.inputs(leaves)))
+    types = iter(outputs)
     found: list[Any] = []
     for kind, value in form.results:
         if kind == "view":
-            view = form.view(value, leaves)
-            found.append((view.shape, view.dtype))
-            continue
-        type = next(types) if kind != "static" else None
-        found.append(type if kind in ("array", "0-d array", "swapped") else None)
-    return form.run(leaves, wanted.for_results(form.tree, found))
+            view = form.view(value, leaves, [_stand_in(*type) for type in outputs])
+            view = getattr(view, "_array", view)
+            array = isinstance(view, (np.ndarray, np.generic))
+            found.append((view.shape, view.dtype) if array else None)
+        elif kind == "again":
+            found.append(found[value])
+        else:
+            type = next(types) if kind in COMPUTED else None
+            found.append(None if kind == "python" else type)
+    return form.run(leaves, wanted.for_results(form.tree, found), (args, kwargs))
+
+
+def _stand_in(shape: Any, dtype: np.dtype[Any]) -> Array:
+    """An array of a type, of one element however long it is."""
+    return np.broadcast_to(np.empty((), dtype), shape)
 
 
 class _Wanted:
@@ -81,7 +96,7 @@ class _Wanted:
         for number, array in enumerate(self.arrays):
             _check_array(array)
             for other in self.arrays[:number]:
-                if array is not None and other is not None and _share(array, other):
+                if array is not None and other is not None and share_memory(array, other):
                     raise InvalidArgumentError(
                         at_user_line("two arrays of `out` share memory, so can't both be right")
                     )
@@ -159,7 +174,7 @@ def _check_type(array: Array, type: tuple[Any, np.dtype[Any]] | None) -> None:
         )
 
 
-def _share(a: Array, b: Array) -> bool:
+def share_memory(a: Array, b: Array) -> bool:
     """Whether two arrays have an element in common, or may have one."""
     if not np.may_share_memory(a, b):
         return False
@@ -201,8 +216,9 @@ def places(
         for array, (kind, _) in zip(
             given or [None] * len(form.results), form.results, strict=True
         )
-        if kind not in ("static", "view")
+        if kind in COMPUTED
     ]
+    arrays += [None] * (len(program.outputs) - len(arrays))  # what results are views of
     found: list[Array | None] = []
     for array, number in zip(arrays, program.outputs, strict=True):
         place = None
@@ -226,7 +242,7 @@ def _check_donated(form: Specialization, leaves: Sequence[Any]) -> None:
     for number in form.donated:
         x = arrays[number]
         for other, y in [*enumerate(arrays), *((-1, y) for y in form.captures)]:
-            if other == number or not isinstance(y, np.ndarray) or not _share(x, y):
+            if other == number or not isinstance(y, np.ndarray) or not share_memory(x, y):
                 continue
             what = (
                 f"argument {form.names[other]}" if other >= 0 else "an array it reads besides"
@@ -303,4 +319,7 @@ def _leaf_count(tree: Tree) -> int:
     return 1 if tree.kind is None else sum(map(_leaf_count, tree.children))
 
 
-__all__ = ["donated_leaves", "donated_parameters", "into", "places", "takes_out"]
+__all__ = [
+    "COMPUTED", "donated_leaves", "donated_parameters", "into", "places", "share_memory",
+    "takes_out",
+]  # fmt: skip

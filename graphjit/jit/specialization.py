@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
 from graphjit.core.memory import LINE_BYTES
-from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, unflatten
+from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, follow, unflatten
 from graphjit.core.types import Shape
 from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
 from graphjit.ir.graph import Graph
@@ -25,7 +27,7 @@ from graphjit.tensors.variable import Variable
 from graphjit.tracing.captures import Getter
 
 from . import compile_cache
-from .outputs import PLAIN, places
+from .outputs import COMPUTED, PLAIN, places
 
 if TYPE_CHECKING:
     from graphjit import passes as all_passes
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from graphjit.ir.program import Program
     from graphjit.passes import Pass
     from graphjit.passes.pipeline import Observer
-    from graphjit.tracing.trace import ArgumentView
+    from graphjit.tracing.trace import Memo, ResultView
 else:  # what is found on disk needs none of them
     all_passes = lazy_module("graphjit.passes")
     cost_model = lazy_module("graphjit.ir.cost_model")
@@ -52,13 +54,15 @@ class Specialization:
     it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
     arguments; doubt: the error that tracing raised, until a call has shown that eager mode
     raises none; chance: whether an eager call may settle what stood against it; due: it has
-    run, and the function is to be traced again. entry: the tables by which machine code enters
-    it. numpy: whether results are ndarrays.
-    direct: the whole call, for the plain case of arrays in and one array out. given: how the
-    leaves make up the arguments. sizes, shapes, fit: of a form of symbolic extents its symbols,
-    the shape of each leaf, and the calls that it is for. own_passes, fast_math, tensor_cores:
-    how it was compiled. found: whether its code was there already, in this process or on
-    disk. names, donated: of the leaves a name for each, and which are donated.
+    run, and the function is to be traced again; impure: its trace changed what outlives calls.
+    entry: the tables by which machine code enters it. results: see `returned.Returned`. numpy:
+    whether results are ndarrays. objects: how to look up what is returned and was there before
+    the call, object_types: of which types it is. direct: the whole call, for the plain case of
+    arrays in and one array out. given: how the leaves make up the arguments. sizes, shapes,
+    fit: of a form of symbolic extents its symbols, the shape of each leaf, and the calls that
+    it is for. own_passes, fast_math, tensor_cores: how it was compiled. found: whether its code
+    was there already, in this process or on disk. names, donated: of the leaves a name for
+    each, and which are donated.
     """
 
     kinds: tuple[LeafKind, ...]
@@ -67,6 +71,7 @@ class Specialization:
     any_value: bool = False
     doubt: BaseException | None = None
     chance: bool = False
+    impure: bool = False
     entry: Any = None
     due: bool = False
     graph: Graph | None = None
@@ -85,6 +90,8 @@ class Specialization:
     tree: Tree = LEAF
     results: list[tuple[str, Any]] = field(default_factory=list)
     numpy: bool = False
+    objects: list[Getter] = field(default_factory=list)
+    object_types: list[type] = field(default_factory=list)
     direct: Callable[[Sequence[Any]], Any] | None = None
     times_ns: dict[str, int] = field(default_factory=dict)
     passes: list[tuple[str, int, int, int]] = field(default_factory=list)
@@ -95,7 +102,7 @@ class Specialization:
     donated: tuple[int, ...] = ()
 
     def captures_fit(self) -> bool:
-        """Whether the arrays that the Python code reads are still of the traced types."""
+        """Whether what the Python code reads is still of the traced types."""
         for number, getter in enumerate(self.getters):
             found = self.captures[number] if getter is None else getter()
             if type(found) is not np.ndarray:
@@ -103,6 +110,9 @@ class Specialization:
             if (found.shape, found.dtype) != self.capture_types[number]:
                 return False
             self.captures[number] = found
+        for getter, kind in zip(self.objects, self.object_types, strict=True):
+            if type(getter()) is not kind:
+                return False
         return True
 
     def order_parameters(self) -> None:
@@ -192,19 +202,20 @@ class Specialization:
             for cell in held:
                 cell.lock.release()
 
-    def run(self, leaves: Sequence[Any], out: Sequence[Any] = ()) -> Any:
+    def run(self, leaves: Sequence[Any], out: Sequence[Any] = (), given: Any = ()) -> Any:
         """The results for these leaves of the arguments; variables are written back.
 
-        out: for each result an array that it is written into, or None.
+        out: for each result an array that it is written into, or None. given: the arguments,
+        of which containers may be returned.
         """
         assert self.executable is not None
         if not self.variables:
-            return self._results(leaves, self._compute(leaves, out)[0], out)
+            return self._results(leaves, self._compute(leaves, out)[0], out, given)
         with self.holding_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
-        return self._results(leaves, outputs, out)
+        return self._results(leaves, outputs, out, given)
 
     def _compute(
         self, leaves: Sequence[Any], out: Sequence[Any]
@@ -249,47 +260,87 @@ class Specialization:
             arrays.append(_ready(x))
         return arrays
 
-    def view(
-        self, view: ArgumentView, leaves: Sequence[Any], memo: dict[int, Any] | None = None
-    ) -> Any:
-        """A result that lies in the memory of some of these leaves. memo: what the results of
-        one call have in common.
-        """
+    def sizes_of(self, leaves: Sequence[Any]) -> dict[str, int]:
+        """What the symbols stand for in a call with these leaves."""
         assert self.executable is not None
-        known = self.sizes is None or view.itself
-        sizes = {} if known else self.executable.sizes_of(self.inputs(leaves))
-        return view.of(leaves, sizes, {} if memo is None else memo)
+        return self.executable.sizes_of(self.inputs(leaves)) if self.sizes is not None else {}
+
+    def view(
+        self,
+        view: ResultView,
+        leaves: Sequence[Any],
+        outputs: Sequence[Array] = (),
+        memo: Memo | None = None,
+    ) -> Any:
+        """A result that lies in the memory of some of these leaves or outputs, or of captured
+        arrays. memo: what the results of one call have in common.
+        """
+        arrays = {"leaf": leaves, "capture": self.captures, "output": outputs}
+        sizes = {} if view.itself else self.sizes_of(leaves)
+        return view.of(arrays, sizes, {} if memo is None else memo)
 
     def _results(
-        self, leaves: Sequence[Any], outputs: Sequence[Array], out: Sequence[Any] = ()
+        self,
+        leaves: Sequence[Any],
+        outputs: Sequence[Array],
+        out: Sequence[Any] = (),
+        given: Any = (),
     ) -> Any:
         numpy = self.numpy
-        arrays = iter(outputs)
-        memo: dict[int, Any] = {}
-        found = []
-        for (kind, value), given in zip(self.results, out or repeat(None), strict=False):
-            if kind == "static":
-                found.append(value)
-            elif kind == "view":
-                view = self.view(value, leaves, memo)
-                if given is not None:
-                    np.copyto(given, view)
-                found.append(view if given is None else given)
-            elif given is not None:
-                array = next(arrays)
-                if array is not given:
-                    np.copyto(given, array)
-                found.append(given)
-            elif kind == "python":
-                found.append(next(arrays).item())
-            else:
-                array = next(arrays)
-                if kind == "swapped":
-                    array = array.astype(array.dtype.newbyteorder())
+        computed = itertools.count()
+        found: list[Any] = []
+        arrays = [*outputs]
+        made: list[Any] = []
+        memo: Memo = {}
+        kinds = [kind for kind, _ in self.results if kind in COMPUTED]
+        for number, kind in enumerate(kinds):
+            if kind == "swapped":
+                array = arrays[number]
+                arrays[number] = array.astype(array.dtype.newbyteorder())
+        if out:  # views are of the array that a result was written into
+            places = [x for x, (k, _) in zip(out, self.results, strict=True) if k in COMPUTED]
+            for number, place in enumerate(places):
+                if place is not None:
+                    if arrays[number] is not place:
+                        np.copyto(place, arrays[number])
+                    arrays[number] = place
+
+        def result(kind: str, value: Any, place: Any) -> Any:
+            if kind in COMPUTED:
+                array = arrays[next(computed)]
+                if place is not None:
+                    return place
+                if kind == "python":
+                    return array.item()
                 scalar = numpy and not array.shape and kind == "array"
-                found.append(array[()] if scalar else array if numpy else _wrap(array))
-        items = iter(found)
-        return unflatten(self.tree, lambda: next(items))
+                return array[()] if scalar else array if numpy else _wrap(array)
+            if kind == "static":
+                return value
+            if kind == "view":
+                made_of = self.view(value, leaves, arrays, memo)
+            elif kind == "again":
+                made_of = found[value]
+            elif kind == "copy":
+                return copy.copy(value)
+            elif kind == "object":
+                return self.objects[value]()
+            elif kind == "container":
+                return made[value]
+            else:
+                return follow(given, value)
+            if place is None:
+                return made_of
+            np.copyto(place, getattr(made_of, "_array", made_of))
+            return place
+
+        items = iter(zip(self.results, out or repeat(None), strict=False))
+
+        def next_result() -> Any:
+            (kind, value), place = next(items)
+            found.append(result(kind, value, place))
+            return found[-1]
+
+        return unflatten(self.tree, next_result, made)
 
 
 def build_program(
@@ -368,11 +419,11 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     executable = form.executable
     assert executable is not None
     if all(kind in ("view", "static") for kind, _ in form.results) and not (
-        form.donated or form.variables or form.captures
+        form.donated or form.variables or form.captures or executable.program.outputs
     ):  # nothing is computed
         if form.tree is LEAF and form.results[0][0] == "view":
             only = form.results[0][1]
-            return lambda args: only.of(args, {}, {})
+            return lambda args: only.of({"leaf": args}, {}, {})
         return lambda args: form._results(args, ())
     plain = form.order == [("leaf", i) for i in range(len(form.kinds))]
     plain = plain and not form.donated

@@ -107,8 +107,8 @@ ELEMENTS = getattr(np, "unstack", None)  # gives scalars for an array with one a
 # Views that are the array itself where there is nothing to do; others are always new objects.
 ITSELF = {
     np.asarray, np.asanyarray, np.ascontiguousarray, np.atleast_1d, np.atleast_2d,
-    np.atleast_3d, np.broadcast_arrays, np.real, np.real_if_close,
-    "conj", "conjugate", "real", "to_device",
+    np.atleast_3d, np.broadcast_arrays, np.real, np.real_if_close, np.squeeze,
+    "conj", "conjugate", "real", "squeeze", "to_device",
 }  # fmt: skip
 # Functions whose results are Python's bools, and those whose results without axes are arrays.
 PYTHON_BOOLS = {np.allclose, np.array_equal, np.array_equiv}
@@ -227,8 +227,10 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             plain = [detached(a) for a in args]
             result = handler(*plain, **{k: detached(v) for k, v in kwargs.items()})
             if isinstance(result, Aliased):
-                made = viewing(result.value, _bases(args), trace)
-                return _noted(made, False, trace, func, args, kwargs)
+                bases = _bases(args)
+                known = any(base.made is not None for base in bases)
+                made = viewing(result.value, bases, trace, renewed=known or func is np.meshgrid)
+                return _noted(made, trace, func, args, kwargs)
             made = owned(result, trace)
             keep_order(made, func, args, kwargs)
             if func in PYTHON_BOOLS and is_symbol(made):
@@ -248,8 +250,11 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             bases, made = _bases(args), handler(*args, **kwargs)
             if func is ELEMENTS and made and not made[0].type.shape:
                 return owned(made, trace)
-            made = viewing(made, bases, trace, frozen=func in READ_ONLY)
-            return _noted(made, func in ITSELF, trace, func, args, kwargs)
+            frozen = func in READ_ONLY and not _is_complex_part(func, bases)
+            if func is np.broadcast_arrays:  # gives arrays of one shape as they are
+                frozen = any(all(x is not base for base in bases) for x in made)
+            made = viewing(made, bases, trace, frozen=frozen, renewed=func not in ITSELF)
+            return _noted(made, trace, func, args, kwargs)
         handler = indexing.IN_PLACE.get(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
@@ -267,10 +272,18 @@ def _refuse_bools(options: dict[str, Any]) -> None:
         raise unsupported("a NumPy scalar as where=")
 
 
+def _is_complex_part(func: Any, bases: Sequence[Any]) -> bool:
+    return func is np.imag and any(map(_is_complex, bases))
+
+
+def _is_complex(x: Any) -> bool:
+    return bool(x.type.dtype.kind == "c")
+
+
 def _not_a_scalar(value: Any) -> None:
     """Keep a 0-d array from being taken for a scalar, which `+=` doesn't write into."""
     if is_symbol(value) and not value.type.shape:
-        value.storage.shared = True
+        value.be_array()
 
 
 def _bases(args: Sequence[Any]) -> list[Any]:
@@ -306,8 +319,9 @@ def attribute(x: Any, name: str) -> Any:
             return methods.VALUES[name](x)
         if name in methods.VIEW_VALUES:
             value = methods.VIEW_VALUES[name](x)
-            made = viewing(value, [x], trace, frozen=name == "imag")
-            return _noted(made, name in ITSELF, trace, operator.attrgetter(name), (x,), {})
+            frozen = name == "imag" and not _is_complex(x)
+            made = viewing(value, [x], trace, frozen=frozen, renewed=name not in ITSELF)
+            return _noted(made, trace, operator.attrgetter(name), (x,), {})
     return lambda *args, **kwargs: _method(x, name, args, kwargs)
 
 
@@ -318,10 +332,11 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         if name in methods.VIEW_METHODS:
             handler = methods.VIEW_METHODS[name]
             _check_options(handler, what, (x, *args), kwargs)
-            frozen = name == "diagonal"
-            made = viewing(handler(x, *args, **kwargs), [x], x.recorder, frozen=frozen)
+            made = handler(x, *args, **kwargs)
+            frozen, renewed = name == "diagonal", name not in ITSELF
+            made = viewing(made, [x], x.recorder, frozen=frozen, renewed=renewed)
             called = functools.partial(_call_method, name)
-            return _noted(made, name in ITSELF, x.recorder, called, (x, *args), kwargs)
+            return _noted(made, x.recorder, called, (x, *args), kwargs)
         if name in methods.IN_PLACE_METHODS:
             handler = methods.IN_PLACE_METHODS[name]
             _check_options(handler, what, (x, *args), kwargs)
@@ -343,24 +358,11 @@ def _call_method(name: str, x: Any, /, *args: Any, **kwargs: Any) -> Any:
     return getattr(x, name)(*args, **kwargs)
 
 
-def _noted(
-    made: Any, itself: bool, trace: Any, function: Any, args: Sequence[Any], kwargs: Any
-) -> Any:
-    """Views with how NumPy makes them, if they are views of arguments. itself: whether one may
-    be the argument, and no other object that is all of it.
-    """
-    made = _another(made, itself)
+def _noted(made: Any, trace: Any, function: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    """Views with how NumPy makes them, if they are views of arguments or captured arrays."""
     trace.note_views(made, function, args, kwargs)
     keep_order(made, function, args, kwargs)
     return made
-
-
-def _another(made: Any, itself: bool) -> Any:
-    if type(made) in (list, tuple):
-        return type(made)(_another(x, itself) for x in made)
-    known = is_symbol(made) and made.made is not None
-    # of a NumPy scalar NumPy makes an array
-    return made.another() if known and (made.storage.scalar or not itself) else made
 
 
 def getitem(x: Any, key: Any) -> Any:
@@ -368,7 +370,7 @@ def getitem(x: Any, key: Any) -> Any:
     with faithful("indexing"):
         made = indexing.getitem(x, key, x.recorder)
         if is_symbol(made) and made.storage is x.storage:
-            return _noted(made, False, x.recorder, operator.getitem, (x, key), {})
+            return _noted(made, x.recorder, operator.getitem, (x, key), {})
         keep_order(made, operator.getitem, (x, key), {})
         return made
 

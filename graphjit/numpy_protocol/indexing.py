@@ -219,11 +219,17 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
     _check_bounds(parts, x)
     arrays = [p for p in parts if isinstance(p, TensorBase)]
     ints = [p for p in parts if isinstance(p, (int, Dim)) or _is_scalar(p)]
-    scalar = len(ints) == x.ndim == len(parts)
-    copied = scalar or any(p.ndim for p in arrays)
+    single = len(ints) == x.ndim == len(parts)
+    copied = single or any(p.ndim for p in arrays)
     _check_nothing(parts, x)
-    chosen = index.getitem(detached(x) if copied else x, tuple(parts))
-    return owned(chosen, trace) if copied else viewing(chosen, [x], trace, key)
+    scalar = is_symbol(x) and x._is_scalar()
+    chosen = index.getitem(detached(x) if copied or scalar else x, tuple(parts))
+    if not copied and not scalar:
+        return viewing(chosen, [x], trace, key, renewed=True)
+    made = owned(chosen, trace)
+    if scalar and not copied and not made.type.shape:  # x[...] of one is an array
+        made.be_array()
+    return made
 
 
 def _is_scalar(part: Any) -> bool:

@@ -431,17 +431,25 @@ class Aliased:
 
 
 def viewing(
-    value: Any, bases: Sequence[Any], trace: Any, key: Any = None, frozen: bool = False
+    value: Any,
+    bases: Sequence[Any],
+    trace: Any,
+    key: Any = None,
+    frozen: bool = False,
+    renewed: bool = False,
 ) -> Any:
     """The result with each tensor in it as a view of the bases: base[key], if there is a key.
 
-    frozen: the views are read-only.
+    frozen: the views are read-only. renewed: a view of all of an array is another object. Of
+    what is a NumPy scalar or an array it may always be one.
     """
     if isinstance(value, TensorBase):
         own = is_symbol(value) and value.origin == "numpy"  # type: ignore[attr-defined]
-        if own and not frozen and any(value is base for base in bases):
+        whole = own and not frozen and any(value is base for base in bases)
+        if whole and not _is_renewed(value, renewed):
             return value
-        view: Any = value if own and not frozen else owned(value, trace)
+        view: Any = value if own and not frozen and not whole else owned(value, trace)
+        key = Ellipsis if whole else key
         for base in bases:
             view._stand_on(base, key, frozen)
         if len(bases) > 1:
@@ -449,5 +457,9 @@ def viewing(
                 base.storage.shared = True
         return view
     if type(value) in (list, tuple):
-        return type(value)(viewing(v, bases, trace, key, frozen) for v in value)
+        return type(value)(viewing(v, bases, trace, key, frozen, renewed) for v in value)
     return value
+
+
+def _is_renewed(value: Any, renewed: bool) -> bool:
+    return bool(value.storage.scalar or renewed) and not value._is_scalar()

@@ -28,6 +28,8 @@ from .shapes import bad_shape
 def tile(A: Any, reps: Any) -> Any:
     """np.tile."""
     x = array(A)
+    if isinstance(reps, str):
+        raise unsupported("np.tile by text")
     counts = static_ints(reps)
     rank = max(len(counts), x.ndim)
     if min(counts, default=0) < 0:
@@ -68,6 +70,8 @@ def along(x: Any, places: Any, axis: int) -> Any:
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     """np.roll by a known distance."""
     x = array(a)
+    if isinstance(shift, str):
+        raise unsupported("np.roll by text")
     if axis is None:
         flat = shape.roll(shape.reshape(x, (x.type.size,)), sum(static_ints(shift)), 0)
         return shape.reshape(flat, x.type.shape)

@@ -11,6 +11,8 @@ import numpy as np
 from graphjit.core.errors import ShapeError, at_user_line
 from graphjit.core.types import Shape
 from graphjit.functions import create, shape
+from graphjit.ops import view
+from graphjit.tensors.apply import apply
 
 from .promotion import (
     Handler,
@@ -19,6 +21,7 @@ from .promotion import (
     axis_of,
     broadcast,
     broadcast_shape,
+    is_symbol,
     refuse,
     static_int,
     static_ints,
@@ -37,6 +40,8 @@ def reshape(
     """np.reshape."""
     refuse(copy=(copy,), newshape=(newshape,), order=(order, "C", "F"))
     x = array(a)
+    if shape is None:
+        raise unsupported("np.reshape without a shape")
     wanted = static_ints(shape)
     if wanted.count(-1) > 1:
         raise bad_shape("can only specify one unknown dimension")
@@ -61,7 +66,12 @@ def ravel(a: Any, order: Any = "C") -> Any:
     """np.ravel."""
     refuse(order=(order, "C", "F"))
     x = array(a)
-    return _reshaped(x, (x.type.size,), order)
+    made = _reshaped(x, (x.type.size,), order)
+    if not is_symbol(made):
+        return made
+    if made is x:
+        made = apply(view.reshape, x, shape=x.type.shape)
+    return made.recorder.raveled(made)
 
 
 def transpose(a: Any, axes: Any = None) -> Any:

@@ -54,6 +54,33 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 }
 
 
+class Items(TensorBase):
+    """What containers of elements have, and numbers have not."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return index.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise FrozenTensorError(
+            at_user_line(
+                f"'{type(self).__name__}' object does not support item assignment",
+                "write gj.tensor_scatter_nd_update, or use a gj.Variable",
+            )
+        )
+
+    def __len__(self) -> int:
+        if not self.type.shape:
+            raise DTypeError(at_user_line("Scalar tensor has no `len()`"))
+        return self.type.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.type.shape:
+            raise DTypeError(at_user_line("Cannot iterate over a scalar tensor."))
+        return iter([self[i] for i in range(self.type.shape[0])])
+
+
 class Operators(TensorBase):
     """The operators. A subclass may carry out an operator its own way in `_operator`."""
 
@@ -186,27 +213,6 @@ class Operators(TensorBase):
 
     def __invert__(self) -> Any:
         return self._operator("invert", self)
-
-    def __getitem__(self, key: Any) -> Any:
-        return index.getitem(self, key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        raise FrozenTensorError(
-            at_user_line(
-                f"'{type(self).__name__}' object does not support item assignment",
-                "write gj.tensor_scatter_nd_update, or use a gj.Variable",
-            )
-        )
-
-    def __len__(self) -> int:
-        if not self.type.shape:
-            raise DTypeError(at_user_line("Scalar tensor has no `len()`"))
-        return self.type.shape[0]
-
-    def __iter__(self) -> Iterator[Any]:
-        if not self.type.shape:
-            raise DTypeError(at_user_line("Cannot iterate over a scalar tensor."))
-        return iter([self[i] for i in range(self.type.shape[0])])
 
     def __hash__(self) -> int:
         raise DTypeError(

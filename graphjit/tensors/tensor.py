@@ -11,12 +11,12 @@ from graphjit.core.types import TensorSpec, TensorType, as_dtype
 from graphjit.functions import create
 
 from .apply import as_tensor, register_tensor
-from .operators import Operators
+from .operators import Items, Operators
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Tensor(Operators):
+class Tensor(Items, Operators):
     """An immutable array of numbers. Made by `gj.constant` and every `gj` function.
 
     `numpy()` and `__array__` give its elements as an ndarray; indexing and operators work as

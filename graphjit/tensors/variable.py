@@ -24,7 +24,7 @@ from graphjit.core.types import DType, TensorType, as_dtype, shape_text
 from graphjit.functions import create, index, math, shape
 
 from .apply import TensorBase, as_tensor, current_trace, wrap
-from .operators import Operators
+from .operators import Items, Operators
 from .tensor import Tensor, _element_text
 
 _numbers = itertools.count()
@@ -51,7 +51,7 @@ class Cell:
         self.number = next(_numbers)
 
 
-class Variable(Operators):
+class Variable(Items, Operators):
     """A tensor with state: `assign` replaces its value, which keeps shape and dtype.
 
     name: shown as `name:0`. trainable: for optimizers to ask.

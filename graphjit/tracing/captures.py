@@ -104,22 +104,24 @@ class Agreed(Getter):
 
 
 def find_captures(
-    function: Callable[..., Any], statics: Sequence[Any], arrays: Sequence[Any]
+    function: Callable[..., Any], statics: Sequence[Any], objects: Sequence[Any]
 ) -> list[Getter | None]:
-    """For each array a way to look it up again, or None if only its value is known."""
-    if not arrays:
+    """For each array or other object a way to look it up again, or None if only its value is
+    known.
+    """
+    if not objects:
         return []
-    wanted = {id(a): n for n, a in enumerate(arrays)}
-    found: list[list[Getter]] = [[] for _ in arrays]
+    wanted = {id(x): n for n, x in enumerate(objects)}
+    found: list[list[Getter]] = [[] for _ in objects]
     seen: set[int] = set()
     todo: list[tuple[Any, Getter, int]] = [(o, _held(o), 0) for o in statics]
     todo += _of_function(function)
     while todo and len(seen) < MOST_OBJECTS:
         value, getter, depth = todo.pop(0)
+        number = wanted.get(id(value))
+        if number is not None:
+            found[number].append(getter)
         if isinstance(value, np.ndarray):
-            number = wanted.get(id(value))
-            if number is not None:
-                found[number].append(getter)
             continue
         if id(value) in seen or depth >= DEPTH:
             continue
@@ -245,6 +247,43 @@ def _loads_global(code: types.CodeType, name: str) -> bool:
             i.opname == "LOAD_GLOBAL" and i.argval == name for i in dis.get_instructions(code)
         )
     ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
+
+
+def asks_type(code: types.CodeType, kinds: set[str]) -> bool:
+    """Whether code, or code inside it, compares what the builtin `type` gives with one of these
+    types.
+    """
+    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
+    if any(asks_type(c, kinds) for c in inner):
+        return True
+    if "type" not in code.co_names or kinds.isdisjoint(code.co_names):
+        return False
+    found = list(dis.get_instructions(code))
+    for place, instruction in enumerate(found):
+        if instruction.opname != "LOAD_GLOBAL" or instruction.argval != "type":
+            continue
+        following = found[place + 1 : place + _NEAR]
+        end = next((k for k, i in enumerate(following) if _is_use(i)), len(following))
+        if end == len(following) or following[end].opname not in _USES:
+            continue
+        before, after = found[max(place - 1, 0) : place], following[:end]
+        near = {i.argval for i in (*before, *after) if i.opname in _LOADS}
+        if not kinds.isdisjoint(near):
+            return True
+    return False
+
+
+# So many instructions after `type` it is looked for what becomes of it.
+_NEAR = 16
+_USES = ("IS_OP", "COMPARE_OP", "CONTAINS_OP")
+_LOADS = ("LOAD_GLOBAL", "LOAD_ATTR", "LOAD_NAME", "LOAD_METHOD")
+
+
+def _is_use(instruction: dis.Instruction) -> bool:
+    """Whether an instruction compares a value, or ends what is near."""
+    name = instruction.opname
+    again = name == "LOAD_GLOBAL" and instruction.argval == "type"
+    return again or name in _USES or name.startswith(("STORE", "RETURN", "POP_JUMP"))
 
 
 def function_state(

@@ -38,14 +38,14 @@ class _Recipe(NamedTuple):
 
 
 class Repeats:
-    """The operators of one trace that are recorded at once, until it is closed. symbol: the
-    class of its arrays.
+    """The operators of one trace that are recorded at once, until it is closed. symbols: the
+    classes of its arrays.
     """
 
-    def __init__(self, builder: GraphBuilder, symbol: type[SymbolicTensor]) -> None:
+    def __init__(self, builder: GraphBuilder, symbols: frozenset[type[SymbolicTensor]]) -> None:
         self.closed = False
         self._builder = builder
-        self._symbol = symbol
+        self._symbols = symbols
         self._known: dict[tuple[Any, ...], _Recipe] = {}
         self._types: dict[TensorType, TensorType] = {}
 
@@ -63,7 +63,9 @@ class Repeats:
             kind = type(x)
             if kind is float:
                 parts.append(float)
-            elif kind is self._symbol and x.origin == "numpy" and x.recorder.builder is builder:
+            elif (
+                kind in self._symbols and x.origin == "numpy" and x.recorder.builder is builder
+            ):
                 parts.append(id(x._type))
             else:
                 return None

@@ -45,13 +45,13 @@ MOST_BYTES = 1 << 26
 _ABSENT = object()
 
 _Undo = Callable[[], None]
-_PLAIN = frozenset({
+PLAIN = frozenset({
     int, float, complex, bool, str, bytes, type(None), types.EllipsisType, types.CodeType,
     types.NotImplementedType, range, slice, np.dtype, DType, TensorSpec,
     *(np.dtype(code).type for code in "?bhilqBHILQefdgFDG"),
 })  # fmt: skip
 # What holds nothing that a call could change, or nothing that a result could depend on.
-_HARMLESS: tuple[Any, ...] = (
+HARMLESS: tuple[Any, ...] = (
     int, float, complex, str, bytes, np.generic, np.dtype, np.ufunc, Enum, Decimal, date, time,
     timedelta, tzinfo, re.Pattern, re.Match, BaseException, types.GenericAlias,
     types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType,
@@ -83,11 +83,12 @@ class Surroundings:
     """What a function can reach, with its contents at the start.
 
     reason: why the function can't be traced, for what its trace would change couldn't be put
-    back; else empty. drawn: whether `problem` found that random numbers were drawn.
+    back; else empty. made: whether all that `problem` found is that what was missing, or None,
+    was made, as is done once.
     """
 
     def __init__(self, function: Callable[..., Any], statics: Sequence[Any]) -> None:
-        self.reason, self.drawn = "", False
+        self.reason, self.made = "", False
         # What was noted: a name for it, whether it differs now, its values now, the way back.
         self._parts: list[_Part] = []
         self._seen: dict[int, Any] = {}
@@ -96,6 +97,7 @@ class Surroundings:
         self._waiting: dict[str, list[Any]] = {}
         self._by_any_name = False
         self._arrays: list[np.ndarray[Any, Any]] = []
+        self._owners: set[int] | None = None  # of their memory
         self._scanned = 0
         self._todo: list[Any] = [*statics, function]
         while self._todo and not self.reason:
@@ -114,17 +116,22 @@ class Surroundings:
     def problem(self) -> str:
         """What the trace left behind that a compiled call would not, or an empty string."""
         changed = [part for part in self._parts if part.changed()]
-        if any(holds_traced(value) for part in changed for value in part.values()):
+        if not self.left():
             return "stores a traced value where it outlives the call"
         drawn = any(isinstance(part, _Numbers) for part in changed)
         if _numpy_random() and not self._numpy_before:
             drawn |= not _equal(_numpy_state(), _state_when_loaded())
-        self.drawn = drawn
+        self.made = bool(changed) and not drawn and all(part.gained() for part in changed)
         if drawn:
             return "draws random numbers, which compiled code would repeat"
         if changed:
             return f"changes {changed[0].name}, which compiled code would not"
         return ""
+
+    def left(self) -> bool:
+        """Whether what differs can stay: no traced value is in it."""
+        changed = [part for part in self._parts if part.changed()]
+        return not any(holds_traced(value) for part in changed for value in part.values())
 
     def restore(self) -> bool:
         """Put back what was there; whether anything else was."""
@@ -135,6 +142,24 @@ class Surroundings:
             np.random.set_state(_state_when_loaded())
         return bool(changed)
 
+    def names(self, name: str) -> bool:
+        """Whether code that may run has a name, as such or as text."""
+        return name in self._names
+
+    def code_that(self, test: Callable[[types.CodeType], bool]) -> str:
+        """The name of code that may run and passes a test; an empty string if none does."""
+        return next((code.co_name for code in self._codes if test(code)), "")
+
+    def holds(self, value: Any) -> bool:
+        """Whether an object was there before the trace."""
+        return id(value) in self._seen
+
+    def holds_memory(self, array: Any) -> bool:
+        """Whether an array lies in memory of what was there before the trace."""
+        if self._owners is None:
+            self._owners = {*self._seen, *(id(memory_owner(a)) for a in self._arrays)}
+        return id(array) in self._owners or id(memory_owner(array)) in self._owners
+
     # -- what can be reached
 
     def _note(self, part: _Part) -> None:
@@ -142,11 +167,11 @@ class Surroundings:
 
     def _look_at(self, values: Iterable[Any]) -> None:
         """Look at these values later, but for those that nothing can be done to."""
-        self._todo += [x for x in values if type(x) not in _PLAIN]
+        self._todo += [x for x in values if type(x) not in PLAIN]
 
     def _reach(self, value: Any) -> None:
         kind = type(value)
-        if kind in _PLAIN or id(value) in self._seen:
+        if kind in PLAIN or id(value) in self._seen:
             return
         self._seen[id(value)] = value
         if isinstance(value, np.ndarray):
@@ -180,8 +205,8 @@ class Surroundings:
         elif isinstance(value, functools.cached_property):
             self._look_at((value.func,))
         elif isinstance(value, functools._lru_cache_wrapper):
-            self._note(_Cached(value))
-            self._look_at((value.__wrapped__,))
+            self._note(cached := _Cached(value))
+            self._look_at((value.__wrapped__, *cached.values()))
         elif isinstance(value, types.MappingProxyType):
             self._look_at((*value.keys(), *value.values()))
         elif isinstance(value, weakref.ref):
@@ -247,7 +272,7 @@ class Surroundings:
             names = [k for k in attributes if k not in value._own and k != "_takes_out"]
             self._note(_Names(attributes, names, kind.__name__))
             self._look_at(attributes[k] for k in names)
-        elif isinstance(value, _HARMLESS) or kind.__name__ in _LOCKS:
+        elif isinstance(value, HARMLESS) or kind.__name__ in _LOCKS:
             return
         elif not own and not _made_in_python(kind):
             self.reason = (
@@ -293,7 +318,7 @@ class Surroundings:
         """
         everything = (everything or self._by_any_name) and not note
         for name, value in list(attributes.items()):
-            if type(value) in _PLAIN and not note:
+            if type(value) in PLAIN and not note:
                 continue
             if (
                 everything
@@ -327,6 +352,7 @@ class Surroundings:
             return
         self._seen[id(code)] = code
         self._codes.append(code)
+        self._constants(code)
         named = list(dict.fromkeys(_names(code)))
         self._note(_Names(names, named))
         self._look_at(names[n] for n in named if n in names)
@@ -349,6 +375,14 @@ class Surroundings:
             self._waiting.clear()
             self._look_at(x for x in later if not isinstance(x, _Later))
 
+    def _constants(self, code: types.CodeType) -> None:
+        """Note the tuples that are constants of code, and of code in it."""
+        for value in code.co_consts:
+            if isinstance(value, types.CodeType):
+                self._constants(value)
+            elif type(value) in (tuple, frozenset):
+                self._seen[id(value)] = value
+
     def _note_arrays(self) -> None:
         arrays = [a for a in self._arrays if a.flags.writeable]
         if sum(a.nbytes for a in arrays) <= MOST_BYTES:
@@ -370,6 +404,10 @@ class _Part:
     def changed(self) -> bool:
         """Whether it differs from what it was."""
         raise NotImplementedError
+
+    def gained(self) -> bool:
+        """Whether, if it differs, nothing was lost but None."""
+        return False
 
     def values(self) -> Iterable[Any]:
         """What it holds now."""
@@ -404,6 +442,10 @@ class _Mapping(_Part):
         pairs = zip(list(now), self.before.items(), strict=True)
         return any(v is not w or k is not m for (k, v), (m, w) in pairs)
 
+    def gained(self) -> bool:
+        now = dict(self.kind.items(self.holder))
+        return all(_kept(now.get(k, _ABSENT), v) for k, v in self.before.items())
+
     def values(self) -> Iterable[Any]:
         return [*self.kind.keys(self.holder), *self.kind.values(self.holder)]
 
@@ -426,6 +468,9 @@ class _Items(_Part):
             return bytes(self.holder) != self.before
         now = list(self.holder)
         return len(now) != len(self.before) or any(map(operator.is_not, now, self.before))
+
+    def gained(self) -> bool:
+        return isinstance(self.holder, set) and self.holder.issuperset(self.before)
 
     def values(self) -> Iterable[Any]:
         return list(self.holder)
@@ -458,6 +503,10 @@ class _Names(_Part):
         get = self.holder.get
         return any(get(name, _ABSENT) is not value for name, value in self.before.items())
 
+    def gained(self) -> bool:
+        get = self.holder.get
+        return all(_kept(get(name, _ABSENT), v) for name, v in self.before.items())
+
     def values(self) -> Iterable[Any]:
         return [self.holder.get(name) for name in self.before]
 
@@ -479,6 +528,9 @@ class _Cell(_Part):
 
     def changed(self) -> bool:
         return _content(self.cell) is not self.before
+
+    def gained(self) -> bool:
+        return _kept(_content(self.cell), self.before)
 
     def values(self) -> Iterable[Any]:
         return (_content(self.cell),)
@@ -502,6 +554,9 @@ class _Slots(_Part):
         return any(
             now is not held for now, held in zip(self.values(), self.before, strict=True)
         )
+
+    def gained(self) -> bool:
+        return all(map(_kept, self.values(), self.before))
 
     def values(self) -> list[Any]:
         found = []
@@ -532,6 +587,10 @@ class _Class(_Part):
         if len(now) != len(self.before):
             return True
         return any(now.get(name, _ABSENT) is not v for name, v in self.before.items())
+
+    def gained(self) -> bool:
+        now = vars(self.kind)
+        return all(_kept(now.get(name, _ABSENT), v) for name, v in self.before.items())
 
     def values(self) -> Iterable[Any]:
         return list(vars(self.kind).values())
@@ -586,29 +645,65 @@ class _Numbers(_Part):
 
 
 class _Cached(_Part):
-    """A function with an lru_cache, which is emptied: its contents can't be put back."""
+    """A function with an lru_cache, which gives no way to put entries back: what came is taken
+    out of the dict behind it. What it drops to make room, and its counters, stay as they are.
+    """
 
-    __slots__ = ("function", "misses")
+    __slots__ = ("before", "function", "misses")
     name = "the cache of a function"
 
     def __init__(self, function: Any) -> None:
         self.function, self.misses = function, function.cache_info().misses
+        self.before = frozenset(map(id, self._entries()))
+
+    def _entries(self) -> dict[Any, Any]:
+        """By keys that lru_cache made what it holds: results, or links to them."""
+        own = self.function.__dict__
+        held = [x for x in gc.get_referents(self.function) if type(x) is dict and x is not own]
+        size = self.function.cache_info().currsize
+        return held[0] if len(held) == 1 and len(held[0]) == size else {}
 
     def changed(self) -> bool:
         return bool(self.function.cache_info().misses != self.misses)
 
+    def gained(self) -> bool:
+        return True
+
     def values(self) -> Iterable[Any]:
-        held = [x for x in gc.get_referents(self.function) if isinstance(x, dict)]
-        return [x for d in held for x in (*d.values(), *gc.get_referents(*d.values()))]
+        # where there are links, the garbage collector sees their keys and results here
+        held = [x for x in gc.get_referents(self.function) if type(x) is not dict]
+        links = self.function.cache_parameters()["maxsize"] is not None
+        return held if links else [*held, *self._entries(), *self._entries().values()]
 
     def restore(self) -> None:
-        self.function.cache_clear()
-        self.misses = 0
+        entries = self._entries()
+        if not entries:
+            self.function.cache_clear()
+            self.misses = 0
+            return
+        for key in [k for k in list(entries) if id(k) not in self.before]:
+            entries.pop(key, None)
+        self.misses = self.function.cache_info().misses
 
 
 @functools.cache
 def _standard() -> frozenset[str]:
     return frozenset(sys.stdlib_module_names)
+
+
+def _kept(now: Any, before: Any) -> bool:
+    """Whether a value is still there, or there was none."""
+    return now is before or before is _ABSENT or before is None
+
+
+def memory_owner(array: Any) -> Any:
+    """What the memory of an array belongs to."""
+    while isinstance(array, (np.ndarray, memoryview)):
+        base = array.base if isinstance(array, np.ndarray) else array.obj
+        if base is None:
+            break
+        array = base
+    return array
 
 
 def _of_library(module: Any) -> bool:
@@ -699,4 +794,4 @@ def _equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-__all__ = ["MOST_BYTES", "MOST_OBJECTS", "Surroundings"]
+__all__ = ["HARMLESS", "MOST_BYTES", "MOST_OBJECTS", "PLAIN", "Surroundings", "memory_owner"]

@@ -9,6 +9,7 @@ symbolically; their last values are the graph's updates.
 from __future__ import annotations
 
 import gc
+import operator
 import sys
 import types
 import weakref
@@ -43,15 +44,17 @@ from graphjit.core.types import (
     int64,
 )
 from graphjit.ir.graph import Graph, GraphBuilder
-from graphjit.ops import source
+from graphjit.ops import pointwise, source
 from graphjit.ops.primitive import Primitive, View
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
-from graphjit.tensors.operators import Operators
+from graphjit.tensors.operators import Items, Operators
 from graphjit.tensors.variable import Variable
 
 from .op_memo import Repeats
 from .regions import Region, Regions, compacted, traced_region
 
+# Parts of complex numbers, which NumPy has in their memory.
+_PARTS = (pointwise.real, pointwise.imag)
 # Operators whose results on Python's integers may pass 64 bits.
 _GROWING = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
 
@@ -68,15 +71,17 @@ class Storage:
     """What traced ndarrays stand on: an array of the trace's own and the views of it.
 
     shared: others than the handles see it, so nothing may be written. scalar: it is that of an
-    argument without axes, which may be a NumPy scalar or an array. handles: the array and
-    its views, where it has any; those that no code can reach any more don't count.
+    argument without axes, which may be a NumPy scalar or an array. base: of a view that can't
+    be written, the storage that it lies in. handles: the array and its views, where it has any;
+    those that no code can reach any more don't count.
     """
 
-    __slots__ = ("_handles", "scalar", "shared")
+    __slots__ = ("_handles", "base", "scalar", "shared")
 
-    def __init__(self, shared: bool) -> None:
+    def __init__(self, shared: bool, base: Storage | None = None) -> None:
         self.shared = shared
         self.scalar = False
+        self.base = base
         self._handles: list[weakref.ref[SymbolicTensor]] = []
 
     def add(self, base: SymbolicTensor, view: SymbolicTensor) -> None:
@@ -84,6 +89,10 @@ class Storage:
         known = self.handles()
         new = [h for h in (base, view) if all(h is not other for other in known)]
         self._handles = [weakref.ref(h) for h in (*known, *new)]
+
+    def owner(self) -> Storage:
+        """The storage of the array that this is a view of."""
+        return self if self.base is None else self.base.owner()
 
     def handles(self) -> list[SymbolicTensor]:
         """The array and its views that live, in the order in which they came up."""
@@ -102,41 +111,49 @@ def _settable(name: str, known: Any = None) -> Any:
     return property(read, write)
 
 
-class Leaf(NamedTuple):
-    """An argument itself, by its number among the leaves."""
+class Base(NamedTuple):
+    """An array of which results are made: a leaf of the arguments, a captured array or an
+    output (role "leaf" | "capture" | "output"), by its number.
+    """
 
+    role: str
     number: int
 
 
-class Call:
-    """A call of NumPy whose result lies in the memory of arguments, or may do so, and that is
-    made again of the arguments of each call.
+# By role: arrays by their numbers.
+Arrays = Mapping[str, Any]
+Memo = dict[int, Any]
 
-    function: NumPy's own, or an operator. args, kwargs: with Leaf and Item where arrays stand.
-    leaves: the arguments among these, and among those of the calls before. known: whether all
-    but the first argument are the same at each call. line: the user's.
+
+class Call:
+    """A call of NumPy whose result lies in the memory of other arrays, or may do so, and that
+    is made again of those of each call.
+
+    function: NumPy's own, or an operator. args, kwargs: with Base and Item where arrays stand.
+    bases: the arrays among these, and among those of the calls before. known: whether all but
+    the first argument are the same at each call. line: the user's.
     """
 
-    __slots__ = ("args", "function", "known", "kwargs", "leaves", "line")
+    __slots__ = ("args", "bases", "function", "known", "kwargs", "line")
 
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
-        self.leaves = frozenset(_leaves_of((*args, *kwargs.values())))
+        self.bases = frozenset(_bases_of((*args, *kwargs.values())))
         self.known = bool(args) and not any(map(_varies, (*args[1:], *kwargs.values())))
         self.line = user_line()
 
-    def result(self, leaves: Sequence[Any], sizes: Mapping[str, int], memo: Memo) -> Any:
-        """What it gives for these leaves, once for all that ask."""
+    def result(self, arrays: Arrays, sizes: Mapping[str, int], memo: Memo) -> Any:
+        """What it gives for these arrays, once for all that ask."""
         found = memo.get(id(self))
         if found is None:
             args, kwargs = self.args, self.kwargs
             if self.known:
-                args = (_again(args[0], leaves, sizes, memo), *args[1:])
+                args = (_again(args[0], arrays, sizes, memo), *args[1:])
             else:
-                args = _again(args, leaves, sizes, memo)
-                kwargs = {k: _again(v, leaves, sizes, memo) for k, v in kwargs.items()}
+                args = _again(args, arrays, sizes, memo)
+                kwargs = {k: _again(v, arrays, sizes, memo) for k, v in kwargs.items()}
             try:
                 found = self.function(*args, **kwargs)
             except IndexError as error:
@@ -153,82 +170,109 @@ class Item(NamedTuple):
     path: tuple[int, ...]
 
 
-Memo = dict[int, Any]
-
-
-class ArgumentView(NamedTuple):
-    """A result in the memory of arguments, or one that is such an argument: how NumPy makes it.
-
-    leaves: the numbers of the arguments. itself: whether it is that very argument.
+class ResultView(NamedTuple):
+    """A result in the memory of other arrays, or one that is such an array: how NumPy makes
+    it.
     """
 
-    made: Leaf | Item
-    leaves: frozenset[int]
-    itself: bool
+    made: Base | Item
 
     @property
-    def leaf(self) -> int:
-        """The argument that the result is."""
-        assert isinstance(self.made, Leaf)
-        return self.made.number
+    def itself(self) -> bool:
+        """Whether it is that very object."""
+        return isinstance(self.made, Base)
 
-    def of(self, leaves: Sequence[Any], sizes: Mapping[str, int], memo: Memo) -> Any:
-        """The result for these leaves; sizes: those of the symbols, memo: what the results of
+    @property
+    def bases(self) -> frozenset[Base]:
+        """The arrays of which it is made."""
+        return frozenset(_bases_of(self.made))
+
+    @property
+    def calls(self) -> Iterator[Call]:
+        """The calls that make it."""
+        return _calls_of(self.made)
+
+    def of(self, arrays: Arrays, sizes: Mapping[str, int], memo: Memo) -> Any:
+        """The result for these arrays; sizes: those of the symbols, memo: what the results of
         this call have in common.
         """
-        return _again(self.made, leaves, sizes, memo)
+        return _again(self.made, arrays, sizes, memo)
 
 
-def _again(value: Any, leaves: Sequence[Any], sizes: Mapping[str, int], memo: Memo) -> Any:
-    if isinstance(value, Leaf):
-        return leaves[value.number]
+def all_of(made: Base | Item) -> Item:
+    """A view of all of an array."""
+    return Item(Call(operator.getitem, (made, Ellipsis), {}), ())
+
+
+def _frozen(view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    view.flags.writeable = False
+    return view
+
+
+def _again(value: Any, arrays: Arrays, sizes: Mapping[str, int], memo: Memo) -> Any:
+    if isinstance(value, Base):
+        return arrays[value.role][value.number]
     if isinstance(value, Item):
-        found = value.call.result(leaves, sizes, memo)
+        found = value.call.result(arrays, sizes, memo)
         for index in value.path:
             found = found[index]
         return found
-    if type(value) in (list, tuple):
-        return type(value)([_again(part, leaves, sizes, memo) for part in value])
+    if isinstance(value, Dim):
+        return evaluate(value, sizes)
+    return _mapped(value, lambda part: _again(part, arrays, sizes, memo))
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """An argument of NumPy's with its parts changed, or as it is."""
+    if isinstance(value, list):
+        return [change(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple([change(part) for part in value])
     if isinstance(value, slice):
-        return slice(*_again((value.start, value.stop, value.step), leaves, sizes, memo))
-    return evaluate(value, sizes) if isinstance(value, Dim) else value
+        return slice(change(value.start), change(value.stop), change(value.step))
+    return value
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _varies(value: Any) -> bool:
-    if type(value) in (list, tuple):
-        return any(map(_varies, value))
-    if isinstance(value, slice):
-        return any(map(_varies, (value.start, value.stop, value.step)))
-    return isinstance(value, (Leaf, Item, Dim))
+    return isinstance(value, (Base, Item, Dim)) or any(map(_varies, _parts(value)))
 
 
-def _leaves_of(value: Any) -> Iterator[int]:
-    if isinstance(value, Leaf):
-        yield value.number
+def _bases_of(value: Any) -> Iterator[Base]:
+    if isinstance(value, Base):
+        yield value
     elif isinstance(value, Item):
-        yield from value.call.leaves
-    elif type(value) in (list, tuple):
-        for part in value:
-            yield from _leaves_of(part)
-    elif isinstance(value, slice):
-        yield from _leaves_of((value.start, value.stop, value.step))
+        yield from value.call.bases
+    else:
+        for part in _parts(value):
+            yield from _bases_of(part)
+
+
+def _calls_of(value: Any) -> Iterator[Call]:
+    if isinstance(value, Item):
+        yield value.call
+        yield from _calls_of((*value.call.args, *value.call.kwargs.values()))
+    elif not isinstance(value, Base):
+        for part in _parts(value):
+            yield from _calls_of(part)
 
 
 def _made(value: Any) -> Any:
-    """A value as a `Call` keeps it. LookupError where an array is in it that isn't had of the
-    arguments by NumPy's views, or that may change.
+    """A value as a `Call` keeps it. LookupError where an array is in it that isn't had of
+    arguments and captured arrays by NumPy's views, or that may change.
     """
     if isinstance(value, SymbolicTensor):
         if value.made is None or value.origin == "tensor":
             raise LookupError
         return value.made
-    if type(value) in (list, tuple):
-        return type(value)([_made(part) for part in value])
-    if isinstance(value, slice):
-        return slice(_made(value.start), _made(value.stop), _made(value.step))
     if isinstance(value, (TensorBase, np.ndarray)):
         raise LookupError
-    return value
+    return _mapped(value, _made)
 
 
 def _shape(x: SymbolicTensor) -> tuple[int, ...]:
@@ -236,6 +280,12 @@ def _shape(x: SymbolicTensor) -> tuple[int, ...]:
     if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
         raise x._needs_value("the type of a Python number")
     return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
+
+
+def _ndim(x: SymbolicTensor) -> int:
+    if x.origin == "weak" and of_user(sys._getframe(1)):
+        raise x._needs_value("the type of a Python number")
+    return len(x.type.shape)
 
 
 def _dtype(x: SymbolicTensor) -> Any:
@@ -283,6 +333,13 @@ class SymbolicTensor(Operators):
         "recorder", "storage", "swapped",
     )  # fmt: skip
 
+    def __new__(cls, trace: Trace, node: int, type: TensorType, origin: str) -> SymbolicTensor:
+        """One with elements, unless it is a NumPy scalar or a Python number."""
+        if type.shape or origin == "tensor":
+            return object.__new__(SymbolicArray)
+        scalar = cls is SymbolicTensor and origin == "numpy"
+        return object.__new__(trace.scalar if scalar else cls)
+
     def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
         # Of what comes of walking an array, until it is recorded: the array and the number.
         self._item: tuple[SymbolicTensor, int] | None = None
@@ -296,8 +353,9 @@ class SymbolicTensor(Operators):
         # Of a view by an index: the array and the index.
         self._part: tuple[SymbolicTensor, Any] | None = None
         self.swapped = False  # whether its bytes are in the other order than this machine's
-        # Of an argument, and of what NumPy may make of arguments in their memory: how.
-        self.made: Leaf | Item | None = None
+        # Of an argument or captured array, and of what NumPy may make of these in their memory:
+        # how.
+        self.made: Base | Item | None = None
 
     @property
     def type(self) -> TensorType:  # type: ignore[override]
@@ -386,24 +444,6 @@ class SymbolicTensor(Operators):
             operands,
         )
 
-    def __iter__(self) -> Iterator[Any]:
-        if self.origin != "numpy" or not self._type.shape:
-            return super().__iter__()
-        return self._items()
-
-    def _items(self) -> Iterator[SymbolicTensor]:
-        """The items, recorded when something is done with them: NumPy asks for all that an
-        array has, to see what they are.
-        """
-        kind = self._type
-        known = self.recorder.repeats.same(TensorType(kind.shape[1:], kind.dtype))
-        for number in range(kind.shape[0]):
-            item = SymbolicTensor.__new__(SymbolicTensor)
-            item.recorder, item.origin, item._type = self.recorder, "numpy", known
-            # of one axis: the element as it is now, for it is no view
-            item._item = (self if known.shape else numpy_protocol.detached(self), number)
-            yield item
-
     def _record_item(self) -> None:
         """Record an item of an array that has come up while Python walked it."""
         assert self._item is not None
@@ -411,7 +451,7 @@ class SymbolicTensor(Operators):
         if self.recorder.closed:
             self.__init__(self.recorder, array.node, self._type, self.origin)  # type: ignore[misc]
             return
-        item = array[number]
+        item = _item(array, number)
         self.__init__(self.recorder, item.node, self._type, self.origin)  # type: ignore[misc]
         self.storage, self.swapped, self.made = item.storage, item.swapped, item.made
         self._part = item._part
@@ -425,6 +465,11 @@ class SymbolicTensor(Operators):
         if name == "assign" and self._target is not None:
             variable, key = self._target
             return lambda value: variable._assign_slice(key, value)
+        if self.origin == "numpy" and self._is_scalar() and name[:2] != "__":
+            if not hasattr(self.type.dtype.dtype.type, name):
+                raise AttributeError(f"a traced NumPy scalar has no attribute {name!r}")
+            if name not in numpy_protocol.ATTRIBUTES:
+                raise self._needs_value(f"a NumPy scalar's {name}")
         if self.origin != "tensor" and name in numpy_protocol.ATTRIBUTES:
             trace = self.recorder
             found = trace.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
@@ -441,34 +486,29 @@ class SymbolicTensor(Operators):
             f"a traced tensor ({self._type}, {self.origin} rules) has no attribute {name!r}"
         )
 
-    def __getitem__(self, key: Any) -> Any:
-        if self.origin == "tensor":
-            return super().__getitem__(key)
-        return self.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(self, key))
-
-    def another(self) -> SymbolicTensor:
-        """All of an argument as a view, another object than the argument."""
-        view = SymbolicTensor(self.recorder, self.node, self._type, self.origin)
-        view.storage, view.swapped = self.storage, self.swapped
-        return view
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if self.origin == "tensor":
-            super().__setitem__(key, value)
-        self._require_own("x[...] = v")
-        if isinstance(value, SymbolicTensor) and value._part is not None:
-            array, part = value._part
-            if array is self and part is key:  # x[key] += v has written already
-                return
-        trace = self.recorder
-        self._write(trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value)))
-
     def _stand_on(self, base: SymbolicTensor, key: Any = None, frozen: bool = False) -> None:
         """Be a view of an array: base[key] if there is a key; read-only if frozen."""
+        if base._is_scalar():  # which NumPy makes an array of
+            return
         base.storage.add(base, self)
-        self.storage = Storage(shared=True) if frozen else base.storage
+        self.storage = Storage(shared=True, base=base.storage) if frozen else base.storage
+        if not self.storage.scalar:
+            _set_class(self, SymbolicArray)
         if key is not None:
             self._part = (base, key)
+
+    def as_view(self) -> SymbolicTensor:
+        """A tensor of the same elements whose node is a view of the array's that this is a view
+        of by an index: after it was written into it needn't be.
+        """
+        if self._part is None:
+            return self
+        array, key = self._part
+        whole = array.as_view()
+        made: SymbolicTensor = self.recorder.with_numpy_rules(
+            lambda: numpy_protocol.part(whole, key)
+        )
+        return made
 
     def _root(self) -> SymbolicTensor:
         return self if self._part is None else self._part[0]._root()
@@ -508,6 +548,11 @@ class SymbolicTensor(Operators):
                 array, key = view._part
                 part = rules(lambda a=array, k=key: numpy_protocol.part(a, k))
                 view.node = self.recorder.node_of(part)
+
+    def be_array(self) -> None:
+        """Be an ndarray without axes, and no NumPy scalar."""
+        self.storage.shared = True
+        _set_class(self, SymbolicArray)
 
     def _is_scalar(self) -> bool:
         """Whether this is a NumPy scalar, which nothing can write into, and no 0-d array."""
@@ -599,6 +644,7 @@ class SymbolicTensor(Operators):
     strides = _settable("strides")
     shape = _settable("shape", property(_shape))
     dtype = _settable("dtype", property(_dtype))
+    ndim = property(_ndim)
     if not TYPE_CHECKING:
         __class__ = property(_class)
 
@@ -629,6 +675,86 @@ class SymbolicTensor(Operators):
         if self.origin != "tensor" and not self._type.shape:  # a number, which has one
             raise self._needs_value("hash()")
         return Operators.__hash__(self)
+
+
+def _item(x: SymbolicTensor, key: Any) -> Any:
+    return x.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(x, key))
+
+
+class SymbolicArray(Items, SymbolicTensor):
+    """A symbolic tensor that has elements, or may have; NumPy scalars and numbers haven't."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if self.origin == "tensor" else _item(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self.origin == "tensor":
+            super().__setitem__(key, value)
+        self._require_own("x[...] = v")
+        if isinstance(value, SymbolicTensor) and value._part is not None:
+            array, part = value._part
+            if array is self and part is key:  # x[key] += v has written already
+                return
+        trace = self.recorder
+        self._write(trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value)))
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.origin != "numpy" or not self._type.shape:
+            return super().__iter__()
+        return self._items()
+
+    def _items(self) -> Iterator[SymbolicTensor]:
+        """The items, recorded when something is done with them: NumPy asks for all that an
+        array has, to see what they are.
+        """
+        kind = self._type
+        known = self.recorder.repeats.same(TensorType(kind.shape[1:], kind.dtype))
+        for number in range(kind.shape[0]):
+            item = object.__new__(SymbolicArray if known.shape else self.recorder.scalar)
+            item.recorder, item.origin, item._type = self.recorder, "numpy", known
+            # of one axis: the element as it is now, for it is no view
+            item._item = (self if known.shape else numpy_protocol.detached(self), number)
+            yield item
+
+    def __delitem__(self, key: Any) -> None:
+        if self.origin == "tensor":
+            raise TypeError("'Tensor' object doesn't support item deletion")
+        raise ValueError("cannot delete array elements")
+
+
+class _NoAttribute(AttributeError, TypeError):
+    """What hasattr takes for an attribute that isn't there, and iter for what it can't do."""
+
+
+class SymbolicScalar(SymbolicTensor):
+    """What stands for a NumPy scalar, of which x[()] and x[None] can be had."""
+
+    __slots__ = ()
+
+    __getitem__ = _item
+    if not TYPE_CHECKING:
+        __iter__ = None  # what has items and no __iter__ would be iterated over by these
+
+
+class ScalarByName(SymbolicTensor):
+    """The same for code that asks for `__iter__` by its name, which isn't there. To
+    isinstance(x, Iterable) it seems to be.
+    """
+
+    __slots__ = ()
+
+    __getitem__ = _item
+    if not TYPE_CHECKING:
+
+        @property
+        def __iter__(self) -> Any:
+            raise _NoAttribute("a traced NumPy scalar has no attribute '__iter__'")
+
+
+_CLASSES = frozenset({SymbolicTensor, SymbolicArray, SymbolicScalar, ScalarByName})
+_set_class: Callable[[Any, type], None] = object.__dict__["__class__"].__set__
 
 
 def is_strict(value: Any) -> bool:
@@ -672,6 +798,7 @@ class Trace:
     def __init__(self, name: str) -> None:
         self.builder = GraphBuilder(name)
         self.origin = "tensor"
+        self.scalar: type[SymbolicTensor] = SymbolicScalar  # of what stands for one
         self.closed = False
         self.failed: GraphJitError | None = None  # the first refusal, caught or not
         self.captures: list[np.ndarray[Any, Any]] = []
@@ -684,8 +811,10 @@ class Trace:
         self._written: list[int] = []
         self._weak: set[int] = set()
         self._checked: list[SymbolicTensor] = []
+        self._ravels: set[int] = set()  # nodes that np.ravel made
+        self._bases: dict[int, SymbolicTensor] = {}  # leaves and captured arrays, by parameter
         self.sizes = Sizes()
-        self.repeats = Repeats(self.builder, SymbolicTensor)
+        self.repeats = Repeats(self.builder, _CLASSES)
         self.regions = Regions(self.builder.nodes)
         self._bounds: dict[int, tuple[int, int]] = {}  # of integers that stay within some
 
@@ -731,7 +860,7 @@ class Trace:
         result = self.with_numpy_rules(action, weak)
         if (
             key is not None
-            and type(result) is SymbolicTensor
+            and type(result) in _CLASSES
             and result.origin == "numpy"
             and result.node == len(self.builder.nodes) - 1
         ):
@@ -748,7 +877,8 @@ class Trace:
         symbol = SymbolicTensor(self, node, self.repeats.same(type), origin)
         symbol.storage.shared = True
         if leaf >= 0:
-            symbol.made = Leaf(leaf)
+            symbol.made = Base("leaf", leaf)
+            self._bases[node] = symbol
         symbol.storage.scalar = not type.shape
         return symbol
 
@@ -758,14 +888,40 @@ class Trace:
             return x
         return SymbolicTensor(self, x.node, x.type, "tensor")
 
-    def view_of_argument(self, x: Any) -> ArgumentView | None:
-        """How a result is had of an ndarray argument by NumPy's views alone, where NumPy has it
-        in the argument's memory; None for other results.
+    def view_of_parameter(
+        self, x: SymbolicTensor, lasting: Callable[[Any], bool]
+    ) -> ResultView | None:
+        """How a result is had of an argument or a captured array, where the Python code has
+        that itself, or NumPy has the result in its memory; None for other results. lasting:
+        whether a captured array lies in memory that was there before the trace.
         """
-        if not isinstance(x, SymbolicTensor) or x.origin != "numpy" or x.made is None:
+        found = x.made if x.origin == "numpy" or isinstance(x.made, Base) else None
+        for made in (found, self._made_by_nodes(x)):
+            if made is not None and all(map(lasting, self._captured_among(made))):
+                return ResultView(made)
+        return None
+
+    def _captured_among(self, made: Base | Item) -> list[np.ndarray[Any, Any]]:
+        return [self.captures[n] for role, n in _bases_of(made) if role == "capture"]
+
+    def _made_by_nodes(self, x: SymbolicTensor) -> Base | Item | None:
+        """How NumPy makes a view of an argument or captured array, where its call can't be made
+        again as it was.
+        """
+        end = self.way_up(x.node)[-1]
+        base = self._bases.get(end)
+        if base is None or x.origin != "numpy" or (base.storage.scalar and not x.type.shape):
             return None
-        itself = isinstance(x.made, Leaf)
-        return ArgumentView(x.made, frozenset(_leaves_of(x.made)), itself)
+        if all(x.storage.owner() is not known.storage for known in self._bases.values()):
+            return None
+        assert isinstance(base.made, Base)
+        return self.made_of(base.made, end, x.node, x.storage.base is not None)
+
+    def captured(self, x: SymbolicTensor) -> np.ndarray[Any, Any] | None:
+        """The captured array of which this is a view, or that it is; None for others."""
+        made = self._made_by_nodes(x) if x.made is None else x.made
+        found = [] if made is None else self._captured_among(made)
+        return found[0] if found else None
 
     def note_views(
         self,
@@ -789,8 +945,39 @@ class Trace:
             call = Call(function, _made(tuple(args)), {k: _made(v) for k, v in kwargs.items()})
         except LookupError:
             return
-        for x, path in new if call.leaves else ():
+        for x, path in new if call.bases else ():
             x.made = Item(call, path)
+
+    def way_up(self, node: int) -> list[int]:
+        """A node, the one that it is a view of, and so on."""
+        way = [node]
+        while (above := self._above(way[-1])) is not None:
+            way.append(above)
+        return way
+
+    def _above(self, number: int) -> int | None:
+        node = self.builder.nodes[number]
+        views = isinstance(node.primitive.kind, View) or node.primitive in _PARTS
+        return node.inputs[0] if views and len(node.inputs) == 1 else None
+
+    def made_of(self, base: Base, top: int, node: int, frozen: bool = False) -> Item:
+        """How NumPy makes an array that is a view, by `way_up`, of the node of a base. frozen:
+        it is read-only.
+        """
+        made: Base | Item = base
+        way = self.way_up(node)
+        for number in reversed(way[: way.index(top)]):
+            step = self.builder.nodes[number]
+            ravels = number in self._ravels
+            function = np.ravel if ravels else step.primitive.numpy
+            made = Item(Call(function, (made,), {} if ravels else dict(step.attrs)), ())
+        view = made if isinstance(made, Item) else all_of(made)
+        return Item(Call(_frozen, (view,), {}), ()) if frozen else view
+
+    def raveled(self, x: SymbolicTensor) -> SymbolicTensor:
+        """An array that np.ravel made, which copies what isn't contiguous; reshape needn't."""
+        self._ravels.add(x.node)
+        return x
 
     def size(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
         """A symbolic extent as a Python number that is known at run time."""
@@ -807,7 +994,10 @@ class Trace:
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
             found.swapped = not array.dtype.isnative
-            self._captured[id(array)] = found
+            found.storage.scalar = False
+            found.be_array()
+            found.made = Base("capture", len(self.captures) - 1)
+            self._captured[id(array)] = self._bases[found.node] = found
         return found
 
     def read(self, variable: Variable) -> TensorBase:

@@ -1,6 +1,7 @@
 """What a trace must not leave behind or freeze: state, random numbers, types, caught errors."""
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -365,9 +366,106 @@ def test_an_exception_of_the_functions_own(error, fallback):
     for k in range(1, 4):
         with pytest.raises(error):
             f(X)
-        kept = fallback == "eager" and error is not KeyboardInterrupt
+        kept = error is not KeyboardInterrupt  # traced values can't stay, nor is it run again
         assert len(done) == (k if kept else 0) and w[0] == len(done)
         assert all(x is X for x in done)
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+def test_what_was_done_before_an_exception_stays_done(error, fallback):
+    calls, w, runs = [], np.zeros(3), []
+
+    @functools.lru_cache
+    def cached(n):
+        runs.append(n)
+        return n
+
+    def fill():
+        w[1] = len(calls)
+
+    def fn(x, d):
+        calls.append(len(calls))
+        fill()
+        cached(len(calls))
+        np.random.rand()
+        d["seen"] = len(calls)
+        raise error("stop")
+
+    f = gj.function(fn, fallback=fallback)
+    for k in range(1, 5):
+        given = {}
+        np.random.seed(k)
+        with pytest.raises(error):
+            f(X, given)
+        drawn = np.random.rand()
+        np.random.seed(k)
+        np.random.rand()
+        assert drawn == np.random.rand()
+        assert calls == list(range(k)) and w.tolist() == [0, k, 0]
+        if error is KeyError:
+            assert given == {"seen": k}
+    if fallback == "error":
+        assert len(set(runs)) == cached.cache_info().currsize == 4
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_a_cache_keeps_what_it_held(size):
+    runs = []
+
+    @functools.lru_cache(size)
+    def cached(n):
+        runs.append(n)
+        return [n]
+
+    known = [cached(n) for n in range(3)]
+
+    def fn(x, k):
+        return x * len(cached(k)), cached(k)
+
+    f = gj.function(fn)
+    for _ in range(3):
+        assert f(X, 7)[1] is cached(7)
+    assert [cached(n) for n in range(3)] == known
+    assert all(cached(n) is item for n, item in enumerate(known))
+    assert runs[:3] == [0, 1, 2] and set(runs[3:]) == {7} and len(runs) <= 5
+    for n in range(20):
+        assert cached(n) == [n]
+
+
+def test_traced_values_in_a_bounded_cache_are_found():
+    class Key:
+        pass
+
+    @functools.lru_cache(4)
+    def cached(key):
+        return key.x * 2
+
+    key = Key()
+
+    def fn(x):
+        key.x = x
+        return cached(key)
+
+    f = gj.function(fn)
+    np.testing.assert_array_equal(f(X), X * 2)
+    np.testing.assert_array_equal(f(X + 1), X * 2)
+    assert type(cached(key)) is np.ndarray
+
+
+def test_changing_what_was_there_is_never_settled():
+    buffer, settings = np.ones(3), {"mode": 1}
+
+    def fn(x):
+        buffer[...] = 0
+        settings["mode"] = 2
+        return x * 2
+
+    f = gj.function(fn)
+    for size in (4, 4, 5, 6):
+        buffer[...], settings["mode"] = 1, 1
+        f(np.ones(size))
+        assert buffer.tolist() == [0, 0, 0] and settings == {"mode": 2}
 
 
 def test_more_than_can_be_looked_through_is_not_traced(monkeypatch):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import functools
 import numbers
+import operator
 import struct
+from collections import abc
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +103,7 @@ def agree(function: Callable[..., Any], calls: list[tuple[Any, ...]], fallback: 
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.filterwarnings("ignore::graphjit.jit.FallbackWarning")
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 @pytest.mark.parametrize("fallback", ["eager", "error"])
 @pytest.mark.parametrize("name", OF_NUMBERS)
 def test_numbers_that_vary(name: str, fallback: Any) -> None:
@@ -109,14 +111,14 @@ def test_numbers_that_vary(name: str, fallback: Any) -> None:
         agree(OF_NUMBERS[name], [(np.ones(3), n) for n in values], fallback)
 
 
-@pytest.mark.filterwarnings("ignore::graphjit.jit.FallbackWarning")
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 @pytest.mark.parametrize("fallback", ["eager", "error"])
 @pytest.mark.parametrize("name", OF_INTS)
 def test_ints_that_vary(name: str, fallback: Any) -> None:
     agree(OF_INTS[name], [(np.ones(3), n) for n in (1, 2, 3, 2)], fallback)
 
 
-@pytest.mark.filterwarnings("ignore::graphjit.jit.FallbackWarning")
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 @pytest.mark.parametrize("fallback", ["eager", "error"])
 @pytest.mark.parametrize("name", OF_ARRAYS)
 def test_arrays(name: str, fallback: Any) -> None:
@@ -144,3 +146,123 @@ def test_a_failed_trace_is_named_whatever_c_code_makes_of_it() -> None:
     with pytest.raises(TracingError):
         gj.function(function, fallback="error")(np.ones(3))
     assert not made.any()
+
+
+SCALARS: dict[str, Callable[[Any, Any], Any]] = {
+    "an element": lambda x, n: x[0],
+    "a sum": lambda x, n: x.sum(),
+    "an integer": lambda x, n: x.argmax(),
+    "a truth value": lambda x, n: x.sum() > 1,
+    "a number": lambda x, n: n,
+    "a number computed": lambda x, n: n * 2,
+    "an array": lambda x, n: x,
+    "an array without axes": lambda x, n: x[0, ...],
+    "a new array without axes": lambda x, n: np.zeros(()) * x[0, ...],
+}
+ATTRIBUTES = [
+    "__len__", "__iter__", "__setitem__", "__getitem__", "shape", "dtype", "ndim", "dot",
+    "is_integer", "as_integer_ratio", "hex", "real", "T", "tolist", "item", "bit_count",
+    "numerator", "foo", "sort", "fill",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+@pytest.mark.parametrize("name", ATTRIBUTES)
+@pytest.mark.parametrize("what", SCALARS)
+def test_attributes_are_those_of_what_is_traced(what: str, name: str, fallback: str) -> None:
+    names: dict[str, Any] = {"pick": SCALARS[what]}
+    exec(f"def fn(x, n): return x * (2 if hasattr(pick(x, n), {name!r}) else 3)", names)
+    fn = names["fn"]
+
+    fast = gj.function(fn, fallback=fallback)
+    for n in (2.5, 3.5):
+        x = np.arange(1.0, 4)
+        wanted = fn(x, n)
+        try:
+            found = fast(x, n)
+        except gj.errors.TracingError:
+            assert fallback == "error"
+            continue
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+@pytest.mark.parametrize("what", SCALARS)
+@pytest.mark.parametrize("kind", [abc.Iterable, abc.Sized, abc.Collection, abc.Sequence])
+def test_what_has_elements(kind: Any, what: str, fallback: str) -> None:
+    pick = SCALARS[what]
+
+    def fn(x: Any, n: Any) -> Any:
+        return x * (2 if isinstance(pick(x, n), kind) else 3)
+
+    fast = gj.function(fn, fallback=fallback)
+    for n in (2.5, 3.5):
+        x = np.arange(1.0, 4)
+        np.testing.assert_array_equal(fast(x, n), fn(x, n))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda x, n: list(x.sum()),
+        lambda x, n: len(x[0]),
+        lambda x, n: [q for q in x[0]],
+        lambda x, n: n[0],
+        lambda x, n: n["a"],
+        lambda x, n: (n * 2)[1:],
+        lambda x, n: n.__setitem__(0, 1),
+        lambda x, n: operator.delitem(x + 1, 0),
+        lambda x, n: operator.delitem(n, 0),
+        lambda x, n: operator.setitem(n, 0, 1),
+        lambda x, n: operator.setitem(x.sum(), 0, 1),
+        lambda x, n: np.split(x, 0),
+        lambda x, n: list(n),
+        lambda x, n: 3 in n,
+        lambda x, n: [*x[0]],
+        lambda x, n: len(n),
+    ],
+)
+def test_errors_are_those_of_what_is_traced(body: Callable[..., Any]) -> None:
+    x = np.arange(1.0, 4)
+    for n in (2.5, 3.5):
+        with pytest.raises(Exception) as wanted:
+            body(x, n)
+        for fallback in ("eager", "error"):
+            with pytest.raises(type(wanted.value)):
+                gj.function(body, fallback=fallback)(x, n)
+
+
+def _kind(value: Any) -> float:
+    if type(value) in (float, int):
+        return 2.0 if type(value) == float else 3.0  # noqa: E721
+    return 4.0 if np.ndarray is type(value) else 5.0
+
+
+class Asks:
+    def kind(self, value: Any) -> float:
+        return _kind(value)
+
+
+def _sum(value: Any) -> Any:
+    if type(value) in (list, tuple):
+        return type(value)([_sum(v) for v in value])
+    return value.sum() if isinstance(value, np.ndarray) else value
+
+
+def test_helpers_that_ask_for_containers_are_traced() -> None:
+    fast = gj.function(lambda x: _sum([x, (x, 2.0)]), fallback="error")
+    found = fast(np.arange(3.0))
+    assert found == [3.0, (3.0, 2.0)]
+
+
+@pytest.mark.parametrize("pick", [lambda x, n: n, lambda x, n: x, lambda x, n: x[0]])
+def test_type_in_helpers(pick: Callable[..., Any]) -> None:
+    asks = Asks()
+
+    @gj.function
+    def fast(x: Any, n: Any) -> Any:
+        return x * asks.kind(pick(x, n))
+
+    x = np.arange(1.0, 4)
+    for n in (2.5, 3.5, 2, 3, 4):
+        np.testing.assert_array_equal(fast(x, n), x * _kind(pick(x, n)))
