@@ -30,7 +30,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 PLAIN = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
 _shares_memory: Any = np.shares_memory
 # How long to look for an element that two arrays share; then they are taken to share one.
-_MOST_WORK = 10_000
+_MAX_WORK = 10_000
 
 
 def takes_out(function: Callable[..., Any]) -> bool:
@@ -164,7 +164,7 @@ def _share(a: Array, b: Array) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return bool(_shares_memory(a, b, max_work=_MOST_WORK))
+        return bool(_shares_memory(a, b, max_work=_MAX_WORK))
     except np.exceptions.TooHardError:
         return True
 
