@@ -782,7 +782,7 @@ def test_functions_have_docs() -> None:
 @pytest.mark.parametrize("native_after", [None, 0, 32])
 def test_numpy_scalars_are_no_arrays_on_any_way(monkeypatch, native_after):
     """A scalar has flags as an array has, and no memory where an array has it."""
-    monkeypatch.setattr(config, "native_after", native_after)
+    monkeypatch.setattr(gj.config, "native_after", native_after)
     x = np.eye(2) + 0.5
     out = np.empty((2, 2))
     for f in (
