@@ -25,7 +25,7 @@ _INTEGER_OF = {"float32": uint32, "float64": uint64}
 INLINE_USES, LONG_MATH = 8, 16_000
 # What ends the name of a math function that takes and gives several registers
 # (register_blocking.py).
-IN_PARTS = ".parts"
+REGISTER_BLOCKS = ".parts"
 # What follows a name that depends on the register at hand, where a body is written in parts.
 MARK = "\0"
 
@@ -670,7 +670,7 @@ class Builder:
         wide = any(v.wide for v in values) and self.width > 1
         parts = self.parts if wide else 1
         lanes = self.width * parts if wide else 1
-        symbol = f"math.{name}.{dtype.short}x{lanes}" + IN_PARTS * (parts > 1)
+        symbol = f"math.{name}.{dtype.short}x{lanes}" + REGISTER_BLOCKS * (parts > 1)
         uses = self.module.math_uses.get(symbol, 0)
         self.module.math_uses[symbol] = uses + 1
         if uses == 0 and parts > 1:

@@ -17,16 +17,16 @@ from graphjit.core.errors import SourceLine
 from graphjit.core.types import DType, bool_, int64
 from graphjit.ir import cost_model
 from graphjit.ir.program import (
-    Choice,
     Compute,
     Constant,
+    DynamicIndex,
     GatherLoad,
     Index,
+    IndexValue,
     Load,
-    Place,
     Product,
     Reduction,
-    Running,
+    ScanValue,
 )
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.primitive import Pointwise, Reduce, Scan, Scatter
@@ -34,23 +34,23 @@ from graphjit.ops.primitive import Pointwise, Reduce, Scan, Scatter
 from .access import CACHE_LINE, Access, parts_of, turning
 from .builder import Builder, MathRule, Module, Value, ir_type
 from .loops import (
+    Accumulate,
     Finish,
-    Keep,
     Let,
     Loop,
     LoopNest,
-    Put,
-    Recall,
+    Reload,
+    Spill,
     Start,
     Statement,
-    Step,
+    StoreResult,
     Tiles,
-    Turn,
+    TransposeTile,
     register_bytes,
 )
 from .math import MATH
 from .math.fast import FAST_FLAGS, FAST_MATH
-from .register_blocking import walk_in_parts
+from .register_blocking import walk_in_register_blocks
 from .runtime.compiled import Check
 from .sizes import SizeEmitter
 from .tile_emitter import TileEmitter
@@ -59,7 +59,7 @@ from .tile_emitter import TileEmitter
 STREAMED_BYTES = 32
 
 # The most vectors that are loaded before the loop that needs them: they stay in registers.
-MOST_AHEAD = 2
+MAX_AHEAD = 2
 
 
 @dataclass
@@ -102,8 +102,8 @@ class KernelEmitter(Access):
     ) -> None:
         math, flags = (FAST_MATH, FAST_FLAGS) if fast_math else (MATH, "")
         super().__init__(module, self.builder(module, lanes or nest.width, math, flags))
-        self.in_parts = 0 < lanes < nest.width
-        if self.in_parts:
+        self.in_register_blocks = 0 < lanes < nest.width
+        if self.in_register_blocks:
             self.b.table, self.b.parts = {}, nest.width // lanes
         self.streaming = streaming
         self.shared = shared
@@ -125,10 +125,10 @@ class KernelEmitter(Access):
         self.tile = ""
         self.peeled = -1
         self.bounds: dict[int, tuple[str, str]] = {}  # of the loops within a panel or tile
-        self.turned: dict[int, tuple[str, Turn]] = {}
+        self.turned: dict[int, tuple[str, TransposeTile]] = {}
         self.tail: tuple[Loop, Value, dict[int, Value]] | None = None  # what _read_ahead found
         self.ahead: dict[int, Value] = {}
-        self.abreast = 1 if self.in_parts else abreast
+        self.abreast = 1 if self.in_register_blocks else abreast
         self.rows: list[_Row] = []  # those at hand, where there are several
         self._label = 0
 
@@ -158,7 +158,7 @@ class KernelEmitter(Access):
         sizes = ["ptr noalias readonly %sizes"] if self.sized else []
         listed = ", ".join([*parameters, "ptr %record", *sizes, *bounds])
         long = len(self.entry) + len(self.b.lines) > cost_model.LONG_CODE * self.abreast
-        long |= len(self.b.constants) > cost_model.MOST_CONSTANTS
+        long |= len(self.b.constants) > cost_model.MAX_CONSTANTS
         # LLVM 22's quick instruction selection aborts the process on vectors of float16
         long &= not any(value.dtype.name == "float16" for value in kernel.values)
         how = "noinline optnone #kernel" if long else "#kernel"
@@ -202,20 +202,20 @@ class KernelEmitter(Access):
                 self._note_zeros(number)
             case Start(value=number):
                 self._start(number)
-            case Step(value=number):
+            case Accumulate(value=number):
                 self._step(number)
             case Finish(value=number):
                 self._finish(number)
-            case Put(store=number):
+            case StoreResult(store=number):
                 self._put(number)
-            case Keep(value=number):
+            case Spill(value=number):
                 self._keep(number)
-            case Recall(value=number):
+            case Reload(value=number):
                 self.values[number] = self._recall(number)
                 self.zeros.discard(number)
             case Loop():
                 self._loop(statement)
-            case Turn():
+            case TransposeTile():
                 self._turn(statement)
             case Tiles():
                 TileEmitter(self, statement).emit()
@@ -300,7 +300,7 @@ class KernelEmitter(Access):
 
     def _long(self, loop: Loop) -> bool:
         """Whether a loop has a tail and a body so long that it is written only once."""
-        plain = all(isinstance(s, (Let, Put)) for s in loop.body)
+        plain = all(isinstance(s, (Let, StoreResult)) for s in loop.body)
         if isinstance(loop.extent, Dim):
             tail = loop.width > 1
         else:
@@ -316,8 +316,8 @@ class KernelEmitter(Access):
             start, stop = self.bounds[loop.dim]
         with self.counting(start, stop, loop.width) as now:
             left = b.emit(f"sub nuw nsw i64 {stop}, {now}")
-            if self.in_parts:
-                walk_in_parts(self, loop, now, left)
+            if self.in_register_blocks:
+                walk_in_register_blocks(self, loop, now, left)
             else:
                 previous, b.mask = b.mask, self.first_lanes(left)
                 self._iteration(loop, now)
@@ -348,15 +348,15 @@ class KernelEmitter(Access):
         """
         if loop.dim != self.nest.lane_dim or loop.chunked or loop.within:
             return -1
-        if self.in_parts:
+        if self.in_register_blocks:
             return -1
         # lanes of a reduction and places of kept values are counted from the row's start
         if self._lanes_reduced() or any(
-            isinstance(s, (Loop, Keep, Recall, Step)) for s in loop.body
+            isinstance(s, (Loop, Spill, Reload, Accumulate)) for s in loop.body
         ):
             return -1
         for statement in loop.body:
-            if not isinstance(statement, Put) or self._streams(statement.store):
+            if not isinstance(statement, StoreResult) or self._streams(statement.store):
                 continue
             store = self.kernel.stores[statement.store]
             dtype = self.kernel.values[store.arg].dtype
@@ -416,7 +416,11 @@ class KernelEmitter(Access):
         """
         b = self.b
         for loop in outer.body:
-            if not isinstance(loop, Loop) or loop.dim != self.nest.lane_dim or self.in_parts:
+            if (
+                not isinstance(loop, Loop)
+                or loop.dim != self.nest.lane_dim
+                or self.in_register_blocks
+            ):
                 continue
             rest = loop.extent % loop.width
             whole = loop.within or loop.panel or loop.block or self._long(loop)
@@ -424,7 +428,7 @@ class KernelEmitter(Access):
                 continue
             lets = (s.value for s in loop.body if isinstance(s, Let))
             same = [number for number in lets if self._same(number, outer.dim)]
-            if 0 < len(same) <= MOST_AHEAD:
+            if 0 < len(same) <= MAX_AHEAD:
                 self.counters[loop.dim] = self.size(loop.extent - rest)
                 previous, b.mask = b.mask, self.first_lanes(self.size(rest))
                 self.tail = loop, b.mask, {number: self._compute(number) for number in same}
@@ -456,8 +460,8 @@ class KernelEmitter(Access):
             self.run(loop.body)
 
     def _iteration(self, loop: Loop, start: str) -> None:
-        if self.in_parts and loop.dim == self.nest.lane_dim:
-            walk_in_parts(self, loop, start, None)
+        if self.in_register_blocks and loop.dim == self.nest.lane_dim:
+            walk_in_register_blocks(self, loop, start, None)
             return
         self.counters[loop.dim] = start
         self.run(loop.body)
@@ -504,7 +508,7 @@ class KernelEmitter(Access):
                 offset, step = self._offset(value.index, parts_of(value.dtype))
                 self._fetch_ahead(value, offset)
                 return self._load(f"%b{value.buffer}", value.dtype, offset, step)
-            case Place():
+            case IndexValue():
                 offset, step = self._offset(value.index)
                 base = Value(int64, offset, b.width == 1)
                 return b.add(base, self._lane_numbers(step)) if step else base
@@ -571,7 +575,7 @@ class KernelEmitter(Access):
         b.mask = mask
         return found
 
-    def _turn(self, turn: Turn) -> None:
+    def _turn(self, turn: TransposeTile) -> None:
         """Copy squares of a load, turned."""
         b = self.b
         value = self.kernel.values[turn.value]
@@ -621,7 +625,9 @@ class KernelEmitter(Access):
         self.line(f"br label %{head}{self.loop_end}")
         b.lines.append(f"{done}:")
 
-    def _chosen(self, offset: str, step: int, choices: Sequence[Choice], scale: int) -> Value:
+    def _chosen(
+        self, offset: str, step: int, choices: Sequence[DynamicIndex], scale: int
+    ) -> Value:
         """The place that checked indices choose."""
         b = self.b
         place = Value(int64, offset, b.width == 1)
@@ -694,7 +700,7 @@ class KernelEmitter(Access):
 
     def _identity(self, number: int) -> tuple[tuple[object, DType], ...]:
         value = self.kernel.values[number]
-        assert isinstance(value, (Reduction, Running))
+        assert isinstance(value, (Reduction, ScanValue))
         kind = value.primitive.kind
         if isinstance(kind, Reduce):
             return kind.identity(value.arg_dtype)
@@ -754,7 +760,7 @@ class KernelEmitter(Access):
     def _step(self, number: int) -> None:
         value = self.kernel.values[number]
         b = self.b
-        assert isinstance(value, (Reduction, Running))
+        assert isinstance(value, (Reduction, ScanValue))
         self.current = (value.primitive.tensorflow, None)
         old = self._read(number)
         x = self.values[value.arg]

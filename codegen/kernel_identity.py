@@ -14,9 +14,9 @@ from typing import Any
 
 from graphjit.core.dims import Dim
 from graphjit.ir.program import (
-    Choice,
     Compute,
     Constant,
+    DynamicIndex,
     GatherLoad,
     Index,
     Kernel,
@@ -24,7 +24,7 @@ from graphjit.ir.program import (
     Product,
     Program,
     Reduction,
-    Running,
+    ScanValue,
     Value,
     exactly,
     reads_and_writes,
@@ -76,15 +76,17 @@ def _renumbered(value: Value, place: Mapping[int, int]) -> Value:
             return replace(value, args=tuple(place[a] for a in args))
         case Product(a=a, b=b):
             return replace(value, a=place[a], b=place[b])
-        case Reduction(arg=arg) | Running(arg=arg):
+        case Reduction(arg=arg) | ScanValue(arg=arg):
             return replace(value, arg=place[arg])
         case GatherLoad(choices=choices):
             return replace(value, choices=_chosen(choices, place))
     return value
 
 
-def _chosen(choices: tuple[Choice, ...], place: Mapping[int, int]) -> tuple[Choice, ...]:
-    return tuple(Choice(place[c.arg], c.extent, c.stride) for c in choices)
+def _chosen(
+    choices: tuple[DynamicIndex, ...], place: Mapping[int, int]
+) -> tuple[DynamicIndex, ...]:
+    return tuple(DynamicIndex(place[c.arg], c.extent, c.stride) for c in choices)
 
 
 def from_starts(kernel: Kernel, buffers: int) -> tuple[Kernel, tuple[int, ...]]:

@@ -31,7 +31,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Accumulate:
     """Combine one element into a reduction's or scan's accumulators."""
 
     value: int
@@ -45,21 +45,21 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
+class StoreResult:
     """Carry out store `store`."""
 
     store: int
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class Spill:
     """Keep an element of value `value` for a later stage."""
 
     value: int
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class Reload:
     """Take an element of value `value` that an earlier stage kept."""
 
     value: int
@@ -86,7 +86,7 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TransposeTile:
     """Copy the elements of load `value` for `rows` steps of `row_dim` and a panel of `columns`
     lanes, so that lanes lie in a row: in memory steps of row_dim do.
     """
@@ -130,7 +130,18 @@ class Tiles:
     chunked: bool = False
 
 
-Statement = Let | Start | Step | Finish | Put | Keep | Recall | Turn | Loop | Tiles
+Statement = (
+    Let
+    | Start
+    | Accumulate
+    | Finish
+    | StoreResult
+    | Spill
+    | Reload
+    | TransposeTile
+    | Loop
+    | Tiles
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +197,11 @@ def print_nest(nest: LoopNest) -> str:
                         f"{packed}{chunks}"
                     )
                     show(statement.body, depth + 1)
-                case Turn():
+                case TransposeTile():
                     lines.append(f"{indent}turn %{statement.value}")
                 case Let(value=value):
                     lines.append(indent + values[value].strip())
-                case Put(store=store):
+                case StoreResult(store=store):
                     lines.append(indent + stores[store].strip())
                 case _:
                     name = type(statement).__name__.lower()

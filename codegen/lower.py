@@ -18,7 +18,7 @@ from graphjit.ir.program import (
     Kernel,
     Load,
     Reduction,
-    Running,
+    ScanValue,
     Store,
     Value,
     arguments,
@@ -27,18 +27,18 @@ from graphjit.ir.program import (
 )
 
 from .loops import (
+    Accumulate,
     Finish,
-    Keep,
     Let,
     Loop,
     LoopNest,
-    Put,
-    Recall,
+    Reload,
+    Spill,
     Start,
     Statement,
-    Step,
+    StoreResult,
     Tiles,
-    Turn,
+    TransposeTile,
     register_bytes,
 )
 from .tiles import lower_product, product_of
@@ -52,17 +52,17 @@ ROW_LANES = 32
 def lower(kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False) -> LoopNest:
     """The loop nest of a kernel for vectors of this many bytes.
 
-    part: the rows at a time of the band that the kernel is in, if it is in one. short: where
-    the length of reduced rows is symbolic, whether it is less than ROW_LANES, or no less; where
-    that of lanes read across is, whether they are too few to be turned in squares.
+    part: the rows at a time of the row block that the kernel is in, if it is in one. short:
+    where the length of reduced rows is symbolic, whether it is less than ROW_LANES, or no less;
+    where that of lanes read across is, whether they are too few to be turned in squares.
     """
     product = product_of(kernel)
-    in_band = part > 0  # whose rows stay apart from what is within them
+    in_row_block = part > 0  # whose rows stay apart from what is within them
     if product is not None:
-        merged = merge_outer(kernel, last=in_band)
+        merged = merge_outer(kernel, last=in_row_block)
         nest = lower_product(merged, product, vector_bytes, part)
     else:
-        merged = merge_outer(kernel, first=in_band)
+        merged = merge_outer(kernel, first=in_row_block)
         nest = Lowering(merged, vector_bytes, part, short).nest()
     if config.verify:
         verify_nest(nest)
@@ -70,7 +70,7 @@ def lower(kernel: Kernel, vector_bytes: int, part: int = 0, short: bool = False)
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSquares:
+class TransposeCondition:
     """Loads that are turned in squares where no fewer than `rows` of `extent` elements lie in a
     row, and there are more lanes, so many bytes apart, than the first cache keeps.
     """
@@ -81,7 +81,7 @@ class OpenSquares:
     apart_bytes: int
 
 
-def open_squares(kernel: Kernel, vector_bytes: int) -> OpenSquares | None:
+def transpose_condition(kernel: Kernel, vector_bytes: int) -> TransposeCondition | None:
     """When a kernel's loads are turned in squares, where that depends on the sizes."""
     if product_of(kernel) is not None or kernel.inner or not is_symbolic(kernel.dims):
         return None
@@ -94,7 +94,7 @@ def open_squares(kernel: Kernel, vector_bytes: int) -> OpenSquares | None:
     value = kernel.values[turned[0]]
     assert isinstance(value, Load)
     apart = value.index.strides[lowering.lane_dim] * value.dtype.size
-    return OpenSquares(extent, lowering.square_rows(turned), lanes, apart)
+    return TransposeCondition(extent, lowering.square_rows(turned), lanes, apart)
 
 
 def row_lengths(kernel: Kernel) -> tuple[bool, ...]:
@@ -129,7 +129,7 @@ def rows_abreast(nest: LoopNest, vector_bytes: int) -> int:
     inner = [s for s in statements if isinstance(s, Loop)]
     if row is None or len(inner) != 1 or len(inner[0].body) > cost_model.ABREAST_BODY:
         return 1
-    if not all(isinstance(s, (Let, Step)) for s in inner[0].body):
+    if not all(isinstance(s, (Let, Accumulate)) for s in inner[0].body):
         return 1
     costs = [v.primitive.cost for v in kernel.values if isinstance(v, Compute)]
     if max(costs, default=0) >= cost_model.MATH_COST:
@@ -172,7 +172,7 @@ def expression_cost(kernel: Kernel, number: int, seen: set[int] | None = None) -
         value = kernel.values[current]
         if isinstance(value, Compute):
             total += value.primitive.cost
-        if not isinstance(value, (Reduction, Running)):
+        if not isinstance(value, (Reduction, ScanValue)):
             todo += arguments(value)
     return total
 
@@ -203,7 +203,7 @@ class Lowering:
             (
                 self.available[v.arg]
                 for v in kernel.values
-                if isinstance(v, (Reduction, Running))
+                if isinstance(v, (Reduction, ScanValue))
             ),
             default=0,
         )
@@ -225,7 +225,7 @@ class Lowering:
         lane = self.outer - 1
         loads = [i for v in kernel.values if isinstance(v, Load) for i in indices_of(v)]
         contiguous = any(i.strides[lane] in (1, -1) for i in loads)
-        if any(isinstance(v, Running) for v in kernel.values) and not contiguous:
+        if any(isinstance(v, ScanValue) for v in kernel.values) and not contiguous:
             return 1, -1
         sizes = [register_bytes(v.dtype) for v in kernel.values]
         widest = max((s for s, d in zip(sizes, self.dims, strict=True) if lane in d), default=8)
@@ -256,7 +256,7 @@ class Lowering:
             found |= {k for k, s in enumerate(index.strides) if s}
         if isinstance(value, Reduction):
             return found - self.inner_dims
-        if isinstance(value, Running):
+        if isinstance(value, ScanValue):
             return found | self.inner_dims
         return found
 
@@ -283,7 +283,7 @@ class Lowering:
             n
             for n, v in enumerate(kernel.values)
             if (isinstance(v, Reduction) and self.available[v.arg] == stage)
-            or (isinstance(v, Running) and self.available[n] == stage)
+            or (isinstance(v, ScanValue) and self.available[n] == stage)
         ]
         stores = [
             n
@@ -328,12 +328,12 @@ class Lowering:
                 1, value.dtype.size if value.dtype.kind != "f" else register_bytes(value.dtype)
             )
             if (
-                isinstance(value, Running)
+                isinstance(value, ScanValue)
                 and size > cost_model.KEEP_BYTES
                 and is_symbolic(self.kernel.inner_dims)
             ):
                 raise Undecided(f"the room for a scan along {self.kernel.inner_dims}")
-            if isinstance(value, Running) or (
+            if isinstance(value, ScanValue) or (
                 expression_cost(self.kernel, number) >= cost_model.KEEP_COST
                 and size <= cost_model.KEEP_BYTES
             ):
@@ -369,7 +369,7 @@ class Lowering:
         holders: dict[int, int] = {}  # of each room the value that was last to take it
         for number in sorted(sizes, key=lambda n: (first[n], n)):
             value = self.kernel.values[number]
-            running = isinstance(value, Running)
+            running = isinstance(value, ScanValue)
             if number not in last and not running:
                 continue
             found = number
@@ -404,7 +404,7 @@ class Lowering:
         row: list[Statement] = []
         lane: list[Statement] = []
         for number, value in enumerate(kernel.values):
-            if isinstance(value, (Reduction, Running)) or self._inner(number):
+            if isinstance(value, (Reduction, ScanValue)) or self._inner(number):
                 continue
             if self.available[number] > 0:
                 continue
@@ -418,7 +418,7 @@ class Lowering:
         placed_stores = {
             n for stage in range(self.stages) for n in self._stage_values(stage)[2]
         }
-        inside += [Put(n) for n in range(len(kernel.stores)) if n not in placed_stores]
+        inside += [StoreResult(n) for n in range(len(kernel.stores)) if n not in placed_stores]
         body: tuple[Statement, ...] = tuple(inside)
         panel = cost_model.PANEL if lane_outer and self._in_panels() else 0
         if panel:
@@ -484,7 +484,7 @@ class Lowering:
             if value.dtype.kind == "c" or strides[self.lane_dim] in (0, 1, -1):
                 continue
             for dim in range(self.outer):
-                few = len(found) < cost_model.MOST_TURNED
+                few = len(found) < cost_model.MAX_TURNED
                 apart = strides[self.lane_dim] * value.dtype.size
                 if (
                     few
@@ -525,7 +525,7 @@ class Lowering:
         kernel, dim, lane = self.kernel, self.turning_dim, self.lane_dim
         turned = self.turned()
         rows = self.square_rows(turned)
-        turns = tuple(Turn(n, dim, rows, cost_model.STRIP) for n in turned)
+        turns = tuple(TransposeTile(n, dim, rows, cost_model.STRIP) for n in turned)
         across = Loop(lane, kernel.dims[lane], self.width, body, within=True)
         down = Loop(dim, kernel.dims[dim], 1, (*row, across), within=True)
         block = Loop(dim, kernel.dims[dim], rows, (*turns, down), block=True)
@@ -536,7 +536,7 @@ class Lowering:
         kernel = self.kernel
         if not kernel.inner or guess(self.kernel.dims[self.lane_dim]) < 4 * self.width:
             return False
-        if any(isinstance(v, Running) for v in kernel.values) or self.stages > 1:
+        if any(isinstance(v, ScanValue) for v in kernel.values) or self.stages > 1:
             return False
         room = sum(
             cost_model.PANEL * max(1, v.dtype.size)
@@ -570,20 +570,20 @@ class Lowering:
         kernel = self.kernel
         needed, combined, stores = self._stage_values(stage)
         recalled = {n for n in needed if n in kept and kept[n] < stage}
-        again = {n for n in needed - recalled if isinstance(kernel.values[n], Running)}
+        again = {n for n in needed - recalled if isinstance(kernel.values[n], ScanValue)}
         result: list[Statement] = [Start(n) for n in sorted(again.union(combined))]
         wanted = self._without_inputs_of(recalled, combined, stores)
         inner: list[Statement] = []
         for number in sorted((needed & wanted) | (set(combined) & needed)):
             value = kernel.values[number]
             if number in recalled:
-                inner.append(Recall(number))
+                inner.append(Reload(number))
                 continue
-            inner.append(Step(number) if isinstance(value, Running) else Let(number))
+            inner.append(Accumulate(number) if isinstance(value, ScanValue) else Let(number))
             if number in kept:
-                inner.append(Keep(number))
-        inner += [Step(n) for n in combined if n not in needed]
-        inner += [Put(n) for n in stores]
+                inner.append(Spill(number))
+        inner += [Accumulate(n) for n in combined if n not in needed]
+        inner += [StoreResult(n) for n in stores]
         if kernel.inner and inner:
             loops: tuple[Statement, ...] = tuple(inner)
             for dim in range(len(kernel.dims) - 1, self.outer - 1, -1):
@@ -607,7 +607,7 @@ class Lowering:
         """What a stage must have when recalled values need not be computed."""
         kernel = self.kernel
         todo = [a for n in combined for a in arguments(kernel.values[n])]
-        todo += [n for n in combined if isinstance(kernel.values[n], Running)]
+        todo += [n for n in combined if isinstance(kernel.values[n], ScanValue)]
         todo += [kernel.stores[n].arg for n in stores]
         todo += [c.arg for n in stores for c in kernel.stores[n].choices]
         found: set[int] = set()

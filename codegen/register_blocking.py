@@ -16,8 +16,8 @@ from graphjit.core.dims import Dim
 from graphjit.core.types import float32, float64
 from graphjit.ir import cost_model
 
-from .builder import IN_PARTS, MARK, Value
-from .loops import Let, Loop, LoopNest, Put, Statement
+from .builder import MARK, REGISTER_BLOCKS, Value
+from .loops import Let, Loop, LoopNest, Statement, StoreResult
 
 if TYPE_CHECKING:
     from .emit import KernelEmitter
@@ -30,7 +30,7 @@ def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
         return nest.width
     if isinstance(loop.extent, Dim) or loop.extent < loop.width:
         return nest.width
-    plain = all(isinstance(s, (Let, Put)) for s in loop.body)
+    plain = all(isinstance(s, (Let, StoreResult)) for s in loop.body)
     if len(loop.body) < cost_model.LONG_BODY or not plain:
         return nest.width
     numbers = [s.value for s in loop.body if isinstance(s, Let)]
@@ -38,22 +38,24 @@ def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
     if dtypes not in ({float32}, {float64}) or any(s.choices for s in kernel.stores):
         return nest.width
     lanes = vector_bytes // dtypes.pop().size
-    fits = nest.width % lanes == 0 and nest.width // lanes <= MOST_RETURNED
+    fits = nest.width % lanes == 0 and nest.width // lanes <= MAX_RETURNED
     return lanes if fits else nest.width
 
 
-MOST_RETURNED = 4  # vectors that a function returns in registers
+MAX_RETURNED = 4  # vectors that a function returns in registers
 
 
 def _innermost(body: tuple[Statement, ...]) -> Loop | None:
     """The innermost loop, if loops are nested one in one."""
-    loops = [s for s in body if not isinstance(s, (Let, Put))]
+    loops = [s for s in body if not isinstance(s, (Let, StoreResult))]
     if len(loops) != 1 or not isinstance(loops[0], Loop):
         return None
     return _innermost(loops[0].body) or loops[0]
 
 
-def walk_in_parts(emitter: KernelEmitter, loop: Loop, start: str, left: str | None) -> None:
+def walk_in_register_blocks(
+    emitter: KernelEmitter, loop: Loop, start: str, left: str | None
+) -> None:
     """Write a loop's body for all lanes from `start` on. left: how many elements there are
     from there, where they may be fewer.
 
@@ -79,7 +81,7 @@ def walk_in_parts(emitter: KernelEmitter, loop: Loop, start: str, left: str | No
         lines, b.lines[written:] = b.lines[written:], []
         repeated: list[str] = []
         for line in lines:
-            if IN_PARTS in line:  # for all registers, which have to be there
+            if REGISTER_BLOCKS in line:  # for all registers, which have to be there
                 b.lines += _for_each(repeated, others)
                 b.lines += _joined(line, len(others) + 1)
                 repeated = []
@@ -112,4 +114,4 @@ def _joined(call: str, count: int) -> list[str]:
     return lines
 
 
-__all__ = ["register_lanes", "walk_in_parts"]
+__all__ = ["register_lanes", "walk_in_register_blocks"]

@@ -20,14 +20,14 @@ from typing import Any
 from graphjit.core.dims import Dim, Sizes, guess, is_symbolic
 from graphjit.ir import cost_model
 from graphjit.ir.program import (
-    Choice,
     Compute,
     Constant,
+    DynamicIndex,
     GatherLoad,
     Index,
+    IndexValue,
     Kernel,
     Load,
-    Place,
     Reduction,
     Store,
     Value,
@@ -128,14 +128,14 @@ class _Numbers:
     def _index(self, index: Index) -> Index:
         return Index(self.offset(index.offset), tuple(map(self.stride, index.strides)))
 
-    def _choices(self, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    def _choices(self, choices: tuple[DynamicIndex, ...]) -> tuple[DynamicIndex, ...]:
         return tuple(
-            Choice(c.arg, self.extent(c.extent), self.stride(c.stride)) for c in choices
+            DynamicIndex(c.arg, self.extent(c.extent), self.stride(c.stride)) for c in choices
         )
 
     def _value(self, value: Value) -> Value:
         match value:
-            case Load() | Place():
+            case Load() | IndexValue():
                 return replace(value, index=self._index(value.index))
             case GatherLoad():
                 index, choices = self._index(value.index), self._choices(value.choices)

@@ -12,7 +12,7 @@ from graphjit.core.dims import Dim, guess
 from graphjit.ir import cost_model
 from graphjit.ir.program import Index, Kernel, Load, Product, arguments, indices_of
 
-from .loops import Let, Loop, LoopNest, Put, Statement, Tiles, register_bytes
+from .loops import Let, Loop, LoopNest, Statement, StoreResult, Tiles, register_bytes
 
 # The longest sum along the inner dim: so much of b's columns and of a's rows stays in the
 # first two caches. Longer ones are cut into equal blocks.
@@ -163,7 +163,7 @@ def _body(
         width //= 2
     row = [Let(n) for n in sorted(used) if column_dim not in dims[n]]
     lane = [Let(n) for n in sorted(used) if column_dim in dims[n]]
-    stores = [Put(n) for n in range(len(kernel.stores))]
+    stores = [StoreResult(n) for n in range(len(kernel.stores))]
     columns = Loop(column_dim, kernel.dims[column_dim], width, (*lane, *stores), within=True)
     if row_dim < 0:
         return width, (*row, columns)

@@ -11,24 +11,24 @@ from graphjit.ir.program import (
     Load,
     Product,
     Reduction,
-    Running,
+    ScanValue,
     arguments,
     indices_of,
 )
 
 from .loops import (
+    Accumulate,
     Finish,
-    Keep,
     Let,
     Loop,
     LoopNest,
-    Put,
-    Recall,
+    Reload,
+    Spill,
     Start,
     Statement,
-    Step,
+    StoreResult,
     Tiles,
-    Turn,
+    TransposeTile,
 )
 
 
@@ -72,35 +72,35 @@ class _Verifier:
                     self.walk(statement.body, dims | {dim}, known)
                 case Tiles():
                     self.tiles(statement, dims, known)
-                case Turn(value=value):
+                case TransposeTile(value=value):
                     if not isinstance(self.kernel.values[value], Load):
                         raise self.error(f"%{value} is turned, and is no load")
                 case Let(value=value):
                     self.let(value, dims, known)
                     known.add(value)
                 case Start(value=value):
-                    if not isinstance(self.kernel.values[value], (Reduction, Running)):
+                    if not isinstance(self.kernel.values[value], (Reduction, ScanValue)):
                         raise self.error(f"%{value} has no accumulators")
                     self.started.add(value)
-                case Step(value=value):
+                case Accumulate(value=value):
                     self.needs(value, known)
                     if value not in self.started:
                         raise self.error(f"%{value} is accumulated before its start")
-                    if isinstance(self.kernel.values[value], Running):
+                    if isinstance(self.kernel.values[value], ScanValue):
                         known.add(value)
                 case Finish(value=value):
                     if value not in self.started:
                         raise self.error(f"%{value} ends before its start")
                     known.add(value)
-                case Keep(value=value):
+                case Spill(value=value):
                     if value not in known:
                         raise self.error(f"%{value} is kept before it is computed")
                     self.kept.add(value)
-                case Recall(value=value):
+                case Reload(value=value):
                     if value not in self.kept:
                         raise self.error(f"%{value} is recalled, and wasn't kept")
                     known.add(value)
-                case Put(store=number):
+                case StoreResult(store=number):
                     store = self.kernel.stores[number]
                     for value in (store.arg, *(c.arg for c in store.choices)):
                         self.value(value, known)
@@ -121,7 +121,7 @@ class _Verifier:
     def let(self, number: int, dims: frozenset[int], known: set[int]) -> None:
         value = self.kernel.values[number]
         tiled = isinstance(value, Product) and number in self.tiled
-        if isinstance(value, (Reduction, Running, Product)) and not tiled:
+        if isinstance(value, (Reduction, ScanValue, Product)) and not tiled:
             raise self.error(f"%{number} isn't computed at one point")
         if not tiled:
             self.needs(number, known)

@@ -17,17 +17,17 @@ from graphjit.core.dims import stretched
 from graphjit.core.types import Shape, int64
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.program import (
-    Choice,
     Compute,
     Constant,
+    DynamicIndex,
     GatherLoad,
     Index,
+    IndexValue,
     Kernel,
     Load,
-    Place,
     Product,
     Reduction,
-    Running,
+    ScanValue,
     Store,
     Value,
     exactly,
@@ -275,7 +275,7 @@ class Walk:
 
     def chosen(
         self, node: Node, where: Where, args: tuple[int, ...]
-    ) -> tuple[Expr, tuple[Choice, ...]]:
+    ) -> tuple[Expr, tuple[DynamicIndex, ...]]:
         """Place and choices of the element that a Gather node takes, by index values `args`."""
         data = self.graph.nodes[node.inputs[0]].tensor
         where = self._by_axis(node, where)
@@ -425,7 +425,7 @@ class _Emitter:
             case View():
                 return self.values[args[0]]
             case Coordinate():
-                return Place(self._index(self.walk.coordinate(node, where)), int64)
+                return IndexValue(self._index(self.walk.coordinate(node, where)), int64)
             case Gather():
                 return self._gather(node, where, args)
             case Reduce():
@@ -440,7 +440,7 @@ class _Emitter:
                 return Product(args[0], args[1], type.dtype)
             case Scan():
                 dtype = self.graph.nodes[node.inputs[0]].tensor.dtype
-                return Running(node.primitive, args[0], dtype, type.dtype)
+                return ScanValue(node.primitive, args[0], dtype, type.dtype)
             case _:
                 raise Unfusable
 
@@ -467,7 +467,7 @@ class _Emitter:
 
 def _chosen(
     shape: Shape, axes: Shape, rest: Exprs, args: tuple[int, ...]
-) -> tuple[Expr, tuple[Choice, ...]]:
+) -> tuple[Expr, tuple[DynamicIndex, ...]]:
     """Place and choices of an element whose index along `axes` is data."""
     strides = row_major(shape)
     others = [k for k in range(len(shape)) if k not in axes]
@@ -475,7 +475,8 @@ def _chosen(
     for axis, expr in zip(others, rest, strict=True):
         base = base + expr * strides[axis]
     choices = tuple(
-        Choice(arg, shape[axis], strides[axis]) for axis, arg in zip(axes, args, strict=True)
+        DynamicIndex(arg, shape[axis], strides[axis])
+        for axis, arg in zip(axes, args, strict=True)
     )
     return base, choices
 

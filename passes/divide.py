@@ -15,7 +15,7 @@ from graphjit.ir.program import (
     Product,
     Program,
     Reduction,
-    Running,
+    ScanValue,
     Step,
     Store,
     Value,
@@ -92,7 +92,7 @@ def _moved(value: Value, place: dict[int, int]) -> Value:
             return replace(value, args=tuple(place[a] for a in value.args))
         case GatherLoad():
             return replace(value, choices=_choices(value.choices, place))
-        case Reduction() | Running():
+        case Reduction() | ScanValue():
             return replace(value, arg=place[value.arg])
         case Product():
             return replace(value, a=place[value.a], b=place[value.b])

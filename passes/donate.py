@@ -48,8 +48,8 @@ def _apart(program: Program, output: int, source: int) -> bool:
     """Whether one step that writes the result follows all steps that read the source."""
     first, last = len(program.steps), -1
     for number, step in enumerate(program.steps):
-        # the parts of a band come back to its first kernel
-        around = [b for b in program.bands if b.first <= number < b.stop]
+        # the parts of a row block come back to its first kernel
+        around = [b for b in program.row_blocks if b.first <= number < b.stop]
         start, stop = (around[0].first, around[0].stop - 1) if around else (number, number)
         read, written = reads_and_writes(step)
         if source in read:

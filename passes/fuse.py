@@ -50,7 +50,7 @@ FUSABLE = (Pointwise, View, Coordinate, Gather, Reduce, Scan, Contract)
 
 
 @dataclass(eq=False, repr=False)
-class Unit:
+class FusionGroup:
     """What becomes one step or a few: a cluster of roots, or a node of another kind.
 
     walk: of a cluster of one root, made when there were `roots` of them in all.
@@ -58,8 +58,8 @@ class Unit:
 
     nodes: list[int]
     domain: Domain | None = None
-    homes: dict[int, Exprs] = field(default_factory=dict)
-    depends: int = 0  # bit set of the units that must run before
+    output_indices: dict[int, Exprs] = field(default_factory=dict)
+    depends: int = 0  # bit set of the groups that must run before
     reads: set[int] = field(default_factory=set)
     size: int = 0  # about how many values its kernel has
     walk: Walk | None = None
@@ -71,9 +71,11 @@ class _Plan:
     roots that were found so, with which another attempt has to start. alone: see `fuse`.
     """
 
-    def __init__(self, graph: Graph, forced: set[int], alone: frozenset[int]) -> None:
+    def __init__(
+        self, graph: Graph, forced: set[int], library_products: frozenset[int]
+    ) -> None:
         self.graph = graph
-        self.alone = alone
+        self.library_products = library_products
         self.nodes = graph.nodes
         self.fusable = [isinstance(node.primitive.kind, FUSABLE) for node in self.nodes]
         self._sizes: dict[int, int] = {}
@@ -84,8 +86,8 @@ class _Plan:
         self.roots = self.required | forced | self._shared()
         self.roots |= self._cut()
         self.missed: set[int] = set()
-        self.units: list[Unit] = []
-        self.unit_of: dict[int, int] = {}
+        self.groups: list[FusionGroup] = []
+        self.group_of: dict[int, int] = {}
 
     def kind(self, node: int) -> Any:
         """A node's kind."""
@@ -126,7 +128,7 @@ class _Plan:
                 total = node.primitive.cost + sum([cost[i] for i in node.inputs])
                 code = total * sum([live[u] for u in self.users[number]])
                 dear = total > cheap and self._times_read(number) > 1
-                if dear or code > max(total, cost_model.MOST_CODE):
+                if dear or code > max(total, cost_model.MAX_CODE):
                     found.add(number)
                     total = 1
                 cost[number] = 1 if number in self.required else total
@@ -202,19 +204,21 @@ class _Plan:
         return number in self.roots or not self.fusable[number]
 
     def run(self) -> None:
-        """Make units of all live nodes that need one."""
+        """Make groups of all live nodes that need one."""
         for number in range(len(self.nodes)):
             if not self.live[number]:
                 continue
             if self.fusable[number]:
-                alone = number in self.roots
+                own_group = number in self.roots
             else:
-                alone = not isinstance(self.kind(number), (Source, Item))
-            if alone:
-                self._settle(number)
+                own_group = not isinstance(self.kind(number), (Source, Item))
+            if own_group:
+                self._assign_group(number)
 
-    def _settle(self, number: int) -> None:
-        """Make a unit for a node, or put it into one, after those that it turns out to need."""
+    def _assign_group(self, number: int) -> None:
+        """Make a group for a node, or put it into one, after those that it turns out to
+        need.
+        """
         todo = [number]
         while todo:
             try:
@@ -231,35 +235,35 @@ class _Plan:
             else:
                 todo.pop()
 
-    def _add(self, unit: Unit, *nodes: int) -> None:
-        unit.depends = self._closure(unit.reads)
-        self.units.append(unit)
+    def _add(self, group: FusionGroup, *nodes: int) -> None:
+        group.depends = self._closure(group.reads)
+        self.groups.append(group)
         for node in nodes:
-            self.unit_of[node] = len(self.units) - 1
+            self.group_of[node] = len(self.groups) - 1
 
     def _closure(self, reads: set[int]) -> int:
         bits = 0
         for node in reads:
-            unit = self._unit(node)
-            if unit is not None:
-                bits |= self.units[unit].depends | (1 << unit)
+            group = self._group(node)
+            if group is not None:
+                bits |= self.groups[group].depends | (1 << group)
         return bits
 
-    def _unit(self, node: int) -> int | None:
+    def _group(self, node: int) -> int | None:
         if isinstance(self.kind(node), Item):
             node = self.nodes[node].inputs[0]
-        return self.unit_of.get(node)
+        return self.group_of.get(node)
 
-    def _barrier(self, number: int) -> Unit:
+    def _barrier(self, number: int) -> FusionGroup:
         node = self.nodes[number]
-        unit = Unit([number])
+        group = FusionGroup([number])
         kind = node.primitive.kind
         if isinstance(kind, (Library, Control)):
-            unit.reads = set(node.inputs)
+            group.reads = set(node.inputs)
         else:  # assembled and scattered pieces are computed as they are stored
             for piece in node.inputs:
-                unit.reads |= self._reads_of(piece)
-        return unit
+                group.reads |= self._reads_of(piece)
+        return group
 
     def _reads_of(self, number: int) -> set[int]:
         domain = new_domain(self.nodes[number].tensor.shape)
@@ -304,109 +308,122 @@ class _Plan:
             raise Unfusable
         return index if shape == type.shape else domain.space.reshape(index, shape, type.shape)
 
-    def _walk(self, number: int, domain: Domain, home: Exprs) -> Walk:
+    def _walk(self, number: int, domain: Domain, output_index: Exprs) -> Walk:
         walk = Walk(self.graph, domain, self.is_leaf)
-        walk.ask(number, home)
+        walk.ask(number, output_index)
         walk.run({number})
         return walk
 
     def _place(self, number: int) -> None:
-        """Put a root into a unit that it fits, else into one of its own."""
+        """Put a root into a group that it fits, else into one of its own."""
         domain = self._own_domain(number)
-        home = self._home(number, domain)
-        walk = self._walk(number, domain, home)
+        output_index = self._home(number, domain)
+        walk = self._walk(number, domain, output_index)
         if not walk.keeps_order():
             raise MustStore(self.nodes[number].inputs[0])
         reads = {node for node, _ in walk.reads} | self._gathered(walk)
         tried: set[int] = set()
         for node in sorted(reads, reverse=True):
-            unit = self.unit_of.get(node)
-            if unit is None or unit in tried or self.units[unit].domain is None:
+            group = self.group_of.get(node)
+            if group is None or group in tried or self.groups[group].domain is None:
                 continue
-            tried.add(unit)
-            if self._join(number, unit, reads):
+            tried.add(group)
+            if self._join(number, group, reads):
                 return
-        for unit in self._siblings(reads, tried, domain):
-            if self._join(number, unit, reads):
+        for group in self._siblings(reads, tried, domain):
+            if self._join(number, group, reads):
                 return
         size, roots = len(walk.asked), len(self.roots)
-        self._add(Unit([number], domain, {number: home}, 0, reads, size, walk, roots), number)
+        self._add(
+            FusionGroup([number], domain, {number: output_index}, 0, reads, size, walk, roots),
+            number,
+        )
 
     def _siblings(self, reads: set[int], tried: set[int], domain: Domain) -> list[int]:
-        """The latest units that read a buffer this root reads, or that walk a domain like its
+        """The latest groups that read a buffer this root reads, or that walk a domain like its
         own which is so small that a loop for itself would cost more than it does.
         """
         small = not domain.axes and guess(_size(domain.shape)) <= cost_model.SMALL_LOOP
         found = []
-        for unit in range(len(self.units) - 1, max(-1, len(self.units) - 5), -1):
-            other = self.units[unit]
+        for group in range(len(self.groups) - 1, max(-1, len(self.groups) - 5), -1):
+            other = self.groups[group]
             large = {n for n in reads & other.reads if self._size(n) > 1}
-            if unit in tried or other.domain is None or len(other.nodes) >= cost_model.SIBLINGS:
+            if (
+                group in tried
+                or other.domain is None
+                or len(other.nodes) >= cost_model.SIBLINGS
+            ):
                 continue
             alike = other.domain.shape == domain.shape and not other.domain.axes
             if large or (small and alike and len(other.nodes) < cost_model.SMALL_LOOP_ROOTS):
-                found.append(unit)
+                found.append(group)
         return found
 
-    def _join(self, number: int, unit_number: int, reads: set[int]) -> bool:
-        """Add a root to a unit if domains match and no cycle comes of it."""
-        unit = self.units[unit_number]
-        outside = {n for n in reads if self._unit(n) != unit_number}
+    def _join(self, number: int, group_number: int, reads: set[int]) -> bool:
+        """Add a root to a group if domains match and no cycle comes of it."""
+        group = self.groups[group_number]
+        outside = {n for n in reads if self._group(n) != group_number}
         depends = self._closure(outside)
-        if depends >> unit_number & 1:
+        if depends >> group_number & 1:
             return False
-        if sum(map(self._in_memory, unit.reads | outside)) > cost_model.KERNEL_READS:
-            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: too many operands")
+        if sum(map(self._in_memory, group.reads | outside)) > cost_model.KERNEL_READS:
+            self.decisions.append(f"%{number} apart from %{group.nodes[-1]}: too many operands")
             return False
-        domain = self._common_domain(number, unit)
+        domain = self._common_domain(number, group)
         if isinstance(domain, str):
-            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: {domain}")
+            self.decisions.append(f"%{number} apart from %{group.nodes[-1]}: {domain}")
             return False
         try:
-            homes = (
-                unit.homes
-                if domain is unit.domain
-                else {n: self._home(n, domain) for n in unit.nodes}
+            output_indices = (
+                group.output_indices
+                if domain is group.domain
+                else {n: self._home(n, domain) for n in group.nodes}
             )
-            home = self._home(number, domain)
-            walk = self._walk(number, domain, home)
+            output_index = self._home(number, domain)
+            walk = self._walk(number, domain, output_index)
             walks = [walk]
-            if domain is not unit.domain:
-                walks += [self._walk(node, domain, homes[node]) for node in unit.nodes]
+            if domain is not group.domain:
+                walks += [
+                    self._walk(node, domain, output_indices[node]) for node in group.nodes
+                ]
             if not all(w.keeps_order() for w in walks):
                 raise Unfusable
         except (Unfusable, MustStore):
-            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: the domains differ")
+            self.decisions.append(
+                f"%{number} apart from %{group.nodes[-1]}: the domains differ"
+            )
             return False
         size = len(walk.asked)
-        if unit.size + size > cost_model.KERNEL_VALUES:
-            self.decisions.append(f"%{number} apart from %{unit.nodes[-1]}: too long a kernel")
+        if group.size + size > cost_model.KERNEL_VALUES:
+            self.decisions.append(f"%{number} apart from %{group.nodes[-1]}: too long a kernel")
             return False
         space = domain.space
         for node, flat in walk.reads:
-            if self._unit(node) == unit_number:
+            if self._group(node) == group_number:
                 shape = self.nodes[node].tensor.shape
-                if space.resolve(flat) != space.resolve(space.flat(homes[node], shape)):
+                if space.resolve(flat) != space.resolve(
+                    space.flat(output_indices[node], shape)
+                ):
                     self.decisions.append(f"%{number} apart from %{node}: reads other elements")
                     return False
-        if self._gathered(walk) & set(unit.nodes):
+        if self._gathered(walk) & set(group.nodes):
             return False
-        unit.domain = domain
-        unit.homes = homes | {number: home}
-        unit.nodes.append(number)
-        unit.size += size
-        unit.reads |= outside
-        self.unit_of[number] = unit_number
-        if depends | unit.depends != unit.depends:
-            unit.depends |= depends
-            for other in self.units:
-                if other.depends >> unit_number & 1:
-                    other.depends |= unit.depends
+        group.domain = domain
+        group.output_indices = output_indices | {number: output_index}
+        group.nodes.append(number)
+        group.size += size
+        group.reads |= outside
+        self.group_of[number] = group_number
+        if depends | group.depends != group.depends:
+            group.depends |= depends
+            for other in self.groups:
+                if other.depends >> group_number & 1:
+                    other.depends |= group.depends
         return True
 
-    def _common_domain(self, number: int, unit: Unit) -> Domain | str:
-        """The domain for a unit together with one more root, or why there is none."""
-        domain = unit.domain
+    def _common_domain(self, number: int, group: FusionGroup) -> Domain | str:
+        """The domain for a group together with one more root, or why there is none."""
+        domain = group.domain
         assert domain is not None
         node = self.nodes[number]
         kind = node.primitive.kind
@@ -414,7 +431,7 @@ class _Plan:
             return "a scan runs alone"
         if isinstance(kind, Contract):
             return "a product begins a kernel of its own"
-        if domain.product and not self.alone.isdisjoint(unit.nodes):
+        if domain.product and not self.library_products.isdisjoint(group.nodes):
             return "a library computes the product"
         if domain.product and (
             isinstance(kind, Reduce) or node.tensor.size != _size(domain.outer_shape)
@@ -497,26 +514,26 @@ def _prefixed(program: Program, name: str) -> Program:
 Region = Callable[[Graph, str], Program]
 
 
-def _fuse(graph: Graph, alone: frozenset[int], region: Region) -> Program:
+def _fuse(graph: Graph, library_products: frozenset[int], region: Region) -> Program:
     try:
-        return _fused(graph, alone, region)
+        return _fused(graph, library_products, region)
     except (Unfusable, MustStore) as error:
         if any(is_symbolic(graph.nodes[p].tensor.shape) for p in graph.params):
             raise Undecided(f"an index: {error}") from error
         raise
 
 
-def _fused(graph: Graph, alone: frozenset[int], region: Region) -> Program:
+def _fused(graph: Graph, library_products: frozenset[int], region: Region) -> Program:
     forced: set[int] = set()
     while True:
-        plan = _Plan(graph, forced, alone)
+        plan = _Plan(graph, forced, library_products)
         plan.run()
         forced |= plan.missed
         if plan.missed:
             continue
         try:
             program = _Assembler(plan, region).program()
-            plan.units.clear()  # whose walks refer to the plan: the collector would find it all
+            plan.groups.clear()  # their walks refer to the plan: a cycle for the collector
             return program
         except MustStore as need:
             if need.node in forced:
@@ -538,7 +555,7 @@ class _Assembler:
         self.updates: list[int] = []
         self.copies: list[tuple[int, int]] = []  # (node, buffer)
         self.routines: dict[tuple[int, int], int] = {}  # result of a library call -> buffer
-        self.external = {node for unit in plan.units for node in unit.reads}
+        self.external = {node for group in plan.groups for node in group.reads}
 
     def program(self) -> Program:
         """The program."""
@@ -553,8 +570,8 @@ class _Assembler:
         ):
             for number, node in enumerate(roots):
                 found.append(self._result(node, role, number))
-        for unit in self._ordered():
-            self._steps(unit)
+        for group in self._ordered():
+            self._steps(group)
         for number, (node, buffer) in enumerate(self.copies):
             self._copy(node, buffer, f"copy{number}")
         return Program(
@@ -603,19 +620,21 @@ class _Assembler:
             self.buffer_of[node] = found
         return found
 
-    def _ordered(self) -> list[Unit]:
-        """The units so that each comes after those it depends on, else in node order."""
-        units = self.plan.units
+    def _ordered(self) -> list[FusionGroup]:
+        """The groups so that each comes after those it depends on, else in node order."""
+        groups = self.plan.groups
         return [
-            units[i]
-            for i in sorted(range(len(units)), key=lambda i: (units[i].depends.bit_count(), i))
+            groups[i]
+            for i in sorted(
+                range(len(groups)), key=lambda i: (groups[i].depends.bit_count(), i)
+            )
         ]
 
-    def _steps(self, unit: Unit) -> None:
-        if unit.domain is not None:
-            self._cluster(unit)
+    def _steps(self, group: FusionGroup) -> None:
+        if group.domain is not None:
+            self._cluster(group)
             return
-        number = unit.nodes[0]
+        number = group.nodes[0]
         node = self.graph.nodes[number]
         match node.primitive.kind:
             case Library() | Control():
@@ -651,20 +670,20 @@ class _Assembler:
             kernel = replace(kernel, nodes=tuple(sorted({*kernel.nodes, *nodes})))
         self.steps.append(kernel)
 
-    def _cluster(self, unit: Unit) -> None:
-        domain = unit.domain
+    def _cluster(self, group: FusionGroup) -> None:
+        domain = group.domain
         assert domain is not None
-        members = set(unit.nodes)
-        needed = [n for n in unit.nodes if n in self.plan.required or n in self.external]
+        members = set(group.nodes)
+        needed = [n for n in group.nodes if n in self.plan.required or n in self.external]
         targets = []
         for node in needed:
-            home = unit.homes[node]
-            place = domain.space.flat(home, self.graph.nodes[node].tensor.shape)
-            targets.append(Target(node, home, self._buffer(node), place))
+            output_index = group.output_indices[node]
+            place = domain.space.flat(output_index, self.graph.nodes[node].tensor.shape)
+            targets.append(Target(node, output_index, self._buffer(node), place))
         # nodes that became roots since would be leaves now
-        alone = len(unit.nodes) == 1 and unit.roots == len(self.plan.roots)
-        walk = unit.walk if alone else None
-        self._kernel(domain, targets, members, f"k{unit.nodes[-1]}", walk=walk)
+        single = len(group.nodes) == 1 and group.roots == len(self.plan.roots)
+        walk = group.walk if single else None
+        self._kernel(domain, targets, members, f"k{group.nodes[-1]}", walk=walk)
 
     def _piece(self, number: int, piece: int, box: Any, name: str) -> None:
         type = self.graph.nodes[piece].tensor

@@ -13,7 +13,15 @@ from typing import ClassVar
 
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
-from graphjit.ir.program import Band, GatherLoad, Index, Kernel, Load, Program, reads_and_writes
+from graphjit.ir.program import (
+    GatherLoad,
+    Index,
+    Kernel,
+    Load,
+    Program,
+    RowBlock,
+    reads_and_writes,
+)
 
 from .pipeline import ProgramPass
 
@@ -38,12 +46,13 @@ def in_place(program: Program) -> dict[int, int]:
     """
     first, last = _uses(program)
     found: dict[int, int] = {}
-    around = _bands(program)
+    around = _row_block_of(program)
     for number, step in enumerate(program.steps):
         if not isinstance(step, Kernel) or (step.inner and len(step.stores) > 1):
             continue
-        # a band comes back to its first kernel: only what it keeps to itself ends within it
-        banded = number in around
+        # a row block comes back to its first kernel: only what it keeps to itself ends within
+        # it
+        in_row_block = number in around
         read: dict[int, set[Index | None]] = {}
         for value in step.values:
             match value:
@@ -58,7 +67,7 @@ def in_place(program: Program) -> dict[int, int]:
             target = program.buffers[store.buffer]
             if target.role not in ("temporary", "local") or store.choices:
                 continue
-            if banded and target.role != "local":
+            if in_row_block and target.role != "local":
                 continue
             if first[store.buffer] != number or _stores_to(step, store.buffer) > 1:
                 continue
@@ -86,9 +95,11 @@ def _uses(program: Program) -> tuple[dict[int, int], dict[int, int]]:
     return first, last
 
 
-def _bands(program: Program) -> dict[int, Band]:
-    """The band that each step in one is in."""
-    return {place: band for band in program.bands for place in range(band.first, band.stop)}
+def _row_block_of(program: Program) -> dict[int, RowBlock]:
+    """The row block that each step in one is in."""
+    return {
+        place: block for block in program.row_blocks for place in range(block.first, block.stop)
+    }
 
 
 def _stores_to(kernel: Kernel, buffer: int) -> int:
@@ -102,26 +113,26 @@ def _lanes_apart(kernel: Kernel, index: Index) -> bool:
 
 
 def lifetimes(
-    program: Program, shared: Mapping[int, int], band: Band | None = None
+    program: Program, shared: Mapping[int, int], block: RowBlock | None = None
 ) -> dict[int, Lifetime]:
-    """The lifetime of each temporary buffer; or of each of a band's own, as much of it as
+    """The lifetime of each temporary buffer; or of each of a row block's own, as much of it as
     there is at a time. shared: what `in_place` found.
 
-    To the rest of the program, a band is one step: each of its parts reads and writes.
+    To the rest of the program, a row block is one step: each of its parts reads and writes.
     """
     found: dict[int, Lifetime] = {}
-    bands = _bands(program) if band is None else {}
-    first, stop = (0, len(program.steps)) if band is None else (band.first, band.stop)
+    row_blocks = _row_block_of(program) if block is None else {}
+    first, stop = (0, len(program.steps)) if block is None else (block.first, block.stop)
     for number in range(first, stop):
-        around = bands.get(number)
+        around = row_blocks.get(number)
         read, written = reads_and_writes(program.steps[number])
         for touched in (*read, *written):
             buffer = shared.get(touched, touched)
-            if program.buffers[buffer].role != ("temporary" if band is None else "local"):
+            if program.buffers[buffer].role != ("temporary" if block is None else "local"):
                 continue
             size = program.buffers[buffer].type.nbytes
-            if band is not None:
-                size = size // band.rows * band.part
+            if block is not None:
+                size = size // block.rows * block.part
             elif around is not None:
                 last = around.stop - 1
                 before = found.get(buffer, Lifetime(size, around.first, last))
@@ -194,13 +205,15 @@ def _plan_memory(program: Program) -> Program:
             continue
         if buffer.role == "temporary" and number not in alive:  # empty: never touched
             buffers[number] = replace(buffer, offset_bytes=0)
-    bands = []
-    for band in program.bands:
-        alive = lifetimes(program, shared, band)
+    row_blocks = []
+    for block in program.row_blocks:
+        alive = lifetimes(program, shared, block)
         offsets, room = plan_arena(list(alive.values()))
-        bands.append(replace(band, bytes=room))
+        row_blocks.append(replace(block, bytes=room))
         for (number, _), offset in zip(alive.items(), offsets, strict=True):
             buffers[number] = replace(buffers[number], offset_bytes=offset)
     for number, start in shared.items():
         buffers[number] = replace(buffers[number], offset_bytes=buffers[start].offset_bytes)
-    return replace(program, buffers=tuple(buffers), arena_bytes=total, bands=tuple(bands))
+    return replace(
+        program, buffers=tuple(buffers), arena_bytes=total, row_blocks=tuple(row_blocks)
+    )

@@ -17,7 +17,6 @@ from graphjit.core.dims import is_symbolic
 from graphjit.core.frozen import dataclass
 from graphjit.ir import cost_model
 from graphjit.ir.program import (
-    Band,
     Buffer,
     GatherLoad,
     Index,
@@ -25,6 +24,7 @@ from graphjit.ir.program import (
     Load,
     Product,
     Program,
+    RowBlock,
     merge_outer,
     reads_and_writes,
 )
@@ -49,9 +49,9 @@ def _with_row_blocks(program: Program) -> Program:
     if any(is_symbolic(b.type.shape) for b in program.buffers):
         return program
     temporary = [b.type.nbytes for b in program.buffers if b.role == "temporary"]
-    if sum(temporary) < cost_model.BAND_BYTES:
+    if sum(temporary) < cost_model.ROW_BLOCK_BYTES:
         return program
-    bands: list[Band] = []
+    row_blocks: list[RowBlock] = []
     buffers, steps = list(program.buffers), list(program.steps)
     lives = _lives(program)
     born = [0] * (len(steps) + 1)  # bytes of temporaries that are new, up to each step
@@ -61,22 +61,24 @@ def _with_row_blocks(program: Program) -> Program:
     first = 0
     while first < len(program.steps):
         few = (
-            born[min(first + cost_model.BAND_STEPS, len(steps))] - born[first]
-            < cost_model.BAND_BYTES
+            born[min(first + cost_model.ROW_BLOCK_STEPS, len(steps))] - born[first]
+            < cost_model.ROW_BLOCK_BYTES
         )
         found = None if few else _longest(program, first, lives)
         if found is None:
             first += 1
             continue
         made, kernels, local = found
-        bands.append(made)
+        row_blocks.append(made)
         steps[made.first : made.stop] = kernels
         for number in local:
             buffers[number] = replace(buffers[number], role="local")
         first = made.stop
-    if not bands:
+    if not row_blocks:
         return program
-    return replace(program, buffers=tuple(buffers), steps=tuple(steps), bands=tuple(bands))
+    return replace(
+        program, buffers=tuple(buffers), steps=tuple(steps), row_blocks=tuple(row_blocks)
+    )
 
 
 def _lives(program: Program) -> dict[int, tuple[int, int]]:
@@ -92,9 +94,9 @@ def _lives(program: Program) -> dict[int, tuple[int, int]]:
 
 def _longest(
     program: Program, first: int, lives: dict[int, tuple[int, int]]
-) -> tuple[Band, list[Kernel], set[int]] | None:
-    """The longest band that starts at a step, with its kernels and the buffers that it keeps
-    to itself.
+) -> tuple[RowBlock, list[Kernel], set[int]] | None:
+    """The longest row block that starts at a step, with its kernels and the buffers that it
+    keeps to itself.
     """
     best = None
     head = program.steps[first]
@@ -102,7 +104,9 @@ def _longest(
         return None
     runs = [_Run(program, head, lead) for lead in range(1, len(head.outer_dims) + 1)]
     starting: dict[int, int] = {}  # bytes of temporaries that no step before touches
-    for stop in range(first + 1, min(len(program.steps), first + cost_model.BAND_STEPS) + 1):
+    for stop in range(
+        first + 1, min(len(program.steps), first + cost_model.ROW_BLOCK_STEPS) + 1
+    ):
         step = program.steps[stop - 1]
         if not isinstance(step, Kernel):
             break
@@ -112,16 +116,16 @@ def _longest(
         for buffer in dict.fromkeys(s.buffer for s in step.stores):
             if lives.get(buffer, (-1,))[0] >= first:
                 starting[buffer] = program.buffers[buffer].type.nbytes
-        if stop < first + 2 or sum(starting.values()) < cost_model.BAND_BYTES:
+        if stop < first + 2 or sum(starting.values()) < cost_model.ROW_BLOCK_BYTES:
             continue
         local = {n for n in starting if lives[n][1] < stop}
         total = sum(starting[n] for n in local)
-        if total < cost_model.BAND_BYTES:
+        if total < cost_model.ROW_BLOCK_BYTES:
             continue
         for run in runs:
             part = run.part(local, total)
             if part and (best is None or 2 * part >= best[0].part):
-                best = Band(first, stop, run.rows, part), list(run.kernels), local
+                best = RowBlock(first, stop, run.rows, part), list(run.kernels), local
     return best
 
 
@@ -164,7 +168,7 @@ class _Run:
         """
         if local & self._elsewhere:
             return 0
-        most = cost_model.BAND_PART_BYTES * self.rows
+        most = cost_model.ROW_BLOCK_PART_BYTES * self.rows
         part = max((n for n in self._parts if n * total <= most), default=0)
         return part if part >= cost_model.LEAST_BAND_ROWS else 0
 

@@ -58,7 +58,7 @@ def layers(count):
     return function, (matrix(16, 48), [matrix(48, 48) for _ in range(count // 3)])
 
 
-def large_layers(count):  # what goes between them is enough for bands
+def large_layers(count):  # what goes between them is enough for row blocks
     function, _ = layers(count)
     return function, (matrix(512, 64), [matrix(64, 64) for _ in range(count // 3)])
 

@@ -27,7 +27,7 @@ from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError
 from graphjit.core.frozen import dataclass
 from graphjit.ir.cost_model import LONG_CODE, RELEASE_BYTES
-from graphjit.ir.program import Band, Program
+from graphjit.ir.program import Program, RowBlock
 
 POINTER = 8
 
@@ -59,7 +59,7 @@ def declarations(*names: str) -> str:
 class Call:
     """A kernel's call: its symbol, its buffers, whether it can fail, and for a kernel that the
     team runs the extent of its outermost loop and of one chunk. step: which of the program's
-    steps it is, or the first of a band. sized: whether it takes sizes. starts: where the
+    steps it is, or the first of a row block. sized: whether it takes sizes. starts: where the
     kernel's elements of each buffer begin [bytes]; none for 0 everywhere. sizes: what it takes
     for sizes.
     """
@@ -138,23 +138,23 @@ def write_chunk(call: Call) -> str:
     return "\n".join([*lines, "  ret i64 %status", "}"])
 
 
-def write_band(
-    program: Program, band: Band, symbol: str, calls: list[Call], ranges: list[int]
+def write_row_block(
+    program: Program, block: RowBlock, symbol: str, calls: list[Call], ranges: list[int]
 ) -> tuple[Call, str]:
-    """The function that a team calls for some parts of a band, and its call.
+    """The function that a team calls for some parts of a row block, and its call.
 
     ranges: for each kernel, how many steps of its outermost loop a part is.
     """
     own = {number for call in calls for number in call.buffers}
     local = [n for n in sorted(own) if program.buffers[n].role == "local"]
     order = [n for n in sorted(own) if program.buffers[n].role != "local"]
-    parts = band.rows // band.part
+    parts = block.rows // block.part
     checked = any(call.checked for call in calls)
     lines = [
         f"define internal i64 @{symbol}.chunk(ptr %context, i64 %begin, i64 %end, "
         "ptr %record) nounwind {",
         "entry:",
-        f"  %room = alloca [{max(1, band.bytes)} x i8], align 64",
+        f"  %room = alloca [{max(1, block.bytes)} x i8], align 64",
     ]
     for slot, number in enumerate(order):
         lines.append(f"  %at{number} = getelementptr ptr, ptr %context, i64 {slot}")
@@ -200,7 +200,7 @@ def write_band(
         "  ret i64 0",
         "}",
     ]
-    return Call(symbol, order, checked, (parts, 1), band.first), "\n".join(lines)
+    return Call(symbol, order, checked, (parts, 1), block.first), "\n".join(lines)
 
 
 def write_entry(
@@ -251,7 +251,10 @@ def write_entry(
     if program.symbols:
         data("%sizes", len(order) + 2)
     if any(buffers[i].role == "temporary" for i in used):
-        data("%arena", len(order))
+        if isinstance(program.arena_bytes, Dim) or program.arena_bytes:
+            data("%arena", len(order))
+        else:  # temporaries without elements: there may be no array
+            lines.append("  %arena = getelementptr i8, ptr null, i64 0")
     for number in sorted(used):
         if buffers[number].role == "temporary":
             offset = size(buffers[number].offset_bytes)

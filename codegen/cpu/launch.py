@@ -17,11 +17,11 @@ from graphjit.codegen.kernel_identity import identity
 from graphjit.codegen.loops import Loop, Tiles
 from graphjit.codegen.lower import (
     ROW_LANES,
-    OpenSquares,
+    TransposeCondition,
     in_chunks,
     lower,
-    open_squares,
     row_lengths,
+    transpose_condition,
 )
 from graphjit.codegen.size_arguments import SizeArguments, opened_numbers
 from graphjit.codegen.sizes import SizeEmitter
@@ -29,7 +29,7 @@ from graphjit.core.frozen import dataclass
 from graphjit.core.machine import machine
 from graphjit.core.memory import LARGE_BYTES
 from graphjit.ir import cost_model
-from graphjit.ir.program import Kernel, Product, Program, Running, merge_outer
+from graphjit.ir.program import Kernel, Product, Program, ScanValue, merge_outer
 
 from .entry import Call, team_call
 from .kernel_table import KernelTable, SharedKernel
@@ -95,7 +95,9 @@ class SizedFunctions:
     def _find_opened(self) -> dict[int, frozenset[int]]:
         """For the steps whose known numbers become arguments, which ones."""
         most = MANY_SIZED if self.program.symbols else MANY
-        inside = {n for band in self.program.bands for n in range(band.first, band.stop)}
+        inside = {
+            n for block in self.program.row_blocks for n in range(block.first, block.stop)
+        }
         places: dict[int, list[int]] = {}
         kernels: dict[int, Kernel] = {}  # of equal ones the first
         for place, step in enumerate(self.program.steps):
@@ -173,7 +175,7 @@ def _opens(kernel: Kernel) -> bool:
     """Whether known numbers of a kernel may become arguments: the code of products is chosen by
     them, there must be room for scans, and long kernels have code of their own.
     """
-    product_or_scan = any(isinstance(v, (Product, Running)) for v in kernel.values)
+    product_or_scan = any(isinstance(v, (Product, ScanValue)) for v in kernel.values)
     return len(kernel.values) < cost_model.LONG_BODY and not product_or_scan
 
 
@@ -211,7 +213,7 @@ class Launcher:
         """
         kernel, before = self.kernel, len(self.shared.checks)
         vector_bytes = self.shared.vector_bytes
-        squares = open_squares(kernel, vector_bytes)
+        squares = transpose_condition(kernel, vector_bytes)
         lengths = row_lengths(kernel) if squares is None else (True, False)
         buffers: Sequence[int] = ()
         for short in lengths:
@@ -255,7 +257,7 @@ class Launcher:
             found = f"{name}.too"
         return found
 
-    def _few_lanes(self, name: str, squares: OpenSquares) -> None:
+    def _few_lanes(self, name: str, squares: TransposeCondition) -> None:
         """Whether loads aren't worth turning, by `cost.near_lanes`."""
         extent, lanes = self.size(squares.extent), self.size(squares.lanes)
         apart = self.size(squares.apart_bytes)
@@ -337,7 +339,7 @@ class Launcher:
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         width = 1 if isinstance(loop, Tiles) else loop.width
         unit = max(width, cost_model.CHUNK_ELEMENTS) if width > 1 else 1
-        most = 1 << 30 if tiled else max(cost_model.MOST_CHUNKS, 4 * machine().cores)
+        most = 1 << 30 if tiled else max(cost_model.MAX_CHUNKS, 4 * machine().cores)
         points = prod(self.kernel.dims)
         (near, some), (far, fewer), (_, least) = self.sized.chunk_points
         enough = self.sized.team_points

@@ -29,11 +29,18 @@ from graphjit.core.machine import machine
 from graphjit.core.memory import LARGE_BYTES
 from graphjit.ir import cost_model
 from graphjit.ir.compile_log import Stages
-from graphjit.ir.program import Band, Kernel, LibraryCall, Program, RegionCall, reads_and_writes
+from graphjit.ir.program import (
+    Kernel,
+    LibraryCall,
+    Program,
+    RegionCall,
+    RowBlock,
+    reads_and_writes,
+)
 from graphjit.ir.verify_program import open_accesses
 
 from . import processor
-from .entry import Call, declarations, write_band, write_entry
+from .entry import Call, declarations, write_entry, write_row_block
 from .kernel_table import KernelTable
 from .launch import SizedFunctions
 from .native_code import native_code
@@ -153,7 +160,7 @@ def _emit_steps(
     streaming = _streaming(program, costs) if streams else frozenset[int]()
     shared = KernelTable(program, module, processor.host().vector_bytes, streaming)
     sized = SizedFunctions(program, module, shared)
-    bands = {place: b for b in program.bands for place in range(b.first, b.stop)}
+    row_blocks = {place: b for b in program.row_blocks for place in range(b.first, b.stop)}
     for steps in _segments(program):
         if isinstance(steps, RegionCall):
             sequence.append(_emit_regions(steps, module, f"{prefix}{len(sequence)}_", streams))
@@ -163,10 +170,10 @@ def _emit_steps(
             continue
         calls: list[Call] = []
         for place, step in steps:
-            band = bands.get(place)
-            if band is not None:
-                if place == band.first:
-                    calls.append(_emit_band(program, band, prefix, module, shared))
+            block = row_blocks.get(place)
+            if block is not None:
+                if place == block.first:
+                    calls.append(_emit_row_block(program, block, prefix, module, shared))
                 continue
             if sized.takes(place):
                 calls.append(sized.call(step, place))
@@ -197,24 +204,26 @@ def _emit_regions(call: RegionCall, module: Module, prefix: str, streams: bool) 
     return dataclasses.replace(call, programs=tuple(programs))
 
 
-def _emit_band(
-    program: Program, band: Band, prefix: str, module: Module, shared: KernelTable
+def _emit_row_block(
+    program: Program, block: RowBlock, prefix: str, module: Module, shared: KernelTable
 ) -> Call:
-    """Write a band's kernels and the function that runs them part by part; its call."""
+    """Write a row block's kernels and the function that runs them part by part; its call."""
     calls, ranges = [], []
-    for step in program.steps[band.first : band.stop]:
+    for step in program.steps[block.first : block.stop]:
         assert isinstance(step, Kernel)
         kernel = shared.shared(step)
-        nest, number = shared.nest(kernel, band.part)
+        nest, number = shared.nest(kernel, block.part)
         nest, loop = in_chunks(nest)
-        parts = band.rows // band.part
+        parts = block.rows // block.part
         if loop is None or (isinstance(loop, Loop) and (loop.dim, loop.width) != (0, 1)):
             raise InternalError(f"{step.name} can't be computed row by row")
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
         symbol, checked = shared.function(step.name, kernel, nest, number)
         calls.append(Call(symbol, kernel.buffers, checked, starts=kernel.starts))
-    call, text = write_band(program, band, f"band{prefix}{band.first}", calls, ranges)
+    call, text = write_row_block(
+        program, block, f"row_block{prefix}{block.first}", calls, ranges
+    )
     module.functions.append(text)
     return call
 
@@ -264,7 +273,7 @@ def _chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, int] | N
         )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
-    count = cost_model.chunk_count(guess, max(cost_model.MOST_CHUNKS, 4 * machine().cores))
+    count = cost_model.chunk_count(guess, max(cost_model.MAX_CHUNKS, 4 * machine().cores))
     unit = max(loop.width, cost_model.CHUNK_ELEMENTS) if loop.width > 1 else 1
     size = -(-loop.extent // count)
     return chunked, (loop.extent, -(-size // unit) * unit)

@@ -12,7 +12,7 @@ from typing import Any
 
 from graphjit.codegen.access import parts_of
 from graphjit.codegen.builder import Value
-from graphjit.codegen.loops import Let, Loop, LoopNest, Put, Statement
+from graphjit.codegen.loops import Let, Loop, LoopNest, Statement, StoreResult
 from graphjit.core.dims import Dim
 from graphjit.ir.program import Index, Load, Product
 from graphjit.ops.primitive import Reduce
@@ -182,9 +182,9 @@ class ThreadEmitter(PointEmitter):
                     self.run(statement.body)
                 case Let(value=number) if self._loaded_wide(number):
                     pass
-                case Put(store=number) if self._stored_wide(number):
+                case StoreResult(store=number) if self._stored_wide(number):
                     pass
-                case Let() | Put() if self.copies:
+                case Let() | StoreResult() if self.copies:
                     for copy in self.copies:
                         self.counters, self.values = copy
                         super().run((statement,))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from graphjit.codegen.builder import Value, ir_type
-from graphjit.codegen.loops import Let, Put
+from graphjit.codegen.loops import Let, StoreResult
 from graphjit.codegen.tiles import BLOCK, used_by_stores
 from graphjit.core.dims import Dim, exact_quotient
 from graphjit.ir.program import Index, Load, Product
@@ -334,7 +334,7 @@ class ProductEmitter:
                     emitter.counters[tiling.column_dim] = column
                 kernel = emitter.kernel
                 emitter.run([Let(n) for n in sorted(used_by_stores(kernel, tiling.value))])
-                emitter.run([Put(n) for n in range(len(kernel.stores))])
+                emitter.run([StoreResult(n) for n in range(len(kernel.stores))])
 
             self._branch(flag, follow)
 

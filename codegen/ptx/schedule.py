@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from graphjit.codegen.loops import Let, LoopNest, Put, Statement
+from graphjit.codegen.loops import Let, LoopNest, Statement, StoreResult
 from graphjit.codegen.lower import ROW_LANES, Lowering, row_lengths
 from graphjit.codegen.tiles import product_of
 from graphjit.core.dims import Dim, evaluate, exact_quotient
@@ -21,7 +21,7 @@ from graphjit.ir.program import (
     Load,
     Product,
     Reduction,
-    Running,
+    ScanValue,
     Store,
     arguments,
     merge_outer,
@@ -32,11 +32,11 @@ from .tiling import Tiling, tiling_of
 # 256 threads hide latency on all architectures and leave each 255 registers; the points that a
 # full grid doesn't reach at once are walked in its next strides.
 THREADS = 256
-MOST_BLOCKS = 4096
+MAX_BLOCKS = 4096
 # What the widest load or store moves [bytes].
 VECTOR_BYTES = 16
 # The costs of a kernel's arithmetic, times elements per thread, up to which code is repeated.
-MOST_REPEATED = 400
+MAX_REPEATED = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Launch:
 
     threads: int
     blocks: int
-    most: int = MOST_BLOCKS
+    most: int = MAX_BLOCKS
 
     def grid(self, sizes: dict[str, int] | None = None) -> int:
         """Blocks of a launch, for these sizes of symbols."""
@@ -133,7 +133,9 @@ def by_store(kernel: Kernel) -> tuple[Statement, ...] | None:
     """Each store behind what it needs, so that few values are alive at a time; None where more
     is done than to compute and to store.
     """
-    if kernel.inner or any(isinstance(v, (Reduction, Running, Product)) for v in kernel.values):
+    if kernel.inner or any(
+        isinstance(v, (Reduction, ScanValue, Product)) for v in kernel.values
+    ):
         return None
     found: list[Statement] = []
     known: set[int] = set()
@@ -149,7 +151,7 @@ def by_store(kernel: Kernel) -> tuple[Statement, ...] | None:
             if value not in known:
                 known.add(value)
                 found.append(Let(value))
-        found.append(Put(number))
+        found.append(StoreResult(number))
     return tuple(found)
 
 
@@ -163,7 +165,7 @@ def _vector(kernel: Kernel) -> int:
     """How many neighbours a thread takes, so that loads and stores can be wide."""
     if kernel.inner or not kernel.dims or any(s.choices for s in kernel.stores):
         return 1
-    if any(isinstance(v, (GatherLoad, Reduction, Running)) for v in kernel.values):
+    if any(isinstance(v, (GatherLoad, Reduction, ScanValue)) for v in kernel.values):
         return 1
     last = len(kernel.dims) - 1
     stored = [(kernel.values[s.arg].dtype, s.index.strides[last]) for s in kernel.stores]
@@ -175,7 +177,7 @@ def _vector(kernel: Kernel) -> int:
     vector = max(2, min(VECTOR_BYTES // min(sizes), 8))
     work = sum(v.primitive.cost for v in kernel.values if isinstance(v, Compute))
     work += len(kernel.values) + len(kernel.stores)
-    while vector > 1 and (work * vector > MOST_REPEATED or not _divides(kernel, vector)):
+    while vector > 1 and (work * vector > MAX_REPEATED or not _divides(kernel, vector)):
         vector //= 2
     return vector
 

@@ -85,7 +85,7 @@ class Executable:
 
     def step_times_ns(self, inputs: Sequence[Array], calls: int) -> list[float]:
         """The least time of each step over so many calls [ns]; 0 for what isn't native, and for
-        all of a band but its first. Only for what was made to be timed.
+        all of a row block but its first. Only for what was made to be timed.
         """
         if not self._natives:
             return [0.0] * self.program.steps

@@ -25,8 +25,8 @@ PROVIDERS = {name: "graphjit.codegen.cpu.team:team_addresses" for name in (TEAM_
 INTERRUPTED = -1
 # A status that says: nothing was done, for this thread's stack may be too small.
 SHALLOW = -2
-# What a segment may need of the stack: bands and products take up to 0.6 MB. Segments that put
-# less than SMALL_STACK_BYTES there don't ask.
+# What a segment may need of the stack: row blocks and products take up to 0.6 MB. Segments that
+# put less than SMALL_STACK_BYTES there don't ask.
 STACK_BYTES, SMALL_STACK_BYTES = 1 << 20, 4096
 # The function that a program with symbols has for its sizes; see `prepare`.
 PREPARE = "prepare"

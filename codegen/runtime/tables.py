@@ -145,7 +145,7 @@ class ResultWord(IntEnum):
 # stands for it, then these.
 GUARD_DTYPE, GUARD_NUMBER, GUARD_NUMBER_TOO, GUARD_NDIM, GUARD_SHAPE = 4, 5, 6, 7, 8
 # An arena up to this size lies on the stack, and so does a frame up to that size.
-STACK_BYTES, MOST_FRAME_WORDS = 4096, 8192
+STACK_BYTES, MAX_FRAME_WORDS = 4096, 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,7 +427,7 @@ def make_entry(
         Word.ROOT_TABLE: writer.table([id(root.value) for root in roots]),
         Word.ROOT_GUARDS: writer.table(writer.guards),
     }
-    if frame.words > MOST_FRAME_WORDS:
+    if frame.words > MAX_FRAME_WORDS:
         return None
     words[Word.FRAME_WORDS] = frame.words
     return Entry(words, writer.keep)

@@ -28,7 +28,7 @@ from graphjit.core.errors import (
 )
 from graphjit.core.machine import keep, machine
 from graphjit.ir.graph import Graph
-from graphjit.ir.program import print_band, print_program
+from graphjit.ir.program import print_program, print_row_block
 from graphjit.ir.text import print_graph
 from graphjit.passes import DEFAULT, LEVELS, PASSES, TARGETS, Pass, Pipeline
 
@@ -338,8 +338,8 @@ def explain(
             click.echo(f"library: step {number} leaves native code for {names}")
     click.echo(f"native: {plural(inspect.native_calls(program), 'call')}")
     click.echo(f"arena: {program.arena_bytes} bytes for temporaries")
-    for band in program.bands:
-        click.echo(print_band(program, band))
+    for block in program.row_blocks:
+        click.echo(print_row_block(program, block))
     if program.symbols:
         click.echo(f"sizes are open: bytes and flops for extents of {USUAL} or more, no times")
     elif not any(cost.library for cost in steps):

@@ -16,7 +16,7 @@ _LOCAL_SIZES = (
     "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE",
     "PALS_LOCAL_SIZE", "PMI_LOCAL_SIZE",
 )  # fmt: skip
-_MOST_LEVELS = 32
+_MAX_LEVELS = 32
 Read = Callable[[str], str]
 
 
@@ -77,7 +77,7 @@ def _quotas(read: Read) -> list[int]:
             roots, second = ("/sys/fs/cgroup/cpu", f"/sys/fs/cgroup/{controllers}"), False
         else:
             continue
-        parts = [part for part in path.split("/") if part and part != ".."][:_MOST_LEVELS]
+        parts = [part for part in path.split("/") if part and part != ".."][:_MAX_LEVELS]
         # within a container the path may be the host's, of which only the root is seen here
         for depth in range(len(parts) + 1):
             for root in roots:

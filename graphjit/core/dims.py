@@ -136,12 +136,31 @@ class Sizes:
         known = self.facts.decide(left.terms, "==" if relation == "!=" else relation)
         if known is not None and known == (relation != "!="):
             return
+        if zero := self._zero_factors(left, relation):
+            for name in zero:
+                self.note(self.made((((name,), 1),)), "==")
+            return
         guard = Guard(left, relation)
         if str(guard) in self._noted:
             return
         self._noted.add(str(guard))
         self.guards.append(guard)
         self.facts.learn(left.terms, relation)
+
+    def _zero_factors(self, left: Dim, relation: str) -> list[str]:
+        """Where a guard says that a product of atoms is 0, those of them that are: what follows
+        from a product alone holds for neither factor.
+        """
+        if relation == "!=" or len(left.terms) != 1:
+            return []
+        monomial, factor = left.terms[0]
+        if len(monomial) < 2:
+            return []
+        if relation == ">=" and (factor > 0 or self.facts.bounds(((monomial, 1),))[0] < 0):
+            return []
+        if not self.hints.keys() >= set(left.symbols):
+            return []
+        return [name for name in dict.fromkeys(monomial) if self.hint(name) == 0]
 
     def bounds_of(self, name: str) -> tuple[int, int]:
         """The least and the greatest value of an atom."""

@@ -89,7 +89,7 @@ def keep(description: Machine) -> Path | None:
 
 
 # A description takes some hundred bytes.
-_MOST_BYTES = 1 << 16
+_MAX_BYTES = 1 << 16
 
 
 def _regular(path: Path) -> str:
@@ -97,9 +97,9 @@ def _regular(path: Path) -> str:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
             raise OSError(f"{path} is no file of a machine's description")
-        return os.read(handle, _MOST_BYTES).decode()
+        return os.read(handle, _MAX_BYTES).decode()
     finally:
         os.close(handle)
 

@@ -20,7 +20,7 @@ from .program import (
     Product,
     Reduction,
     RegionCall,
-    Running,
+    ScanValue,
     Step,
     reads_and_writes,
 )
@@ -31,7 +31,7 @@ from .program import (
 # again by each kernel that reads it: cheaper than storing and loading it.
 RECOMPUTE_COST = 3
 # Slices of one value share its work, but each brings the code: no more of it than this.
-MOST_CODE = 1024
+MAX_CODE = 1024
 # A value that is broadcast is stored if computing it for each reader costs more than this.
 REPEATED_COST = 64
 # Later stages walk the inner dims again. Where lanes go along outer dims each pass strides
@@ -50,12 +50,13 @@ KERNEL_VALUES, KERNEL_READS = 512, 48
 PACK_REUSE = 8
 # Bands: what goes between kernels and is less than this stays in the cache anyway; what the
 # rows at hand may take of the second cache and of a thread's stack; rows at a time; what a
-# product's second operand may take, which is gone through for every part; steps of one band.
-BAND_BYTES = 1 << 20
-BAND_PART_BYTES = 256 * 1024
+# product's second operand may take, which is gone through for every part; steps of one row
+# block.
+ROW_BLOCK_BYTES = 1 << 20
+ROW_BLOCK_PART_BYTES = 256 * 1024
 BAND_ROWS, LEAST_BAND_ROWS = 64, 8
 BAND_OPERAND_BYTES = 512 * 1024
-BAND_STEPS = 32
+ROW_BLOCK_STEPS = 32
 
 # -- schedules
 
@@ -64,7 +65,7 @@ BAND_STEPS = 32
 # long gains less than 5% by it, and the time that it takes grows with its square. Nor is code
 # with so many constants: they would be taken out of the loop into registers, of which there
 # aren't enough, and be read from the stack as whole vectors (AVX2, a chain of 60: 70% slower).
-LONG_BODY, LONG_CODE, MOST_CONSTANTS = 64, 256, 24
+LONG_BODY, LONG_CODE, MAX_CONSTANTS = 64, 256, 24
 
 # Vectors that the registers of AVX2 hold: more loads are each made where they are first read.
 REGISTERS = 16
@@ -79,7 +80,7 @@ PANEL = 1024
 # them along memory, for STRIP lanes, each of which is a stream of its own.
 SQUARE_BYTES = 64
 STRIP, SQUARES = 64, 4
-MOST_TURNED = 8
+MAX_TURNED = 8
 # But few lanes need no squares: their lines stay in the first cache until all of each was read.
 L1_WAYS, L1_WAY_BYTES = 8, 4096
 # Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
@@ -110,7 +111,7 @@ COST_PER_NS = 40.0
 # A kernel that takes longer than this is run by the team, in chunks of about CHUNK_NS: fork and
 # join cost 2 to 3 µs.
 # Few chunks are as many for each core: one more for one of them is what all would wait for.
-TEAM_NS, CHUNK_NS, MOST_CHUNKS = 12_000, 8_000, 64
+TEAM_NS, CHUNK_NS, MAX_CHUNKS = 12_000, 8_000, 64
 CHUNK_ELEMENTS = 64  # a border between chunks is one between cache lines
 # Work above this much lets other Python threads run meanwhile (two switches: 0.1 µs).
 RELEASE_BYTES, RELEASE_FLOPS = 256 * 1024, 200_000
@@ -141,7 +142,7 @@ def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
             kind = type(value)
             if kind is Compute:
                 each += value.primitive.cost  # type: ignore[union-attr]
-            elif kind is Reduction or kind is Running:
+            elif kind is Reduction or kind is ScanValue:
                 together += value.primitive.cost  # type: ignore[union-attr]
             elif kind is Product:
                 has_product = True

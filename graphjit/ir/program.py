@@ -30,9 +30,9 @@ class Buffer:
     """A dense array in C order.
 
     role: "input" (`index`: which parameter), "output" and "update" (`index`: which one),
-    "constant" (`value`: the array), "library" (`index`: the step that makes it),
-    "temporary" (`offset_bytes` in the arena, once planned) or "local" (of which a band keeps
-    the rows at hand, `offset_bytes` in the room it has for them).
+    "constant" (`value`: the array), "library" (`index`: the step that makes it), "temporary"
+    (`offset_bytes` in the arena, once planned) or "local" (of which a row block keeps the rows
+    at hand, `offset_bytes` in the room it has for them).
     """
 
     type: TensorType
@@ -74,7 +74,7 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class IndexValue:
     """An index as a value (int64)."""
 
     index: Index
@@ -93,7 +93,7 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class DynamicIndex:
     """One index that is data: value `arg`, which must be in range(extent), times stride."""
 
     arg: int
@@ -107,7 +107,7 @@ class GatherLoad:
 
     buffer: int
     index: Index
-    choices: tuple[Choice, ...]
+    choices: tuple[DynamicIndex, ...]
     dtype: DType
     source: SourceLine | None = field(default=None, compare=False)
 
@@ -124,7 +124,7 @@ class Reduction:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class ScanValue:
     """Value `arg` combined over the inner dim up to here."""
 
     primitive: Primitive
@@ -144,7 +144,7 @@ class Product:
     dtype: DType
 
 
-Value = Load | Constant | Place | Compute | GatherLoad | Reduction | Running | Product
+Value = Load | Constant | IndexValue | Compute | GatherLoad | Reduction | ScanValue | Product
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Store:
     buffer: int
     index: Index
     arg: int
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[DynamicIndex, ...] = ()
     primitive: Primitive | None = None
     attrs: Attrs = ()
     source: SourceLine | None = field(default=None, compare=False)
@@ -165,7 +165,7 @@ def indices_of(value: Value | Store) -> list[Index]:
     if type(value) is Compute or type(value) is Constant:
         return []
     match value:
-        case Load() | Place() | GatherLoad() | Store():
+        case Load() | IndexValue() | GatherLoad() | Store():
             return [value.index]
         case Reduction() if value.place is not None:
             return [value.place]
@@ -179,7 +179,7 @@ def arguments(value: Value) -> tuple[int, ...]:
             return args
         case Product(a=a, b=b):
             return (a, b)
-        case Reduction(arg=arg) | Running(arg=arg):
+        case Reduction(arg=arg) | ScanValue(arg=arg):
             return (arg,)
         case GatherLoad(choices=choices):
             return tuple(c.arg for c in choices)
@@ -205,7 +205,7 @@ def map_indices(value: ValueOrStore, function: Callable[[Index], Index]) -> Valu
         return value
     changed: Any = value
     match value:
-        case Load() | Place() | GatherLoad() | Store():
+        case Load() | IndexValue() | GatherLoad() | Store():
             changed = replace(value, index=function(value.index))
         case Reduction() if value.place is not None:
             changed = replace(value, place=function(value.place))
@@ -283,7 +283,7 @@ class LibraryCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class RowBlock:
     """Steps [first, stop), all kernels over the same rows, which run one after another for
     `part` rows at a time. bytes: the room that the local buffers of a part take.
     """
@@ -332,7 +332,7 @@ class Program:
     outputs: tuple[int, ...]
     updates: tuple[int, ...]
     arena_bytes: int = 0
-    bands: tuple[Band, ...] = ()
+    row_blocks: tuple[RowBlock, ...] = ()
     decisions: tuple[str, ...] = field(default=(), compare=False)
     fast_math: bool = False
     symbols: tuple[str, ...] = ()
@@ -380,7 +380,7 @@ def _print_value(value: Value) -> str:
             return f"load b{value.buffer}[{value.index}]"
         case Constant():
             return f"const {value.number!r}"
-        case Place():
+        case IndexValue():
             return f"place {value.index}"
         case Compute():
             args = ", ".join(f"%{a}" for a in value.args)
@@ -389,13 +389,13 @@ def _print_value(value: Value) -> str:
             return f"load b{value.buffer}[{value.index}{_print_choices(value.choices)}]"
         case Reduction():
             return f"reduce {value.primitive.name} %{value.arg}"
-        case Running():
+        case ScanValue():
             return f"running {value.primitive.name} %{value.arg}"
         case Product():
             return f"product %{value.a} %{value.b}"
 
 
-def _print_choices(choices: tuple[Choice, ...]) -> str:
+def _print_choices(choices: tuple[DynamicIndex, ...]) -> str:
     return "".join(f" + {c.stride}*%{c.arg}" for c in choices)
 
 
@@ -433,12 +433,14 @@ def print_step(step: Step) -> str:
             return "\n".join([head, *inner])
 
 
-def print_band(program: Program, band: Band) -> str:
-    """A band as text."""
+def print_row_block(program: Program, block: RowBlock) -> str:
+    """A row block as text."""
     names = [
-        step.name for step in program.steps[band.first : band.stop] if isinstance(step, Kernel)
+        step.name
+        for step in program.steps[block.first : block.stop]
+        if isinstance(step, Kernel)
     ]
-    return f"band of {', '.join(names)}: {band.part} of {band.rows} rows at a time"
+    return f"row block of {', '.join(names)}: {block.part} of {block.rows} rows at a time"
 
 
 def print_buffers(program: Program) -> str:
@@ -466,7 +468,7 @@ def print_program(program: Program) -> str:
         lines.append("fast_math")
     lines.append(print_buffers(program))
     lines += [print_step(step) for step in program.steps]
-    lines += [print_band(program, b) for b in program.bands]
+    lines += [print_row_block(program, b) for b in program.row_blocks]
     lines += [f"b{output} may lie where b{source} does" for output, source in program.donated]
     lines.append("return " + ", ".join(f"b{i}" for i in program.outputs))
     if program.updates:

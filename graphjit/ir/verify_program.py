@@ -148,7 +148,7 @@ def _check_lifetimes(program: Program) -> None:
     """InternalError where living temporaries overlap in the arena, or in the room of a row
     block; sizes that aren't known are left out.
     """
-    around = {n: block for block in program.bands for n in range(block.first, block.stop)}
+    around = {n: block for block in program.row_blocks for n in range(block.first, block.stop)}
     lives: dict[tuple[Any, int], tuple[int, int]] = {}  # room and buffer -> first, last step
     for number, step in enumerate(program.steps):
         block = around.get(number)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from graphjit.codegen.runtime.image import Image
 
 # How many programs of one graph are kept that are for different sizes.
-_MOST_GUARDED = 4
+_MAX_GUARDED = 4
 # A graph's key and its source lines.
 Key = tuple[str, tuple[SourceLine, ...]]
 # The executables that live, by file and source lines, for errors tell of these.
@@ -114,7 +114,7 @@ def _files(name: str, sizes: Sizes | None) -> list[str]:
     """Where programs of one graph are: of symbolic extents there is more than one, for passes
     bring guards.
     """
-    return [name] if sizes is None else [f"{name}-{k}" for k in range(_MOST_GUARDED)]
+    return [name] if sizes is None else [f"{name}-{k}" for k in range(_MAX_GUARDED)]
 
 
 __all__ = ["find", "keep", "key_of"]

@@ -101,7 +101,7 @@ _TYPES = {
 
 # So many calls of one kind fall back before none of them is traced any more: a trace takes a
 # thousand times as long as a short call.
-MOST_FALLBACKS = 3
+MAX_FALLBACKS = 3
 
 
 class RecompileWarning(UserWarning):
@@ -117,7 +117,7 @@ _BY_VALUE = (
 )  # fmt: skip
 # How many keys are kept with objects that nothing tells the end of, and executables of forms
 # that ended with theirs, for what comes next is often alike.
-_MOST_KEPT_ALIVE, _MOST_SPARE = 64, 4
+_MAX_KEPT_ALIVE, _MAX_SPARE = 64, 4
 
 
 class _Owner(weakref.ref[Any]):
@@ -229,7 +229,7 @@ class Function(Enterable):  # type: ignore[misc]
         self._owners: dict[int, _Owner] = {}
         self._kept_alive: OrderedDict[tuple[str, Any], None] = OrderedDict()
         self._died: deque[int] = deque()  # owners whose forms are to be forgotten
-        self._spare: deque[Any] = deque(maxlen=_MOST_SPARE)
+        self._spare: deque[Any] = deque(maxlen=_MAX_SPARE)
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._named: tuple[str, ...] | None = None
         self._warned = False
@@ -271,7 +271,7 @@ class Function(Enterable):  # type: ignore[misc]
                 except TypeError:  # it lives for as long as its key
                     self._kept_alive[table, key] = None
                     self._kept_alive.move_to_end((table, key))
-                    if len(self._kept_alive) > _MOST_KEPT_ALIVE:
+                    if len(self._kept_alive) > _MAX_KEPT_ALIVE:
                         self._drop(*self._kept_alive.popitem(last=False)[0])
                     continue
                 owner.number, owner.keys = number, set()
@@ -484,8 +484,8 @@ class Function(Enterable):  # type: ignore[misc]
         known = self._fallbacks.get(key, 0)
         if isinstance(known, int) and known >= 0:
             known = known + 1 if form.reason else -1
-            self._fallbacks[key] = known = MOST_FALLBACKS if form.impure else known
-            if known == MOST_FALLBACKS:
+            self._fallbacks[key] = known = MAX_FALLBACKS if form.impure else known
+            if known == MAX_FALLBACKS:
                 made = Specialization(form.kinds, reason=form.reason)
                 made.any_value = True
                 self._fallbacks[key] = made
@@ -613,7 +613,7 @@ class Function(Enterable):  # type: ignore[misc]
         if entry is not None:
             known = () if self._table is None else self._table.entries
             self._table = native_entry.make_table(
-                (entry, *known[: native_entry.MOST_ENTRIES - 1])
+                (entry, *known[: native_entry.MAX_ENTRIES - 1])
             )
             self._entered_at = self._entry
 

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # How many specialisations of one function machine code looks through; Python finds the others.
-MOST_ENTRIES = 32
+MAX_ENTRIES = 32
 _SCALARS = {float: Guard.FLOAT, int: Guard.INTEGER, complex: Guard.COMPLEX}
 _WEAK_RESULTS = {
     "float64": Result.FLOAT, "int64": Result.INTEGER, "complex128": Result.COMPLEX,
@@ -480,4 +480,4 @@ def _plan(tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]) -> Bundl
     return Bundle(Build.CALL, children, call=make)
 
 
-__all__ = ["MOST_ENTRIES", "eager_entry", "entry_point", "form_entry", "make_table"]
+__all__ = ["MAX_ENTRIES", "eager_entry", "entry_point", "form_entry", "make_table"]

@@ -33,7 +33,7 @@ PLAIN = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeab
 COMPUTED = ("python", "array", "0-d array", "swapped")
 _shares_memory: Any = np.shares_memory
 # How long to look for an element that two arrays share; then they are taken to share one.
-_MOST_WORK = 10_000
+_MAX_WORK = 10_000
 
 
 def takes_out(function: Callable[..., Any]) -> bool:
@@ -179,7 +179,7 @@ def share_memory(a: Array, b: Array) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return bool(_shares_memory(a, b, max_work=_MOST_WORK))
+        return bool(_shares_memory(a, b, max_work=_MAX_WORK))
     except np.exceptions.TooHardError:
         return True
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .specialization import Specialization
 
 # Forms that a call is compared with: methods of many objects have one for each.
-MOST_COMPARED = 16
+MAX_COMPARED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def why(
 ) -> Miss:
     """The guards by which a call misses the form that is nearest to it, of the latest."""
     nearest, least = forms[-1], len(kinds) + 2
-    for form in reversed(forms[-MOST_COMPARED:]):
+    for form in reversed(forms[-MAX_COMPARED:]):
         if form.given != tree:
             continue
         pairs = zip(form.kinds, kinds, strict=True)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # What holds more than the Python code can have made of constants, so that calls could share it.
 _COPIED = (set, bytearray, deque, array)
-_MOST_BYTES = 1 << 30  # of an array that is made to see which of its views overlap
+_MAX_BYTES = 1 << 30  # of an array that is made to see which of its views overlap
 
 
 def is_converted(x: Any, numpy: bool | None) -> bool:
@@ -281,7 +281,7 @@ class Returned:
     def _apart(self, base: int, nodes: Sequence[int]) -> bool:
         """Whether views of an array that isn't returned have no element in common."""
         type = self._trace.builder.type_of(base)
-        if any(isinstance(n, Dim) for n in type.shape) or type.nbytes > _MOST_BYTES:
+        if any(isinstance(n, Dim) for n in type.shape) or type.nbytes > _MAX_BYTES:
             return False
         whole = np.empty(type.shape, type.dtype.dtype)
         made = [self._trace.made_of(Base("output", 0), base, node) for node in nodes]

@@ -456,7 +456,8 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
 
         def call_scalar(args: Sequence[Any]) -> Any:
             for x in args:
-                if x.flags.num & _READY != _READY:
+                # a NumPy scalar has flags, too, and no memory where an array has
+                if type(x) is not np.ndarray or x.flags.num & _READY != _READY:
                     return run(ready(args))[()]
             return run(args)[()]
 
@@ -464,7 +465,7 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
 
     def call_arrays(args: Sequence[Any]) -> Any:
         for x in args:
-            if x.flags.num & _READY != _READY:
+            if type(x) is not np.ndarray or x.flags.num & _READY != _READY:
                 return run(ready(args))
         return run(args)
 
@@ -488,7 +489,7 @@ def _direct_into(
         if whole and out.ctypes.data % LINE_BYTES:
             return None
         for x in args:
-            if x.flags.num & _READY != _READY or apart(out, x):
+            if type(x) is not np.ndarray or x.flags.num & _READY != _READY or apart(out, x):
                 return None
         write(args, out)
         return out

@@ -18,7 +18,7 @@ import numpy as np
 from graphjit.core.frozen import dataclass
 
 DEPTH = 4
-MOST_OBJECTS = 20_000
+MAX_OBJECTS = 20_000
 
 
 class Getter:
@@ -116,7 +116,7 @@ def find_captures(
     seen: set[int] = set()
     todo: list[tuple[Any, Getter, int]] = [(o, _held(o), 0) for o in statics]
     todo += _of_function(function)
-    while todo and len(seen) < MOST_OBJECTS:
+    while todo and len(seen) < MAX_OBJECTS:
         value, getter, depth = todo.pop(0)
         number = wanted.get(id(value))
         if number is not None:

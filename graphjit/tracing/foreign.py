@@ -27,7 +27,7 @@ import numpy as np
 from graphjit.tensors.apply import TensorBase
 
 DEPTH = 5
-MOST_OBJECTS = 2_000
+MAX_OBJECTS = 2_000
 # What is read anew, guarded by value or can't change.
 _OWN = (
     TensorBase, np.generic, np.dtype, np.ufunc, str, bytes, range, frozenset, type, Enum,
@@ -100,7 +100,7 @@ def reached(function: Callable[..., Any], statics: Sequence[Any]) -> str:
 def _walk(start: list[tuple[str, Any]], names: set[str]) -> str:
     todo = [(where, value, 0) for where, value in start]
     seen: set[int] = set()
-    while todo and len(seen) < MOST_OBJECTS:
+    while todo and len(seen) < MAX_OBJECTS:
         where, value, depth = todo.pop(0)
         if id(value) in seen or depth > DEPTH:
             continue

@@ -40,8 +40,8 @@ from .captures import _names
 from .trace import holds_traced
 
 # How many objects are looked through, and how many bytes of arrays are copied.
-MOST_OBJECTS = 50_000
-MOST_BYTES = 1 << 26
+MAX_OBJECTS = 50_000
+MAX_BYTES = 1 << 26
 _ABSENT = object()
 
 _Undo = Callable[[], None]
@@ -102,9 +102,9 @@ class Surroundings:
         self._todo: list[Any] = [*statics, function]
         while self._todo and not self.reason:
             self._reach(self._todo.pop())
-            if len(self._seen) + self._scanned // 16 > MOST_OBJECTS:
+            if len(self._seen) + self._scanned // 16 > MAX_OBJECTS:
                 self.reason = (
-                    f"can reach more than {MOST_OBJECTS} objects, which it might change"
+                    f"can reach more than {MAX_OBJECTS} objects, which it might change"
                 )
         if not self.reason:
             self._note_arrays()
@@ -232,7 +232,7 @@ class Surroundings:
             self._note(_Items(value))
             items = () if isinstance(value, (bytearray, array)) else list(value)
         self._scanned += len(items)
-        if self._scanned // 16 <= MOST_OBJECTS:
+        if self._scanned // 16 <= MAX_OBJECTS:
             self._look_at(items)
 
     def _generator(self, value: Any) -> bool:
@@ -385,12 +385,12 @@ class Surroundings:
 
     def _note_arrays(self) -> None:
         arrays = [a for a in self._arrays if a.flags.writeable]
-        if sum(a.nbytes for a in arrays) <= MOST_BYTES:
+        if sum(a.nbytes for a in arrays) <= MAX_BYTES:
             for a in arrays:
                 self._note(_Elements(a))
         elif not self._names.isdisjoint(_WRITES) or any(map(_stores, self._codes)):
             self.reason = (
-                f"may write into arrays of more than {MOST_BYTES >> 20} MiB, which aren't "
+                f"may write into arrays of more than {MAX_BYTES >> 20} MiB, which aren't "
                 "copied for a trace"
             )
 
@@ -794,4 +794,4 @@ def _equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-__all__ = ["HARMLESS", "MOST_BYTES", "MOST_OBJECTS", "PLAIN", "Surroundings", "memory_owner"]
+__all__ = ["HARMLESS", "MAX_BYTES", "MAX_OBJECTS", "PLAIN", "Surroundings", "memory_owner"]

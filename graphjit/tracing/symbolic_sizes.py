@@ -21,9 +21,9 @@ from graphjit.ir.graph import Graph, Node
 from graphjit.ops import source
 
 Place = tuple[int, int]  # (leaf, axis)
-_MOST_TRACES = 8
+_MAX_TRACES = 8
 # What is remembered of a function's calls.
-_MOST_CALLS, _MOST_SIZES = 64, 1024
+_MAX_CALLS, _MAX_SIZES = 64, 1024
 
 
 def shape_of(kind: LeafKind) -> Shape | None:
@@ -84,10 +84,10 @@ class Seen:
         """Take note of a call. Calls that fail come again and again: not all is kept."""
         if (now := dict(found)) in self.history:
             self.history.remove(now)
-        self.history = [*self.history[1 - _MOST_CALLS :], now]
+        self.history = [*self.history[1 - _MAX_CALLS :], now]
         for place, n in found.items():
             sizes = self.sizes.setdefault(place, set())
-            if len(sizes) < _MOST_SIZES:
+            if len(sizes) < _MAX_SIZES:
                 sizes.add(n)
 
     def varying(self, free: frozenset[Place]) -> set[Place]:
@@ -142,7 +142,7 @@ class Assumptions:
     def refined(self, sizes: Sizes, seen: Seen) -> bool:
         """Learn from the guards of a trace; whether to trace once more."""
         self.traces += 1
-        if self.traces > _MOST_TRACES:
+        if self.traces > _MAX_TRACES:
             return False
         for name, group in self._names.items():
             low, high = sizes.bounds_of(name)

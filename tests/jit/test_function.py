@@ -777,3 +777,24 @@ def test_functions_have_docs() -> None:
     for name in ("reduce_sum", "exp", "add", "reshape", "concat", "where", "constant"):
         function = getattr(gj, name)
         assert function.__name__ == name and function.__module__.startswith("graphjit")
+
+
+@pytest.mark.parametrize("native_after", [None, 0, 32])
+def test_numpy_scalars_are_no_arrays_on_any_way(monkeypatch, native_after):
+    """A scalar has flags as an array has, and no memory where an array has it."""
+    monkeypatch.setattr(gj.config, "native_after", native_after)
+    x = np.eye(2) + 0.5
+    out = np.empty((2, 2))
+    for f in (
+        lambda x, i: np.linalg.inv(x)[0, 0] * i,
+        lambda x, i: np.linalg.inv(x) * i,
+        lambda x, i: np.sort(x, axis=None)[0] + i,
+        lambda x, i: (x * i).sum(),
+    ):
+        jitted = gj.function(f, fallback="error")
+        for scalar in (np.float64(3), np.float32(2), np.int64(-4)) * 14:
+            np.testing.assert_allclose(jitted(x, scalar), f(x, scalar), rtol=1e-14)
+    jitted = gj.function(lambda x, i: x * i, fallback="error")
+    for scalar in (np.float64(3), np.float64(-4)) * 20:
+        jitted(x, scalar, out=out)
+        np.testing.assert_array_equal(out, x * scalar)

@@ -517,7 +517,7 @@ def test_large_arrays_in_threads(way: str) -> None:
 def test_recent_use_and_many_forms(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gj.config, "symbolic_after", None)
     fn = gj.function(lambda x: x + 1)
-    arrays = [np.full(k, 1.5) for k in range(1, 2 * native_entry.MOST_ENTRIES)]
+    arrays = [np.full(k, 1.5) for k in range(1, 2 * native_entry.MAX_ENTRIES)]
     for _ in range(2):
         for x in arrays:
             same(fn(x), x + 1)
@@ -525,7 +525,7 @@ def test_recent_use_and_many_forms(way: str, monkeypatch: pytest.MonkeyPatch) ->
     for x in (arrays[-1], arrays[-2], arrays[-1], arrays[-9], arrays[-2]):
         same(fn(x), x + 1)
     if way == "native":
-        assert len(fn._table.entries) == native_entry.MOST_ENTRIES
+        assert len(fn._table.entries) == native_entry.MAX_ENTRIES
         newest = int(fn._table[1])
         fn(arrays[-3])
         assert int(fn._table[1]) != newest

@@ -133,9 +133,9 @@ def check_arena(program: Program) -> None:
     alive: dict[int, tuple[int, int]] = {}
     for number, step in enumerate(program.steps):
         first = last = number
-        for band in program.bands:
-            if band.first <= number < band.stop:
-                first, last = band.first, band.stop - 1
+        for block in program.row_blocks:
+            if block.first <= number < block.stop:
+                first, last = block.first, block.stop - 1
         for buffer in {b for some in reads_and_writes(step) for b in some}:
             if program.buffers[buffer].role == "temporary":
                 alive[buffer] = (alive.get(buffer, (first, last))[0], last)

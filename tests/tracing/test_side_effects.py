@@ -475,7 +475,7 @@ def test_more_than_can_be_looked_through_is_not_traced(monkeypatch):
         items[150][0] += 1
         return x * items[150][0]
 
-    monkeypatch.setattr(side_effects, "MOST_OBJECTS", 100)
+    monkeypatch.setattr(side_effects, "MAX_OBJECTS", 100)
     f = gj.function(fn)
     for k in range(1, 4):
         np.testing.assert_array_equal(f(X), X * (150 + k))
@@ -483,7 +483,7 @@ def test_more_than_can_be_looked_through_is_not_traced(monkeypatch):
 
 
 def test_large_arrays_are_not_copied_but_watched(monkeypatch):
-    monkeypatch.setattr(side_effects, "MOST_BYTES", 10)
+    monkeypatch.setattr(side_effects, "MAX_BYTES", 10)
     w, n = np.ones(6), np.zeros(6)
 
     def writes(x):

@@ -787,7 +787,7 @@ def test_a_reduced_value_alone_stays_within_its_array() -> None:
 
 def test_calls_that_fail_leave_no_trail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the same one again and again, nor ones of ever new sizes."""
-    monkeypatch.setattr(symbolic, "_MOST_SIZES", 50)
+    monkeypatch.setattr(symbolic, "_MAX_SIZES", 50)
     fn = gj.function(lambda x, y: x @ y, fallback="error")
     for n in range(2, 100):
         for x in (np.ones((2, 3)), np.ones((n, 3))):

@@ -397,7 +397,7 @@ def test_long_kernels_give_the_same_bits_in_chunks(monkeypatch):
     whole = gj.function(steps, fallback="error")(x)
     monkeypatch.setattr(cost_model, "LONG_BODY", 1 << 30)
     monkeypatch.setattr(cost_model, "LONG_CODE", 1 << 30)
-    monkeypatch.setattr(cost_model, "MOST_CONSTANTS", 1 << 30)
+    monkeypatch.setattr(cost_model, "MAX_CONSTANTS", 1 << 30)
     monkeypatch.setattr(cost_model, "KERNEL_VALUES", 20)
     monkeypatch.setattr(cost_model, "TEAM_NS", 0)
     np.testing.assert_array_equal(gj.function(steps, fallback="error")(x), whole, strict=True)

@@ -29,7 +29,7 @@ def program(f):
 
 @pytest.fixture
 def always(monkeypatch):
-    monkeypatch.setattr(cost_model, "BAND_BYTES", 0)
+    monkeypatch.setattr(cost_model, "ROW_BLOCK_BYTES", 0)
 
 
 def heads(*shape, dtype=np.float64):
@@ -47,13 +47,13 @@ def test_attention_keeps_a_few_rows_of_the_scores(shape, dtype, always):
     tolerance = 2e-5 if dtype is np.float32 else 1e-12
     np.testing.assert_allclose(f(q, k, v), attention(q, k, v), rtol=tolerance, atol=tolerance)
     if shape[-2] >= 64:
-        assert len(program(f).bands) == 1 and program(f).arena_bytes == 0
+        assert len(program(f).row_blocks) == 1 and program(f).arena_bytes == 0
 
 
 def test_a_band_changes_no_bit(monkeypatch):
     args = heads(2, 3, 160, 24, dtype=np.float32)
     plain = gj.function(attention, fallback="error")(*args)
-    monkeypatch.setattr(cost_model, "BAND_BYTES", 0)
+    monkeypatch.setattr(cost_model, "ROW_BLOCK_BYTES", 0)
     before = gj.config.threads
     try:
         for threads in (1, 2, 3, 8):
@@ -69,14 +69,14 @@ def test_rows_of_shared_weights(always):
     x, w1, w2 = rng.normal(size=(96, 40)), rng.normal(size=(40, 70)), rng.normal(size=(70, 9))
     f = gj.function(layers, fallback="error")
     np.testing.assert_allclose(f(x, w1, w2), layers(x, w1, w2), rtol=1e-12, atol=1e-12)
-    assert len(program(f).bands) == 1
+    assert len(program(f).row_blocks) == 1
 
 
 def test_rows_that_others_read_make_no_band(always):
     f = gj.function(lambda x: (x @ x.T) @ (x @ x.T).T, fallback="error")
     x = np.random.default_rng(1).normal(size=(64, 32))
     np.testing.assert_allclose(f(x), (x @ x.T) @ (x @ x.T).T, rtol=1e-10)
-    assert not program(f).bands
+    assert not program(f).row_blocks
 
 
 def test_an_error_in_a_band_names_its_line(always):
