@@ -25,20 +25,16 @@ _NAMED = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "LOAD_METHOD", "LOAD_FAST", "
 _PUSH, _WITH = (opcode.opmap.get(n, -1) for n in ("PUSH_EXC_INFO", "WITH_EXCEPT_START"))
 
 
-def handled_by_user() -> bool:
+def handled_by_user(outermost: int) -> bool:
     """Whether a `try` of the user's is around what its code runs now, in any of the frames down
-    to graphjit's own that called the traced function.
+    to the one that traces, whose id is given.
     """
     frame = sys._getframe(1)
-    seen = False
-    while frame is not None:
+    while id(frame) != outermost:
         if of_user(frame):
-            seen = True
             for first, last, manager in _tried(frame.f_code):
                 if first <= frame.f_lasti < last and not _lets_pass(manager, frame):
                     return True
-        elif seen and frame.f_globals.get("__name__", "").startswith("graphjit.jit."):
-            return False
         above = frame.f_back
         if above is None:
             return False
@@ -81,6 +77,7 @@ def _manager(code: CodeType, first: int) -> tuple[str, ...]:
         i
         for i in before
         if i.positions is not None
+        and None not in i.positions  # what the compiler makes up has none
         and (place.lineno, place.col_offset) <= (i.positions.lineno, i.positions.col_offset)
         and (i.positions.end_lineno, i.positions.end_col_offset)
         <= (place.end_lineno, place.end_col_offset)

@@ -816,6 +816,7 @@ class Trace:
         self._written: list[int] = []
         self._weak: set[int] = set()
         self._checked: list[SymbolicTensor] = []
+        self._outermost = 0  # the id of the frame that traces
         self._ravels: set[int] = set()  # nodes that np.ravel made
         self._bases: dict[int, SymbolicTensor] = {}  # leaves and captured arrays, by parameter
         self.sizes = Sizes()
@@ -826,6 +827,7 @@ class Trace:
     @contextmanager
     def active(self) -> Iterator[Trace]:
         """Make this the trace of the context."""
+        self._outermost = id(sys._getframe(2))  # past the context manager's
         token = current_trace.set(self)
         watch = on_refusal.set(self._note_refusal)
         self.sizes.recording, self.sizes.traced = True, self.size
@@ -1058,7 +1060,7 @@ class Trace:
         """TracingError where the user's code would handle what is only found when compiled code
         runs.
         """
-        if handled_by_user():
+        if handled_by_user(self._outermost):
             raise TracingError(
                 at_user_line(
                     f"what {op} may raise when the compiled function runs is handled in it, by "
