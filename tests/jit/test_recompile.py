@@ -33,7 +33,7 @@ def test_what_differs(args, guard, expected, found):
     f(*args)
     (miss,) = f.explain_misses()
     assert (miss.guard, miss.expected, miss.found, miss.forms) == (guard, expected, found, 1)
-    assert miss.source.file.endswith("test_misses.py")
+    assert miss.source.file.endswith("test_recompile.py")
     f(*args)
     assert len(f.explain_misses()) == 1
 
@@ -81,7 +81,7 @@ def test_the_warning_names_the_line_and_comes_once(monkeypatch):
             f(np.ones(size))
     (warning,) = [w for w in seen if w.category is gj.RecompileWarning]
     assert "shape of x: [3], now [4]" in str(warning.message)
-    assert warning.filename.endswith("test_misses.py")
+    assert warning.filename.endswith("test_recompile.py")
     monkeypatch.setattr(gj.config, "recompile_warning", 0)
     assert len(f.explain_misses()) == 6
 
