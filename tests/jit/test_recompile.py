@@ -93,7 +93,7 @@ def test_forbidden():
         f(np.ones(3))
         with pytest.raises(RecompileError, match=r"shape of x: \[3\], now \[4\]"):
             f(np.ones(4))
-        with pytest.raises(RecompileError, match="test_misses"):
+        with pytest.raises(RecompileError, match="test_recompile"):
             f.specialization(np.ones(4))
         seen = []
         thread = threading.Thread(target=lambda: seen.append(f(np.ones(5)).shape))
