@@ -977,7 +977,7 @@ def test_extents_as_keys_of_results() -> None:
 @pytest.mark.parametrize("join", ["stack", "concatenate", "list", "vstack"])
 def test_extents_that_are_equal_for_these_sizes_join(join, monkeypatch):
     """Equal extents can have different texts; a handler would hide that they don't fit."""
-    monkeypatch.setattr(config, "symbolic_after", 1)
+    monkeypatch.setattr(gj.config, "symbolic_after", 1)
 
     def f(x):
         parts = [x[::2][: x.shape[0] // 2], x[1::2]]
@@ -998,7 +998,7 @@ def test_extents_that_are_equal_for_these_sizes_join(join, monkeypatch):
 
 
 def test_a_product_of_extents_that_is_zero_says_which_is(monkeypatch):
-    monkeypatch.setattr(config, "symbolic_after", 1)
+    monkeypatch.setattr(gj.config, "symbolic_after", 1)
 
     def f(x):
         a = np.cumsum(x, axis=0)
