@@ -1,4 +1,4 @@
-"""How Sphinx builds this site: `make docs`, or `sphinx-build -W --keep-going docs build/docs`."""
+"""How Sphinx builds this site: `make docs`."""
 
 from __future__ import annotations
 

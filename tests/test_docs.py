@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from graphjit.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -31,3 +35,38 @@ def test_every_page_is_looked_at() -> None:
         text = page.read_text()
         assert text.count("```python") == len(snippets.blocks(page)), page
         assert "```py\n" not in text and "```{code" not in text, page
+
+
+def shown_dumps() -> list[tuple[str, str, str]]:
+    """The dumps of how-it-works.md: argument, stage, and what the page shows."""
+    command = r"\$ graphjit dump model.py:standardize --arg '([^']+)' --stage ([\w-]+)"
+    page = (DOCS / "how-it-works.md").read_text()
+    return re.findall(rf"```console\n{command}\n```\n\n```text\n(.*?)\n```", page, re.S)
+
+
+# What depends on the processor; the page says so.
+MACHINE_STAGES = {"loops", "llvm", "asm"}
+DUMPS = [dump for dump in shown_dumps() if dump[1] not in MACHINE_STAGES]
+
+
+@pytest.mark.parametrize(("argument", "stage", "shown"), DUMPS)
+def test_dumps_are_what_graphjit_prints(
+    argument: str, stage: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts that the page leaves out are lines with … alone."""
+    (source,) = snippets.blocks(DOCS / "how-it-works.md")
+    (tmp_path / "model.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["dump", "model.py:standardize", "--arg", argument, "--stage", stage]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    rest = result.output
+    for part in shown.split("…\n"):
+        assert part in rest, f"{part}\nis not in\n{rest}"
+        rest = rest[rest.index(part) + len(part) :]
+
+
+def test_all_dumps_are_found() -> None:
+    page = (DOCS / "how-it-works.md").read_text()
+    assert page.count("$ graphjit dump") == len(shown_dumps()) == len(DUMPS) + 3
+    assert {stage for _, stage, _ in DUMPS} >= {"trace", "cse", "fuse", "plan-memory"}

@@ -9,6 +9,8 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+import graphjit as gj
+
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 
 
@@ -35,7 +37,11 @@ def run(page: Path, folder: Path) -> dict[str, Any]:
     # From a file, so that errors can quote the line; a page's line n is line n of it.
     script.write_text(source_of(page))
     names: dict[str, Any] = {"__name__": script.stem, "__file__": str(script)}
-    with chdir(folder), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        exec(compile(script.read_text(), str(script), "exec"), names)
+    threads = gj.config.threads
+    try:
+        with chdir(folder), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            exec(compile(script.read_text(), str(script), "exec"), names)
+    finally:
+        gj.config.threads = threads
     return names
