@@ -70,3 +70,15 @@ def test_all_dumps_are_found() -> None:
     page = (DOCS / "how-it-works.md").read_text()
     assert page.count("$ graphjit dump") == len(shown_dumps()) == len(DUMPS) + 3
     assert {stage for _, stage, _ in DUMPS} >= {"trace", "cse", "fuse", "plan-memory"}
+
+
+def test_files_that_pages_name_are_there() -> None:
+    trial = {"codegen/trial", "graphjit/cli/trial.py", "passes/drop_identity.py"}
+    trial |= {"tests/golden/drop-identity"}  # what the pages on adding things made up
+    for page in (*DOCS.rglob("*.md"), *ROOT.glob("*.md")):
+        if page.name == "CHANGELOG.md":
+            continue
+        folders = "graphjit|passes|codegen|tests|benchmarks|examples|docs"
+        for path in re.findall(rf"`((?:{folders})/[\w/.-]*)`", page.read_text()):
+            if not any(path.startswith(made) for made in trial):
+                assert (ROOT / path).exists(), f"{page.relative_to(ROOT)}: {path}"
