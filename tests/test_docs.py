@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 sys.path.append(str(DOCS / "_ext"))
 
-import snippets  # noqa: E402
+import page_code  # noqa: E402
 
 PAGES = sorted(
-    page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if snippets.blocks(page)
+    page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if page_code.blocks(page)
 )
 
 
@@ -26,14 +26,14 @@ PAGES = sorted(
 def test_python_of_a_page_runs(page: str, tmp_path: Path) -> None:
     if page.startswith("gallery/"):
         pytest.importorskip("matplotlib")
-    snippets.run(DOCS / page, tmp_path)
+    page_code.run(DOCS / page, tmp_path)
 
 
 def test_every_page_is_looked_at() -> None:
     """Fences that are indented, or of another spelling, would not be run."""
     for page in DOCS.rglob("*.md"):
         text = page.read_text()
-        assert text.count("```python") == len(snippets.blocks(page)), page
+        assert text.count("```python") == len(page_code.blocks(page)), page
         assert "```py\n" not in text and "```{code" not in text, page
 
 
@@ -54,7 +54,7 @@ def test_dumps_are_what_graphjit_prints(
     argument: str, stage: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parts that the page leaves out are lines with … alone."""
-    (source,) = snippets.blocks(DOCS / "how-it-works.md")
+    (source,) = page_code.blocks(DOCS / "how-it-works.md")
     (tmp_path / "model.py").write_text(source)
     monkeypatch.chdir(tmp_path)
     arguments = ["dump", "model.py:standardize", "--arg", argument, "--stage", stage]

@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import snippets
+import page_code
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -21,7 +21,7 @@ def make_pictures(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "_static" / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
     for page in sorted((Path(app.srcdir) / "gallery").glob("*.md")):
-        source = snippets.source_of(page)
+        source = page_code.source_of(page)
         if not source.strip():
             continue
         digest = hashlib.sha256(f"{graphjit.__version__}\n{source}".encode()).hexdigest()
@@ -29,7 +29,7 @@ def make_pictures(app: Sphinx) -> None:
         if stamp.exists() and stamp.read_text() == digest:
             continue
         logger.info("running %s", page.name)
-        snippets.run(page, folder)
+        page_code.run(page, folder)
         stamp.write_text(digest)
 
 

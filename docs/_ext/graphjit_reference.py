@@ -43,6 +43,23 @@ MODULES = {
 }
 
 
+# What each variable does; an option of gj.config that it sets is named.
+VARIABLES = {
+    "GRAPHJIT_CACHE": "Sets `cache`: 0 turns the disk cache off.",
+    "GRAPHJIT_CACHE_BYTES": "Sets `cache_bytes`.",
+    "GRAPHJIT_CACHE_DIR": "The folder of the disk cache.",
+    "GRAPHJIT_CUBLAS": "Sets `cublas`: 0 keeps cuBLAS out.",
+    "GRAPHJIT_EAGER": "1 runs decorated functions as plain Python.",
+    "GRAPHJIT_LOG": "Sets `log`: `compile`.",
+    "GRAPHJIT_MACHINE": "A JSON file with the description of the machine (`graphjit machine --json`).",
+    "GRAPHJIT_NATIVE_AFTER": "Sets `native_after`: a count, or `never`.",
+    "GRAPHJIT_NUM_THREADS": "Sets `threads`.",
+    "GRAPHJIT_PTXAS": "The `ptxas` to assemble PTX with.",
+    "GRAPHJIT_SYMBOLIC_AFTER": "Sets `symbolic_after`: a count, or `never`.",
+    "GRAPHJIT_VERIFY": "Sets `verify`: 1 checks every graph and program after every pass.",
+}
+
+
 def heading(text: str, line: str = "=") -> list[str]:
     return [text, line * len(text), ""]
 
@@ -197,16 +214,21 @@ def option_texts() -> dict[str, str]:
 def configuration_page() -> str:
     texts = option_texts()
     assert {*texts} == {*config._OPTIONS}, {*texts} ^ {*config._OPTIONS}
-    lines = heading("Options of gj.config")
+    lines = heading("Configuration") + heading("Options of gj.config", "-")
     lines += [rst("An assignment with a value that the option can't have is an error."), ""]
     for name in sorted(texts):
-        lines += [f"``gj.config.{name}``", f"   {rst(texts[name])}", ""]
-    lines += heading("Methods of gj.config")
+        lines += [
+            f"``gj.config.{name}``",
+            f"   {rst(texts[name][0].upper() + texts[name][1:])}",
+            "",
+        ]
+    lines += heading("Methods of gj.config", "-")
     for name in ("run_functions_eagerly", "eager", "forbid_recompile"):
         lines += [f".. automethod:: graphjit.core.config.Config.{name}", ""]
-    lines += heading("Variables of the environment")
-    lines += ["They are read once, when graphjit is imported. These are known:", ""]
-    lines += [f"- ``{name}``" for name in config.VARIABLES]
+    lines += heading("Variables of the environment", "-")
+    assert {*VARIABLES} == {*config.VARIABLES}, {*VARIABLES} ^ {*config.VARIABLES}
+    for name, told in VARIABLES.items():
+        lines += [f"``{name}``", f"   {rst(told)}", ""]
     return "\n".join([*lines, ""])
 
 
