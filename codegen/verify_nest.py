@@ -109,10 +109,7 @@ class _Verifier:
 
     def tiles(self, tiles: Tiles, dims: frozenset[int], known: set[int]) -> None:
         product = self.kernel.values[tiles.value]
-        if not isinstance(product, Product) or (tiles.a, tiles.b) not in (
-            (product.a, product.b),
-            (product.b, product.a),  # where it has rows and no columns
-        ):
+        if not isinstance(product, Product) or {product.a, product.b} != {tiles.a, tiles.b}:
             raise self.error(f"%{tiles.value} is no product of %{tiles.a} and %{tiles.b}")
         if tiles.direct:  # sums are gathered where the store has them
             stores = enumerate(self.kernel.stores)
