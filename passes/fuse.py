@@ -217,7 +217,8 @@ class _Plan:
 
     def _assign_group(self, number: int) -> None:
         """Make a group for a node, or put it into one, after those that it turns out to
-        need."""
+        need.
+        """
         todo = [number]
         while todo:
             try:
@@ -532,7 +533,7 @@ def _fused(graph: Graph, library_products: frozenset[int], region: Region) -> Pr
             continue
         try:
             program = _Assembler(plan, region).program()
-            plan.groups.clear()  # whose walks refer to the plan: the collector would find it all
+            plan.groups.clear()  # their walks refer to the plan: a cycle for the collector
             return program
         except MustStore as need:
             if need.node in forced:

@@ -251,7 +251,10 @@ def write_entry(
     if program.symbols:
         data("%sizes", len(order) + 2)
     if any(buffers[i].role == "temporary" for i in used):
-        data("%arena", len(order))
+        if isinstance(program.arena_bytes, Dim) or program.arena_bytes:
+            data("%arena", len(order))
+        else:  # temporaries without elements: there may be no array
+            lines.append("  %arena = getelementptr i8, ptr null, i64 0")
     for number in sorted(used):
         if buffers[number].role == "temporary":
             offset = size(buffers[number].offset_bytes)

@@ -21,6 +21,7 @@ from graphjit.core.dims import is_symbolic
 from graphjit.core.errors import (
     GraphJitError,
     InternalError,
+    InvalidArgumentError,
     TracingError,
     UnsupportedError,
     at_user_line,
@@ -248,7 +249,11 @@ def parse_pipeline(text: str, own: Sequence[Pass] = ()) -> Pipeline:
     """The pipeline that a text means; `default` is the default one after a function's own."""
     if text == PIPELINE_STAGE:
         return Pipeline((*own, *DEFAULT.passes))
-    return Pipeline.parse(text, PASSES)
+    found = Pipeline.parse(text, PASSES)
+    for step in found.passes:
+        if step.level != "graph":
+            raise InvalidArgumentError(f"{step.name} makes a program: give its name alone")
+    return found
 
 
 def run_passes(graph: Graph, pipeline: Pipeline) -> Iterator[PassStep]:

@@ -85,8 +85,9 @@ def join_arrays(found: list[Any], axis: Any, dtype: Any = None) -> Any:
     if not found[0].ndim:
         raise bad_shape("zero-dimensional arrays cannot be concatenated")
     k = axis_of(axis, found[0].ndim)
-    rest = {x.type.shape[:k] + x.type.shape[k + 1 :] for x in found}
-    if len(rest) > 1 or any(x.ndim != found[0].ndim for x in found):
+    # not by a set: extents are equal in more ways than by their texts
+    rest = [x.type.shape[:k] + x.type.shape[k + 1 :] for x in found]
+    if any(x.ndim != found[0].ndim for x in found) or any(r != rest[0] for r in rest):
         raise bad_shape(
             "all the input array dimensions except for the concatenation axis must match"
         )
@@ -109,7 +110,7 @@ def stack(
     found = [array(a) for a in arrays]
     if not found:
         raise bad_shape("need at least one array to stack")
-    if len({x.type.shape for x in found}) > 1:
+    if any(x.type.shape != found[0].type.shape for x in found):
         raise bad_shape("all input arrays must have the same shape")
     k = axis_of(axis, found[0].ndim + 1)
     return join_arrays([shape.expand_dims(x, k) for x in found], k, dtype)

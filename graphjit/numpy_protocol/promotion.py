@@ -161,7 +161,7 @@ def _stacked(value: Sequence[Any]) -> Any:
         if not isinstance(item, (list, tuple)):
             return convert(item, dtype)
         rows = [stack(part) for part in item]
-        if len({row.type.shape for row in rows}) > 1:
+        if any(row.type.shape != rows[0].type.shape for row in rows):
             raise ShapeError(at_user_line("setting an array element with a sequence"))
         return shape.stack(rows) if rows else wrap(np.zeros(0, dtype.dtype))
 

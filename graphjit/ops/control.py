@@ -27,10 +27,10 @@ def _no_value(*_: Any, **__: Any) -> Any:
 
 
 def _same_types(regions: Sequence[RegionTypes]) -> TupleType:
-    results = {region.results for region in regions}
-    if len(results) != 1:
+    results = [region.results for region in regions]
+    if any(found != results[0] for found in results):
         raise InternalError(f"the regions' results differ: {results}")
-    return TupleType(results.pop())
+    return TupleType(results[0])
 
 
 def _cond_type(

@@ -261,12 +261,12 @@ def _leaves(value: Any) -> list[Any]:
 
 def _shape_of(value: Any) -> tuple[int, ...]:
     if isinstance(value, (list, tuple)):
-        inner = {_shape_of(item) for item in value}
-        if len(inner) > 1:
+        inner = [_shape_of(item) for item in value]
+        if any(shape != inner[0] for shape in inner):
             raise ShapeError(
                 at_user_line("Can't convert non-rectangular Python sequence to Tensor.")
             )
-        return (len(value), *(inner.pop() if inner else ()))
+        return (len(value), *(inner[0] if inner else ()))
     return tuple(np.shape(value)) if not isinstance(value, TensorBase) else tuple(value.shape)
 
 

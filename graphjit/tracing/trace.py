@@ -44,16 +44,21 @@ from graphjit.core.types import (
 )
 from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import source
-from graphjit.ops.primitive import Primitive, View
+from graphjit.ops.primitive import Gather, Library, Primitive, Scatter, View
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 from graphjit.tensors.operators import Operators
 from graphjit.tensors.variable import Variable
 
+from .handlers import handled_by_user
 from .op_memo import Repeats
 from .regions import Region, Regions, compacted, traced_region
 
 # Operators whose results on Python's integers may pass 64 bits.
 _GROWING = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
+
+
+# What may raise only when compiled code runs: an index out of range, a singular matrix.
+_MAY_FAIL = (Gather, Scatter, Library)
 
 
 class StaticValueNeeded(TracingError):
@@ -859,8 +864,21 @@ class Trace:
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
 
+    def _require_no_handler(self, op: str) -> None:
+        """TracingError where the user's code would handle what is only found when compiled code
+        runs.
+        """
+        if handled_by_user():
+            raise TracingError(
+                at_user_line(
+                    f"what {op} may raise when the compiled function runs is handled in it, by "
+                    "a `try` around it"
+                )
+            )
+
     def checked(self, x: SymbolicTensor) -> SymbolicTensor:
         """A value whose computation may fail as Python's does, used or not."""
+        self._require_no_handler("arithmetic")
         self._checked.append(x)
         return x
 
@@ -904,6 +922,8 @@ class Trace:
         for x in inputs:
             if isinstance(x, SymbolicTensor) and (x.recorder is not self or x.recorder.closed):
                 raise leaked(x)
+        if isinstance(primitive.kind, _MAY_FAIL):
+            self._require_no_handler(primitive.tensorflow)
         line = user_line()
         nodes = [self.node_of(x, line) for x in inputs]
         node = self.builder.add(primitive, nodes, line, **attrs)

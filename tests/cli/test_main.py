@@ -510,7 +510,7 @@ def test_passes_are_listed_with_their_options() -> None:
     text = succeed("passes")
     for name, kind in PASSES.items():
         first = (kind.__doc__ or "").split(".")[0].split()[0]
-        assert re.search(rf"^{name}  .*{first}", text, re.MULTILINE)
+        assert re.search(rf"^{kind.level}  +{name}  .*{first}", text, re.MULTILINE)
     assert "max_bytes=65536" in text
     assert f"default: {DEFAULT}" in text
 
@@ -601,7 +601,8 @@ def test_a_file_may_not_hide_a_module_in_use(tmp_path: Path) -> None:
         ("fold{max=3}", "options of 'fold{max=3}'"),
         ("fold{16}", "options of 'fold{16}'"),
         ("fold{)+f(}", "options of 'fold{)+f(}'"),
-        ("loop", "the stages are trace, default, kernels, buffers, loops"),
+        ("loop", "the stages are trace, default, fuse, pack, row-blocks, divide, plan-memory"),
+        ("dce,fuse", "fuse makes a program: give its name alone"),
     ],
 )
 def test_stages_that_are_not_there(source: str, stage: str, message: str) -> None:
@@ -718,3 +719,9 @@ def test_a_terminal_gets_colour_unless_told_otherwise(no_color: str) -> None:
     plain = re.sub(r"\x1b\[[\d;]*m", "", text).replace("\r\n", "\n")
     golden = (GOLDEN / "step-trace.txt").read_text(encoding="utf-8")
     assert plain == golden.split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("name", inspect.PROGRAM_PASSES)
+def test_a_pass_over_programs_is_a_stage(name: str) -> None:
+    text = succeed("dump", f"{MODEL}:softmax", "--arg", "f32[64,128]", "--stage", name)
+    assert text.startswith("program softmax\n") and "kernel k" in text

@@ -544,7 +544,7 @@ def test_the_right_error_at_the_right_line(way: str) -> None:
             pick(X, np.array([7]))
     assert isinstance(caught.value, IndexOutOfRangeError)
     line = inspect.getsourcelines(pick.python_function)[1] + 3
-    assert f"test_dispatch_native.py:{line}" in str(caught.value)
+    assert f"test_native_entry.py:{line}" in str(caught.value)
     assert "7" in str(caught.value)
     same(pick(X, np.array([1])), np.array([3], np.float32))
 

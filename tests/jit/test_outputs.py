@@ -187,7 +187,7 @@ def test_what_is_refused(name: str) -> None:
             out = make()
             with pytest.raises(kind, match=text) as caught:
                 fn(X, out=out)
-            assert "test_out.py" in str(caught.value)
+            assert "test_outputs.py" in str(caught.value)
             if isinstance(out, np.ndarray):
                 assert not np.any(out)
         np.testing.assert_array_equal(fn(X), X * 2 + 1)

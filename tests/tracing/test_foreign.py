@@ -20,7 +20,7 @@ import pytest
 
 import graphjit as gj
 
-pytestmark = pytest.mark.filterwarnings("ignore::graphjit.jit.FallbackWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 try:
     import pandas
 except ImportError:

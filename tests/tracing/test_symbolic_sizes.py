@@ -972,3 +972,43 @@ def test_extents_as_keys_of_results() -> None:
         found, wanted = compiled(np.ones(n)), function(np.ones(n))
         assert repr(found) == repr(wanted)
         assert all(key in found for key in wanted)
+
+
+@pytest.mark.parametrize("join", ["stack", "concatenate", "list", "vstack"])
+def test_extents_that_are_equal_for_these_sizes_join(join, monkeypatch):
+    """Equal extents can have different texts; a handler would hide that they don't fit."""
+    monkeypatch.setattr(gj.config, "symbolic_after", 1)
+
+    def f(x):
+        parts = [x[::2][: x.shape[0] // 2], x[1::2]]
+        rows = [part.reshape(1, -1) for part in parts]
+        try:
+            if join == "stack":
+                return np.stack(parts)
+            if join == "list":
+                return np.sum(parts, axis=0)
+            return getattr(np, join)(rows)
+        except ValueError:
+            return x * 0
+
+    jitted = gj.function(f)
+    for n in (2, 3, 4, 5, 8, 13, 2, 3, 1, 0):
+        x = np.arange(float(n))
+        np.testing.assert_array_equal(jitted(x), f(x))
+
+
+def test_a_product_of_extents_that_is_zero_says_which_is(monkeypatch):
+    monkeypatch.setattr(gj.config, "symbolic_after", 1)
+
+    def f(x):
+        a = np.cumsum(x, axis=0)
+        return np.flip(x), a.sum(axis=0), a.mean(axis=1)
+
+    for first in ((3, 0), (0, 3), (0, 0), (3, 4)):
+        jitted = gj.function(f)
+        for shape in (first, (3, 4), (3, 0), (0, 5), (7, 2), (0, 0), (1, 1)):
+            x = np.ones(shape, np.float32)
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for a, b in zip(jitted(x), f(x), strict=True):
+                    np.testing.assert_array_equal(a, b)

@@ -101,7 +101,7 @@ def agree(function: Callable[..., Any], calls: list[tuple[Any, ...]], fallback: 
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.filterwarnings("ignore::graphjit.jit.FallbackWarning")
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 @pytest.mark.parametrize("fallback", ["eager", "error"])
 @pytest.mark.parametrize("name", OF_NUMBERS)
 def test_numbers_that_vary(name: str, fallback: Any) -> None:
@@ -109,14 +109,14 @@ def test_numbers_that_vary(name: str, fallback: Any) -> None:
         agree(OF_NUMBERS[name], [(np.ones(3), n) for n in values], fallback)
 
 
-@pytest.mark.filterwarnings("ignore::graphjit.jit.FallbackWarning")
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 @pytest.mark.parametrize("fallback", ["eager", "error"])
 @pytest.mark.parametrize("name", OF_INTS)
 def test_ints_that_vary(name: str, fallback: Any) -> None:
     agree(OF_INTS[name], [(np.ones(3), n) for n in (1, 2, 3, 2)], fallback)
 
 
-@pytest.mark.filterwarnings("ignore::graphjit.jit.FallbackWarning")
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 @pytest.mark.parametrize("fallback", ["eager", "error"])
 @pytest.mark.parametrize("name", OF_ARRAYS)
 def test_arrays(name: str, fallback: Any) -> None:

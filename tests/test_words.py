@@ -1,0 +1,60 @@
+"""The field's words in names: those that took the place of private ones stay away."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import graphjit as gj
+from graphjit import codegen, passes
+
+# Old name -> what it is called. Names are whole; with a folder before them, only there.
+OLD = {
+    "walk_in_parts": "walk_in_register_blocks",
+    "OpenSquares": "TransposeCondition",
+    "Band": "RowBlock",
+    "bands": "row_blocks",
+    "codegen:Turn": "TransposeTile",
+    "codegen:Put": "StoreResult",
+    "codegen:Keep": "Spill",
+    "codegen:Recall": "Reload",
+    "codegen:Functions": "KernelTable",
+    "passes:Unit": "FusionGroup",
+    "passes:Place": "IndexValue",
+    "passes:Choice": "DynamicIndex",
+    "passes:Running": "ScanValue",
+}
+
+
+def sources() -> list[tuple[str, Path]]:
+    """The files of the package, with the name of the folder that they are in."""
+    tops = {
+        "graphjit": Path(gj.__file__).parent,
+        "passes": Path(passes.__path__[0]),
+        "codegen": Path(codegen.__path__[0]),
+    }
+    return [(name, path) for name, top in tops.items() for path in sorted(top.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_old_names_are_gone(old: str) -> None:
+    folder, _, name = old.rpartition(":")
+    for top, path in sources():
+        if folder and top != folder:
+            continue
+        text = path.read_text(encoding="utf-8")
+        if name not in text:
+            continue
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.NAME:
+                assert token.string != name, f"{path}:{token.start[0]}: {OLD[old]}"
+
+
+def test_limits_are_called_max() -> None:
+    for _, path in sources():
+        found = re.search(r"\b_?MOST_\w+", path.read_text(encoding="utf-8"))
+        assert found is None, f"{path}: {found and found[0]}"
