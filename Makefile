@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
-.PHONY: check format lint types imports test golden bench example gpu
+.PHONY: check format lint types imports test golden bench example docs gpu
 
 check: lint types imports test
 
@@ -32,6 +32,10 @@ bench:
 
 example:
 	$(PYTHON) examples/digits.py
+
+# into build/docs; `pip install -e '.[dev,docs]'` first
+docs:
+	$(PYTHON) -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
 
 # on a machine with an NVIDIA GPU and its driver; the report tells what was run on what
 gpu:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphjit.core.dims import Dim
 from graphjit.core.errors import SourceLine
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import shape_text
@@ -75,10 +76,17 @@ def _difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, s
         return f"kind of {name}", before.kind, now.kind
     if before.kind in ("array", "tensor"):
         (old_shape, old_dtype), (shape, dtype) = _type(before.key), _type(now.key)
-        if old_shape != shape:
+        if not _admits(old_shape, shape) or old_dtype == dtype:
             return f"shape of {name}", shape_text(old_shape), shape_text(shape)
         return f"dtype of {name}", str(old_dtype), str(dtype)
     return f"value of {name}", _text(before.key), _text(now.key)
+
+
+def _admits(before: Sequence[int | Dim], now: Sequence[int]) -> bool:
+    """Whether a form's shape, of which extents may be symbolic, may be this one."""
+    return len(before) == len(now) and all(
+        isinstance(a, Dim) or a == b for a, b in zip(before, now, strict=True)
+    )
 
 
 def _type(key: Any) -> tuple[Any, Any]:

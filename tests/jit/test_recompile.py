@@ -51,6 +51,15 @@ def test_static_values_structures_and_several_at_once():
     assert f.explain_misses()[-1].guard == "shape of x, kind of y"
 
 
+def test_an_extent_that_is_symbolic_is_no_difference():
+    f = gj.function(lambda x: x + 1)
+    for n in (3, 4):
+        f(np.ones((n, 2), np.float32))
+    f(np.ones((5, 2), np.float64))
+    miss = f.explain_misses()[-1]
+    assert (miss.guard, miss.expected, miss.found) == ("dtype of x", "float32", "float64")
+
+
 def test_a_float_is_no_reason():
     f = made()
     for value in range(20):

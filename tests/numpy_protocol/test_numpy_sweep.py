@@ -29,9 +29,9 @@ def test_a_part_of_the_sweep(seed: int) -> None:
     assert not lines, "\n".join(lines)
 
 
-def test_the_readme_lists_what_differs_on_purpose() -> None:
-    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
-    words = " ".join(readme.split())
+def test_the_documentation_lists_what_differs_on_purpose() -> None:
+    page = Path(__file__).parents[2].joinpath("docs/reference/differences.md").read_text()
+    words = " ".join(page.split())
     for purpose in sweep.ON_PURPOSE:
         assert purpose.reason in words, purpose.reason
 

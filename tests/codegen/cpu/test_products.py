@@ -78,6 +78,16 @@ def both(x, w):
     return y, np.exp(-y * y), y.sum(axis=0)
 
 
+def test_a_product_with_a_vector_and_what_follows():
+    """Rows and no columns: the tiles have the operands the other way round."""
+    x, e = operands(2, 600, 1, np.float32, 5)
+    x, e = x.T.copy(), e[:, 0]
+    f = gj.function(lambda x, e, w: w - 0.5 * gj.matvec(gj.transpose(x), e), fallback="error")
+    result = f(gj.constant(x), gj.constant(e), gj.constant(np.float32([1, 2]))).numpy()
+    exact = [1, 2] - 0.5 * (x.T.astype(float) @ e)
+    assert_product(result, exact, 600 * (np.abs(x.T).astype(float) @ np.abs(e)))
+
+
 def test_several_results():
     x, w = operands(60, 30, 45, np.float64, 6)
     f = gj.function(both, fallback="error")
