@@ -15,7 +15,7 @@ from graphjit.core.errors import DTypeError, InvalidArgumentError, at_user_line
 from graphjit.core.tree import flatten, unflatten
 from graphjit.core.types import TensorType, int64
 from graphjit.ops import control
-from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
+from graphjit.tensors.apply import TensorBase, as_tensor, current_trace, wrap
 
 from . import math
 
@@ -87,8 +87,14 @@ def fori_loop(
     leaves: list[Any] = []
     tree = flatten(init_val, leaves)
     carried = [_carried(trace, x) for x in leaves]
+    # a Python number is one in the body, too, unless what comes back is an array
+    origins = [
+        "weak" if _is_number(leaf) else _origin_of(x)
+        for leaf, x in zip(leaves, carried, strict=True)
+    ]
     for attempt in (0, 1):
-        types = [(TensorType((), int64), "weak"), *((x.type, _origin_of(x)) for x in carried)]
+        types = [(TensorType((), int64), "weak")]
+        types += [(x.type, origin) for x, origin in zip(carried, origins, strict=True)]
         region = trace.region(types, _body(trace, first, last, body_fun, tree))
         found: list[Any] = []
         if flatten(region.result, found) != tree:
@@ -100,12 +106,17 @@ def fori_loop(
             )
         found = [_carried(trace, x, like) for x, like in zip(found, carried, strict=True)]
         again = [
-            _retyped(trace, before, x) if isinstance(leaf, _NUMBERS) else before
+            _retyped(before, x) if _is_number(leaf) else before
             for leaf, before, x in zip(leaves, carried, found, strict=True)
         ]
-        if attempt or all(a is b for a, b in zip(again, carried, strict=True)):
+        turned = [
+            _origin_of(x) if _is_number(leaf) else origin
+            for leaf, origin, x in zip(leaves, origins, found, strict=True)
+        ]
+        same = all(a is b for a, b in zip(again, carried, strict=True)) and turned == origins
+        if attempt or same:
             break
-        carried = again
+        carried, origins = again, turned
     for number, (before, after) in enumerate(zip(carried, found, strict=True)):
         if before.type != after.type:
             raise InvalidArgumentError(
@@ -133,6 +144,10 @@ def _body(
         return function(index, unflatten(tree, lambda: next(values)))
 
     return body
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, _NUMBERS) and not isinstance(x, np.generic)
 
 
 def _is_symbolic(x: Any) -> bool:
@@ -185,7 +200,7 @@ def _carried(trace: Any, x: Any, like: TensorBase | None = None) -> Any:
         return trace.size(x)
     if isinstance(x, np.ndarray):
         return trace.capture(x)
-    if isinstance(x, _NUMBERS) and not isinstance(x, np.generic):
+    if _is_number(x):
         if like is not None and not like.type.shape:
             return _number(x, like)
         return _number(x, None)
@@ -196,25 +211,25 @@ def _carried(trace: Any, x: Any, like: TensorBase | None = None) -> Any:
 
 def _number(x: Any, like: TensorBase | None) -> TensorBase:
     """A Python number as a tensor, of a dtype like another's."""
-    if like is None:
-        return as_tensor(np.asarray(x))
-    try:
-        return as_tensor(x, like.type.dtype)
-    except (DTypeError, InvalidArgumentError):
-        return as_tensor(np.asarray(x))
+    if like is not None:
+        try:
+            return as_tensor(x, like.type.dtype)
+        except (DTypeError, InvalidArgumentError):
+            pass  # the message that it doesn't fit names both types
+    return wrap(np.asarray(x))
 
 
-def _retyped(trace: Any, before: TensorBase, after: TensorBase) -> TensorBase:
+def _retyped(before: TensorBase, after: TensorBase) -> TensorBase:
     """A number that a loop begins with, of the dtype that comes back from its body."""
     if before.type == after.type or after.type.shape or before.type.shape:
         return before
     array = before.numpy()  # type: ignore[attr-defined]
-    return as_tensor(array.astype(after.type.dtype.dtype))
+    return wrap(np.asarray(array, after.type.dtype.dtype))
 
 
 def _alike(trace: Any, number: int, yes: Any, no: Any, numpy: bool) -> tuple[Any, Any]:
     """The results of two branches as tensors of one type."""
-    plain = [isinstance(x, _NUMBERS) and not isinstance(x, np.generic) for x in (yes, no)]
+    plain = [_is_number(x) for x in (yes, no)]
     if all(plain) and not numpy:
         yes, no = as_tensor(yes), as_tensor(no)
     else:

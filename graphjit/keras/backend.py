@@ -20,6 +20,17 @@ from graphjit.functions import shape as _shape
 from graphjit.tensors.apply import TensorBase, as_tensor, same_dtype, wrap
 from graphjit.tensors.variable import Variable
 
+from .random import (  # noqa: F401
+    dropout,
+    random_bernoulli,
+    random_binomial,
+    random_normal,
+    random_normal_variable,
+    random_uniform,
+    random_uniform_variable,
+    truncated_normal,
+)
+
 CHANNELS = ("channels_first", "channels_last")
 
 # Keras keeps these three for the whole process, and so does this module.

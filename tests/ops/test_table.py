@@ -32,7 +32,7 @@ LIBRARY = {
 }  # fmt: skip
 KINDS = {
     "Source", "Pointwise", "Coordinate", "View", "Reduce", "Scan", "Contract", "Assemble",
-    "Gather", "Scatter", "Library", "Item",
+    "Gather", "Scatter", "Library", "Control", "Item",
 }  # fmt: skip
 
 
