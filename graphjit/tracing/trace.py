@@ -686,7 +686,16 @@ def _item(x: SymbolicTensor, key: Any) -> Any:
     return x.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(x, key))
 
 
-class SymbolicArray(Items, SymbolicTensor):
+class _ByType(type):
+    """Classes that `isinstance` compares with the type alone. NumPy asks it of a ufunc's
+    operands; what `__class__` says is for the user's code.
+    """
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return issubclass(type(value), cls)
+
+
+class SymbolicArray(Items, SymbolicTensor, metaclass=_ByType):
     """A symbolic tensor that has elements, or may have; NumPy scalars and numbers haven't."""
 
     __slots__ = ()
@@ -733,7 +742,7 @@ class _NoAttribute(AttributeError, TypeError):
     """What hasattr takes for an attribute that isn't there, and iter for what it can't do."""
 
 
-class SymbolicScalar(SymbolicTensor):
+class SymbolicScalar(SymbolicTensor, metaclass=_ByType):
     """What stands for a NumPy scalar, of which x[()] and x[None] can be had."""
 
     __slots__ = ()
@@ -743,7 +752,7 @@ class SymbolicScalar(SymbolicTensor):
         __iter__ = None  # what has items and no __iter__ would be iterated over by these
 
 
-class ScalarByName(SymbolicTensor):
+class ScalarByName(SymbolicTensor, metaclass=_ByType):
     """The same for code that asks for `__iter__` by its name, which isn't there. To
     isinstance(x, Iterable) it seems to be.
     """

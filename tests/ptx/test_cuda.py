@@ -23,7 +23,7 @@ from graphjit.core.errors import (
     TracingError,
     UnsupportedError,
 )
-from graphjit.cuda import DeviceArray, driver, products
+from graphjit.cuda import DeviceArray, driver, library_products
 
 RNG = np.random.default_rng(3)
 
@@ -328,7 +328,7 @@ BLAS_PRODUCTS: dict[str, tuple[Any, list[Any], bool]] = {
 @pytest.mark.parametrize("name", BLAS_PRODUCTS)
 def test_products_of_blas(name: str, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     function, args, by_blas = BLAS_PRODUCTS[name]
-    monkeypatch.setattr(products, "LARGE", 0)
+    monkeypatch.setattr(library_products, "LARGE", 0)
     gpu.blas = True
     f = gj.function(function, device="cuda")
     found, wanted = f(*args).numpy(), function(*args)
@@ -362,7 +362,7 @@ WHAT_FOLLOWS: dict[str, tuple[Any, list[Any], int, int]] = {
 def test_what_follows_products(name: str, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is fused to those that BLAS can't compute, however large."""
     function, args, by_blas, launches = WHAT_FOLLOWS[name]
-    monkeypatch.setattr(products, "LARGE", 0)
+    monkeypatch.setattr(library_products, "LARGE", 0)
     gpu.blas = True
     f = gj.function(function, device="cuda")
     f(*args)  # copies what isn't as kernels want it
@@ -381,7 +381,7 @@ def gpu_without_blas(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_small_products_and_other_sizes(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "LARGE", 1000)
+    monkeypatch.setattr(library_products, "LARGE", 1000)
     gpu.blas = True
     spec = gj.TensorSpec([None, None], np.float32)
     f = gj.function(lambda a, b: a @ b, input_signature=[spec, spec], device="cuda")
@@ -402,7 +402,7 @@ def test_small_products_and_other_sizes(gpu: Any, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_cublas_may_round(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "LARGE", 0)
+    monkeypatch.setattr(library_products, "LARGE", 0)
     gpu.blas = True
     for dtype, asked in ((np.float32, "tf32"), (np.float64, None)):
         f = gj.function(lambda a: a @ a, device="cuda", tensor_cores="tf32")
