@@ -27,6 +27,17 @@ OLD = {
     "passes:Place": "IndexValue",
     "passes:Choice": "DynamicIndex",
     "passes:Running": "ScanValue",
+    "graphjit:Known": "ConstSource",
+    "graphjit:Held": "WeakRefSource",
+    "graphjit:Agreed": "ConsensusSource",
+    "graphjit:Getter": "Source",
+    "graphjit:Surroundings": "SideEffects",
+    "graphjit:Repeats": "OpMemo",
+    "graphjit:faithful": "fallback_on_error",
+    "graphjit:doubt": "trace_error",
+    "graphjit:forms": "specializations",
+    "graphjit:TracedForm": "TracedSpecialization",
+    "graphjit:CudaForm": "CudaSpecialization",
 }
 
 

@@ -61,8 +61,8 @@ class CallError(Exception):
     """The user's function, or how it is called, is at fault; eager mode says the same."""
 
 
-class TracedForm(Specialization):
-    """A form that stays a graph, so that no later stage can spoil a dump."""
+class TracedSpecialization(Specialization):
+    """A specialization that stays a graph, so that no later stage can spoil a dump."""
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
         """See whether there is code for all sizes, where they are symbolic."""
@@ -75,7 +75,7 @@ class TracedForm(Specialization):
 class Traced(Function):
     """A Function that stops after tracing."""
 
-    form = TracedForm
+    specialization_class = TracedSpecialization
 
 
 def as_call(
@@ -150,7 +150,7 @@ def check_open(function: Function, args: Sequence[Any], graph: Graph) -> None:
     ):
         raise UnsupportedError(
             at_user_line(
-                f"there is no one form of {function.name} for all sizes",
+                f"there is no one specialization of {function.name} for all sizes",
                 "give the extents that are None",
             )
         )
@@ -469,19 +469,22 @@ class Difference:
 class Session:
     """A function and its arguments, run compiled or eagerly from the same variables.
 
-    form: what was compiled, with the times that took.
+    specialization: what was compiled, with the times that took.
     """
 
     def __init__(self, target: Any, args: Sequence[Any]) -> None:
         trace_graph(target, args)  # the user's errors; later ones are ours
         self.function, self.args = as_call(target, args)
-        self.form: Specialization = self.function.specialization(*self.args)
-        self._held = [(v, v.cell.array) for v in self.form.variables]
+        self.specialization: Specialization = self.function.specialization(*self.args)
+        self._held = [(v, v.cell.array) for v in self.specialization.variables]
 
     def plan(self) -> Plan:
         """The compiled program's plan."""
-        assert self.form.graph is not None and self.form.program is not None
-        return plan_of(optimized(self.form.graph, self.function.passes), self.form.program)
+        assert self.specialization.graph is not None and self.specialization.program is not None
+        return plan_of(
+            optimized(self.specialization.graph, self.function.passes),
+            self.specialization.program,
+        )
 
     def _restore(self) -> None:
         for variable, array in self._held:
@@ -493,7 +496,7 @@ class Session:
             leaves: list[Any] = []
             flatten(run(self.function, self.args, eagerly), leaves)
             found = [Result(f"result {k}", _plain(x)) for k, x in enumerate(leaves)]
-            for variable in self.form.updated:
+            for variable in self.specialization.updated:
                 name = f"variable {variable.name.removesuffix(':0')}"
                 found.append(Result(name, variable.cell.array))
             return found
@@ -519,9 +522,9 @@ class Session:
 
         leaves: list[Any] = []
         flatten((tuple(self.args), {}), leaves)
-        assert self.form.program is not None
-        inputs = self.form.inputs(leaves)
-        executable, _ = compile_program(self.form.program, timed=True)
+        assert self.specialization.program is not None
+        inputs = self.specialization.inputs(leaves)
+        executable, _ = compile_program(self.specialization.program, timed=True)
         return executable.step_times_ns(inputs, calls)
 
     def least_ns(self, calls: int = 5) -> int:

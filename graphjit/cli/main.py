@@ -349,7 +349,7 @@ def explain(
             f"on this machine ({floor / took:.0%}); its rates are "
             f"{'measured' if machine().measured else 'typical ones, see `graphjit machine`'}"
         )
-    stages = session.form.times_ns
+    stages = session.specialization.times_ns
     click.echo("times: " + ", ".join(f"{name} {duration(ns)}" for name, ns in stages.items()))
     click.echo("--- optimized, the nodes named above")
     show(print_graph(graph, abbreviate=True))
@@ -445,7 +445,7 @@ def run_command(
     rows = [(result.name, *_summary(result)) for result in results]
     show_table(("name", "type", "values"), rows)
     bad = compare_eager and not _show_differences(results, expected, ulps)
-    made = sum(session.form.times_ns.values())
+    made = sum(session.specialization.times_ns.values())
     line = f"compiled {duration(inspect.median(compiled))}"
     if compare_eager:
         line += f", eager {duration(inspect.median(eager))}"

@@ -18,7 +18,7 @@ from graphjit.ir.graph import Graph
 from graphjit.jit.specialization import Specialization
 from graphjit.passes import PTX, Pass, optimized, program_of
 
-from .inspect import Traced, TracedForm, as_call, check_open
+from .inspect import Traced, TracedSpecialization, as_call, check_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Export:
         return [folder / name for name in files]
 
 
-class _Form(TracedForm):
-    """A form for all sizes, if there is PTX for all of them."""
+class _OpenSpecialization(TracedSpecialization):
+    """A specialization for all sizes, if there is PTX for all of them."""
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
         if self.sizes is not None and self.graph is not None:
@@ -64,7 +64,7 @@ class _Form(TracedForm):
 
 
 class _Traced(Traced):
-    form = _Form
+    specialization_class = _OpenSpecialization
 
 
 def export(
@@ -76,25 +76,25 @@ def export(
     arch_named(arch)
     function, arrays = as_call(target, args, _Traced)
     tensor_cores = tensor_cores or function.tensor_cores
-    form = function.specialization(*arrays)
-    if form.graph is None:
-        raise TracingError(form.reason)
-    graph = optimized(form.graph, function.passes)
+    specialization = function.specialization(*arrays)
+    if specialization.graph is None:
+        raise TracingError(specialization.reason)
+    graph = optimized(specialization.graph, function.passes)
     program = program_of(graph, PTX)
     check_open(function, args, graph)
-    return Export(compile_ptx(program, arch, tensor_cores), _inputs(form), graph)
+    return Export(compile_ptx(program, arch, tensor_cores), _inputs(specialization), graph)
 
 
-def _inputs(form: Specialization) -> tuple[Input, ...]:
+def _inputs(specialization: Specialization) -> tuple[Input, ...]:
     """Where each input of the program comes from."""
     found = []
-    for role, number in form.order:
+    for role, number in specialization.order:
         if role == "leaf":
-            found.append(Input(form.names[number], "argument"))
+            found.append(Input(specialization.names[number], "argument"))
         elif role == "capture":
-            found.append(Input(f"capture{number}", "capture", form.captures[number]))
+            found.append(Input(f"capture{number}", "capture", specialization.captures[number]))
         else:
-            variable = form.variables[number]
+            variable = specialization.variables[number]
             found.append(Input(variable.name, "variable", variable.cell.array))
     return tuple(found)
 

@@ -47,9 +47,10 @@ def _uploaded(gpu: Gpu, host: Array) -> DeviceArray:
 
 
 @dataclass(eq=False)
-class CudaForm(Specialization):
-    """A form whose kernels are PTX. assembly: these. products: of the steps that cuBLAS can do.
-    constants, copies: what calls don't bring: of each variable the host's array and its copy.
+class CudaSpecialization(Specialization):
+    """A specialization whose kernels are PTX. assembly: these. products: of the steps that
+    cuBLAS can do. constants, copies: what calls don't bring: of each variable the host's array
+    and its copy.
     """
 
     assembly: Assembly | None = None
@@ -188,7 +189,7 @@ class CudaFunction(Function):
     is copied there. What can't be traced or has no kernel is an error: nothing falls back.
     """
 
-    form = CudaForm
+    specialization_class = CudaSpecialization
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments, computed on the GPU."""
@@ -215,10 +216,10 @@ class CudaFunction(Function):
         if self.input_signature is not None:
             args, kwargs = self._conform(args, kwargs), {}
         tree, leaves, kinds = self._leaves(args, kwargs)
-        form = self._find((tree, kinds), leaves, args, kwargs)
-        assert isinstance(form, CudaForm)
+        specialization = self._find((tree, kinds), leaves, args, kwargs)
+        assert isinstance(specialization, CudaSpecialization)
         leaves = [given[id(x)][1] if id(x) in given else x for x in leaves]
-        results = form.launch(gpu, leaves)
+        results = specialization.launch(gpu, leaves)
         return results if self.outputs is None else _each(results, self._to_host)
 
     def _to_host(self, x: Any) -> Any:

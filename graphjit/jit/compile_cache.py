@@ -1,4 +1,4 @@
-"""Compiled forms of graphs: what a first call finds instead of compiling.
+"""Compiled specializations of graphs: what a first call finds instead of compiling.
 
 A hit needs the traced graph and nothing that comes after it: no pass, no code generator, no
 LLVM. Looked through are the executables that live in this process, so that an object of a

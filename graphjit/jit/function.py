@@ -1,4 +1,4 @@
-"""`@graphjit.function`: specialisations, dispatch and fallback. Joins all other parts."""
+"""`@graphjit.function`: specializations, dispatch and fallback. Joins all other parts."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from graphjit.codegen.runtime.tables import Table
     from graphjit.ir.graph import Graph
     from graphjit.passes import Pass
-    from graphjit.tracing.captures import Getter
-    from graphjit.tracing.side_effects import Surroundings
+    from graphjit.tracing.captures import Source
+    from graphjit.tracing.side_effects import SideEffects
     from graphjit.tracing.symbolic_sizes import Assumptions
 
     from . import native_entry, pickling
@@ -115,13 +115,15 @@ class FallbackWarning(UserWarning):
 _BY_VALUE = (
     str, bytes, bool, type(None), np.dtype, range, frozenset, Enum, TensorSpec, DType,
 )  # fmt: skip
-# How many keys are kept with objects that nothing tells the end of, and executables of forms
-# that ended with theirs, for what comes next is often alike.
+# How many keys are kept with objects that nothing tells the end of, and executables of
+# specializations that ended with theirs, for what comes next is often alike.
 _MAX_KEPT_ALIVE, _MAX_SPARE = 64, 4
 
 
 class _Owner(weakref.ref[Any]):
-    """An object that forms were made for, by the keys under which a function keeps them."""
+    """An object that specializations were made for, by the keys under which a function keeps
+    them.
+    """
 
     __slots__ = ("keys", "number")
     number: int
@@ -166,7 +168,9 @@ class Function(Enterable):  # type: ignore[misc]
 
     __slots__ = ("__dict__", "__weakref__", "_table")
     _native = False  # whether machine code can enter these objects
-    form: type[Specialization] | None = None  # what a trace makes, if no plain Specialization
+    specialization_class: type[Specialization] | None = (
+        None  # what a trace makes, if no plain Specialization
+    )
     _table: Table | None
     _entered_at: int
 
@@ -224,11 +228,11 @@ class Function(Enterable):  # type: ignore[misc]
         self._pinned: set[Any] = set()  # where Python needs a scalar's value
         self._seen: dict[Any, Any] = {}  # by what calls of different sizes have in common
         self._sized: dict[Any, list[Specialization]] = {}
-        # by `_fallback_key`: how many calls fell back, or the form of all that will
+        # by `_fallback_key`: how many calls fell back, or the specialization of all that will
         self._fallbacks: dict[Any, int | Specialization] = {}
         self._owners: dict[int, _Owner] = {}
         self._kept_alive: OrderedDict[tuple[str, Any], None] = OrderedDict()
-        self._died: deque[int] = deque()  # owners whose forms are to be forgotten
+        self._died: deque[int] = deque()  # owners whose specializations are to be forgotten
         self._spare: deque[Any] = deque(maxlen=_MAX_SPARE)
         self._misses: deque[Miss] = deque(maxlen=1000)
         self._named: tuple[str, ...] | None = None
@@ -243,11 +247,11 @@ class Function(Enterable):  # type: ignore[misc]
 
     @property
     def specializations(self) -> list[Specialization]:
-        """All forms made so far, but for those of objects that died."""
+        """All specializations made so far, but for those of objects that died."""
         self._forget()
         with self._locked():
             known = (*self._known.values(), *self._sized.values())
-            return [item for forms in known for item in forms]
+            return [item for specializations in known for item in specializations]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -300,12 +304,16 @@ class Function(Enterable):  # type: ignore[misc]
     def _drop(self, table: str, key: Any) -> None:
         """Drop what is kept under a key."""
         found = getattr(self, table).pop(key, ())
-        forms = found if isinstance(found, list) else ()
-        entries = [form.entry for form in forms if form.entry is not None]
-        for form in forms:
-            self._late.discard(form)
-            if form.executable is not None and form.executable.small:
-                self._spare.append(form.executable)
+        specializations = found if isinstance(found, list) else ()
+        entries = [
+            specialization.entry
+            for specialization in specializations
+            if specialization.entry is not None
+        ]
+        for specialization in specializations:
+            self._late.discard(specialization)
+            if specialization.executable is not None and specialization.executable.small:
+                self._spare.append(specialization.executable)
         if entries and self._table is not None:
             left = [e for e in self._table.entries if all(e is not other for other in entries)]
             self._table = native_entry.make_table(left)
@@ -338,9 +346,13 @@ class Function(Enterable):  # type: ignore[misc]
         results, None for those that need no array.
         """
         if type(out) is np.ndarray and not kwargs and self.input_signature is None:
-            forms = self._known.get(self._plain_key(args))
-            if forms and forms[0].direct_into is not None and _compiles_here():
-                result = forms[0].direct_into(out, args)
+            specializations = self._known.get(self._plain_key(args))
+            if (
+                specializations
+                and specializations[0].direct_into is not None
+                and _compiles_here()
+            ):
+                result = specializations[0].direct_into(out, args)
                 if result is not None:
                     return result
         return into(self, out, args, kwargs)
@@ -359,10 +371,10 @@ class Function(Enterable):  # type: ignore[misc]
         if not kwargs and not config.functions_run_eagerly:
             key = self._plain_key(args)
             if key is not None:
-                forms = self._known.get(key)
+                specializations = self._known.get(key)
                 late = self._late and self._entry
-                if forms and forms[0].direct is not None and not late:
-                    return forms[0].direct(args)
+                if specializations and specializations[0].direct is not None and not late:
+                    return specializations[0].direct(args)
                 return self._call(key, args, args, {})
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
@@ -390,26 +402,26 @@ class Function(Enterable):  # type: ignore[misc]
         return self._run(self._find(key, leaves, args, kwargs), leaves, args, kwargs)
 
     def _find(self, key: Any, leaves: Sequence[Any], args: Any, kwargs: Any) -> Specialization:
-        forms = self._known.get(key)
-        if forms is not None:
-            for form in forms:
-                if form.captures_fit() and not form.due:
-                    if self._entry and form in self._late:
+        specializations = self._known.get(key)
+        if specializations is not None:
+            for specialization in specializations:
+                if specialization.captures_fit() and not specialization.due:
+                    if self._entry and specialization in self._late:
                         with self._lock:
-                            self._enter_natively(form, args, kwargs)
-                    return form
+                            self._enter_natively(specialization, args, kwargs)
+                    return specialization
         found = self._of_any_size(args, kwargs)
         if found is not None:
             return found
         with self._locked():
             key = self._lasting_key(key, args, kwargs)
             known, second = self._known.get(key, []), False
-            for form in list(known):  # another thread may have been first
-                if form.due:
-                    known.remove(form)
+            for specialization in list(known):  # another thread may have been first
+                if specialization.due:
+                    known.remove(specialization)
                     second = True
-                elif form.captures_fit():
-                    return form
+                elif specialization.captures_fit():
+                    return specialization
             found = self._of_any_size(args, kwargs) or self._always_eager(args, kwargs)
             if found is not None:
                 return found
@@ -421,22 +433,22 @@ class Function(Enterable):  # type: ignore[misc]
                 if sized is not None:
                     self._count_fallback(sized, args, kwargs)
                     return sized
-                form = self._specialize(args, kwargs)
+                specialization = self._specialize(args, kwargs)
             except BaseException:
                 self._pinned = pinned
                 raise
             if second:
-                form.chance = False
-            if not form.reason:
+                specialization.chance = False
+            if not specialization.reason:
                 self._rule_out_sizes(args, kwargs)
-            self._enter_natively(form, args, kwargs)
-            self._count_fallback(form, args, kwargs)
+            self._enter_natively(specialization, args, kwargs)
+            self._count_fallback(specialization, args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
             key = self._lasting_key(key, args, kwargs)
-            self._known.setdefault(key, []).append(form)
+            self._known.setdefault(key, []).append(specialization)
             if key and isinstance(key[0], Tree):
                 self._tie("_known", key, key[1])
-            return form
+            return specialization
 
     def _leaves(self, args: Any, kwargs: Any) -> tuple[Tree, list[Any], tuple[LeafKind, ...]]:
         leaves: list[Any] = []
@@ -444,16 +456,16 @@ class Function(Enterable):  # type: ignore[misc]
         return tree, leaves, tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
 
     def _of_any_size(self, args: Any, kwargs: Any) -> Specialization | None:
-        """A form of symbolic extents that these arguments fit."""
+        """A specialization of symbolic extents that these arguments fit."""
         if not self._sized:
             return None
         tree, _, kinds = self._leaves(args, kwargs)
-        for form in self._sized.get(symbolic_sizes.loose_key(tree, kinds), ()):
-            if form.fit.fits(kinds) and form.captures_fit():
-                if self._entry and form in self._late:
+        for specialization in self._sized.get(symbolic_sizes.loose_key(tree, kinds), ()):
+            if specialization.fit.fits(kinds) and specialization.captures_fit():
+                if self._entry and specialization in self._late:
                     with self._lock:
-                        self._enter_natively(form, args, kwargs)
-                return form
+                        self._enter_natively(specialization, args, kwargs)
+                return specialization
         return None
 
     def _fallback_key(self, args: Any, kwargs: Any) -> Any:
@@ -464,7 +476,9 @@ class Function(Enterable):  # type: ignore[misc]
         )
 
     def _always_eager(self, args: Any, kwargs: Any) -> Specialization | None:
-        """The form of calls of which none could be traced, however often that was tried."""
+        """The specialization of calls of which none could be traced, however often that was
+        tried.
+        """
         if not self._fallbacks or self.input_signature is not None:
             return None
         found = self._fallbacks.get(self._fallback_key(args, kwargs))
@@ -474,25 +488,27 @@ class Function(Enterable):  # type: ignore[misc]
             self._enter_natively(found, args, kwargs)
         return found
 
-    def _count_fallback(self, form: Specialization, args: Any, kwargs: Any) -> None:
+    def _count_fallback(self, specialization: Specialization, args: Any, kwargs: Any) -> None:
         """Take note of how a trace ended: after some that failed, calls of the same types, such
         as those with arrays of other sizes or new objects, are traced no more.
         """
-        if form.doubt is not None:
+        if specialization.trace_error is not None:
             return
         key = self._fallback_key(args, kwargs)
         known = self._fallbacks.get(key, 0)
         if isinstance(known, int) and known >= 0:
-            known = known + 1 if form.reason else -1
-            self._fallbacks[key] = known = MAX_FALLBACKS if form.impure else known
+            known = known + 1 if specialization.reason else -1
+            self._fallbacks[key] = known = MAX_FALLBACKS if specialization.impure else known
             if known == MAX_FALLBACKS:
-                made = Specialization(form.kinds, reason=form.reason)
+                made = Specialization(specialization.kinds, reason=specialization.reason)
                 made.any_value = True
                 self._fallbacks[key] = made
                 self._enter_natively(made, args, kwargs)
 
     def _specialize_sizes(self, args: Any, kwargs: Any) -> Specialization | None:
-        """A form with symbolic extents, where they have been seen to vary and can be so."""
+        """A specialization with symbolic extents, where they have been seen to vary and can be
+        so.
+        """
         tree, leaves, kinds = self._leaves(args, kwargs)
         key = symbolic_sizes.loose_key(tree, kinds)
         seen = self._seen.setdefault(key, symbolic_sizes.Seen())
@@ -509,7 +525,7 @@ class Function(Enterable):  # type: ignore[misc]
         assumed = symbolic_sizes.Assumptions(seen, free)
         while assumed.group:
             try:
-                form = self._trace(tree, leaves, kinds, assumed)
+                specialization = self._trace(tree, leaves, kinds, assumed)
             except (InternalError, LeakedTracerError):
                 raise
             except (KeyboardInterrupt, GeneratorExit):
@@ -517,35 +533,39 @@ class Function(Enterable):  # type: ignore[misc]
             except (
                 BaseException
             ) as error:  # known extents will tell what is wrong, if anything is
-                seen.doubt = f"{type(error).__name__}: {error}"
+                seen.trace_error = f"{type(error).__name__}: {error}"
                 return None
-            sizes = form.sizes
+            sizes = specialization.sizes
             if assumed.refined(sizes, seen):
                 continue
-            assert form.graph is not None
-            if not symbolic_sizes.fit_64_bits(sizes, form.graph):
+            assert specialization.graph is not None
+            if not symbolic_sizes.fit_64_bits(sizes, specialization.graph):
                 return None
             try:
-                form.compile(self.passes, self.fast_math)
+                specialization.compile(self.passes, self.fast_math)
             except (Undecided, InvalidArgumentError) as open_question:
                 seen.failed = f"it depends on the sizes: {open_question}"
                 return None
-            form.fit = symbolic_sizes.Fit(tuple(form.shapes), tuple(sizes.guards))
-            if not form.fit.fits(kinds):  # an empty array, where the code wants elements
+            specialization.fit = symbolic_sizes.Fit(
+                tuple(specialization.shapes), tuple(sizes.guards)
+            )
+            if not specialization.fit.fits(
+                kinds
+            ):  # an empty array, where the code wants elements
                 return None
             self.trace_count += 1
-            self._enter_natively(form, args, kwargs)
-            self._sized.setdefault(key, []).append(form)
+            self._enter_natively(specialization, args, kwargs)
+            self._sized.setdefault(key, []).append(specialization)
             self._tie("_sized", key, kinds)
-            return form
+            return specialization
         return None
 
     def _rule_out_sizes(self, args: Any, kwargs: Any) -> None:
         """Try symbolic extents no more for arguments that were traced without them alone."""
         tree, _, kinds = self._leaves(args, kwargs)
         seen = self._seen.get(symbolic_sizes.loose_key(tree, kinds))
-        if seen is not None and seen.doubt:
-            seen.failed = seen.doubt
+        if seen is not None and seen.trace_error:
+            seen.failed = seen.trace_error
 
     def _free_places(self, kinds: Sequence[LeafKind]) -> frozenset[Any]:
         """The extents that the input signature leaves open."""
@@ -562,14 +582,16 @@ class Function(Enterable):  # type: ignore[misc]
         )
 
     def _note_miss(self, args: Any, kwargs: Any) -> None:
-        """Keep why no form fits, if there are some; warn of it, or refuse to make another."""
-        forms = self.specializations
-        if not forms:
+        """Keep why no specialization fits, if there are some; warn of it, or refuse to make
+        another.
+        """
+        specializations = self.specializations
+        if not specializations:
             return
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
         kinds = [self._kind(x, (tree, i)) for i, x in enumerate(leaves)]
-        miss = why(kinds, tree, self._parameter_names(tree), forms, user_line())
+        miss = why(kinds, tree, self._parameter_names(tree), specializations, user_line())
         if config.recompiling_forbidden:
             raise RecompileError(
                 f"{self.qualified_name} would be compiled again. {miss}\n"
@@ -579,8 +601,8 @@ class Function(Enterable):  # type: ignore[misc]
         if config.recompile_warning and len(self._misses) == config.recompile_warning:
             line = miss.source or SourceLine("<unknown>", 0)
             text = (
-                f"{self.qualified_name} is compiled for the {len(forms) + 1}th time, for {miss}"
-                "\n  explain_misses() tells of the times before"
+                f"{self.qualified_name} is compiled for the {len(specializations) + 1}th time, "
+                f"for {miss}\n  explain_misses() tells of the times before"
             )
             warnings.warn_explicit(text, RecompileWarning, line.file, line.line)
 
@@ -588,28 +610,36 @@ class Function(Enterable):  # type: ignore[misc]
         """Why the function was compiled again, each time, the latest last (at most 1000)."""
         return tuple(self._misses)
 
-    def _enter_natively(self, form: Specialization, args: Any, kwargs: Any) -> None:
-        """Let machine code enter a form at the next call, where it can and there is any; it is
-        the form's turn again when there is.
+    def _enter_natively(self, specialization: Specialization, args: Any, kwargs: Any) -> None:
+        """Let machine code enter a specialization at the next call, where it can and there is
+        any; it is the specialization's turn again when there is.
         """
-        eager = bool(form.reason) and form.doubt is None
-        if not self._native or config.native_after is None or form.chance:
+        eager = bool(specialization.reason) and specialization.trace_error is None
+        if not self._native or config.native_after is None or specialization.chance:
             return
-        if form.executable is None and not eager:
+        if specialization.executable is None and not eager:
             return
         if not self._entry:
-            self._late.add(form)
+            self._late.add(specialization)
             return
-        self._late.discard(form)
+        self._late.discard(specialization)
         tree, leaves, kinds = self._leaves(args, kwargs)
         if eager:
             numpy = self._wants_numpy(leaves)
             finish = functools.partial(_finished, numpy)
-            entry = form.entry = native_entry.eager_entry(
-                self.python_function, finish, tree, kinds, leaves, numpy, form.any_value
+            entry = specialization.entry = native_entry.eager_entry(
+                self.python_function,
+                finish,
+                tree,
+                kinds,
+                leaves,
+                numpy,
+                specialization.any_value,
             )
         else:
-            entry = form.entry = native_entry.form_entry(form, leaves)
+            entry = specialization.entry = native_entry.specialization_entry(
+                specialization, leaves
+            )
         if entry is not None:
             known = () if self._table is None else self._table.entries
             self._table = native_entry.make_table(
@@ -618,8 +648,8 @@ class Function(Enterable):  # type: ignore[misc]
             self._entered_at = self._entry
 
     def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
-        """The key under which a form for these arguments is kept: a short one says nothing of
-        the value of a float, and so won't do where Python code needs that.
+        """The key under which a specialization for these arguments is kept: a short one says
+        nothing of the value of a float, and so won't do where Python code needs that.
         """
         short = not (key and isinstance(key[0], Tree))
         if short and not (self._pinned and any(part is float for part in key)):
@@ -629,7 +659,7 @@ class Function(Enterable):  # type: ignore[misc]
         return tree, tuple(self._kind(x, (tree, i)) for i, x in enumerate(flat))
 
     def _kind(self, x: Any, where: Any) -> LeafKind:
-        """How a leaf is passed, and what of it a specialisation depends on."""
+        """How a leaf is passed, and what of it a specialization depends on."""
         kind = type(x)
         if kind is np.ndarray or kind is np.memmap or isinstance(x, np.generic):
             if x.dtype.kind in "biufcV":
@@ -722,9 +752,9 @@ class Function(Enterable):  # type: ignore[misc]
             tree, leaves, kinds = self._leaves(args, kwargs)
             try:
                 self.trace_count += 1
-                form = self._trace(tree, leaves, kinds)
-                form.compile(self.passes, self.fast_math)
-                return form
+                specialization = self._trace(tree, leaves, kinds)
+                specialization.compile(self.passes, self.fast_math)
+                return specialization
             except StaticValueNeeded as need:
                 scalars = [i for i, k in enumerate(kinds) if k.kind == SCALAR]
                 many = len(self.specializations) >= config.static_values
@@ -751,7 +781,7 @@ class Function(Enterable):  # type: ignore[misc]
                 line = raising_line(error)
                 where = "" if line is None else "\n  " + line.describe()
                 reason = f"tracing raised {type(error).__name__}: {error}{where}"
-                return Specialization(kinds, reason=reason, doubt=error)
+                return Specialization(kinds, reason=reason, trace_error=error)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
         chance, impure = isinstance(error, _StateChanged), isinstance(error, _Impure)
@@ -761,31 +791,32 @@ class Function(Enterable):  # type: ignore[misc]
             self._warn(str(error))
         return Specialization(kinds, reason=str(error), chance=chance, impure=impure)
 
-    def _run_in_doubt(
-        self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
+    def _run_after_trace_error(
+        self, specialization: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
     ) -> Any:
         """Run eagerly what raised an error while it was traced. If it raises here too, the
-        arguments were bad and the form is forgotten; if not, it goes on running eagerly.
+        arguments were bad and the specialization is forgotten; if not, it goes on running
+        eagerly.
         """
-        error = form.doubt
+        error = specialization.trace_error
         try:
             value = self._eager(args, kwargs, leaves)
         except BaseException as again:
             with self._locked():
-                for key, forms in list(self._known.items()):
-                    if form in forms:
-                        forms.remove(form)
-                        if not forms:
+                for key, specializations in list(self._known.items()):
+                    if specialization in specializations:
+                        specializations.remove(specialization)
+                        if not specializations:
                             del self._known[key]
             natural = [c for c in type(again).__mro__ if c.__module__ == "builtins"][:-3]
             if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
                 raise error from None
             raise
-        form.doubt = None
+        specialization.trace_error = None
         with self._lock:
-            self._enter_natively(form, args, kwargs)
-            self._count_fallback(form, args, kwargs)
-        self._warn(form.reason)
+            self._enter_natively(specialization, args, kwargs)
+            self._count_fallback(specialization, args, kwargs)
+        self._warn(specialization.reason)
         return value
 
     def _trace(
@@ -795,12 +826,14 @@ class Function(Enterable):  # type: ignore[misc]
         kinds: tuple[LeafKind, ...],
         assumed: Assumptions | None = None,
     ) -> Specialization:
-        """The form of these arguments, traced; with some extents symbolic if told which."""
+        """The specialization of these arguments, traced; with some extents symbolic if told
+        which.
+        """
         started = time.perf_counter_ns()
         statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
         self._refuse(statics)
         self._wrote = False
-        before = side_effects.Surroundings(self.python_function, statics)
+        before = side_effects.SideEffects(self.python_function, statics)
         if before.reason:
             raise TracingError(at_user_line(f"{self.name} {before.reason}"))
         asking = before.code_that(lambda code: captures.asks_type(code, _TYPES))
@@ -809,7 +842,7 @@ class Function(Enterable):  # type: ignore[misc]
                 at_user_line(f"{asking} asks for the type of a value, which tracing changes")
             )
         try:
-            form = self._traced(before, tree, leaves, kinds, statics, assumed)
+            specialization = self._traced(before, tree, leaves, kinds, statics, assumed)
         except BaseException as error:
             # what the caller gets leaves what it did until then, as undecorated
             ends = isinstance(error, _ENDS)
@@ -820,12 +853,12 @@ class Function(Enterable):  # type: ignore[misc]
             else:
                 self._undone = before.restore() or self._wrote
             raise
-        form.times_ns["trace"] = time.perf_counter_ns() - started
-        return form
+        specialization.times_ns["trace"] = time.perf_counter_ns() - started
+        return specialization
 
     def _traced(
         self,
-        before: Surroundings,
+        before: SideEffects,
         tree: Tree,
         leaves: Sequence[Any],
         kinds: tuple[LeafKind, ...],
@@ -835,21 +868,26 @@ class Function(Enterable):  # type: ignore[misc]
         trace = Trace(self.name)
         if before.names("__iter__"):
             trace.scalar = ScalarByName
-        made = self.form or Specialization
+        made = self.specialization_class or Specialization
         numpy = self._wants_numpy(leaves)
-        form = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)
+        specialization = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)
         if assumed is not None:
-            form.sizes, form.shapes = trace.sizes, assumed.shapes(kinds, trace.sizes)
-            form.kinds = kinds = tuple(
+            specialization.sizes, specialization.shapes = (
+                trace.sizes,
+                assumed.shapes(kinds, trace.sizes),
+            )
+            specialization.kinds = kinds = tuple(
                 kind if shape is None else symbolic_sizes.with_shape(kind, shape)
-                for kind, shape in zip(kinds, form.shapes, strict=True)
+                for kind, shape in zip(kinds, specialization.shapes, strict=True)
             )
         with trace.active():
-            names = form.names = self._parameter_names(tree)
-            form.donated = donated_leaves(self.python_function, self.donate, tree, leaves)
+            names = specialization.names = self._parameter_names(tree)
+            specialization.donated = donated_leaves(
+                self.python_function, self.donate, tree, leaves
+            )
             symbols = iter(
                 [
-                    self._symbol(trace, form, i, x, k, name)
+                    self._symbol(trace, specialization, i, x, k, name)
                     for i, (x, k, name) in enumerate(zip(leaves, kinds, names, strict=True))
                 ]
             )
@@ -904,26 +942,37 @@ class Function(Enterable):  # type: ignore[misc]
                     if k.kind == STATIC
                 ],
                 numpy,
-                form.donated,
-                plain=self.form is not None,
+                specialization.donated,
+                plain=self.specialization_class is not None,
             )
-            form.tree, form.numpy = _with_plain_keys(returned.tree), returned.numpy
+            specialization.tree, specialization.numpy = (
+                _with_plain_keys(returned.tree),
+                returned.numpy,
+            )
             nodes = [trace.node_of(x) for x in returned.outputs]
             trace.require_checks(nodes)
-            form.graph = trace.graph_of(nodes)
-        form.captures = trace.captures
-        getters = captures.find_captures(
+            specialization.graph = trace.graph_of(nodes)
+        specialization.captures = trace.captures
+        sources = captures.find_captures(
             self.python_function, statics, [*trace.captures, *returned.objects]
         )
-        form.getters = getters[: len(trace.captures)]
-        form.results = _looked_up(form, returned, getters[len(trace.captures) :])
-        form.capture_types = [(a.shape, a.dtype) for a in trace.captures]
-        form.variables = trace.variables
-        form.order_parameters()
-        return form
+        specialization.sources = sources[: len(trace.captures)]
+        specialization.results = _looked_up(
+            specialization, returned, sources[len(trace.captures) :]
+        )
+        specialization.capture_types = [(a.shape, a.dtype) for a in trace.captures]
+        specialization.variables = trace.variables
+        specialization.order_parameters()
+        return specialization
 
     def _symbol(
-        self, trace: Trace, form: Specialization, number: int, x: Any, kind: LeafKind, name: str
+        self,
+        trace: Trace,
+        specialization: Specialization,
+        number: int,
+        x: Any,
+        kind: LeafKind,
+        name: str,
     ) -> Any:
         """What the traced function is given for a leaf."""
         if kind.kind == STATIC:
@@ -935,7 +984,7 @@ class Function(Enterable):  # type: ignore[misc]
             type, origin = kind.key, "tensor"
         else:
             type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
-        form.order.append(("leaf", number))
+        specialization.order.append(("leaf", number))
         symbol = trace.parameter(type, name, origin, "argument", leaf=number)
         symbol.swapped = isinstance(x, np.ndarray) and not x.dtype.isnative
         return symbol
@@ -987,18 +1036,20 @@ class Function(Enterable):  # type: ignore[misc]
         parts += [*zip(map(str, kwargs.keys), kwargs.children, strict=True)]
         return [leaf for name, child in parts for leaf in leaf_names(child, name)]
 
-    def _run(self, form: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any) -> Any:
-        if form.reason:
-            if form.doubt is not None:
-                return self._run_in_doubt(form, leaves, args, kwargs)
-            form.due = form.chance
-            if not form.chance:
-                self._warn(form.reason)
+    def _run(
+        self, specialization: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
+    ) -> Any:
+        if specialization.reason:
+            if specialization.trace_error is not None:
+                return self._run_after_trace_error(specialization, leaves, args, kwargs)
+            specialization.due = specialization.chance
+            if not specialization.chance:
+                self._warn(specialization.reason)
             return self._eager(args, kwargs, leaves)
-        return form.run(leaves, given=(args, kwargs))
+        return specialization.run(leaves, given=(args, kwargs))
 
     def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
-        """The form that a call with these arguments uses, made if there is none yet."""
+        """The specialization that a call with these arguments uses, made if need be."""
         if self.input_signature is not None:
             args, kwargs = self._conform(args, kwargs), {}
         leaves: list[Any] = []
@@ -1013,10 +1064,10 @@ class Function(Enterable):  # type: ignore[misc]
 
     def get_graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph as traced for these arguments. TracingError if they can't be traced."""
-        form = self.specialization(*args, **kwargs)
-        if form.graph is None:
-            raise TracingError(form.reason)
-        return form.graph
+        specialization = self.specialization(*args, **kwargs)
+        if specialization.graph is None:
+            raise TracingError(specialization.reason)
+        return specialization.graph
 
     def ptx(self, *args: Any, arch: str = "sm_90", tensor_cores: str | None = None) -> str:
         """CUDA PTX of what a call with these arguments computes, for an architecture; a
@@ -1037,7 +1088,7 @@ Function._native = enterable(Function)
 
 
 def _end_of(function: Function) -> Callable[[Any], None]:
-    """What is called when an object dies that a function has forms for."""
+    """What is called when an object dies that a function has specializations for."""
     found = weakref.ref(function)
 
     def end(owner: Any) -> None:
@@ -1103,18 +1154,18 @@ def _plain_key(key: Any) -> Any:
 
 
 def _looked_up(
-    form: Specialization, returned: Returned, getters: Sequence[Getter | None]
+    specialization: Specialization, returned: Returned, sources: Sequence[Source | None]
 ) -> list[tuple[str, Any]]:
     """The results, with ways to look up what was there before the call; where there is none it
     is that very object each time.
     """
     found: list[tuple[str, Any]] = []
     for kind, value in returned.results:
-        getter = getters[value] if kind == "object" else None
-        if getter is not None:
-            form.objects.append(getter)
-            form.object_types.append(type(returned.objects[value]))
-            found.append(("object", len(form.objects) - 1))
+        source = sources[value] if kind == "object" else None
+        if source is not None:
+            specialization.objects.append(source)
+            specialization.object_types.append(type(returned.objects[value]))
+            found.append(("object", len(specialization.objects) - 1))
         else:
             known = kind == "object"
             found.append(("static", returned.objects[value]) if known else (kind, value))

@@ -1,8 +1,8 @@
-"""What machine code needs to enter a function's specialisations: their tables.
+"""What machine code needs to enter a function's specializations: their tables.
 
-Takes the specialisations that `function.py` makes. Most forms are entered and run natively,
-with the arrays and variables that they read; one with library calls has its arguments checked
-natively and is then run by Python, and so is a function that runs eagerly.
+Takes the specializations that `function.py` makes. Most specializations are entered and run
+natively, with the arrays and variables that they read; one with library calls has its arguments
+checked natively and is then run by Python, and so is a function that runs eagerly.
 """
 
 from __future__ import annotations
@@ -54,7 +54,15 @@ from graphjit.core.tree import (
 from graphjit.core.types import TensorType, as_dtype
 from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Cell
-from graphjit.tracing.captures import Agreed, Attribute, CellContents, Getter, Held, Item, Known
+from graphjit.tracing.captures import (
+    AttributeSource,
+    CellSource,
+    ConsensusSource,
+    ConstSource,
+    ItemSource,
+    Source,
+    WeakRefSource,
+)
 
 from .outputs import COMPUTED
 from .specialization import Specialization
@@ -67,7 +75,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# How many specialisations of one function machine code looks through; Python finds the others.
+# How many specializations of one function machine code looks through; Python finds the others.
 MAX_ENTRIES = 32
 _SCALARS = {float: Guard.FLOAT, int: Guard.INTEGER, complex: Guard.COMPLEX}
 _WEAK_RESULTS = {
@@ -99,25 +107,27 @@ def entry_point(kind: type[Function]) -> int:
     return _address[0]
 
 
-def form_entry(form: Specialization, leaves: Sequence[Any]) -> Entry | None:
-    """The tables for a form, made for arguments with these leaves; None if there are none."""
-    if not object_layout.fits() or form.executable is None:
+def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) -> Entry | None:
+    """The tables for a specialization, made for arguments with these leaves; None if there are
+    none.
+    """
+    if not object_layout.fits() or specialization.executable is None:
         return None
-    parts = iter([_leaf(k, x) for k, x in zip(form.kinds, leaves, strict=True)])
+    parts = iter([_leaf(k, x) for k, x in zip(specialization.kinds, leaves, strict=True)])
     try:
-        args, kwargs = (_part(child, parts) for child in form.given.children)
+        args, kwargs = (_part(child, parts) for child in specialization.given.children)
     except NotNative:
         return None
     assert isinstance(args, Container) and isinstance(kwargs, Container)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     try:
-        return make_entry(args.children, named, _launch(form))
+        return make_entry(args.children, named, _launch(specialization))
     except NotNative:
-        if form.sizes is not None:
+        if specialization.sizes is not None:
             return None
-        if any(kind == "given" for kind, _ in form.results):
-            return _given_entry(form, args, named)
-        return make_entry(args.children, named, _python(form))
+        if any(kind == "given" for kind, _ in specialization.results):
+            return _given_entry(specialization, args, named)
+        return make_entry(args.children, named, _python(specialization))
 
 
 def eager_entry(
@@ -206,65 +216,75 @@ def _plain_fields(kind: type, names: Sequence[str]) -> bool:
     return True
 
 
-def _python(form: Specialization) -> Callable[..., Any]:
-    """A function of the leaves that runs a form, if the arrays that it reads still fit."""
+def _python(specialization: Specialization) -> Callable[..., Any]:
+    """A function of the leaves that runs a specialization, if the arrays that it reads still
+    fit.
+    """
     from graphjit.codegen.cpu.dispatcher import MISS
 
-    direct = form.direct
+    direct = specialization.direct
     if direct is not None:
         return lambda *leaves: direct(leaves)
 
     def run(*leaves: Any) -> Any:
-        return form.run(leaves) if form.captures_fit() else MISS
+        return specialization.run(leaves) if specialization.captures_fit() else MISS
 
     return run
 
 
-def _given_entry(form: Specialization, args: Container, named: dict[str, Any]) -> Entry | None:
-    """The tables for a form that returns containers of its arguments, which Python runs."""
-    if form.getters or form.objects:
+def _given_entry(
+    specialization: Specialization, args: Container, named: dict[str, Any]
+) -> Entry | None:
+    """The tables for a specialization that returns containers of its arguments, which Python
+    runs.
+    """
+    if specialization.sources or specialization.objects:
         return None
 
     def run(*args: Any, **kwargs: Any) -> Any:
         leaves: list[Any] = []
         flatten((args, kwargs), leaves)
-        return form.run(leaves, given=(args, kwargs))
+        return specialization.run(leaves, given=(args, kwargs))
 
-    return make_entry(args.children, named, Interpreted(run, _as_it_is, form.numpy))
+    return make_entry(args.children, named, Interpreted(run, _as_it_is, specialization.numpy))
 
 
 def _as_it_is(value: Any, *leaves: Any) -> Any:
     return value
 
 
-def _launch(form: Specialization) -> Launch:
-    """The native call that is all of a form's run. NotNative where there is more to do."""
-    executable = form.executable
+def _launch(specialization: Specialization) -> Launch:
+    """The native call that is all of a specialization's run. NotNative where there is more to
+    do.
+    """
+    executable = specialization.executable
     assert executable is not None
     program = executable.program
-    kinds = {kind for kind, _ in form.results}
-    if form.donated or not kinds.isdisjoint(("given", "container", "copy", "swapped")):
+    kinds = {kind for kind, _ in specialization.results}
+    if specialization.donated or not kinds.isdisjoint(
+        ("given", "container", "copy", "swapped")
+    ):
         raise NotNative
     call = executable.native_call()
     results = (*program.outputs, *program.updates)
     if call is None or len({*program.inputs, *results}) < len(program.inputs) + len(results):
         raise NotNative
     address, wanted = call
-    roots, places = _roots(form)
+    roots, places = _roots(specialization)
     sources: dict[int, tuple[str, Any]] = {}
     for number, buffer in enumerate(program.buffers):
         if buffer.role == "constant":
             sources[number] = "constant", executable.constant(number)
-    for number, place in zip(program.inputs, form.order, strict=True):
+    for number, place in zip(program.inputs, specialization.order, strict=True):
         sources[number] = "leaf", places.get(place, place[1])
     for result, number in enumerate(results):
         sources[number] = "output", result
     if any(number not in sources for number in wanted):
         raise NotNative
-    outputs = _outputs(form, places)
-    for number, variable in zip(program.updates, form.updated, strict=True):
-        outputs.append(_array_output(form, number, Result.UPDATE, variable.cell))
-    cells = {id(v.cell): v.cell for v in form.variables}.values()
+    outputs = _outputs(specialization, places)
+    for number, variable in zip(program.updates, specialization.updated, strict=True):
+        outputs.append(_array_output(specialization, number, Result.UPDATE, variable.cell))
+    cells = {id(v.cell): v.cell for v in specialization.variables}.values()
     held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
     return Launch(
         address,
@@ -272,7 +292,7 @@ def _launch(form: Specialization) -> Launch:
         roots,
         tuple((cell.lock.acquire, cell.lock.release) for cell in held),
         tuple(outputs),
-        _plan(form.tree, iter(_finishing(form))),
+        _plan(specialization.tree, iter(_finishing(specialization))),
         program.arena_bytes,
         executable.arena_of if is_symbolic((program.arena_bytes,)) else executable.new_arena,
         bool(executable.checks),
@@ -292,15 +312,17 @@ def _sized(executable: Executable) -> Sized | None:
     return Sized(executable.prepare_address(), extents, tuple(results), arena)
 
 
-def _outputs(form: Specialization, places: dict[tuple[str, int], int]) -> list[Output]:
+def _outputs(
+    specialization: Specialization, places: dict[tuple[str, int], int]
+) -> list[Output]:
     """What becomes of each result. places: the numbers of captured arrays and of objects that
     are looked up, as leaves. NotNative where one is a view of what isn't a result.
     """
-    assert form.executable is not None
-    numbers = iter(form.executable.program.outputs)
-    computed = [n for n, (kind, _) in enumerate(form.results) if kind in COMPUTED]
+    assert specialization.executable is not None
+    numbers = iter(specialization.executable.program.outputs)
+    computed = [n for n, (kind, _) in enumerate(specialization.results) if kind in COMPUTED]
     outputs = []
-    for kind, value in form.results:
+    for kind, value in specialization.results:
         if kind == "static":
             made = Output(Result.STATIC, value=value)
         elif kind == "again":
@@ -308,7 +330,7 @@ def _outputs(form: Specialization, places: dict[tuple[str, int], int]) -> list[O
         elif kind == "object":
             made = Output(Result.LEAF, value=places["object", value])
         elif kind != "view":
-            made = _output(form, kind, next(numbers))
+            made = _output(specialization, kind, next(numbers))
         elif (base := _only_base(value)).role != "output":
             made = Output(Result.LEAF, value=places.get(base, base.number))
         elif base.number < len(computed):
@@ -316,7 +338,7 @@ def _outputs(form: Specialization, places: dict[tuple[str, int], int]) -> list[O
         else:
             raise NotNative
         outputs.append(made)
-    if len(computed) < len(form.executable.program.outputs):
+    if len(computed) < len(specialization.executable.program.outputs):
         raise NotNative
     return outputs
 
@@ -334,23 +356,23 @@ def _viewing(view: ResultView) -> Callable[[Any], Any]:
     return lambda array: view.of({role: {number: array}}, {}, {})
 
 
-def _finishing(form: Specialization) -> list[Callable[[Any], Any] | None]:
+def _finishing(specialization: Specialization) -> list[Callable[[Any], Any] | None]:
     """For each result what Python makes of it: a tensor, of one of another shape each time; a
     view. NotNative for views whose extents differ from call to call, or that have one call of
     NumPy's in common.
     """
-    assert form.executable is not None
-    numbers = iter(form.executable.program.outputs)
+    assert specialization.executable is not None
+    numbers = iter(specialization.executable.program.outputs)
     found: list[Callable[[Any], Any] | None] = []
     shared: set[int] = set()  # calls that make views, which several results must not repeat
-    for kind, value in form.results:
+    for kind, value in specialization.results:
         call: Callable[[Any], Any] | None = None
         if kind in COMPUTED:
-            symbolic = is_symbolic(_type(form, next(numbers)).shape)
-            call = _wrap if symbolic and not form.numpy else None
+            symbolic = is_symbolic(_type(specialization, next(numbers)).shape)
+            call = _wrap if symbolic and not specialization.numpy else None
         elif kind == "view" and not value.itself:
             calls = {id(made) for made in value.calls}
-            if form.sizes is not None or not calls.isdisjoint(shared):
+            if specialization.sizes is not None or not calls.isdisjoint(shared):
                 raise NotNative
             shared |= calls
             call = _viewing(value)
@@ -362,28 +384,32 @@ def _finishing(form: Specialization) -> list[Callable[[Any], Any] | None]:
     return found
 
 
-def _roots(form: Specialization) -> tuple[tuple[Root, ...], dict[tuple[str, int], int]]:
-    """What a form reads without being given it, and the number of each as a leaf."""
+def _roots(
+    specialization: Specialization,
+) -> tuple[tuple[Root, ...], dict[tuple[str, int], int]]:
+    """What a specialization reads without being given it, and the number of each as a leaf."""
     roots: list[Root] = []
     again: list[Root] = []
     places: dict[tuple[str, int], int] = {}
-    first = len(form.kinds)
-    for number, (shape, dtype) in enumerate(form.capture_types):
-        getter = form.getters[number]
+    first = len(specialization.kinds)
+    for number, (shape, dtype) in enumerate(specialization.capture_types):
+        source = specialization.sources[number]
         places["capture", number] = first + len(roots)
-        ways = getter.getters if isinstance(getter, Agreed) else (getter,)
+        ways = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf: Leaf | int = _array_leaf(shape, dtype)
         for way in ways:
-            value, steps = (form.captures[number], ()) if way is None else _path(way)
+            value, steps = (specialization.captures[number], ()) if way is None else _path(way)
             (roots if isinstance(leaf, Leaf) else again).append(Root(value, steps, leaf))
             leaf = len(roots) - 1
-    for number, variable in enumerate(form.variables):
+    for number, variable in enumerate(specialization.variables):
         places["variable", number] = first + len(roots)
         leaf = _array_leaf(variable.type.shape, variable.type.dtype.dtype)
         roots.append(Root(variable.cell, ((Guard.VARIABLE, None),), leaf))
-    for number, (getter, kind) in enumerate(zip(form.objects, form.object_types, strict=True)):
+    for number, (source, kind) in enumerate(
+        zip(specialization.objects, specialization.object_types, strict=True)
+    ):
         places["object", number] = first + len(roots)
-        ways = getter.getters if isinstance(getter, Agreed) else (getter,)
+        ways = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf = Leaf(Guard.TYPE, value=kind)
         for way in ways:
             (roots if isinstance(leaf, Leaf) else again).append(Root(*_path(way), leaf))
@@ -391,21 +417,21 @@ def _roots(form: Specialization) -> tuple[tuple[Root, ...], dict[tuple[str, int]
     return (*roots, *again), places
 
 
-def _path(getter: Getter) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
-    """An object from which a getter starts, and its steps."""
-    match getter:
-        case Known():
-            return getter.value, ()
-        case Held():
-            return getter.reference, ((Guard.DEREFERENCE, None),)
-        case CellContents():
-            return getter.cell, ((Guard.CONTENT, None),)
-        case Item():
-            value, steps = _path(getter.parent)
-            return value, (*steps, (Guard.ITEM, getter.key))
-        case Attribute():
-            value, steps = _path(getter.parent)
-            return value, (*steps, (Guard.ATTRIBUTE, getter.name))
+def _path(source: Source) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
+    """An object from which a source starts, and its steps."""
+    match source:
+        case ConstSource():
+            return source.value, ()
+        case WeakRefSource():
+            return source.reference, ((Guard.DEREFERENCE, None),)
+        case CellSource():
+            return source.cell, ((Guard.CONTENT, None),)
+        case ItemSource():
+            value, steps = _path(source.parent)
+            return value, (*steps, (Guard.ITEM, source.key))
+        case AttributeSource():
+            value, steps = _path(source.parent)
+            return value, (*steps, (Guard.ATTRIBUTE, source.name))
     raise NotNative
 
 
@@ -415,22 +441,24 @@ def _array_leaf(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Leaf:
     return Leaf(Guard.ARRAY, dtype, shape)
 
 
-def _output(form: Specialization, kind: str, number: int) -> Output:
-    type = _type(form, number)
+def _output(specialization: Specialization, kind: str, number: int) -> Output:
+    type = _type(specialization, number)
     if kind == "python":
         if type.dtype.name not in _WEAK_RESULTS or type.shape:
             raise NotNative
         return Output(_WEAK_RESULTS[type.dtype.name], type.dtype.dtype)
-    if not form.numpy and not is_symbolic(type.shape):
+    if not specialization.numpy and not is_symbolic(type.shape):
         known = TensorType(type.shape, type.dtype)
-        return _array_output(form, number, Result.TENSOR, known)
+        return _array_output(specialization, number, Result.TENSOR, known)
     if not type.shape and kind != "0-d array":
         return Output(Result.SCALAR, type.dtype.dtype)
-    return _array_output(form, number, Result.ARRAY, None)
+    return _array_output(specialization, number, Result.ARRAY, None)
 
 
-def _array_output(form: Specialization, number: int, kind: Result, value: Any) -> Output:
-    type, executable = _type(form, number), form.executable
+def _array_output(
+    specialization: Specialization, number: int, kind: Result, value: Any
+) -> Output:
+    type, executable = _type(specialization, number), specialization.executable
     assert executable is not None
     make: Callable[..., Array] | None = None
     if is_symbolic(type.shape):
@@ -440,9 +468,9 @@ def _array_output(form: Specialization, number: int, kind: Result, value: Any) -
     return Output(kind, type.dtype.dtype, type.shape, make, value)
 
 
-def _type(form: Specialization, number: int) -> TensorType:
-    assert form.executable is not None
-    return form.executable.program.buffers[number].type
+def _type(specialization: Specialization, number: int) -> TensorType:
+    assert specialization.executable is not None
+    return specialization.executable.program.buffers[number].type
 
 
 def _plan(tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]) -> Bundle | None:
@@ -480,4 +508,4 @@ def _plan(tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]) -> Bundl
     return Bundle(Build.CALL, children, call=make)
 
 
-__all__ = ["MAX_ENTRIES", "eager_entry", "entry_point", "form_entry", "make_table"]
+__all__ = ["MAX_ENTRIES", "eager_entry", "entry_point", "specialization_entry", "make_table"]

@@ -57,20 +57,20 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = function._conform(args, kwargs), {}
     if config.functions_run_eagerly:
         return wanted.fill(function(*args, **kwargs))
-    form = function.specialization(*args, **kwargs)
+    specialization = function.specialization(*args, **kwargs)
     leaves: list[Any] = []
     flatten((args, kwargs), leaves)
-    if form.reason:
-        return wanted.fill(function._run(form, leaves, args, kwargs))
-    assert form.executable is not None
-    if any(kind in ("given", "object", "container") for kind, _ in form.results):
-        return wanted.fill(form.run(leaves, given=(args, kwargs)))
-    outputs = list(form.executable.result_types(form.inputs(leaves)))
+    if specialization.reason:
+        return wanted.fill(function._run(specialization, leaves, args, kwargs))
+    assert specialization.executable is not None
+    if any(kind in ("given", "object", "container") for kind, _ in specialization.results):
+        return wanted.fill(specialization.run(leaves, given=(args, kwargs)))
+    outputs = list(specialization.executable.result_types(specialization.inputs(leaves)))
     types = iter(outputs)
     found: list[Any] = []
-    for kind, value in form.results:
+    for kind, value in specialization.results:
         if kind == "view":
-            view = form.view(value, leaves, [_stand_in(*type) for type in outputs])
+            view = specialization.view(value, leaves, [_stand_in(*type) for type in outputs])
             view = getattr(view, "_array", view)
             array = isinstance(view, (np.ndarray, np.generic))
             found.append((view.shape, view.dtype) if array else None)
@@ -79,7 +79,9 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
         else:
             type = next(types) if kind in COMPUTED else None
             found.append(None if kind == "python" else type)
-    return form.run(leaves, wanted.for_results(form.tree, found), (args, kwargs))
+    return specialization.run(
+        leaves, wanted.for_results(specialization.tree, found), (args, kwargs)
+    )
 
 
 def _stand_in(shape: Any, dtype: np.dtype[Any]) -> Array:
@@ -199,22 +201,25 @@ def _shown(tree: Tree) -> str:
 
 
 def places(
-    form: Specialization, leaves: Sequence[Any], inputs: Sequence[Array], given: Sequence[Any]
+    specialization: Specialization,
+    leaves: Sequence[Any],
+    inputs: Sequence[Array],
+    given: Sequence[Any],
 ) -> list[Array | None]:
     """For each of the program's outputs the array to compute it in; None for fresh memory.
 
     given: for each result what `out` has. Donated arguments are refused where they share memory
     with others.
     """
-    assert form.executable is not None
-    program = form.executable.program
-    _check_donated(form, leaves)
-    sources = dict(program.donated) if form.executable.infallible else {}
+    assert specialization.executable is not None
+    program = specialization.executable.program
+    _check_donated(specialization, leaves)
+    sources = dict(program.donated) if specialization.executable.infallible else {}
     numbers = dict(zip(program.inputs, inputs, strict=True))
     arrays = [
         array
         for array, (kind, _) in zip(
-            given or [None] * len(form.results), form.results, strict=True
+            given or [None] * len(specialization.results), specialization.results, strict=True
         )
         if kind in COMPUTED
     ]
@@ -224,7 +229,7 @@ def places(
         place = None
         if array is not None:
             free = not any(np.may_share_memory(array, x) for x in inputs)
-            if free and form.executable.infallible:
+            if free and specialization.executable.infallible:
                 place = array
         elif number in sources:
             place = numbers[sources[number]]
@@ -237,19 +242,22 @@ def _fits(array: Array) -> bool:
     return array.flags.num & PLAIN == PLAIN and array.dtype.isnative
 
 
-def _check_donated(form: Specialization, leaves: Sequence[Any]) -> None:
+def _check_donated(specialization: Specialization, leaves: Sequence[Any]) -> None:
     arrays = [getattr(x, "_array", x) for x in leaves]
-    for number in form.donated:
+    for number in specialization.donated:
         x = arrays[number]
-        for other, y in [*enumerate(arrays), *((-1, y) for y in form.captures)]:
+        for other, y in [*enumerate(arrays), *((-1, y) for y in specialization.captures)]:
             if other == number or not isinstance(y, np.ndarray) or not share_memory(x, y):
                 continue
             what = (
-                f"argument {form.names[other]}" if other >= 0 else "an array it reads besides"
+                f"argument {specialization.names[other]}"
+                if other >= 0
+                else "an array it reads besides"
             )
             raise InvalidArgumentError(
                 at_user_line(
-                    f"argument {form.names[number]} is donated, but shares memory with {what}"
+                    f"argument {specialization.names[number]} is donated, but "
+                    f"shares memory with {what}"
                 )
             )
 

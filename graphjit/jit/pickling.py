@@ -2,7 +2,8 @@
 
 A function that an import finds under its name travels as that name, as Python's own functions
 do. All others (lambdas, nested functions, those of `__main__` and of notebooks) travel by
-value, code and closure and what they name, by cloudpickle. Compiled forms stay behind.
+value, code and closure and what they name, by cloudpickle. Compiled specializations stay
+behind.
 """
 
 from __future__ import annotations

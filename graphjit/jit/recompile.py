@@ -1,4 +1,4 @@
-"""Why a function was compiled again: which guard no form of it passed, as data."""
+"""Why a function was compiled again: which guard no specialization of it passed, as data."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MAX_COMPARED = 16
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A call that no form fitted.
+    """A call that no specialization fitted.
 
     guard: what of which argument was another, such as "shape of x". expected: what the nearest
-    form has; found: what the call brought. source: the line of the call. forms: how many
-    forms there were.
+    specialization has; found: what the call brought. source: the line of the call.
+    specializations: how many specializations there were.
     """
 
     guard: str
     expected: str
     found: str
     source: SourceLine | None
-    forms: int
+    specializations: int
 
     def __str__(self) -> str:
         where = "" if self.source is None else f"\n  {self.source.describe()}"
@@ -43,32 +43,36 @@ def why(
     kinds: Sequence[LeafKind],
     tree: Tree,
     names: Sequence[str],
-    forms: Sequence[Specialization],
+    specializations: Sequence[Specialization],
     source: SourceLine | None,
 ) -> Miss:
-    """The guards by which a call misses the form that is nearest to it, of the latest."""
-    nearest, least = forms[-1], len(kinds) + 2
-    for form in reversed(forms[-MAX_COMPARED:]):
-        if form.given != tree:
+    """The guards by which a call misses the specialization that is nearest to it, of the
+    latest.
+    """
+    nearest, least = specializations[-1], len(kinds) + 2
+    for specialization in reversed(specializations[-MAX_COMPARED:]):
+        if specialization.given != tree:
             continue
-        pairs = zip(form.kinds, kinds, strict=True)
+        pairs = zip(specialization.kinds, kinds, strict=True)
         apart = sum([a.kind != b.kind or a.key != b.key for a, b in pairs])
         if apart < least:
-            nearest, least = form, apart
+            nearest, least = specialization, apart
     if nearest.given != tree:
         before, now = f"{len(nearest.kinds)} leaves", f"{len(kinds)} leaves"
         if before == now:
             before, now = "other containers or keywords", "these"
-        return Miss("structure of the arguments", before, now, source, len(forms))
+        return Miss("structure of the arguments", before, now, source, len(specializations))
     parts = [
         _difference(name, before, now)
         for name, before, now in zip(names, nearest.kinds, kinds, strict=True)
         if before != now
     ]
     if not parts:
-        return Miss("captured arrays", "as traced", "of other types", source, len(forms))
+        return Miss(
+            "captured arrays", "as traced", "of other types", source, len(specializations)
+        )
     guards, expected, found = (", ".join(texts) for texts in zip(*parts, strict=True))
-    return Miss(guards, expected, found, source, len(forms))
+    return Miss(guards, expected, found, source, len(specializations))
 
 
 def _difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, str]:
@@ -83,7 +87,7 @@ def _difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, s
 
 
 def _admits(before: Sequence[int | Dim], now: Sequence[int]) -> bool:
-    """Whether a form's shape, of which extents may be symbolic, may be this one."""
+    """Whether a specialization's shape, of which extents may be symbolic, may be this one."""
     return len(before) == len(now) and all(
         isinstance(a, Dim) or a == b for a, b in zip(before, now, strict=True)
     )

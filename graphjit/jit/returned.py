@@ -34,7 +34,7 @@ from graphjit.tracing.trace import (
 from .outputs import COMPUTED, share_memory
 
 if TYPE_CHECKING:
-    from graphjit.tracing.side_effects import Surroundings
+    from graphjit.tracing.side_effects import SideEffects
     from graphjit.tracing.trace import Storage, Trace
 
 # What holds more than the Python code can have made of constants, so that calls could share it.
@@ -73,7 +73,7 @@ class Returned:
         self,
         value: Any,
         trace: Trace,
-        before: Surroundings,
+        before: SideEffects,
         given: Iterable[tuple[Path, Any]],
         statics: Sequence[tuple[int, Any]],
         numpy: bool | None,

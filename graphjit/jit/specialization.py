@@ -1,4 +1,4 @@
-"""A specialisation: one traced and compiled form of a function, and how it is run."""
+"""A specialization: a function traced and compiled for one signature, and how it is run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, pro
 from graphjit.ir.graph import Graph
 from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Variable
-from graphjit.tracing.captures import Getter
+from graphjit.tracing.captures import Source
 
 from . import compile_cache
 from .outputs import COMPUTED, PLAIN, places
@@ -48,28 +48,29 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(eq=False)
 class Specialization:
-    """A traced and compiled form of a function for one signature, or the reason for none.
+    """A function traced and compiled for one signature, or the reason for none.
 
     graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
     it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
-    arguments; doubt: the error that tracing raised, until a call has shown that eager mode
-    raises none; chance: whether an eager call may settle what stood against it; due: it has
-    run, and the function is to be traced again; impure: its trace changed what outlives calls.
+    arguments; trace_error: the error that tracing raised, until a call has shown that eager
+    mode raises none; chance: whether an eager call may settle what stood against it; due: it
+    has run, and the function is to be traced again; impure: its trace changed what outlives
+    calls.
     entry: the tables by which machine code enters it. results: see `returned.Returned`. numpy:
     whether results are ndarrays. objects: how to look up what is returned and was there before
     the call, object_types: of which types it is. direct: the whole call, for the plain case of
     arrays in and one array out. given: how the leaves make up the arguments. sizes, shapes,
-    fit: of a form of symbolic extents its symbols, the shape of each leaf, and the calls that
-    it is for. own_passes, fast_math, tensor_cores: how it was compiled. found: whether its code
-    was there already, in this process or on disk. names, donated: of the leaves a name for
-    each, and which are donated.
+    fit: of a specialization of symbolic extents its symbols, the shape of each leaf, and the
+    calls that it is for. own_passes, fast_math, tensor_cores: how it was compiled. found:
+    whether its code was there already, in this process or on disk. names, donated: of the
+    leaves a name for each, and which are donated.
     """
 
     kinds: tuple[LeafKind, ...]
     given: Tree = LEAF
     reason: str = ""
     any_value: bool = False
-    doubt: BaseException | None = None
+    trace_error: BaseException | None = None
     chance: bool = False
     impure: bool = False
     entry: Any = None
@@ -83,14 +84,14 @@ class Specialization:
     found: bool = False
     captures: list[Array] = field(default_factory=list)
     capture_types: list[tuple[Any, Any]] = field(default_factory=list)
-    getters: list[Getter | None] = field(default_factory=list)
+    sources: list[Source | None] = field(default_factory=list)
     variables: list[Variable] = field(default_factory=list)
     order: list[tuple[str, int]] = field(default_factory=list)
     updated: list[Variable] = field(default_factory=list)
     tree: Tree = LEAF
     results: list[tuple[str, Any]] = field(default_factory=list)
     numpy: bool = False
-    objects: list[Getter] = field(default_factory=list)
+    objects: list[Source] = field(default_factory=list)
     object_types: list[type] = field(default_factory=list)
     direct: Callable[[Sequence[Any]], Any] | None = None
     times_ns: dict[str, int] = field(default_factory=dict)
@@ -103,15 +104,15 @@ class Specialization:
 
     def captures_fit(self) -> bool:
         """Whether what the Python code reads is still of the traced types."""
-        for number, getter in enumerate(self.getters):
-            found = self.captures[number] if getter is None else getter()
+        for number, source in enumerate(self.sources):
+            found = self.captures[number] if source is None else source()
             if type(found) is not np.ndarray:
                 return False
             if (found.shape, found.dtype) != self.capture_types[number]:
                 return False
             self.captures[number] = found
-        for getter, kind in zip(self.objects, self.object_types, strict=True):
-            if type(getter()) is not kind:
+        for source, kind in zip(self.objects, self.object_types, strict=True):
+            if type(source()) is not kind:
                 return False
         return True
 
@@ -183,7 +184,7 @@ class Specialization:
         return self.built
 
     def llvm_ir(self, optimized: bool = False) -> str:
-        """The LLVM IR of a compiled form, as emitted or after LLVM's passes."""
+        """The LLVM IR, as emitted or after LLVM's passes."""
         from graphjit.codegen.cpu.target import llvm_text
 
         assert self.program is not None
@@ -346,7 +347,7 @@ class Specialization:
 def build_program(
     graph: Graph,
     passes: Sequence[Pass] = (),
-    form: Specialization | None = None,
+    specialization: Specialization | None = None,
     fast_math: bool = False,
     stages: Stages | None = None,
 ) -> Program:
@@ -357,23 +358,25 @@ def build_program(
     with stages.stage("passes"):
         optimized = all_passes.optimized(graph, passes, observers)
     donated: list[int] = []
-    if form is not None and form.donated:
-        leaves = {("leaf", n) for n in form.donated}
-        donated = [number for number, place in enumerate(form.order) if place in leaves]
+    if specialization is not None and specialization.donated:
+        leaves = {("leaf", n) for n in specialization.donated}
+        donated = [
+            number for number, place in enumerate(specialization.order) if place in leaves
+        ]
     with stages.stage("fuse"):
         program = all_passes.program_of(
             optimized, fast_math=fast_math, donated=donated, observers=observers
         )
-    if form is not None:
-        form.passes = timing.rows
+    if specialization is not None:
+        specialization.passes = timing.rows
     return program
 
 
-def explain(form: Specialization) -> str:
-    """A specialisation in words: steps with bytes and flops, decisions, times."""
-    if form.program is None:
-        return f"runs eagerly: {form.reason}"
-    program = form.program
+def explain(specialization: Specialization) -> str:
+    """A specialization in words: steps with bytes and flops, decisions, times."""
+    if specialization.program is None:
+        return f"runs eagerly: {specialization.reason}"
+    program = specialization.program
     lines = [f"{program.name}: {len(program.steps)} steps, arena {program.arena_bytes} bytes"]
     if program.fast_math:
         lines.append("fast_math")
@@ -387,11 +390,13 @@ def explain(form: Specialization) -> str:
         lines += ["  " + line for line in programs.print_step(step).splitlines()]
     lines += [f"result b{o} may lie where b{i} does, donated" for o, i in program.donated]
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
-    for name, before, after, ns in form.passes:
+    for name, before, after, ns in specialization.passes:
         lines.append(f"pass {name}: {before} -> {after}, {ns / 1e6:.2f} ms")
-    if form.found:
+    if specialization.found:
         lines.append("its code came from the cache")
-    times = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in form.times_ns.items())
+    times = ", ".join(
+        f"{name} {ns / 1e6:.2f} ms" for name, ns in specialization.times_ns.items()
+    )
     lines.append(f"times: {times}")
     return "\n".join(lines)
 
@@ -412,26 +417,33 @@ def _ready(x: Array) -> Array:
         ) from error
 
 
-def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
+def _direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     """The shortest way from arrays and floats to one array or a tuple of arrays, where there is
     no more to do than that.
     """
-    executable = form.executable
+    executable = specialization.executable
     assert executable is not None
-    if all(kind in ("view", "static") for kind, _ in form.results) and not (
-        form.donated or form.variables or form.captures or executable.program.outputs
+    if all(kind in ("view", "static") for kind, _ in specialization.results) and not (
+        specialization.donated
+        or specialization.variables
+        or specialization.captures
+        or executable.program.outputs
     ):  # nothing is computed
-        if form.tree is LEAF and form.results[0][0] == "view":
-            only = form.results[0][1]
+        if specialization.tree is LEAF and specialization.results[0][0] == "view":
+            only = specialization.results[0][1]
             return lambda args: only.of({"leaf": args}, {}, {})
-        return lambda args: form._results(args, ())
-    plain = form.order == [("leaf", i) for i in range(len(form.kinds))]
-    plain = plain and not form.donated
-    if not plain or form.variables or not all(map(_plainly_passed, form.kinds)):
+        return lambda args: specialization._results(args, ())
+    plain = specialization.order == [("leaf", i) for i in range(len(specialization.kinds))]
+    plain = plain and not specialization.donated
+    if (
+        not plain
+        or specialization.variables
+        or not all(map(_plainly_passed, specialization.kinds))
+    ):
         return None
-    if any(kind != "array" for kind, _ in form.results):
+    if any(kind != "array" for kind, _ in specialization.results):
         return None
-    only_arrays = all(k.kind == ARRAY for k in form.kinds)
+    only_arrays = all(k.kind == ARRAY for k in specialization.kinds)
 
     def ready(args: Sequence[Any]) -> list[Array]:
         return [
@@ -439,15 +451,17 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
             for x in args
         ]
 
-    if form.tree is not LEAF:
-        if form.tree.kind is not tuple or any(c is not LEAF for c in form.tree.children):
+    if specialization.tree is not LEAF:
+        if specialization.tree.kind is not tuple or any(
+            c is not LEAF for c in specialization.tree.children
+        ):
             return None
         run_all = executable.runner()
-        if form.numpy:
+        if specialization.numpy:
             return lambda args: tuple([a if a.shape else a[()] for a in run_all(ready(args))])
         return lambda args: tuple(map(_wrap, run_all(ready(args))))
     run = executable.single_runner()
-    if not form.numpy:
+    if not specialization.numpy:
         return lambda args: _wrap(run(ready(args)))
     scalar = not executable.program.buffers[executable.program.outputs[0]].type.shape
     if not only_arrays:
@@ -473,12 +487,16 @@ def _direct_call(form: Specialization) -> Callable[[Sequence[Any]], Any] | None:
 
 
 def _direct_into(
-    form: Specialization,
+    specialization: Specialization,
 ) -> Callable[[Array, Sequence[Any]], Array | None] | None:
-    executable = form.executable
+    executable = specialization.executable
     assert executable is not None
     write = executable.single_writer()
-    if write is None or form.tree is not LEAF or any(k.kind != ARRAY for k in form.kinds):
+    if (
+        write is None
+        or specialization.tree is not LEAF
+        or any(k.kind != ARRAY for k in specialization.kinds)
+    ):
         return None
     (shape, dtype), apart = executable.output_type, np.may_share_memory
     whole = set(executable.program.outputs) <= set(executable.program.aligned)

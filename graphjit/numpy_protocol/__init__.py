@@ -47,7 +47,7 @@ from .promotion import (
     cast,
     convert,
     detached,
-    faithful,
+    fallback_on_error,
     is_symbol,
     is_weak_symbol,
     owned,
@@ -124,7 +124,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str,
     what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
     trace = trace_of(tuple(inputs), tuple(kwargs.values()))
     inputs = [trace.size(x) if isinstance(x, Dim) else x for x in inputs]
-    with faithful(what):
+    with fallback_on_error(what):
         if trace.origin == "weak":
             result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))
             return owned(result, trace)
@@ -145,7 +145,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str,
 def call_operator(ufunc: Any, inputs: Sequence[Any], trace: Any) -> Any:
     """The result of an operator that is a ufunc, on operands of which one is traced."""
     inputs = [trace.size(x) if isinstance(x, Dim) else x for x in inputs]
-    with faithful(f"np.{ufunc.__name__}"):
+    with fallback_on_error(f"np.{ufunc.__name__}"):
         if trace.origin == "weak":
             result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))
         elif ufunc is np.matmul and not all(len(shape_of(x)) for x in inputs):
@@ -219,7 +219,7 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     """The result of a NumPy function of which a traced array is an argument."""
     what = f"{getattr(func, '__module__', 'np').replace('numpy', 'np')}.{func.__name__}"
     trace = trace_of(tuple(args), tuple(kwargs.values()))
-    with faithful(what):
+    with fallback_on_error(what):
         _refuse_bools(kwargs)
         handler = FUNCTIONS.get(func) or _transforming(func)
         if handler is not None:
@@ -314,7 +314,7 @@ def attribute(x: Any, name: str) -> Any:
         x = strong(x)
     if name in methods.UNKNOWN:
         raise unsupported(f".{name}")
-    with faithful(f".{name}"):
+    with fallback_on_error(f".{name}"):
         if name in methods.VALUES:
             return methods.VALUES[name](x)
         if name in methods.VIEW_VALUES:
@@ -327,7 +327,7 @@ def attribute(x: Any, name: str) -> Any:
 
 def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     what = f"ndarray.{name}"
-    with faithful(what):
+    with fallback_on_error(what):
         _refuse_bools(kwargs)
         if name in methods.VIEW_METHODS:
             handler = methods.VIEW_METHODS[name]
@@ -367,7 +367,7 @@ def _noted(made: Any, trace: Any, function: Any, args: Sequence[Any], kwargs: An
 
 def getitem(x: Any, key: Any) -> Any:
     """x[key]."""
-    with faithful("indexing"):
+    with fallback_on_error("indexing"):
         made = indexing.getitem(x, key, x.recorder)
         if is_symbol(made) and made.storage is x.storage:
             return _noted(made, x.recorder, operator.getitem, (x, key), {})
@@ -382,7 +382,7 @@ def part(x: Any, key: Any) -> Any:
 
 def setitem(x: Any, key: Any, value: Any) -> Any:
     """x as it is after x[key] = value, which NumPy casts without asking."""
-    with faithful("assignment to an index"):
+    with fallback_on_error("assignment to an index"):
         return indexing.setitem(detached(x), detached(key), detached(value))
 
 

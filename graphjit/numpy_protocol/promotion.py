@@ -2,8 +2,8 @@
 
 Handlers work on tensors that `array` or `convert` gave, never on weak ones, and raise
 `ShapeError`, `DTypeError` or NumPy's own AxisError where NumPy raises ValueError, TypeError
-or AxisError. Whatever else goes wrong in them is turned into TracingError by `faithful`:
-then the function falls back to NumPy itself, which knows best.
+or AxisError. Whatever else goes wrong in them is turned into TracingError by
+`fallback_on_error`: then the function falls back to NumPy itself, which knows best.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def unsupported(what: str) -> TracingError:
 
 
 @contextmanager
-def faithful(what: str) -> Iterator[None]:
+def fallback_on_error(what: str) -> Iterator[None]:
     """Let NumPy's own errors through and turn all others into TracingError."""
     try:
         yield

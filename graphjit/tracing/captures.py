@@ -21,7 +21,7 @@ DEPTH = 4
 MAX_OBJECTS = 20_000
 
 
-class Getter:
+class Source:
     """A way to look a value up again: calling it gives the value now, None if there is none."""
 
     __slots__ = ()
@@ -35,7 +35,7 @@ class Getter:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known(Getter):
+class ConstSource(Source):
     """Always the same object."""
 
     value: Any
@@ -45,7 +45,7 @@ class Known(Getter):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held(Getter):
+class WeakRefSource(Source):
     """An object that is not kept alive."""
 
     reference: weakref.ref[Any]
@@ -55,7 +55,7 @@ class Held(Getter):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CellContents(Getter):
+class CellSource(Source):
     """What a closure's cell holds."""
 
     cell: types.CellType
@@ -68,10 +68,10 @@ class CellContents(Getter):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Item(Getter):
+class ItemSource(Source):
     """An item of a container."""
 
-    parent: Getter
+    parent: Source
     key: Any
 
     def _now(self) -> Any:
@@ -82,10 +82,10 @@ class Item(Getter):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attribute(Getter):
+class AttributeSource(Source):
     """An attribute of an object."""
 
-    parent: Getter
+    parent: Source
     name: str
 
     def _now(self) -> Any:
@@ -93,45 +93,49 @@ class Attribute(Getter):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Agreed(Getter):
-    """What all of some getters give; None once they differ, for the trace holds no longer."""
+class ConsensusSource(Source):
+    """What several sources agree on; None once they differ, for the trace holds no longer."""
 
-    getters: tuple[Getter, ...]
+    sources: tuple[Source, ...]
 
     def _now(self) -> Any:
-        value = self.getters[0]()
-        return value if all(getter() is value for getter in self.getters) else None
+        value = self.sources[0]()
+        return value if all(source() is value for source in self.sources) else None
 
 
 def find_captures(
     function: Callable[..., Any], statics: Sequence[Any], objects: Sequence[Any]
-) -> list[Getter | None]:
+) -> list[Source | None]:
     """For each array or other object a way to look it up again, or None if only its value is
     known.
     """
     if not objects:
         return []
     wanted = {id(x): n for n, x in enumerate(objects)}
-    found: list[list[Getter]] = [[] for _ in objects]
+    found: list[list[Source]] = [[] for _ in objects]
     seen: set[int] = set()
-    todo: list[tuple[Any, Getter, int]] = [(o, _held(o), 0) for o in statics]
+    todo: list[tuple[Any, Source, int]] = [(o, _held(o), 0) for o in statics]
     todo += _of_function(function)
     while todo and len(seen) < MAX_OBJECTS:
-        value, getter, depth = todo.pop(0)
+        value, source, depth = todo.pop(0)
         number = wanted.get(id(value))
         if number is not None:
-            found[number].append(getter)
+            found[number].append(source)
         if isinstance(value, np.ndarray):
             continue
         if id(value) in seen or depth >= DEPTH:
             continue
         seen.add(id(value))
-        todo += [(v, g, depth + 1) for v, g in _parts(value, getter)]
+        todo += [(v, g, depth + 1) for v, g in _parts(value, source)]
         if isinstance(value, types.FunctionType):
             todo += [(v, g, depth + 1) for v, g, _ in _of_function(value)]
     return [
-        None if not getters else getters[0] if len(getters) == 1 else Agreed(tuple(getters))
-        for getters in found
+        None
+        if not sources
+        else sources[0]
+        if len(sources) == 1
+        else ConsensusSource(tuple(sources))
+        for sources in found
     ]
 
 
@@ -195,15 +199,15 @@ _GLOBAL_ASSIGNMENTS = ("STORE_GLOBAL", "DELETE_GLOBAL")
 _ASSIGNMENTS = (*_GLOBAL_ASSIGNMENTS, "STORE_DEREF", "DELETE_DEREF")
 
 
-def _held(value: Any) -> Getter:
+def _held(value: Any) -> Source:
     """The object, not kept alive where it can be referred to weakly; then None once it died."""
     try:
-        return Held(weakref.ref(value))
+        return WeakRefSource(weakref.ref(value))
     except TypeError:
-        return Known(value)
+        return ConstSource(value)
 
 
-def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
+def _of_function(function: Any) -> list[tuple[Any, Source, int]]:
     """Values of a function's closure cells, its defaults and the globals it names."""
     function = getattr(function, "python_function", function)
     if isinstance(function, types.MethodType):
@@ -211,20 +215,24 @@ def _of_function(function: Any) -> list[tuple[Any, Getter, int]]:
         return [(owner, _held(owner), 0), *_of_function(function.__func__)]
     if not isinstance(function, types.FunctionType):
         return []
-    found: list[tuple[Any, Getter, int]] = []
+    found: list[tuple[Any, Source, int]] = []
     for cell in function.__closure__ or ():
         try:
-            found.append((cell.cell_contents, CellContents(cell), 0))
+            found.append((cell.cell_contents, CellSource(cell), 0))
         except ValueError:  # a name not yet bound
             continue
-    defaults = Attribute(Known(function), "__defaults__")
-    found += [(x, Item(defaults, k), 0) for k, x in enumerate(function.__defaults__ or ())]
-    keywords = Attribute(Known(function), "__kwdefaults__")
-    found += [(x, Item(keywords, k), 0) for k, x in (function.__kwdefaults__ or {}).items()]
+    defaults = AttributeSource(ConstSource(function), "__defaults__")
+    found += [
+        (x, ItemSource(defaults, k), 0) for k, x in enumerate(function.__defaults__ or ())
+    ]
+    keywords = AttributeSource(ConstSource(function), "__kwdefaults__")
+    found += [
+        (x, ItemSource(keywords, k), 0) for k, x in (function.__kwdefaults__ or {}).items()
+    ]
     names = function.__globals__
     for name in _names(function.__code__):
         if name in names:
-            found.append((names[name], Item(Known(names), name), 0))
+            found.append((names[name], ItemSource(ConstSource(names), name), 0))
     return found
 
 
@@ -310,14 +318,14 @@ def _names(code: types.CodeType) -> list[str]:
     return result
 
 
-def _parts(value: Any, getter: Getter) -> list[tuple[Any, Getter]]:
+def _parts(value: Any, source: Source) -> list[tuple[Any, Source]]:
     if isinstance(value, dict):
-        return [(v, Item(getter, k)) for k, v in list(value.items())[:1000]]
+        return [(v, ItemSource(source, k)) for k, v in list(value.items())[:1000]]
     if isinstance(value, (list, tuple)):
-        return [(v, Item(getter, k)) for k, v in enumerate(value[:1000])]
+        return [(v, ItemSource(source, k)) for k, v in enumerate(value[:1000])]
     if isinstance(value, (types.ModuleType, type, str, bytes, int, float)):
         return []
     attributes = getattr(value, "__dict__", None)
     if isinstance(attributes, dict):
-        return [(v, Attribute(getter, k)) for k, v in list(attributes.items())]
+        return [(v, AttributeSource(source, k)) for k, v in list(attributes.items())]
     return []

@@ -37,7 +37,7 @@ class _Recipe(NamedTuple):
     known_by: tuple[TensorType, ...]  # kept, for they are known by where they lie
 
 
-class Repeats:
+class OpMemo:
     """The operators of one trace that are recorded at once, until it is closed. symbols: the
     classes of its arrays.
     """
@@ -71,7 +71,7 @@ class Repeats:
                 return None
         return None if self.closed else tuple(parts)
 
-    def again(
+    def recall(
         self, key: tuple[Any, ...], operands: Sequence[Any], own: int
     ) -> tuple[int, TensorType] | None:
         """The node, and its type, of an operator like one before; None if there was none.
@@ -95,7 +95,9 @@ class Repeats:
         nodes.append(Node(recipe.primitive, tuple(inputs), recipe.attrs, recipe.type, line))
         return len(nodes) - 1, recipe.type
 
-    def learn(self, key: tuple[Any, ...], operands: Sequence[Any], first: int) -> TensorType:
+    def record_memoized(
+        self, key: tuple[Any, ...], operands: Sequence[Any], first: int
+    ) -> TensorType:
         """Note what an operator became, the nodes from the `first` on. Gives the result's type,
         the same object for all equal ones.
         """
@@ -140,4 +142,4 @@ def _constant_type(node: Node, value: float) -> TensorType | None:
     return node.tensor if same and literal.shape == () else None
 
 
-__all__ = ["Repeats"]
+__all__ = ["OpMemo"]

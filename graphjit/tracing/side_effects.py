@@ -79,7 +79,7 @@ _WRITES = frozenset({
 _FIRST_IN_PLACE = 13  # the argument of BINARY_OP from which on it is `+=` and its like
 
 
-class Surroundings:
+class SideEffects:
     """What a function can reach, with its contents at the start.
 
     reason: why the function can't be traced, for what its trace would change couldn't be put
@@ -794,4 +794,4 @@ def _equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-__all__ = ["HARMLESS", "MAX_BYTES", "MAX_OBJECTS", "PLAIN", "Surroundings", "memory_owner"]
+__all__ = ["HARMLESS", "MAX_BYTES", "MAX_OBJECTS", "PLAIN", "SideEffects", "memory_owner"]

@@ -1,4 +1,5 @@
-"""Which extents of a function's arguments become symbolic, and what a form of them fits.
+"""Which extents of a function's arguments become symbolic, and what a specialization of them
+fits.
 
 An extent becomes symbolic when it has been seen with `config.symbolic_after` sizes (or is None
 in the input signature); an extent of 1 stays itself. Extents that have always been equal are
@@ -70,14 +71,14 @@ class Seen:
 
     sizes: those of each place. history: the different extents of the latest calls that were to
     be specialised, the call at hand last. fixed: places where Python code needs the number.
-    doubt: what went wrong when symbolic extents were tried; failed: the same once it is known
-    that it was their fault.
+    trace_error: what went wrong when symbolic extents were tried; failed: the same once it is
+    known that it was their fault.
     """
 
     sizes: dict[Place, set[int]] = field(default_factory=dict)
     history: list[dict[Place, int]] = field(default_factory=list)
     fixed: set[Place] = field(default_factory=set)
-    doubt: str = ""
+    trace_error: str = ""
     failed: str = ""
 
     def note(self, found: Mapping[Place, int]) -> None:
@@ -220,13 +221,15 @@ def _computed(node: Node) -> list[Dim]:
 
 @dataclass(eq=False, repr=False)
 class Fit:
-    """The calls that a form of symbolic extents is for: shapes of its leaves, and guards."""
+    """The calls that a specialization of symbolic extents is for: shapes of its leaves, and
+    guards.
+    """
 
     shapes: tuple[Shape | None, ...]
     guards: tuple[Guard, ...]
 
     def fits(self, kinds: Sequence[LeafKind]) -> bool:
-        """Whether a call of the form's loose key has sizes that it serves."""
+        """Whether a call of the specialization's loose key has sizes that it serves."""
         values: dict[str, int] = {}
         for kind, wanted in zip(kinds, self.shapes, strict=True):
             shape = shape_of(kind)

@@ -51,7 +51,7 @@ from graphjit.tensors.operators import Items, Operators
 from graphjit.tensors.variable import Variable
 
 from .handlers import handled_by_user
-from .op_memo import Repeats
+from .op_memo import OpMemo
 from .regions import Region, Regions, compacted, traced_region
 
 # Parts of complex numbers, which NumPy has in their memory.
@@ -405,11 +405,11 @@ class SymbolicTensor(Operators):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         trace = self.recorder
         if method == "__call__" and not kwargs:
-            key = trace.repeats.key(ufunc, inputs)
-            known = None if key is None else trace.repeats.again(key, inputs, 1)
+            key = trace.op_memo.key(ufunc, inputs)
+            known = None if key is None else trace.op_memo.recall(key, inputs, 1)
             if known is not None:
                 return SymbolicTensor(trace, known[0], known[1], "numpy")
-            return trace.learned(
+            return trace.record_memoized(
                 key, inputs, lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
             )
         return self.recorder.with_numpy_rules(
@@ -423,8 +423,8 @@ class SymbolicTensor(Operators):
 
     def _operator(self, name: str, *operands: Any) -> Any:
         trace = self.recorder
-        key = trace.repeats.key(name, operands)
-        known = None if key is None else trace.repeats.again(key, operands, 1 + len(operands))
+        key = trace.op_memo.key(name, operands)
+        known = None if key is None else trace.op_memo.recall(key, operands, 1 + len(operands))
         if known is not None:
             return SymbolicTensor(trace, known[0], known[1], "numpy")
         if any(is_strict(x) for x in operands):
@@ -434,7 +434,7 @@ class SymbolicTensor(Operators):
             bounds = trace.bounds_after(name, operands)
             if bounds is None:
                 raise self._needs_value("arithmetic of Python's integers, which have no end,")
-            result = trace.learned(
+            result = trace.record_memoized(
                 key, operands, lambda: numpy_protocol.call_operator(ufunc, operands, trace),
                 operands,
             )  # fmt: skip
@@ -442,7 +442,7 @@ class SymbolicTensor(Operators):
             return result
         if self.origin == "weak" and any(isinstance(x, (list, tuple)) for x in operands):
             raise self._needs_value("arithmetic of a number and a list")
-        return trace.learned(
+        return trace.record_memoized(
             key,
             operands,
             lambda: numpy_protocol.call_operator(ufunc, operands, trace),
@@ -724,7 +724,7 @@ class SymbolicArray(Items, SymbolicTensor, metaclass=_ByType):
         array has, to see what they are.
         """
         kind = self._type
-        known = self.recorder.repeats.same(TensorType(kind.shape[1:], kind.dtype))
+        known = self.recorder.op_memo.same(TensorType(kind.shape[1:], kind.dtype))
         for number in range(kind.shape[0]):
             item = object.__new__(SymbolicArray if known.shape else self.recorder.scalar)
             item.recorder, item.origin, item._type = self.recorder, "numpy", known
@@ -829,7 +829,7 @@ class Trace:
         self._ravels: set[int] = set()  # nodes that np.ravel made
         self._bases: dict[int, SymbolicTensor] = {}  # leaves and captured arrays, by parameter
         self.sizes = Sizes()
-        self.repeats = Repeats(self.builder, _CLASSES)
+        self.op_memo = OpMemo(self.builder, _CLASSES)
         self.regions = Regions(self.builder.nodes)
         self._bounds: dict[int, tuple[int, int]] = {}  # of integers that stay within some
 
@@ -849,7 +849,7 @@ class Trace:
         finally:
             current_trace.reset(token)
             on_refusal.reset(watch)
-            self.closed = self.repeats.closed = True
+            self.closed = self.op_memo.closed = True
             self.sizes.recording, self.sizes.traced = False, None
 
     def _note_refusal(self, error: GraphJitError) -> None:
@@ -864,7 +864,7 @@ class Trace:
         finally:
             self.origin = previous
 
-    def learned(
+    def record_memoized(
         self,
         key: tuple[Any, ...] | None,
         operands: Sequence[Any],
@@ -880,7 +880,7 @@ class Trace:
             and result.origin == "numpy"
             and result.node == len(self.builder.nodes) - 1
         ):
-            result._type = self.repeats.learn(key, operands, first)
+            result._type = self.op_memo.record_memoized(key, operands, first)
         return result
 
     def parameter(
@@ -890,7 +890,7 @@ class Trace:
         node = self.builder.add(source.param, (), None, type=type, name=name, role=role)
         if origin == "weak":
             self._weak.add(node)
-        symbol = SymbolicTensor(self, node, self.repeats.same(type), origin)
+        symbol = SymbolicTensor(self, node, self.op_memo.same(type), origin)
         symbol.storage.shared = True
         if leaf >= 0:
             symbol.made = Base("leaf", leaf)
@@ -1293,7 +1293,7 @@ def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
 
 
 def _is_ours(value: Any) -> bool:
-    """Whether a class of graphjit's made it, such as a function with its compiled forms."""
+    """Whether a class of graphjit's made it, such as a compiled function."""
     return type(value).__module__.split(".")[0] == "graphjit"
 
 

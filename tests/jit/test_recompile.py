@@ -32,7 +32,12 @@ def test_what_differs(args, guard, expected, found):
     assert f.explain_misses() == ()
     f(*args)
     (miss,) = f.explain_misses()
-    assert (miss.guard, miss.expected, miss.found, miss.forms) == (guard, expected, found, 1)
+    assert (miss.guard, miss.expected, miss.found, miss.specializations) == (
+        guard,
+        expected,
+        found,
+        1,
+    )
     assert miss.source.file.endswith("test_recompile.py")
     f(*args)
     assert len(f.explain_misses()) == 1

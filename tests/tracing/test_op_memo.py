@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import graphjit as gj
 from graphjit.core.errors import user_line
 from graphjit.core.types import TensorType
-from graphjit.tracing.op_memo import Repeats
+from graphjit.tracing.op_memo import OpMemo
 from graphjit.tracing.trace import Trace
 
 BINARY = ["+", "-", "*", "/", "**", "//", "%"]
@@ -50,7 +50,7 @@ def graph_of(source, arrays):
 def test_repeated_operators_are_recorded_as_the_first_was(source, one, two, same_shape):
     arrays = np.ones((3, 2), one), np.ones((3, 2) if same_shape else (2,), two)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Repeats, "key", lambda *arguments: None)
+        patch.setattr(OpMemo, "key", lambda *arguments: None)
         expected = graph_of(source, arrays)
     assert graph_of(source, arrays) == expected
 
