@@ -124,7 +124,7 @@ def stages(case: str, steps: int, symbolic: bool, repeat: int) -> dict[str, list
         result = function(x)
         busy = time.process_time() - busy
         np.testing.assert_allclose(result, python_function(x), rtol=1e-12, atol=1e-12)
-        form = next(f for f in function.specializations if bool(f.fit) == symbolic)
+        form = next(f for f in function.specializations if bool(f.size_domain) == symbolic)
         for name in COLUMNS[:-1]:
             found[name].append(form.times_ns[name] / 1e6)
         found["processor"].append(busy * 1e3)

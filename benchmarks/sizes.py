@@ -127,7 +127,7 @@ def main() -> None:
             wanted = static(*arrays)
             np.testing.assert_array_equal(symbolic(*arrays), wanted)
             np.testing.assert_allclose(wanted, function(*arrays), rtol=2e-3, atol=1e-4)
-            forms = sum(form.fit is not None for form in symbolic.specializations)
+            forms = sum(form.size_domain is not None for form in symbolic.specializations)
             calls = max(1, int(0.01 / timed(static, arrays, 3)))
             rounds = []
             for turn in range(args.rounds):

@@ -144,7 +144,7 @@ def _traced(function, arguments):
 
     leaves = []
     tree = flatten((arguments, {}), leaves)
-    kinds = tuple(function._kind(x, (tree, i)) for i, x in enumerate(leaves))
+    kinds = tuple(function._classify(x, (tree, i)) for i, x in enumerate(leaves))
     return function._trace(tree, leaves, kinds).graph
 
 

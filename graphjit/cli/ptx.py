@@ -88,9 +88,9 @@ def export(
 def _inputs(specialization: Specialization) -> tuple[Input, ...]:
     """Where each input of the program comes from."""
     found = []
-    for role, number in specialization.order:
+    for role, number in specialization.parameter_order:
         if role == "leaf":
-            found.append(Input(specialization.names[number], "argument"))
+            found.append(Input(specialization.leaf_names[number], "argument"))
         elif role == "capture":
             found.append(Input(f"capture{number}", "capture", specialization.captures[number]))
         else:

@@ -76,7 +76,7 @@ class CudaSpecialization(Specialization):
 
     def launch(self, gpu: Gpu, leaves: Sequence[Any]) -> Any:
         """The results for these leaves of the arguments; variables are written back."""
-        with self.holding_variables():
+        with self.locked_variables():
             outputs, updates = self._on_gpu(gpu, leaves)
             hosts = [given.numpy() for given in updates]  # all of them, or none is assigned
             for variable, given, host in zip(self.updated, updates, hosts, strict=True):
@@ -92,12 +92,12 @@ class CudaSpecialization(Specialization):
             for kind, value in self.results
         ]
         items = iter(found)
-        return unflatten(self.tree, lambda: next(items))
+        return unflatten(self.result_tree, lambda: next(items))
 
     def _inputs(self, gpu: Gpu, leaves: Sequence[Any]) -> list[DeviceArray]:
         """What the program reads, on the GPU: arguments, captured arrays, variables."""
         found = []
-        for role, number in self.order:
+        for role, number in self.parameter_order:
             if role == "variable":
                 cell = self.variables[number].cell
                 known = self.copies.get(id(cell))
@@ -214,8 +214,8 @@ class CudaFunction(Function):
 
         args, kwargs = _each((args, kwargs), standing_in)
         if self.input_signature is not None:
-            args, kwargs = self._conform(args, kwargs), {}
-        tree, leaves, kinds = self._leaves(args, kwargs)
+            args, kwargs = self._conform_arguments(args, kwargs), {}
+        tree, leaves, kinds = self._read_arguments(args, kwargs)
         specialization = self._find((tree, kinds), leaves, args, kwargs)
         assert isinstance(specialization, CudaSpecialization)
         leaves = [given[id(x)][1] if id(x) in given else x for x in leaves]

@@ -139,7 +139,7 @@ def _body(
     trace: Any, first: int, last: int, function: Callable[[Any, Any], Any], tree: Any
 ) -> Callable[..., Any]:
     def body(index: Any, *carried: Any) -> Any:
-        trace.bound(index, first, max(first, last - 1))
+        trace.note_bounds(index, first, max(first, last - 1))
         values = iter(carried)
         return function(index, unflatten(tree, lambda: next(values)))
 
@@ -197,7 +197,7 @@ def _carried(trace: Any, x: Any, like: TensorBase | None = None) -> Any:
     an array without axes.
     """
     if isinstance(x, Dim):
-        return trace.size(x)
+        return trace.extent_value(x)
     if isinstance(x, np.ndarray):
         return trace.capture(x)
     if _is_number(x):

@@ -29,7 +29,7 @@ _MAX_GUARDED = 4
 # A graph's key and its source lines.
 Key = tuple[str, tuple[SourceLine, ...]]
 # The executables that live, by file and source lines, for errors tell of these.
-_living: weakref.WeakValueDictionary[Key, Executable] = weakref.WeakValueDictionary()
+_live_executables: weakref.WeakValueDictionary[Key, Executable] = weakref.WeakValueDictionary()
 
 
 def key_of(graph: Graph, sizes: Sizes | None, *options: Any) -> Key | None:
@@ -42,7 +42,7 @@ def key_of(graph: Graph, sizes: Sizes | None, *options: Any) -> Key | None:
         return None
 
 
-def _on_disk() -> bool:
+def _disk_usable() -> bool:
     return config.cache and loadable() and known()
 
 
@@ -51,11 +51,11 @@ def find(key: Key, sizes: Sizes | None = None) -> Executable | None:
     if config.verify:  # a graph that is found is one that no pass is checked on
         return None
     name, lines = key
-    for file in _files(name, sizes):
-        executable = _living.get((file, lines))
+    for file in _file_names(name, sizes):
+        executable = _live_executables.get((file, lines))
         if executable is not None and _adopt(executable, sizes):
             return executable
-    return _stored(name, lines, sizes) if _on_disk() else None
+    return _load(name, lines, sizes) if _disk_usable() else None
 
 
 def _adopt(executable: Executable, sizes: Sizes | None) -> bool:
@@ -69,9 +69,9 @@ def _adopt(executable: Executable, sizes: Sizes | None) -> bool:
     return True
 
 
-def _stored(name: str, lines: tuple[SourceLine, ...], sizes: Sizes | None) -> Executable | None:
+def _load(name: str, lines: tuple[SourceLine, ...], sizes: Sizes | None) -> Executable | None:
     """The executable in the first file that is for sizes like those at hand."""
-    for file in _files(name, sizes):
+    for file in _file_names(name, sizes):
         payload = disk_cache.read(file)
         if payload is None:
             return None
@@ -83,22 +83,22 @@ def _stored(name: str, lines: tuple[SourceLine, ...], sizes: Sizes | None) -> Ex
         except (serialize.Unreadable, Unloadable):
             return None
         executable.guards = () if sizes is None else tuple(sizes.guards)
-        _living[file, lines] = executable
+        _live_executables[file, lines] = executable
         return executable
     return None
 
 
-def keep(
+def store(
     key: Key, executable: Executable, image: Image | None, sizes: Sizes | None = None
 ) -> None:
     """Keep what was compiled for others in this process, and on disk where that can be."""
     executable.guards = () if sizes is None else tuple(sizes.guards)
     name, lines = key
-    files = _files(name, sizes)
+    files = _file_names(name, sizes)
     if not config.verify:
-        free = next((f for f in files if (f, lines) not in _living), files[0])
-        _living[free, lines] = executable
-    if not _on_disk() or (image is None and executable.native):
+        free = next((f for f in files if (f, lines) not in _live_executables), files[0])
+        _live_executables[free, lines] = executable
+    if not _disk_usable() or (image is None and executable.native):
         return
     try:
         payload = serialize.pack_program(executable.program, image, lines, executable.guards)
@@ -110,11 +110,11 @@ def keep(
         )
 
 
-def _files(name: str, sizes: Sizes | None) -> list[str]:
+def _file_names(name: str, sizes: Sizes | None) -> list[str]:
     """Where programs of one graph are: of symbolic extents there is more than one, for passes
     bring guards.
     """
     return [name] if sizes is None else [f"{name}-{k}" for k in range(_MAX_GUARDED)]
 
 
-__all__ = ["find", "keep", "key_of"]
+__all__ = ["find", "key_of", "store"]

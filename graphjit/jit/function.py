@@ -59,16 +59,16 @@ from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
 from graphjit.tracing import captures, foreign, side_effects, symbolic_sizes
 from graphjit.tracing.trace import (
-    ScalarByName,
+    ScalarWithoutIter,
     StaticValueNeeded,
     SymbolicTensor,
     Trace,
-    leaked,
+    leak_error,
 )
 
-from .outputs import donated_leaves, donated_parameters, into, takes_out
-from .recompile import Miss, why
-from .returned import Returned, is_converted
+from .outputs import donated_leaves, donated_parameters, takes_out, write_results
+from .recompile import Miss, explain_miss
+from .returned import ReturnPlan, is_converted
 from .specialization import Specialization, explain
 from .vectorcall import Enterable, enterable
 
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from graphjit.passes import Pass
     from graphjit.tracing.captures import Source
     from graphjit.tracing.side_effects import SideEffects
-    from graphjit.tracing.symbolic_sizes import Assumptions
+    from graphjit.tracing.symbolic_sizes import SizeAssumptions
 
     from . import native_entry, pickling
 else:
@@ -112,15 +112,15 @@ class FallbackWarning(UserWarning):
     """A decorated function runs eagerly, and why."""
 
 
-_BY_VALUE = (
+_STATIC_TYPES = (
     str, bytes, bool, type(None), np.dtype, range, frozenset, Enum, TensorSpec, DType,
 )  # fmt: skip
 # How many keys are kept with objects that nothing tells the end of, and executables of
 # specializations that ended with theirs, for what comes next is often alike.
-_MAX_KEPT_ALIVE, _MAX_SPARE = 64, 4
+_MAX_IMMORTAL_KEYS, _MAX_SPARE_EXECUTABLES = 64, 4
 
 
-class _Owner(weakref.ref[Any]):
+class _OwnerRef(weakref.ref[Any]):
     """An object that specializations were made for, by the keys under which a function keeps
     them.
     """
@@ -130,19 +130,19 @@ class _Owner(weakref.ref[Any]):
     keys: set[tuple[str, Any]]
 
 
-class _StateChanged(TracingError):
+class _MaySettle(TracingError):
     """A trace changed what outlives the call, which was put back. An eager call changes it too,
     and then it may be settled: what was missing is made once, a cache is filled.
     """
 
 
-class _Impure(TracingError):
+class _ImpureTrace(TracingError):
     """A trace changed what outlives the call, and calls of the same types will."""
 
 
 # What ends a call whatever `fallback` says, and what tells of the trace and not of the call.
-_ENDS = (KeyboardInterrupt, GeneratorExit)
-_OURS = (TracingError, InternalError, ImportError)
+_INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+_OWN_ERRORS = (TracingError, InternalError, ImportError)
 _calls = itertools.count()  # of compiled functions, through Python
 
 
@@ -230,25 +230,25 @@ class Function(Enterable):  # type: ignore[misc]
         self._sized: dict[Any, list[Specialization]] = {}
         # by `_fallback_key`: how many calls fell back, or the specialization of all that will
         self._fallbacks: dict[Any, int | Specialization] = {}
-        self._owners: dict[int, _Owner] = {}
-        self._kept_alive: OrderedDict[tuple[str, Any], None] = OrderedDict()
+        self._owners: dict[int, _OwnerRef] = {}
+        self._immortal_keys: OrderedDict[tuple[str, Any], None] = OrderedDict()
         self._died: deque[int] = deque()  # owners whose specializations are to be forgotten
-        self._spare: deque[Any] = deque(maxlen=_MAX_SPARE)
+        self._spare_executables: deque[Any] = deque(maxlen=_MAX_SPARE_EXECUTABLES)
         self._misses: deque[Miss] = deque(maxlen=1000)
-        self._named: tuple[str, ...] | None = None
+        self._parameter_names_cache: tuple[str, ...] | None = None
         self._warned = False
         self._table = None
         self._entry = 0  # where machine code enters functions, once there is some
-        self._undone = False  # whether the trace that failed last had changed anything
-        self._wrote = False  # whether it was in a container among its arguments
+        self._left_changes = False  # whether the trace that failed last had changed anything
+        self._wrote_arguments = False  # whether it was in a container among its arguments
         self._late: set[Specialization] = set()  # what it could run, but for that
-        self._own: frozenset[str] = frozenset()  # the attributes made here
-        self._own = frozenset(vars(self))
+        self._own_attributes: frozenset[str] = frozenset()  # the attributes made here
+        self._own_attributes = frozenset(vars(self))
 
     @property
     def specializations(self) -> list[Specialization]:
         """All specializations made so far, but for those of objects that died."""
-        self._forget()
+        self._forget_dead()
         with self._locked():
             known = (*self._known.values(), *self._sized.values())
             return [item for specializations in known for item in specializations]
@@ -260,9 +260,9 @@ class Function(Enterable):  # type: ignore[misc]
             with self._lock:
                 yield
         finally:
-            self._forget()
+            self._forget_dead()
 
-    def _tie(self, table: str, key: Any, kinds: Sequence[LeafKind]) -> None:
+    def _tie_to_owners(self, table: str, key: Any, kinds: Sequence[LeafKind]) -> None:
         """Let what is kept under a key end with the objects among the arguments."""
         for kind in kinds:
             if not isinstance(kind.key, Identity):
@@ -271,21 +271,21 @@ class Function(Enterable):  # type: ignore[misc]
             owner = self._owners.get(number)
             if owner is None or owner() is not value:
                 try:
-                    owner = _Owner(value, _end_of(self))
+                    owner = _OwnerRef(value, _make_death_callback(self))
                 except TypeError:  # it lives for as long as its key
-                    self._kept_alive[table, key] = None
-                    self._kept_alive.move_to_end((table, key))
-                    if len(self._kept_alive) > _MAX_KEPT_ALIVE:
-                        self._drop(*self._kept_alive.popitem(last=False)[0])
+                    self._immortal_keys[table, key] = None
+                    self._immortal_keys.move_to_end((table, key))
+                    if len(self._immortal_keys) > _MAX_IMMORTAL_KEYS:
+                        self._drop_key(*self._immortal_keys.popitem(last=False)[0])
                     continue
                 owner.number, owner.keys = number, set()
                 former, self._owners[number] = self._owners.get(number), owner
                 if former is not None:  # of an object that was where this one is
                     for entry in former.keys:
-                        self._drop(*entry)
+                        self._drop_key(*entry)
             owner.keys.add((table, key))
 
-    def _forget(self) -> None:
+    def _forget_dead(self) -> None:
         """Drop what was made for objects that died. Called at any moment, wherever Python frees
         something: where the lock is held, it is left to whoever holds it.
         """
@@ -295,13 +295,13 @@ class Function(Enterable):  # type: ignore[misc]
                 if owner is not None and owner() is None:
                     del self._owners[owner.number]
                     for entry in owner.keys:
-                        self._drop(*entry)
+                        self._drop_key(*entry)
             except IndexError:  # another thread was first
                 return
             finally:
                 self._lock.release()
 
-    def _drop(self, table: str, key: Any) -> None:
+    def _drop_key(self, table: str, key: Any) -> None:
         """Drop what is kept under a key."""
         found = getattr(self, table).pop(key, ())
         specializations = found if isinstance(found, list) else ()
@@ -313,7 +313,7 @@ class Function(Enterable):  # type: ignore[misc]
         for specialization in specializations:
             self._late.discard(specialization)
             if specialization.executable is not None and specialization.executable.small:
-                self._spare.append(specialization.executable)
+                self._spare_executables.append(specialization.executable)
         if entries and self._table is not None:
             left = [e for e in self._table.entries if all(e is not other for other in entries)]
             self._table = native_entry.make_table(left)
@@ -322,7 +322,7 @@ class Function(Enterable):  # type: ignore[misc]
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return pickling.reduced(self)
+        return pickling.reduce_function(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Function.__init__(self, state["function"], **state["options"])
@@ -355,7 +355,7 @@ class Function(Enterable):  # type: ignore[misc]
                 result = specializations[0].direct_into(out, args)
                 if result is not None:
                     return result
-        return into(self, out, args, kwargs)
+        return write_results(self, out, args, kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments; out: see `into`."""
@@ -364,9 +364,9 @@ class Function(Enterable):  # type: ignore[misc]
         if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
         if self._native and not self._entry and _native_is_due():
-            self._entry = native_entry.entry_point(Function)
+            self._entry = native_entry.install_entry_point(Function)
         if self.input_signature is not None:
-            args = self._conform(args, kwargs)
+            args = self._conform_arguments(args, kwargs)
             kwargs = {}
         if not kwargs and not config.functions_run_eagerly:
             key = self._plain_key(args)
@@ -380,7 +380,7 @@ class Function(Enterable):  # type: ignore[misc]
         tree = flatten((args, kwargs), leaves)
         if config.functions_run_eagerly:
             return self._eager(args, kwargs, leaves)
-        kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
+        kinds = tuple(self._classify(x, (tree, i)) for i, x in enumerate(leaves))
         return self._call((tree, kinds), leaves, args, kwargs)
 
     def _plain_key(self, args: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -405,24 +405,24 @@ class Function(Enterable):  # type: ignore[misc]
         specializations = self._known.get(key)
         if specializations is not None:
             for specialization in specializations:
-                if specialization.captures_fit() and not specialization.due:
+                if specialization.captures_fit() and not specialization.retrace_due:
                     if self._entry and specialization in self._late:
                         with self._lock:
                             self._enter_natively(specialization, args, kwargs)
                     return specialization
-        found = self._of_any_size(args, kwargs)
+        found = self._find_any_size(args, kwargs)
         if found is not None:
             return found
         with self._locked():
-            key = self._lasting_key(key, args, kwargs)
+            key = self._stored_key(key, args, kwargs)
             known, second = self._known.get(key, []), False
             for specialization in list(known):  # another thread may have been first
-                if specialization.due:
+                if specialization.retrace_due:
                     known.remove(specialization)
                     second = True
                 elif specialization.captures_fit():
                     return specialization
-            found = self._of_any_size(args, kwargs) or self._always_eager(args, kwargs)
+            found = self._find_any_size(args, kwargs) or self._always_eager(args, kwargs)
             if found is not None:
                 return found
             if not second:
@@ -438,30 +438,32 @@ class Function(Enterable):  # type: ignore[misc]
                 self._pinned = pinned
                 raise
             if second:
-                specialization.chance = False
+                specialization.may_settle = False
             if not specialization.reason:
                 self._rule_out_sizes(args, kwargs)
             self._enter_natively(specialization, args, kwargs)
             self._count_fallback(specialization, args, kwargs)
             # a scalar may have been pinned on the way, which changes the key
-            key = self._lasting_key(key, args, kwargs)
+            key = self._stored_key(key, args, kwargs)
             self._known.setdefault(key, []).append(specialization)
             if key and isinstance(key[0], Tree):
-                self._tie("_known", key, key[1])
+                self._tie_to_owners("_known", key, key[1])
             return specialization
 
-    def _leaves(self, args: Any, kwargs: Any) -> tuple[Tree, list[Any], tuple[LeafKind, ...]]:
+    def _read_arguments(
+        self, args: Any, kwargs: Any
+    ) -> tuple[Tree, list[Any], tuple[LeafKind, ...]]:
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
-        return tree, leaves, tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
+        return tree, leaves, tuple(self._classify(x, (tree, i)) for i, x in enumerate(leaves))
 
-    def _of_any_size(self, args: Any, kwargs: Any) -> Specialization | None:
+    def _find_any_size(self, args: Any, kwargs: Any) -> Specialization | None:
         """A specialization of symbolic extents that these arguments fit."""
         if not self._sized:
             return None
-        tree, _, kinds = self._leaves(args, kwargs)
-        for specialization in self._sized.get(symbolic_sizes.loose_key(tree, kinds), ()):
-            if specialization.fit.fits(kinds) and specialization.captures_fit():
+        tree, _, kinds = self._read_arguments(args, kwargs)
+        for specialization in self._sized.get(symbolic_sizes.rank_key(tree, kinds), ()):
+            if specialization.size_domain.accepts(kinds) and specialization.captures_fit():
                 if self._entry and specialization in self._late:
                     with self._lock:
                         self._enter_natively(specialization, args, kwargs)
@@ -470,7 +472,7 @@ class Function(Enterable):  # type: ignore[misc]
 
     def _fallback_key(self, args: Any, kwargs: Any) -> Any:
         """What calls have in common whose arrays, objects and scalars are of the same types."""
-        tree, leaves, kinds = self._leaves(args, kwargs)
+        tree, leaves, kinds = self._read_arguments(args, kwargs)
         return tree, tuple(
             kind if by_value(kind) else type(x) for kind, x in zip(kinds, leaves, strict=True)
         )
@@ -509,20 +511,20 @@ class Function(Enterable):  # type: ignore[misc]
         """A specialization with symbolic extents, where they have been seen to vary and can be
         so.
         """
-        tree, leaves, kinds = self._leaves(args, kwargs)
-        key = symbolic_sizes.loose_key(tree, kinds)
-        seen = self._seen.setdefault(key, symbolic_sizes.Seen())
-        self._tie("_seen", key, kinds)
-        if seen.failed:
+        tree, leaves, kinds = self._read_arguments(args, kwargs)
+        key = symbolic_sizes.rank_key(tree, kinds)
+        seen = self._seen.setdefault(key, symbolic_sizes.SizeHistory())
+        self._tie_to_owners("_seen", key, kinds)
+        if seen.impossible:
             return None
         seen.note(symbolic_sizes.extents(kinds))
-        free = self._free_places(kinds)
-        if not seen.varying(free):
+        free = self._open_axes(kinds)
+        if not seen.symbolic_axes(free):
             return None
         if captures.loads_global(self.python_function, "type"):
-            seen.failed = "it may ask for an extent's type, which isn't int"
+            seen.impossible = "it may ask for an extent's type, which isn't int"
             return None
-        assumed = symbolic_sizes.Assumptions(seen, free)
+        assumed = symbolic_sizes.SizeAssumptions(seen, free)
         while assumed.group:
             try:
                 specialization = self._trace(tree, leaves, kinds, assumed)
@@ -536,38 +538,38 @@ class Function(Enterable):  # type: ignore[misc]
                 seen.trace_error = f"{type(error).__name__}: {error}"
                 return None
             sizes = specialization.sizes
-            if assumed.refined(sizes, seen):
+            if assumed.refine(sizes, seen):
                 continue
             assert specialization.graph is not None
-            if not symbolic_sizes.fit_64_bits(sizes, specialization.graph):
+            if not symbolic_sizes.guard_64_bits(sizes, specialization.graph):
                 return None
             try:
                 specialization.compile(self.passes, self.fast_math)
             except (Undecided, InvalidArgumentError) as open_question:
-                seen.failed = f"it depends on the sizes: {open_question}"
+                seen.impossible = f"it depends on the sizes: {open_question}"
                 return None
-            specialization.fit = symbolic_sizes.Fit(
+            specialization.size_domain = symbolic_sizes.SizeDomain(
                 tuple(specialization.shapes), tuple(sizes.guards)
             )
-            if not specialization.fit.fits(
+            if not specialization.size_domain.accepts(
                 kinds
             ):  # an empty array, where the code wants elements
                 return None
             self.trace_count += 1
             self._enter_natively(specialization, args, kwargs)
             self._sized.setdefault(key, []).append(specialization)
-            self._tie("_sized", key, kinds)
+            self._tie_to_owners("_sized", key, kinds)
             return specialization
         return None
 
     def _rule_out_sizes(self, args: Any, kwargs: Any) -> None:
         """Try symbolic extents no more for arguments that were traced without them alone."""
-        tree, _, kinds = self._leaves(args, kwargs)
-        seen = self._seen.get(symbolic_sizes.loose_key(tree, kinds))
+        tree, _, kinds = self._read_arguments(args, kwargs)
+        seen = self._seen.get(symbolic_sizes.rank_key(tree, kinds))
         if seen is not None and seen.trace_error:
-            seen.failed = seen.trace_error
+            seen.impossible = seen.trace_error
 
-    def _free_places(self, kinds: Sequence[LeafKind]) -> frozenset[Any]:
+    def _open_axes(self, kinds: Sequence[LeafKind]) -> frozenset[Any]:
         """The extents that the input signature leaves open."""
         if self.input_signature is None:
             return frozenset()
@@ -590,8 +592,10 @@ class Function(Enterable):  # type: ignore[misc]
             return
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
-        kinds = [self._kind(x, (tree, i)) for i, x in enumerate(leaves)]
-        miss = why(kinds, tree, self._parameter_names(tree), specializations, user_line())
+        kinds = [self._classify(x, (tree, i)) for i, x in enumerate(leaves)]
+        miss = explain_miss(
+            kinds, tree, self._parameter_names(tree), specializations, user_line()
+        )
         if config.recompiling_forbidden:
             raise RecompileError(
                 f"{self.qualified_name} would be compiled again. {miss}\n"
@@ -615,7 +619,7 @@ class Function(Enterable):  # type: ignore[misc]
         any; it is the specialization's turn again when there is.
         """
         eager = bool(specialization.reason) and specialization.trace_error is None
-        if not self._native or config.native_after is None or specialization.chance:
+        if not self._native or config.native_after is None or specialization.may_settle:
             return
         if specialization.executable is None and not eager:
             return
@@ -623,10 +627,10 @@ class Function(Enterable):  # type: ignore[misc]
             self._late.add(specialization)
             return
         self._late.discard(specialization)
-        tree, leaves, kinds = self._leaves(args, kwargs)
+        tree, leaves, kinds = self._read_arguments(args, kwargs)
         if eager:
             numpy = self._wants_numpy(leaves)
-            finish = functools.partial(_finished, numpy)
+            finish = functools.partial(_convert_results, numpy)
             entry = specialization.entry = native_entry.eager_entry(
                 self.python_function,
                 finish,
@@ -647,7 +651,7 @@ class Function(Enterable):  # type: ignore[misc]
             )
             self._entered_at = self._entry
 
-    def _lasting_key(self, key: Any, args: Any, kwargs: Any) -> Any:
+    def _stored_key(self, key: Any, args: Any, kwargs: Any) -> Any:
         """The key under which a specialization for these arguments is kept: a short one says
         nothing of the value of a float, and so won't do where Python code needs that.
         """
@@ -656,9 +660,9 @@ class Function(Enterable):  # type: ignore[misc]
             return key
         flat: list[Any] = []
         tree = flatten((args, kwargs), flat)
-        return tree, tuple(self._kind(x, (tree, i)) for i, x in enumerate(flat))
+        return tree, tuple(self._classify(x, (tree, i)) for i, x in enumerate(flat))
 
-    def _kind(self, x: Any, where: Any) -> LeafKind:
+    def _classify(self, x: Any, where: Any) -> LeafKind:
         """How a leaf is passed, and what of it a specialization depends on."""
         kind = type(x)
         if kind is np.ndarray or kind is np.memmap or isinstance(x, np.generic):
@@ -668,23 +672,23 @@ class Function(Enterable):  # type: ignore[misc]
                 return LeafKind(STATIC, (x.dtype, x.tobytes()))
         if isinstance(x, TensorBase) and not isinstance(x, Variable):
             if isinstance(x, SymbolicTensor):
-                raise leaked(x)
+                raise leak_error(x)
             return LeafKind(TENSOR, x.type)
         if isinstance(x, Variable):
             return LeafKind(STATIC, Identity(x.cell))
         if kind in (float, complex, int) and where not in self._pinned:
-            if kind is int and not self._varies(x, where):
+            if kind is int and not self._has_varied(x, where):
                 return LeafKind(STATIC, (int, x))
             return LeafKind(SCALAR, kind)
-        if kind in (float, complex, int) or isinstance(x, _BY_VALUE):
+        if kind in (float, complex, int) or isinstance(x, _STATIC_TYPES):
             return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
         if kind is slice:
             return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
-        if foreign.foreign(x):  # all of them run eagerly
+        if foreign.is_foreign(x):  # all of them run eagerly
             return LeafKind(STATIC, (kind, FOREIGN))
         return LeafKind(STATIC, Identity(x))
 
-    def _varies(self, x: int, where: Any) -> bool:
+    def _has_varied(self, x: int, where: Any) -> bool:
         """Whether an int has had another value before: then it becomes a run-time scalar."""
         if not -(2**63) <= x < 2**63:
             return False
@@ -693,7 +697,9 @@ class Function(Enterable):  # type: ignore[misc]
             self._integers[where] = None
         return self._integers[where] is None
 
-    def _conform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    def _conform_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, ...]:
         """The arguments as the input signature has them; `self` of a method isn't in it."""
         specs = self.input_signature
         assert specs is not None
@@ -729,7 +735,9 @@ class Function(Enterable):  # type: ignore[misc]
         """
         if self.outputs is not None:
             return self.outputs == "numpy"
-        arrays = [isinstance(x, (np.ndarray, np.generic)) or foreign.foreign(x) for x in leaves]
+        arrays = [
+            isinstance(x, (np.ndarray, np.generic)) or foreign.is_foreign(x) for x in leaves
+        ]
         if any(isinstance(x, TensorBase) for x in leaves):
             return False
         return True if any(arrays) else None
@@ -737,7 +745,7 @@ class Function(Enterable):  # type: ignore[misc]
     def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
         """What the Python function gives, with arrays of the type that compiled code gives."""
         value = self.python_function(*args, **kwargs)
-        return _finished(self._wants_numpy(leaves), value, *leaves)
+        return _convert_results(self._wants_numpy(leaves), value, *leaves)
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
@@ -749,7 +757,7 @@ class Function(Enterable):  # type: ignore[misc]
     def _specialize(self, args: Any, kwargs: Any) -> Specialization:
         """Trace and compile for these arguments, or find that they have to run eagerly."""
         while True:
-            tree, leaves, kinds = self._leaves(args, kwargs)
+            tree, leaves, kinds = self._read_arguments(args, kwargs)
             try:
                 self.trace_count += 1
                 specialization = self._trace(tree, leaves, kinds)
@@ -761,11 +769,11 @@ class Function(Enterable):  # type: ignore[misc]
                 if scalars and not many:
                     self._pinned.update((tree, i) for i in scalars)
                     continue
-                return self._fallen(kinds, need)
+                return self._fall_back(kinds, need)
             except LeakedTracerError:
                 raise
             except TracingError as error:
-                return self._fallen(kinds, error)
+                return self._fall_back(kinds, error)
             except (InternalError, ImportError):  # the latter where LLVM is missing or old
                 raise
             except (KeyboardInterrupt, GeneratorExit):
@@ -773,8 +781,8 @@ class Function(Enterable):  # type: ignore[misc]
             except BaseException as error:
                 # tensors have one set of rules: eager mode would refuse what tracing refused
                 strict = any(isinstance(x, TensorBase) for x in leaves)
-                strict = strict and not self._undone
-                if self.fallback == "error" and self._undone:
+                strict = strict and not self._left_changes
+                if self.fallback == "error" and self._left_changes:
                     self._eager(args, kwargs, leaves)  # raises too, having done what it does
                 if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
                     raise
@@ -783,13 +791,13 @@ class Function(Enterable):  # type: ignore[misc]
                 reason = f"tracing raised {type(error).__name__}: {error}{where}"
                 return Specialization(kinds, reason=reason, trace_error=error)
 
-    def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
-        chance, impure = isinstance(error, _StateChanged), isinstance(error, _Impure)
+    def _fall_back(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
+        chance, impure = isinstance(error, _MaySettle), isinstance(error, _ImpureTrace)
         if self.fallback == "error":
             raise TracingError(*error.args) if chance or impure else error
         if not chance:
             self._warn(str(error))
-        return Specialization(kinds, reason=str(error), chance=chance, impure=impure)
+        return Specialization(kinds, reason=str(error), may_settle=chance, impure=impure)
 
     def _run_after_trace_error(
         self, specialization: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
@@ -824,50 +832,50 @@ class Function(Enterable):  # type: ignore[misc]
         tree: Tree,
         leaves: Sequence[Any],
         kinds: tuple[LeafKind, ...],
-        assumed: Assumptions | None = None,
+        assumed: SizeAssumptions | None = None,
     ) -> Specialization:
         """The specialization of these arguments, traced; with some extents symbolic if told
         which.
         """
         started = time.perf_counter_ns()
         statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
-        self._refuse(statics)
-        self._wrote = False
+        self._require_traceable(statics)
+        self._wrote_arguments = False
         before = side_effects.SideEffects(self.python_function, statics)
         if before.reason:
             raise TracingError(at_user_line(f"{self.name} {before.reason}"))
-        asking = before.code_that(lambda code: captures.asks_type(code, _TYPES))
+        asking = before.find_code(lambda code: captures.compares_type(code, _TYPES))
         if asking:
             raise TracingError(
                 at_user_line(f"{asking} asks for the type of a value, which tracing changes")
             )
         try:
-            specialization = self._traced(before, tree, leaves, kinds, statics, assumed)
+            specialization = self._run_trace(before, tree, leaves, kinds, statics, assumed)
         except BaseException as error:
             # what the caller gets leaves what it did until then, as undecorated
-            ends = isinstance(error, _ENDS)
-            final = ends or (self.fallback == "error" and not self._wrote)
-            final = final and assumed is None and not isinstance(error, _OURS)
-            if final and before.left():
-                self._undone = False
+            ends = isinstance(error, _INTERRUPTS)
+            final = ends or (self.fallback == "error" and not self._wrote_arguments)
+            final = final and assumed is None and not isinstance(error, _OWN_ERRORS)
+            if final and before.can_stay():
+                self._left_changes = False
             else:
-                self._undone = before.restore() or self._wrote
+                self._left_changes = before.restore() or self._wrote_arguments
             raise
         specialization.times_ns["trace"] = time.perf_counter_ns() - started
         return specialization
 
-    def _traced(
+    def _run_trace(
         self,
         before: SideEffects,
         tree: Tree,
         leaves: Sequence[Any],
         kinds: tuple[LeafKind, ...],
         statics: Sequence[Any],
-        assumed: Assumptions | None,
+        assumed: SizeAssumptions | None,
     ) -> Specialization:
         trace = Trace(self.name)
-        if before.names("__iter__"):
-            trace.scalar = ScalarByName
+        if before.mentions("__iter__"):
+            trace.scalar = ScalarWithoutIter
         made = self.specialization_class or Specialization
         numpy = self._wants_numpy(leaves)
         specialization = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)
@@ -881,13 +889,13 @@ class Function(Enterable):  # type: ignore[misc]
                 for kind, shape in zip(kinds, specialization.shapes, strict=True)
             )
         with trace.active():
-            names = specialization.names = self._parameter_names(tree)
+            names = specialization.leaf_names = self._parameter_names(tree)
             specialization.donated = donated_leaves(
                 self.python_function, self.donate, tree, leaves
             )
             symbols = iter(
                 [
-                    self._symbol(trace, specialization, i, x, k, name)
+                    self._argument_symbol(trace, specialization, i, x, k, name)
                     for i, (x, k, name) in enumerate(zip(leaves, kinds, names, strict=True))
                 ]
             )
@@ -907,18 +915,18 @@ class Function(Enterable):  # type: ignore[misc]
             try:
                 value = captures.with_captures(function, trace.capture)(*args, **kwargs)
             except BaseException as error:
-                self._wrote = not same() or _has_more((args, kwargs))
+                self._wrote_arguments = not same() or _has_extra_attributes((args, kwargs))
                 if not isinstance(error, Exception):
                     raise
-                if trace.failed is None or error is trace.failed:
+                if trace.refusal is None or error is trace.refusal:
                     raise
-                raise trace.failed from error  # C code may have made another error of it
-            if trace.failed is not None:  # and the function caught the error
-                raise trace.failed
-            if problem := before.problem():
-                refusal = _StateChanged if before.made else _Impure
+                raise trace.refusal from error  # C code may have made another error of it
+            if trace.refusal is not None:  # and the function caught the error
+                raise trace.refusal
+            if problem := before.find_problem():
+                refusal = _MaySettle if before.only_filled_in else _ImpureTrace
                 raise refusal(at_user_line(f"{self.name} {problem}"))
-            if _has_more((args, kwargs)):
+            if _has_extra_attributes((args, kwargs)):
                 raise TracingError(
                     at_user_line(f"{self.name} adds an attribute to an argument's dataclass")
                 )
@@ -927,7 +935,7 @@ class Function(Enterable):  # type: ignore[misc]
                     at_user_line(f"{self.name} writes into a container that is its argument")
                 )
             roots = zip(tree.children, (args, kwargs), strict=True)
-            returned = Returned(
+            returned = ReturnPlan(
                 value,
                 trace,
                 before,
@@ -945,8 +953,8 @@ class Function(Enterable):  # type: ignore[misc]
                 specialization.donated,
                 plain=self.specialization_class is not None,
             )
-            specialization.tree, specialization.numpy = (
-                _with_plain_keys(returned.tree),
+            specialization.result_tree, specialization.numpy = (
+                _with_int_keys(returned.tree),
                 returned.numpy,
             )
             nodes = [trace.node_of(x) for x in returned.outputs]
@@ -957,7 +965,7 @@ class Function(Enterable):  # type: ignore[misc]
             self.python_function, statics, [*trace.captures, *returned.objects]
         )
         specialization.sources = sources[: len(trace.captures)]
-        specialization.results = _looked_up(
+        specialization.results = _bind_sources(
             specialization, returned, sources[len(trace.captures) :]
         )
         specialization.capture_types = [(a.shape, a.dtype) for a in trace.captures]
@@ -965,7 +973,7 @@ class Function(Enterable):  # type: ignore[misc]
         specialization.order_parameters()
         return specialization
 
-    def _symbol(
+    def _argument_symbol(
         self,
         trace: Trace,
         specialization: Specialization,
@@ -984,28 +992,28 @@ class Function(Enterable):  # type: ignore[misc]
             type, origin = kind.key, "tensor"
         else:
             type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
-        specialization.order.append(("leaf", number))
+        specialization.parameter_order.append(("leaf", number))
         symbol = trace.parameter(type, name, origin, "argument", leaf=number)
         symbol.swapped = isinstance(x, np.ndarray) and not x.dtype.isnative
         return symbol
 
-    def _refuse(self, statics: Sequence[Any]) -> None:
+    def _require_traceable(self, statics: Sequence[Any]) -> None:
         """TracingError for arguments whose contents or type the function would see as they are
         at the trace: arrays of other kinds, sets, and Python code that asks for types.
         """
         for x in statics:
-            if foreign.foreign(x):
+            if foreign.is_foreign(x):
                 what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else None
                 what = what or type(x).__name__
                 raise TracingError(
                     at_user_line(f"{self.name} has an argument that can't be traced: {what}")
                 )
-        found = foreign.reached(self.python_function, statics)
+        found = foreign.find_foreign(self.python_function, statics)
         if found:
             raise TracingError(
                 at_user_line(f"{self.name} reads {found}, which can change between calls")
             )
-        asked = captures.named_in(self.python_function)
+        asked = captures.names_of_function(self.python_function)
         tests = asked & _TYPE_TESTS
         if self.fallback == "error":  # isinstance is answered while tracing
             tests = (
@@ -1018,19 +1026,21 @@ class Function(Enterable):  # type: ignore[misc]
                 at_user_line(f"{self.name} asks for the type of a value, which tracing changes")
             )
 
-    def _names(self) -> Sequence[str]:
+    def _python_parameters(self) -> Sequence[str]:
         """The names of the Python function's parameters."""
-        if self._named is None:
+        if self._parameter_names_cache is None:
             try:
-                self._named = tuple(inspect.signature(self.python_function).parameters)
+                self._parameter_names_cache = tuple(
+                    inspect.signature(self.python_function).parameters
+                )
             except (TypeError, ValueError):
-                self._named = ()
-        return self._named
+                self._parameter_names_cache = ()
+        return self._parameter_names_cache
 
     def _parameter_names(self, tree: Tree) -> list[str]:
         """A name for each leaf of the arguments: `x`, or `x.0` inside a container."""
         args, kwargs = tree.children
-        names = list(self._names())
+        names = list(self._python_parameters())
         names += [f"arg{k}" for k in range(len(names), len(args.children))]
         parts = [*zip(names, args.children, strict=False)]
         parts += [*zip(map(str, kwargs.keys), kwargs.children, strict=True)]
@@ -1042,8 +1052,8 @@ class Function(Enterable):  # type: ignore[misc]
         if specialization.reason:
             if specialization.trace_error is not None:
                 return self._run_after_trace_error(specialization, leaves, args, kwargs)
-            specialization.due = specialization.chance
-            if not specialization.chance:
+            specialization.retrace_due = specialization.may_settle
+            if not specialization.may_settle:
                 self._warn(specialization.reason)
             return self._eager(args, kwargs, leaves)
         return specialization.run(leaves, given=(args, kwargs))
@@ -1051,10 +1061,10 @@ class Function(Enterable):  # type: ignore[misc]
     def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
         """The specialization that a call with these arguments uses, made if need be."""
         if self.input_signature is not None:
-            args, kwargs = self._conform(args, kwargs), {}
+            args, kwargs = self._conform_arguments(args, kwargs), {}
         leaves: list[Any] = []
         tree = flatten((args, kwargs), leaves)
-        kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
+        kinds = tuple(self._classify(x, (tree, i)) for i, x in enumerate(leaves))
         simple = not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args)
         key: Any = (tree, kinds)
         if simple:
@@ -1087,7 +1097,7 @@ class Function(Enterable):  # type: ignore[misc]
 Function._native = enterable(Function)
 
 
-def _end_of(function: Function) -> Callable[[Any], None]:
+def _make_death_callback(function: Function) -> Callable[[Any], None]:
     """What is called when an object dies that a function has specializations for."""
     found = weakref.ref(function)
 
@@ -1095,7 +1105,7 @@ def _end_of(function: Function) -> Callable[[Any], None]:
         function = found()
         if function is not None:
             function._died.append(owner.number)
-            function._forget()
+            function._forget_dead()
 
     return end
 
@@ -1139,11 +1149,11 @@ def _conform(x: Any, spec: Any, where: str) -> Any:
     )
 
 
-def _with_plain_keys(tree: Tree) -> Tree:
+def _with_int_keys(tree: Tree) -> Tree:
     """A tree in which extents among the keys of dicts, tied as they were hashed, are ints."""
     if tree.kind is None:
         return tree
-    children = tuple(map(_with_plain_keys, tree.children))
+    children = tuple(map(_with_int_keys, tree.children))
     return Tree(tree.kind, tuple(map(_plain_key, tree.keys)), children, tree.default)
 
 
@@ -1153,8 +1163,8 @@ def _plain_key(key: Any) -> Any:
     return tuple(map(_plain_key, key)) if type(key) is tuple else key
 
 
-def _looked_up(
-    specialization: Specialization, returned: Returned, sources: Sequence[Source | None]
+def _bind_sources(
+    specialization: Specialization, returned: ReturnPlan, sources: Sequence[Source | None]
 ) -> list[tuple[str, Any]]:
     """The results, with ways to look up what was there before the call; where there is none it
     is that very object each time.
@@ -1172,28 +1182,30 @@ def _looked_up(
     return found
 
 
-def _finished(numpy: bool | None, value: Any, *leaves: Any) -> Any:
+def _convert_results(numpy: bool | None, value: Any, *leaves: Any) -> Any:
     """What a function gave eagerly for arguments with these leaves, as compiled code would."""
-    return mapped(value, lambda x: _converted(x, numpy))
+    return mapped(value, lambda x: _convert_result(x, numpy))
 
 
-def _has_more(value: Any) -> bool:
+def _has_extra_attributes(value: Any) -> bool:
     """Whether a dataclass among containers has attributes that are no fields of it: on the copy
     that was given to the trace they are new.
     """
     kind = type(value)
     if kind in (tuple, list) or hasattr(kind, "_fields"):
-        return any(map(_has_more, value))
+        return any(map(_has_extra_attributes, value))
     if isinstance(value, dict):
-        return any(map(_has_more, value.values()))
+        return any(map(_has_extra_attributes, value.values()))
     fields = getattr(kind, "__dataclass_fields__", None)
     if fields is None or kind.__module__.startswith("graphjit."):
         return False
     attributes = getattr(value, "__dict__", {})
-    return not attributes.keys() <= fields.keys() or any(map(_has_more, attributes.values()))
+    return not attributes.keys() <= fields.keys() or any(
+        map(_has_extra_attributes, attributes.values())
+    )
 
 
-def _converted(x: Any, numpy: bool | None) -> Any:
+def _convert_result(x: Any, numpy: bool | None) -> Any:
     """An eager result as the array type that compiled code would give."""
     if not is_converted(x, numpy):
         return x

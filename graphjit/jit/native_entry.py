@@ -69,7 +69,7 @@ from .specialization import Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable
-    from graphjit.tracing.trace import Base, ResultView
+    from graphjit.tracing.trace import BaseArray, ResultView
 
     from .function import Function
 
@@ -90,7 +90,7 @@ class NotNative(Exception):
     """Something that machine code doesn't do."""
 
 
-def entry_point(kind: type[Function]) -> int:
+def install_entry_point(kind: type[Function]) -> int:
     """The address at which functions are entered; 0 where objects are laid out otherwise."""
     if _address:
         return _address[0]
@@ -113,21 +113,23 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
     """
     if not object_layout.fits() or specialization.executable is None:
         return None
-    parts = iter([_leaf(k, x) for k, x in zip(specialization.kinds, leaves, strict=True)])
+    parts = iter([_leaf_guard(k, x) for k, x in zip(specialization.kinds, leaves, strict=True)])
     try:
-        args, kwargs = (_part(child, parts) for child in specialization.given.children)
+        args, kwargs = (
+            _argument_guards(child, parts) for child in specialization.argument_tree.children
+        )
     except NotNative:
         return None
     assert isinstance(args, Container) and isinstance(kwargs, Container)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     try:
-        return make_entry(args.children, named, _launch(specialization))
+        return make_entry(args.children, named, _make_launch(specialization))
     except NotNative:
         if specialization.sizes is not None:
             return None
         if any(kind == "given" for kind, _ in specialization.results):
-            return _given_entry(specialization, args, named)
-        return make_entry(args.children, named, _python(specialization))
+            return _entry_returning_arguments(specialization, args, named)
+        return make_entry(args.children, named, _python_runner(specialization))
 
 
 def eager_entry(
@@ -148,7 +150,7 @@ def eager_entry(
     guards = [
         Leaf(Guard.TYPE, value=type(x))
         if by_type(k) or (any_value and not by_value(k)) or _unknown_dtype(k)
-        else _leaf(k, x)
+        else _leaf_guard(k, x)
         for k, x in zip(kinds, leaves, strict=True)
     ]
     # nothing is computed here: arrays are for NumPy to read, in whatever order
@@ -156,7 +158,7 @@ def eager_entry(
         [replace(g, guard=Guard.SHAPED) if g.guard is Guard.ARRAY else g for g in guards]
     )
     try:
-        args, kwargs = (_part(child, parts) for child in tree.children)
+        args, kwargs = (_argument_guards(child, parts) for child in tree.children)
     except NotNative:
         return None
     assert isinstance(args, Container) and isinstance(kwargs, Container)
@@ -169,7 +171,7 @@ def _unknown_dtype(kind: LeafKind) -> bool:
     return kind.kind == ARRAY and kind.key[1].char in "gG"
 
 
-def _leaf(kind: LeafKind, x: Any) -> Leaf:
+def _leaf_guard(kind: LeafKind, x: Any) -> Leaf:
     if kind.kind == ARRAY:
         shape, dtype = kind.key
         if dtype.isnative:
@@ -182,7 +184,7 @@ def _leaf(kind: LeafKind, x: Any) -> Leaf:
     return static_leaf(x, not isinstance(kind.key, Identity))
 
 
-def _part(tree: Tree, leaves: Any) -> Leaf | Container:
+def _argument_guards(tree: Tree, leaves: Any) -> Leaf | Container:
     """The guards on a part of the arguments."""
     kind = tree.kind
     if kind is None:
@@ -190,7 +192,7 @@ def _part(tree: Tree, leaves: Any) -> Leaf | Container:
         if leaf.dtype is not None and not leaf.dtype.isnative:
             raise NotNative
         return leaf
-    children = tuple(_part(child, leaves) for child in tree.children)
+    children = tuple(_argument_guards(child, leaves) for child in tree.children)
     if kind is tuple or (issubclass(kind, tuple) and kind.__basicsize__ == tuple.__basicsize__):
         return Container(Guard.TUPLE, kind, children)
     if kind is list:
@@ -216,7 +218,7 @@ def _plain_fields(kind: type, names: Sequence[str]) -> bool:
     return True
 
 
-def _python(specialization: Specialization) -> Callable[..., Any]:
+def _python_runner(specialization: Specialization) -> Callable[..., Any]:
     """A function of the leaves that runs a specialization, if the arrays that it reads still
     fit.
     """
@@ -232,7 +234,7 @@ def _python(specialization: Specialization) -> Callable[..., Any]:
     return run
 
 
-def _given_entry(
+def _entry_returning_arguments(
     specialization: Specialization, args: Container, named: dict[str, Any]
 ) -> Entry | None:
     """The tables for a specialization that returns containers of its arguments, which Python
@@ -246,14 +248,16 @@ def _given_entry(
         flatten((args, kwargs), leaves)
         return specialization.run(leaves, given=(args, kwargs))
 
-    return make_entry(args.children, named, Interpreted(run, _as_it_is, specialization.numpy))
+    return make_entry(
+        args.children, named, Interpreted(run, _return_unchanged, specialization.numpy)
+    )
 
 
-def _as_it_is(value: Any, *leaves: Any) -> Any:
+def _return_unchanged(value: Any, *leaves: Any) -> Any:
     return value
 
 
-def _launch(specialization: Specialization) -> Launch:
+def _make_launch(specialization: Specialization) -> Launch:
     """The native call that is all of a specialization's run. NotNative where there is more to
     do.
     """
@@ -270,20 +274,20 @@ def _launch(specialization: Specialization) -> Launch:
     if call is None or len({*program.inputs, *results}) < len(program.inputs) + len(results):
         raise NotNative
     address, wanted = call
-    roots, places = _roots(specialization)
+    roots, places = _capture_roots(specialization)
     sources: dict[int, tuple[str, Any]] = {}
     for number, buffer in enumerate(program.buffers):
         if buffer.role == "constant":
             sources[number] = "constant", executable.constant(number)
-    for number, place in zip(program.inputs, specialization.order, strict=True):
+    for number, place in zip(program.inputs, specialization.parameter_order, strict=True):
         sources[number] = "leaf", places.get(place, place[1])
     for result, number in enumerate(results):
         sources[number] = "output", result
     if any(number not in sources for number in wanted):
         raise NotNative
-    outputs = _outputs(specialization, places)
+    outputs = _plan_outputs(specialization, places)
     for number, variable in zip(program.updates, specialization.updated, strict=True):
-        outputs.append(_array_output(specialization, number, Result.UPDATE, variable.cell))
+        outputs.append(_plan_array_output(specialization, number, Result.UPDATE, variable.cell))
     cells = {id(v.cell): v.cell for v in specialization.variables}.values()
     held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
     return Launch(
@@ -292,16 +296,16 @@ def _launch(specialization: Specialization) -> Launch:
         roots,
         tuple((cell.lock.acquire, cell.lock.release) for cell in held),
         tuple(outputs),
-        _plan(specialization.tree, iter(_finishing(specialization))),
+        _plan_assembly(specialization.result_tree, iter(_finishers(specialization))),
         program.arena_bytes,
         executable.arena_of if is_symbolic((program.arena_bytes,)) else executable.new_arena,
         bool(executable.checks),
         executable.fail,
-        _sized(executable),
+        _symbolic_launch(executable),
     )
 
 
-def _sized(executable: Executable) -> Sized | None:
+def _symbolic_launch(executable: Executable) -> Sized | None:
     """What is more to do for symbolic extents."""
     program = executable.program
     if not program.symbols:
@@ -312,7 +316,7 @@ def _sized(executable: Executable) -> Sized | None:
     return Sized(executable.prepare_address(), extents, tuple(results), arena)
 
 
-def _outputs(
+def _plan_outputs(
     specialization: Specialization, places: dict[tuple[str, int], int]
 ) -> list[Output]:
     """What becomes of each result. places: the numbers of captured arrays and of objects that
@@ -330,8 +334,8 @@ def _outputs(
         elif kind == "object":
             made = Output(Result.LEAF, value=places["object", value])
         elif kind != "view":
-            made = _output(specialization, kind, next(numbers))
-        elif (base := _only_base(value)).role != "output":
+            made = _plan_output(specialization, kind, next(numbers))
+        elif (base := _single_base(value)).role != "output":
             made = Output(Result.LEAF, value=places.get(base, base.number))
         elif base.number < len(computed):
             made = Output(Result.AGAIN, value=computed[base.number])
@@ -343,20 +347,20 @@ def _outputs(
     return outputs
 
 
-def _only_base(view: ResultView) -> Base:
+def _single_base(view: ResultView) -> BaseArray:
     """The one array that a view is made of. NotNative where there are more."""
     if len(view.bases) > 1:
         raise NotNative
     return next(iter(view.bases))
 
 
-def _viewing(view: ResultView) -> Callable[[Any], Any]:
+def _make_view_maker(view: ResultView) -> Callable[[Any], Any]:
     """What makes a view of the one array that it is made of."""
-    role, number = _only_base(view)
-    return lambda array: view.of({role: {number: array}}, {}, {})
+    role, number = _single_base(view)
+    return lambda array: view.replay({role: {number: array}}, {}, {})
 
 
-def _finishing(specialization: Specialization) -> list[Callable[[Any], Any] | None]:
+def _finishers(specialization: Specialization) -> list[Callable[[Any], Any] | None]:
     """For each result what Python makes of it: a tensor, of one of another shape each time; a
     view. NotNative for views whose extents differ from call to call, or that have one call of
     NumPy's in common.
@@ -368,14 +372,14 @@ def _finishing(specialization: Specialization) -> list[Callable[[Any], Any] | No
     for kind, value in specialization.results:
         call: Callable[[Any], Any] | None = None
         if kind in COMPUTED:
-            symbolic = is_symbolic(_type(specialization, next(numbers)).shape)
+            symbolic = is_symbolic(_buffer_type(specialization, next(numbers)).shape)
             call = _wrap if symbolic and not specialization.numpy else None
-        elif kind == "view" and not value.itself:
+        elif kind == "view" and not value.is_base:
             calls = {id(made) for made in value.calls}
             if specialization.sizes is not None or not calls.isdisjoint(shared):
                 raise NotNative
             shared |= calls
-            call = _viewing(value)
+            call = _make_view_maker(value)
         elif kind == "again":
             call = found[value]
             if call is not None:  # it would be made twice
@@ -384,7 +388,7 @@ def _finishing(specialization: Specialization) -> list[Callable[[Any], Any] | No
     return found
 
 
-def _roots(
+def _capture_roots(
     specialization: Specialization,
 ) -> tuple[tuple[Root, ...], dict[tuple[str, int], int]]:
     """What a specialization reads without being given it, and the number of each as a leaf."""
@@ -396,14 +400,16 @@ def _roots(
         source = specialization.sources[number]
         places["capture", number] = first + len(roots)
         ways = source.sources if isinstance(source, ConsensusSource) else (source,)
-        leaf: Leaf | int = _array_leaf(shape, dtype)
+        leaf: Leaf | int = _array_guard(shape, dtype)
         for way in ways:
-            value, steps = (specialization.captures[number], ()) if way is None else _path(way)
+            value, steps = (
+                (specialization.captures[number], ()) if way is None else _source_path(way)
+            )
             (roots if isinstance(leaf, Leaf) else again).append(Root(value, steps, leaf))
             leaf = len(roots) - 1
     for number, variable in enumerate(specialization.variables):
         places["variable", number] = first + len(roots)
-        leaf = _array_leaf(variable.type.shape, variable.type.dtype.dtype)
+        leaf = _array_guard(variable.type.shape, variable.type.dtype.dtype)
         roots.append(Root(variable.cell, ((Guard.VARIABLE, None),), leaf))
     for number, (source, kind) in enumerate(
         zip(specialization.objects, specialization.object_types, strict=True)
@@ -412,12 +418,12 @@ def _roots(
         ways = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf = Leaf(Guard.TYPE, value=kind)
         for way in ways:
-            (roots if isinstance(leaf, Leaf) else again).append(Root(*_path(way), leaf))
+            (roots if isinstance(leaf, Leaf) else again).append(Root(*_source_path(way), leaf))
             leaf = len(roots) - 1
     return (*roots, *again), places
 
 
-def _path(source: Source) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
+def _source_path(source: Source) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
     """An object from which a source starts, and its steps."""
     match source:
         case ConstSource():
@@ -427,38 +433,38 @@ def _path(source: Source) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
         case CellSource():
             return source.cell, ((Guard.CONTENT, None),)
         case ItemSource():
-            value, steps = _path(source.parent)
+            value, steps = _source_path(source.parent)
             return value, (*steps, (Guard.ITEM, source.key))
         case AttributeSource():
-            value, steps = _path(source.parent)
+            value, steps = _source_path(source.parent)
             return value, (*steps, (Guard.ATTRIBUTE, source.name))
     raise NotNative
 
 
-def _array_leaf(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Leaf:
+def _array_guard(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Leaf:
     if not dtype.isnative:
         raise NotNative
     return Leaf(Guard.ARRAY, dtype, shape)
 
 
-def _output(specialization: Specialization, kind: str, number: int) -> Output:
-    type = _type(specialization, number)
+def _plan_output(specialization: Specialization, kind: str, number: int) -> Output:
+    type = _buffer_type(specialization, number)
     if kind == "python":
         if type.dtype.name not in _WEAK_RESULTS or type.shape:
             raise NotNative
         return Output(_WEAK_RESULTS[type.dtype.name], type.dtype.dtype)
     if not specialization.numpy and not is_symbolic(type.shape):
         known = TensorType(type.shape, type.dtype)
-        return _array_output(specialization, number, Result.TENSOR, known)
+        return _plan_array_output(specialization, number, Result.TENSOR, known)
     if not type.shape and kind != "0-d array":
         return Output(Result.SCALAR, type.dtype.dtype)
-    return _array_output(specialization, number, Result.ARRAY, None)
+    return _plan_array_output(specialization, number, Result.ARRAY, None)
 
 
-def _array_output(
+def _plan_array_output(
     specialization: Specialization, number: int, kind: Result, value: Any
 ) -> Output:
-    type, executable = _type(specialization, number), specialization.executable
+    type, executable = _buffer_type(specialization, number), specialization.executable
     assert executable is not None
     make: Callable[..., Array] | None = None
     if is_symbolic(type.shape):
@@ -468,18 +474,20 @@ def _array_output(
     return Output(kind, type.dtype.dtype, type.shape, make, value)
 
 
-def _type(specialization: Specialization, number: int) -> TensorType:
+def _buffer_type(specialization: Specialization, number: int) -> TensorType:
     assert specialization.executable is not None
     return specialization.executable.program.buffers[number].type
 
 
-def _plan(tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]) -> Bundle | None:
+def _plan_assembly(
+    tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]
+) -> Bundle | None:
     """How results are put together. finishing: what makes the next result of what is there."""
     kind = tree.kind
     if kind is None:
         call = next(finishing)
         return None if call is None else Bundle(Build.CALL, (None,), call=call)
-    children = tuple(_plan(child, finishing) for child in tree.children)
+    children = tuple(_plan_assembly(child, finishing) for child in tree.children)
     if kind is tuple:
         return Bundle(Build.TUPLE, children)
     if kind is list:
@@ -508,4 +516,10 @@ def _plan(tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]) -> Bundl
     return Bundle(Build.CALL, children, call=make)
 
 
-__all__ = ["MAX_ENTRIES", "eager_entry", "entry_point", "specialization_entry", "make_table"]
+__all__ = [
+    "MAX_ENTRIES",
+    "eager_entry",
+    "install_entry_point",
+    "make_table",
+    "specialization_entry",
+]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .specialization import Specialization
 
 Array = np.ndarray[Any, np.dtype[Any]]
-PLAIN = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
+WRITABLE_FLAGS = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
 # Kinds of results that are computed: a Python number, an array that a scalar would be without
 # axes, an array without axes, an array in the other byte order.
 COMPUTED = ("python", "array", "0-d array", "swapped")
@@ -46,31 +46,31 @@ def takes_out(function: Callable[..., Any]) -> bool:
     return "out" not in parameters and not any(named)
 
 
-def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
+def write_results(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
     """A function's results, written into `out`."""
     from graphjit.core.config import config
 
     if current_trace.get() is not None:
         raise TracingError(at_user_line("`out` of a function that is called in a trace"))
-    wanted = _Wanted(out)
+    out_arrays = OutArrays(out)
     if function.input_signature is not None:
-        args, kwargs = function._conform(args, kwargs), {}
+        args, kwargs = function._conform_arguments(args, kwargs), {}
     if config.functions_run_eagerly:
-        return wanted.fill(function(*args, **kwargs))
+        return out_arrays.fill(function(*args, **kwargs))
     specialization = function.specialization(*args, **kwargs)
     leaves: list[Any] = []
     flatten((args, kwargs), leaves)
     if specialization.reason:
-        return wanted.fill(function._run(specialization, leaves, args, kwargs))
+        return out_arrays.fill(function._run(specialization, leaves, args, kwargs))
     assert specialization.executable is not None
     if any(kind in ("given", "object", "container") for kind, _ in specialization.results):
-        return wanted.fill(specialization.run(leaves, given=(args, kwargs)))
+        return out_arrays.fill(specialization.run(leaves, given=(args, kwargs)))
     outputs = list(specialization.executable.result_types(specialization.inputs(leaves)))
     types = iter(outputs)
     found: list[Any] = []
     for kind, value in specialization.results:
         if kind == "view":
-            view = specialization.view(value, leaves, [_stand_in(*type) for type in outputs])
+            view = specialization.view(value, leaves, [_stub_array(*type) for type in outputs])
             view = getattr(view, "_array", view)
             array = isinstance(view, (np.ndarray, np.generic))
             found.append((view.shape, view.dtype) if array else None)
@@ -80,16 +80,16 @@ def into(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
             type = next(types) if kind in COMPUTED else None
             found.append(None if kind == "python" else type)
     return specialization.run(
-        leaves, wanted.for_results(specialization.tree, found), (args, kwargs)
+        leaves, out_arrays.for_results(specialization.result_tree, found), (args, kwargs)
     )
 
 
-def _stand_in(shape: Any, dtype: np.dtype[Any]) -> Array:
+def _stub_array(shape: Any, dtype: np.dtype[Any]) -> Array:
     """An array of a type, of one element however long it is."""
     return np.broadcast_to(np.empty((), dtype), shape)
 
 
-class _Wanted:
+class OutArrays:
     """The arrays that were given as `out`."""
 
     def __init__(self, out: Any) -> None:
@@ -113,7 +113,8 @@ class _Wanted:
         if given != tree:
             raise InvalidArgumentError(
                 at_user_line(
-                    f"`out` is {_shown(self.tree)}, the function gives {_shown(tree)}",
+                    f"`out` is {_describe_tree(self.tree)}, the function gives "
+                    f"{_describe_tree(tree)}",
                     "give one array for each result, None for one that needs no array",
                 )
             )
@@ -131,7 +132,7 @@ class _Wanted:
         found = [(x.shape, x.dtype) if isinstance(x, kinds) else None for x in plain]
         arrays = self.for_results(tree, found)
         copies = [
-            np.array(x) if a is not None and any(map(_shares(x), self.arrays)) else x
+            np.array(x) if a is not None and any(map(_shares_with(x), self.arrays)) else x
             for a, x in zip(arrays, plain, strict=True)
         ]
         for array, copy in zip(arrays, copies, strict=True):
@@ -186,21 +187,23 @@ def share_memory(a: Array, b: Array) -> bool:
         return True
 
 
-def _shares(x: Any) -> Callable[[Any], bool]:
+def _shares_with(x: Any) -> Callable[[Any], bool]:
     return lambda other: (
         isinstance(x, np.ndarray) and other is not None and np.may_share_memory(x, other)
     )
 
 
-def _shown(tree: Tree) -> str:
+def _describe_tree(tree: Tree) -> str:
     """A structure as text."""
     if tree.kind is None:
         return "one array"
-    parts = ", ".join(_shown(child).replace("one array", "an array") for child in tree.children)
+    parts = ", ".join(
+        _describe_tree(child).replace("one array", "an array") for child in tree.children
+    )
     return f"{tree.kind.__name__}({parts})"
 
 
-def places(
+def output_arrays(
     specialization: Specialization,
     leaves: Sequence[Any],
     inputs: Sequence[Array],
@@ -226,20 +229,20 @@ def places(
     arrays += [None] * (len(program.outputs) - len(arrays))  # what results are views of
     found: list[Array | None] = []
     for array, number in zip(arrays, program.outputs, strict=True):
-        place = None
+        target = None
         if array is not None:
             free = not any(np.may_share_memory(array, x) for x in inputs)
             if free and specialization.executable.infallible:
-                place = array
+                target = array
         elif number in sources:
-            place = numbers[sources[number]]
-        found.append(place if place is None or _fits(place) else None)
+            target = numbers[sources[number]]
+        found.append(target if target is None or _is_writable(target) else None)
     return found
 
 
-def _fits(array: Array) -> bool:
+def _is_writable(array: Array) -> bool:
     """Whether a kernel can write into an array."""
-    return array.flags.num & PLAIN == PLAIN and array.dtype.isnative
+    return array.flags.num & WRITABLE_FLAGS == WRITABLE_FLAGS and array.dtype.isnative
 
 
 def _check_donated(specialization: Specialization, leaves: Sequence[Any]) -> None:
@@ -250,13 +253,13 @@ def _check_donated(specialization: Specialization, leaves: Sequence[Any]) -> Non
             if other == number or not isinstance(y, np.ndarray) or not share_memory(x, y):
                 continue
             what = (
-                f"argument {specialization.names[other]}"
+                f"argument {specialization.leaf_names[other]}"
                 if other >= 0
                 else "an array it reads besides"
             )
             raise InvalidArgumentError(
                 at_user_line(
-                    f"argument {specialization.names[number]} is donated, but "
+                    f"argument {specialization.leaf_names[number]} is donated, but "
                     f"shares memory with {what}"
                 )
             )
@@ -328,6 +331,6 @@ def _leaf_count(tree: Tree) -> int:
 
 
 __all__ = [
-    "COMPUTED", "donated_leaves", "donated_parameters", "into", "places", "share_memory",
-    "takes_out",
+    "COMPUTED", "donated_leaves", "donated_parameters", "output_arrays", "share_memory",
+    "takes_out", "write_results",
 ]  # fmt: skip

@@ -18,14 +18,14 @@ OPTIONS = (
 _SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
-def reduced(function: Any) -> tuple[Any, ...]:
+def reduce_function(function: Any) -> tuple[Any, ...]:
     """What `__reduce__` gives for a decorated function; called by that."""
     pickler = sys._getframe(2).f_globals.get("__name__", "")
     module, name = getattr(function, "__module__", None) or "", function.qualified_name
-    if _found(module, name) is function and _travels_by_name(module, pickler):
+    if _look_up(module, name) is function and _travels_by_name(module, pickler):
         return by_name, (module, name)
     if _is_cloudpickle(pickler):  # it takes code as it is, and keeps what its objects share
-        return _blank, (type(function),), _state(function)
+        return _make_blank, (type(function),), _state(function)
     return _by_value, (_cloudpickle().dumps(function),)
 
 
@@ -37,7 +37,7 @@ def by_name(module: str, name: str) -> Any:
     return getattr(found, "__func__", found)  # of a class method
 
 
-def _found(module: str, name: str) -> Any:
+def _look_up(module: str, name: str) -> Any:
     """What stands under a name in a module that is imported, or None."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
@@ -68,12 +68,12 @@ def _is_cloudpickle(pickler: str) -> bool:
 def _state(function: Any) -> dict[str, Any]:
     """The Python function, the options, and the attributes that were set from outside."""
     options = {name: getattr(function, name) for name in OPTIONS}
-    own = function._own
+    own = function._own_attributes
     given = {k: v for k, v in vars(function).items() if k in _SHOWN or k not in own}
     return {"function": function.python_function, "options": options, "attributes": given}
 
 
-def _blank(kind: Any) -> Any:
+def _make_blank(kind: Any) -> Any:
     """A decorated function without state, which functions that hold one another need first."""
     return kind.__new__(kind)
 
@@ -88,4 +88,4 @@ def _cloudpickle() -> Any:
     return cloudpickle
 
 
-__all__ = ["OPTIONS", "by_name", "reduced"]
+__all__ = ["OPTIONS", "by_name", "reduce_function"]

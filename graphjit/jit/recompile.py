@@ -39,7 +39,7 @@ class Miss:
         return f"{self.guard}: {self.expected}, now {self.found}{where}"
 
 
-def why(
+def explain_miss(
     kinds: Sequence[LeafKind],
     tree: Tree,
     names: Sequence[str],
@@ -51,19 +51,19 @@ def why(
     """
     nearest, least = specializations[-1], len(kinds) + 2
     for specialization in reversed(specializations[-MAX_COMPARED:]):
-        if specialization.given != tree:
+        if specialization.argument_tree != tree:
             continue
         pairs = zip(specialization.kinds, kinds, strict=True)
-        apart = sum([a.kind != b.kind or a.key != b.key for a, b in pairs])
-        if apart < least:
-            nearest, least = specialization, apart
-    if nearest.given != tree:
+        differences = sum([a.kind != b.kind or a.key != b.key for a, b in pairs])
+        if differences < least:
+            nearest, least = specialization, differences
+    if nearest.argument_tree != tree:
         before, now = f"{len(nearest.kinds)} leaves", f"{len(kinds)} leaves"
         if before == now:
             before, now = "other containers or keywords", "these"
         return Miss("structure of the arguments", before, now, source, len(specializations))
     parts = [
-        _difference(name, before, now)
+        _describe_difference(name, before, now)
         for name, before, now in zip(names, nearest.kinds, kinds, strict=True)
         if before != now
     ]
@@ -75,29 +75,32 @@ def why(
     return Miss(guards, expected, found, source, len(specializations))
 
 
-def _difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, str]:
+def _describe_difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, str]:
     if before.kind != now.kind:
         return f"kind of {name}", before.kind, now.kind
     if before.kind in ("array", "tensor"):
-        (old_shape, old_dtype), (shape, dtype) = _type(before.key), _type(now.key)
-        if not _admits(old_shape, shape) or old_dtype == dtype:
+        (old_shape, old_dtype), (shape, dtype) = (
+            _shape_and_dtype(before.key),
+            _shape_and_dtype(now.key),
+        )
+        if not _shape_matches(old_shape, shape) or old_dtype == dtype:
             return f"shape of {name}", shape_text(old_shape), shape_text(shape)
         return f"dtype of {name}", str(old_dtype), str(dtype)
-    return f"value of {name}", _text(before.key), _text(now.key)
+    return f"value of {name}", _describe_key(before.key), _describe_key(now.key)
 
 
-def _admits(before: Sequence[int | Dim], now: Sequence[int]) -> bool:
+def _shape_matches(before: Sequence[int | Dim], now: Sequence[int]) -> bool:
     """Whether a specialization's shape, of which extents may be symbolic, may be this one."""
     return len(before) == len(now) and all(
         isinstance(a, Dim) or a == b for a, b in zip(before, now, strict=True)
     )
 
 
-def _type(key: Any) -> tuple[Any, Any]:
+def _shape_and_dtype(key: Any) -> tuple[Any, Any]:
     return key if isinstance(key, tuple) else (key.shape, key.dtype)
 
 
-def _text(key: Any) -> str:
+def _describe_key(key: Any) -> str:
     if isinstance(key, tuple) and len(key) == 2:
         return str(key[1]) if isinstance(key[1], str) else repr(key[1])
     return getattr(key, "__name__", None) or "another object"

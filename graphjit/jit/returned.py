@@ -20,13 +20,13 @@ from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.tree import LEAF, Path, Tree, flatten
 from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.tensors.variable import Variable
-from graphjit.tracing.side_effects import HARMLESS, PLAIN, memory_owner
+from graphjit.tracing.side_effects import IMMUTABLE_TYPES, STATELESS_TYPES, memory_owner
 from graphjit.tracing.trace import (
-    Base,
-    Item,
+    BaseArray,
+    CallResult,
     ResultView,
     SymbolicTensor,
-    all_of,
+    full_view,
     holds_traced,
     is_strict,
 )
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from graphjit.tracing.trace import Storage, Trace
 
 # What holds more than the Python code can have made of constants, so that calls could share it.
-_COPIED = (set, bytearray, deque, array)
+_COPIED_TYPES = (set, bytearray, deque, array)
 _MAX_BYTES = 1 << 30  # of an array that is made to see which of its views overlap
 
 
@@ -57,7 +57,7 @@ def is_converted(x: Any, numpy: bool | None) -> bool:
     return numbers and not numpy
 
 
-class Returned:
+class ReturnPlan:
     """The plan. tree: how results are put together; results: for each leaf of it a kind and a
     value; outputs: what the graph computes, for each computed result in order, then for those
     that others are views of; numpy: whether results are ndarrays; objects: what the kind
@@ -81,7 +81,12 @@ class Returned:
         plain: bool,
     ) -> None:
         """plain: whether results are all made anew."""
-        self._trace, self._before, self._donated, self._plain = trace, before, donated, plain
+        self._trace, self._side_effects, self._donated, self._plain = (
+            trace,
+            before,
+            donated,
+            plain,
+        )
         self._given = {id(container): path for path, container in given}
         self._statics = {id(x): leaf for leaf, x in statics}
         self._wanted = numpy
@@ -91,11 +96,11 @@ class Returned:
         self.outputs: list[Any] = []
         self.objects: list[Any] = []
         found: list[Any] = []
-        self.tree = self._walk(value, found)
+        self.tree = self._flatten(value, found)
         self.numpy = bool(numpy) if numpy is not None else not any(map(is_strict, found))
         self.results: list[tuple[str, Any]] = []
-        found = [self._simple(x) for x in found]
-        arrays = self._arrays(found)
+        found = [self._normalize_leaf(x) for x in found]
+        arrays = self._plan_arrays(found)
         first: dict[int, int] = {}
         for number, x in enumerate(found):
             symbol = isinstance(x, SymbolicTensor)
@@ -103,20 +108,22 @@ class Returned:
                 self.results.append(("again", first[id(x)]))
                 continue
             first[id(x)] = number
-            self.results.append(arrays.get(number) or self._result(x))
-        self._place_bases()
+            self.results.append(arrays.get(number) or self._plan_leaf(x))
+        self._number_bases()
 
     # -- containers
 
-    def _walk(self, value: Any, leaves: list[Any]) -> Tree:
-        known = id(value) in self._given or id(value) in self._done or self._outside(value)
+    def _flatten(self, value: Any, leaves: list[Any]) -> Tree:
+        known = (
+            id(value) in self._given or id(value) in self._done or self._existed_before(value)
+        )
         if not self._plain and known and not self._holds_converted(value):
             leaves.append(value)
             return LEAF
         if id(value) in self._open:
             raise TracingError(at_user_line("a container that is returned holds itself"))
         self._open[id(value)] = value
-        tree = flatten(value, leaves, self._walk)
+        tree = flatten(value, leaves, self._flatten)
         del self._open[id(value)]
         if tree.kind is not None:
             if value != ():  # of which Python has one
@@ -124,8 +131,8 @@ class Returned:
             self._count += 1
         return tree
 
-    def _outside(self, value: Any) -> bool:
-        return type(value) not in PLAIN and self._before.holds(value)
+    def _existed_before(self, value: Any) -> bool:
+        return type(value) not in IMMUTABLE_TYPES and self._side_effects.existed(value)
 
     def _holds_converted(self, value: Any) -> bool:
         seen: dict[int, Any] = {}
@@ -142,7 +149,7 @@ class Returned:
 
     # -- leaves
 
-    def _simple(self, x: Any) -> Any:
+    def _normalize_leaf(self, x: Any) -> Any:
         """A leaf, with a tensor for a variable, and for an ndarray its parameter."""
         if isinstance(x, Variable):
             return x.as_tensor()
@@ -150,37 +157,37 @@ class Returned:
             return self._trace.capture(x)
         return x
 
-    def _result(self, x: Any) -> tuple[str, Any]:
+    def _plan_leaf(self, x: Any) -> tuple[str, Any]:
         """What becomes of one leaf, which no other has to do with."""
         if id(x) in self._done:
             return "container", self._done[id(x)][0]
         if id(x) in self._given:
             return "given", self._given[id(x)]
         if isinstance(x, Dim):
-            self.outputs.append(self._trace.size(x))
+            self.outputs.append(self._trace.extent_value(x))
             return "python", None
         if isinstance(x, np.generic) and self.numpy and x.dtype.kind in "biufc":
             return "static", x
         if isinstance(x, (TensorBase, np.ndarray, np.generic)) and not (
-            isinstance(x, np.ndarray) and self.numpy and self._outside(x)
+            isinstance(x, np.ndarray) and self.numpy and self._existed_before(x)
         ):
-            return self._computed(x)
+            return self._plan_computed(x)
         if not self._plain and id(x) in self._statics:
-            return "view", ResultView(Base("leaf", self._statics[id(x)]))
-        if not self._plain and self._outside(x) and not _lasts(x):
+            return "view", ResultView(BaseArray("leaf", self._statics[id(x)]))
+        if not self._plain and self._existed_before(x) and not _is_immutable(x):
             self.objects.append(x)
             return "object", len(self.objects) - 1
         if holds_traced(x):
             raise TracingError(at_user_line("an object that holds traced values is returned"))
-        if isinstance(x, _COPIED) and all(type(item) in PLAIN for item in x):
+        if isinstance(x, _COPIED_TYPES) and all(type(item) in IMMUTABLE_TYPES for item in x):
             return "copy", x
-        if not _lasts(x) and not self._before.holds(x):
+        if not _is_immutable(x) and not self._side_effects.existed(x):
             raise TracingError(
                 at_user_line(f"a new {type(x).__name__} is returned, which calls would share")
             )
         return "static", x
 
-    def _computed(self, x: Any) -> tuple[str, Any]:
+    def _plan_computed(self, x: Any) -> tuple[str, Any]:
         weak = getattr(x, "origin", "") == "weak"
         if weak and x.dtype.kind == "i":  # Python's integers have no end
             x.__index__()
@@ -194,7 +201,7 @@ class Returned:
 
     # -- arrays
 
-    def _arrays(self, found: Sequence[Any]) -> dict[int, tuple[str, Any]]:
+    def _plan_arrays(self, found: Sequence[Any]) -> dict[int, tuple[str, Any]]:
         """The results in memory of arguments or outside, and those that share memory."""
         # Of results that share memory: the array that they are views of, which result that is.
         self._sharing: list[tuple[int, int | None]] = []
@@ -208,14 +215,14 @@ class Returned:
         for number, x in enumerate(found):
             if not isinstance(x, SymbolicTensor):
                 continue
-            array = self._trace.captured(x)
-            if array is not None and self.numpy and not self._lasting(array):
+            array = self._trace.base_capture(x)
+            if array is not None and self.numpy and not self._memory_existed(array):
                 if constants.setdefault(id(memory_owner(array)), x.node) != x.node:
                     raise TracingError(at_user_line("views of one constant array are returned"))
                 continue
-            view = self._trace.view_of_parameter(x, self._lasting)
-            if view is not None and self._may_give(x, view):
-                arrays[number] = "view", self._looked_up(view)
+            view = self._trace.find_result_view(x, self._memory_existed)
+            if view is not None and self._can_return_view(x, view):
+                arrays[number] = "view", self._without_trace_object(view)
             elif x.origin == "numpy" and self.numpy and not x._is_scalar():
                 base = x.storage.owner()
                 groups.setdefault(id(base), (base, []))[1].append(number)
@@ -223,46 +230,48 @@ class Returned:
             symbols = {id(found[n]): n for n in reversed(numbers)}  # the first of each
             frozen = any(found[n].storage.base is not None for n in symbols.values())
             if len(symbols) > 1 or frozen:
-                arrays |= self._sharing_of(sorted(symbols.values()), found)
+                arrays |= self._plan_shared(sorted(symbols.values()), found)
         return arrays
 
-    def _may_give(self, x: SymbolicTensor, view: ResultView) -> bool:
-        if any(base == Base("leaf", number) for base in view.bases for number in self._donated):
+    def _can_return_view(self, x: SymbolicTensor, view: ResultView) -> bool:
+        if any(
+            base == BaseArray("leaf", number) for base in view.bases for number in self._donated
+        ):
             return False
         return not is_converted(x, self.numpy)
 
-    def _looked_up(self, view: ResultView) -> ResultView:
+    def _without_trace_object(self, view: ResultView) -> ResultView:
         """The view, of which no call may give the object that the trace made."""
-        made = view.made
-        if isinstance(made, Item) or made.role != "capture":
+        made = view.provenance
+        if isinstance(made, CallResult) or made.role != "capture":
             return view
-        known = self._before.holds(self._trace.captures[made.number])
-        return view if known else ResultView(all_of(made))
+        known = self._side_effects.existed(self._trace.captures[made.number])
+        return view if known else ResultView(full_view(made))
 
-    def _lasting(self, array: Any) -> bool:
+    def _memory_existed(self, array: Any) -> bool:
         """Whether an array lies in memory that was there before the call."""
-        return self._before.holds_memory(array)
+        return self._side_effects.memory_existed(array)
 
-    def _sharing_of(
+    def _plan_shared(
         self, numbers: Sequence[int], found: Sequence[Any]
     ) -> dict[int, tuple[str, Any]]:
         """Results that are views of one array: that array is computed, and the others are made
         of it.
         """
         nodes = {n: found[n].node for n in numbers}
-        base = self._base(nodes.values())
+        base = self._common_base(nodes.values())
         if base is None:  # some were written into
-            nodes = {n: found[n].as_view().node for n in numbers}
-            base = self._base(nodes.values())
+            nodes = {n: found[n].reindexed().node for n in numbers}
+            base = self._common_base(nodes.values())
         if base is None:
             raise TracingError(
                 at_user_line("results are views of one array in ways that can't be traced")
             )
         if len(numbers) == 1:  # a read-only view of what isn't returned
-            base = self._trace.way_up(base)[-1]
+            base = self._trace.view_chain(base)[-1]
         frozen = {n for n in numbers if found[n].storage.base is not None}
         owner = next((n for n in numbers if nodes[n] == base and n not in frozen), None)
-        if owner is None and not frozen and self._apart(base, list(nodes.values())):
+        if owner is None and not frozen and self._are_disjoint(base, list(nodes.values())):
             return {}
         if owner is None and any(_is_swapped(found[n]) for n in numbers):
             raise TracingError(at_user_line("results are views of bytes in the other order"))
@@ -273,25 +282,27 @@ class Returned:
             if n != owner
         }
 
-    def _base(self, nodes: Iterable[int]) -> int | None:
+    def _common_base(self, nodes: Iterable[int]) -> int | None:
         """The nearest node that all of these are views of."""
-        first, *others = [self._trace.way_up(node) for node in nodes]
+        first, *others = [self._trace.view_chain(node) for node in nodes]
         return next((node for node in first if all(node in way for way in others)), None)
 
-    def _apart(self, base: int, nodes: Sequence[int]) -> bool:
+    def _are_disjoint(self, base: int, nodes: Sequence[int]) -> bool:
         """Whether views of an array that isn't returned have no element in common."""
         type = self._trace.builder.type_of(base)
         if any(isinstance(n, Dim) for n in type.shape) or type.nbytes > _MAX_BYTES:
             return False
         whole = np.empty(type.shape, type.dtype.dtype)
-        made = [self._trace.made_of(Base("output", 0), base, node) for node in nodes]
+        made = [
+            self._trace.view_provenance(BaseArray("output", 0), base, node) for node in nodes
+        ]
         try:
-            views = [ResultView(view).of({"output": [whole]}, {}, {}) for view in made]
+            views = [ResultView(view).replay({"output": [whole]}, {}, {}) for view in made]
         except TypeError:  # an extent that isn't known
             return False
         return not any(share_memory(a, b) for k, a in enumerate(views) for b in views[:k])
 
-    def _place_bases(self) -> None:
+    def _number_bases(self) -> None:
         """Number the outputs that results are views of; those that aren't results come last."""
         computed = [n for n, (kind, _) in enumerate(self.results) if kind in COMPUTED]
         places = []
@@ -303,8 +314,10 @@ class Returned:
         for n, (kind, value) in enumerate(self.results):
             if kind == "view of output":
                 sharing, node, frozen = value
-                output = Base("output", places[sharing])
-                made = self._trace.made_of(output, self._sharing[sharing][0], node, frozen)
+                output = BaseArray("output", places[sharing])
+                made = self._trace.view_provenance(
+                    output, self._sharing[sharing][0], node, frozen
+                )
                 self.results[n] = "view", ResultView(made)
 
 
@@ -314,18 +327,18 @@ def _is_swapped(x: Any) -> bool:
     return array or getattr(x, "swapped", False)
 
 
-def _lasts(x: Any) -> bool:
+def _is_immutable(x: Any) -> bool:
     """Whether calls may give one and the same object: nothing in it changes."""
-    if type(x) in PLAIN:
+    if type(x) in IMMUTABLE_TYPES:
         return True
     if isinstance(x, (tuple, frozenset)):
-        return all(map(_lasts, x))
+        return all(map(_is_immutable, x))
     if isinstance(x, types.FunctionType):
         return x.__closure__ is None
     if isinstance(x, types.MethodType):
-        return _lasts(x.__self__)
+        return _is_immutable(x.__self__)
     own = type(x).__module__.partition(".")[0] == "graphjit"
-    return own or isinstance(x, (*HARMLESS, type, types.ModuleType))
+    return own or isinstance(x, (*STATELESS_TYPES, type, types.ModuleType))
 
 
-__all__ = ["Returned", "is_converted"]
+__all__ = ["ReturnPlan", "is_converted"]

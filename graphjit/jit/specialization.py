@@ -27,7 +27,7 @@ from graphjit.tensors.variable import Variable
 from graphjit.tracing.captures import Source
 
 from . import compile_cache
-from .outputs import COMPUTED, PLAIN, places
+from .outputs import COMPUTED, WRITABLE_FLAGS, output_arrays
 
 if TYPE_CHECKING:
     from graphjit import passes as all_passes
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from graphjit.ir.program import Program
     from graphjit.passes import Pass
     from graphjit.passes.pipeline import Observer
-    from graphjit.tracing.trace import Memo, ResultView
+    from graphjit.tracing.trace import ReplayMemo, ResultView
 else:  # what is found on disk needs none of them
     all_passes = lazy_module("graphjit.passes")
     cost_model = lazy_module("graphjit.ir.cost_model")
@@ -48,58 +48,75 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(eq=False)
 class Specialization:
-    """A function traced and compiled for one signature, or the reason for none.
+    """A function traced and compiled for one signature, or the reason for none."""
 
-    graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
-    it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
-    arguments; trace_error: the error that tracing raised, until a call has shown that eager
-    mode raises none; chance: whether an eager call may settle what stood against it; due: it
-    has run, and the function is to be traced again; impure: its trace changed what outlives
-    calls.
-    entry: the tables by which machine code enters it. results: see `returned.Returned`. numpy:
-    whether results are ndarrays. objects: how to look up what is returned and was there before
-    the call, object_types: of which types it is. direct: the whole call, for the plain case of
-    arrays in and one array out. given: how the leaves make up the arguments. sizes, shapes,
-    fit: of a specialization of symbolic extents its symbols, the shape of each leaf, and the
-    calls that it is for. own_passes, fast_math, tensor_cores: how it was compiled. found:
-    whether its code was there already, in this process or on disk. names, donated: of the
-    leaves a name for each, and which are donated.
-    """
-
+    # Of each leaf of the arguments, how it is passed.
     kinds: tuple[LeafKind, ...]
-    given: Tree = LEAF
+    # How the leaves make up the arguments.
+    argument_tree: Tree = LEAF
+    # Why calls run eagerly; empty where there is compiled code.
     reason: str = ""
+    # Whether `reason` is true of all calls with arguments of these types.
     any_value: bool = False
+    # The error that tracing raised, until a call has shown that eager mode raises none.
     trace_error: BaseException | None = None
-    chance: bool = False
+    # Whether an eager call may settle what stood against the trace.
+    may_settle: bool = False
+    # Whether the trace changed what outlives calls.
     impure: bool = False
+    # The table by which machine code enters it.
     entry: Any = None
-    due: bool = False
+    # Whether it has run eagerly, and the function is to be traced again.
+    retrace_due: bool = False
+    # As traced.
     graph: Graph | None = None
+    # The compiled program.
     executable: Executable | None = None
-    built: Program | None = None
+    # What the executable runs, where it was compiled here.
+    built_program: Program | None = None
+    # The user's passes, which ran before the default ones.
     own_passes: tuple[Pass, ...] = ()
     fast_math: bool = False
     tensor_cores: str | None = None
-    found: bool = False
+    # Whether the code was there already, in this process or on disk.
+    from_cache: bool = False
+    # The ndarrays that the Python code reads without being given them.
     captures: list[Array] = field(default_factory=list)
+    # Their shapes and dtypes at the trace.
     capture_types: list[tuple[Any, Any]] = field(default_factory=list)
+    # How to look each of them up again; None where only its value is known.
     sources: list[Source | None] = field(default_factory=list)
+    # The variables that are read or written.
     variables: list[Variable] = field(default_factory=list)
-    order: list[tuple[str, int]] = field(default_factory=list)
+    # Where each parameter of the graph comes from: a leaf, capture or variable, by number.
+    parameter_order: list[tuple[str, int]] = field(default_factory=list)
+    # The variables that are written.
     updated: list[Variable] = field(default_factory=list)
-    tree: Tree = LEAF
+    # How the results are put together.
+    result_tree: Tree = LEAF
+    # For each result a kind and a value: see `returned.ReturnPlan`.
     results: list[tuple[str, Any]] = field(default_factory=list)
+    # Whether results are ndarrays.
     numpy: bool = False
+    # How to look up each object that is returned and was there before the call.
     objects: list[Source] = field(default_factory=list)
+    # The types of these objects at the trace.
     object_types: list[type] = field(default_factory=list)
+    # The whole call, where arrays go in, arrays come out, and nothing else is to do.
     direct: Callable[[Sequence[Any]], Any] | None = None
+    # What each stage of compilation took.
     times_ns: dict[str, int] = field(default_factory=dict)
+    # Of each pass: name, nodes before, nodes after, time [ns].
     passes: list[tuple[str, int, int, int]] = field(default_factory=list)
+    # The symbols of a specialization with symbolic extents.
     sizes: Any = None
+    # Of such a specialization the shape of each leaf.
     shapes: list[Shape | None] = field(default_factory=list)
-    fit: Any = None
-    names: list[str] = field(default_factory=list)
+    # Of such a specialization the sizes that it is for.
+    size_domain: Any = None
+    # A name for each leaf of the arguments.
+    leaf_names: list[str] = field(default_factory=list)
+    # The leaves whose memory results may take.
     donated: tuple[int, ...] = ()
 
     def captures_fit(self) -> bool:
@@ -123,16 +140,16 @@ class Specialization:
         for node in self.graph.params:
             role = self.graph.nodes[node].attr("role")
             if role in counts:
-                self.order.append((role, counts[role]))
+                self.parameter_order.append((role, counts[role]))
                 counts[role] += 1
         # arguments were noted as they were made; put all in the order of the graph
-        given = iter([o for o in self.order if o[0] == "leaf"])
-        others = {r: iter([o for o in self.order if o[0] == r]) for r in counts}
+        given = iter([o for o in self.parameter_order if o[0] == "leaf"])
+        others = {r: iter([o for o in self.parameter_order if o[0] == r]) for r in counts}
         order = []
         for node in self.graph.params:
             role = self.graph.nodes[node].attr("role")
             order.append(next(others[role]) if role in others else next(given))
-        self.order = order
+        self.parameter_order = order
         params = {node: place for node, place in zip(self.graph.params, order, strict=True)}
         self.updated = [self.variables[params[p][1]] for p, _ in self.graph.updates]
 
@@ -144,7 +161,9 @@ class Specialization:
         # what a user's own pass does is more than its text says
         with stages.stage("look up"):
             given = [
-                k for k, o in enumerate(self.order) if o[0] == "leaf" and o[1] in self.donated
+                k
+                for k, o in enumerate(self.parameter_order)
+                if o[0] == "leaf" and o[1] in self.donated
             ]
             key = (
                 None
@@ -152,36 +171,38 @@ class Specialization:
                 else compile_cache.key_of(self.graph, self.sizes, fast_math, tuple(given))
             )
             self.executable = None if key is None else compile_cache.find(key, self.sizes)
-        self.found = self.executable is not None
+        self.from_cache = self.executable is not None
         if self.executable is None:
             with importing():
                 from graphjit.codegen.cpu.target import compile_program
 
             with progress(self.graph.name, stages), collector_paused():
-                self.built = build_program(self.graph, passes, self, fast_math, stages)
-                self.executable, image = compile_program(self.built, stages=stages)
+                self.built_program = build_program(self.graph, passes, self, fast_math, stages)
+                self.executable, image = compile_program(self.built_program, stages=stages)
             if key is not None:
                 with stages.stage("keep"):
-                    compile_cache.keep(key, self.executable, image, self.sizes)
-        self.direct = None if self.sizes is not None else _direct_call(self)
+                    compile_cache.store(key, self.executable, image, self.sizes)
+        self.direct = None if self.sizes is not None else _make_direct_call(self)
         if "compile" in config.log:
             steps = self.executable.program.steps
-            log(log_line(self.graph.name, self.graph, steps, self.times_ns, self.found))
+            log(log_line(self.graph.name, self.graph, steps, self.times_ns, self.from_cache))
 
     @functools.cached_property
     def direct_into(self) -> Callable[[Array, Sequence[Any]], Array | None] | None:
         """The shortest way from plain arrays to one result in a given array, where there is no
         more to do than that; it gives None if that array or the arguments ask for more.
         """
-        return None if self.direct is None else _direct_into(self)
+        return None if self.direct is None else _make_direct_into(self)
 
     @property
     def program(self) -> Program | None:
         """What the executable runs; made again where that came from the disk."""
-        if self.built is None and self.executable is not None:
+        if self.built_program is None and self.executable is not None:
             assert self.graph is not None
-            self.built = build_program(self.graph, self.own_passes, self, self.fast_math)
-        return self.built
+            self.built_program = build_program(
+                self.graph, self.own_passes, self, self.fast_math
+            )
+        return self.built_program
 
     def llvm_ir(self, optimized: bool = False) -> str:
         """The LLVM IR, as emitted or after LLVM's passes."""
@@ -191,7 +212,7 @@ class Specialization:
         return llvm_text(self.program, optimized)
 
     @contextmanager
-    def holding_variables(self) -> Iterator[None]:
+    def locked_variables(self) -> Iterator[None]:
         """Let no other thread read or write the variables in the `with` block."""
         cells = {id(v.cell): v.cell for v in self.variables}.values()
         held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
@@ -212,7 +233,7 @@ class Specialization:
         assert self.executable is not None
         if not self.variables:
             return self._results(leaves, self._compute(leaves, out)[0], out, given)
-        with self.holding_variables():
+        with self.locked_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
@@ -225,10 +246,10 @@ class Specialization:
         inputs = self.inputs(leaves)
         if not out and not self.donated:
             return self.executable(inputs)
-        where = places(self, leaves, inputs, out)
-        return self._able_to_write(where)(inputs, where)
+        where = output_arrays(self, leaves, inputs, out)
+        return self._executable_for(where)(inputs, where)
 
-    def _able_to_write(self, where: Sequence[Array | None]) -> Executable:
+    def _executable_for(self, where: Sequence[Array | None]) -> Executable:
         """What can write its outputs into these arrays: the executable, or one that stores
         nothing past the cache, where an array doesn't start at a cache line.
         """
@@ -251,14 +272,14 @@ class Specialization:
     def inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """The program's inputs for these leaves: arguments, captured arrays, variables."""
         arrays = []
-        for role, number in self.order:
+        for role, number in self.parameter_order:
             if role == "leaf":
                 x = as_input(leaves[number])
             elif role == "capture":
                 x = self.captures[number]
             else:
                 x = self.variables[number].cell.array
-            arrays.append(_ready(x))
+            arrays.append(_in_order(x))
         return arrays
 
     def sizes_of(self, leaves: Sequence[Any]) -> dict[str, int]:
@@ -271,14 +292,14 @@ class Specialization:
         view: ResultView,
         leaves: Sequence[Any],
         outputs: Sequence[Array] = (),
-        memo: Memo | None = None,
+        memo: ReplayMemo | None = None,
     ) -> Any:
         """A result that lies in the memory of some of these leaves or outputs, or of captured
         arrays. memo: what the results of one call have in common.
         """
         arrays = {"leaf": leaves, "capture": self.captures, "output": outputs}
-        sizes = {} if view.itself else self.sizes_of(leaves)
-        return view.of(arrays, sizes, {} if memo is None else memo)
+        sizes = {} if view.is_base else self.sizes_of(leaves)
+        return view.replay(arrays, sizes, {} if memo is None else memo)
 
     def _results(
         self,
@@ -292,15 +313,17 @@ class Specialization:
         found: list[Any] = []
         arrays = [*outputs]
         made: list[Any] = []
-        memo: Memo = {}
+        memo: ReplayMemo = {}
         kinds = [kind for kind, _ in self.results if kind in COMPUTED]
         for number, kind in enumerate(kinds):
             if kind == "swapped":
                 array = arrays[number]
                 arrays[number] = array.astype(array.dtype.newbyteorder())
         if out:  # views are of the array that a result was written into
-            places = [x for x, (k, _) in zip(out, self.results, strict=True) if k in COMPUTED]
-            for number, place in enumerate(places):
+            output_arrays = [
+                x for x, (k, _) in zip(out, self.results, strict=True) if k in COMPUTED
+            ]
+            for number, place in enumerate(output_arrays):
                 if place is not None:
                     if arrays[number] is not place:
                         np.copyto(place, arrays[number])
@@ -318,9 +341,9 @@ class Specialization:
             if kind == "static":
                 return value
             if kind == "view":
-                made_of = self.view(value, leaves, arrays, memo)
+                shared = self.view(value, leaves, arrays, memo)
             elif kind == "again":
-                made_of = found[value]
+                shared = found[value]
             elif kind == "copy":
                 return copy.copy(value)
             elif kind == "object":
@@ -330,8 +353,8 @@ class Specialization:
             else:
                 return follow(given, value)
             if place is None:
-                return made_of
-            np.copyto(place, getattr(made_of, "_array", made_of))
+                return shared
+            np.copyto(place, getattr(shared, "_array", shared))
             return place
 
         items = iter(zip(self.results, out or repeat(None), strict=False))
@@ -341,7 +364,7 @@ class Specialization:
             found.append(result(kind, value, place))
             return found[-1]
 
-        return unflatten(self.tree, next_result, made)
+        return unflatten(self.result_tree, next_result, made)
 
 
 def build_program(
@@ -361,7 +384,9 @@ def build_program(
     if specialization is not None and specialization.donated:
         leaves = {("leaf", n) for n in specialization.donated}
         donated = [
-            number for number, place in enumerate(specialization.order) if place in leaves
+            number
+            for number, place in enumerate(specialization.parameter_order)
+            if place in leaves
         ]
     with stages.stage("fuse"):
         program = all_passes.program_of(
@@ -392,7 +417,7 @@ def explain(specialization: Specialization) -> str:
     lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
     for name, before, after, ns in specialization.passes:
         lines.append(f"pass {name}: {before} -> {after}, {ns / 1e6:.2f} ms")
-    if specialization.found:
+    if specialization.from_cache:
         lines.append("its code came from the cache")
     times = ", ".join(
         f"{name} {ns / 1e6:.2f} ms" for name, ns in specialization.times_ns.items()
@@ -402,12 +427,12 @@ def explain(specialization: Specialization) -> str:
 
 
 # ndarray.flags.num of an array that compiled code can read: C order and aligned.
-_READY = 0x0001 | 0x0100
+_READABLE_FLAGS = 0x0001 | 0x0100
 
 
-def _ready(x: Array) -> Array:
+def _in_order(x: Array) -> Array:
     """The array, or a copy that is aligned, in C order and in this machine's byte order."""
-    if x.flags.num & _READY == _READY and x.dtype.isnative:
+    if x.flags.num & _READABLE_FLAGS == _READABLE_FLAGS and x.dtype.isnative:
         return x
     try:
         return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
@@ -417,7 +442,7 @@ def _ready(x: Array) -> Array:
         ) from error
 
 
-def _direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], Any] | None:
+def _make_direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], Any] | None:
     """The shortest way from arrays and floats to one array or a tuple of arrays, where there is
     no more to do than that.
     """
@@ -429,16 +454,18 @@ def _direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], An
         or specialization.captures
         or executable.program.outputs
     ):  # nothing is computed
-        if specialization.tree is LEAF and specialization.results[0][0] == "view":
+        if specialization.result_tree is LEAF and specialization.results[0][0] == "view":
             only = specialization.results[0][1]
-            return lambda args: only.of({"leaf": args}, {}, {})
+            return lambda args: only.replay({"leaf": args}, {}, {})
         return lambda args: specialization._results(args, ())
-    plain = specialization.order == [("leaf", i) for i in range(len(specialization.kinds))]
+    plain = specialization.parameter_order == [
+        ("leaf", i) for i in range(len(specialization.kinds))
+    ]
     plain = plain and not specialization.donated
     if (
         not plain
         or specialization.variables
-        or not all(map(_plainly_passed, specialization.kinds))
+        or not all(map(_needs_no_conversion, specialization.kinds))
     ):
         return None
     if any(kind != "array" for kind, _ in specialization.results):
@@ -447,13 +474,15 @@ def _direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], An
 
     def ready(args: Sequence[Any]) -> list[Array]:
         return [
-            x if type(x) is np.ndarray and x.flags.num & _READY == _READY else as_input(x)
+            x
+            if type(x) is np.ndarray and x.flags.num & _READABLE_FLAGS == _READABLE_FLAGS
+            else as_input(x)
             for x in args
         ]
 
-    if specialization.tree is not LEAF:
-        if specialization.tree.kind is not tuple or any(
-            c is not LEAF for c in specialization.tree.children
+    if specialization.result_tree is not LEAF:
+        if specialization.result_tree.kind is not tuple or any(
+            c is not LEAF for c in specialization.result_tree.children
         ):
             return None
         run_all = executable.runner()
@@ -471,7 +500,10 @@ def _direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], An
         def call_scalar(args: Sequence[Any]) -> Any:
             for x in args:
                 # a NumPy scalar has flags, too, and no memory where an array has
-                if type(x) is not np.ndarray or x.flags.num & _READY != _READY:
+                if (
+                    type(x) is not np.ndarray
+                    or x.flags.num & _READABLE_FLAGS != _READABLE_FLAGS
+                ):
                     return run(ready(args))[()]
             return run(args)[()]
 
@@ -479,14 +511,14 @@ def _direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], An
 
     def call_arrays(args: Sequence[Any]) -> Any:
         for x in args:
-            if type(x) is not np.ndarray or x.flags.num & _READY != _READY:
+            if type(x) is not np.ndarray or x.flags.num & _READABLE_FLAGS != _READABLE_FLAGS:
                 return run(ready(args))
         return run(args)
 
     return call_arrays
 
 
-def _direct_into(
+def _make_direct_into(
     specialization: Specialization,
 ) -> Callable[[Array, Sequence[Any]], Array | None] | None:
     executable = specialization.executable
@@ -494,7 +526,7 @@ def _direct_into(
     write = executable.single_writer()
     if (
         write is None
-        or specialization.tree is not LEAF
+        or specialization.result_tree is not LEAF
         or any(k.kind != ARRAY for k in specialization.kinds)
     ):
         return None
@@ -502,12 +534,20 @@ def _direct_into(
     whole = set(executable.program.outputs) <= set(executable.program.aligned)
 
     def into(out: Array, args: Sequence[Any]) -> Array | None:
-        if out.shape != shape or out.dtype is not dtype or out.flags.num & PLAIN != PLAIN:
+        if (
+            out.shape != shape
+            or out.dtype is not dtype
+            or out.flags.num & WRITABLE_FLAGS != WRITABLE_FLAGS
+        ):
             return None
         if whole and out.ctypes.data % LINE_BYTES:
             return None
         for x in args:
-            if type(x) is not np.ndarray or x.flags.num & _READY != _READY or apart(out, x):
+            if (
+                type(x) is not np.ndarray
+                or x.flags.num & _READABLE_FLAGS != _READABLE_FLAGS
+                or apart(out, x)
+            ):
                 return None
         write(args, out)
         return out
@@ -515,7 +555,7 @@ def _direct_into(
     return into
 
 
-def _plainly_passed(kind: LeafKind) -> bool:
+def _needs_no_conversion(kind: LeafKind) -> bool:
     """Whether a leaf is an array of this machine's byte order, a tensor or a Python float."""
     if kind.kind == ARRAY:
         return bool(kind.key[1].isnative)
@@ -525,11 +565,11 @@ def _plainly_passed(kind: LeafKind) -> bool:
 def as_input(x: Any) -> Array:
     """An argument as an array that compiled code can read."""
     if type(x) is np.ndarray:
-        return _ready(x)
-    return _ready(x._array) if isinstance(x, Tensor) else _boxed(x)
+        return _in_order(x)
+    return _in_order(x._array) if isinstance(x, Tensor) else _box_number(x)
 
 
-def _boxed(x: Any) -> Array:
+def _box_number(x: Any) -> Array:
     if isinstance(x, int):
         return np.array(x, np.int64)
     return np.asarray(x)

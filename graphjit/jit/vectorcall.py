@@ -26,7 +26,7 @@ _TP_MEMBERS, _T_ULONGLONG, _T_PYSSIZET, _READONLY, _BASETYPE = 72, 18, 19, 1, 1 
 _POINTER_AT = object.__basicsize__
 
 
-class _Member(ctypes.Structure):
+class _PyMemberDef(ctypes.Structure):
     """CPython's PyMemberDef."""
 
     _fields_ = (
@@ -38,13 +38,13 @@ class _Member(ctypes.Structure):
     )
 
 
-class _Slot(ctypes.Structure):
+class _PyTypeSlot(ctypes.Structure):
     """CPython's PyType_Slot."""
 
     _fields_ = (("slot", ctypes.c_int), ("value", ctypes.c_void_p))
 
 
-class _Spec(ctypes.Structure):
+class _PyTypeSpec(ctypes.Structure):
     """CPython's PyType_Spec."""
 
     _fields_ = (
@@ -52,11 +52,11 @@ class _Spec(ctypes.Structure):
         ("basicsize", ctypes.c_int),
         ("itemsize", ctypes.c_int),
         ("flags", ctypes.c_uint),
-        ("slots", ctypes.POINTER(_Slot)),
+        ("slots", ctypes.POINTER(_PyTypeSlot)),
     )
 
 
-class _Plain:
+class _NotEnterable:
     """The base where objects are laid out in an unknown way: calls go through `__call__`."""
 
     __slots__ = ()
@@ -64,28 +64,28 @@ class _Plain:
 
 
 # CPython copies the spec, but keeps pointers to the names in it.
-_MEMBERS = (_Member * 3)(
-    _Member(b"_entered_at", _T_ULONGLONG, _POINTER_AT, 0, None),
-    _Member(b"__vectorcalloffset__", _T_PYSSIZET, _POINTER_AT, _READONLY, None),
+_MEMBERS = (_PyMemberDef * 3)(
+    _PyMemberDef(b"_entered_at", _T_ULONGLONG, _POINTER_AT, 0, None),
+    _PyMemberDef(b"__vectorcalloffset__", _T_PYSSIZET, _POINTER_AT, _READONLY, None),
 )
-_SLOTS = (_Slot * 2)(_Slot(_TP_MEMBERS, ctypes.addressof(_MEMBERS)))
+_SLOTS = (_PyTypeSlot * 2)(_PyTypeSlot(_TP_MEMBERS, ctypes.addressof(_MEMBERS)))
 _NAME = b"graphjit.jit.vectorcall.Enterable"
 
 
-def _make() -> type:
+def _make_enterable() -> type:
     if not types_fit():
-        return _Plain
+        return _NotEnterable
     size = _POINTER_AT + ctypes.sizeof(ctypes.c_void_p)
-    spec = _Spec(_NAME, size, 0, _BASETYPE, _SLOTS)
+    spec = _PyTypeSpec(_NAME, size, 0, _BASETYPE, _SLOTS)
     make = ctypes.pythonapi.PyType_FromSpec
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p,)
     made: type = make(ctypes.addressof(spec))
     fits = made.__basicsize__ == size and word(id(made) + TYPE_VECTORCALL) == _POINTER_AT
-    return made if fits else _Plain
+    return made if fits else _NotEnterable
 
 
 # Instances have `_entered_at`: the address of a function with CPython's vectorcall signature.
-Enterable: Any = _make()
+Enterable: Any = _make_enterable()
 
 
 def enterable(kind: type) -> bool:
@@ -95,7 +95,7 @@ def enterable(kind: type) -> bool:
     nor in 3.11 at all. A subclass doesn't get the flag and is called through `__call__`.
     The class must bind as functions do, `__get__` giving a bound method.
     """
-    if Enterable is _Plain or word(id(kind) + TYPE_VECTORCALL) != _POINTER_AT:
+    if Enterable is _NotEnterable or word(id(kind) + TYPE_VECTORCALL) != _POINTER_AT:
         return False
     flags = ctypes.c_uint64.from_address(id(kind) + TYPE_FLAGS)
     flags.value |= HAVE_VECTORCALL | METHOD_DESCRIPTOR

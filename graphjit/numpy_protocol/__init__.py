@@ -123,7 +123,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str,
     """The result of a ufunc of which a traced array is an operand."""
     what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
     trace = trace_of(tuple(inputs), tuple(kwargs.values()))
-    inputs = [trace.size(x) if isinstance(x, Dim) else x for x in inputs]
+    inputs = [trace.extent_value(x) if isinstance(x, Dim) else x for x in inputs]
     with fallback_on_error(what):
         if trace.origin == "weak":
             result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))
@@ -144,7 +144,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str,
 
 def call_operator(ufunc: Any, inputs: Sequence[Any], trace: Any) -> Any:
     """The result of an operator that is a ufunc, on operands of which one is traced."""
-    inputs = [trace.size(x) if isinstance(x, Dim) else x for x in inputs]
+    inputs = [trace.extent_value(x) if isinstance(x, Dim) else x for x in inputs]
     with fallback_on_error(f"np.{ufunc.__name__}"):
         if trace.origin == "weak":
             result = trace.with_numpy_rules(lambda: run_python(ufunc, tuple(inputs)))
@@ -191,7 +191,7 @@ def _store(target: Any, value: Any, mask: Any) -> None:
     """Put a ufunc's result into its out= array, which must be traced and nobody else's."""
     if not is_symbol(target) or target.origin != "numpy":
         raise unsupported("out= that isn't a traced array")
-    target._require_own("out=")
+    target._require_writable("out=")
     source, dtype = value.type.dtype, target.type.dtype
     if not np.can_cast(source.dtype, dtype.dtype, "same_kind"):
         raise DTypeError(
@@ -228,13 +228,13 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             result = handler(*plain, **{k: detached(v) for k, v in kwargs.items()})
             if isinstance(result, Aliased):
                 bases = _bases(args)
-                known = any(base.made is not None for base in bases)
+                known = any(base.provenance is not None for base in bases)
                 made = viewing(result.value, bases, trace, renewed=known or func is np.meshgrid)
                 return _noted(made, trace, func, args, kwargs)
             made = owned(result, trace)
             keep_order(made, func, args, kwargs)
             if func in PYTHON_BOOLS and is_symbol(made):
-                return trace.weak(made)
+                return trace.as_weak(made)
             contracted = func is np.einsum and products.as_tensordot(*args, **kwargs)
             kept: Any = func in (np.quantile, np.percentile, np.median) and kwargs.get(
                 "keepdims"
@@ -283,7 +283,7 @@ def _is_complex(x: Any) -> bool:
 def _not_a_scalar(value: Any) -> None:
     """Keep a 0-d array from being taken for a scalar, which `+=` doesn't write into."""
     if is_symbol(value) and not value.type.shape:
-        value.be_array()
+        value.mark_as_array()
 
 
 def _bases(args: Sequence[Any]) -> list[Any]:

@@ -228,7 +228,7 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
         return viewing(chosen, [x], trace, key, renewed=True)
     made = owned(chosen, trace)
     if scalar and not copied and not made.type.shape:  # x[...] of one is an array
-        made.be_array()
+        made.mark_as_array()
     return made
 
 
@@ -437,12 +437,12 @@ def _nothing() -> Any:
 def _own(x: Any, what: str) -> None:
     if not is_symbol(x):
         raise unsupported(f"{what} into an array that isn't traced")
-    x._require_own(what)
+    x._require_writable(what)
 
 
 def replace(x: Any, new: Any) -> None:
     """Make an array's handle stand for its new value."""
-    x._write(new)
+    x._write_elements(new)
 
 
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
@@ -516,7 +516,7 @@ def _eye(extents: tuple[int, ...]) -> Any:
 
 def fill(x: Any, value: Any) -> None:
     """x.fill(value)."""
-    x._require_own("x.fill")
+    x._require_writable("x.fill")
     given = assigned(value, x.type.dtype)
     if given.ndim:
         raise unsupported("x.fill with an array")

@@ -97,7 +97,7 @@ def _tolist(x: Any) -> Any:
 
 
 def _sort(x: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> None:
-    x._require_own("x.sort")
+    x._require_writable("x.sort")
     if axis is None:
         raise unsupported("x.sort(axis=None)")
     indexing.replace(x, order.sort(x, axis, kind, stable=stable))

@@ -451,7 +451,7 @@ def viewing(
         view: Any = value if own and not frozen and not whole else owned(value, trace)
         key = Ellipsis if whole else key
         for base in bases:
-            view._stand_on(base, key, frozen)
+            view._become_view_of(base, key, frozen)
         if len(bases) > 1:
             for base in bases:
                 base.storage.shared = True

@@ -73,7 +73,7 @@ def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
 
 def _unless(result: Any, failing: Any, reason: str) -> Any:
     checked = apply(pw.unless, result, failing, reason=reason)
-    return checked.recorder.checked(checked)
+    return checked.recorder.note_checked(checked)
 
 
 def _message(operation: Callable[[], Any]) -> str:

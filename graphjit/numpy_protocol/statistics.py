@@ -70,7 +70,7 @@ def average(
     result = run_ufunc(np.divide, total(products, axes, None, None, keepdims), scale)
     if w.recorder is not None:
         nothing = apply(pw.eq, scale, constant(0, target))
-        result = w.recorder.checked(apply(pw.unless, result, nothing, reason=pw.NO_WEIGHT))
+        result = w.recorder.note_checked(apply(pw.unless, result, nothing, reason=pw.NO_WEIGHT))
     return (result, scale) if returned else result
 
 

@@ -132,7 +132,7 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
         tensor = value.as_tensor()
         if tensor.recorder is not None and tensor.origin == "weak":  # type: ignore[attr-defined]
             return _adopt_weak(tensor, dtype)
-        return tensor if tensor.recorder is None else tensor.recorder.apart(tensor)
+        return tensor if tensor.recorder is None else tensor.recorder.as_operand(tensor)
     if isinstance(value, (np.ndarray, np.generic)):
         check_size(value.shape, as_dtype(value.dtype), "Const")
         if isinstance(value, np.ma.MaskedArray):
@@ -141,7 +141,7 @@ def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:
             )
         trace = current_trace.get()
         if trace is not None and isinstance(value, np.ndarray):
-            captured: TensorBase = trace.apart(trace.capture(value))
+            captured: TensorBase = trace.as_operand(trace.capture(value))
             return captured
         return wrap(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
     if isinstance(value, (bool, int, float, complex)):
@@ -162,7 +162,7 @@ def real_number(extent: int) -> Any:
     if not isinstance(extent, Dim):
         return float(extent)
     trace = current_trace.get()
-    return float(extent) if trace is None else trace.size(extent, float64)
+    return float(extent) if trace is None else trace.extent_value(extent, float64)
 
 
 def _no_tensor(value: Any) -> InvalidArgumentError:

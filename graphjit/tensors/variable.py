@@ -132,7 +132,7 @@ class Variable(Items, Operators):
         current = self.as_tensor()
         if current.recorder is not None:
             part = index.getitem(current, key)
-            return current.recorder.slice_of(self, key, part)
+            return current.recorder.variable_slice(self, key, part)
         part = index.getitem(current, key)
         return VariableSlice(self, key, part)
 

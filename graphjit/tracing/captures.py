@@ -28,9 +28,9 @@ class Source:
 
     def __call__(self) -> Any:
         """The value now."""
-        return self._now()
+        return self._read()
 
-    def _now(self) -> Any:
+    def _read(self) -> Any:
         raise NotImplementedError
 
 
@@ -40,7 +40,7 @@ class ConstSource(Source):
 
     value: Any
 
-    def _now(self) -> Any:
+    def _read(self) -> Any:
         return self.value
 
 
@@ -50,7 +50,7 @@ class WeakRefSource(Source):
 
     reference: weakref.ref[Any]
 
-    def _now(self) -> Any:
+    def _read(self) -> Any:
         return self.reference()
 
 
@@ -60,7 +60,7 @@ class CellSource(Source):
 
     cell: types.CellType
 
-    def _now(self) -> Any:
+    def _read(self) -> Any:
         try:
             return self.cell.cell_contents
         except ValueError:  # a name that was deleted
@@ -74,7 +74,7 @@ class ItemSource(Source):
     parent: Source
     key: Any
 
-    def _now(self) -> Any:
+    def _read(self) -> Any:
         try:
             return self.parent()[self.key]
         except (KeyError, IndexError, TypeError):
@@ -88,7 +88,7 @@ class AttributeSource(Source):
     parent: Source
     name: str
 
-    def _now(self) -> Any:
+    def _read(self) -> Any:
         return getattr(self.parent(), self.name, None)
 
 
@@ -98,7 +98,7 @@ class ConsensusSource(Source):
 
     sources: tuple[Source, ...]
 
-    def _now(self) -> Any:
+    def _read(self) -> Any:
         value = self.sources[0]()
         return value if all(source() is value for source in self.sources) else None
 
@@ -114,8 +114,8 @@ def find_captures(
     wanted = {id(x): n for n, x in enumerate(objects)}
     found: list[list[Source]] = [[] for _ in objects]
     seen: set[int] = set()
-    todo: list[tuple[Any, Source, int]] = [(o, _held(o), 0) for o in statics]
-    todo += _of_function(function)
+    todo: list[tuple[Any, Source, int]] = [(o, _source_of(o), 0) for o in statics]
+    todo += _function_values(function)
     while todo and len(seen) < MAX_OBJECTS:
         value, source, depth = todo.pop(0)
         number = wanted.get(id(value))
@@ -126,9 +126,9 @@ def find_captures(
         if id(value) in seen or depth >= DEPTH:
             continue
         seen.add(id(value))
-        todo += [(v, g, depth + 1) for v, g in _parts(value, source)]
+        todo += [(v, g, depth + 1) for v, g in _children(value, source)]
         if isinstance(value, types.FunctionType):
-            todo += [(v, g, depth + 1) for v, g, _ in _of_function(value)]
+            todo += [(v, g, depth + 1) for v, g, _ in _function_values(value)]
     return [
         None
         if not sources
@@ -152,19 +152,19 @@ def with_captures(
     if not isinstance(function, types.FunctionType):
         return function
     code, names = function.__code__, function.__globals__
-    assigned = _assigned(code)
+    assigned = _assigned_names(code)
 
-    def replaced(name: str, value: Any) -> Any:
+    def replace(name: str, value: Any) -> Any:
         plain = type(value) is np.ndarray and value.dtype.kind in "biufc"
         return capture(value) if plain and name not in assigned else value
 
-    found = {n: replaced(n, names[n]) for n in _names(code) if n in names}
-    if _assigned(code, _GLOBAL_ASSIGNMENTS):  # they would go to the copy of the globals
+    found = {n: replace(n, names[n]) for n in names_in(code) if n in names}
+    if _assigned_names(code, _GLOBAL_ASSIGNMENTS):  # they would go to the copy of the globals
         found = {}
     cells = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
-            value = replaced(name, cell.cell_contents)
+            value = replace(name, cell.cell_contents)
         except ValueError:  # a name not yet bound
             value = cell
         else:
@@ -175,14 +175,14 @@ def with_captures(
         code,
         names if all(v is names[n] for n, v in found.items()) else {**names, **found},
         function.__name__,
-        defaults and tuple(replaced("", value) for value in defaults),
+        defaults and tuple(replace("", value) for value in defaults),
         tuple(cells) if function.__closure__ else None,
     )
-    copy.__kwdefaults__ = keywords and {n: replaced("", v) for n, v in keywords.items()}
+    copy.__kwdefaults__ = keywords and {n: replace("", v) for n, v in keywords.items()}
     return copy
 
 
-def _assigned(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
+def _assigned_names(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
     """The global and free names that the code, or code inside it, assigns to."""
     found = set()
     # to take all instructions of a long function apart takes longer than to trace it
@@ -191,7 +191,7 @@ def _assigned(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str
         found = {i.argval for i in dis.get_instructions(code) if i.opcode in wanted}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= _assigned(constant, operations)
+            found |= _assigned_names(constant, operations)
     return found
 
 
@@ -199,7 +199,7 @@ _GLOBAL_ASSIGNMENTS = ("STORE_GLOBAL", "DELETE_GLOBAL")
 _ASSIGNMENTS = (*_GLOBAL_ASSIGNMENTS, "STORE_DEREF", "DELETE_DEREF")
 
 
-def _held(value: Any) -> Source:
+def _source_of(value: Any) -> Source:
     """The object, not kept alive where it can be referred to weakly; then None once it died."""
     try:
         return WeakRefSource(weakref.ref(value))
@@ -207,12 +207,12 @@ def _held(value: Any) -> Source:
         return ConstSource(value)
 
 
-def _of_function(function: Any) -> list[tuple[Any, Source, int]]:
+def _function_values(function: Any) -> list[tuple[Any, Source, int]]:
     """Values of a function's closure cells, its defaults and the globals it names."""
     function = getattr(function, "python_function", function)
     if isinstance(function, types.MethodType):
         owner = function.__self__
-        return [(owner, _held(owner), 0), *_of_function(function.__func__)]
+        return [(owner, _source_of(owner), 0), *_function_values(function.__func__)]
     if not isinstance(function, types.FunctionType):
         return []
     found: list[tuple[Any, Source, int]] = []
@@ -230,16 +230,16 @@ def _of_function(function: Any) -> list[tuple[Any, Source, int]]:
         (x, ItemSource(keywords, k), 0) for k, x in (function.__kwdefaults__ or {}).items()
     ]
     names = function.__globals__
-    for name in _names(function.__code__):
+    for name in names_in(function.__code__):
         if name in names:
             found.append((names[name], ItemSource(ConstSource(names), name), 0))
     return found
 
 
-def named_in(function: Any) -> set[str]:
+def names_of_function(function: Any) -> set[str]:
     """The globals and attributes that a function's code names."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return set(_names(code)) if isinstance(code, types.CodeType) else set()
+    return set(names_in(code)) if isinstance(code, types.CodeType) else set()
 
 
 def loads_global(function: Any, name: str) -> bool:
@@ -257,12 +257,12 @@ def _loads_global(code: types.CodeType, name: str) -> bool:
     ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
 
 
-def asks_type(code: types.CodeType, kinds: set[str]) -> bool:
+def compares_type(code: types.CodeType, kinds: set[str]) -> bool:
     """Whether code, or code inside it, compares what the builtin `type` gives with one of these
     types.
     """
     inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
-    if any(asks_type(c, kinds) for c in inner):
+    if any(compares_type(c, kinds) for c in inner):
         return True
     if "type" not in code.co_names or kinds.isdisjoint(code.co_names):
         return False
@@ -307,18 +307,19 @@ def function_state(
             cells.append((cell, cell.cell_contents))
         except ValueError:  # a name not yet bound
             continue
-    return function.__globals__, list(dict.fromkeys(_names(function.__code__))), cells
+    return function.__globals__, list(dict.fromkeys(names_in(function.__code__))), cells
 
 
-def _names(code: types.CodeType) -> list[str]:
+def names_in(code: types.CodeType) -> list[str]:
+    """The globals and attributes that code, or code inside it, names."""
     result = list(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            result += _names(constant)
+            result += names_in(constant)
     return result
 
 
-def _parts(value: Any, source: Source) -> list[tuple[Any, Source]]:
+def _children(value: Any, source: Source) -> list[tuple[Any, Source]]:
     if isinstance(value, dict):
         return [(v, ItemSource(source, k)) for k, v in list(value.items())[:1000]]
     if isinstance(value, (list, tuple)):

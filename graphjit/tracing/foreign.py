@@ -29,7 +29,7 @@ from graphjit.tensors.apply import TensorBase
 DEPTH = 5
 MAX_OBJECTS = 2_000
 # What is read anew, guarded by value or can't change.
-_OWN = (
+_FOLLOWED = (
     TensorBase, np.generic, np.dtype, np.ufunc, str, bytes, range, frozenset, type, Enum,
     types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
 )  # fmt: skip
@@ -40,30 +40,30 @@ _ARRAY_LIKE = (
 )  # fmt: skip
 _SEQUENCES = (Mapping, Set, Sequence, Iterator, np.nditer)
 # Type -> what it says of all its objects.
-_known: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+_type_verdicts: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
-def foreign(value: Any) -> bool:
+def is_foreign(value: Any) -> bool:
     """Whether an object's contents can change unnoticed."""
     kind = type(value)
     if kind is np.ndarray or kind is np.memmap:
         return value.dtype.kind not in "biufcV"
-    found = _known.get(kind)
+    found = _type_verdicts.get(kind)
     if found is None:
-        found = _known[kind] = _foreign_type(kind) or _has_buffer(value)
-    if not found and not issubclass(kind, _OWN) and _answers_for_another(kind):
+        found = _type_verdicts[kind] = _is_foreign_type(kind) or _has_buffer(value)
+    if not found and not issubclass(kind, _FOLLOWED) and _forwards_attributes(kind):
         # NumPy asks the object
         return any(hasattr(value, name) for name in _ARRAY_LIKE)
     return found or "__array_interface__" in getattr(value, "__dict__", ())
 
 
-def _answers_for_another(kind: type) -> bool:
+def _forwards_attributes(kind: type) -> bool:
     """Whether objects of a type may have attributes that neither they nor the type hold."""
     return hasattr(kind, "__getattr__") or kind in weakref.ProxyTypes
 
 
-def _foreign_type(kind: type) -> bool:
-    if kind in _CONTAINERS or issubclass(kind, _OWN) or dataclasses.is_dataclass(kind):
+def _is_foreign_type(kind: type) -> bool:
+    if kind in _CONTAINERS or issubclass(kind, _FOLLOWED) or dataclasses.is_dataclass(kind):
         return False
     if kind.__module__.startswith("graphjit."):
         return False
@@ -74,7 +74,7 @@ def _foreign_type(kind: type) -> bool:
 
 def _has_buffer(value: Any) -> bool:
     """Whether an object lends its memory, which types say from Python 3.12 on only."""
-    if issubclass(type(value), _OWN):
+    if issubclass(type(value), _FOLLOWED):
         return False
     try:
         memoryview(value).release()
@@ -83,7 +83,7 @@ def _has_buffer(value: Any) -> bool:
     return True
 
 
-def reached(function: Callable[..., Any], statics: Sequence[Any]) -> str:
+def find_foreign(function: Callable[..., Any], statics: Sequence[Any]) -> str:
     """What foreign object a function can reach by closure, defaults, the globals and attributes
     that its code names, and objects among its arguments; an empty string if none.
     """
@@ -91,13 +91,13 @@ def reached(function: Callable[..., Any], statics: Sequence[Any]) -> str:
     before = -1
     while len(names) > before:  # methods bring names of their own
         before = len(names)
-        found = _walk([("its function", function), *(("self", x) for x in statics)], names)
+        found = _search([("its function", function), *(("self", x) for x in statics)], names)
         if found:
             return found
     return ""
 
 
-def _walk(start: list[tuple[str, Any]], names: set[str]) -> str:
+def _search(start: list[tuple[str, Any]], names: set[str]) -> str:
     todo = [(where, value, 0) for where, value in start]
     seen: set[int] = set()
     while todo and len(seen) < MAX_OBJECTS:
@@ -105,13 +105,15 @@ def _walk(start: list[tuple[str, Any]], names: set[str]) -> str:
         if id(value) in seen or depth > DEPTH:
             continue
         seen.add(id(value))
-        if foreign(value) or type(value) is np.memmap:  # which is an input as an argument only
+        if (
+            is_foreign(value) or type(value) is np.memmap
+        ):  # which is an input as an argument only
             return f"{where} ({type(value).__name__})"
-        todo += [(w, v, depth + 1) for w, v in _parts(where, value, names)]
+        todo += [(w, v, depth + 1) for w, v in _children(where, value, names)]
     return ""
 
 
-def _parts(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
+def _children(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
     """What can be read of a value by names in the code, or by iterating over it."""
     value = getattr(value, "python_function", value)
     if isinstance(value, types.MethodType):
@@ -119,19 +121,19 @@ def _parts(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
     if isinstance(value, partial):
         return [(where, x) for x in (value.func, value.args, value.keywords)]
     if isinstance(value, types.FunctionType):
-        library = _library(value.__globals__.get("__name__"))
-        return [] if library else _of_function(value, names)
+        library = _is_library(value.__globals__.get("__name__"))
+        return [] if library else _function_children(value, names)
     if isinstance(value, types.ModuleType):
         held = vars(value)
         found = [(f"{where}.{name}", held[name]) for name in names & held.keys()]
-        if _library(value.__name__):
+        if _is_library(value.__name__):
             return [(w, v) for w, v in found if v is os.environ]
         return [(w, v) for w, v in found if not isinstance(v, (types.FunctionType, type))]
     if isinstance(value, dict):
         return [(f"{where}[{k!r}]", v) for k, v in list(value.items())[:1000]]
     if isinstance(value, (list, tuple)):
         return [(f"{where}[{k}]", v) for k, v in enumerate(value[:1000])]
-    if isinstance(value, (*_OWN, np.ndarray, int, float, complex)):
+    if isinstance(value, (*_FOLLOWED, np.ndarray, int, float, complex)):
         return []
     for kind in type(value).__mro__[:-1]:
         _add_methods(kind, names)
@@ -141,9 +143,9 @@ def _parts(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
     return [(f"{where}.{name}", own[name]) for name in names & own.keys()]
 
 
-def _of_function(function: types.FunctionType, names: set[str]) -> list[tuple[str, Any]]:
+def _function_children(function: types.FunctionType, names: set[str]) -> list[tuple[str, Any]]:
     code, held = function.__code__, function.__globals__
-    own = _names(code)
+    own = _names_in(code)
     names |= own
     found: list[tuple[str, Any]] = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
@@ -160,25 +162,25 @@ def _add_methods(kind: type, names: set[str]) -> None:
     """Add the names in the code of a class's methods that may be called: those named, and those
     that Python calls.
     """
-    if _library(kind.__module__):
+    if _is_library(kind.__module__):
         return
     for name, item in list(vars(kind).items()):
         if name in names or (name.startswith("__") and name != "__init__"):
             item = item.fget if isinstance(item, property) else item
             item = getattr(item, "__func__", getattr(item, "python_function", item))
             if isinstance(item, types.FunctionType):
-                names |= _names(item.__code__)
+                names |= _names_in(item.__code__)
 
 
-def _library(module: str | None) -> bool:
+def _is_library(module: str | None) -> bool:
     """Whether a module's code minds its own data: Python's, NumPy's, SciPy's and graphjit's."""
     top = (module or "").partition(".")[0]
     return top in ("numpy", "scipy", "graphjit") or top in sys.stdlib_module_names - {"test"}
 
 
-def _names(code: types.CodeType) -> set[str]:
+def _names_in(code: types.CodeType) -> set[str]:
     found = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= _names(constant)
+            found |= _names_in(constant)
     return found

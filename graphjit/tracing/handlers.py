@@ -32,8 +32,8 @@ def handled_by_user(outermost: int) -> bool:
     frame = sys._getframe(1)
     while id(frame) != outermost:
         if of_user(frame):
-            for first, last, manager in _tried(frame.f_code):
-                if first <= frame.f_lasti < last and not _lets_pass(manager, frame):
+            for first, last, manager in _protected_ranges(frame.f_code):
+                if first <= frame.f_lasti < last and not _is_errstate(manager, frame):
                     return True
         above = frame.f_back
         if above is None:
@@ -42,7 +42,7 @@ def handled_by_user(outermost: int) -> bool:
     return False
 
 
-def _lets_pass(manager: tuple[str, ...], frame: FrameType) -> bool:
+def _is_errstate(manager: tuple[str, ...], frame: FrameType) -> bool:
     """Whether a `with` of that name in a frame is np.errstate, which swallows nothing."""
     if not manager:
         return False
@@ -53,21 +53,21 @@ def _lets_pass(manager: tuple[str, ...], frame: FrameType) -> bool:
 
 
 @functools.lru_cache(4096)
-def _tried(code: CodeType) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
+def _protected_ranges(code: CodeType) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
     """The bytes of a function's instructions that a `try` or `with` is around, and for a `with`
     the names by which its manager is found. What the interpreter itself catches, to raise it
     again, doesn't count.
     """
     found = []
-    for first, last, handler in _entries(code.co_exceptiontable):
+    for first, last, handler in _table_entries(code.co_exceptiontable):
         words = code.co_code[handler : handler + 2 * _WORD]
         if len(words) == 2 * _WORD and words[0] == _PUSH:
-            manager = _manager(code, first) if words[_WORD] == _WITH else ()
+            manager = _context_manager_names(code, first) if words[_WORD] == _WITH else ()
             found.append((first, last, manager))
     return tuple(found)
 
 
-def _manager(code: CodeType, first: int) -> tuple[str, ...]:
+def _context_manager_names(code: CodeType, first: int) -> tuple[str, ...]:
     """The names in the expression of the `with` whose body begins at a byte."""
     before = [i for i in dis.get_instructions(code) if i.offset < first]
     place = next((i.positions for i in reversed(before) if i.opname in _ENTERS), None)
@@ -86,21 +86,21 @@ def _manager(code: CodeType, first: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _entries(table: bytes) -> Iterator[tuple[int, int, int]]:
+def _table_entries(table: bytes) -> Iterator[tuple[int, int, int]]:
     """For each entry where the instructions begin and end, and where the handler is [bytes]."""
     bytes_left = iter(table)
     try:
         while True:
-            start = _number(bytes_left) * _WORD
-            length = _number(bytes_left) * _WORD
-            target = _number(bytes_left) * _WORD
-            _number(bytes_left)  # the depth of the stack, and whether the place is pushed
+            start = _read_varint(bytes_left) * _WORD
+            length = _read_varint(bytes_left) * _WORD
+            target = _read_varint(bytes_left) * _WORD
+            _read_varint(bytes_left)  # the depth of the stack, and whether the place is pushed
             yield start, start + length, target
     except StopIteration:
         return
 
 
-def _number(left: Iterator[int]) -> int:
+def _read_varint(left: Iterator[int]) -> int:
     """A number of six bits a byte, the last one without the bit of 64."""
     byte = next(left)
     value = byte & 63

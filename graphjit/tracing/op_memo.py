@@ -34,7 +34,7 @@ class _Recipe(NamedTuple):
     attrs: Attrs
     type: TensorType
     constant: TensorType | None  # of a float among the operands
-    known_by: tuple[TensorType, ...]  # kept, for they are known by where they lie
+    operand_types: tuple[TensorType, ...]  # kept, for they are known by where they lie
 
 
 class OpMemo:
@@ -46,10 +46,10 @@ class OpMemo:
         self.closed = False
         self._builder = builder
         self._symbols = symbols
-        self._known: dict[tuple[Any, ...], _Recipe] = {}
+        self._recipes: dict[tuple[Any, ...], _Recipe] = {}
         self._types: dict[TensorType, TensorType] = {}
 
-    def same(self, type_: TensorType) -> TensorType:
+    def canonical_type(self, type_: TensorType) -> TensorType:
         """The first of all equal types."""
         return self._types.setdefault(type_, type_)
 
@@ -77,7 +77,7 @@ class OpMemo:
         """The node, and its type, of an operator like one before; None if there was none.
         own: so many calls lie between this and the user's code.
         """
-        recipe = self._known.get(key)
+        recipe = self._recipes.get(key)
         if recipe is None:
             return None
         line, kind, nodes = user_line(own + 2), recipe.constant, self._builder.nodes
@@ -101,13 +101,13 @@ class OpMemo:
         """Note what an operator became, the nodes from the `first` on. Gives the result's type,
         the same object for all equal ones.
         """
-        type_ = self.same(self._builder.nodes[-1].tensor)
-        recipe = self._recipe(operands, first, type_)
+        type_ = self.canonical_type(self._builder.nodes[-1].tensor)
+        recipe = self._make_recipe(operands, first, type_)
         if recipe is not None:
-            self._known[key] = recipe
+            self._recipes[key] = recipe
         return type_
 
-    def _recipe(
+    def _make_recipe(
         self, operands: Sequence[Any], first: int, result: TensorType
     ) -> _Recipe | None:
         nodes = self._builder.nodes

@@ -20,7 +20,10 @@ from graphjit.ops import source
 if TYPE_CHECKING:
     from .trace import Trace
 
-_OF_ALL = (source.const, source.param)  # nodes that a region shares with the graph around it
+_SHARED_WITH_REGIONS = (
+    source.const,
+    source.param,
+)  # nodes that a region shares with the graph around it
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Regions:
                 continue
             seen.add(number)
             node = self.nodes[number]
-            if node.primitive not in _OF_ALL and any(
+            if node.primitive not in _SHARED_WITH_REGIONS and any(
                 first <= number < last for first, last in self.closed if first >= start
             ):
                 return number

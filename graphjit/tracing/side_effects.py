@@ -36,7 +36,7 @@ from graphjit.core.dims import Dim
 from graphjit.core.types import DType, TensorSpec
 from graphjit.tensors.apply import TensorBase
 
-from .captures import _names
+from .captures import names_in
 from .trace import holds_traced
 
 # How many objects are looked through, and how many bytes of arrays are copied.
@@ -44,14 +44,13 @@ MAX_OBJECTS = 50_000
 MAX_BYTES = 1 << 26
 _ABSENT = object()
 
-_Undo = Callable[[], None]
-PLAIN = frozenset({
+IMMUTABLE_TYPES = frozenset({
     int, float, complex, bool, str, bytes, type(None), types.EllipsisType, types.CodeType,
     types.NotImplementedType, range, slice, np.dtype, DType, TensorSpec,
     *(np.dtype(code).type for code in "?bhilqBHILQefdgFDG"),
 })  # fmt: skip
 # What holds nothing that a call could change, or nothing that a result could depend on.
-HARMLESS: tuple[Any, ...] = (
+STATELESS_TYPES: tuple[Any, ...] = (
     int, float, complex, str, bytes, np.generic, np.dtype, np.ufunc, Enum, Decimal, date, time,
     timedelta, tzinfo, re.Pattern, re.Match, BaseException, types.GenericAlias,
     types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType,
@@ -88,73 +87,79 @@ class SideEffects:
     """
 
     def __init__(self, function: Callable[..., Any], statics: Sequence[Any]) -> None:
-        self.reason, self.made = "", False
+        self.reason, self.only_filled_in = "", False
         # What was noted: a name for it, whether it differs now, its values now, the way back.
-        self._parts: list[_Part] = []
+        self._snapshots: list[Snapshot] = []
         self._seen: dict[int, Any] = {}
-        self._names: set[str] = set()
+        self._mentioned: set[str] = set()
         self._codes: list[types.CodeType] = []
-        self._waiting: dict[str, list[Any]] = {}
-        self._by_any_name = False
+        self._deferred: dict[str, list[Any]] = {}
+        self._uses_any_name = False
         self._arrays: list[np.ndarray[Any, Any]] = []
         self._owners: set[int] | None = None  # of their memory
         self._scanned = 0
-        self._todo: list[Any] = [*statics, function]
-        while self._todo and not self.reason:
-            self._reach(self._todo.pop())
+        self._queue: list[Any] = [*statics, function]
+        while self._queue and not self.reason:
+            self._visit(self._queue.pop())
             if len(self._seen) + self._scanned // 16 > MAX_OBJECTS:
                 self.reason = (
                     f"can reach more than {MAX_OBJECTS} objects, which it might change"
                 )
         if not self.reason:
-            self._note_arrays()
-        self._note(_Numbers("the random module", random.getstate, random.setstate))
-        self._numpy_before = _numpy_random()
+            self._snapshot_arrays()
+        self._add_snapshot(
+            GeneratorSnapshot("the random module", random.getstate, random.setstate)
+        )
+        self._numpy_before = _numpy_random_loaded()
         if self._numpy_before:
-            self._note(_Numbers("np.random", _numpy_state, np.random.set_state))
+            self._add_snapshot(
+                GeneratorSnapshot("np.random", _read_numpy_state, np.random.set_state)
+            )
 
-    def problem(self) -> str:
+    def find_problem(self) -> str:
         """What the trace left behind that a compiled call would not, or an empty string."""
-        changed = [part for part in self._parts if part.changed()]
-        if not self.left():
+        changed = [part for part in self._snapshots if part.changed()]
+        if not self.can_stay():
             return "stores a traced value where it outlives the call"
-        drawn = any(isinstance(part, _Numbers) for part in changed)
-        if _numpy_random() and not self._numpy_before:
-            drawn |= not _equal(_numpy_state(), _state_when_loaded())
-        self.made = bool(changed) and not drawn and all(part.gained() for part in changed)
+        drawn = any(isinstance(part, GeneratorSnapshot) for part in changed)
+        if _numpy_random_loaded() and not self._numpy_before:
+            drawn |= not _equal_states(_read_numpy_state(), _initial_numpy_state())
+        self.only_filled_in = (
+            bool(changed) and not drawn and all(part.gained() for part in changed)
+        )
         if drawn:
             return "draws random numbers, which compiled code would repeat"
         if changed:
             return f"changes {changed[0].name}, which compiled code would not"
         return ""
 
-    def left(self) -> bool:
+    def can_stay(self) -> bool:
         """Whether what differs can stay: no traced value is in it."""
-        changed = [part for part in self._parts if part.changed()]
+        changed = [part for part in self._snapshots if part.changed()]
         return not any(holds_traced(value) for part in changed for value in part.values())
 
     def restore(self) -> bool:
         """Put back what was there; whether anything else was."""
-        changed = [part for part in self._parts if part.changed()]
+        changed = [part for part in self._snapshots if part.changed()]
         for part in changed:
             part.restore()
-        if _numpy_random() and not self._numpy_before:
-            np.random.set_state(_state_when_loaded())
+        if _numpy_random_loaded() and not self._numpy_before:
+            np.random.set_state(_initial_numpy_state())
         return bool(changed)
 
-    def names(self, name: str) -> bool:
+    def mentions(self, name: str) -> bool:
         """Whether code that may run has a name, as such or as text."""
-        return name in self._names
+        return name in self._mentioned
 
-    def code_that(self, test: Callable[[types.CodeType], bool]) -> str:
+    def find_code(self, test: Callable[[types.CodeType], bool]) -> str:
         """The name of code that may run and passes a test; an empty string if none does."""
         return next((code.co_name for code in self._codes if test(code)), "")
 
-    def holds(self, value: Any) -> bool:
+    def existed(self, value: Any) -> bool:
         """Whether an object was there before the trace."""
         return id(value) in self._seen
 
-    def holds_memory(self, array: Any) -> bool:
+    def memory_existed(self, array: Any) -> bool:
         """Whether an array lies in memory of what was there before the trace."""
         if self._owners is None:
             self._owners = {*self._seen, *(id(memory_owner(a)) for a in self._arrays)}
@@ -162,133 +167,139 @@ class SideEffects:
 
     # -- what can be reached
 
-    def _note(self, part: _Part) -> None:
-        self._parts.append(part)
+    def _add_snapshot(self, part: Snapshot) -> None:
+        self._snapshots.append(part)
 
-    def _look_at(self, values: Iterable[Any]) -> None:
+    def _enqueue(self, values: Iterable[Any]) -> None:
         """Look at these values later, but for those that nothing can be done to."""
-        self._todo += [x for x in values if type(x) not in PLAIN]
+        self._queue += [x for x in values if type(x) not in IMMUTABLE_TYPES]
 
-    def _reach(self, value: Any) -> None:
+    def _visit(self, value: Any) -> None:
         kind = type(value)
-        if kind in PLAIN or id(value) in self._seen:
+        if kind in IMMUTABLE_TYPES or id(value) in self._seen:
             return
         self._seen[id(value)] = value
         if isinstance(value, np.ndarray):
             self._arrays.append(value)
             if value.dtype.hasobject:
-                self._look_at(value.ravel().tolist())
+                self._enqueue(value.ravel().tolist())
             if kind is not np.ndarray:
-                self._attributes(value, kind)
+                self._visit_attributes(value, kind)
         elif isinstance(value, types.FunctionType):
-            self._function(value)
+            self._visit_function(value)
         elif isinstance(value, types.MethodType):
-            self._look_at((value.__self__, value.__func__))
+            self._enqueue((value.__self__, value.__func__))
         elif isinstance(value, types.ModuleType):
-            if not _of_library(value.__name__):
-                self._named(vars(value), True)
+            if not _is_library(value.__name__):
+                self._visit_named(vars(value), True)
         elif isinstance(value, type):
-            self._class(value)
+            self._visit_class(value)
         elif isinstance(value, np.ufunc):  # made by np.frompyfunc
             own = getattr(value, "__dict__", None)  # where NumPy keeps its signature
-            self._look_at(x for x in gc.get_referents(value) if x is not own)
+            self._enqueue(x for x in gc.get_referents(value) if x is not own)
         elif isinstance(value, types.BuiltinFunctionType):  # `items.append`
             owner = value.__self__
             if owner is not None and not isinstance(owner, (types.ModuleType, type)):
-                self._look_at((owner,))
+                self._enqueue((owner,))
         elif isinstance(value, functools.partial):
-            self._look_at((value.func, *value.args, *value.keywords.values()))
+            self._enqueue((value.func, *value.args, *value.keywords.values()))
         elif isinstance(value, (staticmethod, classmethod)):
-            self._look_at((value.__func__,))
+            self._enqueue((value.__func__,))
         elif isinstance(value, property):
-            self._look_at((value.fget, value.fset, value.fdel))
+            self._enqueue((value.fget, value.fset, value.fdel))
         elif isinstance(value, functools.cached_property):
-            self._look_at((value.func,))
+            self._enqueue((value.func,))
         elif isinstance(value, functools._lru_cache_wrapper):
-            self._note(cached := _Cached(value))
-            self._look_at((value.__wrapped__, *cached.values()))
+            self._add_snapshot(cached := LruCacheSnapshot(value))
+            self._enqueue((value.__wrapped__, *cached.values()))
         elif isinstance(value, types.MappingProxyType):
-            self._look_at((*value.keys(), *value.values()))
+            self._enqueue((*value.keys(), *value.values()))
         elif isinstance(value, weakref.ref):
-            self._look_at((value(),))
+            self._enqueue((value(),))
         elif isinstance(value, types.CellType):
-            self._cell(value)
+            self._visit_cell(value)
         elif isinstance(value, (list, dict, set, deque, bytearray, array, tuple, frozenset)):
-            self._container(value)
+            self._visit_container(value)
             if kind.__module__ not in ("builtins", "collections", "array"):
-                self._attributes(value, kind)
-        elif not self._generator(value):
-            self._object(value, kind)
+                self._visit_attributes(value, kind)
+        elif not self._visit_generator(value):
+            self._visit_object(value, kind)
 
-    def _container(self, value: Any) -> None:
+    def _visit_container(self, value: Any) -> None:
         if isinstance(value, dict):
-            self._note(_Mapping(value))
+            self._add_snapshot(MappingSnapshot(value))
             items: Any = [*dict.keys(value), *dict.values(value)]
             default = getattr(value, "default_factory", None)
-            self._look_at((default,))
+            self._enqueue((default,))
         elif isinstance(value, (tuple, frozenset)):
             items = value
         else:
-            self._note(_Items(value))
+            self._add_snapshot(ItemsSnapshot(value))
             items = () if isinstance(value, (bytearray, array)) else list(value)
         self._scanned += len(items)
         if self._scanned // 16 <= MAX_OBJECTS:
-            self._look_at(items)
+            self._enqueue(items)
 
-    def _generator(self, value: Any) -> bool:
+    def _visit_generator(self, value: Any) -> bool:
         """Whether a value is a random generator, which is noted."""
         if isinstance(value, random.Random):
             if isinstance(value, random.SystemRandom):
                 self.reason = "draws random numbers, which compiled code would repeat"
             else:
-                self._note(_Numbers("a random.Random", value.getstate, value.setstate))
+                self._add_snapshot(
+                    GeneratorSnapshot("a random.Random", value.getstate, value.setstate)
+                )
             return True
-        if not _numpy_random():
+        if not _numpy_random_loaded():
             return False
         if isinstance(value, np.random.Generator):
             value = value.bit_generator
         if isinstance(value, np.random.RandomState):
             read = functools.partial(value.get_state, legacy=False)
-            self._note(_Numbers("a RandomState", read, value.set_state))
+            self._add_snapshot(GeneratorSnapshot("a RandomState", read, value.set_state))
         elif isinstance(value, np.random.BitGenerator):
             bits: Any = value
 
             def put(state: Any) -> None:
                 bits.state = state
 
-            self._note(_Numbers("a Generator", lambda: bits.state, put))
-            if "spawn" in self._names:
+            self._add_snapshot(GeneratorSnapshot("a Generator", lambda: bits.state, put))
+            if "spawn" in self._mentioned:
                 self.reason = "spawns random generators, which can't be undone"
         else:
             return isinstance(value, np.random.SeedSequence)
         return True
 
-    def _object(self, value: Any, kind: type) -> None:
+    def _visit_object(self, value: Any, kind: type) -> None:
         own = kind.__module__.partition(".")[0] == "graphjit"
         function = getattr(value, "python_function", None)
         if own and function is not None:  # decorated, too
-            self._look_at((function,))
+            self._enqueue((function,))
             attributes = vars(value)
-            names = [k for k in attributes if k not in value._own and k != "_takes_out"]
-            self._note(_Names(attributes, names, kind.__name__))
-            self._look_at(attributes[k] for k in names)
-        elif isinstance(value, HARMLESS) or kind.__name__ in _LOCKS:
+            names = [
+                k for k in attributes if k not in value._own_attributes and k != "_takes_out"
+            ]
+            self._add_snapshot(NamesSnapshot(attributes, names, kind.__name__))
+            self._enqueue(attributes[k] for k in names)
+        elif isinstance(value, STATELESS_TYPES) or kind.__name__ in _LOCKS:
             return
-        elif not own and not _made_in_python(kind):
+        elif not own and not _is_python_object(kind):
             self.reason = (
                 f"can reach a {kind.__module__}.{kind.__qualname__}, whose state couldn't be "
                 "put back"
             )
         else:
-            self._attributes(value, kind)
+            self._visit_attributes(value, kind)
 
-    def _attributes(self, value: Any, kind: type) -> None:
+    def _visit_attributes(self, value: Any, kind: type) -> None:
         """An object's attributes, and what its class has."""
-        library = any(_of_library(k.__module__) for k in kind.__mro__ if k is not object)
+        library = any(_is_library(k.__module__) for k in kind.__mro__ if k is not object)
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
-            self._note(_Mapping(attributes, f"an attribute of a {kind.__name__}"))
-            self._named(attributes, everything=library)
+            self._add_snapshot(
+                MappingSnapshot(attributes, f"an attribute of a {kind.__name__}")
+            )
+            self._visit_named(attributes, everything=library)
         slots = {
             name: member
             for k in kind.__mro__
@@ -296,106 +307,106 @@ class SideEffects:
             if isinstance(member, types.MemberDescriptorType)
         }
         if slots and not isinstance(value, (dict, list)):
-            part = _Slots(value, tuple(slots.values()))
-            self._note(part)
+            part = SlotsSnapshot(value, tuple(slots.values()))
+            self._add_snapshot(part)
             held = zip(slots, part.before, strict=True)
-            self._named({k: v for k, v in held if v is not _ABSENT}, everything=library)
-        self._todo.append(kind)
+            self._visit_named({k: v for k, v in held if v is not _ABSENT}, everything=library)
+        self._queue.append(kind)
 
-    def _class(self, kind: type) -> None:
-        if _of_library(kind.__module__) or isinstance(kind, type(Enum)):
+    def _visit_class(self, kind: type) -> None:
+        if _is_library(kind.__module__) or isinstance(kind, type(Enum)):
             return
-        self._note(_Class(kind))
-        self._named(vars(kind))
-        self._look_at(kind.__bases__)
-        self._look_at((type(kind),))
+        self._add_snapshot(ClassSnapshot(kind))
+        self._visit_named(vars(kind))
+        self._enqueue(kind.__bases__)
+        self._enqueue((type(kind),))
 
-    def _named(
+    def _visit_named(
         self, attributes: Mapping[str, Any], note: bool = False, everything: bool = False
     ) -> None:
         """Look at the attributes that some code names, now or when there is such code. note:
         names of a module or of globals, each by itself.
         """
-        everything = (everything or self._by_any_name) and not note
+        everything = (everything or self._uses_any_name) and not note
         for name, value in list(attributes.items()):
-            if type(value) in PLAIN and not note:
+            if type(value) in IMMUTABLE_TYPES and not note:
                 continue
             if (
                 everything
-                or name in self._names
+                or name in self._mentioned
                 or (name[:2] == name[-2:] == "__" and not note)
             ):
                 if note:
-                    self._note(_Names(attributes, [name]))
-                self._look_at((value,))
+                    self._add_snapshot(NamesSnapshot(attributes, [name]))
+                self._enqueue((value,))
             else:
-                held = _Later(attributes, name) if note else value
-                self._waiting.setdefault(name, []).append(held)
+                held = _DeferredName(attributes) if note else value
+                self._deferred.setdefault(name, []).append(held)
 
-    def _function(self, function: types.FunctionType) -> None:
+    def _visit_function(self, function: types.FunctionType) -> None:
         for cell in function.__closure__ or ():
-            self._cell(cell)
-        self._look_at(function.__defaults__ or ())
-        self._look_at((function.__kwdefaults__,))
+            self._visit_cell(cell)
+        self._enqueue(function.__defaults__ or ())
+        self._enqueue((function.__kwdefaults__,))
         attributes = vars(function)
-        self._note(_Mapping(attributes, f"an attribute of {function.__name__}"))
-        self._look_at(attributes.values())
-        if not _of_library(function.__module__ or ""):
-            self._code(function.__code__, function.__globals__)
+        self._add_snapshot(MappingSnapshot(attributes, f"an attribute of {function.__name__}"))
+        self._enqueue(attributes.values())
+        if not _is_library(function.__module__ or ""):
+            self._visit_code(function.__code__, function.__globals__)
 
-    def _cell(self, cell: types.CellType) -> None:
-        self._note(part := _Cell(cell))
-        self._look_at(() if part.before is _ABSENT else (part.before,))
+    def _visit_cell(self, cell: types.CellType) -> None:
+        self._add_snapshot(part := CellSnapshot(cell))
+        self._enqueue(() if part.before is _ABSENT else (part.before,))
 
-    def _code(self, code: types.CodeType, names: dict[str, Any]) -> None:
+    def _visit_code(self, code: types.CodeType, names: dict[str, Any]) -> None:
         if id(code) in self._seen:
             return
         self._seen[id(code)] = code
         self._codes.append(code)
-        self._constants(code)
-        named = list(dict.fromkeys(_names(code)))
-        self._note(_Names(names, named))
-        self._look_at(names[n] for n in named if n in names)
+        self._note_constants(code)
+        named = list(dict.fromkeys(names_in(code)))
+        self._add_snapshot(NamesSnapshot(names, named))
+        self._enqueue(names[n] for n in named if n in names)
         package = names.get("__package__")
         for name in named:  # those that it imports
             for full in (name, f"{package}.{name}"):
                 module = sys.modules.get(full)
-                if module is not None and not _of_library(full):
-                    self._todo.append(module)
-        for name in {*named, *_words(code)} - self._names:
-            self._names.add(name)
-            for value in self._waiting.pop(name, ()):
-                if isinstance(value, _Later):
-                    self._note(_Names(value.names, [name]))
-                    value = value.names.get(name)
-                self._look_at((value,))
-        if not self._by_any_name and not self._names.isdisjoint(_BY_ANY_NAME):
-            self._by_any_name = True
-            later = [x for held in self._waiting.values() for x in held]
-            self._waiting.clear()
-            self._look_at(x for x in later if not isinstance(x, _Later))
+                if module is not None and not _is_library(full):
+                    self._queue.append(module)
+        for name in {*named, *_string_constants(code)} - self._mentioned:
+            self._mentioned.add(name)
+            for value in self._deferred.pop(name, ()):
+                if isinstance(value, _DeferredName):
+                    self._add_snapshot(NamesSnapshot(value.namespace, [name]))
+                    value = value.namespace.get(name)
+                self._enqueue((value,))
+        if not self._uses_any_name and not self._mentioned.isdisjoint(_BY_ANY_NAME):
+            self._uses_any_name = True
+            later = [x for held in self._deferred.values() for x in held]
+            self._deferred.clear()
+            self._enqueue(x for x in later if not isinstance(x, _DeferredName))
 
-    def _constants(self, code: types.CodeType) -> None:
+    def _note_constants(self, code: types.CodeType) -> None:
         """Note the tuples that are constants of code, and of code in it."""
         for value in code.co_consts:
             if isinstance(value, types.CodeType):
-                self._constants(value)
+                self._note_constants(value)
             elif type(value) in (tuple, frozenset):
                 self._seen[id(value)] = value
 
-    def _note_arrays(self) -> None:
+    def _snapshot_arrays(self) -> None:
         arrays = [a for a in self._arrays if a.flags.writeable]
         if sum(a.nbytes for a in arrays) <= MAX_BYTES:
             for a in arrays:
-                self._note(_Elements(a))
-        elif not self._names.isdisjoint(_WRITES) or any(map(_stores, self._codes)):
+                self._add_snapshot(ElementsSnapshot(a))
+        elif not self._mentioned.isdisjoint(_WRITES) or any(map(_writes_items, self._codes)):
             self.reason = (
                 f"may write into arrays of more than {MAX_BYTES >> 20} MiB, which aren't "
                 "copied for a trace"
             )
 
 
-class _Part:
+class Snapshot:
     """Something that was noted. name: what a message calls it."""
 
     __slots__ = ()
@@ -418,16 +429,16 @@ class _Part:
         raise NotImplementedError
 
 
-class _Later:
+class _DeferredName:
     """A name among globals that no code has named yet."""
 
-    __slots__ = ("_key", "names")
+    __slots__ = ("namespace",)
 
-    def __init__(self, names: Any, key: str) -> None:
-        self.names, self._key = names, key
+    def __init__(self, namespace: Any) -> None:
+        self.namespace = namespace
 
 
-class _Mapping(_Part):
+class MappingSnapshot(Snapshot):
     __slots__ = ("before", "holder", "kind", "name")
 
     def __init__(self, holder: dict[Any, Any], name: str = "a dict that outlives it") -> None:
@@ -444,7 +455,7 @@ class _Mapping(_Part):
 
     def gained(self) -> bool:
         now = dict(self.kind.items(self.holder))
-        return all(_kept(now.get(k, _ABSENT), v) for k, v in self.before.items())
+        return all(_is_preserved(now.get(k, _ABSENT), v) for k, v in self.before.items())
 
     def values(self) -> Iterable[Any]:
         return [*self.kind.keys(self.holder), *self.kind.values(self.holder)]
@@ -454,7 +465,7 @@ class _Mapping(_Part):
         self.kind.update(self.holder, self.before)
 
 
-class _Items(_Part):
+class ItemsSnapshot(Snapshot):
     """A list, set, deque, bytearray or array of the standard library."""
 
     __slots__ = ("before", "holder", "name")
@@ -489,7 +500,7 @@ class _Items(_Part):
             (holder.extend if isinstance(holder, deque) else holder.update)(self.before)
 
 
-class _Names(_Part):
+class NamesSnapshot(Snapshot):
     """Some names of globals, of a module or of a decorated function."""
 
     __slots__ = ("before", "holder", "name")
@@ -505,7 +516,7 @@ class _Names(_Part):
 
     def gained(self) -> bool:
         get = self.holder.get
-        return all(_kept(get(name, _ABSENT), v) for name, v in self.before.items())
+        return all(_is_preserved(get(name, _ABSENT), v) for name, v in self.before.items())
 
     def values(self) -> Iterable[Any]:
         return [self.holder.get(name) for name in self.before]
@@ -518,22 +529,22 @@ class _Names(_Part):
                 self.holder.pop(name, None)
 
 
-class _Cell(_Part):
+class CellSnapshot(Snapshot):
     __slots__ = ("before", "cell")
     name = "a variable of a function around it"
 
     def __init__(self, cell: types.CellType) -> None:
         self.cell = cell
-        self.before = _content(cell)
+        self.before = _read_cell(cell)
 
     def changed(self) -> bool:
-        return _content(self.cell) is not self.before
+        return _read_cell(self.cell) is not self.before
 
     def gained(self) -> bool:
-        return _kept(_content(self.cell), self.before)
+        return _is_preserved(_read_cell(self.cell), self.before)
 
     def values(self) -> Iterable[Any]:
-        return (_content(self.cell),)
+        return (_read_cell(self.cell),)
 
     def restore(self) -> None:
         if self.before is _ABSENT:
@@ -542,7 +553,7 @@ class _Cell(_Part):
             self.cell.cell_contents = self.before
 
 
-class _Slots(_Part):
+class SlotsSnapshot(Snapshot):
     __slots__ = ("before", "members", "name", "owner")
 
     def __init__(self, owner: Any, members: tuple[Any, ...]) -> None:
@@ -556,7 +567,7 @@ class _Slots(_Part):
         )
 
     def gained(self) -> bool:
-        return all(map(_kept, self.values(), self.before))
+        return all(map(_is_preserved, self.values(), self.before))
 
     def values(self) -> list[Any]:
         found = []
@@ -575,7 +586,7 @@ class _Slots(_Part):
                 member.__set__(self.owner, before)
 
 
-class _Class(_Part):
+class ClassSnapshot(Snapshot):
     __slots__ = ("before", "kind", "name")
 
     def __init__(self, kind: type) -> None:
@@ -590,7 +601,7 @@ class _Class(_Part):
 
     def gained(self) -> bool:
         now = vars(self.kind)
-        return all(_kept(now.get(name, _ABSENT), v) for name, v in self.before.items())
+        return all(_is_preserved(now.get(name, _ABSENT), v) for name, v in self.before.items())
 
     def values(self) -> Iterable[Any]:
         return list(vars(self.kind).values())
@@ -603,7 +614,7 @@ class _Class(_Part):
                 type.__setattr__(self.kind, name, value)
 
 
-class _Elements(_Part):
+class ElementsSnapshot(Snapshot):
     """The elements of an array."""
 
     __slots__ = ("array", "before")
@@ -626,7 +637,7 @@ class _Elements(_Part):
         self.array[...] = self.before
 
 
-class _Numbers(_Part):
+class GeneratorSnapshot(Snapshot):
     """A random generator."""
 
     __slots__ = ("before", "name", "put", "read")
@@ -638,13 +649,13 @@ class _Numbers(_Part):
         self.before = read()
 
     def changed(self) -> bool:
-        return not _equal(self.read(), self.before)
+        return not _equal_states(self.read(), self.before)
 
     def restore(self) -> None:
         self.put(self.before)
 
 
-class _Cached(_Part):
+class LruCacheSnapshot(Snapshot):
     """A function with an lru_cache, which gives no way to put entries back: what came is taken
     out of the dict behind it. What it drops to make room, and its counters, stay as they are.
     """
@@ -687,11 +698,11 @@ class _Cached(_Part):
 
 
 @functools.cache
-def _standard() -> frozenset[str]:
+def _standard_modules() -> frozenset[str]:
     return frozenset(sys.stdlib_module_names)
 
 
-def _kept(now: Any, before: Any) -> bool:
+def _is_preserved(now: Any, before: Any) -> bool:
     """Whether a value is still there, or there was none."""
     return now is before or before is _ABSENT or before is None
 
@@ -706,13 +717,13 @@ def memory_owner(array: Any) -> Any:
     return array
 
 
-def _of_library(module: Any) -> bool:
+def _is_library(module: Any) -> bool:
     """Whether a module's code is known to keep nothing that a trace could leave with it."""
     root = str(module).partition(".")[0]
-    return root in _LIBRARIES or root in _standard()
+    return root in _LIBRARIES or root in _standard_modules()
 
 
-def _made_in_python(kind: type) -> bool:
+def _is_python_object(kind: type) -> bool:
     """Whether objects of a class have attributes and slots and nothing else: no memory that
     only C code knows.
     """
@@ -729,7 +740,7 @@ def _made_in_python(kind: type) -> bool:
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
-def _words(code: types.CodeType) -> set[str]:
+def _string_constants(code: types.CodeType) -> set[str]:
     """The names that the code has as text: keywords, arguments of getattr."""
     found: set[str] = set()
     todo: list[Any] = list(code.co_consts)
@@ -744,7 +755,7 @@ def _words(code: types.CodeType) -> set[str]:
     return found
 
 
-def _stores(code: types.CodeType) -> bool:
+def _writes_items(code: types.CodeType) -> bool:
     """Whether code has `x[...] = v` or `x += v`."""
     import dis
 
@@ -756,37 +767,39 @@ def _stores(code: types.CodeType) -> bool:
         o == binary and a >= _FIRST_IN_PLACE for o, a in zip(raw[::2], raw[1::2], strict=True)
     ):
         return True
-    return any(_stores(c) for c in code.co_consts if isinstance(c, types.CodeType))
+    return any(_writes_items(c) for c in code.co_consts if isinstance(c, types.CodeType))
 
 
-def _numpy_random() -> bool:
+def _numpy_random_loaded() -> bool:
     """Whether NumPy's generators are loaded. NumPy loads them when they are first used, and
     before that there are none; to load them here would take a tenth of a first call.
     """
     return "numpy.random" in sys.modules
 
 
-def _numpy_state() -> Any:
+def _read_numpy_state() -> Any:
     return np.random.get_state(legacy=False)
 
 
-def _state_when_loaded() -> Any:
+def _initial_numpy_state() -> Any:
     """The state of NumPy's own generator as it was when NumPy made it."""
     seed: Any = np.random.get_bit_generator().seed_seq  # type: ignore[attr-defined]
     return np.random.RandomState(np.random.MT19937(seed)).get_state(legacy=False)
 
 
-def _content(cell: Any) -> Any:
+def _read_cell(cell: Any) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # a name no longer bound
         return _ABSENT
 
 
-def _equal(left: Any, right: Any) -> bool:
+def _equal_states(left: Any, right: Any) -> bool:
     """Whether two states, nested as NumPy and Python nest them, are the same."""
     if isinstance(left, dict):
-        return left.keys() == right.keys() and all(_equal(v, right[k]) for k, v in left.items())
+        return left.keys() == right.keys() and all(
+            _equal_states(v, right[k]) for k, v in left.items()
+        )
     if isinstance(left, tuple):  # Python's, without arrays
         return bool(left == right)
     if isinstance(left, np.ndarray):
@@ -794,4 +807,11 @@ def _equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-__all__ = ["HARMLESS", "MAX_BYTES", "MAX_OBJECTS", "PLAIN", "SideEffects", "memory_owner"]
+__all__ = [
+    "IMMUTABLE_TYPES",
+    "MAX_BYTES",
+    "MAX_OBJECTS",
+    "STATELESS_TYPES",
+    "SideEffects",
+    "memory_owner",
+]

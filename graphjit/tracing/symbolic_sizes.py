@@ -21,7 +21,7 @@ from graphjit.core.types import Shape, TensorType
 from graphjit.ir.graph import Graph, Node
 from graphjit.ops import source
 
-Place = tuple[int, int]  # (leaf, axis)
+LeafAxis = tuple[int, int]  # (leaf, axis)
 _MAX_TRACES = 8
 # What is remembered of a function's calls.
 _MAX_CALLS, _MAX_SIZES = 64, 1024
@@ -42,7 +42,7 @@ def with_shape(kind: LeafKind, shape: Shape) -> LeafKind:
     return LeafKind(TENSOR, kind.key.with_shape(shape))
 
 
-def loose_key(tree: Tree, kinds: Sequence[LeafKind]) -> Any:
+def rank_key(tree: Tree, kinds: Sequence[LeafKind]) -> Any:
     """What calls have in common whose arrays differ in extents alone (extents of 1 apart)."""
     parts: list[Any] = []
     for kind in kinds:
@@ -55,7 +55,7 @@ def loose_key(tree: Tree, kinds: Sequence[LeafKind]) -> Any:
     return tree, tuple(parts)
 
 
-def extents(kinds: Sequence[LeafKind]) -> dict[Place, int]:
+def extents(kinds: Sequence[LeafKind]) -> dict[LeafAxis, int]:
     """Every extent that isn't 1."""
     return {
         (leaf, axis): n
@@ -66,7 +66,7 @@ def extents(kinds: Sequence[LeafKind]) -> dict[Place, int]:
 
 
 @dataclass(eq=False, repr=False)
-class Seen:
+class SizeHistory:
     """What calls of one loose key have brought.
 
     sizes: those of each place. history: the different extents of the latest calls that were to
@@ -75,13 +75,13 @@ class Seen:
     known that it was their fault.
     """
 
-    sizes: dict[Place, set[int]] = field(default_factory=dict)
-    history: list[dict[Place, int]] = field(default_factory=list)
-    fixed: set[Place] = field(default_factory=set)
+    sizes: dict[LeafAxis, set[int]] = field(default_factory=dict)
+    history: list[dict[LeafAxis, int]] = field(default_factory=list)
+    fixed: set[LeafAxis] = field(default_factory=set)
     trace_error: str = ""
-    failed: str = ""
+    impossible: str = ""
 
-    def note(self, found: Mapping[Place, int]) -> None:
+    def note(self, found: Mapping[LeafAxis, int]) -> None:
         """Take note of a call. Calls that fail come again and again: not all is kept."""
         if (now := dict(found)) in self.history:
             self.history.remove(now)
@@ -91,29 +91,29 @@ class Seen:
             if len(sizes) < _MAX_SIZES:
                 sizes.add(n)
 
-    def varying(self, free: frozenset[Place]) -> set[Place]:
+    def symbolic_axes(self, open_axes: frozenset[LeafAxis]) -> set[LeafAxis]:
         """The places that are to be symbolic."""
         limit = config.symbolic_after
         if limit is None:
-            return {p for p in free if p not in self.fixed}
+            return {p for p in open_axes if p not in self.fixed}
         return {
             place
             for place, sizes in self.sizes.items()
-            if (len(sizes) >= limit or place in free) and place not in self.fixed
+            if (len(sizes) >= limit or place in open_axes) and place not in self.fixed
         }
 
 
-class Assumptions:
+class SizeAssumptions:
     """Which places are one symbol, and what is known of each."""
 
-    def __init__(self, seen: Seen, free: frozenset[Place]) -> None:
-        self.group: dict[Place, Any] = {}
+    def __init__(self, seen: SizeHistory, open_axes: frozenset[LeafAxis]) -> None:
+        self.group: dict[LeafAxis, Any] = {}
         self.multiple: dict[Any, int] = {}
         now = seen.history[-1]
-        for place in sorted(seen.varying(free)):
+        for place in sorted(seen.symbolic_axes(open_axes)):
             if place in now:
                 alike = tuple(past.get(place) for past in seen.history)
-                self.group[place] = place if place in free else alike
+                self.group[place] = place if place in open_axes else alike
         self.now = now
         self.traces = 0
 
@@ -140,7 +140,7 @@ class Assumptions:
         self._names = {f"n{k}": group for k, group in enumerate(dims)}
         return found
 
-    def refined(self, sizes: Sizes, seen: Seen) -> bool:
+    def refine(self, sizes: Sizes, seen: SizeHistory) -> bool:
         """Learn from the guards of a trace; whether to trace once more."""
         self.traces += 1
         if self.traces > _MAX_TRACES:
@@ -148,11 +148,11 @@ class Assumptions:
         for name, group in self._names.items():
             low, high = sizes.bounds_of(name)
             if low == high:
-                return self._fix(group, seen)
+                return self._fix_group(group, seen)
         # one thing at a time: two guards may say the same
-        return any(self._learn(guard, seen) for guard in sizes.guards)
+        return any(self._apply_guard(guard, seen) for guard in sizes.guards)
 
-    def _learn(self, guard: Guard, seen: Seen) -> bool:
+    def _apply_guard(self, guard: Guard, seen: SizeHistory) -> bool:
         left = guard.left
         if guard.relation != "==":
             return False
@@ -161,7 +161,7 @@ class Assumptions:
         plain = [n for n in names if n in self._names]
         constant = () in terms
         if len(left.symbols) == 1 and len(terms) == 1 + constant and plain:
-            return self._fix(self._names[plain[0]], seen)
+            return self._fix_group(self._names[plain[0]], seen)
         if len(plain) == 2 and len(terms) == 2 and sum(terms.values()) == 0:
             one, other = (self._names[n] for n in plain)
             if self.multiple.get(one, 1) == self.multiple.get(other, 1):
@@ -176,19 +176,19 @@ class Assumptions:
                 return True
         return False
 
-    def _fix(self, group: Any, seen: Seen) -> bool:
+    def _fix_group(self, group: Any, seen: SizeHistory) -> bool:
         places = {p for p, g in self.group.items() if g == group}
         seen.fixed |= places
         self.group = {p: g for p, g in self.group.items() if p not in places}
         return True
 
 
-def fit_64_bits(sizes: Sizes, graph: Graph) -> bool:
+def guard_64_bits(sizes: Sizes, graph: Graph) -> bool:
     """Note up to which sizes no number that code computes of them passes 62 bits: those that
     are values, and those with floors, for the rest wraps around to what it was. False where the
     sizes at hand are larger: Python's integers have no end.
     """
-    dims = [n for node in graph.nodes for n in _computed(node)]
+    dims = [n for node in graph.nodes for n in _computed_extents(node)]
     largest = next(
         (1 << b for b in range(40, 3, -1) if all(magnitude(n, 1 << b) < 1 << 62 for n in dims)),
         0,
@@ -202,7 +202,7 @@ def fit_64_bits(sizes: Sizes, graph: Graph) -> bool:
     return True
 
 
-def _computed(node: Node) -> list[Dim]:
+def _computed_extents(node: Node) -> list[Dim]:
     """The extents of a node that are values, or have floors."""
     todo: list[Any] = [value for _, value in node.attrs]
     if isinstance(node.type, TensorType):
@@ -220,7 +220,7 @@ def _computed(node: Node) -> list[Dim]:
 
 
 @dataclass(eq=False, repr=False)
-class Fit:
+class SizeDomain:
     """The calls that a specialization of symbolic extents is for: shapes of its leaves, and
     guards.
     """
@@ -228,7 +228,7 @@ class Fit:
     shapes: tuple[Shape | None, ...]
     guards: tuple[Guard, ...]
 
-    def fits(self, kinds: Sequence[LeafKind]) -> bool:
+    def accepts(self, kinds: Sequence[LeafKind]) -> bool:
         """Whether a call of the specialization's loose key has sizes that it serves."""
         values: dict[str, int] = {}
         for kind, wanted in zip(kinds, self.shapes, strict=True):
@@ -247,4 +247,13 @@ class Fit:
         return all(guard.holds(values) for guard in self.guards)
 
 
-__all__ = ["Assumptions", "Fit", "Seen", "extents", "loose_key", "shape_of", "with_shape"]
+__all__ = [
+    "SizeAssumptions",
+    "SizeDomain",
+    "SizeHistory",
+    "extents",
+    "guard_64_bits",
+    "rank_key",
+    "shape_of",
+    "with_shape",
+]

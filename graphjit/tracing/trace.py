@@ -55,9 +55,9 @@ from .op_memo import OpMemo
 from .regions import Region, Regions, compacted, traced_region
 
 # Parts of complex numbers, which NumPy has in their memory.
-_PARTS = (pointwise.real, pointwise.imag)
+_COMPLEX_PARTS = (pointwise.real, pointwise.imag)
 # Operators whose results on Python's integers may pass 64 bits.
-_GROWING = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
+_UNBOUNDED = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
 
 
 # What may raise only when compiled code runs: an index out of range, a singular matrix.
@@ -104,7 +104,7 @@ class Storage:
         return [h for h in (ref() for ref in self._handles) if h is not None]
 
 
-def _settable(name: str, known: Any = None) -> Any:
+def _unassignable(name: str, known: Any = None) -> Any:
     """An attribute that ndarrays let be set, in place, and symbolic tensors don't."""
 
     def read(self: SymbolicTensor) -> Any:
@@ -116,7 +116,7 @@ def _settable(name: str, known: Any = None) -> Any:
     return property(read, write)
 
 
-class Base(NamedTuple):
+class BaseArray(NamedTuple):
     """An array of which results are made: a leaf of the arguments, a captured array or an
     output (role "leaf" | "capture" | "output"), by its number.
     """
@@ -126,39 +126,43 @@ class Base(NamedTuple):
 
 
 # By role: arrays by their numbers.
-Arrays = Mapping[str, Any]
-Memo = dict[int, Any]
+ArraysByRole = Mapping[str, Any]
+ReplayMemo = dict[int, Any]
 
 
-class Call:
+class NumpyCall:
     """A call of NumPy whose result lies in the memory of other arrays, or may do so, and that
     is made again of those of each call.
 
-    function: NumPy's own, or an operator. args, kwargs: with Base and Item where arrays stand.
-    bases: the arrays among these, and among those of the calls before. known: whether all but
-    the first argument are the same at each call. line: the user's.
+    function: NumPy's own, or an operator.
+    args, kwargs: with BaseArray and CallResult where arrays stand.
+    bases: the arrays among these, and among those of the calls before.
+    only_base_differs: whether all but the first argument are the same at each call.
+    line: the user's.
     """
 
-    __slots__ = ("args", "bases", "function", "known", "kwargs", "line")
+    __slots__ = ("args", "bases", "function", "kwargs", "line", "only_base_differs")
 
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
-        self.bases = frozenset(_bases_of((*args, *kwargs.values())))
-        self.known = bool(args) and not any(map(_varies, (*args[1:], *kwargs.values())))
+        self.bases = frozenset(_base_arrays((*args, *kwargs.values())))
+        self.only_base_differs = bool(args) and not any(
+            map(_differs_by_call, (*args[1:], *kwargs.values()))
+        )
         self.line = user_line()
 
-    def result(self, arrays: Arrays, sizes: Mapping[str, int], memo: Memo) -> Any:
+    def replay(self, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo) -> Any:
         """What it gives for these arrays, once for all that ask."""
         found = memo.get(id(self))
         if found is None:
             args, kwargs = self.args, self.kwargs
-            if self.known:
-                args = (_again(args[0], arrays, sizes, memo), *args[1:])
+            if self.only_base_differs:
+                args = (_replay(args[0], arrays, sizes, memo), *args[1:])
             else:
-                args = _again(args, arrays, sizes, memo)
-                kwargs = {k: _again(v, arrays, sizes, memo) for k, v in kwargs.items()}
+                args = _replay(args, arrays, sizes, memo)
+                kwargs = {k: _replay(v, arrays, sizes, memo) for k, v in kwargs.items()}
             try:
                 found = self.function(*args, **kwargs)
             except IndexError as error:
@@ -168,10 +172,10 @@ class Call:
         return found
 
 
-class Item(NamedTuple):
+class CallResult(NamedTuple):
     """A call's result, or the one that this path of indices leads to."""
 
-    call: Call
+    call: NumpyCall
     path: tuple[int, ...]
 
 
@@ -180,54 +184,56 @@ class ResultView(NamedTuple):
     it.
     """
 
-    made: Base | Item
+    provenance: BaseArray | CallResult
 
     @property
-    def itself(self) -> bool:
+    def is_base(self) -> bool:
         """Whether it is that very object."""
-        return isinstance(self.made, Base)
+        return isinstance(self.provenance, BaseArray)
 
     @property
-    def bases(self) -> frozenset[Base]:
+    def bases(self) -> frozenset[BaseArray]:
         """The arrays of which it is made."""
-        return frozenset(_bases_of(self.made))
+        return frozenset(_base_arrays(self.provenance))
 
     @property
-    def calls(self) -> Iterator[Call]:
+    def calls(self) -> Iterator[NumpyCall]:
         """The calls that make it."""
-        return _calls_of(self.made)
+        return _numpy_calls(self.provenance)
 
-    def of(self, arrays: Arrays, sizes: Mapping[str, int], memo: Memo) -> Any:
+    def replay(self, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo) -> Any:
         """The result for these arrays; sizes: those of the symbols, memo: what the results of
         this call have in common.
         """
-        return _again(self.made, arrays, sizes, memo)
+        return _replay(self.provenance, arrays, sizes, memo)
 
 
-def all_of(made: Base | Item) -> Item:
+def full_view(made: BaseArray | CallResult) -> CallResult:
     """A view of all of an array."""
-    return Item(Call(operator.getitem, (made, Ellipsis), {}), ())
+    return CallResult(NumpyCall(operator.getitem, (made, Ellipsis), {}), ())
 
 
-def _frozen(view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _read_only(view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     view.flags.writeable = False
     return view
 
 
-def _again(value: Any, arrays: Arrays, sizes: Mapping[str, int], memo: Memo) -> Any:
-    if isinstance(value, Base):
+def _replay(
+    value: Any, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo
+) -> Any:
+    if isinstance(value, BaseArray):
         return arrays[value.role][value.number]
-    if isinstance(value, Item):
-        found = value.call.result(arrays, sizes, memo)
+    if isinstance(value, CallResult):
+        found = value.call.replay(arrays, sizes, memo)
         for index in value.path:
             found = found[index]
         return found
     if isinstance(value, Dim):
         return evaluate(value, sizes)
-    return _mapped(value, lambda part: _again(part, arrays, sizes, memo))
+    return _map_parts(value, lambda part: _replay(part, arrays, sizes, memo))
 
 
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+def _map_parts(value: Any, change: Callable[[Any], Any]) -> Any:
     """An argument of NumPy's with its parts changed, or as it is."""
     if isinstance(value, list):
         return [change(part) for part in value]
@@ -244,56 +250,58 @@ def _parts(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else ()
 
 
-def _varies(value: Any) -> bool:
-    return isinstance(value, (Base, Item, Dim)) or any(map(_varies, _parts(value)))
+def _differs_by_call(value: Any) -> bool:
+    return isinstance(value, (BaseArray, CallResult, Dim)) or any(
+        map(_differs_by_call, _parts(value))
+    )
 
 
-def _bases_of(value: Any) -> Iterator[Base]:
-    if isinstance(value, Base):
+def _base_arrays(value: Any) -> Iterator[BaseArray]:
+    if isinstance(value, BaseArray):
         yield value
-    elif isinstance(value, Item):
+    elif isinstance(value, CallResult):
         yield from value.call.bases
     else:
         for part in _parts(value):
-            yield from _bases_of(part)
+            yield from _base_arrays(part)
 
 
-def _calls_of(value: Any) -> Iterator[Call]:
-    if isinstance(value, Item):
+def _numpy_calls(value: Any) -> Iterator[NumpyCall]:
+    if isinstance(value, CallResult):
         yield value.call
-        yield from _calls_of((*value.call.args, *value.call.kwargs.values()))
-    elif not isinstance(value, Base):
+        yield from _numpy_calls((*value.call.args, *value.call.kwargs.values()))
+    elif not isinstance(value, BaseArray):
         for part in _parts(value):
-            yield from _calls_of(part)
+            yield from _numpy_calls(part)
 
 
-def _made(value: Any) -> Any:
+def _provenance_of(value: Any) -> Any:
     """A value as a `Call` keeps it. LookupError where an array is in it that isn't had of
     arguments and captured arrays by NumPy's views, or that may change.
     """
     if isinstance(value, SymbolicTensor):
-        if value.made is None or value.origin == "tensor":
+        if value.provenance is None or value.origin == "tensor":
             raise LookupError
-        return value.made
+        return value.provenance
     if isinstance(value, (TensorBase, np.ndarray)):
         raise LookupError
-    return _mapped(value, _made)
+    return _map_parts(value, _provenance_of)
 
 
-def _shape(x: SymbolicTensor) -> tuple[int, ...]:
+def _get_shape(x: SymbolicTensor) -> tuple[int, ...]:
     """The extents, in a tuple where an ndarray would have one."""
     if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
         raise x._needs_value("the type of a Python number")
     return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
 
 
-def _ndim(x: SymbolicTensor) -> int:
+def _get_ndim(x: SymbolicTensor) -> int:
     if x.origin == "weak" and of_user(sys._getframe(1)):
         raise x._needs_value("the type of a Python number")
     return len(x.type.shape)
 
 
-def _dtype(x: SymbolicTensor) -> Any:
+def _get_dtype(x: SymbolicTensor) -> Any:
     """The element type; NumPy's own for code that isn't graphjit's, of what is an ndarray."""
     if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
         raise x._needs_value("the type of a Python number")
@@ -305,7 +313,7 @@ def _dtype(x: SymbolicTensor) -> Any:
 _PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
 
 
-def _class(x: SymbolicTensor) -> type:
+def _get_class(x: SymbolicTensor) -> type:
     """What isinstance takes a traced value for, in code that isn't graphjit's: an ndarray or
     NumPy scalar where it stands for one, a Python number where it stands for that.
     """
@@ -323,7 +331,15 @@ def _class(x: SymbolicTensor) -> type:
 
 
 # What an item of an array has when it has been recorded.
-_RECORDED = {"_part", "_target", "line", "made", "node", "storage", "swapped"}
+_SET_BY_RECORDING = {
+    "_index_source",
+    "_assign_target",
+    "line",
+    "provenance",
+    "node",
+    "storage",
+    "swapped",
+}
 
 
 class SymbolicTensor(Operators):
@@ -334,8 +350,18 @@ class SymbolicTensor(Operators):
     """
 
     __slots__ = (
-        "__weakref__", "_item", "_part", "_target", "_type", "line", "made", "node", "origin",
-        "recorder", "storage", "swapped",
+        "__weakref__",
+        "_assign_target",
+        "_index_source",
+        "_pending_item",
+        "_type",
+        "line",
+        "node",
+        "origin",
+        "provenance",
+        "recorder",
+        "storage",
+        "swapped",
     )  # fmt: skip
 
     def __new__(cls, trace: Trace, node: int, type: TensorType, origin: str) -> SymbolicTensor:
@@ -347,20 +373,20 @@ class SymbolicTensor(Operators):
 
     def __init__(self, trace: Trace, node: int, type: TensorType, origin: str) -> None:
         # Of what comes of walking an array, until it is recorded: the array and the number.
-        self._item: tuple[SymbolicTensor, int] | None = None
+        self._pending_item: tuple[SymbolicTensor, int] | None = None
         self.recorder = trace
         self.node = node
         self._type = type
         self.origin = origin
         self.storage = Storage(shared=False)
         self.line: SourceLine | None = trace.builder.nodes[node].source
-        self._target: tuple[Variable, Any] | None = None
+        self._assign_target: tuple[Variable, Any] | None = None
         # Of a view by an index: the array and the index.
-        self._part: tuple[SymbolicTensor, Any] | None = None
+        self._index_source: tuple[SymbolicTensor, Any] | None = None
         self.swapped = False  # whether its bytes are in the other order than this machine's
         # Of an argument or captured array, and of what NumPy may make of these in their memory:
         # how.
-        self.made: Base | Item | None = None
+        self.provenance: BaseArray | CallResult | None = None
 
     @property
     def type(self) -> TensorType:  # type: ignore[override]
@@ -430,7 +456,11 @@ class SymbolicTensor(Operators):
         if any(is_strict(x) for x in operands):
             return super()._operator(name, *operands)
         ufunc = numpy_protocol.OPERATORS[name]
-        if name in _GROWING and all(map(_is_python_int, operands)) and not _are_bools(operands):
+        if (
+            name in _UNBOUNDED
+            and all(map(_is_python_int, operands))
+            and not _are_bools(operands)
+        ):
             bounds = trace.bounds_after(name, operands)
             if bounds is None:
                 raise self._needs_value("arithmetic of Python's integers, which have no end,")
@@ -438,7 +468,7 @@ class SymbolicTensor(Operators):
                 key, operands, lambda: numpy_protocol.call_operator(ufunc, operands, trace),
                 operands,
             )  # fmt: skip
-            trace.bound(result, *bounds)
+            trace.note_bounds(result, *bounds)
             return result
         if self.origin == "weak" and any(isinstance(x, (list, tuple)) for x in operands):
             raise self._needs_value("arithmetic of a number and a list")
@@ -449,26 +479,30 @@ class SymbolicTensor(Operators):
             operands,
         )
 
-    def _record_item(self) -> None:
+    def _record_pending(self) -> None:
         """Record an item of an array that has come up while Python walked it."""
-        assert self._item is not None
-        array, number = self._item
+        assert self._pending_item is not None
+        array, number = self._pending_item
         if self.recorder.closed:
             self.__init__(self.recorder, array.node, self._type, self.origin)  # type: ignore[misc]
             return
-        item = _item(array, number)
+        item = _get_item(array, number)
         self.__init__(self.recorder, item.node, self._type, self.origin)  # type: ignore[misc]
-        self.storage, self.swapped, self.made = item.storage, item.swapped, item.made
-        self._part = item._part
-        if self._part is not None:
+        self.storage, self.swapped, self.provenance = (
+            item.storage,
+            item.swapped,
+            item.provenance,
+        )
+        self._index_source = item._index_source
+        if self._index_source is not None:
             self.storage.add(array, self)
 
     def __getattr__(self, name: str) -> Any:
-        if name in _RECORDED:
-            self._record_item()
+        if name in _SET_BY_RECORDING:
+            self._record_pending()
             return getattr(self, name)
-        if name == "assign" and self._target is not None:
-            variable, key = self._target
+        if name == "assign" and self._assign_target is not None:
+            variable, key = self._assign_target
             return lambda value: variable._assign_slice(key, value)
         if self.origin == "numpy" and self._is_scalar() and name[:2] != "__":
             if not hasattr(self.type.dtype.dtype.type, name):
@@ -491,7 +525,9 @@ class SymbolicTensor(Operators):
             f"a traced tensor ({self._type}, {self.origin} rules) has no attribute {name!r}"
         )
 
-    def _stand_on(self, base: SymbolicTensor, key: Any = None, frozen: bool = False) -> None:
+    def _become_view_of(
+        self, base: SymbolicTensor, key: Any = None, frozen: bool = False
+    ) -> None:
         """Be a view of an array: base[key] if there is a key; read-only if frozen."""
         if base._is_scalar():  # which NumPy makes an array of
             return
@@ -500,26 +536,26 @@ class SymbolicTensor(Operators):
         if not self.storage.scalar:
             _set_class(self, SymbolicArray)
         if key is not None:
-            self._part = (base, key)
+            self._index_source = (base, key)
 
-    def as_view(self) -> SymbolicTensor:
+    def reindexed(self) -> SymbolicTensor:
         """A tensor of the same elements whose node is a view of the array's that this is a view
         of by an index: after it was written into it needn't be.
         """
-        if self._part is None:
+        if self._index_source is None:
             return self
-        array, key = self._part
-        whole = array.as_view()
+        array, key = self._index_source
+        whole = array.reindexed()
         made: SymbolicTensor = self.recorder.with_numpy_rules(
             lambda: numpy_protocol.part(whole, key)
         )
         return made
 
-    def _root(self) -> SymbolicTensor:
-        return self if self._part is None else self._part[0]._root()
+    def _root_array(self) -> SymbolicTensor:
+        return self if self._index_source is None else self._index_source[0]._root_array()
 
-    def _require_own(self, what: str) -> None:
-        root = self._root()
+    def _require_writable(self, what: str) -> None:
+        root = self._root_array()
         if self.recorder.regions.is_outside(root.node):
             raise TracingError(
                 at_user_line(
@@ -528,7 +564,9 @@ class SymbolicTensor(Operators):
                     "give the array to the function, write into a copy and return that",
                 )
             )
-        if self.storage.shared or any(h._root() is not root for h in self.storage.handles()):
+        if self.storage.shared or any(
+            h._root_array() is not root for h in self.storage.handles()
+        ):
             raise TracingError(
                 at_user_line(
                     f"{what} writes into an argument, a captured array or an array that has "
@@ -537,31 +575,31 @@ class SymbolicTensor(Operators):
                 )
             )
 
-    def _write(self, new: TensorBase) -> None:
+    def _write_elements(self, new: TensorBase) -> None:
         """Make an array's elements those of `new`, and so those of its views."""
         rules = self.recorder.with_numpy_rules
         self.node = self.recorder.node_of(new)
         written, value = [self], self
-        while value._part is not None:
-            array, key = value._part
+        while value._index_source is not None:
+            array, key = value._index_source
             whole = rules(lambda a=array, k=key, v=value: numpy_protocol.setitem(a, k, v))
             array.node = whole.node
             written.append(array)
             value = array
         for view in self.storage.handles():
-            if view._part is not None and all(view is not h for h in written):
-                array, key = view._part
+            if view._index_source is not None and all(view is not h for h in written):
+                array, key = view._index_source
                 part = rules(lambda a=array, k=key: numpy_protocol.part(a, k))
                 view.node = self.recorder.node_of(part)
 
-    def be_array(self) -> None:
+    def mark_as_array(self) -> None:
         """Be an ndarray without axes, and no NumPy scalar."""
         self.storage.shared = True
         _set_class(self, SymbolicArray)
 
     def _is_scalar(self) -> bool:
         """Whether this is a NumPy scalar, which nothing can write into, and no 0-d array."""
-        known = self.storage.shared or self._part is not None or self.storage.handles()
+        known = self.storage.shared or self._index_source is not None or self.storage.handles()
         return not self._type.shape and not known
 
     def is_zero_dim_array(self) -> bool:
@@ -573,9 +611,11 @@ class SymbolicTensor(Operators):
         result = self._binary(name, self, other)
         if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
             return result
-        self._require_own("an operator such as +=")
+        self._require_writable("an operator such as +=")
         trace = self.recorder
-        self._write(trace.with_numpy_rules(lambda: numpy_protocol.same_kind(result, self)))
+        self._write_elements(
+            trace.with_numpy_rules(lambda: numpy_protocol.same_kind(result, self))
+        )
         return self
 
     def __iadd__(self, other: Any) -> Any:
@@ -643,27 +683,27 @@ class SymbolicTensor(Operators):
             raise TracingError(at_user_line(f"comparison with a {type(other).__name__}"))
         return name == "ne"
 
-    real = _settable("real")
-    imag = _settable("imag")
-    flat = _settable("flat")
-    strides = _settable("strides")
-    shape = _settable("shape", property(_shape))
-    dtype = _settable("dtype", property(_dtype))
-    ndim = property(_ndim)
+    real = _unassignable("real")
+    imag = _unassignable("imag")
+    flat = _unassignable("flat")
+    strides = _unassignable("strides")
+    shape = _unassignable("shape", property(_get_shape))
+    dtype = _unassignable("dtype", property(_get_dtype))
+    ndim = property(_get_ndim)
     if not TYPE_CHECKING:
-        __class__ = property(_class)
+        __class__ = property(_get_class)
 
     @property
     def T(self) -> Any:
         """The axes reversed."""
-        return self._turned("T", Operators.T)
+        return self._read_transpose("T", Operators.T)
 
     @property
     def mT(self) -> Any:
         """The last two axes exchanged."""
-        return self._turned("mT", Operators.mT)
+        return self._read_transpose("mT", Operators.mT)
 
-    def _turned(self, name: str, strict: Any) -> Any:
+    def _read_transpose(self, name: str, strict: Any) -> Any:
         if self.origin == "tensor":
             return strict.fget(self)
         return self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
@@ -682,11 +722,11 @@ class SymbolicTensor(Operators):
         return Operators.__hash__(self)
 
 
-def _item(x: SymbolicTensor, key: Any) -> Any:
+def _get_item(x: SymbolicTensor, key: Any) -> Any:
     return x.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(x, key))
 
 
-class _ByType(type):
+class _InstanceByExactType(type):
     """Classes that `isinstance` compares with the type alone. NumPy asks it of a ufunc's
     operands; what `__class__` says is for the user's code.
     """
@@ -695,24 +735,26 @@ class _ByType(type):
         return issubclass(type(value), cls)
 
 
-class SymbolicArray(Items, SymbolicTensor, metaclass=_ByType):
+class SymbolicArray(Items, SymbolicTensor, metaclass=_InstanceByExactType):
     """A symbolic tensor that has elements, or may have; NumPy scalars and numbers haven't."""
 
     __slots__ = ()
 
     def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(key) if self.origin == "tensor" else _item(self, key)
+        return super().__getitem__(key) if self.origin == "tensor" else _get_item(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.origin == "tensor":
             super().__setitem__(key, value)
-        self._require_own("x[...] = v")
-        if isinstance(value, SymbolicTensor) and value._part is not None:
-            array, part = value._part
+        self._require_writable("x[...] = v")
+        if isinstance(value, SymbolicTensor) and value._index_source is not None:
+            array, part = value._index_source
             if array is self and part is key:  # x[key] += v has written already
                 return
         trace = self.recorder
-        self._write(trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value)))
+        self._write_elements(
+            trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value))
+        )
 
     def __iter__(self) -> Iterator[Any]:
         if self.origin != "numpy" or not self._type.shape:
@@ -724,12 +766,15 @@ class SymbolicArray(Items, SymbolicTensor, metaclass=_ByType):
         array has, to see what they are.
         """
         kind = self._type
-        known = self.recorder.op_memo.same(TensorType(kind.shape[1:], kind.dtype))
+        known = self.recorder.op_memo.canonical_type(TensorType(kind.shape[1:], kind.dtype))
         for number in range(kind.shape[0]):
             item = object.__new__(SymbolicArray if known.shape else self.recorder.scalar)
             item.recorder, item.origin, item._type = self.recorder, "numpy", known
             # of one axis: the element as it is now, for it is no view
-            item._item = (self if known.shape else numpy_protocol.detached(self), number)
+            item._pending_item = (
+                self if known.shape else numpy_protocol.detached(self),
+                number,
+            )
             yield item
 
     def __delitem__(self, key: Any) -> None:
@@ -738,36 +783,36 @@ class SymbolicArray(Items, SymbolicTensor, metaclass=_ByType):
         raise ValueError("cannot delete array elements")
 
 
-class _NoAttribute(AttributeError, TypeError):
+class _NoIterError(AttributeError, TypeError):
     """What hasattr takes for an attribute that isn't there, and iter for what it can't do."""
 
 
-class SymbolicScalar(SymbolicTensor, metaclass=_ByType):
+class SymbolicScalar(SymbolicTensor, metaclass=_InstanceByExactType):
     """What stands for a NumPy scalar, of which x[()] and x[None] can be had."""
 
     __slots__ = ()
 
-    __getitem__ = _item
+    __getitem__ = _get_item
     if not TYPE_CHECKING:
         __iter__ = None  # what has items and no __iter__ would be iterated over by these
 
 
-class ScalarByName(SymbolicTensor, metaclass=_ByType):
+class ScalarWithoutIter(SymbolicTensor, metaclass=_InstanceByExactType):
     """The same for code that asks for `__iter__` by its name, which isn't there. To
     isinstance(x, Iterable) it seems to be.
     """
 
     __slots__ = ()
 
-    __getitem__ = _item
+    __getitem__ = _get_item
     if not TYPE_CHECKING:
 
         @property
         def __iter__(self) -> Any:
-            raise _NoAttribute("a traced NumPy scalar has no attribute '__iter__'")
+            raise _NoIterError("a traced NumPy scalar has no attribute '__iter__'")
 
 
-_CLASSES = frozenset({SymbolicTensor, SymbolicArray, SymbolicScalar, ScalarByName})
+SYMBOLIC_CLASSES = frozenset({SymbolicTensor, SymbolicArray, SymbolicScalar, ScalarWithoutIter})
 _set_class: Callable[[Any, type], None] = object.__dict__["__class__"].__set__
 
 
@@ -798,7 +843,7 @@ def _are_bools(operands: Sequence[Any]) -> bool:
     return all(x.type.dtype.is_bool for x in operands if isinstance(x, SymbolicTensor))
 
 
-def _checksum(array: np.ndarray[Any, Any]) -> int:
+def _content_checksum(array: np.ndarray[Any, Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
@@ -814,37 +859,39 @@ class Trace:
         self.origin = "tensor"
         self.scalar: type[SymbolicTensor] = SymbolicScalar  # of what stands for one
         self.closed = False
-        self.failed: GraphJitError | None = None  # the first refusal, caught or not
+        self.refusal: GraphJitError | None = None  # the first refusal, caught or not
         self.captures: list[np.ndarray[Any, Any]] = []
         self.variables: list[Variable] = []
-        self._captured: dict[int, SymbolicTensor] = {}
-        self._contents: list[int] = []  # of captures, as a checksum
+        self._capture_symbols: dict[int, SymbolicTensor] = {}
+        self._capture_checksums: list[int] = []  # of captures, as a checksum
         self._constants: dict[int, tuple[TensorBase, int]] = {}
-        self._reads: dict[int, int] = {}  # cell -> its parameter
-        self._values: dict[int, TensorBase] = {}  # cell -> its value now
-        self._written: list[int] = []
-        self._weak: set[int] = set()
-        self._checked: list[SymbolicTensor] = []
-        self._outermost = 0  # the id of the frame that traces
+        self._variable_params: dict[int, int] = {}  # cell -> its parameter
+        self._variable_values: dict[int, TensorBase] = {}  # cell -> its value now
+        self._written_cells: list[int] = []
+        self._weak_params: set[int] = set()
+        self._must_be_computed: list[SymbolicTensor] = []
+        self._tracing_frame = 0  # the id of the frame that traces
         self._ravels: set[int] = set()  # nodes that np.ravel made
-        self._bases: dict[int, SymbolicTensor] = {}  # leaves and captured arrays, by parameter
+        self._base_symbols: dict[
+            int, SymbolicTensor
+        ] = {}  # leaves and captured arrays, by parameter
         self.sizes = Sizes()
-        self.op_memo = OpMemo(self.builder, _CLASSES)
+        self.op_memo = OpMemo(self.builder, SYMBOLIC_CLASSES)
         self.regions = Regions(self.builder.nodes)
         self._bounds: dict[int, tuple[int, int]] = {}  # of integers that stay within some
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
         """Make this the trace of the context."""
-        self._outermost = id(sys._getframe(2))  # past the context manager's
+        self._tracing_frame = id(sys._getframe(2))  # past the context manager's
         token = current_trace.set(self)
         watch = on_refusal.set(self._note_refusal)
-        self.sizes.recording, self.sizes.traced = True, self.size
+        self.sizes.recording, self.sizes.traced = True, self.extent_value
         try:
             with config.python_decides():
                 yield self
-            for array, contents in zip(self.captures, self._contents, strict=True):
-                if _checksum(array) != contents:
+            for array, contents in zip(self.captures, self._capture_checksums, strict=True):
+                if _content_checksum(array) != contents:
                     raise TracingError("an array is written to after it was used in the trace")
         finally:
             current_trace.reset(token)
@@ -853,7 +900,7 @@ class Trace:
             self.sizes.recording, self.sizes.traced = False, None
 
     def _note_refusal(self, error: GraphJitError) -> None:
-        self.failed = self.failed or error
+        self.refusal = self.refusal or error
 
     def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
         """Run an action whose results are of NumPy origin (weak if all operands are)."""
@@ -876,7 +923,7 @@ class Trace:
         result = self.with_numpy_rules(action, weak)
         if (
             key is not None
-            and type(result) in _CLASSES
+            and type(result) in SYMBOLIC_CLASSES
             and result.origin == "numpy"
             and result.node == len(self.builder.nodes) - 1
         ):
@@ -889,54 +936,56 @@ class Trace:
         """A new parameter of the graph. leaf: its number, if it is a leaf of the arguments."""
         node = self.builder.add(source.param, (), None, type=type, name=name, role=role)
         if origin == "weak":
-            self._weak.add(node)
-        symbol = SymbolicTensor(self, node, self.op_memo.same(type), origin)
+            self._weak_params.add(node)
+        symbol = SymbolicTensor(self, node, self.op_memo.canonical_type(type), origin)
         symbol.storage.shared = True
         if leaf >= 0:
-            symbol.made = Base("leaf", leaf)
-            self._bases[node] = symbol
+            symbol.provenance = BaseArray("leaf", leaf)
+            self._base_symbols[node] = symbol
         symbol.storage.scalar = not type.shape
         return symbol
 
-    def apart(self, x: SymbolicTensor) -> SymbolicTensor:
+    def as_operand(self, x: SymbolicTensor) -> SymbolicTensor:
         """An ndarray as an operand of a function of gj's: a tensor, in memory of its own."""
         if self.origin != "tensor" or x.origin != "numpy" or not x.storage.shared:
             return x
         return SymbolicTensor(self, x.node, x.type, "tensor")
 
-    def view_of_parameter(
+    def find_result_view(
         self, x: SymbolicTensor, lasting: Callable[[Any], bool]
     ) -> ResultView | None:
         """How a result is had of an argument or a captured array, where the Python code has
         that itself, or NumPy has the result in its memory; None for other results. lasting:
         whether a captured array lies in memory that was there before the trace.
         """
-        found = x.made if x.origin == "numpy" or isinstance(x.made, Base) else None
-        for made in (found, self._made_by_nodes(x)):
-            if made is not None and all(map(lasting, self._captured_among(made))):
+        found = (
+            x.provenance if x.origin == "numpy" or isinstance(x.provenance, BaseArray) else None
+        )
+        for made in (found, self._provenance_by_nodes(x)):
+            if made is not None and all(map(lasting, self._captures_in(made))):
                 return ResultView(made)
         return None
 
-    def _captured_among(self, made: Base | Item) -> list[np.ndarray[Any, Any]]:
-        return [self.captures[n] for role, n in _bases_of(made) if role == "capture"]
+    def _captures_in(self, made: BaseArray | CallResult) -> list[np.ndarray[Any, Any]]:
+        return [self.captures[n] for role, n in _base_arrays(made) if role == "capture"]
 
-    def _made_by_nodes(self, x: SymbolicTensor) -> Base | Item | None:
+    def _provenance_by_nodes(self, x: SymbolicTensor) -> BaseArray | CallResult | None:
         """How NumPy makes a view of an argument or captured array, where its call can't be made
         again as it was.
         """
-        end = self.way_up(x.node)[-1]
-        base = self._bases.get(end)
+        end = self.view_chain(x.node)[-1]
+        base = self._base_symbols.get(end)
         if base is None or x.origin != "numpy" or (base.storage.scalar and not x.type.shape):
             return None
-        if all(x.storage.owner() is not known.storage for known in self._bases.values()):
+        if all(x.storage.owner() is not known.storage for known in self._base_symbols.values()):
             return None
-        assert isinstance(base.made, Base)
-        return self.made_of(base.made, end, x.node, x.storage.base is not None)
+        assert isinstance(base.provenance, BaseArray)
+        return self.view_provenance(base.provenance, end, x.node, x.storage.base is not None)
 
-    def captured(self, x: SymbolicTensor) -> np.ndarray[Any, Any] | None:
+    def base_capture(self, x: SymbolicTensor) -> np.ndarray[Any, Any] | None:
         """The captured array of which this is a view, or that it is; None for others."""
-        made = self._made_by_nodes(x) if x.made is None else x.made
-        found = [] if made is None else self._captured_among(made)
+        made = self._provenance_by_nodes(x) if x.provenance is None else x.provenance
+        found = [] if made is None else self._captures_in(made)
         return found[0] if found else None
 
     def note_views(
@@ -956,76 +1005,84 @@ class Trace:
             todo = [(x, (i,)) for i, x in enumerate(results) if isinstance(x, SymbolicTensor)]
         else:
             return
-        new = [(x, path) for x, path in todo if x.made is None]
+        new = [(x, path) for x, path in todo if x.provenance is None]
         try:
-            call = Call(function, _made(tuple(args)), {k: _made(v) for k, v in kwargs.items()})
+            call = NumpyCall(
+                function,
+                _provenance_of(tuple(args)),
+                {k: _provenance_of(v) for k, v in kwargs.items()},
+            )
         except LookupError:
             return
         for x, path in new if call.bases else ():
-            x.made = Item(call, path)
+            x.provenance = CallResult(call, path)
 
-    def way_up(self, node: int) -> list[int]:
+    def view_chain(self, node: int) -> list[int]:
         """A node, the one that it is a view of, and so on."""
         way = [node]
-        while (above := self._above(way[-1])) is not None:
+        while (above := self._viewed_node(way[-1])) is not None:
             way.append(above)
         return way
 
-    def _above(self, number: int) -> int | None:
+    def _viewed_node(self, number: int) -> int | None:
         node = self.builder.nodes[number]
-        views = isinstance(node.primitive.kind, View) or node.primitive in _PARTS
+        views = isinstance(node.primitive.kind, View) or node.primitive in _COMPLEX_PARTS
         return node.inputs[0] if views and len(node.inputs) == 1 else None
 
-    def made_of(self, base: Base, top: int, node: int, frozen: bool = False) -> Item:
+    def view_provenance(
+        self, base: BaseArray, top: int, node: int, frozen: bool = False
+    ) -> CallResult:
         """How NumPy makes an array that is a view, by `way_up`, of the node of a base. frozen:
         it is read-only.
         """
-        made: Base | Item = base
-        way = self.way_up(node)
+        made: BaseArray | CallResult = base
+        way = self.view_chain(node)
         for number in reversed(way[: way.index(top)]):
             step = self.builder.nodes[number]
             ravels = number in self._ravels
             function = np.ravel if ravels else step.primitive.numpy
-            made = Item(Call(function, (made,), {} if ravels else dict(step.attrs)), ())
-        view = made if isinstance(made, Item) else all_of(made)
-        return Item(Call(_frozen, (view,), {}), ()) if frozen else view
+            made = CallResult(
+                NumpyCall(function, (made,), {} if ravels else dict(step.attrs)), ()
+            )
+        view = made if isinstance(made, CallResult) else full_view(made)
+        return CallResult(NumpyCall(_read_only, (view,), {}), ()) if frozen else view
 
-    def raveled(self, x: SymbolicTensor) -> SymbolicTensor:
+    def note_ravel(self, x: SymbolicTensor) -> SymbolicTensor:
         """An array that np.ravel made, which copies what isn't contiguous; reshape needn't."""
         self._ravels.add(x.node)
         return x
 
-    def size(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
+    def extent_value(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
         """A symbolic extent as a Python number that is known at run time."""
         node = self.builder.add(source.extent, (), user_line(), value=dim, dtype=dtype)
         return SymbolicTensor(self, node, self.builder.type_of(node), "weak")
 
     def capture(self, array: np.ndarray[Any, Any]) -> SymbolicTensor:
         """The parameter for an ndarray that the function's Python code holds."""
-        found = self._captured.get(id(array))
+        found = self._capture_symbols.get(id(array))
         if found is None:
             self.captures.append(array)
-            self._contents.append(_checksum(array))
+            self._capture_checksums.append(_content_checksum(array))
             type = TensorType(array.shape, as_dtype(array.dtype))
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
             found.swapped = not array.dtype.isnative
             found.storage.scalar = False
-            found.be_array()
-            found.made = Base("capture", len(self.captures) - 1)
-            self._captured[id(array)] = self._bases[found.node] = found
+            found.mark_as_array()
+            found.provenance = BaseArray("capture", len(self.captures) - 1)
+            self._capture_symbols[id(array)] = self._base_symbols[found.node] = found
         return found
 
     def read(self, variable: Variable) -> TensorBase:
         """A variable's value at this point of the trace."""
         cell = id(variable.cell)
-        if cell not in self._values:
+        if cell not in self._variable_values:
             self.variables.append(variable)
             name = variable.name.removesuffix(":0")
             symbol = self.parameter(variable.type, name, "tensor", "variable")
-            self._reads[cell] = symbol.node
-            self._values[cell] = symbol
-        return self._values[cell]
+            self._variable_params[cell] = symbol.node
+            self._variable_values[cell] = symbol
+        return self._variable_values[cell]
 
     def assign(self, variable: Variable, value: TensorBase) -> None:
         """A variable's value from this point of the trace on."""
@@ -1038,17 +1095,17 @@ class Trace:
             )
         self.read(variable)
         cell = id(variable.cell)
-        if cell not in self._written:
-            self._written.append(cell)
+        if cell not in self._written_cells:
+            self._written_cells.append(cell)
         if isinstance(value, SymbolicTensor):  # its handle may be written to later
             value = SymbolicTensor(self, value.node, value.type, "tensor")
-        self._values[cell] = value
+        self._variable_values[cell] = value
 
-    def slice_of(self, variable: Variable, key: Any, part: Any) -> Any:
+    def variable_slice(self, variable: Variable, key: Any, part: Any) -> Any:
         """A slice of a variable, with `assign`."""
         if isinstance(part, SymbolicTensor):
             symbol = SymbolicTensor(self, part.node, part.type, part.origin)
-            symbol._target = (variable, key)
+            symbol._assign_target = (variable, key)
             return symbol
         return part
 
@@ -1060,7 +1117,7 @@ class Trace:
             if index in seen:
                 continue
             seen.add(index)
-            if index in self._weak:
+            if index in self._weak_params:
                 found.add(index)
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
@@ -1069,7 +1126,7 @@ class Trace:
         """TracingError where the user's code would handle what is only found when compiled code
         runs.
         """
-        if handled_by_user(self._outermost):
+        if handled_by_user(self._tracing_frame):
             raise TracingError(
                 at_user_line(
                     f"what {op} may raise when the compiled function runs is handled in it, by "
@@ -1077,17 +1134,17 @@ class Trace:
                 )
             )
 
-    def checked(self, x: SymbolicTensor) -> SymbolicTensor:
+    def note_checked(self, x: SymbolicTensor) -> SymbolicTensor:
         """A value whose computation may fail as Python's does, used or not."""
         self._require_no_handler("arithmetic")
-        self._checked.append(x)
+        self._must_be_computed.append(x)
         return x
 
     def require_checks(self, nodes: Sequence[int]) -> None:
         """See to it that all checks of Python's numbers are made by a graph of these outputs:
         those on no way to one need the numbers now.
         """
-        if not self._checked:
+        if not self._must_be_computed:
             return
         todo, seen = [*nodes, *(node for _, node in self.updates())], set[int]()
         while todo:
@@ -1097,7 +1154,7 @@ class Trace:
             if index not in seen and not empty:  # nothing is computed of empty arrays
                 seen.add(index)
                 todo += node.inputs
-        for x in self._checked:
+        for x in self._must_be_computed:
             if x.node not in seen:
                 raise x._needs_value("an operation that may fail and whose result isn't used")
 
@@ -1107,7 +1164,7 @@ class Trace:
         """
         if isinstance(x, SymbolicTensor):
             if x.recorder is not self or self.closed:
-                raise leaked(x)
+                raise leak_error(x)
             return x.node
         known = self._constants.get(id(x))
         if known is None:
@@ -1122,7 +1179,7 @@ class Trace:
         """Append a node; its result, or results, as symbolic tensors."""
         for x in inputs:
             if isinstance(x, SymbolicTensor) and (x.recorder is not self or x.recorder.closed):
-                raise leaked(x)
+                raise leak_error(x)
         if isinstance(primitive.kind, _MAY_FAIL):
             self._require_no_handler(primitive.tensorflow)
         line = user_line()
@@ -1140,10 +1197,10 @@ class Trace:
         check_size(type.shape, type.dtype, primitive.tensorflow)
         symbol = self.symbol(node, type)
         if isinstance(primitive.kind, View) and isinstance(inputs[0], SymbolicTensor):
-            symbol._stand_on(inputs[0])
+            symbol._become_view_of(inputs[0])
         return symbol
 
-    def bound(self, x: SymbolicTensor, low: int, high: int) -> None:
+    def note_bounds(self, x: SymbolicTensor, low: int, high: int) -> None:
         """Note between which numbers a Python integer is, whatever the call."""
         self._bounds[x.node] = low, high
 
@@ -1239,13 +1296,16 @@ class Trace:
         """A symbolic tensor of a node, of the origin that results have now."""
         return SymbolicTensor(self, node, type, self.origin)
 
-    def weak(self, x: SymbolicTensor) -> SymbolicTensor:
+    def as_weak(self, x: SymbolicTensor) -> SymbolicTensor:
         """A number or bool that NumPy gives as Python's."""
         return SymbolicTensor(self, x.node, x.type, "weak")
 
     def updates(self) -> list[tuple[int, int]]:
         """Pairs (a variable's parameter, the node of its last value)."""
-        return [(self._reads[cell], self.node_of(self._values[cell])) for cell in self._written]
+        return [
+            (self._variable_params[cell], self.node_of(self._variable_values[cell]))
+            for cell in self._written_cells
+        ]
 
     def finish(self, outputs: Sequence[Any]) -> Graph:
         """The graph of these outputs and of all variables written."""
@@ -1262,7 +1322,7 @@ class Trace:
 
 
 # What is not looked into for traced values: it has none, or lives on its own.
-_WHOLE = (
+_OPAQUE = (
     str, bytes, bool, int, float, complex, type(None), type, range, np.dtype, np.generic,
     types.ModuleType, types.CodeType, types.BuiltinFunctionType,
 )  # fmt: skip
@@ -1277,7 +1337,7 @@ def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
         value, level = todo.pop()
         if isinstance(value, (SymbolicTensor, Dim)):
             return True
-        if level == depth or isinstance(value, _WHOLE) or _is_ours(value):
+        if level == depth or isinstance(value, _OPAQUE) or _is_graphjit_object(value):
             continue
         if isinstance(value, types.FunctionType):
             items = [value.__closure__, value.__defaults__, value.__kwdefaults__]
@@ -1292,12 +1352,12 @@ def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
     return False
 
 
-def _is_ours(value: Any) -> bool:
+def _is_graphjit_object(value: Any) -> bool:
     """Whether a class of graphjit's made it, such as a compiled function."""
     return type(value).__module__.split(".")[0] == "graphjit"
 
 
-def leaked(x: SymbolicTensor) -> LeakedTracerError:
+def leak_error(x: SymbolicTensor) -> LeakedTracerError:
     """The error for a symbolic tensor outside its trace: where it was made and is used."""
     born = f", made {x.line.describe()}," if x.line else ""
     return LeakedTracerError(

@@ -103,7 +103,7 @@ def test_no_stage_computes_again_where_rows_have_any_length(monkeypatch: Any) ->
         for shape in ((3, 40), (4, 70), (9, 1000), (5, 7), (2, 1)):
             x = np.random.default_rng(0).normal(size=shape)
             np.testing.assert_allclose(function(x), softmaxes(steps)(x), rtol=1e-12)
-        found.append(exponentials(next(f for f in function.specializations if f.fit)))
+        found.append(exponentials(next(f for f in function.specializations if f.size_domain)))
     assert found[1] == 2 * found[0] and found[2] == 2 * found[1]
 
 

@@ -45,7 +45,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "verify", False)
     monkeypatch.setattr(disk_cache, "_state", disk_cache._State())
     monkeypatch.setattr(
-        compile_cache, "_living", Forgetful()
+        compile_cache, "_live_executables", Forgetful()
     )  # each function looks on the disk
     return tmp_path / "cache" / "code"
 
@@ -118,8 +118,8 @@ def test_found_code_gives_the_bits_of_compiled_code(name, fast_math):
     two = gj.function(fn, fallback="error", fast_math=fast_math)
     expected = one(*arguments)
     same(two(*arguments), expected)
-    assert not form_of(one).found
-    assert form_of(two).found
+    assert not form_of(one).from_cache
+    assert form_of(two).from_cache
     for _ in range(3):
         same(two(*arguments), expected)
     assert str(form_of(two).program) == str(form_of(one).program)
@@ -138,7 +138,7 @@ EDITED = {
 @pytest.mark.parametrize("name", EDITED)
 def test_code_checks_the_guards_of_the_function_that_finds_it(name, living, monkeypatch):
     if living:
-        monkeypatch.setattr(compile_cache, "_living", weakref.WeakValueDictionary())
+        monkeypatch.setattr(compile_cache, "_live_executables", weakref.WeakValueDictionary())
     monkeypatch.setattr(config, "native_after", 0)
     functions = [gj.function(EDITED[name](n), fallback="error") for n in (100, 10, 24)]
     sizes = [3, 4, 5, 3, 4, 5, 10, 24, 50, 99, 100, 101, 255]
@@ -148,7 +148,7 @@ def test_code_checks_the_guards_of_the_function_that_finds_it(name, living, monk
 
 
 def test_an_executable_that_lives_serves_equal_graphs(monkeypatch):
-    monkeypatch.setattr(compile_cache, "_living", weakref.WeakValueDictionary())
+    monkeypatch.setattr(compile_cache, "_live_executables", weakref.WeakValueDictionary())
     monkeypatch.setattr(config, "cache", False)
     functions = [gj.function(lambda x: np.exp(x) + 1, fallback="error") for _ in range(3)]
     for f in functions:
@@ -156,10 +156,10 @@ def test_an_executable_that_lives_serves_equal_graphs(monkeypatch):
             same(f(np.full(n, 0.5)), functions[0](np.full(n, 0.5)))
     one, *others = [[form.executable for form in f.specializations] for f in functions]
     assert all(a is b for other in others for a, b in zip(one, other, strict=True))
-    assert len(compile_cache._living) == len(one)
+    assert len(compile_cache._live_executables) == len(one)
     del f, functions, one, others
     gc.collect()
-    assert not compile_cache._living
+    assert not compile_cache._live_executables
 
 
 def test_variables_are_updated_by_found_code():
@@ -178,7 +178,7 @@ def test_variables_are_updated_by_found_code():
         x = gj.constant(np.full(5, k, np.float32))
         same(one(x), two(x))
         same(v.numpy(), w.numpy())
-    assert form_of(two).found
+    assert form_of(two).from_cache
 
 
 def test_errors_of_found_code_name_the_users_own_line():
@@ -190,7 +190,7 @@ def test_errors_of_found_code_name_the_users_own_line():
         pick = gj.function(names["pick"], fallback="error")
         x = gj.constant(np.arange(4.0))
         same(pick(x, gj.constant([3, 0])), np.array([6.0, 0.0]))
-        assert form_of(pick).found == (number > 0)
+        assert form_of(pick).from_cache == (number > 0)
         with pytest.raises(IndexOutOfRangeError) as caught:
             pick(x, gj.constant([3, 9]))
         lines.append(str(caught.value).splitlines()[1].strip())
@@ -208,7 +208,7 @@ def test_which_nodes_share_a_line_is_part_of_the_key():
         exec(compile(source, "model.py", "exec"), names)
         f = gj.function(names["f"], fallback="error")
         f(x, good, good)
-        assert not form_of(f).found
+        assert not form_of(f).from_cache
         line = 3 if source is apart else 2
         with pytest.raises(IndexOutOfRangeError, match=rf"model\.py:{line}"):
             f(x, good, gj.constant([7]))
@@ -222,7 +222,7 @@ def test_a_users_own_pass_is_never_found():
     for _ in range(2):
         f = gj.function(lambda x: x + 1, passes=[Nothing()])
         f(np.ones(3))
-        assert not form_of(f).found
+        assert not form_of(f).from_cache
     assert disk_cache.info().entries == 0
 
 
@@ -231,7 +231,7 @@ def test_verifying_compiles_again(monkeypatch):
         monkeypatch.setattr(config, "verify", verify)
         f = gj.function(lambda x: x * 3 + 1)
         f(np.ones(3))
-        assert form_of(f).found is found
+        assert form_of(f).from_cache is found
 
 
 def test_off_is_off(monkeypatch):
@@ -239,7 +239,7 @@ def test_off_is_off(monkeypatch):
     for _ in range(2):
         f = gj.function(lambda x: x * 3 + 1)
         f(np.ones(3))
-        assert not form_of(f).found
+        assert not form_of(f).from_cache
     assert disk_cache.info().entries == 0
 
 
@@ -421,7 +421,7 @@ for _ in range({calls}):
     assert softmax(x).tobytes() == y.tobytes()
 large = np.tile(x, (40, 10))
 z = softmax(large)
-print(softmax.specializations[0].found, softmax._entered_at != 0)
+print(softmax.specializations[0].from_cache, softmax._entered_at != 0)
 print(y.tobytes().hex()[:2000], z[::100].tobytes().hex()[:2000])
 print(*sys.modules)
 """
@@ -525,4 +525,6 @@ def test_library_calls_of_any_size(function, shape, monkeypatch):
         for n in (4, 6, 8, 9):
             x = random(*shape(n), dtype=np.float64)
             np.testing.assert_allclose(f(x), function(x), rtol=1e-9, atol=1e-9)
-        assert [form.found for form in f.specializations if form.fit is not None] == [found]
+        assert [
+            form.from_cache for form in f.specializations if form.size_domain is not None
+        ] == [found]

@@ -97,7 +97,7 @@ def test_free_threaded_builds_are_told(monkeypatch: Any) -> None:
     assert not object_layout.known_interpreter()
     monkeypatch.setattr(object_layout, "types_fit", object_layout.types_fit.__wrapped__)
     monkeypatch.setattr(vectorcall, "types_fit", object_layout.types_fit)
-    assert vectorcall._make() is vectorcall._Plain
+    assert vectorcall._make_enterable() is vectorcall._NotEnterable
 
 
 def test_a_million_calls() -> None:

@@ -96,7 +96,7 @@ def test_objects_whose_end_nothing_tells_do_not_pile_up():
     f = gj.function(lambda x, o: x * o.k)
     for k in range(100):
         np.testing.assert_array_equal(f(X, Slotted(k)), X * k)
-    assert len(f.specializations) <= 64 and len(f._kept_alive) <= 128
+    assert len(f.specializations) <= 64 and len(f._immortal_keys) <= 128
     if f._table is not None:
         assert len(f._table.entries) <= 64
 
@@ -128,7 +128,7 @@ def test_a_spare_executable_holds_no_arrays():
     for _ in range(3):
         f(np.ones(300_000), Thing())
         gc.collect()
-    assert not f._spare
+    assert not f._spare_executables
 
 
 def test_an_object_that_dies_while_the_lock_is_held_is_forgotten_later():

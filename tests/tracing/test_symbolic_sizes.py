@@ -73,7 +73,7 @@ def both_ways(
 
 
 def sized(function: Any) -> list[Any]:
-    return [form for form in function.specializations if form.fit is not None]
+    return [form for form in function.specializations if form.size_domain is not None]
 
 
 def shifted(x: Any) -> Any:
@@ -192,7 +192,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
 def test_one_form_with_the_bits_of_many(name: str) -> None:
     function, shapes, most = CASES[name]
     f = both_ways(function, [shapes(n) for n in SIZES if shapes(n) is not None])
-    assert sized(f), [seen.failed for seen in f._seen.values()]
+    assert sized(f), [seen.impossible for seen in f._seen.values()]
     assert len(f.specializations) <= most
 
 
@@ -227,7 +227,7 @@ def test_products_of_any_size(name: str, dtype: type) -> None:
             tuple(given[c] if c in given else int(c) for c in part) for part in letters
         ))  # fmt: skip
     f = both_ways(function, calls, lambda shape: normal(shape).astype(dtype))
-    assert sized(f), [seen.failed for seen in f._seen.values()]
+    assert sized(f), [seen.impossible for seen in f._seen.values()]
     # the first; all above 1; none to sum; each extent of 1; what is symbolically 1 or long
     most = {"every other column": 9, "added to rows": 7}.get(name, 6)
     assert len(f.specializations) <= most
@@ -319,7 +319,7 @@ def test_branches_on_a_size_are_guards() -> None:
         x = normal((n,))
         np.testing.assert_array_equal(f(x), x * (2 if n > 100 else 3))
     assert len(sized(f)) == 2
-    assert {str(g) for form in sized(f) for g in form.fit.guards} == {
+    assert {str(g) for form in sized(f) for g in form.size_domain.guards} == {
         "n0 - 101 >= 0", "-n0 + 100 >= 0",
     }  # fmt: skip
 
@@ -467,7 +467,7 @@ def test_library_calls_of_any_size(name: str) -> None:
     function, shapes, most = LIBRARY[name]
     calls = [shapes(n) for n in SIZES if shapes(n) is not None]
     f = both_ways(function, calls)
-    assert sized(f), [seen.failed for seen in f._seen.values()]
+    assert sized(f), [seen.impossible for seen in f._seen.values()]
     assert len(f.specializations) <= most
     for shape in calls:
         x = normal(*shape)
@@ -506,7 +506,7 @@ def test_what_is_not_compiled_for_all_sizes_is_for_each() -> None:
         np.testing.assert_array_equal(f(x), x * 2)
     assert not sized(f) and len(f.specializations) == 3
     (seen,) = f._seen.values()
-    assert "what to do with them" in seen.failed
+    assert "what to do with them" in seen.impossible
 
 
 def test_input_signature_with_open_extents() -> None:

@@ -209,7 +209,7 @@ def test_steps_that_differ_in_sizes_and_offsets_are_one_function(loop, dtype, mo
             *([r] if isinstance(r, np.ndarray) else r for r in (plain, wanted)), strict=True
         ):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3, strict=True)
-    forms = [s for s in sized.specializations if s.fit]
+    forms = [s for s in sized.specializations if s.size_domain]
     assert forms
     for form in forms if dtype == np.float64 else ():
         text = target.emit_program(form.program).text
@@ -285,7 +285,7 @@ def test_what_equal_steps_touch_is_checked_once(monkeypatch):
 
         for n in (9, 12):
             loop(np.ones((n, n + 1)))
-        (form,) = [s for s in loop.specializations if s.fit]
+        (form,) = [s for s in loop.specializations if s.size_domain]
         return len(open_accesses(form.program))
 
     assert 0 < checked(8) <= checked(4) + 2
