@@ -23,9 +23,6 @@ ALLOWED = {
         "a Graph has methods that print, parse and draw it; what they need is imported then"
     ),
     frozenset({
-        "graphjit.tracing.trace", "graphjit.tracing.op_memo", "graphjit.tracing.regions",
-    }): "for types: memo and regions are parts of a trace, and say so in their signatures",
-    frozenset({
         "graphjit.jit.function", "graphjit.jit.native_entry", "graphjit.jit.outputs",
         "graphjit.jit.recompile", "graphjit.jit.returned", "graphjit.jit.specialization",
     }): "for types: what is done for a function or a form of it takes that as an argument",

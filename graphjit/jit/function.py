@@ -57,14 +57,14 @@ from graphjit.core.types import DType, TensorSpec, TensorType, as_dtype
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
-from graphjit.tracing import captures, foreign, side_effects, symbolic_sizes
-from graphjit.tracing.trace import (
+from graphjit.tracing import captures, code_names, foreign, side_effects, symbolic_sizes
+from graphjit.tracing.leaks import leak_error
+from graphjit.tracing.symbolic_tensor import (
     ScalarWithoutIter,
     StaticValueNeeded,
     SymbolicTensor,
-    Trace,
-    leak_error,
 )
+from graphjit.tracing.trace import Trace
 
 from .outputs import donated_leaves, donated_parameters, takes_out, write_results
 from .recompile import Miss, explain_miss
@@ -521,7 +521,7 @@ class Function(Enterable):  # type: ignore[misc]
         free = self._open_axes(kinds)
         if not seen.symbolic_axes(free):
             return None
-        if captures.loads_global(self.python_function, "type"):
+        if code_names.loads_global(self.python_function, "type"):
             seen.impossible = "it may ask for an extent's type, which isn't int"
             return None
         assumed = symbolic_sizes.SizeAssumptions(seen, free)
@@ -844,7 +844,7 @@ class Function(Enterable):  # type: ignore[misc]
         before = side_effects.SideEffects(self.python_function, statics)
         if before.reason:
             raise TracingError(at_user_line(f"{self.name} {before.reason}"))
-        asking = before.find_code(lambda code: captures.compares_type(code, _TYPES))
+        asking = before.find_code(lambda code: code_names.compares_type(code, _TYPES))
         if asking:
             raise TracingError(
                 at_user_line(f"{asking} asks for the type of a value, which tracing changes")
@@ -1013,12 +1013,12 @@ class Function(Enterable):  # type: ignore[misc]
             raise TracingError(
                 at_user_line(f"{self.name} reads {found}, which can change between calls")
             )
-        asked = captures.names_of_function(self.python_function)
+        asked = code_names.names_of_function(self.python_function)
         tests = asked & _TYPE_TESTS
         if self.fallback == "error":  # isinstance is answered while tracing
             tests = (
                 tests & {"type"}
-                if captures.loads_global(self.python_function, "type")
+                if code_names.loads_global(self.python_function, "type")
                 else set()
             )
         if tests and asked & _TYPES:

@@ -69,7 +69,7 @@ from .specialization import Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable
-    from graphjit.tracing.trace import BaseArray, ResultView
+    from graphjit.tracing.result_views import BaseArray, ResultView
 
     from .function import Function
 

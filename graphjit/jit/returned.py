@@ -20,22 +20,17 @@ from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.tree import LEAF, Path, Tree, flatten
 from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.tensors.variable import Variable
+from graphjit.tracing.leaks import holds_traced
+from graphjit.tracing.result_views import BaseArray, CallResult, ResultView, full_view
 from graphjit.tracing.side_effects import IMMUTABLE_TYPES, STATELESS_TYPES, memory_owner
-from graphjit.tracing.trace import (
-    BaseArray,
-    CallResult,
-    ResultView,
-    SymbolicTensor,
-    full_view,
-    holds_traced,
-    is_strict,
-)
+from graphjit.tracing.symbolic_tensor import SymbolicTensor, is_strict
 
 from .outputs import COMPUTED, share_memory
 
 if TYPE_CHECKING:
     from graphjit.tracing.side_effects import SideEffects
-    from graphjit.tracing.trace import Storage, Trace
+    from graphjit.tracing.symbolic_tensor import Storage
+    from graphjit.tracing.trace import Trace
 
 # What holds more than the Python code can have made of constants, so that calls could share it.
 _COPIED_TYPES = (set, bytearray, deque, array)
@@ -215,12 +210,12 @@ class ReturnPlan:
         for number, x in enumerate(found):
             if not isinstance(x, SymbolicTensor):
                 continue
-            array = self._trace.base_capture(x)
+            array = self._trace.views.base_capture(x)
             if array is not None and self.numpy and not self._memory_existed(array):
                 if constants.setdefault(id(memory_owner(array)), x.node) != x.node:
                     raise TracingError(at_user_line("views of one constant array are returned"))
                 continue
-            view = self._trace.find_result_view(x, self._memory_existed)
+            view = self._trace.views.find_result_view(x, self._memory_existed)
             if view is not None and self._can_return_view(x, view):
                 arrays[number] = "view", self._without_trace_object(view)
             elif x.origin == "numpy" and self.numpy and not x._is_scalar():
@@ -268,7 +263,7 @@ class ReturnPlan:
                 at_user_line("results are views of one array in ways that can't be traced")
             )
         if len(numbers) == 1:  # a read-only view of what isn't returned
-            base = self._trace.view_chain(base)[-1]
+            base = self._trace.views.view_chain(base)[-1]
         frozen = {n for n in numbers if found[n].storage.base is not None}
         owner = next((n for n in numbers if nodes[n] == base and n not in frozen), None)
         if owner is None and not frozen and self._are_disjoint(base, list(nodes.values())):
@@ -284,7 +279,7 @@ class ReturnPlan:
 
     def _common_base(self, nodes: Iterable[int]) -> int | None:
         """The nearest node that all of these are views of."""
-        first, *others = [self._trace.view_chain(node) for node in nodes]
+        first, *others = [self._trace.views.view_chain(node) for node in nodes]
         return next((node for node in first if all(node in way for way in others)), None)
 
     def _are_disjoint(self, base: int, nodes: Sequence[int]) -> bool:
@@ -294,7 +289,8 @@ class ReturnPlan:
             return False
         whole = np.empty(type.shape, type.dtype.dtype)
         made = [
-            self._trace.view_provenance(BaseArray("output", 0), base, node) for node in nodes
+            self._trace.views.view_provenance(BaseArray("output", 0), base, node)
+            for node in nodes
         ]
         try:
             views = [ResultView(view).replay({"output": [whole]}, {}, {}) for view in made]
@@ -315,7 +311,7 @@ class ReturnPlan:
             if kind == "view of output":
                 sharing, node, frozen = value
                 output = BaseArray("output", places[sharing])
-                made = self._trace.view_provenance(
+                made = self._trace.views.view_provenance(
                     output, self._sharing[sharing][0], node, frozen
                 )
                 self.results[n] = "view", ResultView(made)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from graphjit.ir.program import Program
     from graphjit.passes import Pass
     from graphjit.passes.pipeline import Observer
-    from graphjit.tracing.trace import ReplayMemo, ResultView
+    from graphjit.tracing.result_views import ReplayMemo, ResultView
 else:  # what is found on disk needs none of them
     all_passes = lazy_module("graphjit.passes")
     cost_model = lazy_module("graphjit.ir.cost_model")

@@ -242,7 +242,7 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             if func in creation.FUNCTIONS or func in ARRAYS or contracted or kept:
                 _not_a_scalar(made)
                 if func is ALIKE and args[0].storage.scalar:
-                    trace.note_views(made, func, args, kwargs)
+                    trace.views.note_call(made, func, args, kwargs)
             return made
         handler = VIEWS.get(func)
         if handler is not None:
@@ -350,7 +350,7 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         if name in ("copy", "astype", "argsort", "flatten") and not x._is_scalar():
             _not_a_scalar(made)
             if x.storage.scalar:  # a NumPy scalar or an array, and so is the result
-                x.recorder.note_views(made, called, (x, *args), kwargs)
+                x.recorder.views.note_call(made, called, (x, *args), kwargs)
         return made
 
 
@@ -360,7 +360,7 @@ def _call_method(name: str, x: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 def _noted(made: Any, trace: Any, function: Any, args: Sequence[Any], kwargs: Any) -> Any:
     """Views with how NumPy makes them, if they are views of arguments or captured arrays."""
-    trace.note_views(made, function, args, kwargs)
+    trace.views.note_call(made, function, args, kwargs)
     keep_order(made, function, args, kwargs)
     return made
 

@@ -71,7 +71,7 @@ def ravel(a: Any, order: Any = "C") -> Any:
         return made
     if made is x:
         made = apply(view.reshape, x, shape=x.type.shape)
-    return made.recorder.note_ravel(made)
+    return made.recorder.views.note_ravel(made)
 
 
 def transpose(a: Any, axes: Any = None) -> Any:

@@ -7,7 +7,6 @@ through containers and attributes a few levels deep.
 
 from __future__ import annotations
 
-import dis
 import types
 import weakref
 from collections.abc import Callable, Sequence
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.frozen import dataclass
+
+from .code_names import GLOBAL_ASSIGNMENTS, assigned_names, names_in
 
 DEPTH = 4
 MAX_OBJECTS = 20_000
@@ -152,14 +153,14 @@ def with_captures(
     if not isinstance(function, types.FunctionType):
         return function
     code, names = function.__code__, function.__globals__
-    assigned = _assigned_names(code)
+    assigned = assigned_names(code)
 
     def replace(name: str, value: Any) -> Any:
         plain = type(value) is np.ndarray and value.dtype.kind in "biufc"
         return capture(value) if plain and name not in assigned else value
 
     found = {n: replace(n, names[n]) for n in names_in(code) if n in names}
-    if _assigned_names(code, _GLOBAL_ASSIGNMENTS):  # they would go to the copy of the globals
+    if assigned_names(code, GLOBAL_ASSIGNMENTS):  # they would go to the copy of the globals
         found = {}
     cells = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
@@ -180,23 +181,6 @@ def with_captures(
     )
     copy.__kwdefaults__ = keywords and {n: replace("", v) for n, v in keywords.items()}
     return copy
-
-
-def _assigned_names(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
-    """The global and free names that the code, or code inside it, assigns to."""
-    found = set()
-    # to take all instructions of a long function apart takes longer than to trace it
-    wanted = {dis.opmap[name] for name in operations or _ASSIGNMENTS if name in dis.opmap}
-    if not wanted.isdisjoint(code.co_code[::2]):
-        found = {i.argval for i in dis.get_instructions(code) if i.opcode in wanted}
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _assigned_names(constant, operations)
-    return found
-
-
-_GLOBAL_ASSIGNMENTS = ("STORE_GLOBAL", "DELETE_GLOBAL")
-_ASSIGNMENTS = (*_GLOBAL_ASSIGNMENTS, "STORE_DEREF", "DELETE_DEREF")
 
 
 def _source_of(value: Any) -> Source:
@@ -236,89 +220,6 @@ def _function_values(function: Any) -> list[tuple[Any, Source, int]]:
     return found
 
 
-def names_of_function(function: Any) -> set[str]:
-    """The globals and attributes that a function's code names."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return set(names_in(code)) if isinstance(code, types.CodeType) else set()
-
-
-def loads_global(function: Any, name: str) -> bool:
-    """Whether a function's code, or code inside it, reads a global or builtin of this name."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return isinstance(code, types.CodeType) and _loads_global(code, name)
-
-
-def _loads_global(code: types.CodeType, name: str) -> bool:
-    return (
-        name in code.co_names
-        and any(
-            i.opname == "LOAD_GLOBAL" and i.argval == name for i in dis.get_instructions(code)
-        )
-    ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
-
-
-def compares_type(code: types.CodeType, kinds: set[str]) -> bool:
-    """Whether code, or code inside it, compares what the builtin `type` gives with one of these
-    types.
-    """
-    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
-    if any(compares_type(c, kinds) for c in inner):
-        return True
-    if "type" not in code.co_names or kinds.isdisjoint(code.co_names):
-        return False
-    found = list(dis.get_instructions(code))
-    for place, instruction in enumerate(found):
-        if instruction.opname != "LOAD_GLOBAL" or instruction.argval != "type":
-            continue
-        following = found[place + 1 : place + _NEAR]
-        end = next((k for k, i in enumerate(following) if _is_use(i)), len(following))
-        if end == len(following) or following[end].opname not in _USES:
-            continue
-        before, after = found[max(place - 1, 0) : place], following[:end]
-        near = {i.argval for i in (*before, *after) if i.opname in _LOADS}
-        if not kinds.isdisjoint(near):
-            return True
-    return False
-
-
-# So many instructions after `type` it is looked for what becomes of it.
-_NEAR = 16
-_USES = ("IS_OP", "COMPARE_OP", "CONTAINS_OP")
-_LOADS = ("LOAD_GLOBAL", "LOAD_ATTR", "LOAD_NAME", "LOAD_METHOD")
-
-
-def _is_use(instruction: dis.Instruction) -> bool:
-    """Whether an instruction compares a value, or ends what is near."""
-    name = instruction.opname
-    again = name == "LOAD_GLOBAL" and instruction.argval == "type"
-    return again or name in _USES or name.startswith(("STORE", "RETURN", "POP_JUMP"))
-
-
-def function_state(
-    function: Any,
-) -> tuple[dict[str, Any], list[str], list[tuple[Any, Any]]]:
-    """A function's globals, those it names, and its closure cells with what they hold."""
-    function = getattr(function, "__func__", function)
-    if not isinstance(function, types.FunctionType):
-        return {}, [], []
-    cells = []
-    for cell in function.__closure__ or ():
-        try:
-            cells.append((cell, cell.cell_contents))
-        except ValueError:  # a name not yet bound
-            continue
-    return function.__globals__, list(dict.fromkeys(names_in(function.__code__))), cells
-
-
-def names_in(code: types.CodeType) -> list[str]:
-    """The globals and attributes that code, or code inside it, names."""
-    result = list(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            result += names_in(constant)
-    return result
-
-
 def _children(value: Any, source: Source) -> list[tuple[Any, Source]]:
     if isinstance(value, dict):
         return [(v, ItemSource(source, k)) for k, v in list(value.items())[:1000]]
@@ -330,3 +231,9 @@ def _children(value: Any, source: Source) -> list[tuple[Any, Source]]:
     if isinstance(attributes, dict):
         return [(v, AttributeSource(source, k)) for k, v in list(attributes.items())]
     return []
+
+
+__all__ = [
+    "AttributeSource", "CellSource", "ConsensusSource", "ConstSource", "ItemSource", "Source",
+    "WeakRefSource", "find_captures", "with_captures",
+]  # fmt: skip

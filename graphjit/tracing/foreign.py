@@ -26,6 +26,8 @@ import numpy as np
 
 from graphjit.tensors.apply import TensorBase
 
+from .code_names import names_in
+
 DEPTH = 5
 MAX_OBJECTS = 2_000
 # What is read anew, guarded by value or can't change.
@@ -145,7 +147,7 @@ def _children(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
 
 def _function_children(function: types.FunctionType, names: set[str]) -> list[tuple[str, Any]]:
     code, held = function.__code__, function.__globals__
-    own = _names_in(code)
+    own = set(names_in(code))
     names |= own
     found: list[tuple[str, Any]] = []
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
@@ -169,7 +171,7 @@ def _add_methods(kind: type, names: set[str]) -> None:
             item = item.fget if isinstance(item, property) else item
             item = getattr(item, "__func__", getattr(item, "python_function", item))
             if isinstance(item, types.FunctionType):
-                names |= _names_in(item.__code__)
+                names.update(names_in(item.__code__))
 
 
 def _is_library(module: str | None) -> bool:
@@ -178,9 +180,4 @@ def _is_library(module: str | None) -> bool:
     return top in ("numpy", "scipy", "graphjit") or top in sys.stdlib_module_names - {"test"}
 
 
-def _names_in(code: types.CodeType) -> set[str]:
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _names_in(constant)
-    return found
+__all__ = ["find_foreign", "is_foreign"]

@@ -9,7 +9,7 @@ is recorded at once. All else goes its usual way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from graphjit.core.types import TensorType, float32, float64
 from graphjit.ir.graph import Attrs, GraphBuilder, Node
 from graphjit.ops import source
 from graphjit.ops.primitive import Primitive
-
-if TYPE_CHECKING:
-    from .trace import SymbolicTensor
 
 # Of two operands: the value of a float doesn't matter to what these become. Of one: any ufunc.
 _OPERATORS = {"add", "sub", "mul", "truediv"}
@@ -42,7 +39,7 @@ class OpMemo:
     classes of its arrays.
     """
 
-    def __init__(self, builder: GraphBuilder, symbols: frozenset[type[SymbolicTensor]]) -> None:
+    def __init__(self, builder: GraphBuilder, symbols: frozenset[type]) -> None:
         self.closed = False
         self._builder = builder
         self._symbols = symbols

@@ -8,17 +8,13 @@ nothing may use them: `leaked_node` finds who does, and `compacted` drops them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphjit.core.frozen import dataclass
-from graphjit.core.types import TensorType
 from graphjit.ir.graph import Graph, GraphBuilder, Node, Rewriter, reachable
 from graphjit.ops import source
-
-if TYPE_CHECKING:
-    from .trace import Trace
 
 _SHARED_WITH_REGIONS = (
     source.const,
@@ -113,16 +109,6 @@ class Regions:
         return None
 
 
-def traced_region(
-    trace: Trace, types: Sequence[tuple[TensorType, str]], function: Callable[..., Any]
-) -> Region:
-    """Run a region's function on new symbolic tensors of these types and origins."""
-    with trace.regions.opened() as start:
-        symbols = [trace.placeholder(type, origin) for type, origin in types]
-        result = function(*symbols)
-    return Region(start, tuple(x.node for x in symbols), result)
-
-
 def compacted(graph: Graph) -> Graph:
     """The graph without nodes that nothing needs, but for parameters."""
     rewriter, live = Rewriter(graph), reachable(graph)
@@ -132,4 +118,4 @@ def compacted(graph: Graph) -> Graph:
     return rewriter.result()
 
 
-__all__ = ["Region", "Regions", "compacted", "traced_region"]
+__all__ = ["Region", "Regions", "compacted"]

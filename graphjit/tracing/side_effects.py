@@ -23,7 +23,7 @@ import types
 import weakref
 from abc import ABC
 from array import array
-from collections import OrderedDict, deque, namedtuple
+from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
@@ -36,13 +36,29 @@ from graphjit.core.dims import Dim
 from graphjit.core.types import DType, TensorSpec
 from graphjit.tensors.apply import TensorBase
 
-from .captures import names_in
-from .trace import holds_traced
+from .code_names import names_in, string_constants, writes_items
+from .leaks import holds_traced
+from .snapshots import (
+    ABSENT,
+    CellSnapshot,
+    ClassSnapshot,
+    ElementsSnapshot,
+    GeneratorSnapshot,
+    ItemsSnapshot,
+    LruCacheSnapshot,
+    MappingSnapshot,
+    NamesSnapshot,
+    SlotsSnapshot,
+    Snapshot,
+    equal_states,
+    initial_numpy_state,
+    numpy_random_loaded,
+    read_numpy_state,
+)
 
 # How many objects are looked through, and how many bytes of arrays are copied.
 MAX_OBJECTS = 50_000
 MAX_BYTES = 1 << 26
-_ABSENT = object()
 
 IMMUTABLE_TYPES = frozenset({
     int, float, complex, bool, str, bytes, type(None), types.EllipsisType, types.CodeType,
@@ -75,7 +91,15 @@ _WRITES = frozenset({
     "putmask", "at", "shuffle", "byteswap", "setfield", "fill_diagonal", "put_along_axis",
     "nan_to_num", "flat", "real", "imag", "data",
 })  # fmt: skip
-_FIRST_IN_PLACE = 13  # the argument of BINARY_OP from which on it is `+=` and its like
+
+
+class _DeferredName:
+    """A name among globals that no code has named yet."""
+
+    __slots__ = ("namespace",)
+
+    def __init__(self, namespace: Any) -> None:
+        self.namespace = namespace
 
 
 class SideEffects:
@@ -110,10 +134,10 @@ class SideEffects:
         self._add_snapshot(
             GeneratorSnapshot("the random module", random.getstate, random.setstate)
         )
-        self._numpy_before = _numpy_random_loaded()
+        self._numpy_before = numpy_random_loaded()
         if self._numpy_before:
             self._add_snapshot(
-                GeneratorSnapshot("np.random", _read_numpy_state, np.random.set_state)
+                GeneratorSnapshot("np.random", read_numpy_state, np.random.set_state)
             )
 
     def find_problem(self) -> str:
@@ -122,8 +146,8 @@ class SideEffects:
         if not self.can_stay():
             return "stores a traced value where it outlives the call"
         drawn = any(isinstance(part, GeneratorSnapshot) for part in changed)
-        if _numpy_random_loaded() and not self._numpy_before:
-            drawn |= not _equal_states(_read_numpy_state(), _initial_numpy_state())
+        if numpy_random_loaded() and not self._numpy_before:
+            drawn |= not equal_states(read_numpy_state(), initial_numpy_state())
         self.only_filled_in = (
             bool(changed) and not drawn and all(part.gained() for part in changed)
         )
@@ -143,8 +167,8 @@ class SideEffects:
         changed = [part for part in self._snapshots if part.changed()]
         for part in changed:
             part.restore()
-        if _numpy_random_loaded() and not self._numpy_before:
-            np.random.set_state(_initial_numpy_state())
+        if numpy_random_loaded() and not self._numpy_before:
+            np.random.set_state(initial_numpy_state())
         return bool(changed)
 
     def mentions(self, name: str) -> bool:
@@ -250,7 +274,7 @@ class SideEffects:
                     GeneratorSnapshot("a random.Random", value.getstate, value.setstate)
                 )
             return True
-        if not _numpy_random_loaded():
+        if not numpy_random_loaded():
             return False
         if isinstance(value, np.random.Generator):
             value = value.bit_generator
@@ -310,7 +334,7 @@ class SideEffects:
             part = SlotsSnapshot(value, tuple(slots.values()))
             self._add_snapshot(part)
             held = zip(slots, part.before, strict=True)
-            self._visit_named({k: v for k, v in held if v is not _ABSENT}, everything=library)
+            self._visit_named({k: v for k, v in held if v is not ABSENT}, everything=library)
         self._queue.append(kind)
 
     def _visit_class(self, kind: type) -> None:
@@ -356,7 +380,7 @@ class SideEffects:
 
     def _visit_cell(self, cell: types.CellType) -> None:
         self._add_snapshot(part := CellSnapshot(cell))
-        self._enqueue(() if part.before is _ABSENT else (part.before,))
+        self._enqueue(() if part.before is ABSENT else (part.before,))
 
     def _visit_code(self, code: types.CodeType, names: dict[str, Any]) -> None:
         if id(code) in self._seen:
@@ -373,7 +397,7 @@ class SideEffects:
                 module = sys.modules.get(full)
                 if module is not None and not _is_library(full):
                     self._queue.append(module)
-        for name in {*named, *_string_constants(code)} - self._mentioned:
+        for name in {*named, *string_constants(code)} - self._mentioned:
             self._mentioned.add(name)
             for value in self._deferred.pop(name, ()):
                 if isinstance(value, _DeferredName):
@@ -399,312 +423,16 @@ class SideEffects:
         if sum(a.nbytes for a in arrays) <= MAX_BYTES:
             for a in arrays:
                 self._add_snapshot(ElementsSnapshot(a))
-        elif not self._mentioned.isdisjoint(_WRITES) or any(map(_writes_items, self._codes)):
+        elif not self._mentioned.isdisjoint(_WRITES) or any(map(writes_items, self._codes)):
             self.reason = (
                 f"may write into arrays of more than {MAX_BYTES >> 20} MiB, which aren't "
                 "copied for a trace"
             )
 
 
-class Snapshot:
-    """Something that was noted. name: what a message calls it."""
-
-    __slots__ = ()
-    name = "what outlives the call"
-
-    def changed(self) -> bool:
-        """Whether it differs from what it was."""
-        raise NotImplementedError
-
-    def gained(self) -> bool:
-        """Whether, if it differs, nothing was lost but None."""
-        return False
-
-    def values(self) -> Iterable[Any]:
-        """What it holds now."""
-        return ()
-
-    def restore(self) -> None:
-        """Make it what it was."""
-        raise NotImplementedError
-
-
-class _DeferredName:
-    """A name among globals that no code has named yet."""
-
-    __slots__ = ("namespace",)
-
-    def __init__(self, namespace: Any) -> None:
-        self.namespace = namespace
-
-
-class MappingSnapshot(Snapshot):
-    __slots__ = ("before", "holder", "kind", "name")
-
-    def __init__(self, holder: dict[Any, Any], name: str = "a dict that outlives it") -> None:
-        self.holder, self.name = holder, name
-        self.kind: Any = OrderedDict if isinstance(holder, OrderedDict) else dict
-        self.before = dict(self.kind.items(holder))
-
-    def changed(self) -> bool:
-        now = self.kind.items(self.holder)
-        if len(self.holder) != len(self.before):
-            return True
-        pairs = zip(list(now), self.before.items(), strict=True)
-        return any(v is not w or k is not m for (k, v), (m, w) in pairs)
-
-    def gained(self) -> bool:
-        now = dict(self.kind.items(self.holder))
-        return all(_is_preserved(now.get(k, _ABSENT), v) for k, v in self.before.items())
-
-    def values(self) -> Iterable[Any]:
-        return [*self.kind.keys(self.holder), *self.kind.values(self.holder)]
-
-    def restore(self) -> None:
-        self.kind.clear(self.holder)
-        self.kind.update(self.holder, self.before)
-
-
-class ItemsSnapshot(Snapshot):
-    """A list, set, deque, bytearray or array of the standard library."""
-
-    __slots__ = ("before", "holder", "name")
-
-    def __init__(self, holder: Any) -> None:
-        self.holder, self.name = holder, f"a {type(holder).__name__} that outlives it"
-        self.before = bytes(holder) if isinstance(holder, (bytearray, array)) else list(holder)
-
-    def changed(self) -> bool:
-        if isinstance(self.holder, (bytearray, array)):
-            return bytes(self.holder) != self.before
-        now = list(self.holder)
-        return len(now) != len(self.before) or any(map(operator.is_not, now, self.before))
-
-    def gained(self) -> bool:
-        return isinstance(self.holder, set) and self.holder.issuperset(self.before)
-
-    def values(self) -> Iterable[Any]:
-        return list(self.holder)
-
-    def restore(self) -> None:
-        holder = self.holder
-        if isinstance(holder, list):
-            list.__setitem__(holder, slice(None), self.before)
-        elif isinstance(holder, bytearray):
-            holder[:] = self.before
-        elif isinstance(holder, array):
-            del holder[:]
-            holder.frombytes(self.before)  # type: ignore[arg-type]
-        else:
-            holder.clear()
-            (holder.extend if isinstance(holder, deque) else holder.update)(self.before)
-
-
-class NamesSnapshot(Snapshot):
-    """Some names of globals, of a module or of a decorated function."""
-
-    __slots__ = ("before", "holder", "name")
-
-    def __init__(self, holder: Any, names: Iterable[str], owner: str = "") -> None:
-        self.holder = holder
-        self.before = {name: holder.get(name, _ABSENT) for name in names}
-        self.name = f"an attribute of a {owner}" if owner else "a global"
-
-    def changed(self) -> bool:
-        get = self.holder.get
-        return any(get(name, _ABSENT) is not value for name, value in self.before.items())
-
-    def gained(self) -> bool:
-        get = self.holder.get
-        return all(_is_preserved(get(name, _ABSENT), v) for name, v in self.before.items())
-
-    def values(self) -> Iterable[Any]:
-        return [self.holder.get(name) for name in self.before]
-
-    def restore(self) -> None:
-        for name, value in self.before.items():
-            if value is not _ABSENT:
-                self.holder[name] = value
-            else:
-                self.holder.pop(name, None)
-
-
-class CellSnapshot(Snapshot):
-    __slots__ = ("before", "cell")
-    name = "a variable of a function around it"
-
-    def __init__(self, cell: types.CellType) -> None:
-        self.cell = cell
-        self.before = _read_cell(cell)
-
-    def changed(self) -> bool:
-        return _read_cell(self.cell) is not self.before
-
-    def gained(self) -> bool:
-        return _is_preserved(_read_cell(self.cell), self.before)
-
-    def values(self) -> Iterable[Any]:
-        return (_read_cell(self.cell),)
-
-    def restore(self) -> None:
-        if self.before is _ABSENT:
-            del self.cell.cell_contents
-        else:
-            self.cell.cell_contents = self.before
-
-
-class SlotsSnapshot(Snapshot):
-    __slots__ = ("before", "members", "name", "owner")
-
-    def __init__(self, owner: Any, members: tuple[Any, ...]) -> None:
-        self.owner, self.members = owner, members
-        self.name = f"an attribute of a {type(owner).__name__}"
-        self.before = self.values()
-
-    def changed(self) -> bool:
-        return any(
-            now is not held for now, held in zip(self.values(), self.before, strict=True)
-        )
-
-    def gained(self) -> bool:
-        return all(map(_is_preserved, self.values(), self.before))
-
-    def values(self) -> list[Any]:
-        found = []
-        for member in self.members:
-            try:
-                found.append(member.__get__(self.owner))
-            except AttributeError:
-                found.append(_ABSENT)
-        return found
-
-    def restore(self) -> None:
-        for member, now, before in zip(self.members, self.values(), self.before, strict=True):
-            if before is _ABSENT and now is not _ABSENT:
-                member.__delete__(self.owner)
-            elif before is not now:
-                member.__set__(self.owner, before)
-
-
-class ClassSnapshot(Snapshot):
-    __slots__ = ("before", "kind", "name")
-
-    def __init__(self, kind: type) -> None:
-        self.kind, self.name = kind, f"an attribute of the class {kind.__name__}"
-        self.before = dict(vars(kind))
-
-    def changed(self) -> bool:
-        now = vars(self.kind)
-        if len(now) != len(self.before):
-            return True
-        return any(now.get(name, _ABSENT) is not v for name, v in self.before.items())
-
-    def gained(self) -> bool:
-        now = vars(self.kind)
-        return all(_is_preserved(now.get(name, _ABSENT), v) for name, v in self.before.items())
-
-    def values(self) -> Iterable[Any]:
-        return list(vars(self.kind).values())
-
-    def restore(self) -> None:
-        for name in [n for n in vars(self.kind) if n not in self.before]:
-            type.__delattr__(self.kind, name)
-        for name, value in self.before.items():
-            if vars(self.kind).get(name, _ABSENT) is not value:
-                type.__setattr__(self.kind, name, value)
-
-
-class ElementsSnapshot(Snapshot):
-    """The elements of an array."""
-
-    __slots__ = ("array", "before")
-    name = "an array that outlives it"
-
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array.view(np.ndarray)
-        self.before = self.array.copy(order="K")
-
-    def changed(self) -> bool:
-        if self.array.dtype.hasobject:
-            pairs = zip(self.array.ravel(), self.before.ravel(), strict=True)
-            return any(a is not b for a, b in pairs)
-        return self.array.tobytes() != self.before.tobytes()
-
-    def values(self) -> Iterable[Any]:
-        return self.array.ravel().tolist() if self.array.dtype.hasobject else ()
-
-    def restore(self) -> None:
-        self.array[...] = self.before
-
-
-class GeneratorSnapshot(Snapshot):
-    """A random generator."""
-
-    __slots__ = ("before", "name", "put", "read")
-
-    def __init__(
-        self, name: str, read: Callable[[], Any], put: Callable[[Any], object]
-    ) -> None:
-        self.name, self.read, self.put = name, read, put
-        self.before = read()
-
-    def changed(self) -> bool:
-        return not _equal_states(self.read(), self.before)
-
-    def restore(self) -> None:
-        self.put(self.before)
-
-
-class LruCacheSnapshot(Snapshot):
-    """A function with an lru_cache, which gives no way to put entries back: what came is taken
-    out of the dict behind it. What it drops to make room, and its counters, stay as they are.
-    """
-
-    __slots__ = ("before", "function", "misses")
-    name = "the cache of a function"
-
-    def __init__(self, function: Any) -> None:
-        self.function, self.misses = function, function.cache_info().misses
-        self.before = frozenset(map(id, self._entries()))
-
-    def _entries(self) -> dict[Any, Any]:
-        """By keys that lru_cache made what it holds: results, or links to them."""
-        own = self.function.__dict__
-        held = [x for x in gc.get_referents(self.function) if type(x) is dict and x is not own]
-        size = self.function.cache_info().currsize
-        return held[0] if len(held) == 1 and len(held[0]) == size else {}
-
-    def changed(self) -> bool:
-        return bool(self.function.cache_info().misses != self.misses)
-
-    def gained(self) -> bool:
-        return True
-
-    def values(self) -> Iterable[Any]:
-        # where there are links, the garbage collector sees their keys and results here
-        held = [x for x in gc.get_referents(self.function) if type(x) is not dict]
-        links = self.function.cache_parameters()["maxsize"] is not None
-        return held if links else [*held, *self._entries(), *self._entries().values()]
-
-    def restore(self) -> None:
-        entries = self._entries()
-        if not entries:
-            self.function.cache_clear()
-            self.misses = 0
-            return
-        for key in [k for k in list(entries) if id(k) not in self.before]:
-            entries.pop(key, None)
-        self.misses = self.function.cache_info().misses
-
-
 @functools.cache
 def _standard_modules() -> frozenset[str]:
     return frozenset(sys.stdlib_module_names)
-
-
-def _is_preserved(now: Any, before: Any) -> bool:
-    """Whether a value is still there, or there was none."""
-    return now is before or before is _ABSENT or before is None
 
 
 def memory_owner(array: Any) -> Any:
@@ -738,73 +466,6 @@ def _is_python_object(kind: type) -> bool:
 
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-
-
-def _string_constants(code: types.CodeType) -> set[str]:
-    """The names that the code has as text: keywords, arguments of getattr."""
-    found: set[str] = set()
-    todo: list[Any] = list(code.co_consts)
-    while todo:
-        value = todo.pop()
-        if type(value) is str:
-            found.add(value)
-        elif type(value) is tuple:
-            todo += value
-        elif isinstance(value, types.CodeType):
-            todo += value.co_consts
-    return found
-
-
-def _writes_items(code: types.CodeType) -> bool:
-    """Whether code has `x[...] = v` or `x += v`."""
-    import dis
-
-    stores = {dis.opmap[n] for n in ("STORE_SUBSCR", "STORE_SLICE") if n in dis.opmap}
-    binary, raw = dis.opmap["BINARY_OP"], code.co_code
-    if not stores.isdisjoint(raw[::2]):
-        return True
-    if any(
-        o == binary and a >= _FIRST_IN_PLACE for o, a in zip(raw[::2], raw[1::2], strict=True)
-    ):
-        return True
-    return any(_writes_items(c) for c in code.co_consts if isinstance(c, types.CodeType))
-
-
-def _numpy_random_loaded() -> bool:
-    """Whether NumPy's generators are loaded. NumPy loads them when they are first used, and
-    before that there are none; to load them here would take a tenth of a first call.
-    """
-    return "numpy.random" in sys.modules
-
-
-def _read_numpy_state() -> Any:
-    return np.random.get_state(legacy=False)
-
-
-def _initial_numpy_state() -> Any:
-    """The state of NumPy's own generator as it was when NumPy made it."""
-    seed: Any = np.random.get_bit_generator().seed_seq  # type: ignore[attr-defined]
-    return np.random.RandomState(np.random.MT19937(seed)).get_state(legacy=False)
-
-
-def _read_cell(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # a name no longer bound
-        return _ABSENT
-
-
-def _equal_states(left: Any, right: Any) -> bool:
-    """Whether two states, nested as NumPy and Python nest them, are the same."""
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(
-            _equal_states(v, right[k]) for k, v in left.items()
-        )
-    if isinstance(left, tuple):  # Python's, without arrays
-        return bool(left == right)
-    if isinstance(left, np.ndarray):
-        return bool(np.array_equal(left, right))
-    return bool(left == right)
 
 
 __all__ = [

@@ -18,7 +18,8 @@ import graphjit
 from graphjit.core.errors import TracingError
 from graphjit.core.types import TensorType, as_dtype
 from graphjit.ir.eager import run as run_eagerly
-from graphjit.tracing.trace import SymbolicTensor, Trace
+from graphjit.tracing.symbolic_tensor import SymbolicTensor
+from graphjit.tracing.trace import Trace
 
 Array = np.ndarray[Any, Any]
 FLOATS = ("float16", "float32", "float64")

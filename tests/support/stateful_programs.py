@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import graphjit as gj
-from graphjit.tracing import trace
+from graphjit.tracing.symbolic_tensor import SymbolicTensor
 
 START = """
 import random, math, functools
@@ -227,7 +227,7 @@ def seen(value: Any, met: dict[int, int]) -> Any:
     """All that can be reached from a value, as something that compares. met: the objects met,
     by number, so that two ways to one object differ from two objects.
     """
-    if isinstance(value, trace.SymbolicTensor):
+    if isinstance(value, SymbolicTensor):
         return "a traced value"
     if isinstance(value, np.ndarray):
         return "array", value.dtype.str, value.shape, np.round(value, 9).tolist()

@@ -1,0 +1,64 @@
+"""Traced values where they must not be: outside their trace, or in what outlives it."""
+
+from __future__ import annotations
+
+import gc
+import types
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.dims import Dim
+from graphjit.core.errors import LeakedTracerError, at_user_line
+
+from .symbolic_tensor import SymbolicTensor
+
+# What is not looked into for traced values: it has none, or lives on its own.
+_OPAQUE = (
+    str, bytes, bool, int, float, complex, type(None), type, range, np.dtype, np.generic,
+    types.ModuleType, types.CodeType, types.BuiltinFunctionType,
+)  # fmt: skip
+
+
+def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
+    """Whether a value is traced, a tensor or an extent, or an object that holds one that is: in
+    its attributes, items, closure, or whatever else Python's garbage collector sees of it.
+    """
+    todo, seen = [(value, 0)], {id(value)}
+    while todo:
+        value, level = todo.pop()
+        if isinstance(value, (SymbolicTensor, Dim)):
+            return True
+        if level == depth or isinstance(value, _OPAQUE) or _is_graphjit_object(value):
+            continue
+        if isinstance(value, types.FunctionType):
+            items = [value.__closure__, value.__defaults__, value.__kwdefaults__]
+        elif isinstance(value, np.ndarray):
+            items = value.ravel().tolist() if value.dtype == object else []
+        else:
+            items = gc.get_referents(value)
+        for item in items[:1000] if len(seen) < most else ():
+            if id(item) not in seen:
+                seen.add(id(item))
+                todo.append((item, level + 1))
+    return False
+
+
+def _is_graphjit_object(value: Any) -> bool:
+    """Whether a class of graphjit's made it, such as a compiled function."""
+    return type(value).__module__.split(".")[0] == "graphjit"
+
+
+def leak_error(x: SymbolicTensor) -> LeakedTracerError:
+    """The error for a symbolic tensor outside its trace: where it was made and is used."""
+    born = f", made {x.line.describe()}," if x.line else ""
+    return LeakedTracerError(
+        at_user_line(
+            f"a symbolic tensor ({x.type}) of the trace of {x.recorder.builder.name!r}{born} "
+            "is used outside that trace",
+            "return values from the function instead of storing them",
+        )
+    )
+
+
+__all__ = ["holds_traced", "leak_error"]

@@ -1,0 +1,184 @@
+"""Results in the memory of arguments, captured arrays or outputs, and how each call makes them.
+
+The graph computes nothing of these. While tracing, each call of NumPy whose result may lie in
+the memory of its operands is noted as a `NumpyCall`. A compiled call replays it on the arrays
+at hand. The result is then the object that NumPy gives, with its layout, flags and base.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphjit.core.dims import Dim, evaluate
+from graphjit.core.errors import IndexOutOfRangeError, at_user_line, user_line
+
+
+class BaseArray(NamedTuple):
+    """An array of which results are made: a leaf of the arguments, a captured array or an
+    output (role "leaf" | "capture" | "output"), by its number.
+    """
+
+    role: str
+    number: int
+
+
+# By role: arrays by their numbers.
+ArraysByRole = Mapping[str, Any]
+ReplayMemo = dict[int, Any]
+
+
+class NumpyCall:
+    """A call of NumPy whose result lies in the memory of other arrays, or may do so, and that
+    is made again of those of each call.
+
+    function: NumPy's own, or an operator.
+    args, kwargs: with BaseArray and CallResult where arrays stand.
+    bases: the arrays among these, and among those of the calls before.
+    only_base_differs: whether all but the first argument are the same at each call.
+    line: the user's.
+    """
+
+    __slots__ = ("args", "bases", "function", "kwargs", "line", "only_base_differs")
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.bases = frozenset(base_arrays((*args, *kwargs.values())))
+        self.only_base_differs = bool(args) and not any(
+            map(_differs_by_call, (*args[1:], *kwargs.values()))
+        )
+        self.line = user_line()
+
+    def replay(self, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo) -> Any:
+        """What it gives for these arrays, once for all that ask."""
+        found = memo.get(id(self))
+        if found is None:
+            args, kwargs = self.args, self.kwargs
+            if self.only_base_differs:
+                args = (_replay(args[0], arrays, sizes, memo), *args[1:])
+            else:
+                args = _replay(args, arrays, sizes, memo)
+                kwargs = {k: _replay(v, arrays, sizes, memo) for k, v in kwargs.items()}
+            try:
+                found = self.function(*args, **kwargs)
+            except IndexError as error:
+                message = at_user_line(str(error), source=self.line)
+                raise IndexOutOfRangeError(message) from error
+            memo[id(self)] = found
+        return found
+
+
+class CallResult(NamedTuple):
+    """A call's result, or the one that this path of indices leads to."""
+
+    call: NumpyCall
+    path: tuple[int, ...]
+
+
+class ResultView(NamedTuple):
+    """A result in the memory of other arrays, or one that is such an array: how NumPy makes
+    it.
+    """
+
+    provenance: BaseArray | CallResult
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is that very object."""
+        return isinstance(self.provenance, BaseArray)
+
+    @property
+    def bases(self) -> frozenset[BaseArray]:
+        """The arrays of which it is made."""
+        return frozenset(base_arrays(self.provenance))
+
+    @property
+    def calls(self) -> Iterator[NumpyCall]:
+        """The calls that make it."""
+        return _numpy_calls(self.provenance)
+
+    def replay(self, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo) -> Any:
+        """The result for these arrays; sizes: those of the symbols, memo: what the results of
+        this call have in common.
+        """
+        return _replay(self.provenance, arrays, sizes, memo)
+
+
+def full_view(made: BaseArray | CallResult) -> CallResult:
+    """A view of all of an array."""
+    return CallResult(NumpyCall(operator.getitem, (made, Ellipsis), {}), ())
+
+
+def read_only(view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The view, which can't be written into from here on."""
+    view.flags.writeable = False
+    return view
+
+
+def _replay(
+    value: Any, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo
+) -> Any:
+    if isinstance(value, BaseArray):
+        return arrays[value.role][value.number]
+    if isinstance(value, CallResult):
+        found = value.call.replay(arrays, sizes, memo)
+        for index in value.path:
+            found = found[index]
+        return found
+    if isinstance(value, Dim):
+        return evaluate(value, sizes)
+    return map_parts(value, lambda part: _replay(part, arrays, sizes, memo))
+
+
+def map_parts(value: Any, change: Callable[[Any], Any]) -> Any:
+    """An argument of NumPy's with its parts changed, or as it is."""
+    if isinstance(value, list):
+        return [change(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple([change(part) for part in value])
+    if isinstance(value, slice):
+        return slice(change(value.start), change(value.stop), change(value.step))
+    return value
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _differs_by_call(value: Any) -> bool:
+    return isinstance(value, (BaseArray, CallResult, Dim)) or any(
+        map(_differs_by_call, _parts(value))
+    )
+
+
+def base_arrays(value: Any) -> Iterator[BaseArray]:
+    """The arrays that an argument of NumPy's is made of."""
+    if isinstance(value, BaseArray):
+        yield value
+    elif isinstance(value, CallResult):
+        yield from value.call.bases
+    else:
+        for part in _parts(value):
+            yield from base_arrays(part)
+
+
+def _numpy_calls(value: Any) -> Iterator[NumpyCall]:
+    if isinstance(value, CallResult):
+        yield value.call
+        yield from _numpy_calls((*value.call.args, *value.call.kwargs.values()))
+    elif not isinstance(value, BaseArray):
+        for part in _parts(value):
+            yield from _numpy_calls(part)
+
+
+__all__ = [
+    "ArraysByRole", "BaseArray", "CallResult", "NumpyCall", "ReplayMemo", "ResultView",
+    "base_arrays", "full_view", "map_parts", "read_only",
+]  # fmt: skip

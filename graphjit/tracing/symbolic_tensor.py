@@ -1,0 +1,682 @@
+"""Symbolic tensors: what a traced function computes on, in place of arrays and numbers.
+
+Each records what is done with it. Its origin says whose rules it follows: "numpy" (ndarray
+arguments, and results of NumPy), "tensor" (TensorFlow's strict rules), or "weak" (a Python
+scalar that is an argument).
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from graphjit import numpy_protocol
+from graphjit.core.dims import Dim
+from graphjit.core.errors import SourceLine, TracingError, at_user_line, of_user
+from graphjit.core.types import TensorShape, TensorType
+from graphjit.tensors.apply import TensorBase
+from graphjit.tensors.operators import Items, Operators
+from graphjit.tensors.variable import Variable
+
+if TYPE_CHECKING:
+    from graphjit.ir.graph import GraphBuilder
+
+    from .op_memo import OpMemo
+    from .regions import Regions
+    from .result_views import BaseArray, CallResult
+
+# Operators whose results on Python's integers may pass 64 bits.
+_UNBOUNDED = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
+
+
+class Recorder(Protocol):
+    """What a symbolic tensor asks of the trace that it belongs to: see `trace.Trace`."""
+
+    builder: GraphBuilder
+    closed: bool
+    scalar: type[SymbolicTensor]
+    op_memo: OpMemo
+    regions: Regions
+
+    def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
+        """Run an action whose results are of NumPy origin."""
+
+    def record_memoized(
+        self,
+        key: tuple[Any, ...] | None,
+        operands: Sequence[Any],
+        action: Callable[[], Any],
+        weak: Sequence[Any] = (),
+    ) -> Any:
+        """Run the rules of an operator, and remember what it became."""
+
+    def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
+        """The node of an input."""
+
+    def weak_params_of(self, node: int) -> frozenset[int]:
+        """The Python-scalar parameters that a node depends on."""
+
+    def bounds_after(self, name: str, operands: Sequence[Any]) -> tuple[int, int] | None:
+        """Between which numbers arithmetic of Python's integers stays."""
+
+    def note_bounds(self, x: SymbolicTensor, low: int, high: int) -> None:
+        """Note between which numbers a Python integer is."""
+
+
+class StaticValueNeeded(TracingError):
+    """Python needs the value of a traced Python scalar; `params` are those it depends on."""
+
+    def __init__(self, message: str, params: frozenset[int]) -> None:
+        super().__init__(message)
+        self.params = params
+
+
+class Storage:
+    """What traced ndarrays stand on: an array of the trace's own and the views of it.
+
+    shared: others than the handles see it, so nothing may be written. scalar: it is that of an
+    argument without axes, which may be a NumPy scalar or an array. base: of a view that can't
+    be written, the storage that it lies in. handles: the array and its views, where it has any;
+    those that no code can reach any more don't count.
+    """
+
+    __slots__ = ("_handles", "base", "scalar", "shared")
+
+    def __init__(self, shared: bool, base: Storage | None = None) -> None:
+        self.shared = shared
+        self.scalar = False
+        self.base = base
+        self._handles: list[weakref.ref[SymbolicTensor]] = []
+
+    def add(self, base: SymbolicTensor, view: SymbolicTensor) -> None:
+        """Note that a view of `base` has come up."""
+        known = self.handles()
+        new = [h for h in (base, view) if all(h is not other for other in known)]
+        self._handles = [weakref.ref(h) for h in (*known, *new)]
+
+    def owner(self) -> Storage:
+        """The storage of the array that this is a view of."""
+        return self if self.base is None else self.base.owner()
+
+    def handles(self) -> list[SymbolicTensor]:
+        """The array and its views that live, in the order in which they came up."""
+        return [h for h in (ref() for ref in self._handles) if h is not None]
+
+
+def _unassignable(name: str, known: Any = None) -> Any:
+    """An attribute that ndarrays let be set, in place, and symbolic tensors don't."""
+
+    def read(self: SymbolicTensor) -> Any:
+        return self.__getattr__(name) if known is None else known.fget(self)
+
+    def write(self: SymbolicTensor, value: Any) -> None:
+        raise TracingError(at_user_line(f"x.{name} = ... of a traced array can't be traced"))
+
+    return property(read, write)
+
+
+def _get_shape(x: SymbolicTensor) -> tuple[int, ...]:
+    """The extents, in a tuple where an ndarray would have one."""
+    if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
+        raise x._needs_value("the type of a Python number")
+    return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
+
+
+def _get_ndim(x: SymbolicTensor) -> int:
+    if x.origin == "weak" and of_user(sys._getframe(1)):
+        raise x._needs_value("the type of a Python number")
+    return len(x.type.shape)
+
+
+def _get_dtype(x: SymbolicTensor) -> Any:
+    """The element type; NumPy's own for code that isn't graphjit's, of what is an ndarray."""
+    if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
+        raise x._needs_value("the type of a Python number")
+    if x.origin == "numpy" and of_user(sys._getframe(2)):
+        return x.type.dtype.dtype.newbyteorder() if x.swapped else x.type.dtype.dtype
+    return x.type.dtype
+
+
+_PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
+
+
+def _get_class(x: SymbolicTensor) -> type:
+    """What isinstance takes a traced value for, in code that isn't graphjit's: an ndarray or
+    NumPy scalar where it stands for one, a Python number where it stands for that.
+    """
+    frame: Any = sys._getframe(1)
+    while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
+        frame = frame.f_back
+    if x.origin == "tensor" or x.recorder.closed or not of_user(frame):
+        return type(x)
+    if x.origin == "weak":
+        return _PYTHON_TYPES[x.type.dtype.kind]
+    if x.storage.scalar and not x.type.shape:
+        raise x._needs_value("the type of what is a NumPy scalar or an array")
+    array = bool(x.type.shape) or x.is_zero_dim_array()
+    return np.ndarray if array else x.type.dtype.dtype.type
+
+
+# What an item of an array has when it has been recorded.
+_SET_BY_RECORDING = {
+    "_index_source",
+    "_assign_target",
+    "line",
+    "provenance",
+    "node",
+    "storage",
+    "swapped",
+}
+
+
+class SymbolicTensor(Operators):
+    """A tensor whose type is known and whose value isn't: what a traced function computes on.
+
+    Of NumPy origin it behaves as an ndarray: ufuncs, NumPy functions, methods, and `x[i] = v`
+    on arrays that nothing else views.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_assign_target",
+        "_index_source",
+        "_pending_item",
+        "_type",
+        "line",
+        "node",
+        "origin",
+        "provenance",
+        "recorder",
+        "storage",
+        "swapped",
+    )  # fmt: skip
+
+    def __new__(
+        cls, recorder: Recorder, node: int, type: TensorType, origin: str
+    ) -> SymbolicTensor:
+        """One with elements, unless it is a NumPy scalar or a Python number."""
+        if type.shape or origin == "tensor":
+            return object.__new__(SymbolicArray)
+        scalar = cls is SymbolicTensor and origin == "numpy"
+        return object.__new__(recorder.scalar if scalar else cls)
+
+    def __init__(self, recorder: Recorder, node: int, type: TensorType, origin: str) -> None:
+        # Of what comes of walking an array, until it is recorded: the array and the number.
+        self._pending_item: tuple[SymbolicTensor, int] | None = None
+        self.recorder = recorder
+        self.node = node
+        self._type = type
+        self.origin = origin
+        self.storage = Storage(shared=False)
+        self.line: SourceLine | None = recorder.builder.nodes[node].source
+        self._assign_target: tuple[Variable, Any] | None = None
+        # Of a view by an index: the array and the index.
+        self._index_source: tuple[SymbolicTensor, Any] | None = None
+        self.swapped = False  # whether its bytes are in the other order than this machine's
+        # Of an argument or captured array, and of what NumPy may make of these in their memory:
+        # how.
+        self.provenance: BaseArray | CallResult | None = None
+
+    @property
+    def type(self) -> TensorType:  # type: ignore[override]
+        """Shape and dtype."""
+        return self._type
+
+    def _needs_value(self, what: str) -> TracingError:
+        params = self.recorder.weak_params_of(self.node)
+        message = at_user_line(
+            f"{what} needs the value of a traced {self._type}, which is known only when the "
+            "compiled function runs",
+            "use gj.where for a choice by element, or let the function fall back to eager mode",
+        )
+        return StaticValueNeeded(message, params) if params else TracingError(message)
+
+    def __bool__(self) -> bool:
+        raise self._needs_value("`if`, `while`, `and`, `or` or bool()")
+
+    def __int__(self) -> int:
+        raise self._needs_value("int()")
+
+    def __float__(self) -> float:
+        raise self._needs_value("float()")
+
+    def __complex__(self) -> complex:
+        raise self._needs_value("complex()")
+
+    def __index__(self) -> int:
+        raise self._needs_value("a Python index")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise self._needs_value("conversion to a real ndarray")
+
+    def __format__(self, spec: str) -> str:
+        if spec or self.origin == "weak":
+            raise self._needs_value(f"formatting by {spec!r}")
+        return repr(self)
+
+    def __reduce__(self) -> Any:
+        raise self._needs_value("pickling")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        trace = self.recorder
+        if method == "__call__" and not kwargs:
+            key = trace.op_memo.key(ufunc, inputs)
+            known = None if key is None else trace.op_memo.recall(key, inputs, 1)
+            if known is not None:
+                return SymbolicTensor(trace, known[0], known[1], "numpy")
+            return trace.record_memoized(
+                key, inputs, lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
+            )
+        return self.recorder.with_numpy_rules(
+            lambda: numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
+        )
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self.recorder.with_numpy_rules(
+            lambda: numpy_protocol.call_function(func, args, kwargs)
+        )
+
+    def _operator(self, name: str, *operands: Any) -> Any:
+        trace = self.recorder
+        key = trace.op_memo.key(name, operands)
+        known = None if key is None else trace.op_memo.recall(key, operands, 1 + len(operands))
+        if known is not None:
+            return SymbolicTensor(trace, known[0], known[1], "numpy")
+        if any(is_strict(x) for x in operands):
+            return super()._operator(name, *operands)
+        ufunc = numpy_protocol.OPERATORS[name]
+        if (
+            name in _UNBOUNDED
+            and all(map(_is_python_int, operands))
+            and not _are_bools(operands)
+        ):
+            bounds = trace.bounds_after(name, operands)
+            if bounds is None:
+                raise self._needs_value("arithmetic of Python's integers, which have no end,")
+            result = trace.record_memoized(
+                key, operands, lambda: numpy_protocol.call_operator(ufunc, operands, trace),
+                operands,
+            )  # fmt: skip
+            trace.note_bounds(result, *bounds)
+            return result
+        if self.origin == "weak" and any(isinstance(x, (list, tuple)) for x in operands):
+            raise self._needs_value("arithmetic of a number and a list")
+        return trace.record_memoized(
+            key,
+            operands,
+            lambda: numpy_protocol.call_operator(ufunc, operands, trace),
+            operands,
+        )
+
+    def _record_pending(self) -> None:
+        """Record an item of an array that has come up while Python walked it."""
+        assert self._pending_item is not None
+        array, number = self._pending_item
+        if self.recorder.closed:
+            self.__init__(self.recorder, array.node, self._type, self.origin)  # type: ignore[misc]
+            return
+        item = _get_item(array, number)
+        self.__init__(self.recorder, item.node, self._type, self.origin)  # type: ignore[misc]
+        self.storage, self.swapped, self.provenance = (
+            item.storage,
+            item.swapped,
+            item.provenance,
+        )
+        self._index_source = item._index_source
+        if self._index_source is not None:
+            self.storage.add(array, self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SET_BY_RECORDING:
+            self._record_pending()
+            return getattr(self, name)
+        if name == "assign" and self._assign_target is not None:
+            variable, key = self._assign_target
+            return lambda value: variable._assign_slice(key, value)
+        if self.origin == "numpy" and self._is_scalar() and name[:2] != "__":
+            if not hasattr(self.type.dtype.dtype.type, name):
+                raise AttributeError(f"a traced NumPy scalar has no attribute {name!r}")
+            if name not in numpy_protocol.ATTRIBUTES:
+                raise self._needs_value(f"a NumPy scalar's {name}")
+        if self.origin != "tensor" and name in numpy_protocol.ATTRIBUTES:
+            trace = self.recorder
+            found = trace.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
+            if not callable(found) or isinstance(found, SymbolicTensor):
+                return found
+            return lambda *args, **kwargs: trace.with_numpy_rules(
+                lambda: found(*args, **kwargs)
+            )
+        if name == "numpy" and self.origin == "tensor":
+            raise self._needs_value("numpy()")
+        if self.origin == "weak":  # Python's numbers have attributes of their own
+            raise self._needs_value(f"a Python number's {name}")
+        raise AttributeError(
+            f"a traced tensor ({self._type}, {self.origin} rules) has no attribute {name!r}"
+        )
+
+    def _become_view_of(
+        self, base: SymbolicTensor, key: Any = None, frozen: bool = False
+    ) -> None:
+        """Be a view of an array: base[key] if there is a key; read-only if frozen."""
+        if base._is_scalar():  # which NumPy makes an array of
+            return
+        base.storage.add(base, self)
+        self.storage = Storage(shared=True, base=base.storage) if frozen else base.storage
+        if not self.storage.scalar:
+            _set_class(self, SymbolicArray)
+        if key is not None:
+            self._index_source = (base, key)
+
+    def reindexed(self) -> SymbolicTensor:
+        """A tensor of the same elements whose node is a view of the array's that this is a view
+        of by an index: after it was written into it needn't be.
+        """
+        if self._index_source is None:
+            return self
+        array, key = self._index_source
+        whole = array.reindexed()
+        made: SymbolicTensor = self.recorder.with_numpy_rules(
+            lambda: numpy_protocol.part(whole, key)
+        )
+        return made
+
+    def _root_array(self) -> SymbolicTensor:
+        return self if self._index_source is None else self._index_source[0]._root_array()
+
+    def _require_writable(self, what: str) -> None:
+        root = self._root_array()
+        if self.recorder.regions.is_outside(root.node):
+            raise TracingError(
+                at_user_line(
+                    f"{what} in a branch or loop writes into an array from outside of it, "
+                    "which can't be traced",
+                    "give the array to the function, write into a copy and return that",
+                )
+            )
+        if self.storage.shared or any(
+            h._root_array() is not root for h in self.storage.handles()
+        ):
+            raise TracingError(
+                at_user_line(
+                    f"{what} writes into an argument, a captured array or an array that has "
+                    "other views than by index, which can't be traced",
+                    "write into a copy: x = x.copy()",
+                )
+            )
+
+    def _write_elements(self, new: TensorBase) -> None:
+        """Make an array's elements those of `new`, and so those of its views."""
+        rules = self.recorder.with_numpy_rules
+        self.node = self.recorder.node_of(new)
+        written, value = [self], self
+        while value._index_source is not None:
+            array, key = value._index_source
+            whole = rules(lambda a=array, k=key, v=value: numpy_protocol.setitem(a, k, v))
+            array.node = whole.node
+            written.append(array)
+            value = array
+        for view in self.storage.handles():
+            if view._index_source is not None and all(view is not h for h in written):
+                array, key = view._index_source
+                part = rules(lambda a=array, k=key: numpy_protocol.part(a, k))
+                view.node = self.recorder.node_of(part)
+
+    def mark_as_array(self) -> None:
+        """Be an ndarray without axes, and no NumPy scalar."""
+        self.storage.shared = True
+        _set_class(self, SymbolicArray)
+
+    def _is_scalar(self) -> bool:
+        """Whether this is a NumPy scalar, which nothing can write into, and no 0-d array."""
+        known = self.storage.shared or self._index_source is not None or self.storage.handles()
+        return not self._type.shape and not known
+
+    def is_zero_dim_array(self) -> bool:
+        """Whether this is an ndarray without axes for sure, and no NumPy scalar."""
+        plain = self.origin == "numpy" and not self._type.shape and not self.storage.scalar
+        return plain and not self._is_scalar()
+
+    def _in_place(self, name: str, other: Any) -> Any:
+        result = self._binary(name, self, other)
+        if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
+            return result
+        self._require_writable("an operator such as +=")
+        trace = self.recorder
+        self._write_elements(
+            trace.with_numpy_rules(lambda: numpy_protocol.same_kind(result, self))
+        )
+        return self
+
+    def __iadd__(self, other: Any) -> Any:
+        return self._in_place("add", other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._in_place("sub", other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._in_place("mul", other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._in_place("truediv", other)
+
+    def __ifloordiv__(self, other: Any) -> Any:
+        return self._in_place("floordiv", other)
+
+    def __imod__(self, other: Any) -> Any:
+        return self._in_place("mod", other)
+
+    def __ipow__(self, other: Any) -> Any:
+        return self._in_place("pow", other)
+
+    def __iand__(self, other: Any) -> Any:
+        return self._in_place("and", other)
+
+    def __ior__(self, other: Any) -> Any:
+        return self._in_place("or", other)
+
+    def __ixor__(self, other: Any) -> Any:
+        return self._in_place("xor", other)
+
+    def __ilshift__(self, other: Any) -> Any:
+        return self._in_place("lshift", other)
+
+    def __irshift__(self, other: Any) -> Any:
+        return self._in_place("rshift", other)
+
+    def __imatmul__(self, other: Any) -> Any:
+        return self._in_place("matmul", other)
+
+    def __pos__(self) -> Any:
+        return self if self.origin == "tensor" else self._operator("pos", self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __round__(self, digits: int | None = None) -> Any:
+        raise self._needs_value("round()")
+
+    def __eq__(self, other: Any) -> Any:
+        return self._compare("eq", other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self._compare("ne", other)
+
+    def _compare(self, name: str, other: Any) -> Any:
+        result = self._binary(name, self, other)
+        if result is not NotImplemented:
+            return result
+        if self.origin == "numpy":  # elementwise in NumPy, whatever the other operand is
+            raise TracingError(at_user_line(f"comparison with a {type(other).__name__}"))
+        return name == "ne"
+
+    real = _unassignable("real")
+    imag = _unassignable("imag")
+    flat = _unassignable("flat")
+    strides = _unassignable("strides")
+    shape = _unassignable("shape", property(_get_shape))
+    dtype = _unassignable("dtype", property(_get_dtype))
+    ndim = property(_get_ndim)
+    if not TYPE_CHECKING:
+        __class__ = property(_get_class)
+
+    @property
+    def T(self) -> Any:
+        """The axes reversed."""
+        return self._read_transpose("T", Operators.T)
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes exchanged."""
+        return self._read_transpose("mT", Operators.mT)
+
+    def _read_transpose(self, name: str, strict: Any) -> Any:
+        if self.origin == "tensor":
+            return strict.fget(self)
+        return self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
+
+    def __repr__(self) -> str:
+        return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
+
+    def __str__(self) -> str:
+        if self.origin == "weak":
+            raise self._needs_value("str()")
+        return repr(self)
+
+    def __hash__(self) -> int:
+        if self.origin != "tensor" and not self._type.shape:  # a number, which has one
+            raise self._needs_value("hash()")
+        return Operators.__hash__(self)
+
+
+def _get_item(x: SymbolicTensor, key: Any) -> Any:
+    return x.recorder.with_numpy_rules(lambda: numpy_protocol.getitem(x, key))
+
+
+class _InstanceByExactType(type):
+    """Classes that `isinstance` compares with the type alone. NumPy asks it of a ufunc's
+    operands; what `__class__` says is for the user's code.
+    """
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return issubclass(type(value), cls)
+
+
+class SymbolicArray(Items, SymbolicTensor, metaclass=_InstanceByExactType):
+    """A symbolic tensor that has elements, or may have; NumPy scalars and numbers haven't."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if self.origin == "tensor" else _get_item(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self.origin == "tensor":
+            super().__setitem__(key, value)
+        self._require_writable("x[...] = v")
+        if isinstance(value, SymbolicTensor) and value._index_source is not None:
+            array, part = value._index_source
+            if array is self and part is key:  # x[key] += v has written already
+                return
+        trace = self.recorder
+        self._write_elements(
+            trace.with_numpy_rules(lambda: numpy_protocol.setitem(self, key, value))
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.origin != "numpy" or not self._type.shape:
+            return super().__iter__()
+        return self._items()
+
+    def _items(self) -> Iterator[SymbolicTensor]:
+        """The items, recorded when something is done with them: NumPy asks for all that an
+        array has, to see what they are.
+        """
+        kind = self._type
+        known = self.recorder.op_memo.canonical_type(TensorType(kind.shape[1:], kind.dtype))
+        for number in range(kind.shape[0]):
+            item = object.__new__(SymbolicArray if known.shape else self.recorder.scalar)
+            item.recorder, item.origin, item._type = self.recorder, "numpy", known
+            # of one axis: the element as it is now, for it is no view
+            item._pending_item = (
+                self if known.shape else numpy_protocol.detached(self),
+                number,
+            )
+            yield item
+
+    def __delitem__(self, key: Any) -> None:
+        if self.origin == "tensor":
+            raise TypeError("'Tensor' object doesn't support item deletion")
+        raise ValueError("cannot delete array elements")
+
+
+class _NoIterError(AttributeError, TypeError):
+    """What hasattr takes for an attribute that isn't there, and iter for what it can't do."""
+
+
+class SymbolicScalar(SymbolicTensor, metaclass=_InstanceByExactType):
+    """What stands for a NumPy scalar, of which x[()] and x[None] can be had."""
+
+    __slots__ = ()
+
+    __getitem__ = _get_item
+    if not TYPE_CHECKING:
+        __iter__ = None  # what has items and no __iter__ would be iterated over by these
+
+
+class ScalarWithoutIter(SymbolicTensor, metaclass=_InstanceByExactType):
+    """The same for code that asks for `__iter__` by its name, which isn't there. To
+    isinstance(x, Iterable) it seems to be.
+    """
+
+    __slots__ = ()
+
+    __getitem__ = _get_item
+    if not TYPE_CHECKING:
+
+        @property
+        def __iter__(self) -> Any:
+            raise _NoIterError("a traced NumPy scalar has no attribute '__iter__'")
+
+
+SYMBOLIC_CLASSES = frozenset({SymbolicTensor, SymbolicArray, SymbolicScalar, ScalarWithoutIter})
+_set_class: Callable[[Any, type], None] = object.__dict__["__class__"].__set__
+
+
+def is_strict(value: Any) -> bool:
+    """Whether a value brings TensorFlow's dtype rules with it."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "tensor"
+    return isinstance(value, TensorBase)
+
+
+def is_weak(value: Any) -> bool:
+    """Whether a value is a Python scalar, traced or not."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "weak"
+    known = isinstance(value, (bool, int, float, complex, Dim))
+    return known and not isinstance(value, np.generic)
+
+
+def _is_python_int(value: Any) -> bool:
+    """Whether a value is a Python int or bool, traced or not."""
+    if isinstance(value, SymbolicTensor):
+        return value.origin == "weak" and value.type.dtype.kind in "bi"
+    return isinstance(value, (int, Dim)) and not isinstance(value, np.generic)
+
+
+def _are_bools(operands: Sequence[Any]) -> bool:
+    """Whether what is traced among Python's ints is bools alone, which don't grow."""
+    return all(x.type.dtype.is_bool for x in operands if isinstance(x, SymbolicTensor))
+
+
+__all__ = [
+    "SYMBOLIC_CLASSES", "Recorder", "ScalarWithoutIter", "StaticValueNeeded", "Storage",
+    "SymbolicArray", "SymbolicScalar", "SymbolicTensor", "is_strict", "is_weak",
+]  # fmt: skip

@@ -1,0 +1,166 @@
+"""How arrays of a trace lie in the memory of arguments and captured arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphjit.ir.graph import Node
+from graphjit.ops import pointwise
+from graphjit.ops.primitive import View
+from graphjit.tensors.apply import TensorBase
+
+from .result_views import (
+    BaseArray,
+    CallResult,
+    NumpyCall,
+    ResultView,
+    base_arrays,
+    full_view,
+    map_parts,
+    read_only,
+)
+from .symbolic_tensor import SymbolicTensor
+
+# The parts of complex numbers, which NumPy has in their memory.
+_COMPLEX_PARTS = (pointwise.real, pointwise.imag)
+
+
+class ViewHistory:
+    """What the arrays of a trace are views of.
+
+    A view is known in two ways. Its `provenance` holds the calls of NumPy that made it. Where
+    these can't be made again, the graph's own view nodes say how it is had of its base.
+    """
+
+    def __init__(self, nodes: list[Node], captures: list[np.ndarray[Any, Any]]) -> None:
+        self._nodes = nodes
+        self._captures = captures
+        # Leaves and captured arrays, by the nodes of their parameters.
+        self._base_symbols: dict[int, SymbolicTensor] = {}
+        # Nodes that np.ravel made.
+        self._ravels: set[int] = set()
+
+    def add_base(self, symbol: SymbolicTensor, base: BaseArray) -> None:
+        """Note an argument or captured array, which results may be views of."""
+        symbol.provenance = base
+        self._base_symbols[symbol.node] = symbol
+
+    def find_result_view(
+        self, x: SymbolicTensor, lasting: Callable[[Any], bool]
+    ) -> ResultView | None:
+        """How a result is had of an argument or a captured array, where the Python code has
+        that itself, or NumPy has the result in its memory; None for other results. lasting:
+        whether a captured array lies in memory that was there before the trace.
+        """
+        found = (
+            x.provenance if x.origin == "numpy" or isinstance(x.provenance, BaseArray) else None
+        )
+        for made in (found, self._provenance_by_nodes(x)):
+            if made is not None and all(map(lasting, self._captures_in(made))):
+                return ResultView(made)
+        return None
+
+    def _captures_in(self, made: BaseArray | CallResult) -> list[np.ndarray[Any, Any]]:
+        return [self._captures[n] for role, n in base_arrays(made) if role == "capture"]
+
+    def _provenance_by_nodes(self, x: SymbolicTensor) -> BaseArray | CallResult | None:
+        """How NumPy makes a view of an argument or captured array, where its call can't be made
+        again as it was.
+        """
+        end = self.view_chain(x.node)[-1]
+        base = self._base_symbols.get(end)
+        if base is None or x.origin != "numpy" or (base.storage.scalar and not x.type.shape):
+            return None
+        if all(x.storage.owner() is not known.storage for known in self._base_symbols.values()):
+            return None
+        assert isinstance(base.provenance, BaseArray)
+        return self.view_provenance(base.provenance, end, x.node, x.storage.base is not None)
+
+    def base_capture(self, x: SymbolicTensor) -> np.ndarray[Any, Any] | None:
+        """The captured array of which this is a view, or that it is; None for others."""
+        made = self._provenance_by_nodes(x) if x.provenance is None else x.provenance
+        found = [] if made is None else self._captures_in(made)
+        return found[0] if found else None
+
+    def note_call(
+        self,
+        results: Any,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        """Note that these results are what a function of NumPy's gives for these arguments, in
+        their memory or not, whatever is done: for arguments of the trace alone.
+        """
+        todo: list[tuple[SymbolicTensor, tuple[int, ...]]]
+        if isinstance(results, SymbolicTensor):
+            todo = [(results, ())]
+        elif type(results) in (list, tuple):
+            todo = [(x, (i,)) for i, x in enumerate(results) if isinstance(x, SymbolicTensor)]
+        else:
+            return
+        new = [(x, path) for x, path in todo if x.provenance is None]
+        try:
+            call = NumpyCall(
+                function,
+                _provenance_of(tuple(args)),
+                {k: _provenance_of(v) for k, v in kwargs.items()},
+            )
+        except LookupError:
+            return
+        for x, path in new if call.bases else ():
+            x.provenance = CallResult(call, path)
+
+    def view_chain(self, node: int) -> list[int]:
+        """A node, the one that it is a view of, and so on."""
+        way = [node]
+        while (above := self._viewed_node(way[-1])) is not None:
+            way.append(above)
+        return way
+
+    def _viewed_node(self, number: int) -> int | None:
+        node = self._nodes[number]
+        views = isinstance(node.primitive.kind, View) or node.primitive in _COMPLEX_PARTS
+        return node.inputs[0] if views and len(node.inputs) == 1 else None
+
+    def view_provenance(
+        self, base: BaseArray, top: int, node: int, frozen: bool = False
+    ) -> CallResult:
+        """How NumPy makes an array that is a view, by `way_up`, of the node of a base. frozen:
+        it is read-only.
+        """
+        made: BaseArray | CallResult = base
+        way = self.view_chain(node)
+        for number in reversed(way[: way.index(top)]):
+            step = self._nodes[number]
+            ravels = number in self._ravels
+            function = np.ravel if ravels else step.primitive.numpy
+            made = CallResult(
+                NumpyCall(function, (made,), {} if ravels else dict(step.attrs)), ()
+            )
+        view = made if isinstance(made, CallResult) else full_view(made)
+        return CallResult(NumpyCall(read_only, (view,), {}), ()) if frozen else view
+
+    def note_ravel(self, x: SymbolicTensor) -> SymbolicTensor:
+        """An array that np.ravel made, which copies what isn't contiguous; reshape needn't."""
+        self._ravels.add(x.node)
+        return x
+
+
+def _provenance_of(value: Any) -> Any:
+    """A value as a `Call` keeps it. LookupError where an array is in it that isn't had of
+    arguments and captured arrays by NumPy's views, or that may change.
+    """
+    if isinstance(value, SymbolicTensor):
+        if value.provenance is None or value.origin == "tensor":
+            raise LookupError
+        return value.provenance
+    if isinstance(value, (TensorBase, np.ndarray)):
+        raise LookupError
+    return map_parts(value, _provenance_of)
+
+
+__all__ = ["ViewHistory"]
