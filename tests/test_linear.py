@@ -14,6 +14,7 @@ from graphjit.core.errors import LONG_TABLE
 from graphjit.ir import cost_model
 from graphjit.ir.program import Kernel, reads_and_writes
 from graphjit.jit.specialization import build_program
+from graphjit.jit.trace_attempt import TraceAttempt
 
 rng = np.random.default_rng(0)
 
@@ -140,12 +141,8 @@ def work(kind, count):
 
 def _traced(function, arguments):
     """The graph of a call, without compiling it."""
-    from graphjit.core.tree import flatten
-
-    leaves = []
-    tree = flatten((arguments, {}), leaves)
-    kinds = tuple(function._classify(x, (tree, i)) for i, x in enumerate(leaves))
-    return function._trace(tree, leaves, kinds).graph
+    call = function._reader.read(arguments, {})
+    return TraceAttempt(function._definition, call).run().graph
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,10 +23,6 @@ ALLOWED = {
         "a Graph has methods that print, parse and draw it; what they need is imported then"
     ),
     frozenset({
-        "graphjit.jit.function", "graphjit.jit.native_entry", "graphjit.jit.outputs",
-        "graphjit.jit.recompile", "graphjit.jit.returned", "graphjit.jit.specialization",
-    }): "for types: what is done for a function or a form of it takes that as an argument",
-    frozenset({
         "graphjit.codegen.emit", "graphjit.codegen.register_blocking",
         "graphjit.codegen.tile_emitter",
     }): "for types: both write a part of a kernel for the emitter that they are given",

@@ -190,8 +190,8 @@ def test_an_interrupt_in_a_trace() -> None:
     with pytest.raises(KeyboardInterrupt):
         fn(X, 3, 1.5)
     turn.clear()
-    assert gj.config.gates[0] == 0 and not fn._lock._is_owned()
-    assert fn.specializations == [] and fn._pinned == set()
+    assert gj.config.gates[0] == 0 and not fn._specializations.lock._is_owned()
+    assert fn.specializations == [] and fn._reader.pinned == set()
     np.testing.assert_array_equal(fn(X, 3, 1.5), X * 3 + 1.5)
 
 
@@ -218,7 +218,7 @@ def test_what_a_failing_trace_leaves() -> None:
             with pytest.raises(ZeroDivisionError):
                 call()
     assert fn.specializations == step.specializations == []
-    assert fn._pinned == set()
+    assert fn._reader.pinned == set()
     np.testing.assert_array_equal(v.numpy(), X)
     bad.clear()
     np.testing.assert_array_equal(fn(X, 1.5), X * 1.5)

@@ -11,7 +11,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from graphjit.ir.cost_model import floor_ns, step_cost
 from graphjit.ir.graph import Graph, verify
 from graphjit.ir.program import Kernel, Program, print_buffers, print_step
 from graphjit.jit.function import Function
+from graphjit.jit.options import FunctionOptions
 from graphjit.jit.specialization import Specialization, build_program
 from graphjit.ops import source
 from graphjit.ops.primitive import Pointwise, Reduce, Scan
@@ -96,14 +97,10 @@ def as_call(
     if isinstance(target, type):
         raise CallError(f"{target.__qualname__} is a class, not a function")
     if isinstance(target, Function):
-        signature, outputs, passes = target.input_signature, target.outputs, target.passes
-        fast_math = target.fast_math
-        function = kind(
-            target.python_function, signature, "error", outputs, passes, fast_math,
-            tensor_cores=target.tensor_cores,
-        )  # fmt: skip
+        options = replace(target.options, fallback="error", donate=())
+        function = kind(target.python_function, options)
     elif callable(target) and hasattr(target, "__name__"):
-        function = kind(target, None, "error")
+        function = kind(target, FunctionOptions(fallback="error"))
     else:
         raise CallError(f"a {type(target).__name__} is no Python function")
     _check_count(function, args)
@@ -126,10 +123,8 @@ def _opened(function: Function, args: Sequence[Any]) -> Function:
         if not isinstance(x, TensorSpec):
             raise CallError(f"where extents are left open all arguments are arrays, not {x!r}")
         specs.append(x)
-    return type(function)(
-        function.python_function, specs, "error", function.outputs, function.passes,
-        function.fast_math, tensor_cores=function.tensor_cores,
-    )  # fmt: skip
+    options = replace(function.options, input_signature=tuple(specs))
+    return type(function)(function.python_function, options)
 
 
 def _example(x: Any) -> Any:

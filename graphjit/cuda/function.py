@@ -214,11 +214,11 @@ class CudaFunction(Function):
 
         args, kwargs = _each((args, kwargs), standing_in)
         if self.input_signature is not None:
-            args, kwargs = self._conform_arguments(args, kwargs), {}
-        tree, leaves, kinds = self._read_arguments(args, kwargs)
-        specialization = self._find((tree, kinds), leaves, args, kwargs)
+            args, kwargs = self._definition.conform(args, kwargs), {}
+        call = self._reader.read(args, kwargs)
+        specialization = self._specializer.find_or_make(call)
         assert isinstance(specialization, CudaSpecialization)
-        leaves = [given[id(x)][1] if id(x) in given else x for x in leaves]
+        leaves = [given[id(x)][1] if id(x) in given else x for x in call.leaves]
         results = specialization.launch(gpu, leaves)
         return results if self.outputs is None else _each(results, self._to_host)
 

@@ -1,19 +1,16 @@
-"""`@graphjit.function`: specializations, dispatch and fallback. Joins all other parts."""
+"""`gj.function`: the decorated function, and the fast path of its calls.
+
+A call that machine code doesn't take goes to `Function.__call__`. That reads the argument list
+into a `CallKey`, finds a specialization in the `SpecializationTable`, and runs it. The
+`Specializer` makes one where there is none.
+"""
 
 from __future__ import annotations
 
 import functools
-import inspect
-import itertools
-import operator
-import time
 import types
-import warnings
-import weakref
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from enum import Enum
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,340 +19,83 @@ import numpy as np
 # What each first call needs is imported here, for that takes longer than such a call.
 from graphjit.core.config import config
 from graphjit.core.devices import exporter, runnable_device
-from graphjit.core.dims import Dim, Undecided
-from graphjit.core.errors import (
-    GraphJitError,
-    InternalError,
-    InvalidArgumentError,
-    LeakedTracerError,
-    RecompileError,
-    SourceLine,
-    TracingError,
-    at_user_line,
-    raising_line,
-    user_line,
-)
-from graphjit.core.fork_safety import new_lock
+from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
 from graphjit.core.lazy import lazy_module, load_attribute
-from graphjit.core.tree import (
-    ARRAY,
-    FOREIGN,
-    SCALAR,
-    STATIC,
-    TENSOR,
-    Identity,
-    LeafKind,
-    Tree,
-    by_value,
-    containers,
-    flatten,
-    leaf_names,
-    mapped,
-    unflatten,
-)
-from graphjit.core.types import DType, TensorSpec, TensorType, as_dtype
-from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
-from graphjit.tensors.tensor import Tensor
-from graphjit.tensors.variable import Variable
-from graphjit.tracing import captures, code_names, foreign, side_effects, symbolic_sizes
-from graphjit.tracing.leaks import leak_error
-from graphjit.tracing.symbolic_tensor import (
-    ScalarWithoutIter,
-    StaticValueNeeded,
-    SymbolicTensor,
-)
-from graphjit.tracing.trace import Trace
+from graphjit.core.tree import flatten
+from graphjit.core.types import TensorSpec
+from graphjit.tensors.apply import current_trace
 
-from .outputs import donated_leaves, donated_parameters, takes_out, write_results
-from .recompile import Miss, explain_miss
-from .returned import ReturnPlan, is_converted
+from .call_key import ArgumentReader
+from .definition import FunctionDefinition
+from .eager import run_eagerly
+from .entry_table import EntryTable, is_native_due
+from .fallback import FallbackWarning
+from .options import DEFAULT_OPTIONS, OPTION_NAMES, FunctionOptions, check_options
+from .outputs import OutArrays, takes_out, write_results
+from .recompile import Miss, RecompileWarning
 from .specialization import Specialization, explain
+from .specialization_table import SpecializationTable
+from .specializer import Specializer
 from .vectorcall import Enterable, enterable
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.tables import Table
     from graphjit.ir.graph import Graph
     from graphjit.passes import Pass
-    from graphjit.tracing.captures import Source
-    from graphjit.tracing.side_effects import SideEffects
-    from graphjit.tracing.symbolic_sizes import SizeAssumptions
 
     from . import native_entry, pickling
 else:
     native_entry = lazy_module("graphjit.jit.native_entry")
     pickling = lazy_module("graphjit.jit.pickling")
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-
-__all__ = ["FallbackWarning", "Function", "RecompileWarning", "function"]
-
-
-# Names by which Python code asks for types, and of the types that symbolic tensors stand for.
-_TYPE_TESTS = {"isinstance", "type", "issubclass", "isscalar"}
-_TYPES = {
-    "ndarray", "generic", "number", "floating", "integer", "inexact", "Number", "Real",
-    "Integral", "int", "float", "complex", "Tensor", "isscalar", "issubdtype",
-}  # fmt: skip
-
-
-# So many calls of one kind fall back before none of them is traced any more: a trace takes a
-# thousand times as long as a short call.
-MAX_FALLBACKS = 3
-
-
-class RecompileWarning(UserWarning):
-    """A decorated function is compiled again and again, and why."""
-
-
-class FallbackWarning(UserWarning):
-    """A decorated function runs eagerly, and why."""
-
-
-_STATIC_TYPES = (
-    str, bytes, bool, type(None), np.dtype, range, frozenset, Enum, TensorSpec, DType,
-)  # fmt: skip
-# How many keys are kept with objects that nothing tells the end of, and executables of
-# specializations that ended with theirs, for what comes next is often alike.
-_MAX_IMMORTAL_KEYS, _MAX_SPARE_EXECUTABLES = 64, 4
-
-
-class _OwnerRef(weakref.ref[Any]):
-    """An object that specializations were made for, by the keys under which a function keeps
-    them.
-    """
-
-    __slots__ = ("keys", "number")
-    number: int
-    keys: set[tuple[str, Any]]
-
-
-class _MaySettle(TracingError):
-    """A trace changed what outlives the call, which was put back. An eager call changes it too,
-    and then it may be settled: what was missing is made once, a cache is filled.
-    """
-
-
-class _ImpureTrace(TracingError):
-    """A trace changed what outlives the call, and calls of the same types will."""
-
-
-# What ends a call whatever `fallback` says, and what tells of the trace and not of the call.
-_INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
-_OWN_ERRORS = (TracingError, InternalError, ImportError)
-_calls = itertools.count()  # of compiled functions, through Python
-
-
-def _compiles_here() -> bool:
-    """Whether a call runs what is compiled: no trace is on, and nothing asks for eager mode."""
-    return current_trace.get() is None and not config.functions_run_eagerly
-
-
-def _native_is_due() -> bool:
-    """Whether it is worth it to make the machine code that enters functions."""
-    return config.native_after is not None and next(_calls) >= config.native_after
-
 
 class Function(Enterable):  # type: ignore[misc]
     """A Python function that is traced and compiled once for each signature.
 
-    Calling it gives what the Python function gives. trace_count: how often it was traced.
-
-    A call of what is specialised already is entered by machine code (`native_entry.py`), where
-    the interpreter and NumPy are of a known layout. `__call__` is for all else, and for all
-    calls where they aren't.
+    Calling it gives what the Python function gives. A call of what is specialised already is
+    entered by machine code (`native_entry.py`), where the interpreter and NumPy are of a known
+    layout. `__call__` is for all else, and for all calls where they aren't.
     """
 
     __slots__ = ("__dict__", "__weakref__", "_table")
-    _native = False  # whether machine code can enter these objects
-    specialization_class: type[Specialization] | None = (
-        None  # what a trace makes, if no plain Specialization
-    )
+    # Whether machine code can enter these objects.
+    _native = False
+    # What a trace makes, if no plain Specialization.
+    specialization_class: type[Specialization] | None = None
+    # The native entries of the specializations, which machine code reads.
     _table: Table | None
+    # Where machine code enters this function.
     _entered_at: int
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        input_signature: Sequence[TensorSpec] | None = None,
-        fallback: str = "eager",
-        outputs: str | None = None,
-        passes: Sequence[Pass] = (),
-        fast_math: bool = False,
-        donate: str | int | Sequence[str | int] = (),
-        tensor_cores: str | None = None,
-    ) -> None:
-        if fallback not in ("eager", "error"):
-            raise InvalidArgumentError(f"fallback is 'eager' or 'error', not {fallback!r}")
-        if outputs not in (None, "tensor", "numpy"):
-            raise InvalidArgumentError(f"outputs is 'tensor' or 'numpy', not {outputs!r}")
-        if not isinstance(fast_math, bool):
-            raise InvalidArgumentError(f"fast_math is True or False, not {fast_math!r}")
-        if not isinstance(passes, (tuple, list)) or not all(hasattr(p, "run") for p in passes):
-            raise InvalidArgumentError(
-                f"passes is a list of graphjit.passes.Pass, not {passes!r}"
-            )
-        if not callable(function):
-            raise InvalidArgumentError(f"a function to trace is callable, not {function!r}")
-        functools.update_wrapper(self, function)
-        self.python_function = function
-        inner = function.func if isinstance(function, functools.partial) else function
-        shown = inner if hasattr(inner, "__name__") else type(inner)
-        self.name: str = shown.__name__
-        # ufuncs have one from NumPy 2.2 on only
-        self.qualified_name: str = getattr(shown, "__qualname__", self.name)
-        self.input_signature: tuple[Any, ...] | None = None
-        if input_signature is not None:
-            if not isinstance(input_signature, (tuple, list)):
-                raise InvalidArgumentError(
-                    at_user_line(f"input_signature is a list of specs, not {input_signature!r}")
-                )
-            self.input_signature = tuple(map(_checked_spec, input_signature))
-        self.fallback = fallback
-        self.outputs = outputs
-        self.passes = tuple(passes)
-        self.fast_math = fast_math
-        self.donate = donated_parameters(function, donate) if donate != () else ()
-        self.tensor_cores: str | None = None
-        if tensor_cores is not None:
-            from graphjit.codegen.ptx.tensor_cores import checked
+    # The options.
+    input_signature: tuple[Any, ...] | None
+    fallback: str
+    outputs: str | None
+    passes: tuple[Pass, ...]
+    fast_math: bool
+    donate: tuple[str | int, ...]
+    tensor_cores: str | None
 
-            self.tensor_cores = checked(tensor_cores)
-        self.trace_count = 0
-        self._lock = new_lock()
-        self._known: dict[Any, list[Specialization]] = {}
-        self._integers: dict[Any, Any] = {}  # where -> first value, or None once it changed
-        self._pinned: set[Any] = set()  # where Python needs a scalar's value
-        self._seen: dict[Any, Any] = {}  # by what calls of different sizes have in common
-        self._sized: dict[Any, list[Specialization]] = {}
-        # by `_fallback_key`: how many calls fell back, or the specialization of all that will
-        self._fallbacks: dict[Any, int | Specialization] = {}
-        self._owners: dict[int, _OwnerRef] = {}
-        self._immortal_keys: OrderedDict[tuple[str, Any], None] = OrderedDict()
-        self._died: deque[int] = deque()  # owners whose specializations are to be forgotten
-        self._spare_executables: deque[Any] = deque(maxlen=_MAX_SPARE_EXECUTABLES)
-        self._misses: deque[Miss] = deque(maxlen=1000)
-        self._parameter_names_cache: tuple[str, ...] | None = None
-        self._warned = False
+    def __init__(
+        self, function: Callable[..., Any], options: FunctionOptions = DEFAULT_OPTIONS
+    ) -> None:
+        functools.update_wrapper(self, function)
+        definition = FunctionDefinition(function, options, self.specialization_class)
+        self.name = definition.name
+        self.qualified_name = definition.qualified_name
         self._table = None
-        self._entry = 0  # where machine code enters functions, once there is some
-        self._left_changes = False  # whether the trace that failed last had changed anything
-        self._wrote_arguments = False  # whether it was in a container among its arguments
-        self._late: set[Specialization] = set()  # what it could run, but for that
-        self._own_attributes: frozenset[str] = frozenset()  # the attributes made here
+        self._definition = definition
+        self._reader = ArgumentReader()
+        self._entries = EntryTable(self, definition)
+        self._specializations = SpecializationTable(self._entries)
+        self._specializer = Specializer(
+            definition, self._reader, self._specializations, self._entries
+        )
+        # The attributes made here; others are the user's, and are pickled.
+        self._own_attributes: frozenset[str] = frozenset()
         self._own_attributes = frozenset(vars(self))
 
-    @property
-    def specializations(self) -> list[Specialization]:
-        """All specializations made so far, but for those of objects that died."""
-        self._forget_dead()
-        with self._locked():
-            known = (*self._known.values(), *self._sized.values())
-            return [item for specializations in known for item in specializations]
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the lock; afterwards what ended meanwhile is forgotten."""
-        try:
-            with self._lock:
-                yield
-        finally:
-            self._forget_dead()
-
-    def _tie_to_owners(self, table: str, key: Any, kinds: Sequence[LeafKind]) -> None:
-        """Let what is kept under a key end with the objects among the arguments."""
-        for kind in kinds:
-            if not isinstance(kind.key, Identity):
-                continue
-            value, number = kind.key.value, hash(kind.key)
-            owner = self._owners.get(number)
-            if owner is None or owner() is not value:
-                try:
-                    owner = _OwnerRef(value, _make_death_callback(self))
-                except TypeError:  # it lives for as long as its key
-                    self._immortal_keys[table, key] = None
-                    self._immortal_keys.move_to_end((table, key))
-                    if len(self._immortal_keys) > _MAX_IMMORTAL_KEYS:
-                        self._drop_key(*self._immortal_keys.popitem(last=False)[0])
-                    continue
-                owner.number, owner.keys = number, set()
-                former, self._owners[number] = self._owners.get(number), owner
-                if former is not None:  # of an object that was where this one is
-                    for entry in former.keys:
-                        self._drop_key(*entry)
-            owner.keys.add((table, key))
-
-    def _forget_dead(self) -> None:
-        """Drop what was made for objects that died. Called at any moment, wherever Python frees
-        something: where the lock is held, it is left to whoever holds it.
-        """
-        while self._died and not self._lock._is_owned() and self._lock.acquire(blocking=False):
-            try:
-                owner = self._owners.get(self._died.popleft())
-                if owner is not None and owner() is None:
-                    del self._owners[owner.number]
-                    for entry in owner.keys:
-                        self._drop_key(*entry)
-            except IndexError:  # another thread was first
-                return
-            finally:
-                self._lock.release()
-
-    def _drop_key(self, table: str, key: Any) -> None:
-        """Drop what is kept under a key."""
-        found = getattr(self, table).pop(key, ())
-        specializations = found if isinstance(found, list) else ()
-        entries = [
-            specialization.entry
-            for specialization in specializations
-            if specialization.entry is not None
-        ]
-        for specialization in specializations:
-            self._late.discard(specialization)
-            if specialization.executable is not None and specialization.executable.small:
-                self._spare_executables.append(specialization.executable)
-        if entries and self._table is not None:
-            left = [e for e in self._table.entries if all(e is not other for other in entries)]
-            self._table = native_entry.make_table(left)
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return pickling.reduce_function(self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        Function.__init__(self, state["function"], **state["options"])
-        self.__dict__.update(state["attributes"])
-
-    def __copy__(self) -> Function:
-        return self  # as Python's own functions
-
-    def __deepcopy__(self, memo: Any) -> Function:
-        return self
-
-    def __repr__(self) -> str:
-        return f"<graphjit.function {self.qualified_name}>"
-
-    @functools.cached_property
-    def _takes_out(self) -> bool:
-        return takes_out(self.python_function)
-
-    def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """What a call gives, written into `out`: an array, or arrays in the structure of the
-        results, None for those that need no array.
-        """
-        if type(out) is np.ndarray and not kwargs and self.input_signature is None:
-            specializations = self._known.get(self._plain_key(args))
-            if (
-                specializations
-                and specializations[0].direct_into is not None
-                and _compiles_here()
-            ):
-                result = specializations[0].direct_into(out, args)
-                if result is not None:
-                    return result
-        return write_results(self, out, args, kwargs)
+    # -- calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments; out: see `into`."""
@@ -363,714 +103,100 @@ class Function(Enterable):  # type: ignore[misc]
             return self.into(kwargs.pop("out"), *args, **kwargs)
         if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
-        if self._native and not self._entry and _native_is_due():
-            self._entry = native_entry.install_entry_point(Function)
-        if self.input_signature is not None:
-            args = self._conform_arguments(args, kwargs)
-            kwargs = {}
-        if not kwargs and not config.functions_run_eagerly:
-            key = self._plain_key(args)
+        entries = self._entries
+        if self._native and not entries.address and is_native_due():
+            entries.address = native_entry.install_entry_point(Function)
+        if self._definition.options.input_signature is not None:
+            args, kwargs = self._definition.conform(args, kwargs), {}
+        if config.functions_run_eagerly:
+            return self._run_eagerly(args, kwargs)
+        key = None
+        if not kwargs:
+            key = self._reader.short_key(args)
             if key is not None:
-                specializations = self._known.get(key)
-                late = self._late and self._entry
+                specializations = self._specializations.by_key.get(key)
+                late = entries.late and entries.address
                 if specializations and specializations[0].direct is not None and not late:
                     return specializations[0].direct(args)
-                return self._call(key, args, args, {})
-        leaves: list[Any] = []
-        tree = flatten((args, kwargs), leaves)
+                found = self._specializations.find(key)
+                if found is not None and not entries.is_late(found):
+                    return self._run(found, args, args, kwargs)
+        call = self._reader.read_with(key, args, kwargs)
+        return self._run(self._specializer.find_or_make(call), call.leaves, args, kwargs)
+
+    def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """What a call gives, written into `out`: an array, or arrays in the structure of the
+        results, None for those that need no array.
+        """
+        definition = self._definition
+        signature = definition.options.input_signature
+        if type(out) is np.ndarray and not kwargs and signature is None:
+            found = self._specializations.by_key.get(self._reader.short_key(args))
+            write = found[0].direct_into if found else None
+            if write is not None and _compiles_here():
+                result = write(out, args)
+                if result is not None:
+                    return result
+        if current_trace.get() is not None:
+            raise TracingError(at_user_line("`out` of a function that is called in a trace"))
+        arrays = OutArrays(out)
+        if signature is not None:
+            args, kwargs = definition.conform(args, kwargs), {}
         if config.functions_run_eagerly:
-            return self._eager(args, kwargs, leaves)
-        kinds = tuple(self._classify(x, (tree, i)) for i, x in enumerate(leaves))
-        return self._call((tree, kinds), leaves, args, kwargs)
+            return arrays.fill(self(*args, **kwargs))
+        call = self._reader.read(args, kwargs)
+        specialization = self._specializer.find_or_make(call)
+        if specialization.reason:
+            return arrays.fill(self._run(specialization, call.leaves, args, kwargs))
+        return write_results(specialization, call.leaves, (args, kwargs), arrays)
 
-    def _plain_key(self, args: Sequence[Any]) -> tuple[Any, ...] | None:
-        """The key of arguments that are arrays, tensors and floats alone; None for others."""
-        key: list[Any] = []
-        for x in args:
-            if type(x) is np.ndarray:
-                key.append(x.shape)
-                key.append(x.dtype)
-            elif type(x) is Tensor:
-                key.append(x.type)
-            elif type(x) is float and not self._pinned:
-                key.append(float)
-            else:
-                return None
-        return tuple(key)
-
-    def _call(self, key: Any, leaves: Sequence[Any], args: Any, kwargs: Any) -> Any:
-        return self._run(self._find(key, leaves, args, kwargs), leaves, args, kwargs)
-
-    def _find(self, key: Any, leaves: Sequence[Any], args: Any, kwargs: Any) -> Specialization:
-        specializations = self._known.get(key)
-        if specializations is not None:
-            for specialization in specializations:
-                if specialization.captures_fit() and not specialization.retrace_due:
-                    if self._entry and specialization in self._late:
-                        with self._lock:
-                            self._enter_natively(specialization, args, kwargs)
-                    return specialization
-        found = self._find_any_size(args, kwargs)
-        if found is not None:
-            return found
-        with self._locked():
-            key = self._stored_key(key, args, kwargs)
-            known, second = self._known.get(key, []), False
-            for specialization in list(known):  # another thread may have been first
-                if specialization.retrace_due:
-                    known.remove(specialization)
-                    second = True
-                elif specialization.captures_fit():
-                    return specialization
-            found = self._find_any_size(args, kwargs) or self._always_eager(args, kwargs)
-            if found is not None:
-                return found
-            if not second:
-                self._note_miss(args, kwargs)
-            pinned = set(self._pinned)
-            try:
-                sized = self._specialize_sizes(args, kwargs)
-                if sized is not None:
-                    self._count_fallback(sized, args, kwargs)
-                    return sized
-                specialization = self._specialize(args, kwargs)
-            except BaseException:
-                self._pinned = pinned
-                raise
-            if second:
-                specialization.may_settle = False
-            if not specialization.reason:
-                self._rule_out_sizes(args, kwargs)
-            self._enter_natively(specialization, args, kwargs)
-            self._count_fallback(specialization, args, kwargs)
-            # a scalar may have been pinned on the way, which changes the key
-            key = self._stored_key(key, args, kwargs)
-            self._known.setdefault(key, []).append(specialization)
-            if key and isinstance(key[0], Tree):
-                self._tie_to_owners("_known", key, key[1])
-            return specialization
-
-    def _read_arguments(
-        self, args: Any, kwargs: Any
-    ) -> tuple[Tree, list[Any], tuple[LeafKind, ...]]:
-        leaves: list[Any] = []
-        tree = flatten((args, kwargs), leaves)
-        return tree, leaves, tuple(self._classify(x, (tree, i)) for i, x in enumerate(leaves))
-
-    def _find_any_size(self, args: Any, kwargs: Any) -> Specialization | None:
-        """A specialization of symbolic extents that these arguments fit."""
-        if not self._sized:
-            return None
-        tree, _, kinds = self._read_arguments(args, kwargs)
-        for specialization in self._sized.get(symbolic_sizes.rank_key(tree, kinds), ()):
-            if specialization.size_domain.accepts(kinds) and specialization.captures_fit():
-                if self._entry and specialization in self._late:
-                    with self._lock:
-                        self._enter_natively(specialization, args, kwargs)
-                return specialization
-        return None
-
-    def _fallback_key(self, args: Any, kwargs: Any) -> Any:
-        """What calls have in common whose arrays, objects and scalars are of the same types."""
-        tree, leaves, kinds = self._read_arguments(args, kwargs)
-        return tree, tuple(
-            kind if by_value(kind) else type(x) for kind, x in zip(kinds, leaves, strict=True)
-        )
-
-    def _always_eager(self, args: Any, kwargs: Any) -> Specialization | None:
-        """The specialization of calls of which none could be traced, however often that was
-        tried.
-        """
-        if not self._fallbacks or self.input_signature is not None:
-            return None
-        found = self._fallbacks.get(self._fallback_key(args, kwargs))
-        if not isinstance(found, Specialization):
-            return None
-        if found in self._late:
-            self._enter_natively(found, args, kwargs)
-        return found
-
-    def _count_fallback(self, specialization: Specialization, args: Any, kwargs: Any) -> None:
-        """Take note of how a trace ended: after some that failed, calls of the same types, such
-        as those with arrays of other sizes or new objects, are traced no more.
-        """
-        if specialization.trace_error is not None:
-            return
-        key = self._fallback_key(args, kwargs)
-        known = self._fallbacks.get(key, 0)
-        if isinstance(known, int) and known >= 0:
-            known = known + 1 if specialization.reason else -1
-            self._fallbacks[key] = known = MAX_FALLBACKS if specialization.impure else known
-            if known == MAX_FALLBACKS:
-                made = Specialization(specialization.kinds, reason=specialization.reason)
-                made.any_value = True
-                self._fallbacks[key] = made
-                self._enter_natively(made, args, kwargs)
-
-    def _specialize_sizes(self, args: Any, kwargs: Any) -> Specialization | None:
-        """A specialization with symbolic extents, where they have been seen to vary and can be
-        so.
-        """
-        tree, leaves, kinds = self._read_arguments(args, kwargs)
-        key = symbolic_sizes.rank_key(tree, kinds)
-        seen = self._seen.setdefault(key, symbolic_sizes.SizeHistory())
-        self._tie_to_owners("_seen", key, kinds)
-        if seen.impossible:
-            return None
-        seen.note(symbolic_sizes.extents(kinds))
-        free = self._open_axes(kinds)
-        if not seen.symbolic_axes(free):
-            return None
-        if code_names.loads_global(self.python_function, "type"):
-            seen.impossible = "it may ask for an extent's type, which isn't int"
-            return None
-        assumed = symbolic_sizes.SizeAssumptions(seen, free)
-        while assumed.group:
-            try:
-                specialization = self._trace(tree, leaves, kinds, assumed)
-            except (InternalError, LeakedTracerError):
-                raise
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
-            except (
-                BaseException
-            ) as error:  # known extents will tell what is wrong, if anything is
-                seen.trace_error = f"{type(error).__name__}: {error}"
-                return None
-            sizes = specialization.sizes
-            if assumed.refine(sizes, seen):
-                continue
-            assert specialization.graph is not None
-            if not symbolic_sizes.guard_64_bits(sizes, specialization.graph):
-                return None
-            try:
-                specialization.compile(self.passes, self.fast_math)
-            except (Undecided, InvalidArgumentError) as open_question:
-                seen.impossible = f"it depends on the sizes: {open_question}"
-                return None
-            specialization.size_domain = symbolic_sizes.SizeDomain(
-                tuple(specialization.shapes), tuple(sizes.guards)
-            )
-            if not specialization.size_domain.accepts(
-                kinds
-            ):  # an empty array, where the code wants elements
-                return None
-            self.trace_count += 1
-            self._enter_natively(specialization, args, kwargs)
-            self._sized.setdefault(key, []).append(specialization)
-            self._tie_to_owners("_sized", key, kinds)
-            return specialization
-        return None
-
-    def _rule_out_sizes(self, args: Any, kwargs: Any) -> None:
-        """Try symbolic extents no more for arguments that were traced without them alone."""
-        tree, _, kinds = self._read_arguments(args, kwargs)
-        seen = self._seen.get(symbolic_sizes.rank_key(tree, kinds))
-        if seen is not None and seen.trace_error:
-            seen.impossible = seen.trace_error
-
-    def _open_axes(self, kinds: Sequence[LeafKind]) -> frozenset[Any]:
-        """The extents that the input signature leaves open."""
-        if self.input_signature is None:
-            return frozenset()
-        specs: list[Any] = []
-        flatten(self.input_signature, specs)
-        first = len(kinds) - len(specs)  # `self` of a method
-        return frozenset(
-            (first + leaf, axis)
-            for leaf, spec in enumerate(specs)
-            for axis, n in enumerate(spec.shape)
-            if n is None
-        )
-
-    def _note_miss(self, args: Any, kwargs: Any) -> None:
-        """Keep why no specialization fits, if there are some; warn of it, or refuse to make
-        another.
-        """
-        specializations = self.specializations
-        if not specializations:
-            return
-        leaves: list[Any] = []
-        tree = flatten((args, kwargs), leaves)
-        kinds = [self._classify(x, (tree, i)) for i, x in enumerate(leaves)]
-        miss = explain_miss(
-            kinds, tree, self._parameter_names(tree), specializations, user_line()
-        )
-        if config.recompiling_forbidden:
-            raise RecompileError(
-                f"{self.qualified_name} would be compiled again. {miss}\n"
-                "  outside `forbid_recompile` it would be"
-            )
-        self._misses.append(miss)
-        if config.recompile_warning and len(self._misses) == config.recompile_warning:
-            line = miss.source or SourceLine("<unknown>", 0)
-            text = (
-                f"{self.qualified_name} is compiled for the {len(specializations) + 1}th time, "
-                f"for {miss}\n  explain_misses() tells of the times before"
-            )
-            warnings.warn_explicit(text, RecompileWarning, line.file, line.line)
-
-    def explain_misses(self) -> tuple[Miss, ...]:
-        """Why the function was compiled again, each time, the latest last (at most 1000)."""
-        return tuple(self._misses)
-
-    def _enter_natively(self, specialization: Specialization, args: Any, kwargs: Any) -> None:
-        """Let machine code enter a specialization at the next call, where it can and there is
-        any; it is the specialization's turn again when there is.
-        """
-        eager = bool(specialization.reason) and specialization.trace_error is None
-        if not self._native or config.native_after is None or specialization.may_settle:
-            return
-        if specialization.executable is None and not eager:
-            return
-        if not self._entry:
-            self._late.add(specialization)
-            return
-        self._late.discard(specialization)
-        tree, leaves, kinds = self._read_arguments(args, kwargs)
-        if eager:
-            numpy = self._wants_numpy(leaves)
-            finish = functools.partial(_convert_results, numpy)
-            entry = specialization.entry = native_entry.eager_entry(
-                self.python_function,
-                finish,
-                tree,
-                kinds,
-                leaves,
-                numpy,
-                specialization.any_value,
-            )
-        else:
-            entry = specialization.entry = native_entry.specialization_entry(
-                specialization, leaves
-            )
-        if entry is not None:
-            known = () if self._table is None else self._table.entries
-            self._table = native_entry.make_table(
-                (entry, *known[: native_entry.MAX_ENTRIES - 1])
-            )
-            self._entered_at = self._entry
-
-    def _stored_key(self, key: Any, args: Any, kwargs: Any) -> Any:
-        """The key under which a specialization for these arguments is kept: a short one says
-        nothing of the value of a float, and so won't do where Python code needs that.
-        """
-        short = not (key and isinstance(key[0], Tree))
-        if short and not (self._pinned and any(part is float for part in key)):
-            return key
-        flat: list[Any] = []
-        tree = flatten((args, kwargs), flat)
-        return tree, tuple(self._classify(x, (tree, i)) for i, x in enumerate(flat))
-
-    def _classify(self, x: Any, where: Any) -> LeafKind:
-        """How a leaf is passed, and what of it a specialization depends on."""
-        kind = type(x)
-        if kind is np.ndarray or kind is np.memmap or isinstance(x, np.generic):
-            if x.dtype.kind in "biufcV":
-                return LeafKind(ARRAY, (x.shape, x.dtype))
-            if isinstance(x, np.generic):
-                return LeafKind(STATIC, (x.dtype, x.tobytes()))
-        if isinstance(x, TensorBase) and not isinstance(x, Variable):
-            if isinstance(x, SymbolicTensor):
-                raise leak_error(x)
-            return LeafKind(TENSOR, x.type)
-        if isinstance(x, Variable):
-            return LeafKind(STATIC, Identity(x.cell))
-        if kind in (float, complex, int) and where not in self._pinned:
-            if kind is int and not self._has_varied(x, where):
-                return LeafKind(STATIC, (int, x))
-            return LeafKind(SCALAR, kind)
-        if kind in (float, complex, int) or isinstance(x, _STATIC_TYPES):
-            return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
-        if kind is slice:
-            return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
-        if foreign.is_foreign(x):  # all of them run eagerly
-            return LeafKind(STATIC, (kind, FOREIGN))
-        return LeafKind(STATIC, Identity(x))
-
-    def _has_varied(self, x: int, where: Any) -> bool:
-        """Whether an int has had another value before: then it becomes a run-time scalar."""
-        if not -(2**63) <= x < 2**63:
-            return False
-        first = self._integers.setdefault(where, x)
-        if first is not None and first != x:
-            self._integers[where] = None
-        return self._integers[where] is None
-
-    def _conform_arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, ...]:
-        """The arguments as the input signature has them; `self` of a method isn't in it."""
-        specs = self.input_signature
-        assert specs is not None
-        if kwargs:
-            try:
-                args = inspect.signature(self.python_function).bind(*args, **kwargs).args
-            except TypeError as error:
-                raise InvalidArgumentError(at_user_line(f"{self.name}: {error}")) from None
-        own = args[:1] if self._is_method and len(args) == len(specs) + 1 else ()
-        given = args[len(own) :]
-        if len(given) != len(specs):
-            raise InvalidArgumentError(
-                at_user_line(
-                    f"{self.name} takes {len(specs)} arguments by its input_signature, not "
-                    f"{len(given)}"
-                )
-            )
-        parts = zip(given, specs, strict=True)
-        return (
-            *own,
-            *(_conform(x, spec, f"argument {k}") for k, (x, spec) in enumerate(parts)),
-        )
-
-    @property
-    def _is_method(self) -> bool:
-        """Whether the function stands in a class, where calls bring `self`."""
-        names = self.qualified_name.split(".")
-        return len(names) > 1 and names[-2] != "<locals>"
-
-    def _wants_numpy(self, leaves: Sequence[Any]) -> bool | None:
-        """Whether results are ndarrays: all array arguments are; None without such, where
-        results are what the Python code makes.
-        """
-        if self.outputs is not None:
-            return self.outputs == "numpy"
-        arrays = [
-            isinstance(x, (np.ndarray, np.generic)) or foreign.is_foreign(x) for x in leaves
-        ]
-        if any(isinstance(x, TensorBase) for x in leaves):
-            return False
-        return True if any(arrays) else None
-
-    def _eager(self, args: Any, kwargs: Any, leaves: Sequence[Any]) -> Any:
-        """What the Python function gives, with arrays of the type that compiled code gives."""
-        value = self.python_function(*args, **kwargs)
-        return _convert_results(self._wants_numpy(leaves), value, *leaves)
-
-    def _warn(self, reason: str) -> None:
-        if not self._warned:
-            self._warned = True
-            text = f"{self.qualified_name} runs eagerly, without being compiled: {reason}"
-            line = user_line() or SourceLine("<unknown>", 0)
-            warnings.warn_explicit(text, FallbackWarning, line.file, line.line)
-
-    def _specialize(self, args: Any, kwargs: Any) -> Specialization:
-        """Trace and compile for these arguments, or find that they have to run eagerly."""
-        while True:
-            tree, leaves, kinds = self._read_arguments(args, kwargs)
-            try:
-                self.trace_count += 1
-                specialization = self._trace(tree, leaves, kinds)
-                specialization.compile(self.passes, self.fast_math)
-                return specialization
-            except StaticValueNeeded as need:
-                scalars = [i for i, k in enumerate(kinds) if k.kind == SCALAR]
-                many = len(self.specializations) >= config.static_values
-                if scalars and not many:
-                    self._pinned.update((tree, i) for i in scalars)
-                    continue
-                return self._fall_back(kinds, need)
-            except LeakedTracerError:
-                raise
-            except TracingError as error:
-                return self._fall_back(kinds, error)
-            except (InternalError, ImportError):  # the latter where LLVM is missing or old
-                raise
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
-            except BaseException as error:
-                # tensors have one set of rules: eager mode would refuse what tracing refused
-                strict = any(isinstance(x, TensorBase) for x in leaves)
-                strict = strict and not self._left_changes
-                if self.fallback == "error" and self._left_changes:
-                    self._eager(args, kwargs, leaves)  # raises too, having done what it does
-                if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
-                    raise
-                line = raising_line(error)
-                where = "" if line is None else "\n  " + line.describe()
-                reason = f"tracing raised {type(error).__name__}: {error}{where}"
-                return Specialization(kinds, reason=reason, trace_error=error)
-
-    def _fall_back(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
-        chance, impure = isinstance(error, _MaySettle), isinstance(error, _ImpureTrace)
-        if self.fallback == "error":
-            raise TracingError(*error.args) if chance or impure else error
-        if not chance:
-            self._warn(str(error))
-        return Specialization(kinds, reason=str(error), may_settle=chance, impure=impure)
-
-    def _run_after_trace_error(
-        self, specialization: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
-    ) -> Any:
-        """Run eagerly what raised an error while it was traced. If it raises here too, the
-        arguments were bad and the specialization is forgotten; if not, it goes on running
-        eagerly.
-        """
-        error = specialization.trace_error
-        try:
-            value = self._eager(args, kwargs, leaves)
-        except BaseException as again:
-            with self._locked():
-                for key, specializations in list(self._known.items()):
-                    if specialization in specializations:
-                        specializations.remove(specialization)
-                        if not specializations:
-                            del self._known[key]
-            natural = [c for c in type(again).__mro__ if c.__module__ == "builtins"][:-3]
-            if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
-                raise error from None
-            raise
-        specialization.trace_error = None
-        with self._lock:
-            self._enter_natively(specialization, args, kwargs)
-            self._count_fallback(specialization, args, kwargs)
-        self._warn(specialization.reason)
-        return value
-
-    def _trace(
-        self,
-        tree: Tree,
-        leaves: Sequence[Any],
-        kinds: tuple[LeafKind, ...],
-        assumed: SizeAssumptions | None = None,
-    ) -> Specialization:
-        """The specialization of these arguments, traced; with some extents symbolic if told
-        which.
-        """
-        started = time.perf_counter_ns()
-        statics = [x for x, k in zip(leaves, kinds, strict=True) if k.kind == STATIC]
-        self._require_traceable(statics)
-        self._wrote_arguments = False
-        before = side_effects.SideEffects(self.python_function, statics)
-        if before.reason:
-            raise TracingError(at_user_line(f"{self.name} {before.reason}"))
-        asking = before.find_code(lambda code: code_names.compares_type(code, _TYPES))
-        if asking:
-            raise TracingError(
-                at_user_line(f"{asking} asks for the type of a value, which tracing changes")
-            )
-        try:
-            specialization = self._run_trace(before, tree, leaves, kinds, statics, assumed)
-        except BaseException as error:
-            # what the caller gets leaves what it did until then, as undecorated
-            ends = isinstance(error, _INTERRUPTS)
-            final = ends or (self.fallback == "error" and not self._wrote_arguments)
-            final = final and assumed is None and not isinstance(error, _OWN_ERRORS)
-            if final and before.can_stay():
-                self._left_changes = False
-            else:
-                self._left_changes = before.restore() or self._wrote_arguments
-            raise
-        specialization.times_ns["trace"] = time.perf_counter_ns() - started
-        return specialization
-
-    def _run_trace(
-        self,
-        before: SideEffects,
-        tree: Tree,
-        leaves: Sequence[Any],
-        kinds: tuple[LeafKind, ...],
-        statics: Sequence[Any],
-        assumed: SizeAssumptions | None,
-    ) -> Specialization:
-        trace = Trace(self.name)
-        if before.mentions("__iter__"):
-            trace.scalar = ScalarWithoutIter
-        made = self.specialization_class or Specialization
-        numpy = self._wants_numpy(leaves)
-        specialization = made(kinds, tree, numpy=bool(numpy), tensor_cores=self.tensor_cores)
-        if assumed is not None:
-            specialization.sizes, specialization.shapes = (
-                trace.sizes,
-                assumed.shapes(kinds, trace.sizes),
-            )
-            specialization.kinds = kinds = tuple(
-                kind if shape is None else symbolic_sizes.with_shape(kind, shape)
-                for kind, shape in zip(kinds, specialization.shapes, strict=True)
-            )
-        with trace.active():
-            names = specialization.leaf_names = self._parameter_names(tree)
-            specialization.donated = donated_leaves(
-                self.python_function, self.donate, tree, leaves
-            )
-            symbols = iter(
-                [
-                    self._argument_symbol(trace, specialization, i, x, k, name)
-                    for i, (x, k, name) in enumerate(zip(leaves, kinds, names, strict=True))
-                ]
-            )
-            args, kwargs = unflatten(tree, lambda: next(symbols))
-            given: list[Any] = []
-            flatten((args, kwargs), given)
-            function = self.python_function
-            if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-                raise TracingError(at_user_line(f"{self.name} runs piecemeal: not traced"))
-
-            def same() -> bool:
-                """Whether the containers among the arguments hold what they held."""
-                after: list[Any] = []
-                kept = flatten((args, kwargs), after) == tree and len(after) == len(given)
-                return kept and all(map(operator.is_, after, given))
-
-            try:
-                value = captures.with_captures(function, trace.capture)(*args, **kwargs)
-            except BaseException as error:
-                self._wrote_arguments = not same() or _has_extra_attributes((args, kwargs))
-                if not isinstance(error, Exception):
-                    raise
-                if trace.refusal is None or error is trace.refusal:
-                    raise
-                raise trace.refusal from error  # C code may have made another error of it
-            if trace.refusal is not None:  # and the function caught the error
-                raise trace.refusal
-            if problem := before.find_problem():
-                refusal = _MaySettle if before.only_filled_in else _ImpureTrace
-                raise refusal(at_user_line(f"{self.name} {problem}"))
-            if _has_extra_attributes((args, kwargs)):
-                raise TracingError(
-                    at_user_line(f"{self.name} adds an attribute to an argument's dataclass")
-                )
-            if not same():
-                raise TracingError(
-                    at_user_line(f"{self.name} writes into a container that is its argument")
-                )
-            roots = zip(tree.children, (args, kwargs), strict=True)
-            returned = ReturnPlan(
-                value,
-                trace,
-                before,
-                [
-                    item
-                    for number, (child, root) in enumerate(roots)
-                    for item in containers(child, root, ((False, number),))
-                ],
-                [
-                    (i, x)
-                    for i, (x, k) in enumerate(zip(leaves, kinds, strict=True))
-                    if k.kind == STATIC
-                ],
-                numpy,
-                specialization.donated,
-                plain=self.specialization_class is not None,
-            )
-            specialization.result_tree, specialization.numpy = (
-                _with_int_keys(returned.tree),
-                returned.numpy,
-            )
-            nodes = [trace.node_of(x) for x in returned.outputs]
-            trace.require_checks(nodes)
-            specialization.graph = trace.graph_of(nodes)
-        specialization.captures = trace.captures
-        sources = captures.find_captures(
-            self.python_function, statics, [*trace.captures, *returned.objects]
-        )
-        specialization.sources = sources[: len(trace.captures)]
-        specialization.results = _bind_sources(
-            specialization, returned, sources[len(trace.captures) :]
-        )
-        specialization.capture_types = [(a.shape, a.dtype) for a in trace.captures]
-        specialization.variables = trace.variables
-        specialization.order_parameters()
-        return specialization
-
-    def _argument_symbol(
-        self,
-        trace: Trace,
-        specialization: Specialization,
-        number: int,
-        x: Any,
-        kind: LeafKind,
-        name: str,
-    ) -> Any:
-        """What the traced function is given for a leaf."""
-        if kind.kind == STATIC:
-            return x
-        if kind.kind == SCALAR:
-            dtype = {int: "int64", float: "float64", complex: "complex128"}[kind.key]
-            type, origin = TensorType((), as_dtype(dtype)), "weak"
-        elif kind.kind == TENSOR:
-            type, origin = kind.key, "tensor"
-        else:
-            type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
-        specialization.parameter_order.append(("leaf", number))
-        symbol = trace.parameter(type, name, origin, "argument", leaf=number)
-        symbol.swapped = isinstance(x, np.ndarray) and not x.dtype.isnative
-        return symbol
-
-    def _require_traceable(self, statics: Sequence[Any]) -> None:
-        """TracingError for arguments whose contents or type the function would see as they are
-        at the trace: arrays of other kinds, sets, and Python code that asks for types.
-        """
-        for x in statics:
-            if foreign.is_foreign(x):
-                what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else None
-                what = what or type(x).__name__
-                raise TracingError(
-                    at_user_line(f"{self.name} has an argument that can't be traced: {what}")
-                )
-        found = foreign.find_foreign(self.python_function, statics)
-        if found:
-            raise TracingError(
-                at_user_line(f"{self.name} reads {found}, which can change between calls")
-            )
-        asked = code_names.names_of_function(self.python_function)
-        tests = asked & _TYPE_TESTS
-        if self.fallback == "error":  # isinstance is answered while tracing
-            tests = (
-                tests & {"type"}
-                if code_names.loads_global(self.python_function, "type")
-                else set()
-            )
-        if tests and asked & _TYPES:
-            raise TracingError(
-                at_user_line(f"{self.name} asks for the type of a value, which tracing changes")
-            )
-
-    def _python_parameters(self) -> Sequence[str]:
-        """The names of the Python function's parameters."""
-        if self._parameter_names_cache is None:
-            try:
-                self._parameter_names_cache = tuple(
-                    inspect.signature(self.python_function).parameters
-                )
-            except (TypeError, ValueError):
-                self._parameter_names_cache = ()
-        return self._parameter_names_cache
-
-    def _parameter_names(self, tree: Tree) -> list[str]:
-        """A name for each leaf of the arguments: `x`, or `x.0` inside a container."""
-        args, kwargs = tree.children
-        names = list(self._python_parameters())
-        names += [f"arg{k}" for k in range(len(names), len(args.children))]
-        parts = [*zip(names, args.children, strict=False)]
-        parts += [*zip(map(str, kwargs.keys), kwargs.children, strict=True)]
-        return [leaf for name, child in parts for leaf in leaf_names(child, name)]
+    @functools.cached_property
+    def _takes_out(self) -> bool:
+        return takes_out(self.python_function)
 
     def _run(
         self, specialization: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
     ) -> Any:
         if specialization.reason:
-            if specialization.trace_error is not None:
-                return self._run_after_trace_error(specialization, leaves, args, kwargs)
-            specialization.retrace_due = specialization.may_settle
-            if not specialization.may_settle:
-                self._warn(specialization.reason)
-            return self._eager(args, kwargs, leaves)
+            return self._specializer.run_eagerly(specialization, leaves, args, kwargs)
         return specialization.run(leaves, given=(args, kwargs))
+
+    def _run_eagerly(self, args: Any, kwargs: Any) -> Any:
+        leaves: list[Any] = []
+        flatten((args, kwargs), leaves)
+        return run_eagerly(self._definition, args, kwargs, leaves)
+
+    # -- what was made of it
+
+    @property
+    def options(self) -> FunctionOptions:
+        """How the function is traced, compiled and run."""
+        return self._definition.options
+
+    @property
+    def python_function(self) -> Callable[..., Any]:
+        """The function that was decorated."""
+        return self._definition.python_function
+
+    @python_function.setter
+    def python_function(self, function: Callable[..., Any]) -> None:
+        self._definition.python_function = function
+
+    @property
+    def trace_count(self) -> int:
+        """How often the function was traced."""
+        return self._specializer.trace_count
+
+    @property
+    def specializations(self) -> list[Specialization]:
+        """All specializations made so far, but for those of objects that died."""
+        return self._specializations.all()
 
     def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
         """The specialization that a call with these arguments uses, made if need be."""
-        if self.input_signature is not None:
-            args, kwargs = self._conform_arguments(args, kwargs), {}
-        leaves: list[Any] = []
-        tree = flatten((args, kwargs), leaves)
-        kinds = tuple(self._classify(x, (tree, i)) for i, x in enumerate(leaves))
-        simple = not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args)
-        key: Any = (tree, kinds)
-        if simple:
-            parts = [(x.shape, x.dtype) if type(x) is np.ndarray else (x.type,) for x in args]
-            key = tuple(item for part in parts for item in part)
-        return self._find(key, leaves, args, kwargs)
+        if self._definition.options.input_signature is not None:
+            args, kwargs = self._definition.conform(args, kwargs), {}
+        return self._specializer.find_or_make(self._reader.read(args, kwargs))
 
     def get_graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph as traced for these arguments. TracingError if they can't be traced."""
@@ -1093,128 +219,53 @@ class Function(Enterable):  # type: ignore[misc]
         """What a call with these arguments runs: kernels, what was not fused and why, times."""
         return explain(self.specialization(*args, **kwargs))
 
+    def explain_misses(self) -> tuple[Miss, ...]:
+        """Why the function was compiled again, each time, the latest last (at most 1000)."""
+        return tuple(self._specializer.misses)
 
+    # -- as Python's own functions
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickling.reduce_function(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Function.__init__(self, state["function"], state["options"])
+        self.__dict__.update(state["attributes"])
+
+    def __copy__(self) -> Function:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Function:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<graphjit.function {self.qualified_name}>"
+
+
+def _make_option(name: str) -> property:
+    """The attribute of a function that is one of its options."""
+
+    def read(function: Function) -> Any:
+        return getattr(function._definition.options, name)
+
+    def write(function: Function, value: Any) -> None:
+        definition = function._definition
+        definition.options = replace(definition.options, **{name: value})
+
+    return property(read, write)
+
+
+for _name in OPTION_NAMES:
+    setattr(Function, _name, _make_option(_name))
 Function._native = enterable(Function)
 
 
-def _make_death_callback(function: Function) -> Callable[[Any], None]:
-    """What is called when an object dies that a function has specializations for."""
-    found = weakref.ref(function)
-
-    def end(owner: Any) -> None:
-        function = found()
-        if function is not None:
-            function._died.append(owner.number)
-            function._forget_dead()
-
-    return end
-
-
-def _checked_spec(spec: Any) -> Any:
-    """A part of an input signature: a TensorSpec, or a container of them."""
-    if isinstance(spec, (tuple, list)):
-        return tuple(map(_checked_spec, spec))
-    if isinstance(spec, dict):
-        return {key: _checked_spec(part) for key, part in spec.items()}
-    if not isinstance(spec, TensorSpec):
-        raise InvalidArgumentError(
-            at_user_line(f"an input_signature holds gj.TensorSpec, not {spec!r}")
-        )
-    return spec
-
-
-def _conform(x: Any, spec: Any, where: str) -> Any:
-    """An argument as its spec has it; InvalidArgumentError where it isn't."""
-    if isinstance(spec, TensorSpec):
-        if not isinstance(x, np.ndarray):
-            x = as_tensor(x, spec.dtype)
-        given = TensorType(tuple(x.shape), as_dtype(x.dtype))
-        if spec.accepts(given):
-            return x
-        found = f"{given.dtype.name} of shape {list(given.shape)}"
-    elif isinstance(spec, dict) and isinstance(x, dict) and spec.keys() == x.keys():
-        held = {key: _conform(x[key], part, f"{where}[{key!r}]") for key, part in spec.items()}
-        return x if type(x) is dict and all(held[key] is x[key] for key in held) else held
-    elif isinstance(spec, tuple) and isinstance(x, (tuple, list)) and len(x) == len(spec):
-        parts = enumerate(zip(x, spec, strict=True))
-        items = tuple(_conform(item, part, f"{where}[{k}]") for k, (item, part) in parts)
-        return x if type(x) is tuple and all(map(operator.is_, items, x)) else items
-    else:
-        found = f"a {type(x).__name__}"
-    raise InvalidArgumentError(
-        at_user_line(
-            f"Python inputs incompatible with input_signature: {where} is {found}, the "
-            f"signature says {spec}"
-        )
-    )
-
-
-def _with_int_keys(tree: Tree) -> Tree:
-    """A tree in which extents among the keys of dicts, tied as they were hashed, are ints."""
-    if tree.kind is None:
-        return tree
-    children = tuple(map(_with_int_keys, tree.children))
-    return Tree(tree.kind, tuple(map(_plain_key, tree.keys)), children, tree.default)
-
-
-def _plain_key(key: Any) -> Any:
-    if isinstance(key, Dim):
-        return int(key)
-    return tuple(map(_plain_key, key)) if type(key) is tuple else key
-
-
-def _bind_sources(
-    specialization: Specialization, returned: ReturnPlan, sources: Sequence[Source | None]
-) -> list[tuple[str, Any]]:
-    """The results, with ways to look up what was there before the call; where there is none it
-    is that very object each time.
-    """
-    found: list[tuple[str, Any]] = []
-    for kind, value in returned.results:
-        source = sources[value] if kind == "object" else None
-        if source is not None:
-            specialization.objects.append(source)
-            specialization.object_types.append(type(returned.objects[value]))
-            found.append(("object", len(specialization.objects) - 1))
-        else:
-            known = kind == "object"
-            found.append(("static", returned.objects[value]) if known else (kind, value))
-    return found
-
-
-def _convert_results(numpy: bool | None, value: Any, *leaves: Any) -> Any:
-    """What a function gave eagerly for arguments with these leaves, as compiled code would."""
-    return mapped(value, lambda x: _convert_result(x, numpy))
-
-
-def _has_extra_attributes(value: Any) -> bool:
-    """Whether a dataclass among containers has attributes that are no fields of it: on the copy
-    that was given to the trace they are new.
-    """
-    kind = type(value)
-    if kind in (tuple, list) or hasattr(kind, "_fields"):
-        return any(map(_has_extra_attributes, value))
-    if isinstance(value, dict):
-        return any(map(_has_extra_attributes, value.values()))
-    fields = getattr(kind, "__dataclass_fields__", None)
-    if fields is None or kind.__module__.startswith("graphjit."):
-        return False
-    attributes = getattr(value, "__dict__", {})
-    return not attributes.keys() <= fields.keys() or any(
-        map(_has_extra_attributes, attributes.values())
-    )
-
-
-def _convert_result(x: Any, numpy: bool | None) -> Any:
-    """An eager result as the array type that compiled code would give."""
-    if not is_converted(x, numpy):
-        return x
-    if isinstance(x, Variable):
-        x = x.as_tensor()
-    if numpy and isinstance(x, Tensor):
-        array = np.array(x._array)
-        return array if array.shape else array[()]
-    return x if isinstance(x, TensorBase) else as_tensor(x)
+def _compiles_here() -> bool:
+    """Whether a call runs what is compiled: no trace is on, and nothing asks for eager mode."""
+    return current_trace.get() is None and not config.functions_run_eagerly
 
 
 def function(
@@ -1256,7 +307,21 @@ def function(
             raise InvalidArgumentError(at_user_line(f'device="{device}" has no {refused}'))
         assert found.function is not None
         kind, fallback = load_attribute(found.function), "error"
-    options = (input_signature, fallback, outputs, passes, fast_math, donate, tensor_cores)
-    if func is None:
-        return lambda f: kind(f, *options)
-    return kind(func, *options)
+
+    def decorate(python_function: Callable[..., Any]) -> Function:
+        options = check_options(
+            python_function,
+            input_signature,
+            fallback,
+            outputs,
+            passes,
+            fast_math,
+            donate,
+            tensor_cores,
+        )
+        return kind(python_function, options)
+
+    return decorate if func is None else decorate(func)
+
+
+__all__ = ["FallbackWarning", "Function", "RecompileWarning", "function"]

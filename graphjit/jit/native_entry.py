@@ -64,14 +64,13 @@ from graphjit.tracing.captures import (
     WeakRefSource,
 )
 
-from .outputs import COMPUTED
+from .result_kinds import COMPUTED
 from .specialization import Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable
     from graphjit.tracing.result_views import BaseArray, ResultView
 
-    from .function import Function
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -90,7 +89,7 @@ class NotNative(Exception):
     """Something that machine code doesn't do."""
 
 
-def install_entry_point(kind: type[Function]) -> int:
+def install_entry_point(kind: type[Any]) -> int:
     """The address at which functions are entered; 0 where objects are laid out otherwise."""
     if _address:
         return _address[0]

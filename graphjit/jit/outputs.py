@@ -1,9 +1,4 @@
-"""Results in memory of the caller's: `out=` arrays, and arguments that are donated.
-
-A result is computed where it belongs if nothing can go wrong meanwhile: the array is in order,
-shares no memory with what is read, and no step can fail. Else it is computed in fresh memory
-and copied when all is done, so that an error leaves the array as it was.
-"""
+"""`out=`: results written into arrays of the caller's."""
 
 from __future__ import annotations
 
@@ -16,24 +11,18 @@ import numpy as np
 from graphjit.core.errors import (
     FrozenTensorError,
     InvalidArgumentError,
-    TracingError,
     at_user_line,
 )
 from graphjit.core.tree import LEAF, Tree, flatten, unflatten
-from graphjit.tensors.apply import TensorBase, current_trace
+from graphjit.tensors.apply import TensorBase
+
+from .output_memory import share_memory
+from .result_kinds import COMPUTED
 
 if TYPE_CHECKING:
-    from .function import Function
     from .specialization import Specialization
 
 Array = np.ndarray[Any, np.dtype[Any]]
-WRITABLE_FLAGS = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
-# Kinds of results that are computed: a Python number, an array that a scalar would be without
-# axes, an array without axes, an array in the other byte order.
-COMPUTED = ("python", "array", "0-d array", "swapped")
-_shares_memory: Any = np.shares_memory
-# How long to look for an element that two arrays share; then they are taken to share one.
-_MAX_WORK = 10_000
 
 
 def takes_out(function: Callable[..., Any]) -> bool:
@@ -46,25 +35,16 @@ def takes_out(function: Callable[..., Any]) -> bool:
     return "out" not in parameters and not any(named)
 
 
-def write_results(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
-    """A function's results, written into `out`."""
-    from graphjit.core.config import config
+def write_results(
+    specialization: Specialization, leaves: Sequence[Any], given: Any, out_arrays: OutArrays
+) -> Any:
+    """The results of a compiled specialization, written into arrays.
 
-    if current_trace.get() is not None:
-        raise TracingError(at_user_line("`out` of a function that is called in a trace"))
-    out_arrays = OutArrays(out)
-    if function.input_signature is not None:
-        args, kwargs = function._conform_arguments(args, kwargs), {}
-    if config.functions_run_eagerly:
-        return out_arrays.fill(function(*args, **kwargs))
-    specialization = function.specialization(*args, **kwargs)
-    leaves: list[Any] = []
-    flatten((args, kwargs), leaves)
-    if specialization.reason:
-        return out_arrays.fill(function._run(specialization, leaves, args, kwargs))
+    given: the arguments, of which containers may be returned.
+    """
     assert specialization.executable is not None
     if any(kind in ("given", "object", "container") for kind, _ in specialization.results):
-        return out_arrays.fill(specialization.run(leaves, given=(args, kwargs)))
+        return out_arrays.fill(specialization.run(leaves, given=given))
     outputs = list(specialization.executable.result_types(specialization.inputs(leaves)))
     types = iter(outputs)
     found: list[Any] = []
@@ -80,7 +60,7 @@ def write_results(function: Function, out: Any, args: Any, kwargs: Any) -> Any:
             type = next(types) if kind in COMPUTED else None
             found.append(None if kind == "python" else type)
     return specialization.run(
-        leaves, out_arrays.for_results(specialization.result_tree, found), (args, kwargs)
+        leaves, out_arrays.for_results(specialization.result_tree, found), given
     )
 
 
@@ -177,16 +157,6 @@ def _check_type(array: Array, type: tuple[Any, np.dtype[Any]] | None) -> None:
         )
 
 
-def share_memory(a: Array, b: Array) -> bool:
-    """Whether two arrays have an element in common, or may have one."""
-    if not np.may_share_memory(a, b):
-        return False
-    try:
-        return bool(_shares_memory(a, b, max_work=_MAX_WORK))
-    except np.exceptions.TooHardError:
-        return True
-
-
 def _shares_with(x: Any) -> Callable[[Any], bool]:
     return lambda other: (
         isinstance(x, np.ndarray) and other is not None and np.may_share_memory(x, other)
@@ -203,134 +173,4 @@ def _describe_tree(tree: Tree) -> str:
     return f"{tree.kind.__name__}({parts})"
 
 
-def output_arrays(
-    specialization: Specialization,
-    leaves: Sequence[Any],
-    inputs: Sequence[Array],
-    given: Sequence[Any],
-) -> list[Array | None]:
-    """For each of the program's outputs the array to compute it in; None for fresh memory.
-
-    given: for each result what `out` has. Donated arguments are refused where they share memory
-    with others.
-    """
-    assert specialization.executable is not None
-    program = specialization.executable.program
-    _check_donated(specialization, leaves)
-    sources = dict(program.donated) if specialization.executable.infallible else {}
-    numbers = dict(zip(program.inputs, inputs, strict=True))
-    arrays = [
-        array
-        for array, (kind, _) in zip(
-            given or [None] * len(specialization.results), specialization.results, strict=True
-        )
-        if kind in COMPUTED
-    ]
-    arrays += [None] * (len(program.outputs) - len(arrays))  # what results are views of
-    found: list[Array | None] = []
-    for array, number in zip(arrays, program.outputs, strict=True):
-        target = None
-        if array is not None:
-            free = not any(np.may_share_memory(array, x) for x in inputs)
-            if free and specialization.executable.infallible:
-                target = array
-        elif number in sources:
-            target = numbers[sources[number]]
-        found.append(target if target is None or _is_writable(target) else None)
-    return found
-
-
-def _is_writable(array: Array) -> bool:
-    """Whether a kernel can write into an array."""
-    return array.flags.num & WRITABLE_FLAGS == WRITABLE_FLAGS and array.dtype.isnative
-
-
-def _check_donated(specialization: Specialization, leaves: Sequence[Any]) -> None:
-    arrays = [getattr(x, "_array", x) for x in leaves]
-    for number in specialization.donated:
-        x = arrays[number]
-        for other, y in [*enumerate(arrays), *((-1, y) for y in specialization.captures)]:
-            if other == number or not isinstance(y, np.ndarray) or not share_memory(x, y):
-                continue
-            what = (
-                f"argument {specialization.leaf_names[other]}"
-                if other >= 0
-                else "an array it reads besides"
-            )
-            raise InvalidArgumentError(
-                at_user_line(
-                    f"argument {specialization.leaf_names[number]} is donated, but "
-                    f"shares memory with {what}"
-                )
-            )
-
-
-def donated_parameters(function: Callable[..., Any], donate: Any) -> tuple[Any, ...]:
-    """The parameters to donate, by name or position, checked; kept as they were given."""
-    given = (donate,) if isinstance(donate, (str, int)) else donate
-    if not isinstance(given, (tuple, list, set, frozenset)):
-        raise InvalidArgumentError(
-            at_user_line(f"donate has names or positions of parameters, not {donate!r}")
-        )
-    try:
-        parameters: Any = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        parameters = None
-    for item in given:
-        known = not isinstance(item, bool) and (
-            (isinstance(item, str) and (parameters is None or item in parameters))
-            or (
-                isinstance(item, int)
-                and item >= 0
-                and (parameters is None or item < len(parameters))
-            )
-        )
-        if not known:
-            name = getattr(function, "__name__", "the function")
-            raise InvalidArgumentError(
-                at_user_line(f"donate: {name} has no parameter {item!r}")
-            )
-    return tuple(given)
-
-
-def donated_leaves(
-    function: Callable[..., Any], donate: Sequence[Any], tree: Tree, leaves: Sequence[Any]
-) -> tuple[int, ...]:
-    """Which leaves of the arguments are ndarrays of donated parameters."""
-    if not donate:
-        return ()
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    chosen = {parameters[d].name if isinstance(d, int) and parameters else d for d in donate}
-    positional = [
-        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
-    others = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
-    args, kwargs = tree.children
-    owners: list[tuple[Any, Tree]] = []
-    for k, child in enumerate(args.children):
-        owner = positional[k] if k < len(positional) else rest[0] if rest else k
-        owners.append((owner, child))
-    for key, child in zip(kwargs.keys, kwargs.children, strict=True):
-        known = any(p.name == key for p in parameters)
-        owners.append((key if known or not others else others[0], child))
-    found, number = [], 0
-    for owner, child in owners:
-        count = _leaf_count(child)
-        if owner in chosen:
-            found += [k for k in range(number, number + count) if type(leaves[k]) is np.ndarray]
-        number += count
-    return tuple(found)
-
-
-def _leaf_count(tree: Tree) -> int:
-    return 1 if tree.kind is None else sum(map(_leaf_count, tree.children))
-
-
-__all__ = [
-    "COMPUTED", "donated_leaves", "donated_parameters", "output_arrays", "share_memory",
-    "takes_out", "write_results",
-]  # fmt: skip
+__all__ = ["OutArrays", "takes_out", "write_results"]

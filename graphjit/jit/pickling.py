@@ -12,9 +12,6 @@ import importlib
 import sys
 from typing import Any
 
-OPTIONS = (
-    "input_signature", "fallback", "outputs", "passes", "fast_math", "donate", "tensor_cores",
-)  # fmt: skip
 _SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
@@ -67,10 +64,13 @@ def _is_cloudpickle(pickler: str) -> bool:
 
 def _state(function: Any) -> dict[str, Any]:
     """The Python function, the options, and the attributes that were set from outside."""
-    options = {name: getattr(function, name) for name in OPTIONS}
     own = function._own_attributes
     given = {k: v for k, v in vars(function).items() if k in _SHOWN or k not in own}
-    return {"function": function.python_function, "options": options, "attributes": given}
+    return {
+        "function": function.python_function,
+        "options": function._definition.options,
+        "attributes": given,
+    }
 
 
 def _make_blank(kind: Any) -> Any:
@@ -88,4 +88,4 @@ def _cloudpickle() -> Any:
     return cloudpickle
 
 
-__all__ = ["OPTIONS", "by_name", "reduce_function"]
+__all__ = ["by_name", "reduce_function"]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 MAX_COMPARED = 16
 
 
+class RecompileWarning(UserWarning):
+    """A decorated function is compiled again and again, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Miss:
     """A call that no specialization fitted.

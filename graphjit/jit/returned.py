@@ -25,7 +25,9 @@ from graphjit.tracing.result_views import BaseArray, CallResult, ResultView, ful
 from graphjit.tracing.side_effects import IMMUTABLE_TYPES, STATELESS_TYPES, memory_owner
 from graphjit.tracing.symbolic_tensor import SymbolicTensor, is_strict
 
-from .outputs import COMPUTED, share_memory
+from .eager import is_converted
+from .output_memory import share_memory
+from .result_kinds import COMPUTED
 
 if TYPE_CHECKING:
     from graphjit.tracing.side_effects import SideEffects
@@ -35,21 +37,6 @@ if TYPE_CHECKING:
 # What holds more than the Python code can have made of constants, so that calls could share it.
 _COPIED_TYPES = (set, bytearray, deque, array)
 _MAX_BYTES = 1 << 30  # of an array that is made to see which of its views overlap
-
-
-def is_converted(x: Any, numpy: bool | None) -> bool:
-    """Whether a result is given as another type of array than the Python code's, or as a
-    variable's value. numpy: whether results are ndarrays, None for what the code makes.
-    """
-    if isinstance(x, Variable):
-        return True
-    if numpy is None:
-        return False
-    if isinstance(x, TensorBase):
-        origin = getattr(x, "origin", "tensor")
-        return origin != "weak" and numpy == (origin == "tensor")
-    numbers = isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufcV"
-    return numbers and not numpy
 
 
 class ReturnPlan:
@@ -337,4 +324,4 @@ def _is_immutable(x: Any) -> bool:
     return own or isinstance(x, (*STATELESS_TYPES, type, types.ModuleType))
 
 
-__all__ = ["ReturnPlan", "is_converted"]
+__all__ = ["ReturnPlan"]

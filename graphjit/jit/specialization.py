@@ -27,7 +27,8 @@ from graphjit.tensors.variable import Variable
 from graphjit.tracing.captures import Source
 
 from . import compile_cache
-from .outputs import COMPUTED, WRITABLE_FLAGS, output_arrays
+from .output_memory import WRITABLE_FLAGS, check_donated, choose_output_arrays
+from .result_kinds import COMPUTED
 
 if TYPE_CHECKING:
     from graphjit import passes as all_passes
@@ -246,8 +247,15 @@ class Specialization:
         inputs = self.inputs(leaves)
         if not out and not self.donated:
             return self.executable(inputs)
-        where = output_arrays(self, leaves, inputs, out)
-        return self._executable_for(where)(inputs, where)
+        check_donated(self.donated, self.leaf_names, leaves, self.captures)
+        kinds = [kind for kind, _ in self.results]
+        wanted = [
+            array
+            for array, kind in zip(out or [None] * len(kinds), kinds, strict=True)
+            if kind in COMPUTED
+        ]
+        targets = choose_output_arrays(self.executable, wanted, inputs)
+        return self._executable_for(targets)(inputs, targets)
 
     def _executable_for(self, where: Sequence[Array | None]) -> Executable:
         """What can write its outputs into these arrays: the executable, or one that stores

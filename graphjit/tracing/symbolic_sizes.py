@@ -91,6 +91,11 @@ class SizeHistory:
             if len(sizes) < _MAX_SIZES:
                 sizes.add(n)
 
+    def rule_out(self) -> None:
+        """Try symbolic extents no more, if tracing failed with them alone."""
+        if self.trace_error:
+            self.impossible = self.trace_error
+
     def symbolic_axes(self, open_axes: frozenset[LeafAxis]) -> set[LeafAxis]:
         """The places that are to be symbolic."""
         limit = config.symbolic_after

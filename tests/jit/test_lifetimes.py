@@ -42,9 +42,10 @@ class Thing:
 
 def everything(function):
     """How much a function keeps."""
-    tables = (function._known, function._sized, function._seen, function._owners)
+    table = function._specializations
+    tables = (table.by_key, table.by_rank, table.size_histories, table.owners)
     entries = 0 if function._table is None else len(function._table.entries)
-    return [*map(len, tables), entries, len(function._late), len(function._died)]
+    return [*map(len, tables), entries, len(function._entries.late), len(table.died)]
 
 
 def test_forms_and_arrays_end_with_the_object():
@@ -72,10 +73,10 @@ def test_forms_for_any_size_end_too():
     for n in (3, 4, 5, 6):
         for scaled in (one, other):
             np.testing.assert_array_equal(scaled.f(np.ones(n)), np.full(n, 2.0))
-    assert len(Scaled.f._sized) == 2
+    assert len(Scaled.f._specializations.by_rank) == 2
     del scaled, one
     gc.collect()
-    assert len(Scaled.f._sized) == 1
+    assert len(Scaled.f._specializations.by_rank) == 1
     for n in (7, 8):
         np.testing.assert_array_equal(other.f(np.ones(n)), np.full(n, 2.0))
     del other
@@ -96,7 +97,7 @@ def test_objects_whose_end_nothing_tells_do_not_pile_up():
     f = gj.function(lambda x, o: x * o.k)
     for k in range(100):
         np.testing.assert_array_equal(f(X, Slotted(k)), X * k)
-    assert len(f.specializations) <= 64 and len(f._immortal_keys) <= 128
+    assert len(f.specializations) <= 64 and len(f._specializations.immortal_keys) <= 128
     if f._table is not None:
         assert len(f._table.entries) <= 64
 
@@ -128,16 +129,16 @@ def test_a_spare_executable_holds_no_arrays():
     for _ in range(3):
         f(np.ones(300_000), Thing())
         gc.collect()
-    assert not f._spare_executables
+    assert not f._specializations.spare_executables
 
 
 def test_an_object_that_dies_while_the_lock_is_held_is_forgotten_later():
     model = Model(X.copy())
     model.f(X)
-    with Model.f._lock:
+    with Model.f._specializations.lock:
         del model
         gc.collect()
-        assert Model.f._died and Model.f._owners
+        assert Model.f._specializations.died and Model.f._specializations.owners
     assert Model.f.specializations == []
     assert not any(everything(Model.f))
 

@@ -66,7 +66,7 @@ def test_plain_arrays_go_a_short_way(monkeypatch: Any) -> None:
     reading(square)
     failing = gj.function(lambda x, i: gj.gather(x, i), fallback="error")
     failing(square, np.array([0, 1]))
-    monkeypatch.setattr(function, "write_results", long)
+    monkeypatch.setattr(function, "OutArrays", long)
     y = np.zeros((3, 3))
     for _ in range(2):
         assert fn.into(y, square, square) is y and fn(square, square, out=y) is y

@@ -192,7 +192,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
 def test_one_form_with_the_bits_of_many(name: str) -> None:
     function, shapes, most = CASES[name]
     f = both_ways(function, [shapes(n) for n in SIZES if shapes(n) is not None])
-    assert sized(f), [seen.impossible for seen in f._seen.values()]
+    assert sized(f), [seen.impossible for seen in f._specializations.size_histories.values()]
     assert len(f.specializations) <= most
 
 
@@ -227,7 +227,7 @@ def test_products_of_any_size(name: str, dtype: type) -> None:
             tuple(given[c] if c in given else int(c) for c in part) for part in letters
         ))  # fmt: skip
     f = both_ways(function, calls, lambda shape: normal(shape).astype(dtype))
-    assert sized(f), [seen.impossible for seen in f._seen.values()]
+    assert sized(f), [seen.impossible for seen in f._specializations.size_histories.values()]
     # the first; all above 1; none to sum; each extent of 1; what is symbolically 1 or long
     most = {"every other column": 9, "added to rows": 7}.get(name, 6)
     assert len(f.specializations) <= most
@@ -467,7 +467,7 @@ def test_library_calls_of_any_size(name: str) -> None:
     function, shapes, most = LIBRARY[name]
     calls = [shapes(n) for n in SIZES if shapes(n) is not None]
     f = both_ways(function, calls)
-    assert sized(f), [seen.impossible for seen in f._seen.values()]
+    assert sized(f), [seen.impossible for seen in f._specializations.size_histories.values()]
     assert len(f.specializations) <= most
     for shape in calls:
         x = normal(*shape)
@@ -505,7 +505,7 @@ def test_what_is_not_compiled_for_all_sizes_is_for_each() -> None:
         x = normal((n,))
         np.testing.assert_array_equal(f(x), x * 2)
     assert not sized(f) and len(f.specializations) == 3
-    (seen,) = f._seen.values()
+    (seen,) = f._specializations.size_histories.values()
     assert "what to do with them" in seen.impossible
 
 
@@ -793,7 +793,7 @@ def test_calls_that_fail_leave_no_trail(monkeypatch: pytest.MonkeyPatch) -> None
         for x in (np.ones((2, 3)), np.ones((n, 3))):
             with pytest.raises(ShapeError):
                 fn(x, np.ones((4, 5)))
-    (seen,) = fn._seen.values()
+    (seen,) = fn._specializations.size_histories.values()
     assert len(seen.history) == 64
     assert max(map(len, seen.sizes.values())) == 50
 

@@ -1,0 +1,212 @@
+"""The specializations of one function, and how calls find them."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from graphjit.core.fork_safety import new_lock
+from graphjit.core.tree import Identity
+from graphjit.tracing.symbolic_sizes import SizeHistory
+
+from .recompile import Miss, explain_miss
+
+if TYPE_CHECKING:
+    from graphjit.core.errors import SourceLine
+
+    from .call_key import CallKey
+    from .entry_table import EntryTable
+    from .specialization import Specialization
+
+# How many keys are kept that hold objects whose death nothing tells.
+_MAX_IMMORTAL_KEYS = 64
+# How many executables are kept of specializations whose objects died: what comes next is often
+# alike.
+_MAX_SPARE_EXECUTABLES = 4
+
+
+class _Owner(weakref.ref[Any]):
+    """An object that specializations were made for, and the keys that they are kept under."""
+
+    __slots__ = ("keys", "number")
+    # The object's id.
+    number: int
+    # Pairs (name of the dict, key).
+    keys: set[tuple[str, Any]]
+
+
+class SpecializationTable:
+    """Specializations by what calls have in common.
+
+    One that was made for an object is found by the object's identity, and forgotten once the
+    object died. Whoever changes the table holds its lock.
+    """
+
+    def __init__(self, entries: EntryTable) -> None:
+        self.lock = new_lock()
+        # Those of known extents, by `CallKey.key`.
+        self.by_key: dict[Any, list[Specialization]] = {}
+        # Those of symbolic extents, by `CallKey.rank_key`.
+        self.by_rank: dict[Any, list[Specialization]] = {}
+        # The sizes that calls have brought, by `CallKey.rank_key`.
+        self.size_histories: dict[Any, SizeHistory] = {}
+        self.owners: dict[int, _Owner] = {}
+        # Keys with objects that can't be referred to weakly, the oldest first.
+        self.immortal_keys: OrderedDict[tuple[str, Any], None] = OrderedDict()
+        # The numbers of owners that died, whose specializations are to be forgotten.
+        self.died: deque[int] = deque()
+        self.spare_executables: deque[Any] = deque(maxlen=_MAX_SPARE_EXECUTABLES)
+        self._entries = entries
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock, and afterwards forget what belongs to objects that died meanwhile."""
+        try:
+            with self.lock:
+                yield
+        finally:
+            self.forget_dead()
+
+    def all(self) -> list[Specialization]:
+        """All specializations, but for those of objects that died."""
+        self.forget_dead()
+        with self.locked():
+            lists = (*self.by_key.values(), *self.by_rank.values())
+            return [specialization for found in lists for specialization in found]
+
+    # -- finding
+
+    def find(self, key: Any) -> Specialization | None:
+        """A specialization of known extents whose captures are of the traced types."""
+        for specialization in self.by_key.get(key, ()):
+            if specialization.captures_fit() and not specialization.retrace_due:
+                return specialization
+        return None
+
+    def find_any_size(self, call: CallKey) -> Specialization | None:
+        """A specialization of symbolic extents that serves a call's sizes."""
+        if not self.by_rank:
+            return None
+        for specialization in self.by_rank.get(call.rank_key, ()):
+            if specialization.size_domain.accepts(call.kinds) and specialization.captures_fit():
+                return specialization
+        return None
+
+    def remove_due(self, key: Any) -> bool:
+        """Remove specializations that are to be traced again; whether there were some."""
+        known = self.by_key.get(key, [])
+        due = [specialization for specialization in known if specialization.retrace_due]
+        for specialization in due:
+            known.remove(specialization)
+        return bool(due)
+
+    def explain(
+        self, call: CallKey, names: Sequence[str], line: SourceLine | None
+    ) -> Miss | None:
+        """Why no specialization serves a call; None if there are no specializations at all.
+
+        names: one for each leaf of the arguments. line: the user's.
+        """
+        known = self.all()
+        return explain_miss(call.kinds, call.tree, names, known, line) if known else None
+
+    # -- changing
+
+    def insert(self, call: CallKey, specialization: Specialization) -> None:
+        """Add a specialization of known extents."""
+        self.by_key.setdefault(call.key, []).append(specialization)
+        self._tie_to_owners("by_key", call.key, call)
+
+    def insert_any_size(self, call: CallKey, specialization: Specialization) -> None:
+        """Add a specialization of symbolic extents."""
+        self.by_rank.setdefault(call.rank_key, []).append(specialization)
+        self._tie_to_owners("by_rank", call.rank_key, call)
+
+    def size_history(self, call: CallKey) -> SizeHistory:
+        """The sizes of calls like this one, made if there is none."""
+        history = self.size_histories.setdefault(call.rank_key, SizeHistory())
+        self._tie_to_owners("size_histories", call.rank_key, call)
+        return history
+
+    def remove(self, specialization: Specialization) -> None:
+        """Forget a specialization of known extents."""
+        with self.locked():
+            for key, found in list(self.by_key.items()):
+                if specialization in found:
+                    found.remove(specialization)
+                    if not found:
+                        del self.by_key[key]
+
+    # -- lifetimes
+
+    def _tie_to_owners(self, table: str, key: Any, call: CallKey) -> None:
+        """Let what is kept under a key be forgotten with the objects among the arguments."""
+        for kind in call.kinds:
+            if not isinstance(kind.key, Identity):
+                continue
+            value, number = kind.key.value, hash(kind.key)
+            owner = self.owners.get(number)
+            if owner is None or owner() is not value:
+                try:
+                    owner = _Owner(value, _make_death_callback(self))
+                except TypeError:  # it lives for as long as its key
+                    self._keep_immortal(table, key)
+                    continue
+                owner.number, owner.keys = number, set()
+                former, self.owners[number] = self.owners.get(number), owner
+                if former is not None:  # of an object that was where this one is
+                    for entry in former.keys:
+                        self._forget_key(*entry)
+            owner.keys.add((table, key))
+
+    def _keep_immortal(self, table: str, key: Any) -> None:
+        self.immortal_keys[table, key] = None
+        self.immortal_keys.move_to_end((table, key))
+        if len(self.immortal_keys) > _MAX_IMMORTAL_KEYS:
+            self._forget_key(*self.immortal_keys.popitem(last=False)[0])
+
+    def forget_dead(self) -> None:
+        """Forget what was made for objects that died.
+
+        Called at any moment, wherever Python frees something. Where another holds the lock, it
+        is left to that.
+        """
+        while self.died and not self.lock._is_owned() and self.lock.acquire(blocking=False):
+            try:
+                owner = self.owners.get(self.died.popleft())
+                if owner is not None and owner() is None:
+                    del self.owners[owner.number]
+                    for entry in owner.keys:
+                        self._forget_key(*entry)
+            except IndexError:  # another thread was first
+                return
+            finally:
+                self.lock.release()
+
+    def _forget_key(self, table: str, key: Any) -> None:
+        """Forget what is kept under a key. Small executables are kept as spare ones."""
+        found = getattr(self, table).pop(key, ())
+        specializations = found if isinstance(found, list) else ()
+        for specialization in specializations:
+            if specialization.executable is not None and specialization.executable.small:
+                self.spare_executables.append(specialization.executable)
+        self._entries.remove(specializations)
+
+
+def _make_death_callback(table: SpecializationTable) -> Callable[[Any], None]:
+    """What is called when an object dies that a table has specializations for."""
+    reference = weakref.ref(table)
+
+    def note_death(owner: Any) -> None:
+        table = reference()
+        if table is not None:
+            table.died.append(owner.number)
+            table.forget_dead()
+
+    return note_death
+
+
+__all__ = ["SpecializationTable"]

@@ -1,0 +1,223 @@
+"""The slow path of a call: find a specialization, or trace and compile one."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from graphjit.core.config import config
+from graphjit.core.errors import (
+    GraphJitError,
+    InternalError,
+    LeakedTracerError,
+    RecompileError,
+    SourceLine,
+    TracingError,
+    user_line,
+)
+from graphjit.core.tree import SCALAR
+from graphjit.tensors.apply import TensorBase
+from graphjit.tracing.symbolic_tensor import StaticValueNeeded
+
+from .eager import run_eagerly
+from .fallback import Fallbacks
+from .recompile import Miss, RecompileWarning
+from .specialize_sizes import specialize_sizes
+from .trace_attempt import INTERRUPTS, TraceAttempt
+
+if TYPE_CHECKING:
+    from .call_key import ArgumentReader, CallKey
+    from .definition import FunctionDefinition
+    from .entry_table import EntryTable
+    from .specialization import Specialization
+    from .specialization_table import SpecializationTable
+
+_MAX_MISSES = 1000
+
+
+class Specializer:
+    """Makes the specializations of one function."""
+
+    def __init__(
+        self,
+        definition: FunctionDefinition,
+        reader: ArgumentReader,
+        table: SpecializationTable,
+        entries: EntryTable,
+    ) -> None:
+        self._definition = definition
+        self._reader = reader
+        self._table = table
+        self._entries = entries
+        self._fallbacks = Fallbacks(definition)
+        # Why the function was compiled again, the latest last.
+        self.misses: deque[Miss] = deque(maxlen=_MAX_MISSES)
+        # How often the function was traced.
+        self.trace_count = 0
+
+    def find_or_make(self, call: CallKey) -> Specialization:
+        """The specialization that serves a call, made if there is none."""
+        found = self._table.find(call.key) or self._table.find_any_size(call)
+        if found is not None:
+            self._enter_late(found, call)
+            return found
+        with self._table.locked():
+            call = self._reader.refresh(call)
+            is_retrace = self._table.remove_due(call.key)
+            found = (  # another thread may have been first
+                self._table.find(call.key)
+                or self._table.find_any_size(call)
+                or self._fallbacks.find(call)
+            )
+            if found is not None:
+                self._enter_late(found, call)
+                return found
+            if not is_retrace:
+                self._note_miss(call)
+            pinned = set(self._reader.pinned)
+            try:
+                return self._make(call, is_retrace)
+            except BaseException:
+                self._reader.restore_pinned(pinned)
+                raise
+
+    def _enter_late(self, specialization: Specialization, call: CallKey) -> None:
+        if self._entries.is_late(specialization):
+            with self._table.lock:
+                self._entries.add(specialization, call)
+
+    def _make(self, call: CallKey, is_retrace: bool) -> Specialization:
+        sized = specialize_sizes(self._definition, call, self._table.size_history(call))
+        if sized is not None:
+            self.trace_count += 1
+            self._entries.add(sized, call)
+            self._table.insert_any_size(call, sized)
+            self._count_fallback(sized, call)
+            return sized
+        call, specialization = self._specialize(call)
+        if is_retrace:
+            specialization.may_settle = False
+        history = self._table.size_histories.get(call.rank_key)
+        if history is not None and not specialization.reason:
+            history.rule_out()
+        self._entries.add(specialization, call)
+        self._count_fallback(specialization, call)
+        self._table.insert(call, specialization)
+        return specialization
+
+    def _specialize(self, call: CallKey) -> tuple[CallKey, Specialization]:
+        """Trace and compile for a call, or find that it has to run eagerly.
+
+        Gives the call as it is read then: a scalar may have been pinned on the way.
+        """
+        options = self._definition.options
+        while True:
+            attempt = TraceAttempt(self._definition, call)
+            try:
+                self.trace_count += 1
+                specialization = attempt.run()
+                specialization.compile(options.passes, options.fast_math)
+                return call, specialization
+            except StaticValueNeeded as need:
+                has_scalars = any(kind.kind == SCALAR for kind in call.kinds)
+                if has_scalars and len(self._table.all()) < config.static_values:
+                    call = self._reader.pin(call)
+                    continue
+                return call, self._fallbacks.fall_back(call, need)
+            except LeakedTracerError:
+                raise
+            except TracingError as error:
+                return call, self._fallbacks.fall_back(call, error)
+            # ImportError: LLVM is missing or old
+            except (InternalError, ImportError, *INTERRUPTS):
+                raise
+            except BaseException as error:
+                if self._is_final(call, error, attempt.had_effects):
+                    raise
+                return call, self._fallbacks.fall_back_after_error(call, error)
+
+    def _is_final(self, call: CallKey, error: BaseException, had_effects: bool) -> bool:
+        """Whether an error that the Python code raised while it was traced is the call's: eager
+        mode isn't wanted, or would raise it too.
+
+        had_effects: whether the trace had changed something, which was put back.
+        """
+        must_trace = self._definition.options.fallback == "error"
+        if must_trace and had_effects:
+            # raises too, having done what it does
+            run_eagerly(self._definition, call.args, call.kwargs, call.leaves)
+        # tensors have one set of rules: eager mode would refuse what tracing refused
+        has_tensors = any(isinstance(x, TensorBase) for x in call.leaves)
+        is_refusal = has_tensors and not had_effects and isinstance(error, GraphJitError)
+        return must_trace or is_refusal
+
+    def _count_fallback(self, specialization: Specialization, call: CallKey) -> None:
+        shared = self._fallbacks.count(specialization, call)
+        if shared is not None:
+            self._entries.add(shared, call)
+
+    def _note_miss(self, call: CallKey) -> None:
+        """Keep why no specialization serves a call, if there are some. Warn of it, or refuse to
+        make another.
+        """
+        definition = self._definition
+        names = definition.name_leaves(call.tree)
+        miss = self._table.explain(call, names, user_line())
+        if miss is None:
+            return
+        if config.recompiling_forbidden:
+            raise RecompileError(
+                f"{definition.qualified_name} would be compiled again. {miss}\n"
+                "  outside `forbid_recompile` it would be"
+            )
+        self.misses.append(miss)
+        if config.recompile_warning and len(self.misses) == config.recompile_warning:
+            line = miss.source or SourceLine("<unknown>", 0)
+            text = (
+                f"{definition.qualified_name} is compiled for the "
+                f"{miss.specializations + 1}th time, for {miss}\n"
+                "  explain_misses() tells of the times before"
+            )
+            warnings.warn_explicit(text, RecompileWarning, line.file, line.line)
+
+    # -- eager specializations
+
+    def run_eagerly(
+        self, specialization: Specialization, leaves: Any, args: Any, kwargs: Any
+    ) -> Any:
+        """The results of a call whose specialization runs eagerly."""
+        if specialization.trace_error is not None:
+            return self._run_after_trace_error(specialization, args, kwargs)
+        specialization.retrace_due = specialization.may_settle
+        if not specialization.may_settle:
+            self._fallbacks.warn(specialization.reason)
+        return run_eagerly(self._definition, args, kwargs, leaves)
+
+    def _run_after_trace_error(
+        self, specialization: Specialization, args: Any, kwargs: Any
+    ) -> Any:
+        """Run eagerly what raised an error while it was traced.
+
+        If it raises here too, the arguments were bad, and the specialization is forgotten. If
+        not, it goes on running eagerly.
+        """
+        error = specialization.trace_error
+        call = self._reader.read(args, kwargs)
+        try:
+            value = run_eagerly(self._definition, args, kwargs, call.leaves)
+        except BaseException as raised:
+            self._table.remove(specialization)
+            natural = [c for c in type(raised).__mro__ if c.__module__ == "builtins"][:-3]
+            if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
+                raise error from None
+            raise
+        specialization.trace_error = None
+        with self._table.lock:
+            self._entries.add(specialization, call)
+            self._count_fallback(specialization, call)
+        self._fallbacks.warn(specialization.reason)
+        return value
+
+
+__all__ = ["Specializer"]

@@ -1,0 +1,346 @@
+"""One trace of a function for a call: what is refused before, the trace, and what it leaves."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphjit.core.dims import Dim
+from graphjit.core.errors import InternalError, TracingError, at_user_line
+from graphjit.core.tree import (
+    SCALAR,
+    STATIC,
+    TENSOR,
+    LeafKind,
+    Tree,
+    containers,
+    flatten,
+    unflatten,
+)
+from graphjit.core.types import TensorType, as_dtype
+from graphjit.tracing import captures, code_names, foreign, symbolic_sizes
+from graphjit.tracing.side_effects import SideEffects
+from graphjit.tracing.symbolic_tensor import ScalarWithoutIter
+from graphjit.tracing.trace import Trace
+
+from .output_memory import donated_leaves
+from .returned import ReturnPlan
+from .specialization import Specialization
+
+if TYPE_CHECKING:
+    from graphjit.tracing.captures import Source
+    from graphjit.tracing.symbolic_sizes import SizeAssumptions
+
+    from .call_key import CallKey
+    from .definition import FunctionDefinition
+
+# Names by which Python code asks for types, and of the types that symbolic tensors stand for.
+_TYPE_TESTS = {"isinstance", "type", "issubclass", "isscalar"}
+_TYPES = {
+    "ndarray", "generic", "number", "floating", "integer", "inexact", "Number", "Real",
+    "Integral", "int", "float", "complex", "Tensor", "isscalar", "issubdtype",
+}  # fmt: skip
+_DTYPES = {int: "int64", float: "float64", complex: "complex128"}
+# What ends a call whatever `fallback` says.
+INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+# Errors that tell of the trace and not of the call.
+_OWN_ERRORS = (TracingError, InternalError, ImportError)
+
+
+class MaySettleError(TracingError):
+    """A trace changed what outlives the call, which was put back.
+
+    An eager call changes it too, and then it may be settled: what was missing is made once, a
+    cache is filled.
+    """
+
+
+class ImpureError(TracingError):
+    """A trace changed what outlives the call, and calls of the same types will."""
+
+
+class TraceAttempt:
+    """A trace of a function for one call."""
+
+    def __init__(self, definition: FunctionDefinition, call: CallKey) -> None:
+        self._definition = definition
+        self._call = call
+        # Whether a trace that failed had changed what outlives the call, which was put back, or
+        # a container among the arguments.
+        self.had_effects = False
+        self._wrote_arguments = False
+        pairs = zip(call.leaves, call.kinds, strict=True)
+        self._statics = [x for x, kind in pairs if kind.kind == STATIC]
+
+    def run(self, assumed: SizeAssumptions | None = None) -> Specialization:
+        """The specialization of the call, traced and not compiled.
+
+        assumed: which extents are symbolic, if some are.
+        """
+        started = time.perf_counter_ns()
+        self._require_traceable()
+        before = SideEffects(self._definition.python_function, self._statics)
+        self._require_restorable(before)
+        try:
+            specialization = self._trace(before, assumed)
+        except BaseException as error:
+            if self._ends_call(error, assumed) and before.can_stay():
+                self.had_effects = False
+            else:
+                self.had_effects = before.restore() or self._wrote_arguments
+            raise
+        specialization.times_ns["trace"] = time.perf_counter_ns() - started
+        return specialization
+
+    def _ends_call(self, error: BaseException, assumed: SizeAssumptions | None) -> bool:
+        """Whether the caller gets an error of the trace. What the function did until then
+        stays, as undecorated.
+        """
+        strict = self._definition.options.fallback == "error" and not self._wrote_arguments
+        final = isinstance(error, INTERRUPTS) or strict
+        return final and assumed is None and not isinstance(error, _OWN_ERRORS)
+
+    # -- before the trace
+
+    def _refuse(self, text: str) -> TracingError:
+        return TracingError(at_user_line(text))
+
+    def _require_traceable(self) -> None:
+        """TracingError for arguments whose contents or type the function would see as they are
+        at the trace: arrays of other kinds, sets, and Python code that asks for types.
+        """
+        name, function = self._definition.name, self._definition.python_function
+        for x in self._statics:
+            if foreign.is_foreign(x):
+                kind = type(x).__name__
+                what = f"{kind} of {x.dtype}" if hasattr(x, "dtype") else kind
+                raise self._refuse(f"{name} has an argument that can't be traced: {what}")
+        found = foreign.find_foreign(function, self._statics)
+        if found:
+            raise self._refuse(f"{name} reads {found}, which can change between calls")
+        asked = code_names.names_of_function(function)
+        tests = asked & _TYPE_TESTS
+        # isinstance is answered while tracing
+        if self._definition.options.fallback == "error":
+            reads_type = code_names.loads_global(function, "type")
+            tests = tests & {"type"} if reads_type else set()
+        if tests and asked & _TYPES:
+            raise self._refuse(f"{name} asks for the type of a value, which tracing changes")
+
+    def _require_restorable(self, before: SideEffects) -> None:
+        """TracingError where the trace could change what can't be put back, or where code that
+        the function may call asks for types.
+        """
+        if before.reason:
+            raise self._refuse(f"{self._definition.name} {before.reason}")
+        asking = before.find_code(lambda code: code_names.compares_type(code, _TYPES))
+        if asking:
+            raise self._refuse(f"{asking} asks for the type of a value, which tracing changes")
+
+    # -- the trace
+
+    def _trace(self, before: SideEffects, assumed: SizeAssumptions | None) -> Specialization:
+        definition, call = self._definition, self._call
+        trace = Trace(definition.name)
+        if before.mentions("__iter__"):
+            trace.scalar = ScalarWithoutIter
+        numpy = definition.wants_numpy(call.leaves)
+        specialization = self._start(trace, bool(numpy), assumed)
+        with trace.active():
+            args, kwargs = self._make_symbols(trace, specialization)
+            value = self._run_function(trace, before, args, kwargs)
+            returned = ReturnPlan(
+                value,
+                trace,
+                before,
+                _argument_containers(call.tree, (args, kwargs)),
+                [(i, x) for i, x in enumerate(call.leaves) if call.kinds[i].kind == STATIC],
+                numpy,
+                specialization.donated,
+                plain=definition.specialization_class is not None,
+            )
+            specialization.result_tree = _with_int_keys(returned.tree)
+            specialization.numpy = returned.numpy
+            nodes = [trace.node_of(x) for x in returned.outputs]
+            trace.require_checks(nodes)
+            specialization.graph = trace.graph_of(nodes)
+        self._bind_captures(specialization, trace, returned)
+        specialization.variables = trace.variables
+        specialization.order_parameters()
+        return specialization
+
+    def _start(
+        self, trace: Trace, numpy: bool, assumed: SizeAssumptions | None
+    ) -> Specialization:
+        """A specialization with what is known of it before the trace."""
+        definition, call = self._definition, self._call
+        make = definition.specialization_class or Specialization
+        specialization = make(
+            call.kinds, call.tree, numpy=numpy, tensor_cores=definition.options.tensor_cores
+        )
+        if assumed is not None:
+            specialization.sizes = trace.sizes
+            specialization.shapes = assumed.shapes(call.kinds, trace.sizes)
+            specialization.kinds = tuple(
+                kind if shape is None else symbolic_sizes.with_shape(kind, shape)
+                for kind, shape in zip(call.kinds, specialization.shapes, strict=True)
+            )
+        specialization.leaf_names = definition.name_leaves(call.tree)
+        specialization.donated = donated_leaves(
+            definition.python_function, definition.options.donate, call.tree, call.leaves
+        )
+        return specialization
+
+    def _make_symbols(self, trace: Trace, specialization: Specialization) -> Any:
+        """The arguments that the traced function is given."""
+        symbols = []
+        for number, x in enumerate(self._call.leaves):
+            kind = specialization.kinds[number]
+            if kind.kind == STATIC:
+                symbols.append(x)
+                continue
+            specialization.parameter_order.append(("leaf", number))
+            symbols.append(_make_symbol(trace, number, x, kind, specialization.leaf_names))
+        remaining = iter(symbols)
+        return unflatten(self._call.tree, lambda: next(remaining))
+
+    def _run_function(self, trace: Trace, before: SideEffects, args: Any, kwargs: Any) -> Any:
+        """What the Python function gives for symbolic tensors. TracingError where it changed
+        what a compiled call would not.
+        """
+        name, function = self._definition.name, self._definition.python_function
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise self._refuse(f"{name} runs piecemeal: not traced")
+        given: list[Any] = []
+        flatten((args, kwargs), given)
+
+        def is_unchanged() -> bool:
+            """Whether the containers among the arguments hold what they held."""
+            after: list[Any] = []
+            tree = flatten((args, kwargs), after)
+            same = tree == self._call.tree and len(after) == len(given)
+            return same and all(map(operator.is_, after, given))
+
+        try:
+            value = captures.with_captures(function, trace.capture)(*args, **kwargs)
+        except BaseException as error:
+            self._wrote_arguments = not is_unchanged() or _has_extra_attributes((args, kwargs))
+            if not isinstance(error, Exception):
+                raise
+            if trace.refusal is None or error is trace.refusal:
+                raise
+            raise trace.refusal from error  # C code may have made another error of it
+        if trace.refusal is not None:  # and the function caught the error
+            raise trace.refusal
+        if problem := before.find_problem():
+            refusal = MaySettleError if before.only_filled_in else ImpureError
+            raise refusal(at_user_line(f"{name} {problem}"))
+        if _has_extra_attributes((args, kwargs)):
+            raise self._refuse(f"{name} adds an attribute to an argument's dataclass")
+        if not is_unchanged():
+            raise self._refuse(f"{name} writes into a container that is its argument")
+        return value
+
+    # -- after the trace
+
+    def _bind_captures(
+        self, specialization: Specialization, trace: Trace, returned: ReturnPlan
+    ) -> None:
+        """Note how each call looks up captured arrays, and objects that are returned."""
+        count = len(trace.captures)
+        sources = captures.find_captures(
+            self._definition.python_function,
+            self._statics,
+            [*trace.captures, *returned.objects],
+        )
+        specialization.captures = trace.captures
+        specialization.sources = sources[:count]
+        specialization.capture_types = [(a.shape, a.dtype) for a in trace.captures]
+        specialization.results = _bind_objects(specialization, returned, sources[count:])
+
+
+def _make_symbol(
+    trace: Trace, number: int, x: Any, kind: LeafKind, names: Sequence[str]
+) -> Any:
+    """The symbolic tensor for a leaf that is an array, a tensor or a run-time scalar."""
+    if kind.kind == SCALAR:
+        type, origin = TensorType((), as_dtype(_DTYPES[kind.key])), "weak"
+    elif kind.kind == TENSOR:
+        type, origin = kind.key, "tensor"
+    else:
+        type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
+    symbol = trace.parameter(type, names[number], origin, "argument", leaf=number)
+    symbol.swapped = isinstance(x, np.ndarray) and not x.dtype.isnative
+    return symbol
+
+
+def _argument_containers(tree: Tree, arguments: Any) -> list[Any]:
+    """The containers among the arguments, with the paths to them."""
+    roots = zip(tree.children, arguments, strict=True)
+    return [
+        item
+        for number, (child, root) in enumerate(roots)
+        for item in containers(child, root, ((False, number),))
+    ]
+
+
+def _has_extra_attributes(value: Any) -> bool:
+    """Whether a dataclass among containers has attributes that are no fields of it.
+
+    The trace is given copies of dataclasses, on which such attributes are new.
+    """
+    kind = type(value)
+    if kind in (tuple, list) or hasattr(kind, "_fields"):
+        return any(map(_has_extra_attributes, value))
+    if isinstance(value, dict):
+        return any(map(_has_extra_attributes, value.values()))
+    fields = getattr(kind, "__dataclass_fields__", None)
+    if fields is None or kind.__module__.startswith("graphjit."):
+        return False
+    attributes = getattr(value, "__dict__", {})
+    if not attributes.keys() <= fields.keys():
+        return True
+    return any(map(_has_extra_attributes, attributes.values()))
+
+
+def _with_int_keys(tree: Tree) -> Tree:
+    """A tree with ints for the extents among the keys of dicts, which hashing has fixed."""
+    if tree.kind is None:
+        return tree
+    children = tuple(map(_with_int_keys, tree.children))
+    return Tree(tree.kind, tuple(map(_as_int_key, tree.keys)), children, tree.default)
+
+
+def _as_int_key(key: Any) -> Any:
+    if isinstance(key, Dim):
+        return int(key)
+    return tuple(map(_as_int_key, key)) if type(key) is tuple else key
+
+
+def _bind_objects(
+    specialization: Specialization, returned: ReturnPlan, sources: Sequence[Source | None]
+) -> list[tuple[str, Any]]:
+    """The results, with sources for the objects that were there before the call. An object
+    without a source is the same at each call.
+    """
+    found: list[tuple[str, Any]] = []
+    for kind, value in returned.results:
+        if kind != "object":
+            found.append((kind, value))
+            continue
+        source = sources[value]
+        if source is None:
+            found.append(("static", returned.objects[value]))
+            continue
+        specialization.objects.append(source)
+        specialization.object_types.append(type(returned.objects[value]))
+        found.append(("object", len(specialization.objects) - 1))
+    return found
+
+
+__all__ = ["INTERRUPTS", "ImpureError", "MaySettleError", "TraceAttempt"]
