@@ -213,8 +213,8 @@ class CudaFunction(Function):
             return shape
 
         args, kwargs = _each((args, kwargs), standing_in)
-        if self.input_signature is not None:
-            args, kwargs = self._definition.conform(args, kwargs), {}
+        if self._conform is not None:
+            args, kwargs = self._conform(args, kwargs), {}
         call = self._reader.read(args, kwargs)
         specialization = self._specializer.find_or_make(call)
         assert isinstance(specialization, CudaSpecialization)

@@ -91,6 +91,9 @@ class Function(Enterable):  # type: ignore[misc]
         self._specializer = Specializer(
             definition, self._reader, self._specializations, self._entries
         )
+        # For the fast path of `__call__`, which need not ask the table and the options.
+        self._by_key = self._specializations.by_key
+        self._conform = None if options.input_signature is None else definition.conform
         # The attributes made here; others are the user's, and are pickled.
         self._own_attributes: frozenset[str] = frozenset()
         self._own_attributes = frozenset(vars(self))
@@ -106,15 +109,15 @@ class Function(Enterable):  # type: ignore[misc]
         entries = self._entries
         if self._native and not entries.address and is_native_due():
             entries.address = native_entry.install_entry_point(Function)
-        if self._definition.options.input_signature is not None:
-            args, kwargs = self._definition.conform(args, kwargs), {}
+        if self._conform is not None:
+            args, kwargs = self._conform(args, kwargs), {}
         if config.functions_run_eagerly:
             return self._run_eagerly(args, kwargs)
         key = None
         if not kwargs:
             key = self._reader.short_key(args)
             if key is not None:
-                specializations = self._specializations.by_key.get(key)
+                specializations = self._by_key.get(key)
                 late = entries.late and entries.address
                 if specializations and specializations[0].direct is not None and not late:
                     return specializations[0].direct(args)
@@ -128,10 +131,8 @@ class Function(Enterable):  # type: ignore[misc]
         """What a call gives, written into `out`: an array, or arrays in the structure of the
         results, None for those that need no array.
         """
-        definition = self._definition
-        signature = definition.options.input_signature
-        if type(out) is np.ndarray and not kwargs and signature is None:
-            found = self._specializations.by_key.get(self._reader.short_key(args))
+        if type(out) is np.ndarray and not kwargs and self._conform is None:
+            found = self._by_key.get(self._reader.short_key(args))
             write = found[0].direct_into if found else None
             if write is not None and _compiles_here():
                 result = write(out, args)
@@ -140,8 +141,8 @@ class Function(Enterable):  # type: ignore[misc]
         if current_trace.get() is not None:
             raise TracingError(at_user_line("`out` of a function that is called in a trace"))
         arrays = OutArrays(out)
-        if signature is not None:
-            args, kwargs = definition.conform(args, kwargs), {}
+        if self._conform is not None:
+            args, kwargs = self._conform(args, kwargs), {}
         if config.functions_run_eagerly:
             return arrays.fill(self(*args, **kwargs))
         call = self._reader.read(args, kwargs)
@@ -194,8 +195,8 @@ class Function(Enterable):  # type: ignore[misc]
 
     def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
         """The specialization that a call with these arguments uses, made if need be."""
-        if self._definition.options.input_signature is not None:
-            args, kwargs = self._definition.conform(args, kwargs), {}
+        if self._conform is not None:
+            args, kwargs = self._conform(args, kwargs), {}
         return self._specializer.find_or_make(self._reader.read(args, kwargs))
 
     def get_graph(self, *args: Any, **kwargs: Any) -> Graph:
@@ -253,7 +254,8 @@ def _make_option(name: str) -> property:
 
     def write(function: Function, value: Any) -> None:
         definition = function._definition
-        definition.options = replace(definition.options, **{name: value})
+        options = definition.options = replace(definition.options, **{name: value})
+        function._conform = None if options.input_signature is None else definition.conform
 
     return property(read, write)
 
