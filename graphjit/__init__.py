@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from graphjit.functions.second_names import *
     from graphjit.functions.shape import *
     from graphjit.ir.graph import Graph
-    from graphjit.jit.function import FallbackWarning, Function, RecompileWarning, function
+    from graphjit.jit.fallback import FallbackWarning
+    from graphjit.jit.function import Function, function
+    from graphjit.jit.recompile import RecompileWarning
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
 
@@ -111,7 +113,9 @@ _HOMES = {
     "functions.linalg": "dot einsum matmul matvec norm tensordot",
     "functions.nn": "gelu layer_norm log_softmax relu silu softmax",
     "ir.graph": "Graph",
-    "jit.function": "FallbackWarning Function RecompileWarning function",
+    "jit.fallback": "FallbackWarning",
+    "jit.function": "Function function",
+    "jit.recompile": "RecompileWarning",
     "tensors.tensor": "Tensor from_dlpack",
     "tensors.variable": "IndexedSlices Variable",
 }

@@ -29,10 +29,7 @@ from .call_key import ArgumentReader
 from .definition import FunctionDefinition
 from .eager import run_eagerly
 from .entry_table import EntryTable, is_native_due
-from .fallback import FallbackWarning
 from .options import DEFAULT_OPTIONS, OPTION_NAMES, FunctionOptions, check_options
-from .outputs import OutArrays, takes_out, write_results
-from .recompile import Miss, RecompileWarning
 from .specialization import Specialization, explain
 from .specialization_table import SpecializationTable
 from .specializer import Specializer
@@ -44,8 +41,11 @@ if TYPE_CHECKING:
     from graphjit.passes import Pass
 
     from . import native_entry, pickling
+    from . import outputs as out_arguments
+    from .recompile import Miss
 else:
     native_entry = lazy_module("graphjit.jit.native_entry")
+    out_arguments = lazy_module("graphjit.jit.outputs")
     pickling = lazy_module("graphjit.jit.pickling")
 
 
@@ -140,7 +140,7 @@ class Function(Enterable):  # type: ignore[misc]
                     return result
         if current_trace.get() is not None:
             raise TracingError(at_user_line("`out` of a function that is called in a trace"))
-        arrays = OutArrays(out)
+        arrays = out_arguments.OutArrays(out)
         if self._conform is not None:
             args, kwargs = self._conform(args, kwargs), {}
         if config.functions_run_eagerly:
@@ -149,11 +149,11 @@ class Function(Enterable):  # type: ignore[misc]
         specialization = self._specializer.find_or_make(call)
         if specialization.reason:
             return arrays.fill(self._run(specialization, call.leaves, args, kwargs))
-        return write_results(specialization, call.leaves, (args, kwargs), arrays)
+        return out_arguments.write_results(specialization, call.leaves, (args, kwargs), arrays)
 
     @functools.cached_property
     def _takes_out(self) -> bool:
-        return takes_out(self.python_function)
+        return out_arguments.takes_out(self.python_function)
 
     def _run(
         self, specialization: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
@@ -326,4 +326,4 @@ def function(
     return decorate if func is None else decorate(func)
 
 
-__all__ = ["FallbackWarning", "Function", "RecompileWarning", "function"]
+__all__ = ["Function", "function"]

@@ -64,8 +64,7 @@ from graphjit.tracing.captures import (
     WeakRefSource,
 )
 
-from .result_kinds import COMPUTED
-from .specialization import Specialization
+from .specialization import COMPUTED, Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable

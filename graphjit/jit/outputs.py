@@ -17,7 +17,7 @@ from graphjit.core.tree import LEAF, Tree, flatten, unflatten
 from graphjit.tensors.apply import TensorBase
 
 from .output_memory import share_memory
-from .result_kinds import COMPUTED
+from .specialization import COMPUTED
 
 if TYPE_CHECKING:
     from .specialization import Specialization

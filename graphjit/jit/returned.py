@@ -27,7 +27,7 @@ from graphjit.tracing.symbolic_tensor import SymbolicTensor, is_strict
 
 from .eager import is_converted
 from .output_memory import share_memory
-from .result_kinds import COMPUTED
+from .specialization import COMPUTED
 
 if TYPE_CHECKING:
     from graphjit.tracing.side_effects import SideEffects

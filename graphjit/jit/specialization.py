@@ -28,7 +28,6 @@ from graphjit.tracing.captures import Source
 
 from . import compile_cache
 from .output_memory import WRITABLE_FLAGS, check_donated, choose_output_arrays
-from .result_kinds import COMPUTED
 
 if TYPE_CHECKING:
     from graphjit import passes as all_passes
@@ -45,6 +44,23 @@ else:  # what is found on disk needs none of them
     programs = lazy_module("graphjit.ir.program")
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+# What becomes of a result at each call, in `Specialization.results`:
+#
+# "python"     a Python number that is computed
+# "array"      an array that is computed; a NumPy scalar where it has no axes
+# "0-d array"  an array without axes that is computed
+# "swapped"    an array that is computed, in the other byte order
+# "static"     the value itself, which nothing can change
+# "copy"       a copy of the value
+# "view"       a `ResultView`: how NumPy makes it of other arrays
+# "again"      the object that an earlier result is, by its number
+# "container"  a container of the results that is put together before, by its number
+# "given"      a container of the arguments, by the path to it
+# "object"     an object that was there before the call, by the number of its source
+
+# The kinds that the program computes.
+COMPUTED = ("python", "array", "0-d array", "swapped")
 
 
 @dataclass(eq=False)

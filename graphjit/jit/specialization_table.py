@@ -9,17 +9,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from graphjit.core.fork_safety import new_lock
+from graphjit.core.lazy import lazy_module
 from graphjit.core.tree import Identity
 from graphjit.tracing.symbolic_sizes import SizeHistory
-
-from .recompile import Miss, explain_miss
 
 if TYPE_CHECKING:
     from graphjit.core.errors import SourceLine
 
+    from . import recompile
     from .call_key import CallKey
     from .entry_table import EntryTable
     from .specialization import Specialization
+else:
+    recompile = lazy_module("graphjit.jit.recompile")
 
 # How many keys are kept that hold objects whose death nothing tells.
 _MAX_IMMORTAL_KEYS = 64
@@ -105,13 +107,15 @@ class SpecializationTable:
 
     def explain(
         self, call: CallKey, names: Sequence[str], line: SourceLine | None
-    ) -> Miss | None:
+    ) -> recompile.Miss | None:
         """Why no specialization serves a call; None if there are no specializations at all.
 
         names: one for each leaf of the arguments. line: the user's.
         """
         known = self.all()
-        return explain_miss(call.kinds, call.tree, names, known, line) if known else None
+        if not known:
+            return None
+        return recompile.explain_miss(call.kinds, call.tree, names, known, line)
 
     # -- changing
 

@@ -16,22 +16,25 @@ from graphjit.core.errors import (
     TracingError,
     user_line,
 )
+from graphjit.core.lazy import lazy_module
 from graphjit.core.tree import SCALAR
 from graphjit.tensors.apply import TensorBase
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 
 from .eager import run_eagerly
 from .fallback import Fallbacks
-from .recompile import Miss, RecompileWarning
 from .specialize_sizes import specialize_sizes
 from .trace_attempt import INTERRUPTS, TraceAttempt
 
 if TYPE_CHECKING:
+    from . import recompile
     from .call_key import ArgumentReader, CallKey
     from .definition import FunctionDefinition
     from .entry_table import EntryTable
     from .specialization import Specialization
     from .specialization_table import SpecializationTable
+else:
+    recompile = lazy_module("graphjit.jit.recompile")
 
 _MAX_MISSES = 1000
 
@@ -52,7 +55,7 @@ class Specializer:
         self._entries = entries
         self._fallbacks = Fallbacks(definition)
         # Why the function was compiled again, the latest last.
-        self.misses: deque[Miss] = deque(maxlen=_MAX_MISSES)
+        self.misses: deque[recompile.Miss] = deque(maxlen=_MAX_MISSES)
         # How often the function was traced.
         self.trace_count = 0
 
@@ -179,7 +182,7 @@ class Specializer:
                 f"{miss.specializations + 1}th time, for {miss}\n"
                 "  explain_misses() tells of the times before"
             )
-            warnings.warn_explicit(text, RecompileWarning, line.file, line.line)
+            warnings.warn_explicit(text, recompile.RecompileWarning, line.file, line.line)
 
     # -- eager specializations
 

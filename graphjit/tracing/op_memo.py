@@ -9,11 +9,12 @@ is recorded at once. All else goes its usual way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphjit.core.errors import user_line
+from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, float32, float64
 from graphjit.ir.graph import Attrs, GraphBuilder, Node
 from graphjit.ops import source
@@ -26,12 +27,17 @@ _UFUNCS = {np.add, np.subtract, np.multiply, np.divide}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-class _Recipe(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recipe:
+    """The node that an operator became."""
+
     primitive: Primitive
     attrs: Attrs
     type: TensorType
-    constant: TensorType | None  # of a float among the operands
-    operand_types: tuple[TensorType, ...]  # kept, for they are known by where they lie
+    # The type of the constant that a float among the operands became.
+    constant: TensorType | None
+    # Keys have their ids: they live for as long as these.
+    operand_types: tuple[TensorType, ...]
 
 
 class OpMemo:

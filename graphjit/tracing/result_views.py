@@ -15,6 +15,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim, evaluate
 from graphjit.core.errors import IndexOutOfRangeError, at_user_line, user_line
+from graphjit.core.frozen import dataclass
 
 
 class BaseArray(NamedTuple):
@@ -73,14 +74,17 @@ class NumpyCall:
         return found
 
 
-class CallResult(NamedTuple):
-    """A call's result, or the one that this path of indices leads to."""
+@dataclass(frozen=True, slots=True, eq=False)
+class CallResult:
+    """The result of a call of NumPy's, or an item of it."""
 
     call: NumpyCall
+    # The indices that lead to the item.
     path: tuple[int, ...]
 
 
-class ResultView(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultView:
     """A result in the memory of other arrays, or one that is such an array: how NumPy makes
     it.
     """

@@ -11,11 +11,11 @@ number, the function is traced again with just that known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from graphjit.core.config import config
 from graphjit.core.dims import Dim, Guard, Sizes, magnitude
+from graphjit.core.frozen import dataclass
 from graphjit.core.tree import ARRAY, TENSOR, LeafKind, Tree
 from graphjit.core.types import Shape, TensorType
 from graphjit.ir.graph import Graph, Node
@@ -65,21 +65,20 @@ def extents(kinds: Sequence[LeafKind]) -> dict[LeafAxis, int]:
     }
 
 
-@dataclass(eq=False, repr=False)
 class SizeHistory:
-    """What calls of one loose key have brought.
+    """The sizes that calls of one rank key have brought."""
 
-    sizes: those of each place. history: the different extents of the latest calls that were to
-    be specialised, the call at hand last. fixed: places where Python code needs the number.
-    trace_error: what went wrong when symbolic extents were tried; failed: the same once it is
-    known that it was their fault.
-    """
-
-    sizes: dict[LeafAxis, set[int]] = field(default_factory=dict)
-    history: list[dict[LeafAxis, int]] = field(default_factory=list)
-    fixed: set[LeafAxis] = field(default_factory=set)
-    trace_error: str = ""
-    impossible: str = ""
+    def __init__(self) -> None:
+        # The different extents of each axis.
+        self.sizes: dict[LeafAxis, set[int]] = {}
+        # The extents of the latest calls that were to be specialised, the call at hand last.
+        self.history: list[dict[LeafAxis, int]] = []
+        # Axes of which Python code needs the extent as a number.
+        self.fixed: set[LeafAxis] = set()
+        # What went wrong when symbolic extents were tried.
+        self.trace_error = ""
+        # Why symbolic extents are tried no more.
+        self.impossible = ""
 
     def note(self, found: Mapping[LeafAxis, int]) -> None:
         """Take note of a call. Calls that fail come again and again: not all is kept."""
@@ -224,17 +223,17 @@ def _computed_extents(node: Node) -> list[Dim]:
     return found
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class SizeDomain:
-    """The calls that a specialization of symbolic extents is for: shapes of its leaves, and
-    guards.
-    """
+    """The sizes that a specialization of symbolic extents serves."""
 
+    # Of each leaf the shape, or None for a leaf that is no array.
     shapes: tuple[Shape | None, ...]
+    # What must be true of the symbols in these shapes.
     guards: tuple[Guard, ...]
 
     def accepts(self, kinds: Sequence[LeafKind]) -> bool:
-        """Whether a call of the specialization's loose key has sizes that it serves."""
+        """Whether a call of the specialization's rank key has sizes that it serves."""
         values: dict[str, int] = {}
         for kind, wanted in zip(kinds, self.shapes, strict=True):
             shape = shape_of(kind)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,48 +23,52 @@ from graphjit.tensors.operators import Items, Operators
 from graphjit.tensors.variable import Variable
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from graphjit.ir.graph import GraphBuilder
 
     from .op_memo import OpMemo
     from .regions import Regions
     from .result_views import BaseArray, CallResult
 
+    class Recorder(Protocol):
+        """What a symbolic tensor asks of the trace that it belongs to: see `trace.Trace`."""
+
+        builder: GraphBuilder
+        closed: bool
+        scalar: type[SymbolicTensor]
+        op_memo: OpMemo
+        regions: Regions
+
+        def with_numpy_rules(
+            self, action: Callable[[], Any], operands: Sequence[Any] = ()
+        ) -> Any:
+            """Run an action whose results are of NumPy origin."""
+
+        def record_memoized(
+            self,
+            key: tuple[Any, ...] | None,
+            operands: Sequence[Any],
+            action: Callable[[], Any],
+            weak: Sequence[Any] = (),
+        ) -> Any:
+            """Run the rules of an operator, and remember what it became."""
+
+        def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
+            """The node of an input."""
+
+        def weak_params_of(self, node: int) -> frozenset[int]:
+            """The Python-scalar parameters that a node depends on."""
+
+        def bounds_after(self, name: str, operands: Sequence[Any]) -> tuple[int, int] | None:
+            """Between which numbers arithmetic of Python's integers stays."""
+
+        def note_bounds(self, x: SymbolicTensor, low: int, high: int) -> None:
+            """Note between which numbers a Python integer is."""
+
+
 # Operators whose results on Python's integers may pass 64 bits.
 _UNBOUNDED = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
-
-
-class Recorder(Protocol):
-    """What a symbolic tensor asks of the trace that it belongs to: see `trace.Trace`."""
-
-    builder: GraphBuilder
-    closed: bool
-    scalar: type[SymbolicTensor]
-    op_memo: OpMemo
-    regions: Regions
-
-    def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
-        """Run an action whose results are of NumPy origin."""
-
-    def record_memoized(
-        self,
-        key: tuple[Any, ...] | None,
-        operands: Sequence[Any],
-        action: Callable[[], Any],
-        weak: Sequence[Any] = (),
-    ) -> Any:
-        """Run the rules of an operator, and remember what it became."""
-
-    def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
-        """The node of an input."""
-
-    def weak_params_of(self, node: int) -> frozenset[int]:
-        """The Python-scalar parameters that a node depends on."""
-
-    def bounds_after(self, name: str, operands: Sequence[Any]) -> tuple[int, int] | None:
-        """Between which numbers arithmetic of Python's integers stays."""
-
-    def note_bounds(self, x: SymbolicTensor, low: int, high: int) -> None:
-        """Note between which numbers a Python integer is."""
 
 
 class StaticValueNeeded(TracingError):
@@ -677,6 +681,6 @@ def _are_bools(operands: Sequence[Any]) -> bool:
 
 
 __all__ = [
-    "SYMBOLIC_CLASSES", "Recorder", "ScalarWithoutIter", "StaticValueNeeded", "Storage",
+    "SYMBOLIC_CLASSES", "ScalarWithoutIter", "StaticValueNeeded", "Storage",
     "SymbolicArray", "SymbolicScalar", "SymbolicTensor", "is_strict", "is_weak",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from graphjit.codegen.cpu import target
 from graphjit.core import memory
 from graphjit.core.errors import FrozenTensorError, InvalidArgumentError, TracingError
 from graphjit.core.machine import machine
-from graphjit.jit import function
+from graphjit.jit import outputs
 
 X = np.arange(6.0).reshape(2, 3)
 
@@ -66,7 +66,7 @@ def test_plain_arrays_go_a_short_way(monkeypatch: Any) -> None:
     reading(square)
     failing = gj.function(lambda x, i: gj.gather(x, i), fallback="error")
     failing(square, np.array([0, 1]))
-    monkeypatch.setattr(function, "OutArrays", long)
+    monkeypatch.setattr(outputs, "OutArrays", long)
     y = np.zeros((3, 3))
     for _ in range(2):
         assert fn.into(y, square, square) is y and fn(square, square, out=y) is y
