@@ -1,9 +1,8 @@
-"""Compiled specializations of graphs: what a first call finds instead of compiling.
+"""The cache of compiled graphs, in this process and on disk.
 
-A hit needs the traced graph and nothing that comes after it: no pass, no code generator, no
-LLVM. Looked through are the executables that live in this process, so that an object of a
-class runs the code of those before it, then the disk. What can't be found, read or loaded is
-compiled.
+A hit needs the traced graph only: no pass, no code generator, no LLVM. First come the
+executables that live in this process, so that an object runs the code that was made for other
+objects of its class. Then comes the disk. What can't be found, read or loaded is compiled.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from graphjit.ir.graph import Graph
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.image import Image
 
-# How many programs of one graph are kept that are for different sizes.
+# How many programs of one graph are kept, each for other sizes.
 _MAX_GUARDED = 4
-# A graph's key and its source lines.
+# The key of a graph, and its source lines, which differ between equal graphs.
 Key = tuple[str, tuple[SourceLine, ...]]
-# The executables that live, by file and source lines, for errors tell of these.
+# The executables that live, by file name and source lines: errors show these.
 _live_executables: weakref.WeakValueDictionary[Key, Executable] = weakref.WeakValueDictionary()
 
 
@@ -47,7 +46,7 @@ def _disk_usable() -> bool:
 
 
 def find(key: Key, sizes: Sizes | None = None) -> Executable | None:
-    """The executable that was kept under a key, and is for sizes like those at hand."""
+    """The executable under a key that is for sizes like those at hand."""
     if config.verify:  # a graph that is found is one that no pass is checked on
         return None
     name, lines = key
@@ -59,7 +58,7 @@ def find(key: Key, sizes: Sizes | None = None) -> Executable | None:
 
 
 def _adopt(executable: Executable, sizes: Sizes | None) -> bool:
-    """Whether an executable is for the sizes at hand; then its guards are noted."""
+    """Whether an executable is for the sizes at hand. If so, its guards are noted."""
     if sizes is None:
         return True
     if not all(guard.holds(sizes.hints) for guard in executable.guards):
@@ -91,7 +90,7 @@ def _load(name: str, lines: tuple[SourceLine, ...], sizes: Sizes | None) -> Exec
 def store(
     key: Key, executable: Executable, image: Image | None, sizes: Sizes | None = None
 ) -> None:
-    """Keep what was compiled for others in this process, and on disk where that can be."""
+    """Store what was compiled, in this process and on disk where that is possible."""
     executable.guards = () if sizes is None else tuple(sizes.guards)
     name, lines = key
     files = _file_names(name, sizes)
@@ -111,8 +110,8 @@ def store(
 
 
 def _file_names(name: str, sizes: Sizes | None) -> list[str]:
-    """Where programs of one graph are: of symbolic extents there is more than one, for passes
-    bring guards.
+    """The files of a graph's programs. With symbolic extents there may be several, for passes
+    add guards.
     """
     return [name] if sizes is None else [f"{name}-{k}" for k in range(_MAX_GUARDED)]
 

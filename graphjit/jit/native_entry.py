@@ -1,8 +1,8 @@
-"""What machine code needs to enter a function's specializations: their tables.
+"""The tables by which machine code enters a function's specializations.
 
-Takes the specializations that `function.py` makes. Most specializations are entered and run
-natively, with the arrays and variables that they read; one with library calls has its arguments
-checked natively and is then run by Python, and so is a function that runs eagerly.
+Most specializations are entered and run natively, with the arrays and variables that they read.
+A specialization with library calls has its arguments checked natively, and is then run by
+Python. So is a function that runs eagerly.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# How many specializations of one function machine code looks through; Python finds the others.
+# How many specializations of a function machine code looks through. Python finds the others.
 MAX_ENTRIES = 32
 _SCALARS = {float: Guard.FLOAT, int: Guard.INTEGER, complex: Guard.COMPLEX}
 _WEAK_RESULTS = {
@@ -85,11 +85,14 @@ _address: list[int] = []
 
 
 class NotNative(Exception):
-    """Something that machine code doesn't do."""
+    """Raised where a specialization needs what machine code doesn't do."""
 
 
 def install_entry_point(kind: type[Any]) -> int:
-    """The address at which functions are entered; 0 where objects are laid out otherwise."""
+    """Make the machine code that enters functions, if there is none; the address of it.
+
+    0 where objects are laid out in an unknown way.
+    """
     if _address:
         return _address[0]
     if not object_layout.fits():
@@ -106,9 +109,7 @@ def install_entry_point(kind: type[Any]) -> int:
 
 
 def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) -> Entry | None:
-    """The tables for a specialization, made for arguments with these leaves; None if there are
-    none.
-    """
+    """The entry of a specialization made for these leaves; None where there can be none."""
     if not object_layout.fits() or specialization.executable is None:
         return None
     parts = iter([_leaf_guard(k, x) for k, x in zip(specialization.kinds, leaves, strict=True)])
@@ -139,9 +140,12 @@ def eager_entry(
     numpy: bool | None,
     any_value: bool = False,
 ) -> Entry | None:
-    """The tables for calls that run a function eagerly, with arguments of these kinds or, if
-    told so, with any of these types; None if there are none. finish: what makes the results of
-    what the function gives, and the leaves. numpy: whether arrays are ndarrays.
+    """The entry for calls that run a function eagerly; None where there can be none.
+
+    finish: makes the results of what the function gives, and the leaves.
+    kinds: those of arguments that the entry is for.
+    numpy: whether arrays are ndarrays.
+    any_value: whether the entry is for all values of the types of these arguments.
     """
     if not object_layout.fits():
         return None
@@ -203,7 +207,7 @@ def _argument_guards(tree: Tree, leaves: Any) -> Leaf | Container:
 
 
 def _plain_fields(kind: type, names: Sequence[str]) -> bool:
-    """Whether to look up the fields of a dataclass's instances runs no code of Python's."""
+    """Whether reading the fields of a dataclass's instances runs no Python code."""
     classes = [c for c in kind.__mro__ if c is not object]
     if not dataclasses.is_dataclass(kind) or any(
         name in c.__dict__ for c in classes for name in ("__getattr__", "__getattribute__")
@@ -217,8 +221,8 @@ def _plain_fields(kind: type, names: Sequence[str]) -> bool:
 
 
 def _python_runner(specialization: Specialization) -> Callable[..., Any]:
-    """A function of the leaves that runs a specialization, if the arrays that it reads still
-    fit.
+    """A function of the leaves that runs a specialization, if its captures are still of the
+    traced types.
     """
     from graphjit.codegen.cpu.dispatcher import MISS
 
@@ -235,9 +239,7 @@ def _python_runner(specialization: Specialization) -> Callable[..., Any]:
 def _entry_returning_arguments(
     specialization: Specialization, args: Container, named: dict[str, Any]
 ) -> Entry | None:
-    """The tables for a specialization that returns containers of its arguments, which Python
-    runs.
-    """
+    """The entry of a specialization that returns containers of its arguments, run by Python."""
     if specialization.sources or specialization.objects:
         return None
 
@@ -256,9 +258,7 @@ def _return_unchanged(value: Any, *leaves: Any) -> Any:
 
 
 def _make_launch(specialization: Specialization) -> Launch:
-    """The native call that is all of a specialization's run. NotNative where there is more to
-    do.
-    """
+    """The native call that does all of a specialization's work; NotNative where none can."""
     executable = specialization.executable
     assert executable is not None
     program = executable.program
@@ -304,7 +304,7 @@ def _make_launch(specialization: Specialization) -> Launch:
 
 
 def _symbolic_launch(executable: Executable) -> Sized | None:
-    """What is more to do for symbolic extents."""
+    """The part of a native call for symbolic extents; None for known ones."""
     program = executable.program
     if not program.symbols:
         return None
@@ -317,8 +317,9 @@ def _symbolic_launch(executable: Executable) -> Sized | None:
 def _plan_outputs(
     specialization: Specialization, places: dict[tuple[str, int], int]
 ) -> list[Output]:
-    """What becomes of each result. places: the numbers of captured arrays and of objects that
-    are looked up, as leaves. NotNative where one is a view of what isn't a result.
+    """What becomes of each result. NotNative where one is a view of what isn't a result.
+
+    places: the numbers, as leaves, of captured arrays and of objects that are looked up.
     """
     assert specialization.executable is not None
     numbers = iter(specialization.executable.program.outputs)
@@ -353,15 +354,16 @@ def _single_base(view: ResultView) -> BaseArray:
 
 
 def _make_view_maker(view: ResultView) -> Callable[[Any], Any]:
-    """What makes a view of the one array that it is made of."""
+    """A function that makes a view of its base."""
     role, number = _single_base(view)
     return lambda array: view.replay({role: {number: array}}, {}, {})
 
 
 def _finishers(specialization: Specialization) -> list[Callable[[Any], Any] | None]:
-    """For each result what Python makes of it: a tensor, of one of another shape each time; a
-    view. NotNative for views whose extents differ from call to call, or that have one call of
-    NumPy's in common.
+    """For each result the function by which Python finishes it, or None: it makes a tensor of
+    a shape that differs from call to call, or a view.
+
+    NotNative for views whose extents differ from call to call, or that share a call of NumPy's.
     """
     assert specialization.executable is not None
     numbers = iter(specialization.executable.program.outputs)
@@ -389,7 +391,7 @@ def _finishers(specialization: Specialization) -> list[Callable[[Any], Any] | No
 def _capture_roots(
     specialization: Specialization,
 ) -> tuple[tuple[Root, ...], dict[tuple[str, int], int]]:
-    """What a specialization reads without being given it, and the number of each as a leaf."""
+    """What a specialization reads besides its arguments, and the number of each as a leaf."""
     roots: list[Root] = []
     again: list[Root] = []
     places: dict[tuple[str, int], int] = {}
@@ -397,11 +399,11 @@ def _capture_roots(
     for number, (shape, dtype) in enumerate(specialization.capture_types):
         source = specialization.sources[number]
         places["capture", number] = first + len(roots)
-        ways = source.sources if isinstance(source, ConsensusSource) else (source,)
+        paths = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf: Leaf | int = _array_guard(shape, dtype)
-        for way in ways:
+        for path in paths:
             value, steps = (
-                (specialization.captures[number], ()) if way is None else _source_path(way)
+                (specialization.captures[number], ()) if path is None else _source_path(path)
             )
             (roots if isinstance(leaf, Leaf) else again).append(Root(value, steps, leaf))
             leaf = len(roots) - 1
@@ -413,16 +415,16 @@ def _capture_roots(
         zip(specialization.objects, specialization.object_types, strict=True)
     ):
         places["object", number] = first + len(roots)
-        ways = source.sources if isinstance(source, ConsensusSource) else (source,)
+        paths = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf = Leaf(Guard.TYPE, value=kind)
-        for way in ways:
-            (roots if isinstance(leaf, Leaf) else again).append(Root(*_source_path(way), leaf))
+        for path in paths:
+            (roots if isinstance(leaf, Leaf) else again).append(Root(*_source_path(path), leaf))
             leaf = len(roots) - 1
     return (*roots, *again), places
 
 
 def _source_path(source: Source) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
-    """An object from which a source starts, and its steps."""
+    """The object from which a source starts, and the steps from there."""
     match source:
         case ConstSource():
             return source.value, ()
@@ -480,7 +482,7 @@ def _buffer_type(specialization: Specialization, number: int) -> TensorType:
 def _plan_assembly(
     tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]
 ) -> Bundle | None:
-    """How results are put together. finishing: what makes the next result of what is there."""
+    """How results are put together. finishing: gives what finishes the next result, or None."""
     kind = tree.kind
     if kind is None:
         call = next(finishing)

@@ -65,12 +65,12 @@ def write_results(
 
 
 def _stub_array(shape: Any, dtype: np.dtype[Any]) -> Array:
-    """An array of a type, of one element however long it is."""
+    """An array of a type that has the memory of one element."""
     return np.broadcast_to(np.empty((), dtype), shape)
 
 
 class OutArrays:
-    """The arrays that were given as `out`."""
+    """The arrays that were given as `out`, checked."""
 
     def __init__(self, out: Any) -> None:
         self.arrays: list[Any] = []
@@ -84,7 +84,10 @@ class OutArrays:
                     )
 
     def for_results(self, tree: Tree, found: Sequence[Any]) -> list[Any]:
-        """For each result the array that it goes to, or None. found: shapes and dtypes."""
+        """For each result the array that it is written into, or None.
+
+        found: of each result shape and dtype; None for one that is no array.
+        """
         given = self.tree
         if tree is LEAF and given == Tree(tuple, (), (LEAF,)):
             given = LEAF  # as NumPy has it: one array, or a tuple of one
@@ -104,7 +107,7 @@ class OutArrays:
         return list(self.arrays)
 
     def fill(self, value: Any) -> Any:
-        """Copy results into the arrays; gives the results with them in place."""
+        """Copy results into the arrays; gives the results with these arrays in them."""
         results: list[Any] = []
         tree = flatten(value, results)
         plain = [x._array if isinstance(x, TensorBase) else x for x in results]  # type: ignore[attr-defined]
@@ -123,7 +126,7 @@ class OutArrays:
 
 
 def _check_array(array: Any) -> None:
-    """Raise what is wrong with an array as `out`, whatever the result is."""
+    """Raise where an array can't be `out`, whatever the result is."""
     if array is None:
         return
     if isinstance(array, TensorBase):

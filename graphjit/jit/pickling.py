@@ -1,9 +1,9 @@
-"""How decorated functions travel to other processes.
+"""Pickling of decorated functions.
 
-A function that an import finds under its name travels as that name, as Python's own functions
-do. All others (lambdas, nested functions, those of `__main__` and of notebooks) travel by
-value, code and closure and what they name, by cloudpickle. Compiled specializations stay
-behind.
+A function that an import finds under its name is pickled by that name, as Python's own
+functions are. All others (lambdas, nested functions, those of `__main__` and of notebooks) are
+pickled by value: cloudpickle takes code, closure, and what they name. Compiled specializations
+aren't pickled.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
 def reduce_function(function: Any) -> tuple[Any, ...]:
-    """What `__reduce__` gives for a decorated function; called by that."""
+    """What `__reduce__` returns for a decorated function. To be called by it directly."""
     pickler = sys._getframe(2).f_globals.get("__name__", "")
     module, name = getattr(function, "__module__", None) or "", function.qualified_name
-    if _look_up(module, name) is function and _travels_by_name(module, pickler):
+    if _look_up(module, name) is function and _is_pickled_by_name(module, pickler):
         return by_name, (module, name)
     if _is_cloudpickle(pickler):  # it takes code as it is, and keeps what its objects share
         return _make_blank, (type(function),), _state(function)
@@ -42,7 +42,7 @@ def _look_up(module: str, name: str) -> Any:
     return getattr(found, "__func__", found)  # of a static or class method
 
 
-def _travels_by_name(module: str, pickler: str) -> bool:
+def _is_pickled_by_name(module: str, pickler: str) -> bool:
     """Whether other processes find what a module holds. multiprocessing lets its workers
     have the `__main__` of a script; no other library does.
     """
@@ -74,7 +74,7 @@ def _state(function: Any) -> dict[str, Any]:
 
 
 def _make_blank(kind: Any) -> Any:
-    """A decorated function without state, which functions that hold one another need first."""
+    """A decorated function without state: functions that refer to each other are made first."""
     return kind.__new__(kind)
 
 

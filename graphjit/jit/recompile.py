@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .specialization import Specialization
 
-# Forms that a call is compared with: methods of many objects have one for each.
+# How many specializations a call is compared with: methods of many objects have one for each.
 MAX_COMPARED = 16
 
 
@@ -25,17 +25,17 @@ class RecompileWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A call that no specialization fitted.
+    """A call that no specialization served."""
 
-    guard: what of which argument was another, such as "shape of x". expected: what the nearest
-    specialization has; found: what the call brought. source: the line of the call.
-    specializations: how many specializations there were.
-    """
-
+    # What differed, such as "shape of x".
     guard: str
+    # What the nearest specialization has there.
     expected: str
+    # What the call brought.
     found: str
+    # The line of the call.
     source: SourceLine | None
+    # How many specializations there were.
     specializations: int
 
     def __str__(self) -> str:
@@ -50,8 +50,9 @@ def explain_miss(
     specializations: Sequence[Specialization],
     source: SourceLine | None,
 ) -> Miss:
-    """The guards by which a call misses the specialization that is nearest to it, of the
-    latest.
+    """The guards by which a call misses the specialization that is nearest to it.
+
+    Only the latest specializations are compared.
     """
     nearest, least = specializations[-1], len(kinds) + 2
     for specialization in reversed(specializations[-MAX_COMPARED:]):
@@ -94,7 +95,7 @@ def _describe_difference(name: str, before: LeafKind, now: LeafKind) -> tuple[st
 
 
 def _shape_matches(before: Sequence[int | Dim], now: Sequence[int]) -> bool:
-    """Whether a specialization's shape, of which extents may be symbolic, may be this one."""
+    """Whether a specialization's shape, with extents that may be symbolic, admits this one."""
     return len(before) == len(now) and all(
         isinstance(a, Dim) or a == b for a, b in zip(before, now, strict=True)
     )

@@ -1,8 +1,9 @@
 """What a traced function returned, as a plan of what each call returns.
 
-Takes the value that the Python code gave and what was there before the trace; gives, for each
-leaf of it, where a call finds or makes it. What was there before the call is returned itself,
-results that are one object are one, and views of one array share its memory, as undecorated.
+For each leaf of the value that the Python code gave, the plan says where a call finds it or how
+it is made. Results are the objects that they are undecorated: what was there before the call is
+returned itself, a result that occurs twice is one object, and views of one array share its
+memory.
 """
 
 from __future__ import annotations
@@ -34,22 +35,14 @@ if TYPE_CHECKING:
     from graphjit.tracing.symbolic_tensor import Storage
     from graphjit.tracing.trace import Trace
 
-# What holds more than the Python code can have made of constants, so that calls could share it.
+# Containers of constants that a result is a copy of: calls must not share them.
 _COPIED_TYPES = (set, bytearray, deque, array)
-_MAX_BYTES = 1 << 30  # of an array that is made to see which of its views overlap
+# How many bytes an array may have that is made to see which of its views overlap.
+_MAX_BYTES = 1 << 30
 
 
 class ReturnPlan:
-    """The plan. tree: how results are put together; results: for each leaf of it a kind and a
-    value; outputs: what the graph computes, for each computed result in order, then for those
-    that others are views of; numpy: whether results are ndarrays; objects: what the kind
-    "object" numbers.
-
-    Kinds: those of COMPUTED; "static": the value; "copy": a copy of it; "view": as an
-    ResultView says; "again": what an earlier result is; "container": a container of the
-    results that is done before; "given": a container of the arguments; "object": one that was
-    there before the call.
-    """
+    """The plan of a function's results."""
 
     def __init__(
         self,
@@ -62,24 +55,39 @@ class ReturnPlan:
         donated: Sequence[int],
         plain: bool,
     ) -> None:
-        """plain: whether results are all made anew."""
-        self._trace, self._side_effects, self._donated, self._plain = (
-            trace,
-            before,
-            donated,
-            plain,
-        )
+        """Plan the results of a trace.
+
+        value: what the Python function gave.
+        before: what it could reach before the trace.
+        given: the containers among the arguments, with the paths to them.
+        statics: the static values among the leaves of the arguments, with their numbers.
+        numpy: whether results are to be ndarrays, None for what the Python code makes.
+        donated: the leaves whose memory results may take.
+        plain: whether all results are made anew, as on a device.
+        """
+        self._trace = trace
+        self._side_effects = before
+        self._donated = donated
+        self._plain = plain
+        # By ids: the paths to the containers, and the leaves that are static values.
         self._given = {id(container): path for path, container in given}
         self._statics = {id(x): leaf for leaf, x in statics}
         self._wanted = numpy
+        # By ids: the containers that are being flattened.
         self._open: dict[int, Any] = {}
+        # By ids: the containers that are done, with the order in which they were.
         self._done: dict[int, tuple[int, Any]] = {}
         self._count = 0
+        # What the graph computes: the computed results in order, then what others are views of.
         self.outputs: list[Any] = []
+        # The objects of results of kind "object", by their numbers.
         self.objects: list[Any] = []
         found: list[Any] = []
+        # How results are put together.
         self.tree = self._flatten(value, found)
+        # Whether results are ndarrays.
         self.numpy = bool(numpy) if numpy is not None else not any(map(is_strict, found))
+        # Of each result the kind and a value: see `specialization.COMPUTED`.
         self.results: list[tuple[str, Any]] = []
         found = [self._normalize_leaf(x) for x in found]
         arrays = self._plan_arrays(found)
@@ -132,7 +140,7 @@ class ReturnPlan:
     # -- leaves
 
     def _normalize_leaf(self, x: Any) -> Any:
-        """A leaf, with a tensor for a variable, and for an ndarray its parameter."""
+        """A leaf; the value of a variable, and the parameter of an ndarray."""
         if isinstance(x, Variable):
             return x.as_tensor()
         if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biufc":
@@ -140,7 +148,7 @@ class ReturnPlan:
         return x
 
     def _plan_leaf(self, x: Any) -> tuple[str, Any]:
-        """What becomes of one leaf, which no other has to do with."""
+        """The kind and value of a leaf that shares no memory with others."""
         if id(x) in self._done:
             return "container", self._done[id(x)][0]
         if id(x) in self._given:
@@ -184,7 +192,7 @@ class ReturnPlan:
     # -- arrays
 
     def _plan_arrays(self, found: Sequence[Any]) -> dict[int, tuple[str, Any]]:
-        """The results in memory of arguments or outside, and those that share memory."""
+        """The results that are views: of what was there before the call, or of each other."""
         # Of results that share memory: the array that they are views of, which result that is.
         self._sharing: list[tuple[int, int | None]] = []
         if self._plain:
@@ -223,7 +231,7 @@ class ReturnPlan:
         return not is_converted(x, self.numpy)
 
     def _without_trace_object(self, view: ResultView) -> ResultView:
-        """The view, of which no call may give the object that the trace made."""
+        """The view; a new one of the whole array, where that is an object of the trace's."""
         made = view.provenance
         if isinstance(made, CallResult) or made.role != "capture":
             return view
@@ -237,8 +245,8 @@ class ReturnPlan:
     def _plan_shared(
         self, numbers: Sequence[int], found: Sequence[Any]
     ) -> dict[int, tuple[str, Any]]:
-        """Results that are views of one array: that array is computed, and the others are made
-        of it.
+        """The plan of results that are views of one array. The program computes that array, and
+        the results are made of it.
         """
         nodes = {n: found[n].node for n in numbers}
         base = self._common_base(nodes.values())
@@ -286,7 +294,7 @@ class ReturnPlan:
         return not any(share_memory(a, b) for k, a in enumerate(views) for b in views[:k])
 
     def _number_bases(self) -> None:
-        """Number the outputs that results are views of; those that aren't results come last."""
+        """Number the outputs that results are views of. Those that aren't results come last."""
         computed = [n for n, (kind, _) in enumerate(self.results) if kind in COMPUTED]
         places = []
         for base, owner in self._sharing:
@@ -311,7 +319,7 @@ def _is_swapped(x: Any) -> bool:
 
 
 def _is_immutable(x: Any) -> bool:
-    """Whether calls may give one and the same object: nothing in it changes."""
+    """Whether calls may share an object, for nothing in it changes."""
     if type(x) in IMMUTABLE_TYPES:
         return True
     if isinstance(x, (tuple, frozenset)):

@@ -206,14 +206,14 @@ class Specialization:
 
     @functools.cached_property
     def direct_into(self) -> Callable[[Array, Sequence[Any]], Array | None] | None:
-        """The shortest way from plain arrays to one result in a given array, where there is no
-        more to do than that; it gives None if that array or the arguments ask for more.
+        """A call that writes one result of plain arrays into an array, and gives None for arrays
+        that it can't take. None where more is to do.
         """
         return None if self.direct is None else _make_direct_into(self)
 
     @property
     def program(self) -> Program | None:
-        """What the executable runs; made again where that came from the disk."""
+        """The program that the executable runs; built anew where code came from the cache."""
         if self.built_program is None and self.executable is not None:
             assert self.graph is not None
             self.built_program = build_program(
@@ -230,7 +230,7 @@ class Specialization:
 
     @contextmanager
     def locked_variables(self) -> Iterator[None]:
-        """Let no other thread read or write the variables in the `with` block."""
+        """Lock the variables in a `with` block: no other thread reads or writes them."""
         cells = {id(v.cell): v.cell for v in self.variables}.values()
         held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
         for cell in held:
@@ -274,8 +274,9 @@ class Specialization:
         return self._executable_for(targets)(inputs, targets)
 
     def _executable_for(self, where: Sequence[Array | None]) -> Executable:
-        """What can write its outputs into these arrays: the executable, or one that stores
-        nothing past the cache, where an array doesn't start at a cache line.
+        """The executable that can write its outputs into these arrays.
+
+        Where an array doesn't start at a cache line, that is one without streaming stores.
         """
         assert self.executable is not None
         program = self.executable.program
@@ -307,7 +308,7 @@ class Specialization:
         return arrays
 
     def sizes_of(self, leaves: Sequence[Any]) -> dict[str, int]:
-        """What the symbols stand for in a call with these leaves."""
+        """The sizes that the symbols represent in a call with these leaves."""
         assert self.executable is not None
         return self.executable.sizes_of(self.inputs(leaves)) if self.sizes is not None else {}
 
@@ -318,8 +319,9 @@ class Specialization:
         outputs: Sequence[Array] = (),
         memo: ReplayMemo | None = None,
     ) -> Any:
-        """A result that lies in the memory of some of these leaves or outputs, or of captured
-        arrays. memo: what the results of one call have in common.
+        """A result that is a view of leaves, captured arrays or outputs.
+
+        memo: shared by the results of one call.
         """
         arrays = {"leaf": leaves, "capture": self.captures, "output": outputs}
         sizes = {} if view.is_base else self.sizes_of(leaves)
@@ -467,8 +469,8 @@ def _in_order(x: Array) -> Array:
 
 
 def _make_direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], Any] | None:
-    """The shortest way from arrays and floats to one array or a tuple of arrays, where there is
-    no more to do than that.
+    """A call of arrays and floats that gives one array or a tuple of arrays; None where more is
+    to do.
     """
     executable = specialization.executable
     assert executable is not None

@@ -1,8 +1,8 @@
-"""Where a function's Python code finds the ndarrays that it reads but isn't given.
+"""Captures: ndarrays that a function's Python code reads without being given them.
 
-They are hidden inputs: looked up again at each call, so that a rebound name is seen. Searched
-are closure cells, the globals that the code names, and objects among the arguments (`self`),
-through containers and attributes a few levels deep.
+They are inputs of the graph, and are looked up again at each call, so that a rebound name is
+seen. Searched are closure cells, the globals that the code names, and objects among the
+arguments (`self`), through containers and attributes a few levels deep.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_OBJECTS = 20_000
 
 
 class Source:
-    """A way to look a value up again: calling it gives the value now, None if there is none."""
+    """A way to look a value up again. Calling it gives the value now, None if there is none."""
 
     __slots__ = ()
 
@@ -95,7 +95,7 @@ class AttributeSource(Source):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConsensusSource(Source):
-    """What several sources agree on; None once they differ, for the trace holds no longer."""
+    """What several sources agree on. Once they differ it is None, and the trace isn't valid."""
 
     sources: tuple[Source, ...]
 
@@ -107,9 +107,7 @@ class ConsensusSource(Source):
 def find_captures(
     function: Callable[..., Any], statics: Sequence[Any], objects: Sequence[Any]
 ) -> list[Source | None]:
-    """For each array or other object a way to look it up again, or None if only its value is
-    known.
-    """
+    """For each object the source by which a call looks it up; None where there is none."""
     if not objects:
         return []
     wanted = {id(x): n for n, x in enumerate(objects)}
@@ -143,10 +141,10 @@ def find_captures(
 def with_captures(
     function: Callable[..., Any], capture: Callable[[np.ndarray[Any, Any]], Any]
 ) -> Callable[..., Any]:
-    """The function with what `capture` gives in place of the ndarrays that it names.
+    """The function with other values for the ndarrays that it names: what `capture` gives.
 
     NumPy's functions of such an array alone are then traced, and not computed once while
-    tracing. Names that the function assigns to are left alone.
+    tracing. Names that the function assigns to keep their values.
     """
     if isinstance(function, types.MethodType):
         return types.MethodType(with_captures(function.__func__, capture), function.__self__)
@@ -184,7 +182,7 @@ def with_captures(
 
 
 def _source_of(value: Any) -> Source:
-    """The object, not kept alive where it can be referred to weakly; then None once it died."""
+    """A source of the object itself, which doesn't keep it alive where that can be."""
     try:
         return WeakRefSource(weakref.ref(value))
     except TypeError:

@@ -41,9 +41,7 @@ def _loads_global(code: types.CodeType, name: str) -> bool:
 
 
 def compares_type(code: types.CodeType, kinds: set[str]) -> bool:
-    """Whether code, or code inside it, compares what the builtin `type` gives with one of these
-    types.
-    """
+    """Whether code, or code inside it, compares the type of a value with one of these types."""
     inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
     if any(compares_type(c, kinds) for c in inner):
         return True
@@ -64,14 +62,14 @@ def compares_type(code: types.CodeType, kinds: set[str]) -> bool:
     return False
 
 
-# So many instructions after `type` it is looked for what becomes of it.
+# How many instructions after `type` may lead to the comparison.
 _NEAR = 16
 _USES = ("IS_OP", "COMPARE_OP", "CONTAINS_OP")
 _LOADS = ("LOAD_GLOBAL", "LOAD_ATTR", "LOAD_NAME", "LOAD_METHOD")
 
 
 def _is_use(instruction: dis.Instruction) -> bool:
-    """Whether an instruction compares a value, or ends what is near."""
+    """Whether an instruction compares a value, or ends the search for a comparison."""
     name = instruction.opname
     again = name == "LOAD_GLOBAL" and instruction.argval == "type"
     return again or name in _USES or name.startswith(("STORE", "RETURN", "POP_JUMP"))

@@ -1,12 +1,13 @@
-"""Objects whose contents can change and that no guard or input follows.
+"""Foreign objects: their contents can change, and no guard or input follows them.
 
-A traced function would see them as they are at the trace, and NumPy reads them without its
-knowledge: data frames, tensors of other libraries, `array.array`, memoryviews, deques, sets,
-iterators, all that converts itself to an array, subclasses of containers and of ndarray. A
-function that is given one, or reaches one by its names, isn't traced but runs as it is.
+A traced function would see their contents as they are at the trace, and NumPy reads them
+without a symbolic tensor noticing. They are data frames, tensors of other libraries,
+`array.array`, memoryviews, deques, sets, iterators, all that converts itself to an array, and
+subclasses of containers and of ndarray. A function that is given one, or reaches one by the
+names in its code, isn't traced and runs eagerly.
 
-ndarrays (`np.memmap` included, whose results are ndarrays), tensors, variables, tuples, lists
-and dicts have ways of their own; so have objects that are none of these, by their attributes.
+Not foreign are ndarrays (with `np.memmap`, whose results are ndarrays), tensors, variables,
+tuples, lists and dicts, and objects with attributes that are none of the above.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .code_names import names_in
 
 DEPTH = 5
 MAX_OBJECTS = 2_000
-# What is read anew, guarded by value or can't change.
+# Types whose objects are read anew at each call, are guarded by value, or can't change.
 _FOLLOWED = (
     TensorBase, np.generic, np.dtype, np.ufunc, str, bytes, range, frozenset, type, Enum,
     types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
@@ -41,7 +42,7 @@ _ARRAY_LIKE = (
     "__cuda_array_interface__", "__buffer__",
 )  # fmt: skip
 _SEQUENCES = (Mapping, Set, Sequence, Iterator, np.nditer)
-# Type -> what it says of all its objects.
+# Whether all objects of a type are foreign.
 _type_verdicts: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
@@ -75,7 +76,7 @@ def _is_foreign_type(kind: type) -> bool:
 
 
 def _has_buffer(value: Any) -> bool:
-    """Whether an object lends its memory, which types say from Python 3.12 on only."""
+    """Whether an object has a buffer. Types say so from Python 3.12 on only."""
     if issubclass(type(value), _FOLLOWED):
         return False
     try:
@@ -91,7 +92,8 @@ def find_foreign(function: Callable[..., Any], statics: Sequence[Any]) -> str:
     """
     names: set[str] = set()
     before = -1
-    while len(names) > before:  # methods bring names of their own
+    # methods that are found bring names of their own
+    while len(names) > before:
         before = len(names)
         found = _search([("its function", function), *(("self", x) for x in statics)], names)
         if found:
@@ -175,7 +177,7 @@ def _add_methods(kind: type, names: set[str]) -> None:
 
 
 def _is_library(module: str | None) -> bool:
-    """Whether a module's code minds its own data: Python's, NumPy's, SciPy's and graphjit's."""
+    """Whether a module belongs to Python, NumPy, SciPy or graphjit: its code isn't searched."""
     top = (module or "").partition(".")[0]
     return top in ("numpy", "scipy", "graphjit") or top in sys.stdlib_module_names - {"test"}
 

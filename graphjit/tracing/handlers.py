@@ -1,8 +1,8 @@
 """Whether the user's code would handle an exception that compiled code raises later.
 
-What a compiled function refuses when it runs, an index out of range, is raised to its caller;
-in Python the handler around the line would have it. The tables of handlers are CPython's: see
-"exception handling" in its InternalDocs.
+What compiled code finds when it runs, such as an index out of range, is raised to the caller of
+the function. In Python, a handler around the line in the function would catch it. The tables of
+handlers are CPython's: see "exception handling" in its InternalDocs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _PUSH, _WITH = (opcode.opmap.get(n, -1) for n in ("PUSH_EXC_INFO", "WITH_EXCEPT_
 
 
 def handled_by_user(outermost: int) -> bool:
-    """Whether a `try` of the user's is around what its code runs now, in any of the frames down
-    to the one that traces, whose id is given.
+    """Whether the user's code has a `try` around what runs now.
+
+    outermost: the id of the frame that traces, down to which frames are looked at.
     """
     frame = sys._getframe(1)
     while id(frame) != outermost:
@@ -54,9 +55,9 @@ def _is_errstate(manager: tuple[str, ...], frame: FrameType) -> bool:
 
 @functools.lru_cache(4096)
 def _protected_ranges(code: CodeType) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
-    """The bytes of a function's instructions that a `try` or `with` is around, and for a `with`
-    the names by which its manager is found. What the interpreter itself catches, to raise it
-    again, doesn't count.
+    """The ranges of instructions [bytes] that a `try` or `with` protects. A range of a `with`
+    comes with the names by which the context manager is found. What the interpreter itself
+    catches, to raise it again, doesn't count.
     """
     found = []
     for first, last, handler in _table_entries(code.co_exceptiontable):

@@ -13,7 +13,7 @@ from graphjit.core.errors import LeakedTracerError, at_user_line
 
 from .symbolic_tensor import SymbolicTensor
 
-# What is not looked into for traced values: it has none, or lives on its own.
+# Types whose objects hold no traced values, or none that matter.
 _OPAQUE = (
     str, bytes, bool, int, float, complex, type(None), type, range, np.dtype, np.generic,
     types.ModuleType, types.CodeType, types.BuiltinFunctionType,
@@ -21,8 +21,9 @@ _OPAQUE = (
 
 
 def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
-    """Whether a value is traced, a tensor or an extent, or an object that holds one that is: in
-    its attributes, items, closure, or whatever else Python's garbage collector sees of it.
+    """Whether a value is a symbolic tensor or extent, or an object that holds one.
+
+    Looked at are attributes, items, closures, and what else the garbage collector sees.
     """
     todo, seen = [(value, 0)], {id(value)}
     while todo:
@@ -50,7 +51,7 @@ def _is_graphjit_object(value: Any) -> bool:
 
 
 def leak_error(x: SymbolicTensor) -> LeakedTracerError:
-    """The error for a symbolic tensor outside its trace: where it was made and is used."""
+    """The error for a symbolic tensor that is used outside its trace."""
     born = f", made {x.line.describe()}," if x.line else ""
     return LeakedTracerError(
         at_user_line(

@@ -1,9 +1,9 @@
-"""What operators became once in a trace, so that they become it again without being looked up.
+"""A memo of the operators in a trace, by the types of their operands.
 
-NumPy's rules for an operator take a hundred steps, and depend on nothing but the types of its
-operands where those are floating-point arrays and Python floats. Where the rules then recorded
-one node of just these operands, floats as constants, the next such operator of the same trace
-is recorded at once. All else goes its usual way.
+NumPy's rules for an operator take a hundred steps. For floating-point arrays and Python floats
+they depend on the operands' types alone. Where the rules recorded just one node of these
+operands, with floats as constants, the next such operator of the trace is recorded at once. All
+others go through the rules.
 """
 
 from __future__ import annotations
@@ -41,23 +41,22 @@ class _Recipe:
 
 
 class OpMemo:
-    """The operators of one trace that are recorded at once, until it is closed. symbols: the
-    classes of its arrays.
-    """
+    """The operators of one trace that are recorded at once, until it is closed."""
 
     def __init__(self, builder: GraphBuilder, symbols: frozenset[type]) -> None:
         self.closed = False
         self._builder = builder
+        # The classes of the trace's arrays.
         self._symbols = symbols
         self._recipes: dict[tuple[Any, ...], _Recipe] = {}
         self._types: dict[TensorType, TensorType] = {}
 
     def canonical_type(self, type_: TensorType) -> TensorType:
-        """The first of all equal types."""
+        """The one object for all equal types."""
         return self._types.setdefault(type_, type_)
 
     def key(self, what: Any, operands: Sequence[Any]) -> tuple[Any, ...] | None:
-        """What an operator or ufunc depends on, or None where that may be more than types."""
+        """The key of an operator or ufunc; None where it may depend on more than types."""
         if len(operands) > 1 and what not in _OPERATORS and what not in _UFUNCS:
             return None
         parts: list[Any] = [what]

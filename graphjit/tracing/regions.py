@@ -1,9 +1,9 @@
 """Regions of a trace: the graphs that control flow runs.
 
-A region's function is run like all other code of the trace, and records its nodes there. They
-are then copied into a graph of their own, of which parameters are the region's own values and,
-after them, what it uses of the surrounding graph. The nodes that were copied stay behind, and
-nothing may use them: `leaked_node` finds who does, and `compacted` drops them.
+A region's function runs like all other code of the trace, and records its nodes there. They
+are then copied into a graph of their own. Its parameters are the region's own values, followed
+by the outside nodes that it reads. The copied nodes stay behind in the trace, where nothing may
+use them: `leaked_node` finds those that are used, and `compacted` drops them.
 """
 
 from __future__ import annotations
@@ -26,17 +26,22 @@ _SHARED_WITH_REGIONS = (
 class Region:
     """What a region's function recorded."""
 
-    start: int  # the node before which all others are from outside
-    params: tuple[int, ...]  # the nodes of the region's own values
-    result: Any  # what the function gave
+    # Nodes before this one are from outside.
+    start: int
+    # The nodes of the region's own values.
+    params: tuple[int, ...]
+    # What the function gave.
+    result: Any
 
 
 class Regions:
-    """The regions of a trace, which is given. starts: of those whose functions run now."""
+    """The regions of a trace, by its nodes."""
 
     def __init__(self, nodes: list[Node]) -> None:
         self.nodes = nodes
+        # Where the regions start whose functions run now, the innermost last.
         self.starts: list[int] = []
+        # First and last node of the regions that ended.
         self.closed: list[tuple[int, int]] = []
 
     @contextmanager

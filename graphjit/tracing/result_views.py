@@ -19,28 +19,22 @@ from graphjit.core.frozen import dataclass
 
 
 class BaseArray(NamedTuple):
-    """An array of which results are made: a leaf of the arguments, a captured array or an
-    output (role "leaf" | "capture" | "output"), by its number.
-    """
+    """An array that results are made of."""
 
+    # "leaf" (of the arguments), "capture" or "output".
     role: str
     number: int
 
 
-# By role: arrays by their numbers.
+# By the role of base arrays: the arrays of a call, by their numbers.
 ArraysByRole = Mapping[str, Any]
+# What each NumpyCall gave in a call, by its id: results that need the same one share it.
 ReplayMemo = dict[int, Any]
 
 
 class NumpyCall:
-    """A call of NumPy whose result lies in the memory of other arrays, or may do so, and that
-    is made again of those of each call.
-
-    function: NumPy's own, or an operator.
-    args, kwargs: with BaseArray and CallResult where arrays stand.
-    bases: the arrays among these, and among those of the calls before.
-    only_base_differs: whether all but the first argument are the same at each call.
-    line: the user's.
+    """A call of NumPy whose result may lie in the memory of other arrays. It is replayed on the
+    arrays of each call.
     """
 
     __slots__ = ("args", "bases", "function", "kwargs", "line", "only_base_differs")
@@ -48,15 +42,21 @@ class NumpyCall:
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        self.function, self.args, self.kwargs = function, args, kwargs
+        # NumPy's own function, or an operator.
+        self.function = function
+        # These have a BaseArray or CallResult where arrays stand.
+        self.args, self.kwargs = args, kwargs
+        # All arrays that the result is made of.
         self.bases = frozenset(base_arrays((*args, *kwargs.values())))
+        # Whether all but the first argument are the same at each call.
         self.only_base_differs = bool(args) and not any(
             map(_differs_by_call, (*args[1:], *kwargs.values()))
         )
+        # The user's line.
         self.line = user_line()
 
     def replay(self, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo) -> Any:
-        """What it gives for these arrays, once for all that ask."""
+        """The result for these arrays, made once in a call. sizes: those of the symbols."""
         found = memo.get(id(self))
         if found is None:
             args, kwargs = self.args, self.kwargs
@@ -85,15 +85,13 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultView:
-    """A result in the memory of other arrays, or one that is such an array: how NumPy makes
-    it.
-    """
+    """A result that is an argument, captured array or output, or lies in the memory of some."""
 
     provenance: BaseArray | CallResult
 
     @property
     def is_base(self) -> bool:
-        """Whether it is that very object."""
+        """Whether the result is that very object."""
         return isinstance(self.provenance, BaseArray)
 
     @property
@@ -107,9 +105,7 @@ class ResultView:
         return _numpy_calls(self.provenance)
 
     def replay(self, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo) -> Any:
-        """The result for these arrays; sizes: those of the symbols, memo: what the results of
-        this call have in common.
-        """
+        """The result for these arrays. sizes: those of the symbols."""
         return _replay(self.provenance, arrays, sizes, memo)
 
 

@@ -1,14 +1,20 @@
-"""What a traced function can reach besides its arguments, as it was before the trace.
+"""What a trace changes outside of the function, and how it is put back.
 
-A trace runs the function's Python code once, and compiled calls never do: whatever that code
-changes outside must not stay changed, traced values above all. So what it can reach is noted
-first: closure cells, globals that the code names, defaults and attributes of functions, objects
-and classes with the attributes that some code names, containers, arrays, random generators; the
-same of every function that it may call and that isn't a library's. After the trace, however it
-ended, what differs is put back, so that the function can run eagerly from where it started.
+A trace runs the function's Python code once, and compiled calls never run it. What that code
+changes outside must not stay changed, traced values above all. Before the trace, a snapshot is
+therefore taken of all that the code can reach besides its arguments:
 
-Where it can't be put back (a file, an iterator, an object of a C type that isn't known here),
-and where there is more than can be looked through, there is a `reason` not to trace at all.
+- closure cells, and the globals that the code names,
+- defaults and attributes of functions,
+- objects and classes, with the attributes that some code names,
+- containers, arrays and random generators,
+- the same of every function that the code may call, libraries excepted.
+
+After the trace, however it ended, what differs is put back. The function can then run eagerly
+from where it started.
+
+Some objects can't be put back: a file, an iterator, an object of an unknown C type. Where one
+can be reached, or more than can be looked through, there is a `reason` not to trace at all.
 """
 
 from __future__ import annotations
@@ -56,16 +62,18 @@ from .snapshots import (
     read_numpy_state,
 )
 
-# How many objects are looked through, and how many bytes of arrays are copied.
+# How many objects are looked through.
 MAX_OBJECTS = 50_000
+# How many bytes of arrays are copied.
 MAX_BYTES = 1 << 26
 
+# Types whose objects never change.
 IMMUTABLE_TYPES = frozenset({
     int, float, complex, bool, str, bytes, type(None), types.EllipsisType, types.CodeType,
     types.NotImplementedType, range, slice, np.dtype, DType, TensorSpec,
     *(np.dtype(code).type for code in "?bhilqBHILQefdgFDG"),
 })  # fmt: skip
-# What holds nothing that a call could change, or nothing that a result could depend on.
+# Types whose objects hold nothing that a call could change and a result depend on.
 STATELESS_TYPES: tuple[Any, ...] = (
     int, float, complex, str, bytes, np.generic, np.dtype, np.ufunc, Enum, Decimal, date, time,
     timedelta, tzinfo, re.Pattern, re.Match, BaseException, types.GenericAlias,
@@ -94,7 +102,7 @@ _WRITES = frozenset({
 
 
 class _DeferredName:
-    """A name among globals that no code has named yet."""
+    """A global or module attribute that no code has named yet."""
 
     __slots__ = ("namespace",)
 
@@ -103,24 +111,28 @@ class _DeferredName:
 
 
 class SideEffects:
-    """What a function can reach, with its contents at the start.
-
-    reason: why the function can't be traced, for what its trace would change couldn't be put
-    back; else empty. made: whether all that `problem` found is that what was missing, or None,
-    was made, as is done once.
-    """
+    """Snapshots of all that a function can reach, taken when this is made."""
 
     def __init__(self, function: Callable[..., Any], statics: Sequence[Any]) -> None:
-        self.reason, self.only_filled_in = "", False
-        # What was noted: a name for it, whether it differs now, its values now, the way back.
+        # Why the function can't be traced: changes couldn't be put back. Empty where it can.
+        self.reason = ""
+        # Whether all that `find_problem` found is that something missing, or None, was made.
+        # That is done once.
+        self.only_filled_in = False
         self._snapshots: list[Snapshot] = []
+        # The objects that were looked at, by id.
         self._seen: dict[int, Any] = {}
+        # Names in code that may run, as identifiers or as text.
         self._mentioned: set[str] = set()
         self._codes: list[types.CodeType] = []
+        # By name: values of attributes that no code has named yet.
         self._deferred: dict[str, list[Any]] = {}
+        # Whether some code may use attributes that it doesn't name.
         self._uses_any_name = False
         self._arrays: list[np.ndarray[Any, Any]] = []
-        self._owners: set[int] | None = None  # of their memory
+        # Ids of what owns the memory that can be reached, made when asked for.
+        self._owners: set[int] | None = None
+        # How many items of containers were looked at.
         self._scanned = 0
         self._queue: list[Any] = [*statics, function]
         while self._queue and not self.reason:
@@ -141,15 +153,15 @@ class SideEffects:
             )
 
     def find_problem(self) -> str:
-        """What the trace left behind that a compiled call would not, or an empty string."""
-        changed = [part for part in self._snapshots if part.changed()]
+        """What the trace changed that a compiled call would not; empty for nothing."""
+        changed = [snapshot for snapshot in self._snapshots if snapshot.changed()]
         if not self.can_stay():
             return "stores a traced value where it outlives the call"
-        drawn = any(isinstance(part, GeneratorSnapshot) for part in changed)
+        drawn = any(isinstance(snapshot, GeneratorSnapshot) for snapshot in changed)
         if numpy_random_loaded() and not self._numpy_before:
             drawn |= not equal_states(read_numpy_state(), initial_numpy_state())
         self.only_filled_in = (
-            bool(changed) and not drawn and all(part.gained() for part in changed)
+            bool(changed) and not drawn and all(snapshot.gained() for snapshot in changed)
         )
         if drawn:
             return "draws random numbers, which compiled code would repeat"
@@ -158,15 +170,15 @@ class SideEffects:
         return ""
 
     def can_stay(self) -> bool:
-        """Whether what differs can stay: no traced value is in it."""
-        changed = [part for part in self._snapshots if part.changed()]
-        return not any(holds_traced(value) for part in changed for value in part.values())
+        """Whether what differs can stay as it is: it holds no traced value."""
+        changed = [snapshot for snapshot in self._snapshots if snapshot.changed()]
+        return not any(holds_traced(x) for snapshot in changed for x in snapshot.values())
 
     def restore(self) -> bool:
-        """Put back what was there; whether anything else was."""
-        changed = [part for part in self._snapshots if part.changed()]
-        for part in changed:
-            part.restore()
+        """Put back what differs; whether anything did."""
+        changed = [snapshot for snapshot in self._snapshots if snapshot.changed()]
+        for snapshot in changed:
+            snapshot.restore()
         if numpy_random_loaded() and not self._numpy_before:
             np.random.set_state(initial_numpy_state())
         return bool(changed)
@@ -195,7 +207,7 @@ class SideEffects:
         self._snapshots.append(part)
 
     def _enqueue(self, values: Iterable[Any]) -> None:
-        """Look at these values later, but for those that nothing can be done to."""
+        """Look at these values later, unless nothing can change them."""
         self._queue += [x for x in values if type(x) not in IMMUTABLE_TYPES]
 
     def _visit(self, value: Any) -> None:

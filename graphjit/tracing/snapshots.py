@@ -21,9 +21,10 @@ ABSENT = object()
 
 
 class Snapshot:
-    """Something that was noted. name: what a message calls it."""
+    """What something held when the snapshot was taken."""
 
     __slots__ = ()
+    # What a message calls it.
     name = "what outlives the call"
 
     def changed(self) -> bool:
@@ -31,7 +32,7 @@ class Snapshot:
         raise NotImplementedError
 
     def gained(self) -> bool:
-        """Whether, if it differs, nothing was lost but None."""
+        """Whether, if it differs, values only came in place of nothing or of None."""
         return False
 
     def values(self) -> Iterable[Any]:
@@ -269,8 +270,10 @@ class GeneratorSnapshot(Snapshot):
 
 
 class LruCacheSnapshot(Snapshot):
-    """A function with an lru_cache, which gives no way to put entries back: what came is taken
-    out of the dict behind it. What it drops to make room, and its counters, stay as they are.
+    """The entries of an lru_cache.
+
+    An lru_cache gives no way to put entries back. New ones are taken out of the dict behind it.
+    Entries that it dropped to make room are lost, and its counters stay as they are.
     """
 
     __slots__ = ("before", "function", "misses")
@@ -281,7 +284,7 @@ class LruCacheSnapshot(Snapshot):
         self.before = frozenset(map(id, self._entries()))
 
     def _entries(self) -> dict[Any, Any]:
-        """By keys that lru_cache made what it holds: results, or links to them."""
+        """The dict behind the cache: results, or links to them, by keys of lru_cache's."""
         own = self.function.__dict__
         held = [x for x in gc.get_referents(self.function) if type(x) is dict and x is not own]
         size = self.function.cache_info().currsize

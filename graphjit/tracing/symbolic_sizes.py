@@ -1,11 +1,12 @@
-"""Which extents of a function's arguments become symbolic, and what a specialization of them
-fits.
+"""Which extents of a function's arguments become symbolic, and which sizes that serves.
 
-An extent becomes symbolic when it has been seen with `config.symbolic_after` sizes (or is None
-in the input signature); an extent of 1 stays itself. Extents that have always been equal are
-taken to be one symbol. The function is then traced for the sizes at hand, which brings guards;
-where a guard says that a symbol is a certain number, or equal to another, or a multiple of a
-number, the function is traced again with just that known.
+An extent becomes symbolic when calls have brought `config.symbolic_after` sizes of it, or when
+it is None in the input signature. An extent of 1 is never symbolic. Extents that have always
+been equal are taken to be one symbol.
+
+The function is then traced for the sizes at hand, which brings guards. A guard may say that a
+symbol is a certain number, equal to another symbol, or a multiple of a number. Then the
+function is traced again with that known.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from graphjit.core.types import Shape, TensorType
 from graphjit.ir.graph import Graph, Node
 from graphjit.ops import source
 
-LeafAxis = tuple[int, int]  # (leaf, axis)
+# The number of a leaf, and an axis of it.
+LeafAxis = tuple[int, int]
 _MAX_TRACES = 8
-# What is remembered of a function's calls.
+# How many calls, and how many sizes of an axis, are remembered.
 _MAX_CALLS, _MAX_SIZES = 64, 1024
 
 
@@ -43,7 +45,7 @@ def with_shape(kind: LeafKind, shape: Shape) -> LeafKind:
 
 
 def rank_key(tree: Tree, kinds: Sequence[LeafKind]) -> Any:
-    """What calls have in common whose arrays differ in extents alone (extents of 1 apart)."""
+    """What calls have in common whose arrays differ in extents other than 1 alone."""
     parts: list[Any] = []
     for kind in kinds:
         shape = shape_of(kind)
@@ -81,7 +83,7 @@ class SizeHistory:
         self.impossible = ""
 
     def note(self, found: Mapping[LeafAxis, int]) -> None:
-        """Take note of a call. Calls that fail come again and again: not all is kept."""
+        """Note the extents of a call; the oldest calls are forgotten."""
         if (now := dict(found)) in self.history:
             self.history.remove(now)
         self.history = [*self.history[1 - _MAX_CALLS :], now]
@@ -96,7 +98,7 @@ class SizeHistory:
             self.impossible = self.trace_error
 
     def symbolic_axes(self, open_axes: frozenset[LeafAxis]) -> set[LeafAxis]:
-        """The places that are to be symbolic."""
+        """The axes that are to be symbolic. open_axes: those that the signature leaves open."""
         limit = config.symbolic_after
         if limit is None:
             return {p for p in open_axes if p not in self.fixed}
@@ -108,10 +110,12 @@ class SizeHistory:
 
 
 class SizeAssumptions:
-    """Which places are one symbol, and what is known of each."""
+    """Which axes share a symbol, and what is known of each symbol."""
 
     def __init__(self, seen: SizeHistory, open_axes: frozenset[LeafAxis]) -> None:
+        # By axes: the group of axes that share a symbol.
         self.group: dict[LeafAxis, Any] = {}
+        # By groups: what the extent is a multiple of.
         self.multiple: dict[Any, int] = {}
         now = seen.history[-1]
         for place in sorted(seen.symbolic_axes(open_axes)):
@@ -188,9 +192,11 @@ class SizeAssumptions:
 
 
 def guard_64_bits(sizes: Sizes, graph: Graph) -> bool:
-    """Note up to which sizes no number that code computes of them passes 62 bits: those that
-    are values, and those with floors, for the rest wraps around to what it was. False where the
-    sizes at hand are larger: Python's integers have no end.
+    """Add guards by which no number that code computes of sizes passes 62 bits. False where the
+    sizes at hand are too large for that: Python's integers have no end.
+
+    Looked at are numbers that are values, and those with floors. All others may wrap around,
+    and come back to the right number.
     """
     dims = [n for node in graph.nodes for n in _computed_extents(node)]
     largest = next(

@@ -80,24 +80,22 @@ class StaticValueNeeded(TracingError):
 
 
 class Storage:
-    """What traced ndarrays stand on: an array of the trace's own and the views of it.
-
-    shared: others than the handles see it, so nothing may be written. scalar: it is that of an
-    argument without axes, which may be a NumPy scalar or an array. base: of a view that can't
-    be written, the storage that it lies in. handles: the array and its views, where it has any;
-    those that no code can reach any more don't count.
-    """
+    """The memory of a traced ndarray, which its views share."""
 
     __slots__ = ("_handles", "base", "scalar", "shared")
 
     def __init__(self, shared: bool, base: Storage | None = None) -> None:
+        # Whether others than the handles see it, so that nothing may be written.
         self.shared = shared
+        # Whether it is that of an argument without axes: a NumPy scalar or an array.
         self.scalar = False
+        # Of a read-only view: the storage of the array that it is a view of.
         self.base = base
+        # The array and its views, where it has any.
         self._handles: list[weakref.ref[SymbolicTensor]] = []
 
     def add(self, base: SymbolicTensor, view: SymbolicTensor) -> None:
-        """Note that a view of `base` has come up."""
+        """Note a new view of `base`."""
         known = self.handles()
         new = [h for h in (base, view) if all(h is not other for other in known)]
         self._handles = [weakref.ref(h) for h in (*known, *new)]
@@ -107,12 +105,12 @@ class Storage:
         return self if self.base is None else self.base.owner()
 
     def handles(self) -> list[SymbolicTensor]:
-        """The array and its views that live, in the order in which they came up."""
+        """The array and its views that some code can still reach, the oldest first."""
         return [h for h in (ref() for ref in self._handles) if h is not None]
 
 
 def _unassignable(name: str, known: Any = None) -> Any:
-    """An attribute that ndarrays let be set, in place, and symbolic tensors don't."""
+    """An attribute that can be set on an ndarray, and not on a symbolic tensor."""
 
     def read(self: SymbolicTensor) -> Any:
         return self.__getattr__(name) if known is None else known.fget(self)
@@ -124,7 +122,7 @@ def _unassignable(name: str, known: Any = None) -> Any:
 
 
 def _get_shape(x: SymbolicTensor) -> tuple[int, ...]:
-    """The extents, in a tuple where an ndarray would have one."""
+    """The extents: a tuple for what is an ndarray, else a TensorShape."""
     if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
         raise x._needs_value("the type of a Python number")
     return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
@@ -137,7 +135,7 @@ def _get_ndim(x: SymbolicTensor) -> int:
 
 
 def _get_dtype(x: SymbolicTensor) -> Any:
-    """The element type; NumPy's own for code that isn't graphjit's, of what is an ndarray."""
+    """The element type. The user's code gets NumPy's own of what is an ndarray."""
     if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
         raise x._needs_value("the type of a Python number")
     if x.origin == "numpy" and of_user(sys._getframe(2)):
@@ -149,8 +147,8 @@ _PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
 
 
 def _get_class(x: SymbolicTensor) -> type:
-    """What isinstance takes a traced value for, in code that isn't graphjit's: an ndarray or
-    NumPy scalar where it stands for one, a Python number where it stands for that.
+    """The class that isinstance sees. In the user's code that is the class of what the tensor
+    represents: ndarray, a NumPy scalar type, or a Python number type.
     """
     frame: Any = sys._getframe(1)
     while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
@@ -165,7 +163,7 @@ def _get_class(x: SymbolicTensor) -> type:
     return np.ndarray if array else x.type.dtype.dtype.type
 
 
-# What an item of an array has when it has been recorded.
+# Attributes that an item of an array has only once it has been recorded.
 _SET_BY_RECORDING = {
     "_index_source",
     "_assign_target",
@@ -178,9 +176,9 @@ _SET_BY_RECORDING = {
 
 
 class SymbolicTensor(Operators):
-    """A tensor whose type is known and whose value isn't: what a traced function computes on.
+    """A tensor whose type is known and whose value isn't.
 
-    Of NumPy origin it behaves as an ndarray: ufuncs, NumPy functions, methods, and `x[i] = v`
+    One of NumPy origin behaves as an ndarray: ufuncs, NumPy functions, methods, and `x[i] = v`
     on arrays that nothing else views.
     """
 
@@ -202,14 +200,14 @@ class SymbolicTensor(Operators):
     def __new__(
         cls, recorder: Recorder, node: int, type: TensorType, origin: str
     ) -> SymbolicTensor:
-        """One with elements, unless it is a NumPy scalar or a Python number."""
+        """A SymbolicArray, unless it represents a NumPy scalar or a Python number."""
         if type.shape or origin == "tensor":
             return object.__new__(SymbolicArray)
         scalar = cls is SymbolicTensor and origin == "numpy"
         return object.__new__(recorder.scalar if scalar else cls)
 
     def __init__(self, recorder: Recorder, node: int, type: TensorType, origin: str) -> None:
-        # Of what comes of walking an array, until it is recorded: the array and the number.
+        # Of an item that iteration gave, until it is recorded: the array, and which item.
         self._pending_item: tuple[SymbolicTensor, int] | None = None
         self.recorder = recorder
         self.node = node
@@ -217,12 +215,13 @@ class SymbolicTensor(Operators):
         self.origin = origin
         self.storage = Storage(shared=False)
         self.line: SourceLine | None = recorder.builder.nodes[node].source
+        # Of a slice of a variable: the variable and the index, for `assign`.
         self._assign_target: tuple[Variable, Any] | None = None
         # Of a view by an index: the array and the index.
         self._index_source: tuple[SymbolicTensor, Any] | None = None
-        self.swapped = False  # whether its bytes are in the other order than this machine's
-        # Of an argument or captured array, and of what NumPy may make of these in their memory:
-        # how.
+        # Whether its bytes are in the other order than this machine's.
+        self.swapped = False
+        # How NumPy makes it of arguments and captured arrays, where it may share their memory.
         self.provenance: BaseArray | CallResult | None = None
 
     @property
@@ -317,7 +316,7 @@ class SymbolicTensor(Operators):
         )
 
     def _record_pending(self) -> None:
-        """Record an item of an array that has come up while Python walked it."""
+        """Record an item that iterating over an array gave."""
         assert self._pending_item is not None
         array, number = self._pending_item
         if self.recorder.closed:
@@ -365,7 +364,10 @@ class SymbolicTensor(Operators):
     def _become_view_of(
         self, base: SymbolicTensor, key: Any = None, frozen: bool = False
     ) -> None:
-        """Be a view of an array: base[key] if there is a key; read-only if frozen."""
+        """Become a view of an array.
+
+        key: the index of it, if it is base[key]. frozen: whether it is read-only.
+        """
         if base._is_scalar():  # which NumPy makes an array of
             return
         base.storage.add(base, self)
@@ -376,8 +378,10 @@ class SymbolicTensor(Operators):
             self._index_source = (base, key)
 
     def reindexed(self) -> SymbolicTensor:
-        """A tensor of the same elements whose node is a view of the array's that this is a view
-        of by an index: after it was written into it needn't be.
+        """The same elements, indexed anew from the array that this is a view of.
+
+        The node of the result is a view of the array's node. Once a view was written into, its
+        own node no longer is.
         """
         if self._index_source is None:
             return self
@@ -413,7 +417,7 @@ class SymbolicTensor(Operators):
             )
 
     def _write_elements(self, new: TensorBase) -> None:
-        """Make an array's elements those of `new`, and so those of its views."""
+        """Replace an array's elements by those of `new`, in the array and all its views."""
         rules = self.recorder.with_numpy_rules
         self.node = self.recorder.node_of(new)
         written, value = [self], self
@@ -430,17 +434,17 @@ class SymbolicTensor(Operators):
                 view.node = self.recorder.node_of(part)
 
     def mark_as_array(self) -> None:
-        """Be an ndarray without axes, and no NumPy scalar."""
+        """Make this an ndarray without axes, not a NumPy scalar."""
         self.storage.shared = True
         _set_class(self, SymbolicArray)
 
     def _is_scalar(self) -> bool:
-        """Whether this is a NumPy scalar, which nothing can write into, and no 0-d array."""
+        """Whether this is a NumPy scalar, not a 0-d array."""
         known = self.storage.shared or self._index_source is not None or self.storage.handles()
         return not self._type.shape and not known
 
     def is_zero_dim_array(self) -> bool:
-        """Whether this is an ndarray without axes for sure, and no NumPy scalar."""
+        """Whether this is certainly an ndarray without axes, not a NumPy scalar."""
         plain = self.origin == "numpy" and not self._type.shape and not self.storage.scalar
         return plain and not self._is_scalar()
 
@@ -564,8 +568,8 @@ def _get_item(x: SymbolicTensor, key: Any) -> Any:
 
 
 class _InstanceByExactType(type):
-    """Classes that `isinstance` compares with the type alone. NumPy asks it of a ufunc's
-    operands; what `__class__` says is for the user's code.
+    """Classes for which `isinstance` ignores `__class__`, which is for the user's code. NumPy
+    makes that test on the operands of every ufunc.
     """
 
     def __instancecheck__(cls, value: Any) -> bool:
@@ -573,7 +577,7 @@ class _InstanceByExactType(type):
 
 
 class SymbolicArray(Items, SymbolicTensor, metaclass=_InstanceByExactType):
-    """A symbolic tensor that has elements, or may have; NumPy scalars and numbers haven't."""
+    """A symbolic tensor that has items, or may have some."""
 
     __slots__ = ()
 
@@ -599,8 +603,8 @@ class SymbolicArray(Items, SymbolicTensor, metaclass=_InstanceByExactType):
         return self._items()
 
     def _items(self) -> Iterator[SymbolicTensor]:
-        """The items, recorded when something is done with them: NumPy asks for all that an
-        array has, to see what they are.
+        """The items of an array. One is recorded when something is done with it: NumPy iterates
+        over whole arrays only to see what kind of items they have.
         """
         kind = self._type
         known = self.recorder.op_memo.canonical_type(TensorType(kind.shape[1:], kind.dtype))
@@ -621,11 +625,11 @@ class SymbolicArray(Items, SymbolicTensor, metaclass=_InstanceByExactType):
 
 
 class _NoIterError(AttributeError, TypeError):
-    """What hasattr takes for an attribute that isn't there, and iter for what it can't do."""
+    """Raised for `__iter__`: hasattr expects an AttributeError, and iter a TypeError."""
 
 
 class SymbolicScalar(SymbolicTensor, metaclass=_InstanceByExactType):
-    """What stands for a NumPy scalar, of which x[()] and x[None] can be had."""
+    """A NumPy scalar. It can be indexed by () and None, and has no `__iter__`."""
 
     __slots__ = ()
 
@@ -635,8 +639,8 @@ class SymbolicScalar(SymbolicTensor, metaclass=_InstanceByExactType):
 
 
 class ScalarWithoutIter(SymbolicTensor, metaclass=_InstanceByExactType):
-    """The same for code that asks for `__iter__` by its name, which isn't there. To
-    isinstance(x, Iterable) it seems to be.
+    """A NumPy scalar in code that asks for `__iter__` by name, such as with hasattr. To
+    isinstance(x, Iterable) it seems to be iterable.
     """
 
     __slots__ = ()
@@ -676,7 +680,7 @@ def _is_python_int(value: Any) -> bool:
 
 
 def _are_bools(operands: Sequence[Any]) -> bool:
-    """Whether what is traced among Python's ints is bools alone, which don't grow."""
+    """Whether all traced operands are bools, whose arithmetic stays within 64 bits."""
     return all(x.type.dtype.is_bool for x in operands if isinstance(x, SymbolicTensor))
 
 

@@ -47,32 +47,45 @@ def _content_checksum(array: np.ndarray[Any, Any]) -> int:
 class Trace:
     """One run of a Python function on symbolic tensors.
 
-    captures: the ndarrays met on the way, each a parameter read at every call. variables: the
-    variables read or written.
+    Inside a trace, variables are read and written symbolically. Their last values are the
+    graph's updates.
     """
 
     def __init__(self, name: str) -> None:
         self.builder = GraphBuilder(name)
+        # The origin of what is recorded now.
         self.origin = "tensor"
-        self.scalar: type[SymbolicTensor] = SymbolicScalar  # of what stands for one
+        # The class of NumPy scalars.
+        self.scalar: type[SymbolicTensor] = SymbolicScalar
         self.closed = False
-        self.refusal: GraphJitError | None = None  # the first refusal, caught or not
+        # The first error by which tracing refused something, whether it was caught or not.
+        self.refusal: GraphJitError | None = None
+        # The ndarrays that the Python code read, each a parameter that every call reads anew.
         self.captures: list[np.ndarray[Any, Any]] = []
+        # The variables that were read or written.
         self.variables: list[Variable] = []
+        # By the ids of arrays: the parameters of captures.
         self._capture_symbols: dict[int, SymbolicTensor] = {}
-        self._capture_checksums: list[int] = []  # of captures, as a checksum
+        self._capture_checksums: list[int] = []
+        # By the ids of tensors with a value: the tensor and its node.
         self._constants: dict[int, tuple[TensorBase, int]] = {}
-        self._variable_params: dict[int, int] = {}  # cell -> its parameter
-        self._variable_values: dict[int, TensorBase] = {}  # cell -> its value now
+        # By the ids of variables' cells: the parameter, and the value at this point.
+        self._variable_params: dict[int, int] = {}
+        self._variable_values: dict[int, TensorBase] = {}
+        # The cells of variables that were assigned.
         self._written_cells: list[int] = []
+        # The parameters that are Python scalars.
         self._weak_params: set[int] = set()
+        # Values whose computation may fail, and so must not be left out.
         self._must_be_computed: list[SymbolicTensor] = []
-        self._tracing_frame = 0  # the id of the frame that traces
+        # The id of the frame that traces.
+        self._tracing_frame = 0
         self.views = ViewHistory(self.builder.nodes, self.captures)
         self.sizes = Sizes()
         self.op_memo = OpMemo(self.builder, SYMBOLIC_CLASSES)
         self.regions = Regions(self.builder.nodes)
-        self._bounds: dict[int, tuple[int, int]] = {}  # of integers that stay within some
+        # By nodes: the bounds of Python integers that stay within some.
+        self._bounds: dict[int, tuple[int, int]] = {}
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
@@ -97,7 +110,7 @@ class Trace:
         self.refusal = self.refusal or error
 
     def with_numpy_rules(self, action: Callable[[], Any], operands: Sequence[Any] = ()) -> Any:
-        """Run an action whose results are of NumPy origin (weak if all operands are)."""
+        """Run an action whose results are of NumPy origin, or weak if all operands are."""
         previous = self.origin
         self.origin = "weak" if operands and all(map(is_weak, operands)) else "numpy"
         try:
@@ -112,7 +125,7 @@ class Trace:
         action: Callable[[], Any],
         weak: Sequence[Any] = (),
     ) -> Any:
-        """What an operator or ufunc gives by NumPy's rules, noted for the next one."""
+        """What an operator or ufunc gives by NumPy's rules; the memo records what it became."""
         first = len(self.builder.nodes)
         result = self.with_numpy_rules(action, weak)
         if (
@@ -139,7 +152,7 @@ class Trace:
         return symbol
 
     def as_operand(self, x: SymbolicTensor) -> SymbolicTensor:
-        """An ndarray as an operand of a function of gj's: a tensor, in memory of its own."""
+        """An ndarray as an operand of a `gj` function: a tensor with storage of its own."""
         if self.origin != "tensor" or x.origin != "numpy" or not x.storage.shared:
             return x
         return SymbolicTensor(self, x.node, x.type, "tensor")
@@ -194,7 +207,7 @@ class Trace:
         self._variable_values[cell] = value
 
     def variable_slice(self, variable: Variable, key: Any, part: Any) -> Any:
-        """A slice of a variable, with `assign`."""
+        """A slice of a variable, which can be assigned."""
         if isinstance(part, SymbolicTensor):
             symbol = SymbolicTensor(self, part.node, part.type, part.origin)
             symbol._assign_target = (variable, key)
@@ -215,8 +228,8 @@ class Trace:
         return frozenset(found)
 
     def _require_no_handler(self, op: str) -> None:
-        """TracingError where the user's code would handle what is only found when compiled code
-        runs.
+        """TracingError where the user's code would handle an error that only compiled code can
+        find.
         """
         if handled_by_user(self._tracing_frame):
             raise TracingError(
@@ -227,14 +240,14 @@ class Trace:
             )
 
     def note_checked(self, x: SymbolicTensor) -> SymbolicTensor:
-        """A value whose computation may fail as Python's does, used or not."""
+        """Note a value whose computation may fail as Python's does, used or not."""
         self._require_no_handler("arithmetic")
         self._must_be_computed.append(x)
         return x
 
     def require_checks(self, nodes: Sequence[int]) -> None:
-        """See to it that all checks of Python's numbers are made by a graph of these outputs:
-        those on no way to one need the numbers now.
+        """Require that a graph of these outputs computes all values that may fail. Where no
+        output needs one, Python needs the number now.
         """
         if not self._must_be_computed:
             return
@@ -251,8 +264,9 @@ class Trace:
                 raise x._needs_value("an operation that may fail and whose result isn't used")
 
     def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
-        """The node of an input: a constant for a tensor that has a value, from the user's line
-        if no line is given.
+        """The node of an input; a new constant for a tensor that has a value.
+
+        line: that of the constant, the user's if None.
         """
         if isinstance(x, SymbolicTensor):
             if x.recorder is not self or self.closed:
@@ -347,13 +361,15 @@ class Trace:
         origins: Sequence[str],
         **attrs: Any,
     ) -> list[SymbolicTensor]:
-        """Append a node of control flow; its results. regions: each with its outputs. inputs:
-        those that aren't found in the regions. origins: of the results.
+        """Append a node of control flow, and give its results.
+
+        regions: each with its outputs. inputs: operands that aren't read inside the regions.
+        origins: those of the results.
         """
         line = user_line()
         outputs = [[self.node_of(x, line) for x in found] for _, found in regions]
         for (region, _), nodes in zip(regions, outputs, strict=True):
-            # of its own nodes those of regions inside it
+            # from its own nodes on, which leaves the regions inside it
             self._require_no_leak(nodes, region.start + 1)
         outside = [
             self.regions.needed(region, nodes)[1]

@@ -1,4 +1,4 @@
-"""How arrays of a trace lie in the memory of arguments and captured arrays."""
+"""Which arrays of a trace lie in the memory of arguments and captured arrays, and how."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _COMPLEX_PARTS = (pointwise.real, pointwise.imag)
 class ViewHistory:
     """What the arrays of a trace are views of.
 
-    A view is known in two ways. Its `provenance` holds the calls of NumPy that made it. Where
-    these can't be made again, the graph's own view nodes say how it is had of its base.
+    There are two ways to know. The `provenance` of a symbolic tensor holds the calls of NumPy
+    that made it. Where these can't be replayed, the view nodes of the graph lead to its base.
     """
 
     def __init__(self, nodes: list[Node], captures: list[np.ndarray[Any, Any]]) -> None:
@@ -49,27 +49,28 @@ class ViewHistory:
         self._base_symbols[symbol.node] = symbol
 
     def find_result_view(
-        self, x: SymbolicTensor, lasting: Callable[[Any], bool]
+        self, x: SymbolicTensor, memory_existed: Callable[[Any], bool]
     ) -> ResultView | None:
-        """How a result is had of an argument or a captured array, where the Python code has
-        that itself, or NumPy has the result in its memory; None for other results. lasting:
-        whether a captured array lies in memory that was there before the trace.
+        """How a result is made of arguments and captured arrays that it is, or that it shares
+        memory with; None for other results.
+
+        memory_existed: whether a captured array lies in memory that was there before the trace.
         """
-        found = (
-            x.provenance if x.origin == "numpy" or isinstance(x.provenance, BaseArray) else None
-        )
-        for made in (found, self._provenance_by_nodes(x)):
-            if made is not None and all(map(lasting, self._captures_in(made))):
-                return ResultView(made)
+        is_base = isinstance(x.provenance, BaseArray)
+        noted = x.provenance if x.origin == "numpy" or is_base else None
+        for provenance in (noted, self._provenance_by_nodes(x)):
+            if provenance is None:
+                continue
+            if all(map(memory_existed, self._captures_in(provenance))):
+                return ResultView(provenance)
         return None
 
-    def _captures_in(self, made: BaseArray | CallResult) -> list[np.ndarray[Any, Any]]:
-        return [self._captures[n] for role, n in base_arrays(made) if role == "capture"]
+    def _captures_in(self, provenance: BaseArray | CallResult) -> list[np.ndarray[Any, Any]]:
+        bases = base_arrays(provenance)
+        return [self._captures[n] for role, n in bases if role == "capture"]
 
     def _provenance_by_nodes(self, x: SymbolicTensor) -> BaseArray | CallResult | None:
-        """How NumPy makes a view of an argument or captured array, where its call can't be made
-        again as it was.
-        """
+        """How NumPy makes a view of an argument or captured array, by the graph's nodes."""
         end = self.view_chain(x.node)[-1]
         base = self._base_symbols.get(end)
         if base is None or x.origin != "numpy" or (base.storage.scalar and not x.type.shape):
@@ -80,7 +81,7 @@ class ViewHistory:
         return self.view_provenance(base.provenance, end, x.node, x.storage.base is not None)
 
     def base_capture(self, x: SymbolicTensor) -> np.ndarray[Any, Any] | None:
-        """The captured array of which this is a view, or that it is; None for others."""
+        """The captured array that this is, or is a view of; None for others."""
         made = self._provenance_by_nodes(x) if x.provenance is None else x.provenance
         found = [] if made is None else self._captures_in(made)
         return found[0] if found else None
@@ -92,8 +93,9 @@ class ViewHistory:
         args: Sequence[Any],
         kwargs: dict[str, Any],
     ) -> None:
-        """Note that these results are what a function of NumPy's gives for these arguments, in
-        their memory or not, whatever is done: for arguments of the trace alone.
+        """Note the call of NumPy that gave results, which may lie in memory of its arguments.
+
+        Nothing is noted unless all arrays among the arguments have a provenance.
         """
         todo: list[tuple[SymbolicTensor, tuple[int, ...]]]
         if isinstance(results, SymbolicTensor):
@@ -115,11 +117,11 @@ class ViewHistory:
             x.provenance = CallResult(call, path)
 
     def view_chain(self, node: int) -> list[int]:
-        """A node, the one that it is a view of, and so on."""
-        way = [node]
-        while (above := self._viewed_node(way[-1])) is not None:
-            way.append(above)
-        return way
+        """A node, the node that it is a view of, and so on."""
+        chain = [node]
+        while (viewed := self._viewed_node(chain[-1])) is not None:
+            chain.append(viewed)
+        return chain
 
     def _viewed_node(self, number: int) -> int | None:
         node = self._nodes[number]
@@ -129,12 +131,14 @@ class ViewHistory:
     def view_provenance(
         self, base: BaseArray, top: int, node: int, frozen: bool = False
     ) -> CallResult:
-        """How NumPy makes an array that is a view, by `way_up`, of the node of a base. frozen:
-        it is read-only.
+        """How NumPy makes a view of a base.
+
+        top: the node of the base, in the `view_chain` of the view's node. frozen: whether the
+        view is read-only.
         """
         made: BaseArray | CallResult = base
-        way = self.view_chain(node)
-        for number in reversed(way[: way.index(top)]):
+        chain = self.view_chain(node)
+        for number in reversed(chain[: chain.index(top)]):
             step = self._nodes[number]
             ravels = number in self._ravels
             function = np.ravel if ravels else step.primitive.numpy
@@ -145,14 +149,14 @@ class ViewHistory:
         return CallResult(NumpyCall(read_only, (view,), {}), ()) if frozen else view
 
     def note_ravel(self, x: SymbolicTensor) -> SymbolicTensor:
-        """An array that np.ravel made, which copies what isn't contiguous; reshape needn't."""
+        """Note an array that np.ravel made: unlike reshape, it copies what isn't contiguous."""
         self._ravels.add(x.node)
         return x
 
 
 def _provenance_of(value: Any) -> Any:
-    """A value as a `Call` keeps it. LookupError where an array is in it that isn't had of
-    arguments and captured arrays by NumPy's views, or that may change.
+    """An argument of NumPy's as a `NumpyCall` keeps it. LookupError where it has an array
+    without provenance, or one that may change.
     """
     if isinstance(value, SymbolicTensor):
         if value.provenance is None or value.origin == "tensor":
