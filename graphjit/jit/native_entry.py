@@ -272,18 +272,18 @@ def _make_launch(specialization: Specialization) -> Launch:
     if call is None or len({*program.inputs, *results}) < len(program.inputs) + len(results):
         raise NotNative
     address, wanted = call
-    roots, places = _capture_roots(specialization)
+    roots, leaf_numbers = _capture_roots(specialization)
     sources: dict[int, tuple[str, Any]] = {}
     for number, buffer in enumerate(program.buffers):
         if buffer.role == "constant":
             sources[number] = "constant", executable.constant(number)
-    for number, place in zip(program.inputs, specialization.parameter_order, strict=True):
-        sources[number] = "leaf", places.get(place, place[1])
+    for number, parameter in zip(program.inputs, specialization.parameter_order, strict=True):
+        sources[number] = "leaf", leaf_numbers.get(parameter, parameter[1])
     for result, number in enumerate(results):
         sources[number] = "output", result
     if any(number not in sources for number in wanted):
         raise NotNative
-    outputs = _plan_outputs(specialization, places)
+    outputs = _plan_outputs(specialization, leaf_numbers)
     for number, variable in zip(program.updates, specialization.updated, strict=True):
         outputs.append(_plan_array_output(specialization, number, Result.UPDATE, variable.cell))
     cells = {id(v.cell): v.cell for v in specialization.variables}.values()
@@ -315,11 +315,11 @@ def _symbolic_launch(executable: Executable) -> Sized | None:
 
 
 def _plan_outputs(
-    specialization: Specialization, places: dict[tuple[str, int], int]
+    specialization: Specialization, leaf_numbers: dict[tuple[str, int], int]
 ) -> list[Output]:
     """What becomes of each result. NotNative where one is a view of what isn't a result.
 
-    places: the numbers, as leaves, of captured arrays and of objects that are looked up.
+    leaf_numbers: the numbers, as leaves, of captured arrays and of objects that are looked up.
     """
     assert specialization.executable is not None
     numbers = iter(specialization.executable.program.outputs)
@@ -331,11 +331,11 @@ def _plan_outputs(
         elif kind == "again":
             made = Output(Result.AGAIN, value=value)
         elif kind == "object":
-            made = Output(Result.LEAF, value=places["object", value])
+            made = Output(Result.LEAF, value=leaf_numbers["object", value])
         elif kind != "view":
             made = _plan_output(specialization, kind, next(numbers))
         elif (base := _single_base(value)).role != "output":
-            made = Output(Result.LEAF, value=places.get(base, base.number))
+            made = Output(Result.LEAF, value=leaf_numbers.get(base, base.number))
         elif base.number < len(computed):
             made = Output(Result.AGAIN, value=computed[base.number])
         else:
@@ -394,11 +394,11 @@ def _capture_roots(
     """What a specialization reads besides its arguments, and the number of each as a leaf."""
     roots: list[Root] = []
     again: list[Root] = []
-    places: dict[tuple[str, int], int] = {}
+    leaf_numbers: dict[tuple[str, int], int] = {}
     first = len(specialization.kinds)
     for number, (shape, dtype) in enumerate(specialization.capture_types):
         source = specialization.sources[number]
-        places["capture", number] = first + len(roots)
+        leaf_numbers["capture", number] = first + len(roots)
         paths = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf: Leaf | int = _array_guard(shape, dtype)
         for path in paths:
@@ -408,19 +408,19 @@ def _capture_roots(
             (roots if isinstance(leaf, Leaf) else again).append(Root(value, steps, leaf))
             leaf = len(roots) - 1
     for number, variable in enumerate(specialization.variables):
-        places["variable", number] = first + len(roots)
+        leaf_numbers["variable", number] = first + len(roots)
         leaf = _array_guard(variable.type.shape, variable.type.dtype.dtype)
         roots.append(Root(variable.cell, ((Guard.VARIABLE, None),), leaf))
     for number, (source, kind) in enumerate(
         zip(specialization.objects, specialization.object_types, strict=True)
     ):
-        places["object", number] = first + len(roots)
+        leaf_numbers["object", number] = first + len(roots)
         paths = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf = Leaf(Guard.TYPE, value=kind)
         for path in paths:
             (roots if isinstance(leaf, Leaf) else again).append(Root(*_source_path(path), leaf))
             leaf = len(roots) - 1
-    return (*roots, *again), places
+    return (*roots, *again), leaf_numbers
 
 
 def _source_path(source: Source) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:

@@ -111,7 +111,7 @@ class Specialization:
     updated: list[Variable] = field(default_factory=list)
     # How the results are put together.
     result_tree: Tree = LEAF
-    # For each result a kind and a value: see `returned.ReturnPlan`.
+    # For each result a kind and a value: see COMPUTED above.
     results: list[tuple[str, Any]] = field(default_factory=list)
     # Whether results are ndarrays.
     numpy: bool = False
@@ -167,7 +167,7 @@ class Specialization:
             role = self.graph.nodes[node].attr("role")
             order.append(next(others[role]) if role in others else next(given))
         self.parameter_order = order
-        params = {node: place for node, place in zip(self.graph.params, order, strict=True)}
+        params = {node: target for node, target in zip(self.graph.params, order, strict=True)}
         self.updated = [self.variables[params[p][1]] for p, _ in self.graph.updates]
 
     def compile(self, passes: Sequence[Pass], fast_math: bool = False) -> None:
@@ -206,8 +206,8 @@ class Specialization:
 
     @functools.cached_property
     def direct_into(self) -> Callable[[Array, Sequence[Any]], Array | None] | None:
-        """A call that writes one result of plain arrays into an array, and gives None for arrays
-        that it can't take. None where more is to do.
+        """A call that writes one result of plain arrays into an array, and that gives None for
+        arrays that it can't take. None where more is to do.
         """
         return None if self.direct is None else _make_direct_into(self)
 
@@ -249,12 +249,12 @@ class Specialization:
         """
         assert self.executable is not None
         if not self.variables:
-            return self._results(leaves, self._compute(leaves, out)[0], out, given)
+            return self._build_results(leaves, self._compute(leaves, out)[0], out, given)
         with self.locked_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
-        return self._results(leaves, outputs, out, given)
+        return self._build_results(leaves, outputs, out, given)
 
     def _compute(
         self, leaves: Sequence[Any], out: Sequence[Any]
@@ -327,7 +327,7 @@ class Specialization:
         sizes = {} if view.is_base else self.sizes_of(leaves)
         return view.replay(arrays, sizes, {} if memo is None else memo)
 
-    def _results(
+    def _build_results(
         self,
         leaves: Sequence[Any],
         outputs: Sequence[Array],
@@ -349,17 +349,17 @@ class Specialization:
             output_arrays = [
                 x for x, (k, _) in zip(out, self.results, strict=True) if k in COMPUTED
             ]
-            for number, place in enumerate(output_arrays):
-                if place is not None:
-                    if arrays[number] is not place:
-                        np.copyto(place, arrays[number])
-                    arrays[number] = place
+            for number, target in enumerate(output_arrays):
+                if target is not None:
+                    if arrays[number] is not target:
+                        np.copyto(target, arrays[number])
+                    arrays[number] = target
 
-        def result(kind: str, value: Any, place: Any) -> Any:
+        def result(kind: str, value: Any, target: Any) -> Any:
             if kind in COMPUTED:
                 array = arrays[next(computed)]
-                if place is not None:
-                    return place
+                if target is not None:
+                    return target
                 if kind == "python":
                     return array.item()
                 scalar = numpy and not array.shape and kind == "array"
@@ -378,16 +378,16 @@ class Specialization:
                 return made[value]
             else:
                 return follow(given, value)
-            if place is None:
+            if target is None:
                 return shared
-            np.copyto(place, getattr(shared, "_array", shared))
-            return place
+            np.copyto(target, getattr(shared, "_array", shared))
+            return target
 
         items = iter(zip(self.results, out or repeat(None), strict=False))
 
         def next_result() -> Any:
-            (kind, value), place = next(items)
-            found.append(result(kind, value, place))
+            (kind, value), target = next(items)
+            found.append(result(kind, value, target))
             return found[-1]
 
         return unflatten(self.result_tree, next_result, made)
@@ -411,8 +411,8 @@ def build_program(
         leaves = {("leaf", n) for n in specialization.donated}
         donated = [
             number
-            for number, place in enumerate(specialization.parameter_order)
-            if place in leaves
+            for number, target in enumerate(specialization.parameter_order)
+            if target in leaves
         ]
     with stages.stage("fuse"):
         program = all_passes.program_of(
@@ -483,7 +483,7 @@ def _make_direct_call(specialization: Specialization) -> Callable[[Sequence[Any]
         if specialization.result_tree is LEAF and specialization.results[0][0] == "view":
             only = specialization.results[0][1]
             return lambda args: only.replay({"leaf": args}, {}, {})
-        return lambda args: specialization._results(args, ())
+        return lambda args: specialization._build_results(args, ())
     plain = specialization.parameter_order == [
         ("leaf", i) for i in range(len(specialization.kinds))
     ]

@@ -29,7 +29,7 @@ from graphjit.tracing.symbolic_tensor import ScalarWithoutIter
 from graphjit.tracing.trace import Trace
 
 from .output_memory import donated_leaves
-from .returned import ReturnPlan
+from .return_plan import ReturnPlan
 from .specialization import Specialization
 
 if TYPE_CHECKING:

@@ -87,8 +87,8 @@ class SizeHistory:
         if (now := dict(found)) in self.history:
             self.history.remove(now)
         self.history = [*self.history[1 - _MAX_CALLS :], now]
-        for place, n in found.items():
-            sizes = self.sizes.setdefault(place, set())
+        for leaf_axis, n in found.items():
+            sizes = self.sizes.setdefault(leaf_axis, set())
             if len(sizes) < _MAX_SIZES:
                 sizes.add(n)
 
@@ -103,9 +103,9 @@ class SizeHistory:
         if limit is None:
             return {p for p in open_axes if p not in self.fixed}
         return {
-            place
-            for place, sizes in self.sizes.items()
-            if (len(sizes) >= limit or place in open_axes) and place not in self.fixed
+            leaf_axis
+            for leaf_axis, sizes in self.sizes.items()
+            if (len(sizes) >= limit or leaf_axis in open_axes) and leaf_axis not in self.fixed
         }
 
 
@@ -118,21 +118,21 @@ class SizeAssumptions:
         # By groups: what the extent is a multiple of.
         self.multiple: dict[Any, int] = {}
         now = seen.history[-1]
-        for place in sorted(seen.symbolic_axes(open_axes)):
-            if place in now:
-                alike = tuple(past.get(place) for past in seen.history)
-                self.group[place] = place if place in open_axes else alike
+        for leaf_axis in sorted(seen.symbolic_axes(open_axes)):
+            if leaf_axis in now:
+                alike = tuple(past.get(leaf_axis) for past in seen.history)
+                self.group[leaf_axis] = leaf_axis if leaf_axis in open_axes else alike
         self.now = now
         self.traces = 0
 
     def shapes(self, kinds: Sequence[LeafKind], sizes: Sizes) -> list[Shape | None]:
         """The shape of each leaf with its symbols."""
         dims: dict[Any, int] = {}
-        for place, group in self.group.items():
+        for leaf_axis, group in self.group.items():
             if group not in dims:
                 by = self.multiple.get(group, 1)
                 name = f"n{len(dims)}"
-                symbol = sizes.symbol(name, self.now[place] // by, may_be_one=by > 1)
+                symbol = sizes.symbol(name, self.now[leaf_axis] // by, may_be_one=by > 1)
                 dims[group] = symbol * by
         found: list[Shape | None] = []
         for leaf, kind in enumerate(kinds):
@@ -185,9 +185,9 @@ class SizeAssumptions:
         return False
 
     def _fix_group(self, group: Any, seen: SizeHistory) -> bool:
-        places = {p for p, g in self.group.items() if g == group}
-        seen.fixed |= places
-        self.group = {p: g for p, g in self.group.items() if p not in places}
+        axes = {p for p, g in self.group.items() if g == group}
+        seen.fixed |= axes
+        self.group = {p: g for p, g in self.group.items() if p not in axes}
         return True
 
 

@@ -296,16 +296,16 @@ class ReturnPlan:
     def _number_bases(self) -> None:
         """Number the outputs that results are views of. Those that aren't results come last."""
         computed = [n for n, (kind, _) in enumerate(self.results) if kind in COMPUTED]
-        places = []
+        output_numbers = []
         for base, owner in self._sharing:
-            places.append(len(self.outputs) if owner is None else computed.index(owner))
+            output_numbers.append(len(self.outputs) if owner is None else computed.index(owner))
             if owner is None:
                 type = self._trace.builder.type_of(base)
                 self.outputs.append(SymbolicTensor(self._trace, base, type, "numpy"))
         for n, (kind, value) in enumerate(self.results):
             if kind == "view of output":
                 sharing, node, frozen = value
-                output = BaseArray("output", places[sharing])
+                output = BaseArray("output", output_numbers[sharing])
                 made = self._trace.views.view_provenance(
                     output, self._sharing[sharing][0], node, frozen
                 )
