@@ -30,7 +30,7 @@ from .definition import FunctionDefinition
 from .eager import run_eagerly
 from .entry_table import EntryTable, is_native_due
 from .options import DEFAULT_OPTIONS, OPTION_NAMES, FunctionOptions, check_options
-from .specialization import Specialization, explain
+from .specialization import Specialization
 from .specialization_table import SpecializationTable
 from .specializer import Specializer
 from .vectorcall import Enterable, enterable
@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from graphjit.ir.graph import Graph
     from graphjit.passes import Pass
 
+    from . import explain as explanations
     from . import native_entry, pickling
     from . import outputs as out_arguments
     from .recompile import Miss
 else:
+    explanations = lazy_module("graphjit.jit.explain")
     native_entry = lazy_module("graphjit.jit.native_entry")
     out_arguments = lazy_module("graphjit.jit.outputs")
     pickling = lazy_module("graphjit.jit.pickling")
@@ -218,7 +220,8 @@ class Function(Enterable):  # type: ignore[misc]
 
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments runs: kernels, what was not fused and why, times."""
-        return explain(self.specialization(*args, **kwargs))
+        specialization = self.specialization(*args, **kwargs)
+        return explanations.explain_specialization(specialization)
 
     def explain_misses(self) -> tuple[Miss, ...]:
         """Why the function was compiled again, each time, the latest last (at most 1000)."""

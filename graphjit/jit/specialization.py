@@ -32,16 +32,12 @@ from .output_memory import WRITABLE_FLAGS, check_donated, choose_output_arrays
 if TYPE_CHECKING:
     from graphjit import passes as all_passes
     from graphjit.codegen.runtime.executable import Executable
-    from graphjit.ir import cost_model
-    from graphjit.ir import program as programs
     from graphjit.ir.program import Program
     from graphjit.passes import Pass
     from graphjit.passes.pipeline import Observer
     from graphjit.tracing.result_views import ReplayMemo, ResultView
 else:  # what is found on disk needs none of them
     all_passes = lazy_module("graphjit.passes")
-    cost_model = lazy_module("graphjit.ir.cost_model")
-    programs = lazy_module("graphjit.ir.program")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -421,35 +417,6 @@ def build_program(
     if specialization is not None:
         specialization.passes = timing.rows
     return program
-
-
-def explain(specialization: Specialization) -> str:
-    """A specialization in words: steps with bytes and flops, decisions, times."""
-    if specialization.program is None:
-        return f"runs eagerly: {specialization.reason}"
-    program = specialization.program
-    lines = [f"{program.name}: {len(program.steps)} steps, arena {program.arena_bytes} bytes"]
-    if program.fast_math:
-        lines.append("fast_math")
-    for number, step in enumerate(program.steps):
-        cost = cost_model.step_cost(step, program.buffers)
-        floor = cost_model.floor_ns(step, program.buffers) / 1000
-        lines.append(
-            f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops, "
-            f"at least {floor:.3g} µs here"
-        )
-        lines += ["  " + line for line in programs.print_step(step).splitlines()]
-    lines += [f"result b{o} may lie where b{i} does, donated" for o, i in program.donated]
-    lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
-    for name, before, after, ns in specialization.passes:
-        lines.append(f"pass {name}: {before} -> {after}, {ns / 1e6:.2f} ms")
-    if specialization.from_cache:
-        lines.append("its code came from the cache")
-    times = ", ".join(
-        f"{name} {ns / 1e6:.2f} ms" for name, ns in specialization.times_ns.items()
-    )
-    lines.append(f"times: {times}")
-    return "\n".join(lines)
 
 
 # ndarray.flags.num of an array that compiled code can read: C order and aligned.

@@ -19,7 +19,8 @@ from graphjit.codegen.runtime.loader import loadable
 from graphjit.core import disk_cache, machine, tree
 from graphjit.core.errors import IndexOutOfRangeError
 from graphjit.ir import fingerprint
-from graphjit.jit import compile_cache, specialization
+from graphjit.jit import compile_cache
+from graphjit.jit.explain import explain_specialization
 from graphjit.passes import Pass
 
 pytestmark = pytest.mark.skipif(not loadable(), reason="images are for Linux on x86-64")
@@ -123,8 +124,8 @@ def test_found_code_gives_the_bits_of_compiled_code(name, fast_math):
     for _ in range(3):
         same(two(*arguments), expected)
     assert str(form_of(two).program) == str(form_of(one).program)
-    assert "came from the cache" in specialization.explain(form_of(two))
-    assert "came from the cache" not in specialization.explain(form_of(one))
+    assert "came from the cache" in explain_specialization(form_of(two))
+    assert "came from the cache" not in explain_specialization(form_of(one))
 
 
 EDITED = {

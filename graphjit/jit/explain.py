@@ -1,0 +1,43 @@
+"""A specialization in words: `f.explain(...)`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphjit.ir.cost_model import floor_ns, step_cost
+from graphjit.ir.program import print_step
+
+if TYPE_CHECKING:
+    from .specialization import Specialization
+
+
+def explain_specialization(specialization: Specialization) -> str:
+    """A specialization in words: steps with bytes and flops, decisions, times."""
+    if specialization.program is None:
+        return f"runs eagerly: {specialization.reason}"
+    program = specialization.program
+    lines = [f"{program.name}: {len(program.steps)} steps, arena {program.arena_bytes} bytes"]
+    if program.fast_math:
+        lines.append("fast_math")
+    for number, step in enumerate(program.steps):
+        cost = step_cost(step, program.buffers)
+        floor = floor_ns(step, program.buffers) / 1000
+        lines.append(
+            f"step {number}: {cost['bytes']:.0f} bytes, {cost['flops']:.0f} flops, "
+            f"at least {floor:.3g} µs here"
+        )
+        lines += ["  " + line for line in print_step(step).splitlines()]
+    lines += [f"result b{o} may lie where b{i} does, donated" for o, i in program.donated]
+    lines += [f"not fused: {item}" for item in dict.fromkeys(program.decisions)]
+    for name, before, after, ns in specialization.passes:
+        lines.append(f"pass {name}: {before} -> {after}, {ns / 1e6:.2f} ms")
+    if specialization.from_cache:
+        lines.append("its code came from the cache")
+    times = ", ".join(
+        f"{name} {ns / 1e6:.2f} ms" for name, ns in specialization.times_ns.items()
+    )
+    lines.append(f"times: {times}")
+    return "\n".join(lines)
+
+
+__all__ = ["explain_specialization"]
