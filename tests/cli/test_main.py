@@ -339,7 +339,7 @@ def test_open_extents_of_methods(name: str, command: str, source: str) -> None:
 def test_sizes_that_nothing_is_open_for(command: str, source: str, tmp_path: Path) -> None:
     where = ["-o", str(tmp_path / "out")] if command == "ptx" else []
     for name, argument, text in (
-        ("looped", "f32[None]", "there is no one form of looped for all sizes"),
+        ("looped", "f32[None]", "there is no one specialization of looped for all sizes"),
         ("train", "f32[None,99999999999999999999]", "Maximum allowed dimension"),
         ("train", "f32[9999999999,9999999999]", "array is too big"),
         ("signed", "f32[None,5]", "incompatible with input_signature"),
