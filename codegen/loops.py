@@ -158,7 +158,7 @@ class LoopNest:
     width: int
     lane_dim: int
     body: tuple[Statement, ...]
-    kept: tuple[tuple[int, int, int], ...] = ()
+    spilled: tuple[tuple[int, int, int], ...] = ()
     panel: int = 0
 
     def __str__(self) -> str:

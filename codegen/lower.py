@@ -116,7 +116,7 @@ def rows_abreast(nest: LoopNest, vector_bytes: int) -> int:
         isinstance(v, (Load, Constant, Compute, Reduction)) and v.dtype.is_inexact
         for v in kernel.values
     )
-    if not plain or nest.panel or nest.kept or any(s.choices for s in kernel.stores):
+    if not plain or nest.panel or nest.spilled or any(s.choices for s in kernel.stores):
         return 1
     if nest.width == 1 or nest.lane_dim < len(kernel.outer_dims):
         return 1

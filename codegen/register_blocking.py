@@ -10,17 +10,13 @@ registers of all lanes, for one alone would leave it waiting. The bits are the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from graphjit.core.dims import Dim
 from graphjit.core.types import float32, float64
 from graphjit.ir import cost_model
 
 from .builder import MARK, REGISTER_BLOCKS, Value
+from .kernel_context import KernelContext
 from .loops import Let, Loop, LoopNest, Statement, StoreResult
-
-if TYPE_CHECKING:
-    from .emit import KernelEmitter
 
 
 def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
@@ -54,7 +50,7 @@ def _innermost(body: tuple[Statement, ...]) -> Loop | None:
 
 
 def walk_in_register_blocks(
-    emitter: KernelEmitter, loop: Loop, start: str, left: str | None
+    emitter: KernelContext, loop: Loop, start: str, left: str | None
 ) -> None:
     """Write a loop's body for all lanes from `start` on. left: how many elements there are
     from there, where they may be fewer.

@@ -9,22 +9,18 @@ Matrix Multiplication", ACM TOMS 34(3), 2008, but a is read where it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from graphjit.codegen.access import turning
+from graphjit.codegen.access import transpose_function
 from graphjit.codegen.builder import ir_type
+from graphjit.codegen.kernel_context import KernelContext
 from graphjit.codegen.loops import Tiles
 from graphjit.core.dims import Dim
 from graphjit.ir.program import Index, Load, Product
-
-if TYPE_CHECKING:
-    from graphjit.codegen.emit import KernelEmitter
 
 
 class TileEmitter:
     """Writes the loops of a product's tiles into a kernel's function."""
 
-    def __init__(self, emitter: KernelEmitter, tiles: Tiles) -> None:
+    def __init__(self, emitter: KernelContext, tiles: Tiles) -> None:
         self.emitter = emitter
         self.tiles = tiles
         self.b = emitter.b
@@ -495,7 +491,7 @@ class TileEmitter:
         done = "0"
         if strides[self.inner] == 1:
             done = self.b.emit(f"and i64 {length}, {-lanes}")
-            turn = turning(self.emitter.module, self.part, self.size, lanes)
+            turn = transpose_function(self.emitter.module, self.part, self.size, lanes)
             with (
                 self.emitter.counting("0", done, lanes) as k,
                 self.emitter.counting("0", str(step), lanes) as first,

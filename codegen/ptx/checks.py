@@ -30,7 +30,7 @@ INITIAL, STATUS_WORDS = 2**64 - 1, 4
 class _Arguments(SizeEmitter):
     """Extents computed from the symbols, which are arguments of the kernel."""
 
-    def _load(self, name: str) -> str:
+    def load_lanes(self, name: str) -> str:
         return "%" + argument_of(name)
 
 
@@ -75,28 +75,29 @@ class PointEmitter(KernelEmitter):
         """Whether a thread is the one that stores, where several have the same to store."""
         return ""
 
-    def _compute(self, number: int) -> Value:
+    def compute(self, number: int) -> Value:
+        """Write the code of one value."""
         self.place = number
         value = self.kernel.values[number]
         if isinstance(value, GatherLoad) and any(
             _may_be_empty(c.extent) for c in value.choices
         ):
             return self._gathered(value)
-        return super()._compute(number)
+        return super().compute(number)
 
     def _gathered(self, value: GatherLoad) -> Value:
         """An element of what may have none: 0 where the check failed."""
         b, parts = self.b, parts_of(value.dtype)
-        self.current = ("GatherV2", value.source)
-        offset, step = self._offset(value.index, parts)
-        place = self._chosen(offset, step, value.choices, parts)
+        self.current_op = ("GatherV2", value.source)
+        offset, step = self.element_offset(value.index, parts)
+        place = self.checked_index(offset, step, value.choices, parts)
         assert self.wrong is not None
         before, inside, after = self.label(), self.label(), self.label()
         self.line(f"br label %{before}")
         b.lines.append(f"{before}:")
         self.line(f"br i1 {self.wrong.ir}, label %{after}, label %{inside}")
         b.lines.append(f"{inside}:")
-        found = self._load_at(f"%b{value.buffer}", value.dtype, place)
+        found = self.load_at(f"%b{value.buffer}", value.dtype, place)
         last = self.label()
         self.line(f"br label %{last}")
         b.lines += [f"{last}:", f"  br label %{after}", f"{after}:"]
@@ -109,10 +110,10 @@ class PointEmitter(KernelEmitter):
         ]
         return Value(value.dtype, texts[0], True, texts[1] if len(texts) > 1 else None)
 
-    def _fail(self, condition: Value, reason: str, details: tuple[Value, ...]) -> None:
-        """Note a failure, and go on with what is safe."""
+    def emit_failure(self, condition: Value, reason: str, details: tuple[Value, ...]) -> None:
+        """Note a failure in the status, then go on with an index that is safe."""
         b, checked = self.b, condition
-        op, source = self.current
+        op, source = self.current_op
         self.wrong = checked
         self.numbered[self.place] = Check(reason, op, source)
         if not self.failed:
@@ -146,21 +147,23 @@ class PointEmitter(KernelEmitter):
         for dim in range(len(self.kernel.dims) - 1, -1, -1):
             strides[dim] = step
             step = step * self.kernel.dims[dim]
-        return self._offset(Index(0, tuple(strides)))[0]
+        return self.element_offset(Index(0, tuple(strides)))[0]
 
-    def _put(self, number: int) -> None:
+    def store_result(self, number: int) -> None:
+        """Write one of the kernel's stores."""
         self.place = len(self.kernel.values) + number
         if self.kernel.stores[number].choices:  # which has its own check
-            super()._put(number)
+            super().store_result(number)
             return
-        self.guarded(lambda: KernelEmitter._put(self, number))
+        self.guarded(lambda: KernelEmitter.store_result(self, number))
 
-    def _scatter(self, number: int, offset: str, step: int, value: Value) -> None:
+    def scatter(self, number: int, offset: str, step: int, value: Value) -> None:
+        """Write a store whose index is data."""
         store = self.kernel.stores[number]
         assert store.primitive is not None
-        self.current = (store.primitive.tensorflow, store.source)
-        place = self._chosen(offset, step, store.choices, parts_of(value.dtype))
-        self.guarded(lambda: self._combine(number, place, value), scattered=True)
+        self.current_op = (store.primitive.tensorflow, store.source)
+        place = self.checked_index(offset, step, store.choices, parts_of(value.dtype))
+        self.guarded(lambda: self.combine_in(number, place, value), scattered=True)
 
     def guarded(self, write: Callable[[], None], scattered: bool = False) -> None:
         """What is written: by one lane what a warp has together; not after a failure where that

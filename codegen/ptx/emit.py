@@ -221,10 +221,11 @@ class ThreadEmitter(PointEmitter):
         found = []
         for copy in self.copies:
             self.counters, self.values = copy
-            found.append(self._offset(index, scale)[0])
+            found.append(self.element_offset(index, scale)[0])
         return found
 
-    def _loop(self, loop: Loop) -> None:
+    def emit_loop(self, loop: Loop) -> None:
+        """Write a loop: shared out among a warp's lanes, or in order."""
         lanes = loop.dim == self.nest.lane_dim and loop.width == LANES
         start, step = (self.lane, LANES) if lanes else ("0", 1)
         self.in_lanes = lanes
@@ -234,7 +235,8 @@ class ThreadEmitter(PointEmitter):
         del self.counters[loop.dim]
         self.in_lanes = False
 
-    def _from_tile(self, value: Product) -> Value:
+    def load_from_tile(self, value: Product) -> Value:
+        """The element of the matrix product."""
         assert self.product is not None
         return self.product
 
@@ -248,7 +250,7 @@ class ThreadEmitter(PointEmitter):
             self.device.warp_barrier()
         return self.b.emit(f"icmp eq i64 {self.lane}, 0")
 
-    def _across_lanes(self, kind: Reduce, totals: tuple[Value, ...]) -> tuple[Value, ...]:
+    def combine_lanes(self, kind: Reduce, totals: tuple[Value, ...]) -> tuple[Value, ...]:
         """Lanes combined by halves, as vectors are; then all have the first lane's result."""
         b, distance = self.device, LANES // 2
         while distance:

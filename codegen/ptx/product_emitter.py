@@ -274,7 +274,7 @@ class ProductEmitter:
     def _base(self, index: Index, dim: int) -> str:
         """The place of an operand's first element of the batch at hand."""
         strides = [0 if d in (dim, self.inner) else n for d, n in enumerate(index.strides)]
-        return self.emitter._offset(Index(index.offset, tuple(strides)))[0]
+        return self.emitter.element_offset(Index(index.offset, tuple(strides)))[0]
 
     def _move(
         self,
@@ -292,7 +292,7 @@ class ProductEmitter:
             part = b.emit(f"mul nsw i64 {counter}, {emitter.size(stride)}")
             offset = b.emit(f"add nsw i64 {offset}, {part}")
         if width == 1:
-            found = [emitter._load(f"%b{buffer}", self.dtype, offset, 1)]
+            found = [emitter.load_lanes(f"%b{buffer}", self.dtype, offset, 1)]
         else:
             found = load_several(emitter, f"%b{buffer}", self.dtype, [offset] * width)
         for number, element in enumerate(found):

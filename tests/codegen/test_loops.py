@@ -90,7 +90,7 @@ def test_no_stage_computes_again_what_those_before_did(rows: int) -> None:
         (form,) = function.specializations
         (kernel,) = (step for step in form.program.steps if isinstance(step, Kernel))
         nest = lower(kernel, VECTOR_BYTES)
-        assert len({room for _, room, _ in nest.kept}) == 1
+        assert len({room for _, room, _ in nest.spilled}) == 1
         found.append(exponentials(form))
     assert found[1] == 2 * found[0] and found[2] == 2 * found[1]
 
