@@ -12,7 +12,9 @@ from itertools import islice
 from graphjit.core.dims import Dim
 from graphjit.core.types import DType, float32, int64, uint32
 
-from .builder import Builder, Module, Value, ir_type
+from .builder import Builder
+from .module import Module
+from .values import Value, ir_type
 
 CACHE_LINE = 64
 

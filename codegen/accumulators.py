@@ -9,8 +9,9 @@ from graphjit.ir.program import Reduction, ScanValue
 from graphjit.ops.primitive import Reduce, Scan
 
 from .access import parts_of
-from .builder import Builder, Value, ir_type
+from .builder import Builder
 from .kernel_context import KernelContext, slot_alignment, slot_type
+from .values import Value, ir_type
 
 
 class AccumulatorEmitter(KernelContext):

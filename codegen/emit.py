@@ -16,7 +16,6 @@ from graphjit.ops.primitive import Pointwise
 
 from .access import CACHE_LINE, parts_of, transpose_function
 from .accumulators import AccumulatorEmitter
-from .builder import Value, ir_type
 from .loop_emitter import LoopEmitter
 from .loops import (
     Accumulate,
@@ -33,6 +32,7 @@ from .loops import (
 )
 from .spills import SpillEmitter
 from .tile_emitter import TileEmitter
+from .values import Value, ir_type
 
 
 class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):

@@ -16,12 +16,15 @@ from graphjit.core.types import DType, bool_
 from graphjit.ir.program import GatherLoad, Index, Load
 
 from .access import ElementAccess
-from .builder import Builder, MathRule, Module, Value, ir_type
+from .builder import Builder
+from .instructions import MathRule
 from .loops import Loop, LoopNest, Statement, Tiles, TransposeTile, register_bytes
 from .math import MATH
 from .math.fast import FAST_FLAGS, FAST_MATH
+from .module import Module
 from .runtime.compiled import Check
 from .sizes import SizeEmitter
+from .values import Value, ir_type
 
 
 @dataclass
@@ -50,7 +53,7 @@ class KernelContext(ElementAccess):
     symbols: names of the symbolic sizes that the parameter `%sizes` has; None for no parameter
     lanes: lanes of one register, where the nest is written one register at a time
         (register_blocking.py); 0 for all lanes of the nest
-    abreast: how many rows are reduced side by side
+    abreast: math_attributes many rows are reduced side by side
     """
 
     loop_end = ", !llvm.loop !1"  # what a loop's last branch says of it (cpu/target.py)
@@ -71,7 +74,7 @@ class KernelContext(ElementAccess):
         super().__init__(module, self.builder(module, lanes or nest.width, math, flags))
         self.in_register_blocks = 0 < lanes < nest.width
         if self.in_register_blocks:
-            self.b.table, self.b.parts = {}, nest.width // lanes
+            self.b.table, self.b.registers = {}, nest.width // lanes
         self.streaming = streaming
         self.shared = shared
         self.nest = nest

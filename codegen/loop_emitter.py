@@ -8,11 +8,11 @@ from graphjit.ir import cost_model
 from graphjit.ir.program import Load
 
 from .access import CACHE_LINE, parts_of
-from .builder import Value
 from .kernel_context import Row
 from .loops import Accumulate, Let, Loop, Reload, Spill, Start, StoreResult
 from .register_blocking import walk_in_register_blocks
 from .stores import STREAMED_BYTES, StoreEmitter
+from .values import Value
 
 # The most vectors that are loaded before a loop: they must stay in registers.
 MAX_HOISTED_LOADS = 2

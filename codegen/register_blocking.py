@@ -14,9 +14,11 @@ from graphjit.core.dims import Dim
 from graphjit.core.types import float32, float64
 from graphjit.ir import cost_model
 
-from .builder import MARK, REGISTER_BLOCKS, Value
+from .instructions import REGISTER_MARK
 from .kernel_context import KernelContext
 from .loops import Let, Loop, LoopNest, Statement, StoreResult
+from .math_calls import REGISTERS_SUFFIX
+from .values import Value
 
 
 def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
@@ -68,8 +70,8 @@ def walk_in_register_blocks(
         if left is not None and mask is not None:
             name = emitter.first_lanes(left, k * b.width).ir
             b.lines[-1] = b.lines[-1].replace(name, f"{mask.ir}.{k}", 1)
-    emitter.counters[loop.dim] = first + MARK
-    b.mask = None if mask is None else Value(mask.dtype, mask.ir + MARK, True)
+    emitter.counters[loop.dim] = first + REGISTER_MARK
+    b.mask = None if mask is None else Value(mask.dtype, mask.ir + REGISTER_MARK, True)
     for statement in loop.body:
         b.loaded.clear()
         written = len(b.lines)
@@ -77,7 +79,7 @@ def walk_in_register_blocks(
         lines, b.lines[written:] = b.lines[written:], []
         repeated: list[str] = []
         for line in lines:
-            if REGISTER_BLOCKS in line:  # for all registers, which have to be there
+            if REGISTERS_SUFFIX in line:  # for all registers, which have to be there
                 b.lines += _for_each(repeated, others)
                 b.lines += _joined(line, len(others) + 1)
                 repeated = []
@@ -89,10 +91,10 @@ def walk_in_register_blocks(
 
 def _for_each(repeated: list[str], others: range) -> list[str]:
     """Lines for the first register, then those that depend on it for the others."""
-    own = [line for line in repeated if MARK in line]
-    lines = [line.replace(MARK, "") for line in repeated]
+    own = [line for line in repeated if REGISTER_MARK in line]
+    lines = [line.replace(REGISTER_MARK, "") for line in repeated]
     for k in others:
-        lines += [line.replace(MARK, f".{k}") for line in own]
+        lines += [line.replace(REGISTER_MARK, f".{k}") for line in own]
     return lines
 
 
@@ -102,11 +104,13 @@ def _joined(call: str, count: int) -> list[str]:
     kind, rest = rest.split(" @")
     symbol, listed = rest.rstrip(")").split("(")
     suffixes = ["", *[f".{k}" for k in range(1, count)]]
-    operands = [o.replace(MARK, s) for o in listed.split(", ") for s in suffixes]
-    result, every = f"{{{', '.join([kind] * count)}}}", name.replace(MARK, "") + ".all"
+    operands = [o.replace(REGISTER_MARK, s) for o in listed.split(", ") for s in suffixes]
+    result, every = f"{{{', '.join([kind] * count)}}}", name.replace(REGISTER_MARK, "") + ".all"
     lines = [f"  {every} = call {result} @{symbol}({', '.join(operands)})"]
-    for k, suffix in enumerate(suffixes if MARK in name else [""]):
-        lines.append(f"  {name.replace(MARK, suffix)} = extractvalue {result} {every}, {k}")
+    for k, suffix in enumerate(suffixes if REGISTER_MARK in name else [""]):
+        lines.append(
+            f"  {name.replace(REGISTER_MARK, suffix)} = extractvalue {result} {every}, {k}"
+        )
     return lines
 
 

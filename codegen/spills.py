@@ -8,8 +8,8 @@ from __future__ import annotations
 from graphjit.ir.program import Index
 
 from .access import parts_of
-from .builder import Value
 from .kernel_context import KernelContext, slot_type
+from .values import Value
 
 
 class SpillEmitter(KernelContext):

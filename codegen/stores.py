@@ -10,9 +10,9 @@ from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.primitive import Scatter
 
 from .access import CACHE_LINE, parts_of
-from .builder import Value
 from .kernel_context import KernelContext
 from .runtime.compiled import Check
+from .values import Value
 
 # The least vector that is stored past the cache: what AVX2 writes at once.
 STREAMED_BYTES = 32

@@ -10,9 +10,9 @@ Matrix Multiplication", ACM TOMS 34(3), 2008, but a is read where it is.
 from __future__ import annotations
 
 from graphjit.codegen.access import transpose_function
-from graphjit.codegen.builder import ir_type
 from graphjit.codegen.kernel_context import KernelContext
 from graphjit.codegen.loops import Tiles
+from graphjit.codegen.values import ir_type
 from graphjit.core.dims import Dim
 from graphjit.ir.program import Index, Load, Product
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from graphjit.codegen.access import CACHE_LINE
-from graphjit.codegen.builder import Module
 from graphjit.codegen.emit import KernelEmitter
 from graphjit.codegen.kernel_identity import (
     constants_first,
@@ -19,6 +18,7 @@ from graphjit.codegen.kernel_identity import (
 )
 from graphjit.codegen.loops import LoopNest
 from graphjit.codegen.lower import lower, rows_abreast
+from graphjit.codegen.module import Module
 from graphjit.codegen.register_blocking import register_lanes
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.dims import Dim

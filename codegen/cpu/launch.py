@@ -12,7 +12,6 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from graphjit.codegen.builder import Module
 from graphjit.codegen.kernel_identity import identity
 from graphjit.codegen.loops import Loop, Tiles
 from graphjit.codegen.lower import (
@@ -23,6 +22,7 @@ from graphjit.codegen.lower import (
     row_lengths,
     transpose_condition,
 )
+from graphjit.codegen.module import Module
 from graphjit.codegen.size_arguments import SizeArguments, opened_numbers
 from graphjit.codegen.sizes import SizeEmitter
 from graphjit.core.frozen import dataclass

@@ -14,9 +14,9 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphjit.codegen.builder import Module
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
 from graphjit.codegen.lower import in_chunks
+from graphjit.codegen.module import Module
 from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parsed
 from graphjit.codegen.runtime.allocation import origins
 from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment

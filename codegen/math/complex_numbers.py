@@ -19,7 +19,8 @@ from graphjit.core.types import complex64, complex128
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 INFINITY = float("inf")
 LN2 = 0.6931471805599453

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from graphjit.core.types import DType, float32, float64, int32, int64
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 
 class Format(NamedTuple):

@@ -21,7 +21,8 @@ from .exponential import EXP, LN2, LOG2_E
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # erf x = x + x E(x²) on [0, 1.15] and [0, 1.2]: 2^-26.8 and 2^-56.1.
 ERF = {

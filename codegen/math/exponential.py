@@ -25,7 +25,8 @@ from .double_word import (
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the first ends in zeros, so that its product with an exponent is exact.

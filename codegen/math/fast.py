@@ -31,7 +31,8 @@ from .logarithm import log2_sum, log10_sum, log_of_sum, log_parts, log_sum
 from .rules import MATH
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # LLVM's flags outside the functions: products and sums may fuse, divisions become products.
 FAST_FLAGS = " contract arcp"

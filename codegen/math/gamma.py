@@ -41,7 +41,8 @@ from .double_word import (
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # As double words: ln 2, 1 / ln 2, ln π, ½ ln 2π − ½ and the same over ln 2.
 LN2 = (0.6931471805599453, 2.3190468138462996e-17)

@@ -29,7 +29,8 @@ from .power import by_exponent
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # ln(1 + f) = f − f²/2 + f³ Q(f) on [√½ − 1, √2 − 1]: 2^-27.3.
 LOG_SINGLE = (

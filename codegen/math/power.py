@@ -24,7 +24,8 @@ from .exponential import EXP2
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # log2(1 + f) / f on [√½ − 1, √2 − 1], for float32 computed in float64: 2^-35.8.
 LOG2_SHORT = (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Value
+    from graphjit.codegen.values import Value
 
 MATH: dict[str, Callable[..., Value]] = {}
 

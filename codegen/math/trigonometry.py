@@ -25,7 +25,8 @@ from .double_word import (
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 TWO_OVER_PI = 0.6366197723675814
 # π in three parts, each the nearest number to what the earlier ones leave.

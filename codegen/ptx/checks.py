@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphjit.codegen.access import parts_of
-from graphjit.codegen.builder import Builder, MathRule, Value
+from graphjit.codegen.builder import Builder
 from graphjit.codegen.emit import KernelEmitter
+from graphjit.codegen.instructions import MathRule
 from graphjit.codegen.loops import LoopNest
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.codegen.sizes import SizeEmitter
+from graphjit.codegen.values import Value
 from graphjit.core.dims import Dim
 from graphjit.ir.program import GatherLoad, Index
 

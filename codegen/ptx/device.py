@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphjit.codegen.builder import Builder, Module, Value, ir_type
+from graphjit.codegen.builder import Builder
+from graphjit.codegen.module import Module
+from graphjit.codegen.values import Value, ir_type
 from graphjit.core.types import DType, float32, float64
 
 LANES = 32
@@ -16,7 +18,7 @@ LANES = 32
 class DeviceModule(Module):
     """The text of a module whose functions leave no call: a call would need a stack."""
 
-    def how(self, name: str) -> str:
+    def math_attributes(self, name: str) -> str:
         """Every math function is held by its users."""
         return "alwaysinline"
 
@@ -34,7 +36,7 @@ class DeviceBuilder(Builder):
         kind = ir_type(x.dtype)
         self.module.declare(kind, f"llvm.copysign.f{64 if double else 32}", f"{kind}, {kind}")
         result = self.emit(f"call {kind} @{name}({kind} {x.ir}, {kind} {y.ir})")
-        return self._rounded(Value(x.dtype, result, x.wide))
+        return self.rounded(Value(x.dtype, result, x.wide))
 
     def shl(self, x: Value, y: Any) -> Value:
         """X << y for y in range(bits)."""

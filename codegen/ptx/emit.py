@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphjit.codegen.access import parts_of
-from graphjit.codegen.builder import Value
 from graphjit.codegen.loops import Let, Loop, LoopNest, Statement, StoreResult
+from graphjit.codegen.values import Value
 from graphjit.core.dims import Dim
 from graphjit.ir.program import Index, Load, Product
 from graphjit.ops.primitive import Reduce

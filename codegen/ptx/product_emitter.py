@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from graphjit.codegen.builder import Value, ir_type
 from graphjit.codegen.loops import Let, StoreResult
 from graphjit.codegen.tiles import BLOCK, used_by_stores
+from graphjit.codegen.values import Value, ir_type
 from graphjit.core.dims import Dim, exact_quotient
 from graphjit.ir.program import Index, Load, Product
 

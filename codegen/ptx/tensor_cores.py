@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from graphjit.codegen.builder import Value
+from graphjit.codegen.values import Value
 from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import bfloat16, float32, uint32
@@ -185,7 +185,7 @@ def _halves(b: DeviceBuilder, numbers: list[str]) -> str:
 
 def _bfloats(b: DeviceBuilder, numbers: list[str]) -> str:
     low, high = (
-        b.bitcast(Value(float32, b._rounded(Value(bfloat16, n, True)).ir, True), uint32)
+        b.bitcast(Value(float32, b.rounded(Value(bfloat16, n, True)).ir, True), uint32)
         for n in numbers
     )
     return b.or_(b.and_(high, 0xFFFF0000), b.shr(low, 16)).ir

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphjit.codegen.access import ElementAccess, parts_of, storage_type
-from graphjit.codegen.builder import Value
+from graphjit.codegen.values import Value
 from graphjit.core.dims import Dim, exact_quotient
 from graphjit.core.types import DType
 from graphjit.ir.program import Index
