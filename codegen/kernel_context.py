@@ -53,7 +53,7 @@ class KernelContext(ElementAccess):
     symbols: names of the symbolic sizes that the parameter `%sizes` has; None for no parameter
     lanes: lanes of one register, where the nest is written one register at a time
         (register_blocking.py); 0 for all lanes of the nest
-    abreast: math_attributes many rows are reduced side by side
+    abreast: how many rows are reduced side by side
     """
 
     loop_end = ", !llvm.loop !1"  # what a loop's last branch says of it (cpu/target.py)

@@ -17,18 +17,18 @@ import numpy as np
 
 from graphjit.codegen.cpu.prepare import prepared_places, symbols_of
 from graphjit.codegen.runtime.tables import (
-    Build,
+    BuildKind,
     Bundle,
-    Container,
+    ContainerGuard,
     Entry,
-    Guard,
+    GuardedRoot,
+    GuardKind,
     Interpreted,
-    Launch,
-    Leaf,
+    LeafGuard,
+    NativeLaunch,
     Output,
-    Result,
-    Root,
-    Sized,
+    ResultKind,
+    SizedLaunch,
     make_entry,
     make_table,
     static_leaf,
@@ -77,10 +77,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # How many specializations of one function machine code looks through; Python finds the others.
 MAX_ENTRIES = 32
-_SCALARS = {float: Guard.FLOAT, int: Guard.INTEGER, complex: Guard.COMPLEX}
+_SCALARS = {float: GuardKind.FLOAT, int: GuardKind.INTEGER, complex: GuardKind.COMPLEX}
 _WEAK_RESULTS = {
-    "float64": Result.FLOAT, "int64": Result.INTEGER, "complex128": Result.COMPLEX,
-    "bool": Result.BOOL,
+    "float64": ResultKind.FLOAT, "int64": ResultKind.INTEGER, "complex128": ResultKind.COMPLEX,
+    "bool": ResultKind.BOOL,
 }  # fmt: skip
 _lock = new_lock()
 _address: list[int] = []
@@ -118,7 +118,7 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
         args, kwargs = (_part(child, parts) for child in specialization.given.children)
     except NotNative:
         return None
-    assert isinstance(args, Container) and isinstance(kwargs, Container)
+    assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     try:
         return make_entry(args.children, named, _launch(specialization))
@@ -146,20 +146,23 @@ def eager_entry(
     if not object_layout.fits():
         return None
     guards = [
-        Leaf(Guard.TYPE, value=type(x))
+        LeafGuard(GuardKind.TYPE, value=type(x))
         if by_type(k) or (any_value and not by_value(k)) or _unknown_dtype(k)
         else _leaf(k, x)
         for k, x in zip(kinds, leaves, strict=True)
     ]
     # nothing is computed here: arrays are for NumPy to read, in whatever order
     parts = iter(
-        [replace(g, guard=Guard.SHAPED) if g.guard is Guard.ARRAY else g for g in guards]
+        [
+            replace(g, guard=GuardKind.SHAPED) if g.guard is GuardKind.ARRAY else g
+            for g in guards
+        ]
     )
     try:
         args, kwargs = (_part(child, parts) for child in tree.children)
     except NotNative:
         return None
-    assert isinstance(args, Container) and isinstance(kwargs, Container)
+    assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     return make_entry(args.children, named, Interpreted(function, finish, numpy is not False))
 
@@ -169,36 +172,36 @@ def _unknown_dtype(kind: LeafKind) -> bool:
     return kind.kind == ARRAY and kind.key[1].char in "gG"
 
 
-def _leaf(kind: LeafKind, x: Any) -> Leaf:
+def _leaf(kind: LeafKind, x: Any) -> LeafGuard:
     if kind.kind == ARRAY:
         shape, dtype = kind.key
         if dtype.isnative:
             dtype = as_dtype(dtype).dtype  # NumPy's own object, which most arrays have
-        return Leaf(Guard.ARRAY if shape else Guard.ZERO_DIM, dtype, shape)
+        return LeafGuard(GuardKind.ARRAY if shape else GuardKind.ZERO_DIM, dtype, shape)
     if kind.kind == TENSOR:
-        return Leaf(Guard.TENSOR, kind.key.dtype.dtype, kind.key.shape)
+        return LeafGuard(GuardKind.TENSOR, kind.key.dtype.dtype, kind.key.shape)
     if kind.kind == SCALAR:
-        return Leaf(_SCALARS[kind.key])
+        return LeafGuard(_SCALARS[kind.key])
     return static_leaf(x, not isinstance(kind.key, Identity))
 
 
-def _part(tree: Tree, leaves: Any) -> Leaf | Container:
+def _part(tree: Tree, leaves: Any) -> LeafGuard | ContainerGuard:
     """The guards on a part of the arguments."""
     kind = tree.kind
     if kind is None:
-        leaf: Leaf = next(leaves)
+        leaf: LeafGuard = next(leaves)
         if leaf.dtype is not None and not leaf.dtype.isnative:
             raise NotNative
         return leaf
     children = tuple(_part(child, leaves) for child in tree.children)
     if kind is tuple or (issubclass(kind, tuple) and kind.__basicsize__ == tuple.__basicsize__):
-        return Container(Guard.TUPLE, kind, children)
+        return ContainerGuard(GuardKind.TUPLE, kind, children)
     if kind is list:
-        return Container(Guard.LIST, kind, children)
+        return ContainerGuard(GuardKind.LIST, kind, children)
     if kind is dict:
-        return Container(Guard.DICT, kind, children, tree.keys)
+        return ContainerGuard(GuardKind.DICT, kind, children, tree.keys)
     if _plain_fields(kind, tree.keys):
-        return Container(Guard.FIELDS, kind, children, tree.keys)
+        return ContainerGuard(GuardKind.FIELDS, kind, children, tree.keys)
     raise NotNative
 
 
@@ -233,7 +236,7 @@ def _python(specialization: Specialization) -> Callable[..., Any]:
 
 
 def _given_entry(
-    specialization: Specialization, args: Container, named: dict[str, Any]
+    specialization: Specialization, args: ContainerGuard, named: dict[str, Any]
 ) -> Entry | None:
     """The tables for a specialization that returns containers of its arguments, which Python
     runs.
@@ -253,7 +256,7 @@ def _as_it_is(value: Any, *leaves: Any) -> Any:
     return value
 
 
-def _launch(specialization: Specialization) -> Launch:
+def _launch(specialization: Specialization) -> NativeLaunch:
     """The native call that is all of a specialization's run. NotNative where there is more to
     do.
     """
@@ -283,10 +286,10 @@ def _launch(specialization: Specialization) -> Launch:
         raise NotNative
     outputs = _outputs(specialization, places)
     for number, variable in zip(program.updates, specialization.updated, strict=True):
-        outputs.append(_array_output(specialization, number, Result.UPDATE, variable.cell))
+        outputs.append(_array_output(specialization, number, ResultKind.UPDATE, variable.cell))
     cells = {id(v.cell): v.cell for v in specialization.variables}.values()
     held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
-    return Launch(
+    return NativeLaunch(
         address,
         tuple(sources[number] for number in wanted),
         roots,
@@ -301,7 +304,7 @@ def _launch(specialization: Specialization) -> Launch:
     )
 
 
-def _sized(executable: Executable) -> Sized | None:
+def _sized(executable: Executable) -> SizedLaunch | None:
     """What is more to do for symbolic extents."""
     program = executable.program
     if not program.symbols:
@@ -309,7 +312,7 @@ def _sized(executable: Executable) -> Sized | None:
     symbols = symbols_of(program)
     results, arena = prepared_places(program)
     extents = tuple(symbols[name] for name in program.symbols)
-    return Sized(executable.prepare_address(), extents, tuple(results), arena)
+    return SizedLaunch(executable.prepare_address(), extents, tuple(results), arena)
 
 
 def _outputs(
@@ -324,17 +327,17 @@ def _outputs(
     outputs = []
     for kind, value in specialization.results:
         if kind == "static":
-            made = Output(Result.STATIC, value=value)
+            made = Output(ResultKind.STATIC, value=value)
         elif kind == "again":
-            made = Output(Result.AGAIN, value=value)
+            made = Output(ResultKind.AGAIN, value=value)
         elif kind == "object":
-            made = Output(Result.LEAF, value=places["object", value])
+            made = Output(ResultKind.LEAF, value=places["object", value])
         elif kind != "view":
             made = _output(specialization, kind, next(numbers))
         elif (base := _only_base(value)).role != "output":
-            made = Output(Result.LEAF, value=places.get(base, base.number))
+            made = Output(ResultKind.LEAF, value=places.get(base, base.number))
         elif base.number < len(computed):
-            made = Output(Result.AGAIN, value=computed[base.number])
+            made = Output(ResultKind.AGAIN, value=computed[base.number])
         else:
             raise NotNative
         outputs.append(made)
@@ -386,59 +389,63 @@ def _finishing(specialization: Specialization) -> list[Callable[[Any], Any] | No
 
 def _roots(
     specialization: Specialization,
-) -> tuple[tuple[Root, ...], dict[tuple[str, int], int]]:
+) -> tuple[tuple[GuardedRoot, ...], dict[tuple[str, int], int]]:
     """What a specialization reads without being given it, and the number of each as a leaf."""
-    roots: list[Root] = []
-    again: list[Root] = []
+    roots: list[GuardedRoot] = []
+    again: list[GuardedRoot] = []
     places: dict[tuple[str, int], int] = {}
     first = len(specialization.kinds)
     for number, (shape, dtype) in enumerate(specialization.capture_types):
         source = specialization.sources[number]
         places["capture", number] = first + len(roots)
         ways = source.sources if isinstance(source, ConsensusSource) else (source,)
-        leaf: Leaf | int = _array_leaf(shape, dtype)
+        leaf: LeafGuard | int = _array_leaf(shape, dtype)
         for way in ways:
             value, steps = (specialization.captures[number], ()) if way is None else _path(way)
-            (roots if isinstance(leaf, Leaf) else again).append(Root(value, steps, leaf))
+            (roots if isinstance(leaf, LeafGuard) else again).append(
+                GuardedRoot(value, steps, leaf)
+            )
             leaf = len(roots) - 1
     for number, variable in enumerate(specialization.variables):
         places["variable", number] = first + len(roots)
         leaf = _array_leaf(variable.type.shape, variable.type.dtype.dtype)
-        roots.append(Root(variable.cell, ((Guard.VARIABLE, None),), leaf))
+        roots.append(GuardedRoot(variable.cell, ((GuardKind.VARIABLE, None),), leaf))
     for number, (source, kind) in enumerate(
         zip(specialization.objects, specialization.object_types, strict=True)
     ):
         places["object", number] = first + len(roots)
         ways = source.sources if isinstance(source, ConsensusSource) else (source,)
-        leaf = Leaf(Guard.TYPE, value=kind)
+        leaf = LeafGuard(GuardKind.TYPE, value=kind)
         for way in ways:
-            (roots if isinstance(leaf, Leaf) else again).append(Root(*_path(way), leaf))
+            (roots if isinstance(leaf, LeafGuard) else again).append(
+                GuardedRoot(*_path(way), leaf)
+            )
             leaf = len(roots) - 1
     return (*roots, *again), places
 
 
-def _path(source: Source) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
+def _path(source: Source) -> tuple[Any, tuple[tuple[GuardKind, Any], ...]]:
     """An object from which a source starts, and its steps."""
     match source:
         case ConstSource():
             return source.value, ()
         case WeakRefSource():
-            return source.reference, ((Guard.DEREFERENCE, None),)
+            return source.reference, ((GuardKind.DEREFERENCE, None),)
         case CellSource():
-            return source.cell, ((Guard.CONTENT, None),)
+            return source.cell, ((GuardKind.CONTENT, None),)
         case ItemSource():
             value, steps = _path(source.parent)
-            return value, (*steps, (Guard.ITEM, source.key))
+            return value, (*steps, (GuardKind.ITEM, source.key))
         case AttributeSource():
             value, steps = _path(source.parent)
-            return value, (*steps, (Guard.ATTRIBUTE, source.name))
+            return value, (*steps, (GuardKind.ATTRIBUTE, source.name))
     raise NotNative
 
 
-def _array_leaf(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Leaf:
+def _array_leaf(shape: tuple[int, ...], dtype: np.dtype[Any]) -> LeafGuard:
     if not dtype.isnative:
         raise NotNative
-    return Leaf(Guard.ARRAY, dtype, shape)
+    return LeafGuard(GuardKind.ARRAY, dtype, shape)
 
 
 def _output(specialization: Specialization, kind: str, number: int) -> Output:
@@ -449,14 +456,14 @@ def _output(specialization: Specialization, kind: str, number: int) -> Output:
         return Output(_WEAK_RESULTS[type.dtype.name], type.dtype.dtype)
     if not specialization.numpy and not is_symbolic(type.shape):
         known = TensorType(type.shape, type.dtype)
-        return _array_output(specialization, number, Result.TENSOR, known)
+        return _array_output(specialization, number, ResultKind.TENSOR, known)
     if not type.shape and kind != "0-d array":
-        return Output(Result.SCALAR, type.dtype.dtype)
-    return _array_output(specialization, number, Result.ARRAY, None)
+        return Output(ResultKind.SCALAR, type.dtype.dtype)
+    return _array_output(specialization, number, ResultKind.ARRAY, None)
 
 
 def _array_output(
-    specialization: Specialization, number: int, kind: Result, value: Any
+    specialization: Specialization, number: int, kind: ResultKind, value: Any
 ) -> Output:
     type, executable = _type(specialization, number), specialization.executable
     assert executable is not None
@@ -478,16 +485,16 @@ def _plan(tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]) -> Bundl
     kind = tree.kind
     if kind is None:
         call = next(finishing)
-        return None if call is None else Bundle(Build.CALL, (None,), call=call)
+        return None if call is None else Bundle(BuildKind.CALL, (None,), call=call)
     children = tuple(_plan(child, finishing) for child in tree.children)
     if kind is tuple:
-        return Bundle(Build.TUPLE, children)
+        return Bundle(BuildKind.TUPLE, children)
     if kind is list:
-        return Bundle(Build.LIST, children)
+        return Bundle(BuildKind.LIST, children)
     if kind is dict:
-        return Bundle(Build.DICT, children, tree.keys)
+        return Bundle(BuildKind.DICT, children, tree.keys)
     if issubclass(kind, tuple):
-        return Bundle(Build.CALL, children, call=kind)
+        return Bundle(BuildKind.CALL, children, call=kind)
     if dataclasses.is_dataclass(kind):
         new, names, assign = object.__new__, tree.keys, object.__setattr__
         owner: Any = kind
@@ -498,14 +505,14 @@ def _plan(tree: Tree, finishing: Iterator[Callable[[Any], Any] | None]) -> Bundl
                 assign(copy, name, part)
             return copy
 
-        return Bundle(Build.CALL, children, call=assembled)
+        return Bundle(BuildKind.CALL, children, call=assembled)
     flat = Tree(kind, tree.keys, tuple(LEAF for _ in children), tree.default)
 
     def make(*parts: Any) -> Any:
         items = iter(parts)
         return unflatten(flat, lambda: next(items))
 
-    return Bundle(Build.CALL, children, call=make)
+    return Bundle(BuildKind.CALL, children, call=make)
 
 
 __all__ = ["MAX_ENTRIES", "eager_entry", "entry_point", "specialization_entry", "make_table"]

@@ -19,6 +19,7 @@ from graphjit.core.errors import (
     TracingError,
     at_user_line,
 )
+from graphjit.core.object_layout import ALIGNED, C_CONTIGUOUS, WRITEABLE
 from graphjit.core.tree import LEAF, Tree, flatten, unflatten
 from graphjit.tensors.apply import TensorBase, current_trace
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .specialization import Specialization
 
 Array = np.ndarray[Any, np.dtype[Any]]
-PLAIN = 0x0001 | 0x0100 | 0x0400  # ndarray.flags.num: C order, aligned, writeable
+PLAIN = C_CONTIGUOUS | ALIGNED | WRITEABLE  # of `ndarray.flags.num`
 # Kinds of results that are computed: a Python number, an array that a scalar would be without
 # axes, an array without axes, an array in the other byte order.
 COMPUTED = ("python", "array", "0-d array", "swapped")

@@ -18,6 +18,7 @@ from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
 from graphjit.core.memory import LINE_BYTES
+from graphjit.core.object_layout import READABLE_FLAGS as _READY
 from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, follow, unflatten
 from graphjit.core.types import Shape
 from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
@@ -399,10 +400,6 @@ def explain(specialization: Specialization) -> str:
     )
     lines.append(f"times: {times}")
     return "\n".join(lines)
-
-
-# ndarray.flags.num of an array that compiled code can read: C order and aligned.
-_READY = 0x0001 | 0x0100
 
 
 def _ready(x: Array) -> Array:
