@@ -160,7 +160,7 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
         self.module.declare("void", "llvm.prefetch.p0", "ptr, i32, i32, i32")
         for line in range(0, self.b.width * size, CACHE_LINE):
             there = self.b.emit(
-                f"getelementptr i8, ptr {at}, i64 {cost_model.AHEAD_BYTES + line}"
+                f"getelementptr i8, ptr {at}, i64 {cost_model.PREFETCH_BYTES + line}"
             )
             self.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
 

@@ -95,7 +95,7 @@ def _facts(low: int, high: int, about: int) -> tuple[int, ...]:
     """What code is chosen by: a least value, a greatest one (0 for none), about how large."""
     least = ROW_LANES if low >= ROW_LANES else 0
     about = 1 << about.bit_length() - 1 if about > 0 else 0
-    return least, high if 0 < high <= cost_model.KEEP_BYTES else 0, about
+    return least, high if 0 < high <= cost_model.SPILL_BYTES else 0, about
 
 
 class _Numbers:

@@ -138,7 +138,7 @@ class _Run:
         self.program = program
         self.rows = prod(head.dims[:lead])
         self.kernels: list[Kernel] = []
-        self._parts = list(range(1, min(cost_model.BAND_ROWS, self.rows // 4) + 1))
+        self._parts = list(range(1, min(cost_model.ROW_BLOCK_MAX_ROWS, self.rows // 4) + 1))
         # what is written a few rows at a time, local or not, is read so too
         self._written: set[int] = set()
         self._elsewhere: set[int] = set()  # what is touched outside the row at hand
@@ -170,7 +170,7 @@ class _Run:
             return 0
         most = cost_model.ROW_BLOCK_PART_BYTES * self.rows
         part = max((n for n in self._parts if n * total <= most), default=0)
-        return part if part >= cost_model.LEAST_BAND_ROWS else 0
+        return part if part >= cost_model.ROW_BLOCK_MIN_ROWS else 0
 
 
 def _by_rows(kernel: Kernel, rows: int) -> Kernel:
@@ -187,11 +187,16 @@ def _walks_rows(kernel: Kernel, lead: int) -> bool:
         if isinstance(value, Product):
             a, b = (kernel.values[n] for n in (value.a, value.b))
             assert isinstance(a, Load) and isinstance(b, Load)
-            if kernel.dims[-1] * kernel.dims[-2] * b.dtype.size > cost_model.BAND_OPERAND_BYTES:
+            if (
+                kernel.dims[-1] * kernel.dims[-2] * b.dtype.size
+                > cost_model.ROW_BLOCK_OPERAND_BYTES
+            ):
                 return False
             own = a.index.strides[lead - 1] and not b.index.strides[lead - 1]
             return bool(own and b.index.strides[lead]) and lead == len(kernel.outer_dims) - 1
-    along_rows = kernel.lanes == "inner" and kernel.inner_dims[-1] >= cost_model.BAND_ROWS
+    along_rows = (
+        kernel.lanes == "inner" and kernel.inner_dims[-1] >= cost_model.ROW_BLOCK_MAX_ROWS
+    )
     return lead == 1 and (along_rows or len(kernel.outer_dims) > 1)
 
 

@@ -17,8 +17,9 @@ from graphjit.codegen.kernel_identity import (
     places,
 )
 from graphjit.codegen.loops import LoopNest
-from graphjit.codegen.lower import lower, rows_abreast
+from graphjit.codegen.lower import lower
 from graphjit.codegen.module import Module
+from graphjit.codegen.parallelism import rows_abreast
 from graphjit.codegen.register_blocking import register_lanes
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.dims import Dim

@@ -16,15 +16,15 @@ from graphjit.codegen.kernel_identity import identity
 from graphjit.codegen.loops import Loop, Tiles
 from graphjit.codegen.lower import (
     ROW_LANES,
-    TransposeCondition,
-    in_chunks,
     lower,
     row_lengths,
     transpose_condition,
 )
 from graphjit.codegen.module import Module
+from graphjit.codegen.parallelism import in_chunks
 from graphjit.codegen.size_arguments import SizeArguments, opened_numbers
 from graphjit.codegen.sizes import SizeEmitter
+from graphjit.codegen.transposes import TransposeCondition
 from graphjit.core.frozen import dataclass
 from graphjit.core.machine import machine
 from graphjit.core.memory import LARGE_BYTES

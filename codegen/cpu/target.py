@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
-from graphjit.codegen.lower import in_chunks
 from graphjit.codegen.module import Module
 from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parsed
+from graphjit.codegen.parallelism import in_chunks
 from graphjit.codegen.runtime.allocation import origins
 from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
 from graphjit.codegen.runtime.executable import Executable

@@ -11,6 +11,7 @@ from math import prod
 
 from graphjit.codegen.loops import Let, LoopNest, Statement, StoreResult
 from graphjit.codegen.lower import ROW_LANES, Lowering, row_lengths
+from graphjit.codegen.spill_plan import NO_SPILLS, SpillPlan
 from graphjit.codegen.tiles import product_of
 from graphjit.core.dims import Dim, evaluate, exact_quotient
 from graphjit.core.frozen import dataclass
@@ -93,7 +94,7 @@ class Schedule:
 class _GridLowering(Lowering):
     """The nest of one thread, or of one warp for each row: no lanes besides, nothing kept."""
 
-    def _lanes(self, vector_bytes: int) -> tuple[int, int]:
+    def _choose_lanes(self, vector_bytes: int) -> tuple[int, int]:
         inner = self.kernel.inner_dims
         long = bool(inner) and (
             not self.short if isinstance(inner[-1], Dim) else inner[-1] >= ROW_LANES
@@ -102,9 +103,8 @@ class _GridLowering(Lowering):
             return ROW_LANES, len(self.kernel.dims) - 1
         return 1, -1
 
-    def _kept(self) -> dict[int, int]:
-        # what a thread keeps in an array lies in memory: to compute it again is no slower
-        return {}
+    def _plan_spills(self) -> SpillPlan:
+        return NO_SPILLS  # a thread's arrays are in memory: computing again is no slower
 
 
 def schedule(kernel: Kernel, tensor_cores: str | None = None) -> Schedule:

@@ -90,13 +90,13 @@ class TensorCoreEmitter(ProductEmitter):
         column = b.emit(f"udiv i64 {warp}, {self.down}")
         self.warp_column = b.emit(f"mul nuw nsw i64 {column}, {len(self.blocks) * COLUMNS}")
 
-    def _own(self) -> list[tuple[int, int]]:
+    def _own_elements(self) -> list[tuple[int, int]]:
         return [(block, i) for block in self.blocks for i in range(4)]
 
-    def _blocks(self) -> bool:
+    def _has_blocks(self) -> bool:
         return False
 
-    def _places(self) -> Iterator[tuple[str, str, str]]:
+    def _sum_positions(self) -> Iterator[tuple[str, str, str]]:
         """The lane's four elements of each block. Source: PTX ISA 9.7.14.5.7 and 9.7.14.5.8,
         matrix fragments for mma.m16n8k8 and mma.m16n8k16.
         """
@@ -108,15 +108,15 @@ class TensorCoreEmitter(ProductEmitter):
             down = b.emit(f"add nuw nsw i64 {row}, {8 * (i // 2)}")
             yield slot, down, b.emit(f"add nuw nsw i64 {column}, {COLUMNS * block + i % 2}")
 
-    def _sum_up(self) -> None:
+    def _compute_sums(self) -> None:
         emitter = self.emitter
         size = emitter.size(self.k)
         for slot in self.sums.values():
             self._write(slot, "0.0")
         with emitter.counting("0", size, DEPTH) as k:
-            self._strip(k, size)
+            self._add_strip(k, size)
 
-    def _strip_sums(self, k: str, stop: str) -> None:
+    def _add_strip_products(self, k: str, stop: str) -> None:
         for first in range(0, DEPTH, self.form.depth):
             a = self._fragment(first, self.warp_row, 0, registers=4)
             for block in self.blocks:
@@ -140,7 +140,7 @@ class TensorCoreEmitter(ProductEmitter):
                 place = b.emit(
                     f"add nuw nsw i64 {at}, {offset + 8 * below + inner * self.pitch}"
                 )
-                address = self._shared(place)
+                address = self._shared_address(place)
                 numbers.append(b.emit(f"load float, {SHARED} {address}, align 4"))
             found.append(_REGISTER[self.form.word, each](b, numbers))
         return found
@@ -157,12 +157,12 @@ class TensorCoreEmitter(ProductEmitter):
         for i, slot in enumerate(slots):
             self._write(slot, b.emit(f"extractvalue {four} {result}, {i}"))
 
-    def _missing(self, place: str, width: int, apart: int) -> Callable[[], None]:
+    def _write_missing(self, place: str, width: int, apart: int) -> Callable[[], None]:
         """Zeros in shared memory for what lies outside of an operand."""
 
         def write() -> None:
             for number in range(width):
-                address = self._shared(
+                address = self._shared_address(
                     self.b.emit(f"add nuw nsw i64 {place}, {number * apart}")
                 )
                 self.emitter.line(f"store float 0.0, {SHARED} {address}, align 4")

@@ -54,8 +54,8 @@ PACK_REUSE = 8
 # block.
 ROW_BLOCK_BYTES = 1 << 20
 ROW_BLOCK_PART_BYTES = 256 * 1024
-BAND_ROWS, LEAST_BAND_ROWS = 64, 8
-BAND_OPERAND_BYTES = 512 * 1024
+ROW_BLOCK_MAX_ROWS, ROW_BLOCK_MIN_ROWS = 64, 8
+ROW_BLOCK_OPERAND_BYTES = 512 * 1024
 ROW_BLOCK_STEPS = 32
 
 # -- schedules
@@ -70,9 +70,9 @@ LONG_BODY, LONG_CODE, MAX_CONSTANTS = 64, 256, 24
 # Vectors that the registers of AVX2 hold: more loads are each made where they are first read.
 REGISTERS = 16
 # A value that costs at least this much (rough cycles) is kept between stages, not computed
-# again, while what is kept fits KEEP_BYTES.
-KEEP_COST = 8
-KEEP_BYTES = 128 * 1024
+# again, while what is kept fits SPILL_BYTES.
+SPILL_COST = 8
+SPILL_BYTES = 128 * 1024
 # Elements of a panel: where rows are combined element by element, so many accumulators stay in
 # the first-level cache while rows stream by.
 PANEL = 1024
@@ -80,7 +80,7 @@ PANEL = 1024
 # them along memory, for STRIP lanes, each of which is a stream of its own.
 SQUARE_BYTES = 64
 STRIP, SQUARES = 64, 4
-MAX_TURNED = 8
+MAX_TRANSPOSED = 8
 # But few lanes need no squares: their lines stay in the first cache until all of each was read.
 L1_WAYS, L1_WAY_BYTES = 8, 4096
 # Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
@@ -89,9 +89,9 @@ UNROLL_COST = 24
 MATH_COST = 6
 UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
 # Rows that are reduced side by side, if no more is done for each element than this.
-ABREAST, ABREAST_BODY = 4, 10
+MAX_ROWS_ABREAST, MAX_ABREAST_BODY = 4, 10
 # How far ahead their memory is fetched (200,000 rows of 64 float64: 4.7 -> 3.1 ms).
-AHEAD_BYTES = 4096
+PREFETCH_BYTES = 4096
 # Products: elements of a tile, enough work to share out and few enough for the second cache;
 # fused multiply-adds in flight that hide their latency; a row of b that is as short as this
 # needn't be copied, its block lies close together anyway.
