@@ -9,12 +9,12 @@ from typing import Any
 from graphjit.codegen.access import CACHE_LINE
 from graphjit.codegen.emit import KernelEmitter
 from graphjit.codegen.kernel_identity import (
-    constants_first,
-    from_starts,
     identity,
-    lying_together,
-    numbered,
-    places,
+    kernel_buffers,
+    number_buffers,
+    order_constants,
+    overlapping_buffers,
+    rebase_offsets,
 )
 from graphjit.codegen.loops import LoopNest
 from graphjit.codegen.lower import lower
@@ -77,17 +77,17 @@ class KernelTable:
         return known
 
     def _made_shared(self, kernel: Kernel) -> SharedKernel:
-        together = lying_together(self.program, kernel)
+        together = overlapping_buffers(self.program, kernel)
         written = reads_and_writes(kernel)[1]
-        kernel, used = numbered(kernel)
-        kernel, starts = from_starts(constants_first(kernel), len(used))
+        kernel, used = number_buffers(kernel)
+        kernel, starts = rebase_offsets(order_constants(kernel), len(used))
         sizes = [self.program.buffers[number].type.dtype.size for number in used]
         streaming = []
-        for number in sorted(places(self.streaming.intersection(written), used)):
+        for number in sorted(kernel_buffers(self.streaming.intersection(written), used)):
             past = starts[number] % (CACHE_LINE // sizes[number])
             streaming.append((number, -1 if isinstance(past, Dim) else past))
         starts = tuple(start * size for start, size in zip(starts, sizes, strict=True))
-        together = places(together, used)
+        together = kernel_buffers(together, used)
         number = self._numbers.setdefault(identity(kernel), len(self._numbers))
         return SharedKernel(number, kernel, tuple(used), starts, tuple(streaming), together)
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from graphjit.codegen.loops import Let, StoreResult
 from graphjit.codegen.product_code import ProductCode
-from graphjit.codegen.tiles import BLOCK, used_by_stores
+from graphjit.codegen.tiles import BLOCK
 from graphjit.codegen.values import Value
 from graphjit.core.dims import Dim, exact_quotient
-from graphjit.ir.program import Index
+from graphjit.ir.program import Index, values_for_stores
 
 from .tiling import DEPTH, Tiling
 from .wide import VECTOR_BYTES, lies_in_vectors, load_several
@@ -323,7 +323,12 @@ class ProductEmitter(ProductCode):
                 if tiling.column_dim >= 0:
                     emitter.counters[tiling.column_dim] = column
                 kernel = emitter.kernel
-                emitter.run([Let(n) for n in sorted(used_by_stores(kernel, tiling.value))])
+                emitter.run(
+                    [
+                        Let(n)
+                        for n in sorted(values_for_stores(kernel, kernel.stores, tiling.value))
+                    ]
+                )
                 emitter.run([StoreResult(n) for n in range(len(kernel.stores))])
 
             self._branch(flag, follow)

@@ -8,7 +8,12 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from graphjit.codegen.kernel_identity import identity, lying_together, numbered, places
+from graphjit.codegen.kernel_identity import (
+    identity,
+    kernel_buffers,
+    number_buffers,
+    overlapping_buffers,
+)
 from graphjit.codegen.optimize import run_passes
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
@@ -90,9 +95,9 @@ class _Writer:
 
     def call(self, kernel: Kernel, step: int) -> KernelCall:
         """The launch of a kernel, which is written unless an equal one has been."""
-        own, lying = kernel.name, lying_together(self.program, kernel)
-        kernel, used = numbered(kernel)
-        together = places(lying, used)
+        own, lying = kernel.name, overlapping_buffers(self.program, kernel)
+        kernel, used = number_buffers(kernel)
+        together = kernel_buffers(lying, used)
         key = (identity(kernel), together)
         plan = schedule(kernel, self.tensor_cores)
         stored = frozenset(used[s.buffer] for s in kernel.stores)
