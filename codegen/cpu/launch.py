@@ -156,7 +156,7 @@ class SizedFunctions:
         launch = [enough, *(_about(n) for pair in chunks for n in pair)]
         others = [moved, *(n for _, n in result_bytes), *launch]
         kernel = merge_outer(shared.kernel)  # before it loses sight of what extents have to do
-        kernel, others, sizes, names = self.arguments.of(kernel, others, opened)
+        kernel, others, sizes, names = self.arguments.abstract(kernel, others, opened)
         moved, *others = others
         results, (enough, *launch) = others[: len(result_bytes)], others[len(result_bytes) :]
         sized = Sized(

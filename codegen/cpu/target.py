@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
 from graphjit.codegen.module import Module
-from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parsed
+from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parse_module
 from graphjit.codegen.parallelism import in_chunks
 from graphjit.codegen.runtime.allocation import origins
 from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
@@ -290,7 +290,7 @@ def _optimizer(emitted: Emitted) -> tuple[Optimizer, int]:
     """The passes for a program, and the level at which its code is generated."""
     if emitted.kernels:
         return optimize, 2
-    return (optimize_math, 2) if emitted.math else (parsed, 0)
+    return (optimize_math, 2) if emitted.math else (parse_module, 0)
 
 
 def _need_half() -> None:
