@@ -87,7 +87,7 @@ class NestVerifier:
                     self.check_tiles(statement, dims, known)
                 case TransposeTile(value=value):
                     if not isinstance(self.kernel.values[value], Load):
-                        raise self.error(f"%{value} is turned, and is no load")
+                        raise self.error(f"%{value} is transposed, and is no load")
                 case Let(value=value):
                     self.check_let(value, dims, known)
                     known.add(value)
@@ -107,11 +107,11 @@ class NestVerifier:
                     known.add(value)
                 case Spill(value=value):
                     if value not in known:
-                        raise self.error(f"%{value} is kept before it is computed")
+                        raise self.error(f"%{value} is spilled before it is computed")
                     self.spilled.add(value)
                 case Reload(value=value):
                     if value not in self.spilled:
-                        raise self.error(f"%{value} is recalled, and wasn't kept")
+                        raise self.error(f"%{value} is reloaded, and wasn't spilled")
                     known.add(value)
                 case StoreResult(store=number):
                     store = self.kernel.stores[number]

@@ -373,9 +373,9 @@ class Executable:
     ) -> None:
         """Run what has too little stack here where it has enough; raise what has failed."""
         if status == SHALLOW:
-            from .large_stack import in_deep_thread
+            from .large_stack import run_on_large_stack
 
-            status = in_deep_thread(native, arguments)
+            status = run_on_large_stack(native, arguments)
         if status:
             raise self._failure(status, record)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.codegen.cpu.prepare import prepared_places, symbols_of
+from graphjit.codegen.cpu.prepare import prepared_positions, symbol_extents
 from graphjit.codegen.runtime.tables import (
     BuildKind,
     Bundle,
@@ -309,8 +309,8 @@ def _sized(executable: Executable) -> SizedLaunch | None:
     program = executable.program
     if not program.symbols:
         return None
-    symbols = symbols_of(program)
-    results, arena = prepared_places(program)
+    symbols = symbol_extents(program)
+    results, arena = prepared_positions(program)
     extents = tuple(symbols[name] for name in program.symbols)
     return SizedLaunch(executable.prepare_address(), extents, tuple(results), arena)
 
