@@ -105,7 +105,7 @@ def _has_code(step: Any) -> bool:
 
 
 @dataclasses.dataclass
-class Emitted:
+class EmittedProgram:
     """A program's LLVM IR and its steps.
 
     kernels, math: whether LLVM's optimizer has work in the kernels, and in the math functions
@@ -125,7 +125,7 @@ _METADATA = """!0 = !{i32 1}
 """
 
 
-def emit_program(program: Program, timed: bool = False, streams: bool = True) -> Emitted:
+def emit_program(program: Program, timed: bool = False, streams: bool = True) -> EmittedProgram:
     """LLVM IR of a program's kernels and of the entry of each segment.
 
     timed: with code that notes the processor's cycles that each step takes
@@ -150,7 +150,7 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    return Emitted(table + text, steps, kernels, bool(module.math_uses))
+    return EmittedProgram(table + text, steps, kernels, bool(module.math_uses))
 
 
 def _emit_steps(
@@ -298,7 +298,7 @@ def _takes_long(costs: Sequence[Cost]) -> bool:
     )
 
 
-def _choose_optimizer(emitted: Emitted) -> tuple[Optimizer, int]:
+def _choose_optimizer(emitted: EmittedProgram) -> tuple[Optimizer, int]:
     """LLVM's passes for a program, and the level of its code generation."""
     if emitted.kernels:
         return optimize, 2

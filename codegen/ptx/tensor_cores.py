@@ -1,8 +1,8 @@
-"""Matrix products by tensor cores, as LLVM IR: what changes in the tiles of product_emitter.py.
+"""Matrix products by tensor cores, as LLVM IR: the differences from product_emitter.py.
 
-Each warp has blocks of 16 x 8 elements of the tile, which it multiplies as a whole by
-`mma.sync`. Operands are float32 in shared memory and become tf32, float16 or bfloat16 there or
-in registers; sums are float32. What a step past the end would add is made of zeros.
+Each warp has blocks of 16 x 8 elements of the tile and multiplies each as a whole by
+`mma.sync`. Operands are float32 in shared memory and are rounded to tf32, float16 or bfloat16
+when loaded into registers. Sums are float32. Beyond the end of the inner dim, zeros are added.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ FIRST_ARCH = 80  # sm_80 is the first with all of them
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """One form of `mma.sync`. depth: its steps of the inner dim. word: the type of a register
-    of an operand, which holds so many elements.
+class MmaForm:
+    """One form of `mma.sync`.
+
+    depth: its steps of the inner dim
+    word: the type of an operand's register
+    elements: how many elements a register holds
     """
 
     intrinsic: str
@@ -43,15 +46,16 @@ class Form:
 
 # By the type that operands are rounded to.
 FORMS = {
-    "tf32": Form("llvm.nvvm.mma.m16n8k8.row.col.tf32", 8, "i32", 1),
-    "float16": Form("llvm.nvvm.mma.m16n8k16.row.col.f32.f32", 16, "<2 x half>", 2),
-    "bfloat16": Form("llvm.nvvm.mma.m16n8k16.row.col.bf16", 16, "i32", 2),
+    "tf32": MmaForm("llvm.nvvm.mma.m16n8k8.row.col.tf32", 8, "i32", 1),
+    "float16": MmaForm("llvm.nvvm.mma.m16n8k16.row.col.f32.f32", 16, "<2 x half>", 2),
+    "bfloat16": MmaForm("llvm.nvvm.mma.m16n8k16.row.col.bf16", 16, "i32", 2),
 }
 
 
-def checked(name: str | None, arch: Arch | None = None) -> str | None:
-    """The name of a form, if there is such a one and the architecture has it. Raises
-    InvalidArgumentError.
+def check_tensor_cores(name: str | None, arch: Arch | None = None) -> str | None:
+    """The name of a form, if it exists and the architecture has it.
+
+    Raises InvalidArgumentError.
     """
     if name is None:
         return None
@@ -69,7 +73,7 @@ def checked(name: str | None, arch: Arch | None = None) -> str | None:
 class TensorCoreEmitter(ProductEmitter):
     """Writes a product of float32 whose sums tensor cores make."""
 
-    pad = 8  # lanes four rows apart then read other banks of shared memory
+    pad = 8  # then lanes four rows apart read from different banks of shared memory
 
     def __init__(self, emitter: ThreadEmitter, tiling: Tiling) -> None:
         super().__init__(emitter, tiling)
@@ -79,7 +83,9 @@ class TensorCoreEmitter(ProductEmitter):
         self.blocks = range(tiling.side // across // COLUMNS)  # of a warp, side by side
 
     def _locate(self) -> None:
-        """The warp's first row and column, the lane's group of four and its place in it."""
+        """Compute the warp's first row and column, the lane's group of four and its index in
+        it.
+        """
         b = self.b
         warp = b.emit(f"udiv i64 {self.thread}, {LANES}")
         lane = b.emit(f"urem i64 {self.thread}, {LANES}")
@@ -97,8 +103,10 @@ class TensorCoreEmitter(ProductEmitter):
         return False
 
     def _sum_positions(self) -> Iterator[tuple[str, str, str]]:
-        """The lane's four elements of each block. Source: PTX ISA 9.7.14.5.7 and 9.7.14.5.8,
-        matrix fragments for mma.m16n8k8 and mma.m16n8k16.
+        """The lane's four elements of each block.
+
+        Source: PTX ISA 9.7.14.5.7 and 9.7.14.5.8, matrix fragments for mma.m16n8k8 and
+            mma.m16n8k16.
         """
         b = self.b
         row = b.emit(f"add nuw nsw i64 {self.warp_row}, {self.group}")
@@ -118,14 +126,18 @@ class TensorCoreEmitter(ProductEmitter):
 
     def _add_strip_products(self, k: str, stop: str) -> None:
         for first in range(0, DEPTH, self.form.depth):
-            a = self._fragment(first, self.warp_row, 0, registers=4)
+            a = self._load_fragment(first, self.warp_row, 0, registers=4)
             for block in self.blocks:
                 offset = DEPTH * self.pitch + block * COLUMNS
-                self._multiply(a, self._fragment(first, self.warp_column, offset, 2), block)
+                self._multiply(
+                    a, self._load_fragment(first, self.warp_column, offset, 2), block
+                )
 
-    def _fragment(self, first: int, start: str, offset: int, registers: int) -> list[str]:
-        """A lane's registers of an operand, from step `first` of the strip on; of a, whose
-        four are for rows 0 to 7 and 8 to 15 in turns, or of b. Source: as above.
+    def _load_fragment(self, first: int, start: str, offset: int, registers: int) -> list[str]:
+        """A lane's registers of an operand, from step `first` of the strip on.
+
+        Operand a has four, for rows 0 to 7 and 8 to 15 in turn; operand b has two. Source: as
+        above.
         """
         b, each = self.b, self.form.elements
         at = b.emit(f"add nuw nsw i64 {start}, {self.group}")
@@ -142,7 +154,7 @@ class TensorCoreEmitter(ProductEmitter):
                 )
                 address = self._shared_address(place)
                 numbers.append(b.emit(f"load float, {SHARED} {address}, align 4"))
-            found.append(_REGISTER[self.form.word, each](b, numbers))
+            found.append(_CONVERSIONS[self.form.word, each](b, numbers))
         return found
 
     def _multiply(self, a: list[str], b_registers: list[str], block: int) -> None:
@@ -158,7 +170,7 @@ class TensorCoreEmitter(ProductEmitter):
             self._write(slot, b.emit(f"extractvalue {four} {result}, {i}"))
 
     def _write_missing(self, place: str, width: int, apart: int) -> Callable[[], None]:
-        """Zeros in shared memory for what lies outside of an operand."""
+        """Code that writes zeros to shared memory for elements outside of an operand."""
 
         def write() -> None:
             for number in range(width):
@@ -170,20 +182,20 @@ class TensorCoreEmitter(ProductEmitter):
         return write
 
 
-def _tf32(b: DeviceBuilder, numbers: list[str]) -> str:
-    """To the nearest tf32, ties away from zero."""
+def _to_tf32(b: DeviceBuilder, numbers: list[str]) -> str:
+    """Round to the nearest tf32, ties away from zero."""
     b.module.declare("i32", "llvm.nvvm.f2tf32.rna", "float")
     return b.emit(f"call i32 @llvm.nvvm.f2tf32.rna(float {numbers[0]})")
 
 
-def _halves(b: DeviceBuilder, numbers: list[str]) -> str:
+def _to_halves(b: DeviceBuilder, numbers: list[str]) -> str:
     both = "poison"
     for place, number in enumerate(numbers):
         both = b.emit(f"insertelement <2 x float> {both}, float {number}, i64 {place}")
     return b.emit(f"fptrunc <2 x float> {both} to <2 x half>")
 
 
-def _bfloats(b: DeviceBuilder, numbers: list[str]) -> str:
+def _to_bfloats(b: DeviceBuilder, numbers: list[str]) -> str:
     low, high = (
         b.bitcast(Value(float32, b.rounded(Value(bfloat16, n, True)).ir, True), uint32)
         for n in numbers
@@ -191,6 +203,6 @@ def _bfloats(b: DeviceBuilder, numbers: list[str]) -> str:
     return b.or_(b.and_(high, 0xFFFF0000), b.shr(low, 16)).ir
 
 
-_REGISTER = {("i32", 1): _tf32, ("<2 x half>", 2): _halves, ("i32", 2): _bfloats}
+_CONVERSIONS = {("i32", 1): _to_tf32, ("<2 x half>", 2): _to_halves, ("i32", 2): _to_bfloats}
 
-__all__ = ["FIRST_ARCH", "FORMS", "TensorCoreEmitter", "checked"]
+__all__ = ["FIRST_ARCH", "FORMS", "TensorCoreEmitter", "check_tensor_cores"]

@@ -1,7 +1,7 @@
-"""Neighbouring elements of one thread loaded and stored by vectors of up to 16 bytes.
+"""Neighbouring elements of one thread, loaded and stored by vectors of up to 16 bytes.
 
-Only these accesses are said to be aligned: of a pointer that it knows to be aligned, LLVM would
-read whole vectors where a buffer has less.
+Only these accesses are marked as aligned. LLVM would read whole vectors through any pointer
+that it knows to be aligned, also where a buffer is shorter.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _chunks(dtype: DType, count: int) -> list[range]:
 def load_several(
     access: ElementAccess, base: str, dtype: DType, offsets: Sequence[str]
 ) -> list[Value]:
-    """Neighbouring elements; offsets: of each of them, in numbers."""
+    """Load neighbouring elements. offsets: that of each, in numbers."""
     b, parts, kind = access.b, parts_of(dtype), storage_type(dtype)
     found: list[Value] = []
     for chunk in _chunks(dtype, len(offsets)):

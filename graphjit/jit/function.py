@@ -218,9 +218,9 @@ class Function(Enterable):  # type: ignore[misc]
         self.donate = donated_parameters(function, donate) if donate != () else ()
         self.tensor_cores: str | None = None
         if tensor_cores is not None:
-            from graphjit.codegen.ptx.tensor_cores import checked
+            from graphjit.codegen.ptx.tensor_cores import check_tensor_cores
 
-            self.tensor_cores = checked(tensor_cores)
+            self.tensor_cores = check_tensor_cores(tensor_cores)
         self.trace_count = 0
         self._lock = new_lock()
         self._known: dict[Any, list[Specialization]] = {}
