@@ -1,4 +1,4 @@
-"""The table of math functions, which each of the files beside this one adds to."""
+"""The table of math functions, to which the other files of this folder add theirs."""
 
 from __future__ import annotations
 

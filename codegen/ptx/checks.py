@@ -32,7 +32,7 @@ INITIAL, STATUS_WORDS = 2**64 - 1, 4
 class _Arguments(SizeEmitter):
     """Extents computed from the symbols, which are arguments of the kernel."""
 
-    def load_lanes(self, name: str) -> str:
+    def _load(self, name: str) -> str:
         return "%" + argument_of(name)
 
 
