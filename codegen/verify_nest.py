@@ -79,9 +79,9 @@ class NestVerifier:
             match statement:
                 case Loop(dim=dim):
                     if not 0 <= dim < len(self.kernel.dims):
-                        raise self.error(f"a loop walks dim {dim}")
+                        raise self.error(f"a loop iterates over dim {dim}")
                     if dim in dims and not statement.within:
-                        raise self.error(f"dim {dim} is walked inside itself")
+                        raise self.error(f"dim {dim} is iterated over inside itself")
                     self.check_body(statement.body, dims | {dim}, known)
                 case Tiles():
                     self.check_tiles(statement, dims, known)
@@ -128,8 +128,8 @@ class NestVerifier:
             stores = enumerate(self.kernel.stores)
             self.stored.update(k for k, store in stores if store.arg == tiles.value)
         self.tiled.add(tiles.value)
-        walked = {*tiles.batch, tiles.row_dim, tiles.column_dim}
-        self.check_body(tiles.body, dims | walked, known | {tiles.value})
+        iterated = {*tiles.batch, tiles.row_dim, tiles.column_dim}
+        self.check_body(tiles.body, dims | iterated, known | {tiles.value})
 
     def check_let(self, number: int, dims: frozenset[int], known: set[int]) -> None:
         value = self.kernel.values[number]
@@ -155,7 +155,9 @@ class NestVerifier:
             one = not isinstance(extent, Dim) and extent == 1
             still = not isinstance(stride, Dim) and stride == 0
             if dim not in dims and not one and not still:
-                raise self.error(f"{what} depends on dim {dim}, which no loop around it walks")
+                raise self.error(
+                    f"{what} depends on dim {dim}, over which no loop around it iterates"
+                )
 
 
 __all__ = ["verify_nest"]

@@ -24,7 +24,7 @@ class Donate(ProgramPass):
     """
 
     name: ClassVar[str] = "donate"
-    recurses: ClassVar[bool] = False  # a region's arguments belong to the program around it
+    inside: ClassVar[bool] = False  # a region's arguments belong to the program around it
     inputs: tuple[int, ...] = ()
 
     def run(self, program: Program) -> Program:

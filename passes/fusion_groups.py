@@ -337,7 +337,9 @@ def _leaves_cache(domain: Domain) -> bool:
     cache.
     """
     inner = guess(prod(tuple(domain.shape[k] for k in domain.axes)))
-    walked = cost_model.LANE_BLOCK_BYTES * inner
+    block_bytes = cost_model.LANE_BLOCK_BYTES * inner
     return (
-        bool(domain.axes) and domain.lanes == "outer" and walked > cost_model.STAGE_CACHE_BYTES
+        bool(domain.axes)
+        and domain.lanes == "outer"
+        and block_bytes > cost_model.STAGE_CACHE_BYTES
     )

@@ -36,7 +36,7 @@ class Pass(ABC):
 
     name: ClassVar[str] = ""
     level: ClassVar[str] = GRAPH
-    recurses: ClassVar[bool] = True  # whether it runs on programs inside steps, too
+    inside: ClassVar[bool] = True  # whether it also runs on the programs of steps
 
     @abstractmethod
     def run(self, value: Any, /) -> Any:
@@ -134,7 +134,7 @@ def _run_recursively(step: Pass, value: Any) -> Any:
     """
     if isinstance(value, Graph) and step.level == GRAPH:
         value = map_regions(value, lambda region: _run_recursively(step, region))
-    elif isinstance(value, Program) and step.recurses:
+    elif isinstance(value, Program) and step.inside:
         value = map_programs(value, lambda program: _run_recursively(step, program))
     return step.run(value)
 

@@ -35,7 +35,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class GpuRates:
     """A GPU's rates: bytes to and from its memory, float32 flops (a multiply-add is two)."""
 
     name: str
@@ -50,17 +50,17 @@ class Gpu:
 # A GPU for each architecture. Source: NVIDIA's data sheets (T4, A100 80 GB SXM,
 # GeForce RTX 3090, RTX 4090, H100 SXM, HGX B200, GeForce RTX 5090).
 _GPUS = {
-    "sm_75": Gpu("a T4", 320, 8_100),
-    "sm_80": Gpu("an A100 (80 GB, SXM)", 2_039, 19_500),
-    "sm_86": Gpu("a GeForce RTX 3090", 936, 35_600),
-    "sm_89": Gpu("a GeForce RTX 4090", 1_008, 82_600),
-    "sm_90": Gpu("an H100 (SXM)", 3_350, 67_000),
-    "sm_100": Gpu("a B200", 8_000, 75_000),
-    "sm_120": Gpu("a GeForce RTX 5090", 1_792, 104_800),
+    "sm_75": GpuRates("a T4", 320, 8_100),
+    "sm_80": GpuRates("an A100 (80 GB, SXM)", 2_039, 19_500),
+    "sm_86": GpuRates("a GeForce RTX 3090", 936, 35_600),
+    "sm_89": GpuRates("a GeForce RTX 4090", 1_008, 82_600),
+    "sm_90": GpuRates("an H100 (SXM)", 3_350, 67_000),
+    "sm_100": GpuRates("a B200", 8_000, 75_000),
+    "sm_120": GpuRates("a GeForce RTX 5090", 1_792, 104_800),
 }
 
 
-def gpu_of(arch: str) -> Gpu | None:
+def gpu_of(arch: str) -> GpuRates | None:
     """A GPU of an architecture, if its rates are known."""
     return _GPUS.get(arch.rstrip("af"))
 
@@ -126,4 +126,4 @@ def usage_of(report: str) -> dict[str, Usage]:
     return found
 
 
-__all__ = ["Gpu", "Usage", "assembled", "find_ptxas", "gpu_of", "usage_of"]
+__all__ = ["GpuRates", "Usage", "assembled", "find_ptxas", "gpu_of", "usage_of"]

@@ -48,10 +48,11 @@ SIBLINGS = 32
 KERNEL_VALUES, KERNEL_READS = 512, 48
 # A copy of what lanes would gather pays if each of its elements is read at least this often.
 PACK_REUSE = 8
-# Bands: what goes between kernels and is less than this stays in the cache anyway; what the
-# rows at hand may take of the second cache and of a thread's stack; rows at a time; what a
-# product's second operand may take, which is gone through for every part; steps of one row
-# block.
+# Row blocks. Intermediate results of less than ROW_BLOCK_BYTES stay in the cache anyway. The
+# rows of one part may take ROW_BLOCK_PART_BYTES of the second cache and of a thread's stack. A
+# part has from ROW_BLOCK_MIN_ROWS to ROW_BLOCK_MAX_ROWS rows. The second operand of a product is
+# read for every part and may take ROW_BLOCK_OPERAND_BYTES. A block has at most ROW_BLOCK_STEPS
+# steps.
 ROW_BLOCK_BYTES = 1 << 20
 ROW_BLOCK_PART_BYTES = 256 * 1024
 ROW_BLOCK_MAX_ROWS, ROW_BLOCK_MIN_ROWS = 64, 8
@@ -69,15 +70,15 @@ LONG_BODY, LONG_CODE, MAX_CONSTANTS = 64, 256, 24
 
 # Vectors that the registers of AVX2 hold: more loads are each made where they are first read.
 REGISTERS = 16
-# A value that costs at least this much (rough cycles) is kept between stages, not computed
-# again, while what is kept fits SPILL_BYTES.
+# A value that costs at least this much (rough cycles) is spilled between stages rather than
+# computed again, while all slots fit SPILL_BYTES.
 SPILL_COST = 8
 SPILL_BYTES = 128 * 1024
 # Elements of a panel: where rows are combined element by element, so many accumulators stay in
 # the first-level cache while rows stream by.
 PANEL = 1024
-# What is read across is turned in squares of so many bytes a side, a cache line: SQUARES of
-# them along memory, for STRIP lanes, each of which is a stream of its own.
+# Loads whose lanes lie far apart are transposed in squares of SQUARE_BYTES a side, a cache
+# line: SQUARES of them along memory, for STRIP lanes, each of which is a stream of its own.
 SQUARE_BYTES = 64
 STRIP, SQUARES = 64, 4
 MAX_TRANSPOSED = 8
