@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-WORD = 8
-
 
 class Assembler:
     """The text of one function.

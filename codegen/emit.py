@@ -41,12 +41,6 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
     def emit(self) -> str:
         """The function's text."""
         kernel = self.kernel
-        stored = {s.buffer for s in kernel.stores}
-        parameters = []
-        for buffer in self.buffers:
-            facts = "noalias " * (buffer not in self.shared)
-            facts += "readonly " * (buffer not in stored)
-            parameters.append(f"ptr {facts}%b{buffer}")
         for number, owner, points in self.nest.spilled:
             if owner not in self.spill_slots:
                 self.allocate_slot(owner, points)
@@ -56,7 +50,7 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
         if self.streamed:  # non-temporal stores must be visible before the kernel returns
             self.line("fence seq_cst")
         sizes = ["ptr noalias readonly %sizes"] if self.sized else []
-        listed = ", ".join([*parameters, "ptr %record", *sizes, *bounds])
+        listed = ", ".join([*self.buffer_parameters(), "ptr %record", *sizes, *bounds])
         long = len(self.entry) + len(self.b.lines) > cost_model.LONG_CODE * self.rows_abreast
         long |= len(self.b.constants) > cost_model.MAX_CONSTANTS
         # LLVM 22's quick instruction selection aborts the process on vectors of float16

@@ -119,6 +119,16 @@ class KernelContext(ElementAccess):
         loaded = {v.buffer for v in self.kernel.values if isinstance(v, (Load, GatherLoad))}
         return sorted(stored | loaded)
 
+    def buffer_parameters(self) -> list[str]:
+        """The function's parameters for its buffers, with what LLVM may assume of them."""
+        stored = {s.buffer for s in self.kernel.stores}
+        parameters = []
+        for buffer in self.buffers:
+            facts = "noalias " * (buffer not in self.shared)
+            facts += "readonly " * (buffer not in stored)
+            parameters.append(f"{self.pointer} {facts}%b{buffer}")
+        return parameters
+
     def run(self, body: Sequence[Statement]) -> None:
         """Write statements in order."""
         raise NotImplementedError

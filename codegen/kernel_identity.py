@@ -20,7 +20,7 @@ from graphjit.ir.program import (
     Load,
     Program,
     Value,
-    exactly,
+    exact_key,
     reads_and_writes,
     renumber_arguments,
 )
@@ -92,7 +92,7 @@ def rebase_offsets(kernel: Kernel, buffers: int) -> tuple[Kernel, tuple[int, ...
 
 def identity(kernel: Kernel) -> tuple[Any, ...]:
     """What makes two numbered kernels the same."""
-    values, stores = map(exactly, kernel.values), map(exactly, kernel.stores)
+    values, stores = map(exact_key, kernel.values), map(exact_key, kernel.stores)
     return kernel.dims, kernel.inner, kernel.lanes, *values, *stores
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphjit.core.dims import Dim, guess
+from graphjit.core.machine import machine
 from graphjit.ir import cost_model
 from graphjit.ir.program import Compute, Constant, Load, Reduction
 
@@ -68,4 +69,14 @@ def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
     return nest, None
 
 
-__all__ = ["in_chunks", "rows_abreast"]
+def max_chunks() -> int:
+    """The most chunks of a loop: no fewer than four for each core."""
+    return max(cost_model.MAX_CHUNKS, 4 * machine().cores)
+
+
+def chunk_unit(width: int) -> int:
+    """The iterations of which a chunk has a multiple, for a loop of this width."""
+    return max(width, cost_model.CHUNK_ELEMENTS) if width > 1 else 1
+
+
+__all__ = ["chunk_unit", "max_chunks", "in_chunks", "rows_abreast"]

@@ -31,7 +31,7 @@ from graphjit.ir.program import (
     ScanValue,
     Store,
     Value,
-    exactly,
+    exact_key,
     map_indices,
 )
 from graphjit.ops import source
@@ -398,7 +398,7 @@ class ValueBuilder:
 
     def append(self, value: Value) -> int:
         """Add a value, unless an equal one exists. Gives its number."""
-        found = self._numbers.setdefault(exactly(value), len(self.values))
+        found = self._numbers.setdefault(exact_key(value), len(self.values))
         if found == len(self.values):
             self.values.append(value)
         return found

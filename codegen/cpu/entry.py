@@ -26,10 +26,9 @@ from graphjit.codegen.sizes import SizeEmitter
 from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError
 from graphjit.core.frozen import dataclass
+from graphjit.core.object_layout import WORD
 from graphjit.ir.cost_model import LONG_CODE, RELEASE_BYTES
 from graphjit.ir.program import Program, RowBlock
-
-POINTER_BYTES = 8
 
 
 def data_offset() -> int:
@@ -38,7 +37,7 @@ def data_offset() -> int:
     Found rather than assumed, since debug builds of CPython have larger objects, and verified
     on three arrays.
     """
-    for offset in range(2 * POINTER_BYTES, 8 * POINTER_BYTES, POINTER_BYTES):
+    for offset in range(2 * WORD, 8 * WORD, WORD):
         if all(
             ctypes.c_void_p.from_address(id(a) + offset).value == a.ctypes.data
             for a in (np.arange(7), np.ones((2, 3)), np.zeros(5, np.int8))

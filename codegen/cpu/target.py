@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
 from graphjit.codegen.module import Module
 from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parse_module
-from graphjit.codegen.parallelism import in_chunks
+from graphjit.codegen.parallelism import chunk_unit, in_chunks, max_chunks
 from graphjit.codegen.runtime.allocation import origins
 from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
 from graphjit.codegen.runtime.executable import Executable
@@ -284,8 +284,8 @@ def _choose_chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, i
         )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
-    count = cost_model.chunk_count(guess, max(cost_model.MAX_CHUNKS, 4 * machine().cores))
-    unit = max(loop.width, cost_model.CHUNK_ELEMENTS) if loop.width > 1 else 1
+    count = cost_model.chunk_count(guess, max_chunks())
+    unit = chunk_unit(loop.width)
     size = -(-loop.extent // count)
     return chunked, (loop.extent, -(-size // unit) * unit)
 

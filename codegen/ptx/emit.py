@@ -62,12 +62,7 @@ class ThreadEmitter(PointEmitter):
             self._emit_either(*self.plan.walks)
         else:
             self._emit_walk(self.plan.walks[0])
-        stored = {s.buffer for s in self.kernel.stores}
-        listed = []
-        for buffer in self.buffers:
-            facts = "noalias " * (buffer not in self.shared)
-            facts += "readonly " * (buffer not in stored)
-            listed.append(f"ptr addrspace(1) {facts}%b{buffer}")
+        listed = self.buffer_parameters()
         if self.numbered:
             listed.append("ptr addrspace(1) %status")
         listed += [f"i64 %{argument_of(name)}" for name in self.symbols]

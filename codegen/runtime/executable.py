@@ -25,7 +25,7 @@ from graphjit.ir.verify_program import check_access
 
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
-from .routines import Routine, buffers_read, region_routine, routine, whole_program
+from .routines import Routine, array_type, buffers_read, region_routine, routine, whole_program
 from .runtime_symbols import PREPARE, SHALLOW, builtin_function, run_symbol
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Executable:
                 address = self._address(segment.symbol)
                 self._natives[segment.symbol] = builtin_function(segment.symbol, address)
         self._symbols = where_symbols(program.buffers, program.inputs)
-        self._outputs = [self._type_of(i) for i in program.outputs]
+        self._outputs = [array_type(program, i) for i in program.outputs]
         self._constants = {
             i: np.ascontiguousarray(b.value).reshape(b.type.shape)
             for i, b in enumerate(program.buffers)
@@ -104,11 +104,6 @@ class Executable:
             self(inputs)
             least = [min(a, b) for a, b in zip(least, noted, strict=True)]
         return [cycles * rate for cycles in least]
-
-    def _type_of(self, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape and dtype of a buffer."""
-        type = self.program.buffers[number].type
-        return type.shape, type.dtype.dtype
 
     def _find_single_segment(self) -> Any:
         """For a program that is one native call: its function and its constants, else None."""

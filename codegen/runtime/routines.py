@@ -67,7 +67,7 @@ def routine(program: CompiledProgram, call: LibraryCall, read_later: frozenset[i
         numpy = quietly(numpy)
     attrs, single = dict(call.attrs), not call.several
     inputs = tuple((number, _arena_array(program, number)) for number in call.inputs)
-    outputs = tuple((number, *_type_of(program, number)) for number in call.outputs)
+    outputs = tuple((number, *array_type(program, number)) for number in call.outputs)
     wanted = tuple(k for k, number in enumerate(call.outputs) if number in read_later)
     symbolic = _has_symbols((inputs, outputs, tuple(attrs.values())))
 
@@ -136,7 +136,7 @@ def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array
         return None
     numpy, attrs = call.primitive.numpy, dict(call.attrs)
     run = routine(program, call, frozenset(program.outputs))
-    shape, dtype = _type_of(program, program.outputs[0])
+    shape, dtype = array_type(program, program.outputs[0])
     assert isinstance(call.primitive.kind, Library)
     if not call.primitive.kind.quiet:
         numpy = quietly(numpy)
@@ -168,7 +168,8 @@ def _as_contiguous(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> 
     return np.array(value, dtype, order="C").reshape(shape)
 
 
-def _type_of(program: CompiledProgram, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def array_type(program: CompiledProgram, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of a buffer's array."""
     type = program.buffers[number].type
     return type.shape, type.dtype.dtype
 
@@ -178,7 +179,7 @@ def _arena_array(program: CompiledProgram, number: int) -> _ArenaArray | None:
     buffer = program.buffers[number]
     if buffer.role != "temporary":
         return None
-    return *_type_of(program, number), buffer.offset_bytes
+    return *array_type(program, number), buffer.offset_bytes
 
 
 def _has_symbols(value: Any) -> bool:
@@ -194,4 +195,11 @@ def _evaluate_extents(value: Any, sizes: Sizes) -> Any:
     return evaluate(value, sizes) if isinstance(value, Dim) else value
 
 
-__all__ = ["Routine", "buffers_read", "region_routine", "routine", "whole_program"]
+__all__ = [
+    "Routine",
+    "array_type",
+    "buffers_read",
+    "region_routine",
+    "routine",
+    "whole_program",
+]

@@ -50,9 +50,9 @@ KERNEL_VALUES, KERNEL_READS = 512, 48
 PACK_REUSE = 8
 # Row blocks. Intermediate results of less than ROW_BLOCK_BYTES stay in the cache anyway. The
 # rows of one part may take ROW_BLOCK_PART_BYTES of the second cache and of a thread's stack. A
-# part has from ROW_BLOCK_MIN_ROWS to ROW_BLOCK_MAX_ROWS rows. The second operand of a product is
-# read for every part and may take ROW_BLOCK_OPERAND_BYTES. A block has at most ROW_BLOCK_STEPS
-# steps.
+# part has from ROW_BLOCK_MIN_ROWS to ROW_BLOCK_MAX_ROWS rows. The second operand of a product
+# is read for every part and may take ROW_BLOCK_OPERAND_BYTES. A block has at most
+# ROW_BLOCK_STEPS steps.
 ROW_BLOCK_BYTES = 1 << 20
 ROW_BLOCK_PART_BYTES = 256 * 1024
 ROW_BLOCK_MAX_ROWS, ROW_BLOCK_MIN_ROWS = 64, 8

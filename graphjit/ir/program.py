@@ -186,7 +186,7 @@ def arguments(value: Value) -> tuple[int, ...]:
     return ()
 
 
-def exactly(item: Value | Store) -> tuple[Value | Store, str]:
+def exact_key(item: Value | Store) -> tuple[Value | Store, str]:
     """A value or store as a key: 0.0 and -0.0 are equal, and are not the same constant."""
     match item:
         case Constant():
