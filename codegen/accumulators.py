@@ -55,8 +55,8 @@ class AccumulatorEmitter(KernelContext):
             return slot
         b = self.b
         counter = self.counters[self.nest.lane_dim]
-        place = b.emit(f"sub nuw nsw i64 {counter}, {self.bounds[self.nest.lane_dim][0]}")
-        return b.emit(f"getelementptr inbounds {slot_type(dtype)}, ptr {slot}, i64 {place}")
+        position = b.emit(f"sub nuw nsw i64 {counter}, {self.bounds[self.nest.lane_dim][0]}")
+        return b.emit(f"getelementptr inbounds {slot_type(dtype)}, ptr {slot}, i64 {position}")
 
     def _load_accumulators(self, number: int) -> tuple[Value, ...]:
         slots = iter(self.accumulators[number])
@@ -97,12 +97,12 @@ class AccumulatorEmitter(KernelContext):
             self.values[number] = kind.finish(b, total, value.dtype)
             return
         assert isinstance(kind, Reduce)
-        place = None
+        position = None
         if isinstance(value, Reduction) and value.place is not None:
             offset, step = self.element_offset(value.place)
-            place = Value(int64, offset, b.width == 1)
-            place = b.add(place, self.lane_offsets(step)) if step else place
-        new = kind.combine(b, old, kind.element(b, x, place))
+            position = Value(int64, offset, b.width == 1)
+            position = b.add(position, self.lane_offsets(step)) if step else position
+        new = kind.combine(b, old, kind.element(b, x, position))
         stays = kind.skips_zeros and value.arg in self.zeros
         if b.mask is not None and self.lanes_along_row() and not stays:
             mask = b.mask

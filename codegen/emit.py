@@ -134,8 +134,8 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
                 self.current_op = ("GatherV2", value.source)
                 parts = parts_of(value.dtype)
                 offset, step = self.element_offset(value.index, parts)
-                place = self.checked_index(offset, step, value.choices, parts)
-                return self.load_at(f"%b{value.buffer}", value.dtype, place)
+                position = self.checked_index(offset, step, value.choices, parts)
+                return self.load_at(f"%b{value.buffer}", value.dtype, position)
             case _:
                 raise AssertionError(value)
 
@@ -181,14 +181,14 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
         """The current lanes of a tile or of a transposed copy."""
         b = self.b
         lane = self.nest.lane_dim
-        place = b.emit(f"sub nsw i64 {self.counters[lane]}, {self.bounds[lane][0]}")
+        position = b.emit(f"sub nsw i64 {self.counters[lane]}, {self.bounds[lane][0]}")
         if row_dim >= 0:
             row = b.emit(f"sub nsw i64 {self.counters[row_dim]}, {self.bounds[row_dim][0]}")
             start = b.emit(f"mul nsw i64 {row}, {columns}")
-            place = b.emit(f"add nsw i64 {start}, {place}")
+            position = b.emit(f"add nsw i64 {start}, {position}")
         # the copy has whole vectors: masked-off lanes can be loaded, too
         mask, b.mask = b.mask, None
-        found = self.load_lanes(room, dtype, place, 1)
+        found = self.load_lanes(room, dtype, position, 1)
         b.mask = mask
         return found
 

@@ -94,9 +94,9 @@ class InstructionBuilder:
         assert self.table is not None
         key = element, text
         if key not in self.loaded:
-            place = self.table.setdefault(key, len(self.table))
+            position = self.table.setdefault(key, len(self.table))
             vector = f"<{self.width} x {element}>"
-            address = self.emit(f"getelementptr {vector}, ptr %table, i64 {place}")
+            address = self.emit(f"getelementptr {vector}, ptr %table, i64 {position}")
             self.loaded[key] = self.emit(f"load {vector}, ptr {address}, align 32")
         return self.loaded[key]
 

@@ -1,4 +1,4 @@
-"""One kernel's function while it is written: its lines, its values, its place in its loops.
+"""One kernel's function while it is written: its lines, its values, the state of its loops.
 
 The parts of the kernel emitter (emit.py) that write loops, accumulators, spills and stores
 derive from `KernelContext` and share its state.

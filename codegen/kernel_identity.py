@@ -104,12 +104,14 @@ def kernel_buffers(buffers: frozenset[int], used: list[int]) -> frozenset[int]:
 def overlapping_buffers(program: Program, kernel: Kernel) -> frozenset[int]:
     """The kernel's buffers that share memory with another of its buffers."""
     read, written = reads_and_writes(kernel)
-    places: dict[tuple[str, int], list[int]] = {}
+    positions: dict[tuple[str, int], list[int]] = {}
     for number in {*read, *written}:
         buffer = program.buffers[number]
         if buffer.role in ("temporary", "local"):
-            places.setdefault((buffer.role, buffer.offset_bytes), []).append(number)
+            positions.setdefault((buffer.role, buffer.offset_bytes), []).append(number)
     for pair in program.donated:
         if {*pair} <= {*read, *written}:
-            places["donated", pair[0]] = list(pair)
-    return frozenset(n for together in places.values() if len(together) > 1 for n in together)
+            positions["donated", pair[0]] = list(pair)
+    return frozenset(
+        n for together in positions.values() if len(together) > 1 for n in together
+    )

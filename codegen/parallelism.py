@@ -56,7 +56,7 @@ def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
     shared by chunks.
     """
     kernel = nest.kernel
-    for place, statement in enumerate(nest.body):
+    for position, statement in enumerate(nest.body):
         if isinstance(statement, Tiles):
             tiles = replace(statement, chunked=True)
             return replace(nest, body=(tiles,)), tiles
@@ -64,7 +64,7 @@ def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
             if statement.dim >= len(kernel.outer_dims) or any(s.choices for s in kernel.stores):
                 return nest, None
             loop = replace(statement, chunked=True)
-            body = (*nest.body[:place], loop, *nest.body[place + 1 :])
+            body = (*nest.body[:position], loop, *nest.body[position + 1 :])
             return replace(nest, body=body), loop
     return nest, None
 

@@ -78,9 +78,9 @@ class SizeArguments:
             known = self._facts[argument] = _relevant_facts(low, high, guess(argument))
         return known
 
-    def symbol(self, place: int, facts: tuple[int, ...]) -> Dim:
-        """The symbol for argument `place` of a kernel."""
-        symbol = self._symbols.get((place, *facts))
+    def symbol(self, position: int, facts: tuple[int, ...]) -> Dim:
+        """The symbol for argument `position` of a kernel."""
+        symbol = self._symbols.get((position, *facts))
         if symbol is None:
             low, high, hint = facts or (0, 0, 0)
             name = f"a{len(self._symbols)}"
@@ -88,7 +88,7 @@ class SizeArguments:
             self.sizes.note(symbol - low, ">=")
             if high:
                 self.sizes.note(high - symbol, ">=")
-            self._symbols[place, *facts] = symbol
+            self._symbols[position, *facts] = symbol
         return symbol
 
 
@@ -257,10 +257,10 @@ def opened_numbers(kernels: Mapping[int, Kernel], most: int) -> dict[int, frozen
     They are those in which more than `most` kernels differ that are equal otherwise.
     """
     groups: dict[Any, dict[tuple[int, ...], list[int]]] = {}
-    for place, kernel in kernels.items():
+    for position, kernel in kernels.items():
         skeleton = KernelSkeleton()
         key = identity(skeleton.kernel(kernel))
-        groups.setdefault(key, {}).setdefault(tuple(skeleton.numbers), []).append(place)
+        groups.setdefault(key, {}).setdefault(tuple(skeleton.numbers), []).append(position)
     found: dict[int, frozenset[int]] = {}
     for group in groups.values():
         if len(group) <= most:
@@ -271,7 +271,9 @@ def opened_numbers(kernels: Mapping[int, Kernel], most: int) -> dict[int, frozen
             if not is_symbolic(numbers) and len(set(numbers)) > 1
         )
         if opened:
-            found.update((place, opened) for places in group.values() for place in places)
+            found.update(
+                (position, opened) for positions in group.values() for position in positions
+            )
     return found
 
 

@@ -28,9 +28,9 @@ class StoreEmitter(KernelContext):
         fails.
         """
         b = self.b
-        place = Value(int64, offset, b.width == 1)
+        position = Value(int64, offset, b.width == 1)
         if step:
-            place = b.add(place, self.lane_offsets(step))
+            position = b.add(position, self.lane_offsets(step))
         wrong, index, extent = b.const(False, bool_), b.const(0, int64), b.const(0, int64)
         for choice in reversed(choices):
             chosen = self.values[choice.arg]
@@ -39,9 +39,9 @@ class StoreEmitter(KernelContext):
             extent = b.select(bad, b.const(choice.extent, int64), extent)
             # masked-off lanes may hold anything
             safe = b.select(bad, b.const(0, int64), chosen)
-            place = b.add(place, b.mul(safe, choice.stride * scale))
+            position = b.add(position, b.mul(safe, choice.stride * scale))
         b.fail_if(wrong, OUT_OF_RANGE, index, extent)
-        return place
+        return position
 
     def store_result(self, number: int) -> None:
         """Write one of the kernel's stores."""
@@ -71,9 +71,9 @@ class StoreEmitter(KernelContext):
         if past < 0:
             return False
         lane = self.nest.lane_dim
-        places = [s for d, s in enumerate(store.index.strides) if d != lane]
+        positions = [s for d, s in enumerate(store.index.strides) if d != lane]
         bytes_apart = [
-            n * dtype.size for n in (store.index.offset + past, self.b.width, *places)
+            n * dtype.size for n in (store.index.offset + past, self.b.width, *positions)
         ]
         whole = min(CACHE_LINE, self.b.width * dtype.size)
         return whole >= STREAMED_BYTES and all(n % whole == 0 for n in bytes_apart)
@@ -83,17 +83,17 @@ class StoreEmitter(KernelContext):
         store = self.kernel.stores[number]
         assert store.primitive is not None
         self.current_op = (store.primitive.tensorflow, store.source)
-        place = self.checked_index(offset, step, store.choices, parts_of(value.dtype))
-        self.combine_in(number, place, value)
+        position = self.checked_index(offset, step, store.choices, parts_of(value.dtype))
+        self.combine_in(number, position, value)
 
-    def combine_in(self, number: int, place: Value, value: Value) -> None:
+    def combine_in(self, number: int, position: Value, value: Value) -> None:
         """Combine a value into a buffer's element at a checked offset."""
         store = self.kernel.stores[number]
         assert store.primitive is not None
         kind = store.primitive.kind
         assert isinstance(kind, Scatter)
         base = f"%b{store.buffer}"
-        address = self.address(base, value.dtype, place.ir)
+        address = self.address(base, value.dtype, position.ir)
         old = self.scalar_load(address, value.dtype, True)
         new = kind.combine(self.b, old, value, **dict(store.attrs))
         self.scalar_store(address, new)

@@ -188,8 +188,8 @@ class UnrollReductions(Pass):
         steps = (1,) * len(shape)
         sizes = tuple(1 if k in axes else n for k, n in enumerate(shape))
         total = -1
-        for place in np.ndindex(*(shape[a] for a in axes)):
-            chosen = dict(zip(axes, place, strict=True))
+        for position in np.ndindex(*(shape[a] for a in axes)):
+            chosen = dict(zip(axes, position, strict=True))
             starts = tuple(chosen.get(k, 0) for k in range(len(shape)))
             element = rewriter.add(
                 view.slice_, (x,), node.source, starts=starts, sizes=sizes, steps=steps

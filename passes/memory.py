@@ -99,7 +99,9 @@ def uses_of_buffers(program: Program) -> tuple[dict[int, int], dict[int, int]]:
 def _row_block_of(program: Program) -> dict[int, RowBlock]:
     """The row block of each step that is in one."""
     return {
-        place: block for block in program.row_blocks for place in range(block.first, block.stop)
+        position: block
+        for block in program.row_blocks
+        for position in range(block.first, block.stop)
     }
 
 

@@ -227,9 +227,9 @@ def _reduce_of_one(match: Match) -> int | None:
     if rest:
         kept = tuple(n for a, n in enumerate(shape) if n != 1 or a not in axes)
         squeezed = match.make(view.reshape, match.node.inputs[0], shape=kept)
-        places = [a for a in range(len(shape)) if shape[a] != 1 or a not in axes]
+        positions = [a for a in range(len(shape)) if shape[a] != 1 or a not in axes]
         return match.make(
-            match.node.primitive, squeezed, axes=tuple(places.index(a) for a in rest)
+            match.node.primitive, squeezed, axes=tuple(positions.index(a) for a in rest)
         )
     return match.make(view.reshape, match.node.inputs[0], shape=match.node.tensor.shape)
 

@@ -109,12 +109,12 @@ class Space:
         quotient = _exact_quotient(extent, low)
         if atom in self.fixed or quotient is None or quotient == 1:
             raise Unfusable
-        place = self.order.index(atom)
+        position = self.order.index(atom)
         names = (self._next, self._next + 1)
         self._next += 2
         self.extents[names[0]] = quotient
         self.extents[names[1]] = low
-        self.order[place : place + 1] = names
+        self.order[position : position + 1] = names
         self._splits[atom] = names
 
     def resolve(self, expr: Expr) -> Expr:

@@ -105,9 +105,9 @@ class Operands:
             return f"%b{buffer}"
         known = self._known.get((buffer, start))
         if known is None:
-            place = self.size(start)
+            position = self.size(start)
             known = self._known[buffer, start] = f"%b{buffer}.{len(self._known)}"
-            self.lines.append(f"  {known} = getelementptr i8, ptr %b{buffer}, i64 {place}")
+            self.lines.append(f"  {known} = getelementptr i8, ptr %b{buffer}, i64 {position}")
         return known
 
     def sizes(self, call: KernelInvocation) -> str:
@@ -117,11 +117,11 @@ class Operands:
             known = self._sizes[call.sizes] = f"%sizes{len(self._sizes)}"
             words = f"[{len(call.sizes)} x i64]"
             self.lines.append(f"  {known} = alloca {words}, align 8")
-            for place, n in enumerate(call.sizes):
+            for position, n in enumerate(call.sizes):
                 value = self.size(n)
                 self.lines += [
-                    f"  {known}.{place} = getelementptr i64, ptr {known}, i64 {place}",
-                    f"  store i64 {value}, ptr {known}.{place}, align 8",
+                    f"  {known}.{position} = getelementptr i64, ptr {known}, i64 {position}",
+                    f"  store i64 {value}, ptr {known}.{position}, align 8",
                 ]
         return known
 

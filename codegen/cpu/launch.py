@@ -63,8 +63,8 @@ class SizedKernel:
     def key(self) -> tuple[Any, ...]:
         """The key by which equal kernels are found."""
         shared = self.kernel
-        places = self.moved_bytes, self.result_bytes, shared.streaming, shared.together
-        return identity(shared.kernel), *places, self.team_points, self.chunk_points
+        positions = self.moved_bytes, self.result_bytes, shared.streaming, shared.together
+        return identity(shared.kernel), *positions, self.team_points, self.chunk_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +103,39 @@ class SizedFunctions:
         inside = {
             n for block in self.program.row_blocks for n in range(block.first, block.stop)
         }
-        places: dict[int, list[int]] = {}
+        positions: dict[int, list[int]] = {}
         kernels: dict[int, Kernel] = {}  # the first of equal ones
-        for place, step in enumerate(self.program.steps):
-            if not isinstance(step, Kernel) or place in inside or not _may_open_numbers(step):
+        for position, step in enumerate(self.program.steps):
+            if (
+                not isinstance(step, Kernel)
+                or position in inside
+                or not _may_open_numbers(step)
+            ):
                 continue
             shared = self.shared.shared(step)
-            equal = places.setdefault(shared.number, [])
-            equal.append(place)
+            equal = positions.setdefault(shared.number, [])
+            equal.append(position)
             if len(equal) == 1:
-                kernels[place] = shared.kernel
+                kernels[position] = shared.kernel
         if len(kernels) <= most:
             return {}
-        merged = {place: merge_outer(kernel) for place, kernel in kernels.items()}
+        merged = {position: merge_outer(kernel) for position, kernel in kernels.items()}
         found = opened_numbers(merged, most)
         return {
-            n: found[equal[0]] for equal in places.values() if equal[0] in found for n in equal
+            n: found[equal[0]]
+            for equal in positions.values()
+            if equal[0] in found
+            for n in equal
         }
 
-    def takes(self, place: int) -> bool:
+    def takes(self, position: int) -> bool:
         """Whether a step is a kernel that takes its sizes as arguments."""
-        return bool(self.program.symbols) or place in self._opened
+        return bool(self.program.symbols) or position in self._opened
 
-    def call(self, step: Kernel, place: int) -> KernelInvocation:
+    def call(self, step: Kernel, position: int) -> KernelInvocation:
         """The call of a kernel. Its functions are written to the module."""
         shared = self.shared.shared(step)
-        sized, sizes = self._abstract(step, shared, self._opened.get(place, frozenset()))
+        sized, sizes = self._abstract(step, shared, self._opened.get(position, frozenset()))
         key = sized.key
         functions = self.module.functions
         known = self._symbols.get(key)
@@ -142,7 +149,7 @@ class SizedFunctions:
             symbol, at = known
             functions[at] = functions[at].replace(") nounwind {", ") noinline nounwind {")
         return KernelInvocation(
-            symbol, shared.buffers, checked, None, place, True, shared.starts, sizes
+            symbol, shared.buffers, checked, None, position, True, shared.starts, sizes
         )
 
     def _abstract(

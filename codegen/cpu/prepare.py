@@ -41,11 +41,11 @@ def symbol_extents(program: Program | CompiledProgram) -> dict[str, Dim]:
 
 def prepared_positions(program: Program | CompiledProgram) -> tuple[list[int], int]:
     """Where `sizes` has the extents of each result, and the arena's bytes [words]."""
-    found, place = [], len(program.symbols)
+    found, position = [], len(program.symbols)
     for buffer in result_buffers(program):
-        found.append(place)
-        place += len(buffer.type.shape) + 1
-    return found, place
+        found.append(position)
+        position += len(buffer.type.shape) + 1
+    return found, position
 
 
 def write_prepare(program: Program, touched: Sequence[Access] | None = None) -> str:
@@ -70,21 +70,21 @@ def write_prepare(program: Program, touched: Sequence[Access] | None = None) -> 
         lines.append(f"  {name} = and i1 {good}, {name}.is")
         good = name
 
-    for place, (name, n) in enumerate(symbol_extents(program).items()):
-        assert program.symbols[place] == name
+    for position, (name, n) in enumerate(symbol_extents(program).items()):
+        assert program.symbols[position] == name
         by = n.terms[0][1]
         lines += [
-            f"  %extent{place}.at = getelementptr i64, ptr %extents, i64 {place}",
-            f"  %extent{place} = load i64, ptr %extent{place}.at, align 8",
-            f"  %rest{place} = urem i64 %extent{place}, {by}",
-            f"  %symbol{place} = udiv i64 %extent{place}, {by}",
-            f"  %symbol{place}.at = getelementptr i64, ptr %sizes, i64 {place}",
-            f"  store i64 %symbol{place}, ptr %symbol{place}.at, align 8",
+            f"  %extent{position}.at = getelementptr i64, ptr %extents, i64 {position}",
+            f"  %extent{position} = load i64, ptr %extent{position}.at, align 8",
+            f"  %rest{position} = urem i64 %extent{position}, {by}",
+            f"  %symbol{position} = udiv i64 %extent{position}, {by}",
+            f"  %symbol{position}.at = getelementptr i64, ptr %sizes, i64 {position}",
+            f"  store i64 %symbol{position}, ptr %symbol{position}.at, align 8",
         ]
-        require(f"icmp eq i64 %rest{place}, 0")
-        require(f"icmp ule i64 %symbol{place}, {limit}")
+        require(f"icmp eq i64 %rest{position}, 0")
+        require(f"icmp ule i64 %symbol{position}, {limit}")
         if by == 1:  # the trace assumed that
-            require(f"icmp ne i64 %extent{place}, 1")
+            require(f"icmp ne i64 %extent{position}, 1")
     conditions = [
         f"icmp {_RELATIONS[guard.relation]} i64 {size(guard.left)}, 0"
         for guard in program.guards
@@ -93,9 +93,9 @@ def write_prepare(program: Program, touched: Sequence[Access] | None = None) -> 
     for condition in dict.fromkeys(conditions):  # several accesses may need one
         require(condition)
     found, arena_at = prepared_positions(program)
-    for buffer, place in zip(result_buffers(program), found, strict=True):
+    for buffer, position in zip(result_buffers(program), found, strict=True):
         for axis, extent in enumerate((*buffer.type.shape, buffer.type.nbytes)):
-            _store(lines, size(extent), place + axis)
+            _store(lines, size(extent), position + axis)
     _store(lines, size(program.arena_bytes), arena_at)
     return "\n".join(
         [
@@ -109,9 +109,9 @@ def write_prepare(program: Program, touched: Sequence[Access] | None = None) -> 
     )
 
 
-def _store(lines: list[str], value: str, place: int) -> None:
+def _store(lines: list[str], value: str, position: int) -> None:
     name = f"%at{len(lines)}"
-    lines.append(f"  {name} = getelementptr i64, ptr %sizes, i64 {place}")
+    lines.append(f"  {name} = getelementptr i64, ptr %sizes, i64 {position}")
     lines.append(f"  store i64 {value}, ptr {name}, align 8")
 
 

@@ -165,7 +165,9 @@ def _emit_steps(
     streaming = _streamed_results(program, costs) if streams else frozenset[int]()
     shared = KernelTable(program, module, processor.host().vector_bytes, streaming)
     sized = SizedFunctions(program, module, shared)
-    row_blocks = {place: b for b in program.row_blocks for place in range(b.first, b.stop)}
+    row_blocks = {
+        position: b for b in program.row_blocks for position in range(b.first, b.stop)
+    }
     for steps in _split_segments(program):
         if isinstance(steps, RegionCall):
             sequence.append(_emit_regions(steps, module, f"{prefix}{len(sequence)}_", streams))
@@ -174,27 +176,29 @@ def _emit_steps(
             sequence.append(steps)
             continue
         calls: list[KernelInvocation] = []
-        for place, step in steps:
-            block = row_blocks.get(place)
+        for position, step in steps:
+            block = row_blocks.get(position)
             if block is not None:
-                if place == block.first:
+                if position == block.first:
                     calls.append(_emit_row_block(program, block, prefix, module, shared))
                 continue
-            if sized.takes(place):
-                calls.append(sized.call(step, place))
+            if sized.takes(position):
+                calls.append(sized.call(step, position))
                 continue
             kernel = shared.shared(step)
             nest, number = shared.nest(kernel)
-            nest, chunks = _choose_chunks(nest, cost_model.time_ns(costs[place]))
+            nest, chunks = _choose_chunks(nest, cost_model.time_ns(costs[position]))
             symbol, checked = shared.function(step.name, kernel, nest, number)
             call = KernelInvocation(
-                symbol, kernel.buffers, checked, chunks, place, starts=kernel.starts
+                symbol, kernel.buffers, checked, chunks, position, starts=kernel.starts
             )
             if chunks is not None:
                 shared.chunk(call)
             calls.append(call)
         symbol = f"segment{prefix}{len(sequence)}"
-        release = bool(program.symbols) or _takes_long([costs[place] for place, _ in steps])
+        release = bool(program.symbols) or _takes_long(
+            [costs[position] for position, _ in steps]
+        )
         checks_stack = needs_large_stack(module.functions)
         order, text = write_entry(program, symbol, calls, release, timed, checks_stack)
         module.functions.append(text)
@@ -243,13 +247,13 @@ KernelRun = list[tuple[int, Kernel]]
 def _split_segments(program: Program) -> list[KernelRun | LibraryCall | RegionCall]:
     """Calls, and the runs of kernels between them with their positions in the program."""
     result: list[KernelRun | LibraryCall | RegionCall] = []
-    for place, step in enumerate(program.steps):
+    for position, step in enumerate(program.steps):
         if isinstance(step, (LibraryCall, RegionCall)):
             result.append(step)
         elif result and isinstance(result[-1], list):
-            result[-1].append((place, step))
+            result[-1].append((position, step))
         else:
-            result.append([(place, step)])
+            result.append([(position, step)])
     return result
 
 

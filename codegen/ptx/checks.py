@@ -99,14 +99,14 @@ class PointEmitter(KernelEmitter):
         b, parts = self.b, parts_of(value.dtype)
         self.current_op = ("GatherV2", value.source)
         offset, step = self.element_offset(value.index, parts)
-        place = self.checked_index(offset, step, value.choices, parts)
+        position = self.checked_index(offset, step, value.choices, parts)
         assert self.failing is not None
         before, inside, after = self.label(), self.label(), self.label()
         self.line(f"br label %{before}")
         b.lines.append(f"{before}:")
         self.line(f"br i1 {self.failing.ir}, label %{after}, label %{inside}")
         b.lines.append(f"{inside}:")
-        found = self.load_at(f"%b{value.buffer}", value.dtype, place)
+        found = self.load_at(f"%b{value.buffer}", value.dtype, position)
         last = self.label()
         self.line(f"br label %{last}")
         b.lines += [f"{last}:", f"  br label %{after}", f"{after}:"]
@@ -171,8 +171,8 @@ class PointEmitter(KernelEmitter):
         store = self.kernel.stores[number]
         assert store.primitive is not None
         self.current_op = (store.primitive.tensorflow, store.source)
-        place = self.checked_index(offset, step, store.choices, parts_of(value.dtype))
-        self.write_guarded(lambda: self.combine_in(number, place, value), scattered=True)
+        position = self.checked_index(offset, step, store.choices, parts_of(value.dtype))
+        self.write_guarded(lambda: self.combine_in(number, position, value), scattered=True)
 
     def write_guarded(self, write: Callable[[], None], scattered: bool = False) -> None:
         """Write a store that not all threads may do.

@@ -145,10 +145,10 @@ class ThreadEmitter(PointEmitter):
         narrow = len(dims) > 1 and not isinstance(total, Dim) and total < 2**31
         kind = "i32" if narrow else "i64"
         rest = b.emit(f"trunc i64 {number} to i32") if narrow else number
-        for place in range(len(dims) - 1, -1, -1):
+        for position in range(len(dims) - 1, -1, -1):
             digit = rest
-            if place:
-                base = self.size(dims[place])
+            if position:
+                base = self.size(dims[position])
                 digit = b.emit(f"urem {kind} {rest}, {base}")
                 rest = b.emit(f"udiv {kind} {rest}, {base}")
             found.append(b.emit(f"zext i32 {digit} to i64") if narrow else digit)
@@ -160,8 +160,8 @@ class ThreadEmitter(PointEmitter):
         """
         b, last = self.b, walk.parallel[-1]
         first = b.emit(f"mul nuw nsw i64 {self.counters[last]}, {walk.vector}")
-        for place in range(walk.vector):
-            at = b.emit(f"add nuw nsw i64 {first}, {place}") if place else first
+        for position in range(walk.vector):
+            at = b.emit(f"add nuw nsw i64 {first}, {position}") if position else first
             self.copies.append(({**self.counters, last: at}, {}))
         self.run(self._body_of(walk))
         self.copies = []

@@ -85,12 +85,12 @@ def manifest(assembly: Assembly, inputs: Sequence[Input], file: str) -> Json:
 def _symbols(assembly: Assembly) -> list[Json]:
     """Each symbol with the input's axis whose extent, divided by a factor, is its size."""
     program = assembly.program
-    places = where_symbols(program.buffers, program.inputs)
+    positions = where_symbols(program.buffers, program.inputs)
     listed = []
     for name in program.symbols:
-        number, axis, factor = places[name]
-        place = {"buffer": program.inputs[number], "axis": axis, "factor": factor}
-        listed.append({"name": name, **place})
+        number, axis, factor = positions[name]
+        position = {"buffer": program.inputs[number], "axis": axis, "factor": factor}
+        listed.append({"name": name, **position})
     return listed
 
 

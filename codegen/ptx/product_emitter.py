@@ -64,8 +64,8 @@ class ProductEmitter(ProductCode):
             side = tiling.side
             across_tiles, down_tiles = (self.n + side - 1) // side, (self.m + side - 1) // side
             batch = [emitter.kernel.dims[d] for d in tiling.batch]
-            *places, row, column = emitter.digits(number, [*batch, down_tiles, across_tiles])
-            emitter.counters.update(zip(tiling.batch, places, strict=True))
+            *positions, row, column = emitter.digits(number, [*batch, down_tiles, across_tiles])
+            emitter.counters.update(zip(tiling.batch, positions, strict=True))
             self.row = b.emit(f"mul nuw nsw i64 {row}, {side}")
             self.column = b.emit(f"mul nuw nsw i64 {column}, {side}")
             self._compute_sums()
@@ -112,9 +112,9 @@ class ProductEmitter(ProductCode):
     def _allocate_sums(self) -> dict[tuple[int, int], str]:
         """A slot for each of the thread's sums."""
         found = {}
-        for place in self._own_elements():
-            found[place] = self.b.fresh()
-            self.emitter.entry.append(f"  {found[place]} = alloca {self.element}")
+        for position in self._own_elements():
+            found[position] = self.b.fresh()
+            self.emitter.entry.append(f"  {found[position]} = alloca {self.element}")
         return found
 
     def _write(self, slot: str, text: str) -> None:
@@ -154,8 +154,8 @@ class ProductEmitter(ProductCode):
                 self._add_strip(k, stop)
             if self.totals:
                 fresh = b.emit(f"icmp eq i64 {start}, 0")
-                for place, slot in self.totals.items():
-                    part = self._read(self.sums[place])
+                for position, slot in self.totals.items():
+                    part = self._read(self.sums[position])
                     more = b.emit(f"fadd {self.element} {self._read(slot)}, {part}")
                     kind = self.element
                     self._write(
@@ -181,8 +181,8 @@ class ProductEmitter(ProductCode):
         flag = b.emit(f"icmp uge i64 {left}, {DEPTH}")
         emitter.line(f"br i1 {flag}, label %{whole}, label %{part}")
         b.lines.append(f"{whole}:")
-        for place in range(DEPTH):
-            self._add_products(str(place * self.pitch))
+        for position in range(DEPTH):
+            self._add_products(str(position * self.pitch))
         emitter.line(f"br label %{after}")
         b.lines.append(f"{part}:")  # adding zeros instead could change -0.0
         with emitter.counting("0", left, 1) as now:
@@ -190,16 +190,16 @@ class ProductEmitter(ProductCode):
         emitter.line(f"br label %{after}")
         b.lines.append(f"{after}:")
 
-    def _shared_address(self, place: str) -> str:
+    def _shared_address(self, position: str) -> str:
         """The address of an element of shared memory."""
         return self.b.emit(
-            f"getelementptr inbounds {self.element}, {SHARED} {self.room}, i64 {place}"
+            f"getelementptr inbounds {self.element}, {SHARED} {self.room}, i64 {position}"
         )
 
-    def _load_own(self, start: str, place: str, offset: int) -> list[str]:
+    def _load_own(self, start: str, position: str, offset: int) -> list[str]:
         """The thread's elements of an operand at one step of the inner dim."""
         b, found = self.b, []
-        at = b.emit(f"add i64 {start}, {place}")
+        at = b.emit(f"add i64 {start}, {position}")
         for k in range(self.tiling.own):
             address = self._shared_address(b.emit(f"add i64 {at}, {offset + k}"))
             found.append(b.emit(f"load {self.element}, {SHARED} {address}, align {self.size}"))
@@ -240,15 +240,17 @@ class ProductEmitter(ProductCode):
             column = b.emit(f"add nuw nsw i64 {k}, {step}")
             inside = b.emit(f"icmp ult i64 {row}, {size}")
             flag = b.emit(f"and i1 {inside}, {b.emit(f'icmp ult i64 {column}, {stop}')}")
-            place = b.emit(f"mul nuw nsw i64 {step}, {self.pitch}")
-            place = b.emit(f"add nuw nsw i64 {place}, {own}")
-            place = b.emit(f"add nuw nsw i64 {place}, {offset}")
+            position = b.emit(f"mul nuw nsw i64 {step}, {self.pitch}")
+            position = b.emit(f"add nuw nsw i64 {position}, {own}")
+            position = b.emit(f"add nuw nsw i64 {position}, {offset}")
             terms = ((row, along), (column, inner))
             apart = self.pitch if together else 1
-            move = partial(self._copy_neighbours, buffer, base, terms, place, width, apart)
-            self._branch(flag, move, self._write_missing(place, width, apart))
+            move = partial(self._copy_neighbours, buffer, base, terms, position, width, apart)
+            self._branch(flag, move, self._write_missing(position, width, apart))
 
-    def _write_missing(self, place: str, width: int, apart: int) -> Callable[[], None] | None:
+    def _write_missing(
+        self, position: str, width: int, apart: int
+    ) -> Callable[[], None] | None:
         """Code for elements outside of an operand; None for none."""
         return None
 
@@ -273,7 +275,7 @@ class ProductEmitter(ProductCode):
         buffer: int,
         base: str,
         terms: tuple[tuple[str, int], ...],
-        place: str,
+        position: str,
         width: int,
         apart: int,
     ) -> None:
@@ -288,7 +290,9 @@ class ProductEmitter(ProductCode):
         else:
             found = load_several(emitter, f"%b{buffer}", self.dtype, [offset] * width)
         for number, element in enumerate(found):
-            address = self._shared_address(b.emit(f"add nuw nsw i64 {place}, {number * apart}"))
+            address = self._shared_address(
+                b.emit(f"add nuw nsw i64 {position}, {number * apart}")
+            )
             emitter.line(
                 f"store {self.element} {element.ir}, {SHARED} {address}, align {self.size}"
             )
@@ -298,9 +302,9 @@ class ProductEmitter(ProductCode):
         b, emitter, tiling = self.b, self.emitter, self.tiling
         b.barrier()
         for slot, row, column in self._sum_positions():
-            place = b.emit(f"mul i64 {row}, {self.pitch}")
-            place = b.emit(f"add i64 {place}, {column}")
-            text, address = self._read(slot), self._shared_address(place)
+            position = b.emit(f"mul i64 {row}, {self.pitch}")
+            position = b.emit(f"add i64 {position}, {column}")
+            text, address = self._read(slot), self._shared_address(position)
             emitter.line(f"store {self.element} {text}, {SHARED} {address}, align {self.size}")
         b.barrier()
         elements = str(tiling.side**2)
@@ -314,8 +318,8 @@ class ProductEmitter(ProductCode):
             flag = b.emit(f"and i1 {inside}, {beside}")
 
             def follow() -> None:
-                place = b.emit(f"mul i64 {own_row}, {self.pitch}")
-                address = self._shared_address(b.emit(f"add i64 {place}, {own_column}"))
+                position = b.emit(f"mul i64 {own_row}, {self.pitch}")
+                address = self._shared_address(b.emit(f"add i64 {position}, {own_column}"))
                 text = b.emit(f"load {self.element}, {SHARED} {address}, align {self.size}")
                 emitter.product = Value(self.dtype, text, True)
                 if tiling.row_dim >= 0:

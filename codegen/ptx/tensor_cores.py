@@ -149,10 +149,10 @@ class TensorCoreEmitter(ProductEmitter):
             numbers = []
             for part in range(each):
                 inner = first + 4 * each * later + part
-                place = b.emit(
+                position = b.emit(
                     f"add nuw nsw i64 {at}, {offset + 8 * below + inner * self.pitch}"
                 )
-                address = self._shared_address(place)
+                address = self._shared_address(position)
                 numbers.append(b.emit(f"load float, {SHARED} {address}, align 4"))
             found.append(_CONVERSIONS[self.form.word, each](b, numbers))
         return found
@@ -169,13 +169,13 @@ class TensorCoreEmitter(ProductEmitter):
         for i, slot in enumerate(slots):
             self._write(slot, b.emit(f"extractvalue {four} {result}, {i}"))
 
-    def _write_missing(self, place: str, width: int, apart: int) -> Callable[[], None]:
+    def _write_missing(self, position: str, width: int, apart: int) -> Callable[[], None]:
         """Code that writes zeros to shared memory for elements outside of an operand."""
 
         def write() -> None:
             for number in range(width):
                 address = self._shared_address(
-                    self.b.emit(f"add nuw nsw i64 {place}, {number * apart}")
+                    self.b.emit(f"add nuw nsw i64 {position}, {number * apart}")
                 )
                 self.emitter.line(f"store float 0.0, {SHARED} {address}, align 4")
 
@@ -190,8 +190,8 @@ def _to_tf32(b: DeviceBuilder, numbers: list[str]) -> str:
 
 def _to_halves(b: DeviceBuilder, numbers: list[str]) -> str:
     both = "poison"
-    for place, number in enumerate(numbers):
-        both = b.emit(f"insertelement <2 x float> {both}, float {number}, i64 {place}")
+    for position, number in enumerate(numbers):
+        both = b.emit(f"insertelement <2 x float> {both}, float {number}, i64 {position}")
     return b.emit(f"fptrunc <2 x float> {both} to <2 x half>")
 
 

@@ -69,8 +69,8 @@ def store_several(
             imag = values[k].imag
             texts += [imag] if imag is not None else []
         vector, whole = f"<{len(texts)} x {kind}>", "poison"
-        for place, text in enumerate(texts):
-            whole = b.emit(f"insertelement {vector} {whole}, {kind} {text}, i64 {place}")
+        for position, text in enumerate(texts):
+            whole = b.emit(f"insertelement {vector} {whole}, {kind} {text}, i64 {position}")
         address = access.address(base, dtype, offsets[chunk[0]])
         align = len(chunk) * dtype.size
         access.line(f"store {vector} {whole}, {access.pointer} {address}, align {align}")

@@ -105,7 +105,7 @@ def where_symbols(
 
 
 def sizes_of(
-    places: Mapping[str, tuple[int, int, int]], shapes: Sequence[tuple[int, ...]]
+    positions: Mapping[str, tuple[int, int, int]], shapes: Sequence[tuple[int, ...]]
 ) -> dict[str, int]:
     """The sizes of the symbols, for inputs of these shapes."""
-    return {name: shapes[number][axis] // by for name, (number, axis, by) in places.items()}
+    return {name: shapes[number][axis] // by for name, (number, axis, by) in positions.items()}
