@@ -160,9 +160,9 @@ class LoopEmitter(StoreEmitter):
         self.counters[loop.dim] = "0"
         offset, _ = self.element_offset(store.index)
         address = self.address(f"%b{store.buffer}", dtype, offset)
-        position = b.emit(f"ptrtoint ptr {address} to i64")
+        start_bits = b.emit(f"ptrtoint ptr {address} to i64")
         line = min(CACHE_LINE, b.width * dtype.size)
-        missing = b.emit(f"and i64 {b.emit(f'sub i64 0, {position}')}, {line - 1}")
+        missing = b.emit(f"and i64 {b.emit(f'sub i64 0, {start_bits}')}, {line - 1}")
         head = b.emit(f"udiv exact i64 {missing}, {dtype.size}")
         extent = self.size(loop.extent)
         short = b.emit(f"icmp ult i64 {head}, {extent}")

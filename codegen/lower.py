@@ -184,8 +184,8 @@ class Lowering(StageAnalysis):
             if self.available[number] > 0:
                 continue
             dims = self.dims[number]
-            position = top if not dims else row if self.lane_dim not in dims else lane
-            position.append(Let(number))
+            level = top if not dims else row if self.lane_dim not in dims else lane
+            level.append(Let(number))
         inside: list[Statement] = list(lane)
         placed: set[int] = set()
         for stage in range(self.stages):

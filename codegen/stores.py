@@ -71,9 +71,9 @@ class StoreEmitter(KernelContext):
         if past < 0:
             return False
         lane = self.nest.lane_dim
-        positions = [s for d, s in enumerate(store.index.strides) if d != lane]
+        strides = [s for d, s in enumerate(store.index.strides) if d != lane]
         bytes_apart = [
-            n * dtype.size for n in (store.index.offset + past, self.b.width, *positions)
+            n * dtype.size for n in (store.index.offset + past, self.b.width, *strides)
         ]
         whole = min(CACHE_LINE, self.b.width * dtype.size)
         return whole >= STREAMED_BYTES and all(n % whole == 0 for n in bytes_apart)

@@ -421,20 +421,20 @@ class TileEmitter(ProductCode):
         for label, mark in (("first", "f"), ("again", "g")):
             lines.append(f"{label}:")
             for r in rows:
-                position = f"%c{r}.{mark}"
+                address = f"%c{r}.{mark}"
                 lines.append(
-                    f"  {position} = getelementptr inbounds {self.element}, ptr %c, "
+                    f"  {address} = getelementptr inbounds {self.element}, ptr %c, "
                     f"i64 {row_offsets['c'][r]}"
                 )
                 terms = [f"%t{r}", *(f"%t{r}.{part}" for part in range(1, abreast))]
                 if label == "again":
-                    lines.append(f"  %old{r} = {from_c.format(position)}")
+                    lines.append(f"  %old{r} = {from_c.format(address)}")
                     terms.insert(0, f"%old{r}")
                 total = terms[0]
                 for number, term in enumerate(terms[1:]):
                     lines.append(f"  %u{r}.{number}.{mark} = fadd {vector} {total}, {term}")
                     total = f"%u{r}.{number}.{mark}"
-                lines.append("  " + to_c.format(total, position))
+                lines.append("  " + to_c.format(total, address))
             lines.append("  ret void")
         lines.append("}")
         return "\n".join(lines)
@@ -520,10 +520,8 @@ class TileEmitter(ProductCode):
                     f"store {self.element} {number}, ptr {address}, align {self.size}"
                 )
             with self.emitter.counting(columns, str(step), 1) as column:
-                position = self._at(to, column)
-                self.emitter.line(
-                    f"store {self.element} 0.0, ptr {position}, align {self.size}"
-                )
+                address = self._at(to, column)
+                self.emitter.line(f"store {self.element} 0.0, ptr {address}, align {self.size}")
 
 
 def _first_lanes_mask(wide: int, bits: int, count: str, name: str) -> tuple[list[str], str]:

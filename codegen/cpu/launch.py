@@ -63,8 +63,8 @@ class SizedKernel:
     def key(self) -> tuple[Any, ...]:
         """The key by which equal kernels are found."""
         shared = self.kernel
-        positions = self.moved_bytes, self.result_bytes, shared.streaming, shared.together
-        return identity(shared.kernel), *positions, self.team_points, self.chunk_points
+        others = self.moved_bytes, self.result_bytes, shared.streaming, shared.together
+        return identity(shared.kernel), *others, self.team_points, self.chunk_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class SizedFunctions:
         inside = {
             n for block in self.program.row_blocks for n in range(block.first, block.stop)
         }
-        positions: dict[int, list[int]] = {}
+        equal_steps: dict[int, list[int]] = {}
         kernels: dict[int, Kernel] = {}  # the first of equal ones
         for position, step in enumerate(self.program.steps):
             if (
@@ -113,7 +113,7 @@ class SizedFunctions:
             ):
                 continue
             shared = self.shared.shared(step)
-            equal = positions.setdefault(shared.number, [])
+            equal = equal_steps.setdefault(shared.number, [])
             equal.append(position)
             if len(equal) == 1:
                 kernels[position] = shared.kernel
@@ -123,7 +123,7 @@ class SizedFunctions:
         found = opened_numbers(merged, most)
         return {
             n: found[equal[0]]
-            for equal in positions.values()
+            for equal in equal_steps.values()
             if equal[0] in found
             for n in equal
         }

@@ -89,8 +89,8 @@ def _symbols(assembly: Assembly) -> list[Json]:
     listed = []
     for name in program.symbols:
         number, axis, factor = positions[name]
-        position = {"buffer": program.inputs[number], "axis": axis, "factor": factor}
-        listed.append({"name": name, **position})
+        source = {"buffer": program.inputs[number], "axis": axis, "factor": factor}
+        listed.append({"name": name, **source})
     return listed
 
 
