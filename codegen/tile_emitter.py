@@ -12,6 +12,11 @@ from __future__ import annotations
 from graphjit.codegen.access import transpose_function
 from graphjit.codegen.kernel_context import KernelContext
 from graphjit.codegen.loops import Tiles
+from graphjit.codegen.micro_kernel import (
+    MicroKernelStrides,
+    MicroKernelWriter,
+    first_lanes_mask,
+)
 from graphjit.codegen.product_code import ProductCode
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
@@ -66,6 +71,14 @@ class TileEmitter(ProductCode):
         self.a, self.b_buffer = f"%b{a}", f"%b{b}"
         rest = self.n % tiles.column_step
         self.cut = None if isinstance(rest, Dim) else rest
+        self.writer = MicroKernelWriter(
+            emitter.module,
+            self.element,
+            self.size,
+            tiles.column_step,
+            self._strides(),
+            tiles.direct,
+        )
         self.micro_kernels: dict[tuple[int, int, bool, int], str] = {}
         self.lanes = min(tiles.column_step, 64 // self.size)
 
@@ -262,7 +275,9 @@ class TileEmitter(ProductCode):
                 stride = self.b_index.strides[tiles.column_dim]
                 b_at = self._at(block.source, self._sum((column, stride)))
             name = self._micro_kernel(high, columns, bool(left), block.abreast)
-            strides = [self.emitter.size(stride) for stride in self._open_strides().values()]
+            strides = [
+                self.emitter.size(stride) for stride in self.writer.strides.symbolic().values()
+            ]
             more = "".join(f", i64 {number}" for number in [*strides, *[left] * bool(left)])
             self.emitter.line(
                 f"call void @{name}(ptr {a_at}, ptr {b_at}, ptr {target}, i64 {block.length}, "
@@ -298,14 +313,12 @@ class TileEmitter(ProductCode):
         if key not in self.micro_kernels:
             name = f"{self.emitter.kernel.name}.sums{high}x{columns}{'.rest' * rest}"
             name += f".{abreast}abreast" * (abreast > 1)
-            text = self._micro_kernel_text("{name}", high, columns, rest, abreast)
+            text = self.writer.text("{name}", high, columns, rest, abreast)
             self.micro_kernels[key] = self.emitter.module.function(name, text)
         return self.micro_kernels[key]
 
-    def _strides(self) -> dict[str, int]:
-        """The strides of a micro-kernel: along the inner dim in a and b, along rows in a and
-        the result.
-        """
+    def _strides(self) -> MicroKernelStrides:
+        """The strides that the micro-kernels move by."""
         tiles = self.tiles
         b_step = tiles.column_step if tiles.packed else self.b_index.strides[self.inner]
         c_row = tiles.columns
@@ -313,131 +326,7 @@ class TileEmitter(ProductCode):
             index = self.emitter.kernel.stores[0].index
             c_row = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
         a_step, a_row = self._a_stride(self.inner), self._a_stride(tiles.row_dim)
-        return {"a.step": a_step, "a.next": a_row, "b.step": b_step, "c.next": c_row}
-
-    def _open_strides(self) -> dict[str, int]:
-        """Those of the strides that are symbolic."""
-        strides = self._strides()
-        return {name: s for name, s in strides.items() if isinstance(s, Dim)}
-
-    def _micro_kernel_text(
-        self, name: str, high: int, columns: int, rest: bool, abreast: int
-    ) -> str:
-        """The text of a micro-kernel."""
-        tiles, rows = self.tiles, range(high)
-        wide = tiles.column_step
-        vector = f"<{wide} x {self.element}>"
-        suffix = f"v{wide}f{8 * self.size}"
-        module = self.emitter.module
-        module.declare(vector, f"llvm.fma.{suffix}", f"{vector}, {vector}, {vector}")
-        opened = list(self._open_strides())
-        steps = {
-            name: f"%{name}" if name in opened else str(stride)
-            for name, stride in self._strides().items()
-        }
-        row_offsets = {"a": ["0"], "c": ["0"]}  # of the rows
-        begin = []
-        for operand, found in row_offsets.items():
-            next_row = f"{operand}.next"
-            for r in range(1, high):
-                if next_row in opened:
-                    begin.append(f"  %{operand}{r}.place = mul nsw i64 {steps[next_row]}, {r}")
-                    found.append(f"%{operand}{r}.place")
-                else:
-                    found.append(str(r * int(steps[next_row])))
-        align = f"align {self.size}"
-        from_b = from_c = f"load {vector}, ptr {{}}, {align}"
-        to_c = f"store {vector} {{}}, ptr {{}}, {align}"
-        if columns < wide or rest:
-            opened += ["left"] * rest
-            count = "%left" if rest else str(columns)
-            text, mask = _first_lanes_mask(wide, 8 * self.size, count, "%some")
-            begin += text
-            name_of_load, name_of_store = (
-                f"llvm.masked.{access}.{suffix}.p0" for access in ("load", "store")
-            )
-            lanes = f"<{wide} x i1>"
-            module.declare(vector, name_of_load, f"ptr, {lanes}, {vector}")
-            module.declare("void", name_of_store, f"{vector}, ptr, {lanes}")
-            from_b = (
-                f"call {vector} @{name_of_load}(ptr {align} {{}}, {mask}, "
-                f"{vector} zeroinitializer)"
-            )
-            if tiles.direct:  # the columns after these belong to other tiles or rows
-                from_c = from_b
-                to_c = f"call void @{name_of_store}({vector} {{}}, ptr {align} {{}}, {mask})"
-        lines = [
-            f"define internal void @{name}(ptr noalias readonly %a, ptr noalias readonly %b, "
-            f"ptr noalias %c, i64 %length, i1 %fresh{''.join(f', i64 %{n}' for n in opened)}) "
-            "noinline #kernel {",
-            "entry:",
-            *begin,
-            "  br label %head",
-            "head:",
-            "  %k = phi i64 [ 0, %entry ], [ %k.next, %head ]",
-        ]
-        sums = [f"{r}" if part == 0 else f"{r}.{part}" for part in range(abreast) for r in rows]
-        lines += [
-            f"  %s{n} = phi {vector} [ zeroinitializer, %entry ], [ %t{n}, %head ]"
-            for n in sums
-        ]
-        for part in range(abreast):
-            k, tail = "%k", ""
-            if part:
-                k, tail = f"%k.{part}", f".{part}"
-                lines += [
-                    f"  %from{tail} = mul nuw nsw i64 %length, {part}",
-                    f"  {k} = add nuw nsw i64 %k, %from{tail}",
-                ]
-            lines += [
-                f"  %b.place{tail} = mul nsw i64 {k}, {steps['b.step']}",
-                f"  %b.at{tail} = getelementptr inbounds {self.element}, ptr %b, "
-                f"i64 %b.place{tail}",
-                f"  %row{tail} = {from_b.format(f'%b.at{tail}')}",
-                f"  %a.place{tail} = mul nsw i64 {k}, {steps['a.step']}",
-                f"  %a.at{tail} = getelementptr inbounds {self.element}, ptr %a, "
-                f"i64 %a.place{tail}",
-            ]
-            for r in rows:
-                n = f"{r}{tail}"
-                lines += [
-                    f"  %a{n}.at = getelementptr inbounds {self.element}, ptr %a.at{tail}, "
-                    f"i64 {row_offsets['a'][r]}",
-                    f"  %a{n}.value = load {self.element}, ptr %a{n}.at, {align}",
-                    f"  %a{n}.one = insertelement {vector} poison, {self.element} %a{n}.value, "
-                    "i64 0",
-                    f"  %a{n}.all = shufflevector {vector} %a{n}.one, {vector} poison, "
-                    f"<{wide} x i32> zeroinitializer",
-                    f"  %t{n} = call {vector} @llvm.fma.{suffix}({vector} %a{n}.all, "
-                    f"{vector} %row{tail}, {vector} %s{n})",
-                ]
-        lines += [
-            "  %k.next = add nuw nsw i64 %k, 1",
-            "  %more = icmp ult i64 %k.next, %length",
-            "  br i1 %more, label %head, label %done, !llvm.loop !1",
-            "done:",
-            "  br i1 %fresh, label %first, label %again",
-        ]
-        for label, mark in (("first", "f"), ("again", "g")):
-            lines.append(f"{label}:")
-            for r in rows:
-                address = f"%c{r}.{mark}"
-                lines.append(
-                    f"  {address} = getelementptr inbounds {self.element}, ptr %c, "
-                    f"i64 {row_offsets['c'][r]}"
-                )
-                terms = [f"%t{r}", *(f"%t{r}.{part}" for part in range(1, abreast))]
-                if label == "again":
-                    lines.append(f"  %old{r} = {from_c.format(address)}")
-                    terms.insert(0, f"%old{r}")
-                total = terms[0]
-                for number, term in enumerate(terms[1:]):
-                    lines.append(f"  %u{r}.{number}.{mark} = fadd {vector} {total}, {term}")
-                    total = f"%u{r}.{number}.{mark}"
-                lines.append("  " + to_c.format(total, address))
-            lines.append("  ret void")
-        lines.append("}")
-        return "\n".join(lines)
+        return MicroKernelStrides(a_step, a_row, b_step, c_row)
 
     # -- the copy of a block
 
@@ -471,7 +360,7 @@ class TileEmitter(ProductCode):
         step = self.tiles.column_step
         vector = f"<{step} x {self.element}>"
         b = self.b
-        text, mask = _first_lanes_mask(step, 8 * self.size, columns, b.fresh())
+        text, mask = first_lanes_mask(step, 8 * self.size, columns, b.fresh())
         if columns != str(step):
             b.lines.extend(text)
         with self.emitter.counting("0", length, 1) as k:
@@ -522,25 +411,3 @@ class TileEmitter(ProductCode):
             with self.emitter.counting(columns, str(step), 1) as column:
                 address = self._at(to, column)
                 self.emitter.line(f"store {self.element} 0.0, ptr {address}, align {self.size}")
-
-
-def _first_lanes_mask(wide: int, bits: int, count: str, name: str) -> tuple[list[str], str]:
-    """A mask of the first `count` lanes of elements of so many bits.
-
-    count: a number, or a value no greater than `wide`. Gives the lines that compute it, and the
-        mask with its type.
-    """
-    kind = f"<{wide} x i1>"
-    if not count.startswith("%"):
-        listed = ", ".join(f"i1 {'true' if i < int(count) else 'false'}" for i in range(wide))
-        return [], f"{kind} <{listed}>"
-    vector = f"<{wide} x i{bits}>"
-    numbers = ", ".join(f"i{bits} {i}" for i in range(wide))
-    narrow = f"trunc i64 {count} to i{bits}" if bits < 64 else f"add i64 {count}, 0"
-    return [
-        f"  {name}.count = {narrow}",
-        f"  {name}.one = insertelement {vector} poison, i{bits} {name}.count, i64 0",
-        f"  {name}.all = shufflevector {vector} {name}.one, {vector} poison, "
-        f"<{wide} x i32> zeroinitializer",
-        f"  {name} = icmp slt {vector} <{numbers}>, {name}.all",
-    ], f"{kind} {name}"
