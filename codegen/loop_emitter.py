@@ -34,16 +34,24 @@ class LoopEmitter(StoreEmitter):
             self._emit_masked_loop(loop)
             return
         self._hoist_tail_loads(loop)
-        whole = loop.extent // loop.width * loop.width
-        rest = loop.extent - whole
-        b = self.b
         bounds = ("%begin", "%end") if loop.chunked else None
         if loop.within:
             bounds = self.bounds[loop.dim]
+        whole = loop.extent // loop.width * loop.width
+        self._emit_whole_vectors(loop, whole, bounds)
+        if isinstance(loop.extent - whole, Dim):
+            self._emit_symbolic_tail(loop, whole, bounds)
+        elif loop.extent - whole:
+            self._emit_known_tail(loop, whole, bounds)
+
+    def _emit_whole_vectors(
+        self, loop: Loop, whole: int, bounds: tuple[str, str] | None
+    ) -> None:
+        """Write the iterations before `whole`, none of which is masked."""
         if whole == loop.width and bounds is None:
             self._emit_iteration(loop, "0")
         elif whole:
-            start, stop = "0", self.size(whole)
+            b, start, stop = self.b, "0", self.size(whole)
             if bounds is not None:
                 start = bounds[0]
                 before = b.emit(f"icmp ult i64 {bounds[1]}, {stop}")
@@ -52,26 +60,33 @@ class LoopEmitter(StoreEmitter):
                 start = self._run_rows_abreast(loop, start, stop)
             with self.counting(start, stop, loop.width) as now:
                 self._emit_iteration(loop, now)
-        if isinstance(rest, Dim):
-            count = self.size(rest)
-            if bounds is not None:  # the tail belongs to the last chunk
-                last = b.emit(f"icmp eq i64 {bounds[1]}, {self.size(loop.extent)}")
-                count = b.emit(f"select i1 {last}, i64 {count}, i64 0")
-            self._emit_masked_iteration(loop, self.size(whole), count, tail=True)
-        elif rest:
-            after = self.label()
-            if bounds is not None:
-                extent, tail = self.size(loop.extent), self.label()
-                last = b.emit(f"icmp eq i64 {bounds[1]}, {extent}")
-                self.line(f"br i1 {last}, label %{tail}, label %{after}")
-                b.lines.append(f"{tail}:")
-            bits = ", ".join(f"i1 {'true' if k < rest else 'false'}" for k in range(loop.width))
-            previous, b.mask = b.mask, Value(bool_, f"<{bits}>", True)
-            self._emit_iteration(loop, self.size(whole))
-            b.mask = previous
-            if bounds is not None:
-                self.line(f"br label %{after}")
-                b.lines.append(f"{after}:")
+
+    def _emit_symbolic_tail(
+        self, loop: Loop, whole: int, bounds: tuple[str, str] | None
+    ) -> None:
+        """Write the masked iteration of a symbolic number of elements."""
+        b, count = self.b, self.size(loop.extent - whole)
+        if bounds is not None:  # the tail belongs to the last chunk
+            last = b.emit(f"icmp eq i64 {bounds[1]}, {self.size(loop.extent)}")
+            count = b.emit(f"select i1 {last}, i64 {count}, i64 0")
+        self._emit_masked_iteration(loop, self.size(whole), count, tail=True)
+
+    def _emit_known_tail(self, loop: Loop, whole: int, bounds: tuple[str, str] | None) -> None:
+        """Write the masked iteration of a known number of elements."""
+        b, rest = self.b, loop.extent - whole
+        after = self.label()
+        if bounds is not None:  # the tail belongs to the last chunk
+            extent, tail = self.size(loop.extent), self.label()
+            last = b.emit(f"icmp eq i64 {bounds[1]}, {extent}")
+            self.line(f"br i1 {last}, label %{tail}, label %{after}")
+            b.lines.append(f"{tail}:")
+        bits = ", ".join(f"i1 {'true' if k < rest else 'false'}" for k in range(loop.width))
+        previous, b.mask = b.mask, Value(bool_, f"<{bits}>", True)
+        self._emit_iteration(loop, self.size(whole))
+        b.mask = previous
+        if bounds is not None:
+            self.line(f"br label %{after}")
+            b.lines.append(f"{after}:")
 
     def _run_rows_abreast(self, loop: Loop, start: str, stop: str) -> str:
         """Iterate several rows at a time. Gives where the rows left over start."""
