@@ -36,11 +36,13 @@ import mpmath
 import numpy as np
 import scipy.special
 
-from graphjit.codegen.builder import Builder, Module, Value
+from graphjit.codegen.builder import Builder
 from graphjit.codegen.cpu.processor import host
 from graphjit.codegen.math import MATH
 from graphjit.codegen.math.fast import FAST_MATH
 from graphjit.codegen.math.gamma import ROOTS
+from graphjit.codegen.module import Module
+from graphjit.codegen.values import Value
 from graphjit.core.types import as_dtype
 
 Array = np.ndarray[Any, Any]

@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 import graphjit as gj
-from graphjit.codegen.cpu.prepare import prepared_places, write_prepare
+from graphjit.codegen.cpu.prepare import prepared_positions, write_prepare
 from graphjit.codegen.cpu.processor import host
 from graphjit.ir.verify_program import accesses, open_accesses
 
@@ -93,7 +93,7 @@ def main() -> None:
         assert program is not None
         known, opened = len(list(accesses(program))), open_accesses(program)
         extents = np.full(len(program.symbols), 42, np.int64)
-        sizes = np.zeros(prepared_places(program)[1] + 1, np.int64)
+        sizes = np.zeros(prepared_positions(program)[1] + 1, np.int64)
         kinds = {key: compiled(write_prepare(program, touched))
                  for key, touched in (("without", ()), ("with", opened))}  # fmt: skip
         times: dict[str, list[float]] = {key: [] for key in kinds}

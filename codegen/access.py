@@ -1,7 +1,7 @@
-"""Loads and stores of elements, by lane: contiguous, reversed, apart, gathered, masked.
+"""Loads and stores of elements by lane: contiguous, reversed, strided, gathered, masked.
 
-Base of the kernel emitter. How an element is held in memory, and how in a register, is known
-here only.
+Base of the kernel emitter. Only this module knows how an element is held in memory and how in a
+register.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from itertools import islice
 from graphjit.core.dims import Dim
 from graphjit.core.types import DType, float32, int64, uint32
 
-from .builder import Builder, Module, Value, ir_type
+from .builder import Builder
+from .module import Module
+from .values import Value, ir_type
 
 CACHE_LINE = 64
 
 
 def storage_type(dtype: DType) -> str:
-    """LLVM's type of one element in memory (of one part, for complex)."""
+    """LLVM's type of one element in memory (of the real part, for complex)."""
     if dtype.kind == "b":
         return "i8"
     if dtype.name == "float16":
@@ -29,7 +31,7 @@ def storage_type(dtype: DType) -> str:
 
 
 def parts_of(dtype: DType) -> int:
-    """Numbers in one element: two of a complex one."""
+    """How many numbers an element has: two if complex, else one."""
     return 2 if dtype.kind == "c" else 1
 
 
@@ -38,9 +40,10 @@ def _suffix(lanes: int, dtype: DType) -> str:
     return f"v{lanes}" + {"float": "f32", "double": "f64", "half": "f16"}.get(element, element)
 
 
-def turning(module: Module, part: str, size: int, lanes: int) -> str:
-    """The function that copies a square of `lanes` rows, turned: what lies in a row comes to
-    lie in a column. Rows past the number given are taken to be zero.
+def transpose_function(module: Module, part: str, size: int, lanes: int) -> str:
+    """The function that copies a square of `lanes` rows, transposed.
+
+    Rows past the number that it is given are read as zeros.
     """
     name = f"turn.{part}.{lanes}"
     if name in module.shared:
@@ -64,18 +67,18 @@ def turning(module: Module, part: str, size: int, lanes: int) -> str:
     step = 1
     while step < lanes:  # exchange blocks of `step` between rows that are `step` apart
         pairs = ((0, lanes - step), (step, lanes))
-        turned = list(rows)
+        shuffled = list(rows)
         for i in (i for i in range(lanes) if not i & step):
-            for place, (low, high) in zip((i, i + step), pairs, strict=True):
+            for number, (low, high) in zip((i, i + step), pairs, strict=True):
                 listed = ", ".join(
                     f"i32 {k + (high if k & step else low)}" for k in range(lanes)
                 )
-                turned[place] = f"%t{step}.{place}"
+                shuffled[number] = f"%t{step}.{number}"
                 lines.append(
-                    f"  {turned[place]} = shufflevector {kind} {rows[i]}, {kind} "
+                    f"  {shuffled[number]} = shufflevector {kind} {rows[i]}, {kind} "
                     f"{rows[i + step]}, <{lanes} x i32> <{listed}>"
                 )
-        rows = turned
+        rows = shuffled
         step *= 2
     for i, row in enumerate(rows):
         lines += [
@@ -87,9 +90,11 @@ def turning(module: Module, part: str, size: int, lanes: int) -> str:
     return name
 
 
-class Access:
-    """Reads and writes memory for the lanes of a builder. streamed: whether a store passed the
-    cache. pointer: LLVM's type of an address of a buffer.
+class ElementAccess:
+    """Reads and writes memory for the lanes of a builder.
+
+    pointer: LLVM's type of a buffer's address
+    streamed: whether a store went past the cache
     """
 
     pointer = "ptr"
@@ -103,49 +108,53 @@ class Access:
         """Append an instruction without a result."""
         self.b.lines.append("  " + text)
 
-    def _address(self, base: str, dtype: DType, offset: str) -> str:
+    def address(self, base: str, dtype: DType, offset: str) -> str:
+        """The address of an element of a buffer."""
         return self.b.emit(
             f"getelementptr inbounds {storage_type(dtype)}, {self.pointer} {base}, i64 {offset}"
         )
 
-    def _lane_numbers(self, step: int, wide: bool = True) -> Value:
-        """Step * lane for each lane."""
+    def lane_offsets(self, step: int, wide: bool = True) -> Value:
+        """Step · lane for each lane."""
         width = self.b.width
         if width == 1:
             return Value(int64, "0", True)
         if isinstance(step, Dim):
-            return self.b.mul(self._lane_numbers(1), step)
+            return self.b.mul(self.lane_offsets(1), step)
         items = ", ".join(f"i64 {k * step}" for k in range(width))
         return Value(int64, f"<{items}>", True)
 
-    def _load(self, base: str, dtype: DType, offset: str, step: int) -> Value:
+    def load_lanes(self, base: str, dtype: DType, offset: str, step: int) -> Value:
+        """The elements of all lanes. step: the distance from lane to lane, in numbers."""
         b = self.b
         parts = parts_of(dtype)
         if step == 0 or b.width == 1:
-            address = self._address(base, dtype, offset)
-            return self._scalar_load(address, dtype, b.width == 1)
+            address = self.address(base, dtype, offset)
+            return self.scalar_load(address, dtype, b.width == 1)
         if step == parts and parts == 1:
-            address = self._address(base, dtype, offset)
-            return self._unpack(self._vector_load(address, dtype, b.width), dtype)
+            address = self.address(base, dtype, offset)
+            return self.unpack(self._vector_load(address, dtype, b.width), dtype)
         if step == 2 and parts == 2 and b.mask is None:
-            return self._load_pairs(self._address(base, dtype, offset), dtype)
+            return self._load_pairs(self.address(base, dtype, offset), dtype)
         if step == -1 and b.mask is None:
             back = b.emit(f"add nsw i64 {offset}, {1 - b.width}")
-            raw = self._vector_load(self._address(base, dtype, back), dtype, b.width)
+            raw = self._vector_load(self.address(base, dtype, back), dtype, b.width)
             order = ", ".join(f"i32 {b.width - 1 - k}" for k in range(b.width))
             kind = f"<{b.width} x {storage_type(dtype)}>"
-            turned = b.emit(
+            shuffled = b.emit(
                 f"shufflevector {kind} {raw}, {kind} poison, <{b.width} x i32> <{order}>"
             )
-            return self._unpack(turned, dtype)
+            return self.unpack(shuffled, dtype)
         if parts == 1 and (b.mask is None or b.mask.ir.startswith("<")):
-            return self._unpack(self._one_by_one(base, dtype, offset, step), dtype)
-        place = b.add(Value(int64, offset, False), self._lane_numbers(step))
-        return self._load_at(base, dtype, place)
+            return self.unpack(self._load_one_by_one(base, dtype, offset, step), dtype)
+        offsets = b.add(Value(int64, offset, False), self.lane_offsets(step))
+        return self.load_at(base, dtype, offsets)
 
-    def _one_by_one(self, base: str, dtype: DType, offset: str, step: int) -> str:
-        """Elements that lie apart, a load each: of a vector of addresses LLVM would take each
-        address out first. Of those that a constant mask leaves out there is none: they are 0.
+    def _load_one_by_one(self, base: str, dtype: DType, offset: str, step: int) -> str:
+        """Strided elements, one load each.
+
+        Of a vector of addresses LLVM would first extract each address. Lanes that a constant
+        mask leaves out aren't loaded and are 0.
         """
         b, part = self.b, storage_type(dtype)
         kind, raw, count = f"<{b.width} x {part}>", "poison", b.width
@@ -162,25 +171,24 @@ class Access:
         b = self.b
         if not isinstance(step, Dim):
             for k in range(b.width):
-                place = b.emit(f"add nsw i64 {offset}, {step * k}")
-                yield self._address(base, dtype, place)
+                lane_offset = b.emit(f"add nsw i64 {offset}, {step * k}")
+                yield self.address(base, dtype, lane_offset)
             return
-        # From every fourth address the next three are reached by one register each, which are
-        # the same for all. LLVM would rather add one to another (6% of `x + y.T`), so each
-        # fourth address goes by an intrinsic that does nothing but hide how it was made.
+        # Every fourth address is a base: the next three are base + register, with the same
+        # three registers for all bases. LLVM would rewrite that to a chain of additions (6% of
+        # `x + y.T`), so an intrinsic without effect hides how each base is computed.
         opaque = "llvm.strip.invariant.group.p0"
         self.module.declare("ptr", opaque, "ptr")
         steps = ["0"] + [b.emit(f"mul nsw i64 {b.size(step)}, {k}") for k in range(1, 5)]
         fourth, apart = base, offset
         for k in range(b.width):
             if k % 4 == 0:
-                fourth = b.emit(
-                    f"call ptr @{opaque}(ptr {self._address(fourth, dtype, apart)})"
-                )
+                fourth = b.emit(f"call ptr @{opaque}(ptr {self.address(fourth, dtype, apart)})")
                 apart = steps[4]
-            yield self._address(fourth, dtype, steps[k % 4])
+            yield self.address(fourth, dtype, steps[k % 4])
 
-    def _scalar_load(self, address: str, dtype: DType, wide: bool) -> Value:
+    def scalar_load(self, address: str, dtype: DType, wide: bool) -> Value:
+        """One element."""
         b = self.b
         kind, size = storage_type(dtype), dtype.real.size
         pointer = self.pointer
@@ -189,7 +197,7 @@ class Access:
             other = b.emit(f"getelementptr inbounds {kind}, {pointer} {address}, i64 1")
             imag = b.emit(f"load {kind}, {pointer} {other}, align {size}")
             return Value(dtype, raw, wide, imag)
-        return self._unpack(raw, dtype, wide)
+        return self.unpack(raw, dtype, wide)
 
     def _vector_load(self, address: str, dtype: DType, lanes: int) -> str:
         b = self.b
@@ -203,6 +211,7 @@ class Access:
         return b.emit(f"call {kind} @{name}({operands})")
 
     def _load_pairs(self, address: str, dtype: DType) -> Value:
+        """Contiguous complex elements."""
         b = self.b
         width, part = b.width, storage_type(dtype)
         both = f"<{2 * width} x {part}>"
@@ -215,23 +224,23 @@ class Access:
             )
         return Value(dtype, halves[0], True, halves[1])
 
-    def _load_at(self, base: str, dtype: DType, place: Value) -> Value:
-        """Elements at places that differ by lane in any way."""
+    def load_at(self, base: str, dtype: DType, offsets: Value) -> Value:
+        """Elements at any offsets."""
         b = self.b
-        if b.width == 1 or not place.wide:
-            address = self._address(base, dtype, place.ir)
-            return self._scalar_load(address, dtype, b.width == 1)
-        first = self._gather(base, dtype, place)
+        if b.width == 1 or not offsets.wide:
+            address = self.address(base, dtype, offsets.ir)
+            return self.scalar_load(address, dtype, b.width == 1)
+        first = self._gather(base, dtype, offsets)
         if dtype.kind != "c":
-            return self._unpack(first, dtype)
-        return Value(dtype, first, True, self._gather(base, dtype, b.add(place, 1)))
+            return self.unpack(first, dtype)
+        return Value(dtype, first, True, self._gather(base, dtype, b.add(offsets, 1)))
 
-    def _gather(self, base: str, dtype: DType, place: Value) -> str:
+    def _gather(self, base: str, dtype: DType, offsets: Value) -> str:
         b = self.b
         width, part, size = b.width, storage_type(dtype), dtype.real.size
         kind, pointers, mask = f"<{width} x {part}>", f"<{width} x ptr>", f"<{width} x i1>"
         addresses = b.emit(
-            f"getelementptr inbounds {part}, ptr {base}, <{width} x i64> {place.ir}"
+            f"getelementptr inbounds {part}, ptr {base}, <{width} x i64> {offsets.ir}"
         )
         name = f"llvm.masked.gather.{_suffix(width, dtype)}.v{width}p0"
         self.module.declare(kind, name, f"{pointers}, {mask}, {kind}")
@@ -241,7 +250,7 @@ class Access:
         )
         return b.emit(f"call {kind} @{name}({operands})")
 
-    def _unpack(self, raw: str, dtype: DType, wide: bool = True) -> Value:
+    def unpack(self, raw: str, dtype: DType, wide: bool = True) -> Value:
         """A register value from an element as memory holds it."""
         b = self.b
         vector = wide and b.width > 1
@@ -259,7 +268,7 @@ class Access:
             return Value(dtype, b.bitcast(high, float32).ir, wide)
         return Value(dtype, raw, wide)
 
-    def _pack(self, value: Value) -> str:
+    def pack(self, value: Value) -> str:
         """An element as memory holds it, from a register value."""
         b = self.b
         dtype = value.dtype
@@ -274,31 +283,33 @@ class Access:
             return b.emit(f"trunc {prefix('i32')} {bits.ir} to {prefix('i16')}")
         return value.ir
 
-    def _store(
+    def store_lanes(
         self, base: str, value: Value, offset: str, step: int, stream: bool = False
     ) -> None:
+        """Store the elements of all lanes. step: as in `load_lanes`; stream: past the cache."""
         b = self.b
         parts = parts_of(value.dtype)
         if b.width == 1 or (step == 0 and not value.wide):
-            self._scalar_store(self._address(base, value.dtype, offset), value)
+            self.scalar_store(self.address(base, value.dtype, offset), value)
             return
         value = b.widen(value)
         if step == 1 and parts == 1:
-            address = self._address(base, value.dtype, offset)
-            self._vector_store(address, self._pack(value), value.dtype, stream)
+            address = self.address(base, value.dtype, offset)
+            self._vector_store(address, self.pack(value), value.dtype, stream)
             return
         if step == 2 and parts == 2 and b.mask is None:
-            self._store_pairs(self._address(base, value.dtype, offset), value)
+            self._store_pairs(self.address(base, value.dtype, offset), value)
             return
-        place = b.add(Value(int64, offset, False), self._lane_numbers(step))
-        self._spread(base, value.dtype, self._pack(value), place)
+        offsets = b.add(Value(int64, offset, False), self.lane_offsets(step))
+        self._scatter_store(base, value.dtype, self.pack(value), offsets)
         if value.imag is not None:
-            self._spread(base, value.dtype, value.imag, b.add(place, 1))
+            self._scatter_store(base, value.dtype, value.imag, b.add(offsets, 1))
 
-    def _scalar_store(self, address: str, value: Value) -> None:
+    def scalar_store(self, address: str, value: Value) -> None:
+        """Store one element."""
         kind, size = storage_type(value.dtype), value.dtype.real.size
         pointer = self.pointer
-        self.line(f"store {kind} {self._pack(value)}, {pointer} {address}, align {size}")
+        self.line(f"store {kind} {self.pack(value)}, {pointer} {address}, align {size}")
         if value.imag is not None:
             other = self.b.emit(f"getelementptr inbounds {kind}, {pointer} {address}, i64 1")
             self.line(f"store {kind} {value.imag}, {pointer} {other}, align {size}")
@@ -316,8 +327,8 @@ class Access:
             self.line(f"store {kind} {raw}, ptr {address}, align {size}")
             return
         if b.mask.ir.count("true") == 1:
-            # LLVM 22 stores too much of one lane of a wider vector, where AVX-512 is: it takes
-            # the width of what is truncated (llvm/llvm-project#179489)
+            # With AVX-512, LLVM 22 stores too many bytes for a single lane of a truncated
+            # vector: it uses the width before truncation (llvm/llvm-project#179489)
             first = b.emit(f"extractelement {kind} {raw}, i64 0")
             self.line(f"store {storage_type(dtype)} {first}, ptr {address}, align {size}")
             return
@@ -337,15 +348,15 @@ class Access:
         raw = b.emit(f"shufflevector {sides}, <{2 * width} x i32> <{order}>")
         self.line(f"store {both} {raw}, ptr {address}, align {value.dtype.real.size}")
 
-    def _spread(self, base: str, dtype: DType, raw: str, place: Value) -> None:
+    def _scatter_store(self, base: str, dtype: DType, raw: str, offsets: Value) -> None:
         b = self.b
         width, part, size = b.width, storage_type(dtype), dtype.real.size
         kind, pointers, mask = f"<{width} x {part}>", f"<{width} x ptr>", f"<{width} x i1>"
         addresses = b.emit(
-            f"getelementptr inbounds {part}, ptr {base}, <{width} x i64> {place.ir}"
+            f"getelementptr inbounds {part}, ptr {base}, <{width} x i64> {offsets.ir}"
         )
         name = f"llvm.masked.scatter.{_suffix(width, dtype)}.v{width}p0"
         self.module.declare("void", name, f"{kind}, {pointers}, {mask}")
         chosen = b.mask.ir if b.mask is not None else "splat (i1 true)"
-        places = f"{pointers} align {size} {addresses}"
-        self.line(f"call void @{name}({kind} {raw}, {places}, {mask} {chosen})")
+        operands = f"{pointers} align {size} {addresses}"
+        self.line(f"call void @{name}({kind} {raw}, {operands}, {mask} {chosen})")

@@ -1,7 +1,7 @@
-"""LLVM IR of control code, written as one reads it: loads, stores, calls, conditions.
+"""LLVM IR of control code, written like a program: loads, stores, calls, conditions.
 
-For functions that handle Python objects and tables rather than elements of arrays. They know
-pointers and 64-bit integers; local variables are stack slots, which LLVM makes registers of.
+For functions that handle Python objects and tables rather than elements of arrays. They use
+pointers and 64-bit integers. Local variables are stack slots, which LLVM turns into registers.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-WORD = 8
 
 
 class Assembler:
@@ -20,7 +18,9 @@ class Assembler:
     """
 
     def __init__(self, name: str, parameters: Sequence[str], attributes: str = "") -> None:
-        """Parameters as in "ptr self"; `name` without the at sign, perhaps "internal name"."""
+        """Parameters are written as "ptr self"; `name` has no at sign and may be "internal
+        name".
+        """
         *linkage, symbol = name.split()
         listed = ", ".join("{} %{}".format(*p.split()) for p in parameters)
         start = " ".join(["define", *linkage, "ptr", f"@{symbol}({listed})", attributes])
@@ -38,17 +38,17 @@ class Assembler:
         return f"%{stem}{self._count}"
 
     def line(self, text: str) -> None:
-        """One instruction without a result."""
+        """Append an instruction without a result."""
         self._lines.append("  " + text)
 
     def value(self, text: str) -> str:
-        """One instruction's result."""
+        """Append an instruction; gives its result."""
         name = self._name()
         self._lines.append(f"  {name} = {text}")
         return name
 
     def variable(self, type: str, initial: str) -> str:
-        """A local variable, which has its first value from the start: a pointer to it."""
+        """A pointer to a new local variable, initialized at the start of the function."""
         name = self._name("x")
         self._head[2:2] = [f"  {name} = alloca {type}"]
         self._head.append(f"  store {type} {initial}, ptr {name}")
@@ -59,7 +59,7 @@ class Assembler:
         return self.value(f"load {type}, ptr {variable}")
 
     def set(self, type: str, variable: str, value: str) -> None:
-        """Give a local variable a value."""
+        """Assign to a local variable."""
         self.line(f"store {type} {value}, ptr {variable}")
 
     def at(self, base: str, offset: int) -> str:
@@ -71,11 +71,11 @@ class Assembler:
         return self.value(f"getelementptr i64, ptr {base}, i64 {index}")
 
     def load(self, type: str, base: str, offset: int = 0) -> str:
-        """What is at an address."""
+        """The value at an address."""
         return self.value(f"load {type}, ptr {self.at(base, offset)}")
 
     def load_item(self, type: str, base: str, index: str) -> str:
-        """What is in a table."""
+        """A word of a table."""
         return self.load(type, self.item(base, index))
 
     def store(self, type: str, value: str, base: str, offset: int = 0) -> None:
@@ -83,7 +83,7 @@ class Assembler:
         self.line(f"store {type} {value}, ptr {self.at(base, offset)}")
 
     def store_item(self, type: str, value: str, base: str, index: str) -> None:
-        """Write into a table."""
+        """Write a word of a table."""
         self.store(type, value, self.item(base, index))
 
     def add(self, a: str, b: str) -> str:
@@ -104,7 +104,7 @@ class Assembler:
         return self.value(f"call {type} {callee}({', '.join(arguments)})")
 
     def label(self, name: str) -> None:
-        """Begin a block, to which the one before goes on unless it ended."""
+        """Begin a block. The block before continues in it unless it ended."""
         if self._open:
             self.line(f"br label %{name}")
         self._lines.append(f"{name}:")
@@ -115,27 +115,27 @@ class Assembler:
         self._open = False
 
     def jump(self, label: str) -> None:
-        """Go to a block."""
+        """Jump to a block."""
         self._end(f"br label %{label}")
 
     def ret(self, value: str) -> None:
-        """End with this result."""
+        """Return a value."""
         self._end(f"ret ptr {value}")
 
     def require(self, condition: str, otherwise: str) -> None:
-        """Go on if the condition holds, else at a block."""
+        """Continue if the condition holds, else jump to a block."""
         after = self._name("go")[1:]
         self._end(f"br i1 {condition}, label %{after}, label %{otherwise}")
         self.label(after)
 
     def switch(self, value: str, cases: Mapping[Any, str], otherwise: str) -> None:
-        """Go to the block of a number."""
+        """Jump to the block of a number."""
         listed = " ".join(f"i64 {number}, label %{name}" for number, name in cases.items())
         self._end(f"switch i64 {value}, label %{otherwise} [ {listed} ]")
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:
-        """Do the body if the condition holds."""
+        """Run the body if the condition holds."""
         after = self._name("after")[1:]
         self.require(condition, after)
         yield
@@ -143,7 +143,7 @@ class Assembler:
 
     @contextmanager
     def loop(self, count: str) -> Iterator[str]:
-        """Do the body for each number below `count`; gives the number.
+        """Run the body for each number below `count`; gives the number.
 
         The body may leave by a jump or a `require`.
         """

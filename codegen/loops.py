@@ -1,4 +1,4 @@
-"""The loop IR: where and in what order a kernel's values are computed. Still no target."""
+"""The loop IR: where and in what order a kernel's values are computed, for any target."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from graphjit.ir.program import Kernel, print_kernel
 
 
 def register_bytes(dtype: DType) -> int:
-    """Bytes that an element takes in a register: narrow floats are held as float32."""
+    """Bytes of an element in a register. Narrow floats are held as float32."""
     if dtype.kind == "b":
         return 1
     if dtype.kind == "f":
@@ -25,21 +25,21 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Set a reduction's or scan's accumulators to their identity."""
+    """Set the accumulators of a reduction or scan to its identity."""
 
     value: int
 
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """Combine one element into a reduction's or scan's accumulators."""
+    """Combine one element into the accumulators of a reduction or scan."""
 
     value: int
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A reduction's result from its accumulators."""
+    """Compute a reduction's result from its accumulators."""
 
     value: int
 
@@ -53,26 +53,26 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class Spill:
-    """Keep an element of value `value` for a later stage."""
+    """Store an element of value `value` in its slot, for a later stage."""
 
     value: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Take an element of value `value` that an earlier stage kept."""
+    """Load an element of value `value` that an earlier stage spilled."""
 
     value: int
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Walk dim `dim`, `width` elements at a time; what is left over is masked.
+    """Iterate over dim `dim`, `width` elements at a time. The rest is masked.
 
-    chunked: only from %begin to %end, which whoever calls the kernel gives. panel: `width`
-    elements are one panel, walked by the loops inside that are `within` it, as those inside a
-    product's tile are within its rows or columns. block: the same, but the last block is as
-    wide as the others and overlaps the one before.
+    chunked: only from %begin to %end, which the kernel's caller gives
+    panel: each `width` elements are a panel; loops inside with `within` iterate over it
+    within: iterate over the current panel, block or tile rather than the whole dim
+    block: like `panel`, but the last block has full width and overlaps the one before
     """
 
     dim: int
@@ -87,8 +87,9 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class TransposeTile:
-    """Copy the elements of load `value` for `rows` steps of `row_dim` and a panel of `columns`
-    lanes, so that lanes lie in a row: in memory steps of row_dim do.
+    """Copy a tile of load `value`, transposed: `rows` steps of `row_dim`, `columns` lanes.
+
+    In memory steps of row_dim are contiguous; in the copy lanes are.
     """
 
     value: int
@@ -99,16 +100,21 @@ class TransposeTile:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Compute product `value` tile by tile: `rows` times `columns` elements, then `body` for
-    them. chunked: only the tiles from %begin to %end.
+    """Compute product `value` tile by tile, then `body` for each tile.
 
-    In registers are `row_step` rows of `column_step` elements. Sums along the inner dim are of
-    `block` products each; where it is symbolic, of equal parts of it that are no longer.
-    `abreast` whole blocks are summed side by side, then added in order: the additions of one
-    would wait for each other.
-    row_dim is -1 where there are no rows; batch: the other outer dims.
-    packed: whether a block of b is copied, so that what is read in turn lies in a row.
-    direct: whether sums are gathered in the store's own buffer, not in a tile beside.
+    a, b: the loads of the operands
+    row_dim, column_dim: the dims of rows and columns; row_dim is -1 where there are no rows
+    batch: the other outer dims
+    rows, columns: the size of a tile
+    row_step, column_step: the rows and columns whose sums are in registers at a time
+    block: the products of each sum; where the inner dim is symbolic, the most that equal parts
+        have
+    packed: whether blocks of b are copied, so that what is read in turn is contiguous
+    direct: whether sums are accumulated in the store's own buffer rather than in a tile
+    count: the number of tiles
+    abreast: how many whole blocks are summed side by side, then added in order; sums of one
+        block would wait for each other
+    chunked: only the tiles from %begin to %end
     """
 
     value: int
@@ -148,17 +154,17 @@ Statement = (
 class LoopNest:
     """A kernel with the order of its work.
 
-    width: vector lanes. lane_dim: the dim they go along, -1 for none. kept: the values kept
-    between stages, each with the value whose room it takes, perhaps its own, and the number of
-    elements that this is for. panel: the elements of the lane dim for which accumulators are
-    held in memory, 0 if they are in registers.
+    width: the number of vector lanes
+    lane_dim: the dim that they go along; -1 for none
+    spilled: each spilled value, the value whose slot it takes, and the points of that slot
+    panel: the elements of the lane dim whose accumulators are in memory; 0 if in registers
     """
 
     kernel: Kernel
     width: int
     lane_dim: int
     body: tuple[Statement, ...]
-    kept: tuple[tuple[int, int, int], ...] = ()
+    spilled: tuple[tuple[int, int, int], ...] = ()
     panel: int = 0
 
     def __str__(self) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-# Text and LLVM's machine -> LLVM's module, optimised.
+# (LLVM IR, LLVM's target machine) -> the optimized module.
 Optimizer = Callable[[str, Any], Any]
 
 
 def optimize(text: str, machine: Any) -> Any:
-    """The parsed module after LLVM's pipeline (vectors are explicit: no vectorisers)."""
-    module = parsed(text, machine)
+    """The module after LLVM's pipeline, without vectorizers, since vectors are explicit."""
+    module = parse_module(text, machine)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = False
     options.slp_vectorization = False
@@ -23,7 +23,7 @@ def optimize(text: str, machine: Any) -> Any:
     return module
 
 
-def parsed(text: str, machine: Any) -> Any:
+def parse_module(text: str, machine: Any) -> Any:
     """The module of a text, for a target machine."""
     module = llvm.parse_assembly(text)
     module.triple = machine.triple
@@ -32,8 +32,10 @@ def parsed(text: str, machine: Any) -> Any:
 
 
 def run_passes(manager: Any, module: Any, builder: Any) -> None:
-    """Run a pass manager and free it: llvmlite's has a method for that, which its other base
-    class hides, so that each would keep 60 KB for ever.
+    """Run a pass manager and free it.
+
+    llvmlite's method for freeing one is hidden by its other base class, so each would leak 60
+    KB.
     """
     try:
         manager.run(module, builder)
@@ -43,24 +45,23 @@ def run_passes(manager: Any, module: Any, builder: Any) -> None:
 
 
 def simplify(text: str, machine: Any) -> Any:
-    """The parsed module after the passes that are worth their time for code that is written
-    once and holds no loops over elements: stack slots become registers.
-    """
-    return after_passes(text, machine, "sroa", "simplify_cfg")
+    """The module after the passes that pay for code without loops over elements."""
+    return _run_named_passes(text, machine, "sroa", "simplify_cfg")
 
 
 def optimize_math(text: str, machine: Any) -> Any:
-    """The parsed module after the passes that do for math functions all that the pipeline
-    would, where kernels are too long for it: they are simple code without loops. A fifth of
-    the pipeline's time.
+    """The module after the few passes that math functions need.
+
+    For modules whose kernels are too long for the pipeline. Math functions are simple code
+    without loops, for which these passes do what the pipeline would in a fifth of the time.
     """
     passes = "always_inliner", "sroa", "simplify_cfg", "instruction_combine"
-    return after_passes(text, machine, *passes)
+    return _run_named_passes(text, machine, *passes)
 
 
-def after_passes(text: str, machine: Any, *names: str) -> Any:
-    """The parsed module after passes."""
-    module = parsed(text, machine)
+def _run_named_passes(text: str, machine: Any, *names: str) -> Any:
+    """The module after these passes."""
+    module = parse_module(text, machine)
     passes = llvm.create_new_module_pass_manager()
     for name in names:
         getattr(passes, f"add_{name}_pass")()
@@ -69,4 +70,4 @@ def after_passes(text: str, machine: Any, *names: str) -> Any:
     return module
 
 
-__all__ = ["Optimizer", "optimize", "optimize_math", "parsed", "run_passes", "simplify"]
+__all__ = ["Optimizer", "optimize", "optimize_math", "parse_module", "run_passes", "simplify"]

@@ -1,30 +1,30 @@
 """Long bodies of float32 or float64 alone, written one register at a time.
 
-LLVM selects instructions for a vector of several registers thirty times as slowly as for one
-register, if what it sees are operations of one register on values and on what is loaded by way
-of a pointer: these its quick way of selecting knows. So each statement is written once for each
-register of the lanes, one after the other, which hides latency as wide vectors do, and
-constants are loaded from a table, full vectors that stand in a row. A math function takes the
-registers of all lanes, for one alone would leave it waiting. The bits are the same.
+For a vector of several registers LLVM's instruction selection takes thirty times as long as for
+one register. For operations on one register, with operands loaded through a pointer, it can use
+its fast path. So each statement is written once for each register of the lanes, one after the
+other; that hides latency as wide vectors do. Constants are loaded from a table of full vectors.
+A math function takes the registers of all lanes, since with one alone it would wait for its own
+results. The bits are the same.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from graphjit.core.dims import Dim
 from graphjit.core.types import float32, float64
 from graphjit.ir import cost_model
 
-from .builder import MARK, REGISTER_BLOCKS, Value
+from .instructions import REGISTER_MARK
+from .kernel_context import KernelContext
 from .loops import Let, Loop, LoopNest, Statement, StoreResult
-
-if TYPE_CHECKING:
-    from .emit import KernelEmitter
+from .math_calls import REGISTERS_SUFFIX
+from .values import Value
 
 
 def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
-    """The lanes of one register, where a nest is to be written in parts; else all its lanes."""
+    """The lanes of one register if a nest is to be written one register at a time, else all its
+    lanes.
+    """
     loop, kernel = _innermost(nest.body), nest.kernel
     if loop is None or loop.dim != nest.lane_dim or loop.panel or loop.block or loop.within:
         return nest.width
@@ -42,7 +42,7 @@ def register_lanes(nest: LoopNest, vector_bytes: int) -> int:
     return lanes if fits else nest.width
 
 
-MAX_RETURNED = 4  # vectors that a function returns in registers
+MAX_RETURNED = 4  # vectors that a function can return in registers
 
 
 def _innermost(body: tuple[Statement, ...]) -> Loop | None:
@@ -54,13 +54,14 @@ def _innermost(body: tuple[Statement, ...]) -> Loop | None:
 
 
 def walk_in_register_blocks(
-    emitter: KernelEmitter, loop: Loop, start: str, left: str | None
+    emitter: KernelContext, loop: Loop, start: str, left: str | None
 ) -> None:
-    """Write a loop's body for all lanes from `start` on. left: how many elements there are
-    from there, where they may be fewer.
+    """Write a loop's body for all lanes from `start` on, one register at a time.
 
-    Each statement is written for the first register; for the others its lines are repeated
+    Each statement is written for the first register. For the others its lines are repeated,
     with other names for what depends on the register.
+
+    left: how many elements there are from `start` on, where they may be fewer than the lanes
     """
     b = emitter.b
     outside = b.mask
@@ -72,8 +73,8 @@ def walk_in_register_blocks(
         if left is not None and mask is not None:
             name = emitter.first_lanes(left, k * b.width).ir
             b.lines[-1] = b.lines[-1].replace(name, f"{mask.ir}.{k}", 1)
-    emitter.counters[loop.dim] = first + MARK
-    b.mask = None if mask is None else Value(mask.dtype, mask.ir + MARK, True)
+    emitter.counters[loop.dim] = first + REGISTER_MARK
+    b.mask = None if mask is None else Value(mask.dtype, mask.ir + REGISTER_MARK, True)
     for statement in loop.body:
         b.loaded.clear()
         written = len(b.lines)
@@ -81,36 +82,38 @@ def walk_in_register_blocks(
         lines, b.lines[written:] = b.lines[written:], []
         repeated: list[str] = []
         for line in lines:
-            if REGISTER_BLOCKS in line:  # for all registers, which have to be there
-                b.lines += _for_each(repeated, others)
-                b.lines += _joined(line, len(others) + 1)
+            if REGISTERS_SUFFIX in line:  # takes the operands of all registers
+                b.lines += _repeat_lines(repeated, others)
+                b.lines += _call_on_registers(line, len(others) + 1)
                 repeated = []
             else:
                 repeated.append(line)
-        b.lines += _for_each(repeated, others)
+        b.lines += _repeat_lines(repeated, others)
     b.mask = outside
 
 
-def _for_each(repeated: list[str], others: range) -> list[str]:
-    """Lines for the first register, then those that depend on it for the others."""
-    own = [line for line in repeated if MARK in line]
-    lines = [line.replace(MARK, "") for line in repeated]
+def _repeat_lines(repeated: list[str], others: range) -> list[str]:
+    """Lines for the first register, then those that depend on the register for the others."""
+    own = [line for line in repeated if REGISTER_MARK in line]
+    lines = [line.replace(REGISTER_MARK, "") for line in repeated]
     for k in others:
-        lines += [line.replace(MARK, f".{k}") for line in own]
+        lines += [line.replace(REGISTER_MARK, f".{k}") for line in own]
     return lines
 
 
-def _joined(call: str, count: int) -> list[str]:
+def _call_on_registers(call: str, count: int) -> list[str]:
     """The call of a math function on `count` registers instead of one."""
     name, rest = call.strip().split(" = call ")
     kind, rest = rest.split(" @")
     symbol, listed = rest.rstrip(")").split("(")
     suffixes = ["", *[f".{k}" for k in range(1, count)]]
-    operands = [o.replace(MARK, s) for o in listed.split(", ") for s in suffixes]
-    result, every = f"{{{', '.join([kind] * count)}}}", name.replace(MARK, "") + ".all"
+    operands = [o.replace(REGISTER_MARK, s) for o in listed.split(", ") for s in suffixes]
+    result, every = f"{{{', '.join([kind] * count)}}}", name.replace(REGISTER_MARK, "") + ".all"
     lines = [f"  {every} = call {result} @{symbol}({', '.join(operands)})"]
-    for k, suffix in enumerate(suffixes if MARK in name else [""]):
-        lines.append(f"  {name.replace(MARK, suffix)} = extractvalue {result} {every}, {k}")
+    for k, suffix in enumerate(suffixes if REGISTER_MARK in name else [""]):
+        lines.append(
+            f"  {name.replace(REGISTER_MARK, suffix)} = extractvalue {result} {every}, {k}"
+        )
     return lines
 
 

@@ -1,8 +1,7 @@
-"""Symbolic extents as LLVM operands: polynomials of the symbols, computed where a function
-begins.
+"""Symbolic extents as LLVM operands, computed where a function begins.
 
-Generated functions of a program with symbols take a pointer `%sizes` to their values (i64), in
-the order of the program's `Sizes`.
+An extent is a polynomial of the program's symbols. Functions of a program with symbols take a
+pointer `%sizes` to their values (i64), in the order of the program's `symbols`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from graphjit.core.errors import InternalError
 
 
 class SizeEmitter:
-    """Gives extents as operands, appending the instructions that compute them to `lines`."""
+    """Gives extents as operands. Appends the instructions that compute them to `lines`."""
 
     def __init__(self, symbols: Sequence[str], lines: list[str]) -> None:
-        self.symbols = {name: place for place, name in enumerate(symbols)}
+        self.symbols = {name: index for index, name in enumerate(symbols)}
         self.lines = lines
         self._known: dict[str, str] = {}
 
     def __call__(self, n: int) -> str:
-        """An extent, a stride or the like as an i64 operand."""
+        """An extent, stride or offset as an i64 operand."""
         if not isinstance(n, Dim):
             return str(n)
         text = str(n)
@@ -31,7 +30,7 @@ class SizeEmitter:
             for monomial, factor in n.terms:
                 product = ""
                 for name in monomial:
-                    atom = self._atom(n, name)
+                    atom = self._symbol_or_quotient(n, name)
                     product = self._emit(f"mul i64 {product}, {atom}") if product else atom
                 if not product:
                     product = str(factor)
@@ -46,7 +45,7 @@ class SizeEmitter:
         self.lines.append(f"  {name} = {text}")
         return name
 
-    def _atom(self, n: Dim, name: str) -> str:
+    def _symbol_or_quotient(self, n: Dim, name: str) -> str:
         if name not in self._known:
             floor = n.sizes.floor_of(name)
             self._known[name] = (
@@ -55,15 +54,15 @@ class SizeEmitter:
         return self._known[name]
 
     def _load(self, name: str) -> str:
-        place = self.symbols.get(name)
-        if place is None:
+        index = self.symbols.get(name)
+        if index is None:
             raise InternalError(f"no argument has the extent {name}")
-        at = self._emit(f"getelementptr inbounds i64, ptr %sizes, i64 {place}")
+        at = self._emit(f"getelementptr inbounds i64, ptr %sizes, i64 {index}")
         return self._emit(f"load i64, ptr {at}, align 8")
 
     def _floor(self, inner: Dim, by: int) -> str:
         value = self(inner)
-        if all(factor > 0 for _, factor in inner.terms):  # nothing below 0, by no guard
+        if all(factor > 0 for _, factor in inner.terms):  # so it is never negative
             return self._emit(f"udiv i64 {value}, {by}")
         quotient = self._emit(f"sdiv i64 {value}, {by}")
         rest = self._emit(f"srem i64 {value}, {by}")

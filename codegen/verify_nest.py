@@ -33,23 +33,32 @@ from .loops import (
 
 
 def verify_nest(nest: LoopNest) -> None:
-    """InternalError where a statement uses a value that isn't computed yet, an index depends on
-    a dim that no loop around it walks, or a store is missing.
+    """Raise InternalError if a loop nest is invalid.
+
+    It is if a statement uses a value before it is computed, if an index depends on a dim that
+    no loop around it iterates over, or if a store is missing.
     """
-    _Verifier(nest).run()
+    NestVerifier(nest).run()
 
 
-class _Verifier:
+class NestVerifier:
+    """Checks one nest.
+
+    started: values whose accumulators are set; in memory they outlive the loop that sets them
+    spilled, tiled: values spilled, and products computed by tiles
+    stored: the stores carried out
+    """
+
     def __init__(self, nest: LoopNest) -> None:
         self.nest = nest
         self.kernel = nest.kernel
-        self.started: set[int] = set()  # accumulators in memory outlive the loop that sets them
-        self.kept: set[int] = set()
+        self.started: set[int] = set()
+        self.spilled: set[int] = set()
         self.tiled: set[int] = set()
         self.stored: set[int] = set()
 
     def run(self) -> None:
-        self.walk(self.nest.body, frozenset(), set())
+        self.check_body(self.nest.body, frozenset(), set())
         missing = set(range(len(self.kernel.stores))) - self.stored
         if missing:
             raise self.error(f"stores {sorted(missing)} are never carried out")
@@ -57,33 +66,37 @@ class _Verifier:
     def error(self, problem: str) -> InternalError:
         return InternalError(f"{problem}\n{self.nest}")
 
-    def walk(self, body: tuple[Statement, ...], dims: frozenset[int], known: set[int]) -> None:
-        """Check statements. dims: those that loops around them walk. known: the values that
-        are computed.
+    def check_body(
+        self, body: tuple[Statement, ...], dims: frozenset[int], known: set[int]
+    ) -> None:
+        """Check statements.
+
+        dims: those that loops around them iterate over
+        known: the values that are computed
         """
         known = set(known)
         for statement in body:
             match statement:
                 case Loop(dim=dim):
                     if not 0 <= dim < len(self.kernel.dims):
-                        raise self.error(f"a loop walks dim {dim}")
+                        raise self.error(f"a loop iterates over dim {dim}")
                     if dim in dims and not statement.within:
-                        raise self.error(f"dim {dim} is walked inside itself")
-                    self.walk(statement.body, dims | {dim}, known)
+                        raise self.error(f"dim {dim} is iterated over inside itself")
+                    self.check_body(statement.body, dims | {dim}, known)
                 case Tiles():
-                    self.tiles(statement, dims, known)
+                    self.check_tiles(statement, dims, known)
                 case TransposeTile(value=value):
                     if not isinstance(self.kernel.values[value], Load):
-                        raise self.error(f"%{value} is turned, and is no load")
+                        raise self.error(f"%{value} is transposed, and is no load")
                 case Let(value=value):
-                    self.let(value, dims, known)
+                    self.check_let(value, dims, known)
                     known.add(value)
                 case Start(value=value):
                     if not isinstance(self.kernel.values[value], (Reduction, ScanValue)):
                         raise self.error(f"%{value} has no accumulators")
                     self.started.add(value)
                 case Accumulate(value=value):
-                    self.needs(value, known)
+                    self.require_arguments(value, known)
                     if value not in self.started:
                         raise self.error(f"%{value} is accumulated before its start")
                     if isinstance(self.kernel.values[value], ScanValue):
@@ -94,20 +107,20 @@ class _Verifier:
                     known.add(value)
                 case Spill(value=value):
                     if value not in known:
-                        raise self.error(f"%{value} is kept before it is computed")
-                    self.kept.add(value)
+                        raise self.error(f"%{value} is spilled before it is computed")
+                    self.spilled.add(value)
                 case Reload(value=value):
-                    if value not in self.kept:
-                        raise self.error(f"%{value} is recalled, and wasn't kept")
+                    if value not in self.spilled:
+                        raise self.error(f"%{value} is reloaded, and wasn't spilled")
                     known.add(value)
                 case StoreResult(store=number):
                     store = self.kernel.stores[number]
                     for value in (store.arg, *(c.arg for c in store.choices)):
-                        self.value(value, known)
-                    self.index(store.index.strides, dims, f"store {number}")
+                        self.require(value, known)
+                    self.check_index(store.index.strides, dims, f"store {number}")
                     self.stored.add(number)
 
-    def tiles(self, tiles: Tiles, dims: frozenset[int], known: set[int]) -> None:
+    def check_tiles(self, tiles: Tiles, dims: frozenset[int], known: set[int]) -> None:
         product = self.kernel.values[tiles.value]
         if not isinstance(product, Product) or {product.a, product.b} != {tiles.a, tiles.b}:
             raise self.error(f"%{tiles.value} is no product of %{tiles.a} and %{tiles.b}")
@@ -115,34 +128,36 @@ class _Verifier:
             stores = enumerate(self.kernel.stores)
             self.stored.update(k for k, store in stores if store.arg == tiles.value)
         self.tiled.add(tiles.value)
-        walked = {*tiles.batch, tiles.row_dim, tiles.column_dim}
-        self.walk(tiles.body, dims | walked, known | {tiles.value})
+        iterated = {*tiles.batch, tiles.row_dim, tiles.column_dim}
+        self.check_body(tiles.body, dims | iterated, known | {tiles.value})
 
-    def let(self, number: int, dims: frozenset[int], known: set[int]) -> None:
+    def check_let(self, number: int, dims: frozenset[int], known: set[int]) -> None:
         value = self.kernel.values[number]
         tiled = isinstance(value, Product) and number in self.tiled
         if isinstance(value, (Reduction, ScanValue, Product)) and not tiled:
             raise self.error(f"%{number} isn't computed at one point")
         if not tiled:
-            self.needs(number, known)
+            self.require_arguments(number, known)
         for index in indices_of(value):
-            self.index(index.strides, dims, f"%{number}")
+            self.check_index(index.strides, dims, f"%{number}")
 
-    def needs(self, number: int, known: set[int]) -> None:
+    def require_arguments(self, number: int, known: set[int]) -> None:
         for argument in arguments(self.kernel.values[number]):
-            self.value(argument, known)
+            self.require(argument, known)
 
-    def value(self, number: int, known: set[int]) -> None:
+    def require(self, number: int, known: set[int]) -> None:
         if number not in known and not isinstance(self.kernel.values[number], Constant):
             raise self.error(f"%{number} is used before it is computed")
 
-    def index(self, strides: tuple[int, ...], dims: frozenset[int], what: str) -> None:
+    def check_index(self, strides: tuple[int, ...], dims: frozenset[int], what: str) -> None:
         for dim, stride in enumerate(strides):
             extent = self.kernel.dims[dim]
             one = not isinstance(extent, Dim) and extent == 1
             still = not isinstance(stride, Dim) and stride == 0
             if dim not in dims and not one and not still:
-                raise self.error(f"{what} depends on dim {dim}, which no loop around it walks")
+                raise self.error(
+                    f"{what} depends on dim {dim}, over which no loop around it iterates"
+                )
 
 
 __all__ = ["verify_nest"]

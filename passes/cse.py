@@ -20,7 +20,7 @@ class Cse(Pass):
     def run(self, graph: Graph) -> Graph:
         """The graph with each later equal node replaced by the first."""
         seen: dict[Any, int] = {}
-        first = self._first_repeated(graph, seen)
+        first = self._find_first_repeated(graph, seen)
         if first == len(graph.nodes):
             return graph
         rewriter = Rewriter(graph)
@@ -37,8 +37,8 @@ class Cse(Pass):
             rewriter.map[index] = found
         return rewriter.result()
 
-    def _first_repeated(self, graph: Graph, seen: dict[Any, int]) -> int:
-        """The first node that is equal to an earlier one; those before it go into `seen`."""
+    def _find_first_repeated(self, graph: Graph, seen: dict[Any, int]) -> int:
+        """The first node that equals an earlier one. Nodes before it go into `seen`."""
         for index, node in enumerate(graph.nodes):
             if node.primitive is not source.param and (
                 seen.setdefault(_key(node, node.inputs), index) != index

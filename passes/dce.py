@@ -10,7 +10,7 @@ from .pipeline import Pass
 
 
 def compact(graph: Graph) -> tuple[Graph, list[int]]:
-    """The graph without dead nodes (parameters stay), and the old number of each node."""
+    """The graph without dead nodes, and the old number of each node. Parameters stay."""
     live = reachable(graph)
     if all(live):
         return graph, list(range(len(graph.nodes)))

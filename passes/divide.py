@@ -5,51 +5,47 @@ have few registers.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from graphjit.core.frozen import dataclass
 from graphjit.ir.program import (
-    Compute,
-    GatherLoad,
     Kernel,
-    Product,
     Program,
-    Reduction,
-    ScanValue,
     Step,
     Store,
-    Value,
-    arguments,
+    renumber_arguments,
+    values_for_stores,
 )
 
 from .pipeline import ProgramPass
 
-# Bytes of registers for the results of a point; a thread has 255 registers of 4 bytes for all
-# that it holds.
+# Bytes of registers for the results of a point. A GPU's thread has 255 registers of 4 bytes for
+# all of its values.
 RESULT_BYTES = 64
 
 
 @dataclass(frozen=True)
 class Divide(ProgramPass):
-    """Cut kernels of many results into several, for threads that have few registers."""
+    """Cut kernels of many results into several."""
 
     name: ClassVar[str] = "divide"
 
     def run(self, program: Program) -> Program:
-        """The program with at most RESULT_BYTES of results of a point in a kernel."""
+        """The program with at most RESULT_BYTES of results per point in each kernel."""
         return _divide(program)
 
 
 def _divide(program: Program) -> Program:
     steps: list[Step] = []
     for step in program.steps:
-        steps += _parts(step) if isinstance(step, Kernel) else [step]
+        steps += _split_kernel(step) if isinstance(step, Kernel) else [step]
     if len(steps) == len(program.steps):
         return program
     return replace(program, steps=tuple(steps))
 
 
-def _parts(kernel: Kernel) -> list[Kernel]:
+def _split_kernel(kernel: Kernel) -> list[Kernel]:
+    """The kernels that a kernel is cut into."""
     groups: list[list[Store]] = [[]]
     room = RESULT_BYTES
     for store in kernel.stores:
@@ -61,39 +57,15 @@ def _parts(kernel: Kernel) -> list[Kernel]:
         room -= size
     if len(groups) == 1:
         return [kernel]
-    return [_only(kernel, stores, f"{kernel.name}_{k}") for k, stores in enumerate(groups)]
+    return [
+        _with_stores(kernel, stores, f"{kernel.name}_{k}") for k, stores in enumerate(groups)
+    ]
 
 
-def _only(kernel: Kernel, stores: list[Store], name: str) -> Kernel:
-    """The kernel with these stores, and the values that they need."""
-    todo = [s.arg for s in stores] + [c.arg for s in stores for c in s.choices]
-    needed: set[int] = set()
-    while todo:
-        number = todo.pop()
-        if number not in needed:
-            needed.add(number)
-            todo += arguments(kernel.values[number])
-    place = {old: new for new, old in enumerate(sorted(needed))}
-    values = tuple(_moved(kernel.values[n], place) for n in sorted(needed))
-    moved = tuple(
-        replace(s, arg=place[s.arg], choices=_choices(s.choices, place)) for s in stores
-    )
-    return replace(kernel, name=name, values=values, stores=moved)
-
-
-def _choices(choices: Any, place: dict[int, int]) -> Any:
-    return tuple(replace(choice, arg=place[choice.arg]) for choice in choices)
-
-
-def _moved(value: Value, place: dict[int, int]) -> Value:
-    """A value with its arguments' new numbers."""
-    match value:
-        case Compute():
-            return replace(value, args=tuple(place[a] for a in value.args))
-        case GatherLoad():
-            return replace(value, choices=_choices(value.choices, place))
-        case Reduction() | ScanValue():
-            return replace(value, arg=place[value.arg])
-        case Product():
-            return replace(value, a=place[value.a], b=place[value.b])
-    return value
+def _with_stores(kernel: Kernel, stores: list[Store], name: str) -> Kernel:
+    """The kernel with these stores only, and the values that they need."""
+    needed = sorted(values_for_stores(kernel, stores))
+    number_of = {old: new for new, old in enumerate(needed)}
+    values = tuple(renumber_arguments(kernel.values[n], number_of) for n in needed)
+    kept_stores = tuple(renumber_arguments(store, number_of) for store in stores)
+    return replace(kernel, name=name, values=values, stores=kept_stores)

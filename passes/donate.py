@@ -1,4 +1,4 @@
-"""Program -> Program: results that may lie where a donated argument ends."""
+"""Program -> Program: results that may be stored in donated arguments."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from .pipeline import ProgramPass
 
 @dataclass(frozen=True)
 class Donate(ProgramPass):
-    """Let results lie where donated arguments end, of the same type.
+    """Let results take the memory of donated arguments of the same type.
 
-    A result is first written after the input was read for the last time, or by the kernel
-    that does so, element by element.
+    A result is first written after the input was read for the last time, or by the kernel that
+    does so, element by element.
+
+    inputs: the numbers of the donated inputs
     """
 
     name: ClassVar[str] = "donate"
-    inside: ClassVar[bool] = False  # a region's arguments are others'
-    inputs: tuple[int, ...] = ()  # the numbers of the donated inputs
+    inside: ClassVar[bool] = False  # a region's arguments belong to the program around it
+    inputs: tuple[int, ...] = ()
 
     def run(self, program: Program) -> Program:
         """The program with pairs (a result's buffer, a donated input's buffer)."""
@@ -36,7 +38,8 @@ def _donate(program: Program, donated: Collection[int]) -> Program:
     for output in dict.fromkeys(program.outputs):
         for source in free:
             if program.buffers[source].type == program.buffers[output].type and (
-                _apart(program, output, source) or _meets(program, output, source)
+                _never_live_together(program, output, source)
+                or _may_write_in_place(program, output, source)
             ):
                 pairs.append((output, source))
                 free.remove(source)
@@ -44,11 +47,11 @@ def _donate(program: Program, donated: Collection[int]) -> Program:
     return replace(program, donated=tuple(pairs)) if pairs else program
 
 
-def _apart(program: Program, output: int, source: int) -> bool:
-    """Whether one step that writes the result follows all steps that read the source."""
+def _never_live_together(program: Program, output: int, source: int) -> bool:
+    """Whether all steps that write the result follow all steps that read the source."""
     first, last = len(program.steps), -1
     for number, step in enumerate(program.steps):
-        # the parts of a row block come back to its first kernel
+        # a row block's kernels run again for each part
         around = [b for b in program.row_blocks if b.first <= number < b.stop]
         start, stop = (around[0].first, around[0].stop - 1) if around else (number, number)
         read, written = reads_and_writes(step)
@@ -59,7 +62,7 @@ def _apart(program: Program, output: int, source: int) -> bool:
     return last < first
 
 
-def _meets(program: Program, output: int, source: int) -> bool:
+def _may_write_in_place(program: Program, output: int, source: int) -> bool:
     """Whether a kernel may write the result where it reads the source for the last time."""
     buffers = [
         replace(buffer, role="temporary" if number in (output, source) else "input")

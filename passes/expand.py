@@ -1,4 +1,4 @@
-"""Rewrites nodes into forms that have fast kernels: short and long reductions, products."""
+"""Rewrites nodes to forms that have fast kernels: short and long reductions, products."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .pipeline import Pass
 
 @dataclass(frozen=True)
 class SplitReductions(Pass):
-    """Reduce long rows block by block: parallel, and with less rounding than one long sum.
+    """Reduce long rows block by block: in parallel, and with less rounding than one long sum.
 
-    A reduction over more than `limit` elements becomes one over blocks of as many, then one
-    over the blocks' results and that of the elements left over, if only none, and so on; where
-    whole rows are combined element by element, `rows` of them are a block. Which is done
-    depends on the shape alone. Where that is symbolic, the specialisation is for one of both
-    cases; but a whole array is always split, for blocks of which there is none do no harm.
+    A reduction over more than `limit` elements becomes one over blocks of `limit`, then one
+    over the blocks' results and that of the elements left over, and so on. Where whole rows are
+    combined element by element, a block has `rows` of them. The shape alone decides. Where it
+    is symbolic, the specialization is for one of both cases; but a whole array is always split,
+    since a split into no blocks does no harm.
     """
 
     limit: int = 16384
@@ -35,47 +35,49 @@ class SplitReductions(Pass):
     name = "split-reductions"
 
     def run(self, graph: Graph) -> Graph:
-        """The graph with long reductions in two steps."""
+        """The graph with long reductions in several steps."""
         if not any(isinstance(node.primitive.kind, Reduce) for node in graph.nodes):
             return graph
         rewriter = Rewriter(graph)
         for index, node in enumerate(graph.nodes):
-            if self._long(graph, node):
+            if self._exceeds_limit(graph, node):
                 rewriter.map[index] = self._split(rewriter, node)
             else:
                 rewriter.map[index] = rewriter.copy(index)
         return rewriter.result()
 
-    def _long(self, graph: Graph, node: Node) -> bool:
+    def _exceeds_limit(self, graph: Graph, node: Node) -> bool:
+        """Whether a node is a reduction to split. May note a guard on the sizes."""
         kind = node.primitive.kind
         if not isinstance(kind, Reduce):
             return False
         shape, axes = graph.nodes[node.inputs[0]].tensor.shape, node.attr("axes")
-        for extent in shape:  # axes of 1 are left out, and so decide which lanes are summed
-            _is_one(extent)
+        for extent in shape:  # axes of 1 are left out, which decides the lanes of a sum
+            _decide_one(extent)
         if kind.needs_coordinate:
             return False
         adjacent = axes == tuple(range(axes[0], axes[0] + len(axes))) if axes else False
         if not adjacent:
             return False
-        total, most = prod(shape[a] for a in axes), self._most(shape, axes)
+        total, limit = prod(shape[a] for a in axes), self._block_length(shape, axes)
         if not isinstance(total, Dim):
-            return bool(total > most)
+            return bool(total > limit)
         low, high = total.bounds()
-        if high <= most or low > most:
-            return low > most
+        if high <= limit or low > limit:
+            return low > limit
         if len(axes) == len(shape):
             return True
-        longer = total.hint > most
-        total.sizes.note(total - most - 1 if longer else most - total, ">=")
+        longer = total.hint > limit
+        total.sizes.note(total - limit - 1 if longer else limit - total, ">=")
         return longer
 
-    def _most(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    def _block_length(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
         """The most elements that are reduced in one step."""
-        one_element = _is_one(prod(shape[axes[-1] + 1 :]))
+        one_element = _decide_one(prod(shape[axes[-1] + 1 :]))
         return self.limit if one_element else self.rows
 
     def _split(self, rewriter: Rewriter, node: Node) -> int:
+        """The nodes of a long reduction."""
         x = rewriter.map[node.inputs[0]]
         type = rewriter.type_of(x)
         axes = node.attr("axes")
@@ -83,38 +85,42 @@ class SplitReductions(Pass):
         before, after = type.shape[:first], type.shape[first + len(axes) :]
         total = prod(type.shape[a] for a in axes)
         narrow = type.dtype.is_narrow and node.primitive in (rd.sum_, rd.prod)
-        if narrow:  # partial sums stay in float32, as a sum in one step would
+        if narrow:  # partial sums stay in float32, as in a single step
             x = rewriter.add(pw.cast, (x,), node.source, dtype=float32)
         rows = rewriter.add(view.reshape, (x,), node.source, shape=(*before, total, *after))
         while True:
-            rows = self._in_blocks(rewriter, node, rows, first)
-            if self._fits(rewriter.type_of(rows).shape, first):
+            rows = self._reduce_blocks(rewriter, node, rows, first)
+            if self._fits_one_step(rewriter.type_of(rows).shape, first):
                 break
         result = rewriter.add(node.primitive, (rows,), node.source, axes=(first,))
         if narrow:
             result = rewriter.add(pw.cast, (result,), node.source, dtype=type.dtype)
         return result
 
-    def _fits(self, shape: tuple[int, ...], axis: int) -> bool:
-        """Whether rows can be reduced in one step: results of symbolically many blocks must."""
-        count, most = shape[axis], self._most(shape, (axis,))
+    def _fits_one_step(self, shape: tuple[int, ...], axis: int) -> bool:
+        """Whether rows can be reduced in one step. Symbolically many rows must: Undecided if
+        not.
+        """
+        count, limit = shape[axis], self._block_length(shape, (axis,))
         if not isinstance(count, Dim):
-            return count <= most
-        if count.hint > most:
+            return count <= limit
+        if count.hint > limit:
             raise Undecided(f"{count} blocks")
-        count.sizes.note(most - count, ">=")
+        count.sizes.note(limit - count, ">=")
         return True
 
-    def _in_blocks(self, rewriter: Rewriter, node: Node, rows: int, axis: int) -> int:
-        """Rows reduced by blocks along an axis: one element for each, and one for the rest."""
+    def _reduce_blocks(self, rewriter: Rewriter, node: Node, rows: int, axis: int) -> int:
+        """Rows reduced block by block along an axis: one result per block, and one for the
+        rest.
+        """
         shape = rewriter.type_of(rows).shape
-        total, block = shape[axis], self._most(shape, (axis,))
+        total, block = shape[axis], self._block_length(shape, (axis,))
         whole = total // block * block
-        joined = self._partial(rewriter, node, rows, axis, 0, whole, total // block)
-        last = self._partial(rewriter, node, rows, axis, whole, total - whole, 1)
+        joined = self._reduce_range(rewriter, node, rows, axis, 0, whole, total // block)
+        last = self._reduce_range(rewriter, node, rows, axis, whole, total - whole, 1)
         return rewriter.add(assemble.concat, (joined, last), node.source, axis=axis)
 
-    def _partial(
+    def _reduce_range(
         self,
         rewriter: Rewriter,
         node: Node,
@@ -124,17 +130,17 @@ class SplitReductions(Pass):
         size: int,
         blocks: int,
     ) -> int:
-        """`size` elements from `start` on, reduced in so many equal blocks."""
+        """`size` elements from `start` on, reduced in equal blocks."""
         shape = rewriter.type_of(rows).shape
         starts = tuple(start if k == axis else 0 for k in range(len(shape)))
         sizes = tuple(size if k == axis else n for k, n in enumerate(shape))
         steps = (1,) * len(shape)
         if not isinstance(size, Dim) and size == 0:
-            starts = (0,) * len(shape)  # of nothing: what is left over of whole blocks
+            starts = (0,) * len(shape)  # nothing is left over
         part = rewriter.add(
             view.slice_, (rows,), node.source, starts=starts, sizes=sizes, steps=steps
         )
-        each = size if blocks == 1 else self._most(shape, (axis,))
+        each = size if blocks == 1 else self._block_length(shape, (axis,))
         split = (*shape[:axis], blocks, each, *shape[axis + 1 :])
         part = rewriter.add(view.reshape, (part,), node.source, shape=split)
         return rewriter.add(node.primitive, (part,), node.source, axes=(axis + 1,))
@@ -144,8 +150,10 @@ class SplitReductions(Pass):
 class UnrollReductions(Pass):
     """Reduce a few elements by naming each: out = x[..., 0] + x[..., 1] + x[..., 2].
 
-    What reads the result can then share its loop, whatever it reduces in turn: of distances
-    between points only the nearest is ever stored. `limit`: the most elements.
+    Readers of the result can then share its loop, whatever they reduce themselves. So the
+    distances between points aren't stored if only the nearest is wanted.
+
+    limit: the most elements
     """
 
     limit: int = 8
@@ -159,13 +167,13 @@ class UnrollReductions(Pass):
         rewriter = Rewriter(graph)
         for index, node in enumerate(graph.nodes):
             kind = node.primitive.kind
-            if isinstance(kind, Reduce) and kind.of_two and self._short(graph, node):
-                rewriter.map[index] = self._unrolled(rewriter, node, kind.of_two)
+            if isinstance(kind, Reduce) and kind.of_two and self._is_short(graph, node):
+                rewriter.map[index] = self._unroll(rewriter, node, kind.of_two)
             else:
                 rewriter.map[index] = rewriter.copy(index)
         return rewriter.result()
 
-    def _short(self, graph: Graph, node: Node) -> bool:
+    def _is_short(self, graph: Graph, node: Node) -> bool:
         type = graph.nodes[node.inputs[0]].tensor
         if node.primitive in (rd.sum_, rd.prod) and type.dtype.is_narrow:
             return False  # these accumulate in a wider dtype
@@ -174,14 +182,14 @@ class UnrollReductions(Pass):
         total = prod(type.shape[a] for a in node.attr("axes"))
         return not isinstance(total, Dim) and 0 < total <= self.limit
 
-    def _unrolled(self, rewriter: Rewriter, node: Node, of_two: Primitive) -> int:
+    def _unroll(self, rewriter: Rewriter, node: Node, of_two: Primitive) -> int:
         x, axes = rewriter.map[node.inputs[0]], node.attr("axes")
         shape = rewriter.type_of(x).shape
         steps = (1,) * len(shape)
         sizes = tuple(1 if k in axes else n for k, n in enumerate(shape))
         total = -1
-        for place in np.ndindex(*(shape[a] for a in axes)):
-            chosen = dict(zip(axes, place, strict=True))
+        for position in np.ndindex(*(shape[a] for a in axes)):
+            chosen = dict(zip(axes, position, strict=True))
             starts = tuple(chosen.get(k, 0) for k in range(len(shape)))
             element = rewriter.add(
                 view.slice_, (x,), node.source, starts=starts, sizes=sizes, steps=steps
@@ -191,10 +199,10 @@ class UnrollReductions(Pass):
             )
             both = (total, element)
             total = element if total < 0 else rewriter.add(of_two, both, node.source)
-        return self._from_zero(rewriter, node, total)
+        return self._add_zero(rewriter, node, total)
 
-    def _from_zero(self, rewriter: Rewriter, node: Node, total: int) -> int:
-        """A sum of floats as it is when it starts from 0: of -0.0 alone it is 0.0."""
+    def _add_zero(self, rewriter: Rewriter, node: Node, total: int) -> int:
+        """A sum of floats as one that starts from 0: of -0.0 alone it is 0.0."""
         dtype = node.tensor.dtype
         if node.primitive is not rd.sum_ or not dtype.is_inexact:
             return total
@@ -204,9 +212,10 @@ class UnrollReductions(Pass):
 
 @dataclass(frozen=True)
 class ExpandProducts(Pass):
-    """Products that have no kernel of their own: narrow floats go by way of float32, complex
-    numbers by their parts, integers and products with a vector become a sum of products that
-    is never stored.
+    """Rewrite products that have no kernel of their own.
+
+    Those of narrow floats are computed in float32, those of complex numbers by their parts.
+    Those of integers and those with a vector become sums of products, which are never stored.
     """
 
     name = "expand-products"
@@ -232,22 +241,22 @@ class ExpandProducts(Pass):
                 )
             elif dtype.is_narrow:
                 wide = [rewriter.add(pw.cast, (i,), node.source, dtype=float32) for i in (a, b)]
-                product = self._product(rewriter, node, *wide)
+                product = self._expand_product(rewriter, node, *wide)
                 rewriter.map[index] = rewriter.add(
                     pw.cast, (product,), node.source, dtype=dtype
                 )
             else:
-                rewriter.map[index] = self._product(rewriter, node, a, b)
+                rewriter.map[index] = self._expand_product(rewriter, node, a, b)
         return rewriter.result()
 
-    def _product(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
-        if rewriter.type_of(a).dtype.kind in "iu" or self._by_rows(rewriter, a, b):
-            return self._sum(rewriter, node, a, b)
+    def _expand_product(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
+        if rewriter.type_of(a).dtype.kind in "iu" or self._pays_as_sum(rewriter, a, b):
+            return self._sum_of_products(rewriter, node, a, b)
         if rewriter.type_of(a).dtype.kind == "c":
-            return self._by_parts(rewriter, node, a, b)
+            return self._multiply_parts(rewriter, node, a, b)
         return rewriter.add(node.primitive, (a, b), node.source)
 
-    def _by_parts(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
+    def _multiply_parts(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
         """A complex product from four real ones."""
         parts = [
             [rewriter.add(part, (x,), node.source) for part in (pw.real, pw.imag)]
@@ -261,27 +270,28 @@ class ExpandProducts(Pass):
         imag = rewriter.add(pw.add, (ri, ir), node.source)
         return rewriter.add(pw.complex_, (real, imag), node.source)
 
-    def _by_rows(self, rewriter: Rewriter, a: int, b: int) -> bool:
-        """Whether a product is one of rows with a vector, which a sum along the rows does as
-        fast, or has next to nothing to sum. Where columns lie in a row, as those of `x.T` do,
-        a product goes through all of them side by side.
+    def _pays_as_sum(self, rewriter: Rewriter, a: int, b: int) -> bool:
+        """Whether a sum along rows is as fast as the product.
+
+        It is for rows times a vector, and where the inner extent is 1. It isn't where columns
+        are contiguous, as those of `x.T` are: a product computes all of them side by side.
         """
         rows, inner = rewriter.type_of(a).shape[-2:]
         columns = rewriter.type_of(b).shape[-1]
-        if _is_one(inner):
+        if _decide_one(inner):
             return True
-        if _is_one(columns):
-            return not _transposes(rewriter.nodes[a]) or _is_one(rows)
-        return _transposes(rewriter.nodes[b]) and _is_one(rows)
+        if _decide_one(columns):
+            return not _swaps_last_axes(rewriter.nodes[a]) or _decide_one(rows)
+        return _swaps_last_axes(rewriter.nodes[b]) and _decide_one(rows)
 
-    def _sum(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
+    def _sum_of_products(self, rewriter: Rewriter, node: Node, a: int, b: int) -> int:
         left, right = rewriter.type_of(a).shape, rewriter.type_of(b).shape
         if (
             rewriter.type_of(a).dtype.kind == "f"
-            and (_is_one(right[-1]) or _is_one(left[-2]))
-            and not _is_one(left[-1])
+            and (_decide_one(right[-1]) or _decide_one(left[-2]))
+            and not _decide_one(left[-1])
         ):
-            # one of the two is a vector: the other one's rows (b's are its columns) with it
+            # one operand is a vector: multiply the rows of a, or columns of b, by it
             order = (*range(len(right) - 2), len(right) - 1, len(right) - 2)
             b = rewriter.add(view.transpose, (b,), node.source, perm=order)
             products = rewriter.add(pw.mul, (a, b), node.source)
@@ -295,9 +305,11 @@ class ExpandProducts(Pass):
         return rewriter.add(rd.sum_, (products,), node.source, axes=(axis,))
 
 
-def _is_one(extent: int) -> bool:
-    """Whether an extent is 1; if only some sizes make it so, the specialisation is for those
-    that do so or for the others: the bits depend on it.
+def _decide_one(extent: int) -> bool:
+    """Whether an extent is 1.
+
+    If that depends on the sizes, the specialization is for one of both cases, since bits depend
+    on it: a guard is noted.
     """
     if not isinstance(extent, Dim) or extent.bounds()[0] > 1:
         return extent == 1
@@ -306,7 +318,7 @@ def _is_one(extent: int) -> bool:
     return one
 
 
-def _transposes(node: Node) -> bool:
+def _swaps_last_axes(node: Node) -> bool:
     """Whether a node exchanges its operand's last two axes."""
     perm = dict(node.attrs).get("perm")
     if not isinstance(node.primitive.kind, View) or perm is None or len(perm) < 2:

@@ -17,8 +17,9 @@ from .pipeline import Pass
 class Fold(Pass):
     """Replace nodes whose inputs are all constant by their value.
 
-    Only ops that NumPy and compiled code agree on to the bit are folded, and only into
-    constants of at most max_bytes.
+    Only ops with the same bits in NumPy and compiled code are folded.
+
+    max_bytes: the most bytes of a new constant
     """
 
     max_bytes: int = 65536
@@ -27,7 +28,7 @@ class Fold(Pass):
 
     def run(self, graph: Graph) -> Graph:
         """The graph with constant nodes as constants."""
-        first = self._first_foldable(graph)
+        first = self._find_first_foldable(graph)
         if first == len(graph.nodes):
             return graph
         rewriter = Rewriter(graph)
@@ -35,7 +36,7 @@ class Fold(Pass):
         for index in range(first, len(graph.nodes)):
             node = graph.nodes[index]
             inputs = [rewriter.nodes[rewriter.map[i]] for i in node.inputs]
-            if self._foldable(node, inputs):
+            if self._is_foldable(node, inputs):
                 arrays = [n.attr("value").array for n in inputs]
                 value = run_primitive(node.primitive, arrays, node.type, dict(node.attrs))
                 rewriter.map[index] = rewriter.const(value, node.source)
@@ -43,15 +44,15 @@ class Fold(Pass):
                 rewriter.map[index] = rewriter.copy(index)
         return rewriter.result()
 
-    def _first_foldable(self, graph: Graph) -> int:
-        """The first node that becomes a constant; up to there, nothing has to be copied."""
+    def _find_first_foldable(self, graph: Graph) -> int:
+        """The first node that becomes a constant. Nodes before it needn't be copied."""
         nodes = graph.nodes
         for index, node in enumerate(nodes):
-            if self._foldable(node, [nodes[i] for i in node.inputs]):
+            if self._is_foldable(node, [nodes[i] for i in node.inputs]):
                 return index
         return len(nodes)
 
-    def _foldable(self, node: Node, inputs: list[Node]) -> bool:
+    def _is_foldable(self, node: Node, inputs: list[Node]) -> bool:
         """Whether a node's inputs are all constant, and it may become a constant."""
         for x in inputs:
             if x.primitive is not source.const:
@@ -61,5 +62,5 @@ class Fold(Pass):
         if is_symbolic(node.type.shape) or node.type.nbytes > self.max_bytes:
             return False
         if isinstance(node.primitive.kind, View) and node.type.size > inputs[0].tensor.size:
-            return False  # a number broadcast is an operand, an array of it takes memory
+            return False  # a broadcast number is an operand; as an array it would take memory
         return not any(n.tensor.dtype.is_complex for n in inputs)

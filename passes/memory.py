@@ -1,5 +1,5 @@
-"""Program -> Program: temporary buffers that never live together share storage, and a kernel
-may write where it reads for the last time.
+"""Program -> Program: temporaries that never live together share memory, and a kernel may write
+where it reads for the last time.
 
 Source of the method (largest first, lowest free offset): Pisarchyk and Lee, "Efficient Memory
 Management for Deep Neural Net Inference", 2020, arXiv:2001.03288.
@@ -30,7 +30,7 @@ ALIGNMENT = 64  # a cache line, and the widest vector
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """The steps [first, last] during which a buffer of `size` bytes holds something needed."""
+    """The steps [first, last] during which a buffer of `size` bytes is in use."""
 
     size: int
     first: int
@@ -38,20 +38,19 @@ class Lifetime:
 
 
 def in_place(program: Program) -> dict[int, int]:
-    """The temporaries that can lie where another one ends, each with the first of its chain.
+    """The temporaries that can take the memory of another, each with the first of its chain.
 
-    A kernel writes an element where it has just read one for the last time: both are of one
-    size and at the same place at every point, and no lanes are far apart, which might be read
-    in blocks that overlap.
+    A kernel writes an element where it has just read one for the last time. Both buffers have
+    the same size, and the same index at every point. No operand has strided lanes, since its
+    tiles, which overlap, would be read after being written.
     """
-    first, last = _uses(program)
+    first, last = uses_of_buffers(program)
     found: dict[int, int] = {}
     around = _row_block_of(program)
     for number, step in enumerate(program.steps):
         if not isinstance(step, Kernel) or (step.inner and len(step.stores) > 1):
             continue
-        # a row block comes back to its first kernel: only what it keeps to itself ends within
-        # it
+        # a row block's kernels run again for each part: only its local buffers end inside it
         in_row_block = number in around
         read: dict[int, set[Index | None]] = {}
         for value in step.values:
@@ -60,7 +59,9 @@ def in_place(program: Program) -> dict[int, int]:
                     read.setdefault(value.buffer, set()).add(value.index)
                 case GatherLoad():
                     read.setdefault(value.buffer, set()).add(None)
-        if any(_lanes_apart(step, i) for places in read.values() for i in places if i):
+        if any(
+            _reads_strided_lanes(step, i) for indices in read.values() for i in indices if i
+        ):
             continue
         taken: set[int] = set()
         for store in step.stores:
@@ -69,21 +70,21 @@ def in_place(program: Program) -> dict[int, int]:
                 continue
             if in_row_block and target.role != "local":
                 continue
-            if first[store.buffer] != number or _stores_to(step, store.buffer) > 1:
+            if first[store.buffer] != number or _count_stores(step, store.buffer) > 1:
                 continue
-            for buffer, places in read.items():
+            for buffer, indices in read.items():
                 source = program.buffers[buffer]
                 same = source.role == target.role and source.type.nbytes == target.type.nbytes
                 alike = source.type.dtype.size == target.type.dtype.size
                 ends = last[buffer] == number and buffer not in taken
-                if same and alike and ends and places == {store.index}:
+                if same and alike and ends and indices == {store.index}:
                     taken.add(buffer)
                     found[store.buffer] = found.get(buffer, buffer)
                     break
     return found
 
 
-def _uses(program: Program) -> tuple[dict[int, int], dict[int, int]]:
+def uses_of_buffers(program: Program) -> tuple[dict[int, int], dict[int, int]]:
     """The first and the last step that touch each buffer."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -96,17 +97,19 @@ def _uses(program: Program) -> tuple[dict[int, int], dict[int, int]]:
 
 
 def _row_block_of(program: Program) -> dict[int, RowBlock]:
-    """The row block that each step in one is in."""
+    """The row block of each step that is in one."""
     return {
-        place: block for block in program.row_blocks for place in range(block.first, block.stop)
+        position: block
+        for block in program.row_blocks
+        for position in range(block.first, block.stop)
     }
 
 
-def _stores_to(kernel: Kernel, buffer: int) -> int:
+def _count_stores(kernel: Kernel, buffer: int) -> int:
     return sum(store.buffer == buffer for store in kernel.stores)
 
 
-def _lanes_apart(kernel: Kernel, index: Index) -> bool:
+def _reads_strided_lanes(kernel: Kernel, index: Index) -> bool:
     outer = len(kernel.outer_dims)
     lane = len(kernel.dims) - 1 if kernel.lanes == "inner" else outer - 1
     return lane >= 0 and index.strides[lane] not in (0, 1)
@@ -115,10 +118,13 @@ def _lanes_apart(kernel: Kernel, index: Index) -> bool:
 def lifetimes(
     program: Program, shared: Mapping[int, int], block: RowBlock | None = None
 ) -> dict[int, Lifetime]:
-    """The lifetime of each temporary buffer; or of each of a row block's own, as much of it as
-    there is at a time. shared: what `in_place` found.
+    """The lifetime of each temporary; or of each local buffer of a row block, with its size per
+    part.
 
-    To the rest of the program, a row block is one step: each of its parts reads and writes.
+    shared: the result of `in_place`
+
+    To the rest of the program a row block is one step, since each of its parts reads and
+    writes.
     """
     found: dict[int, Lifetime] = {}
     row_blocks = _row_block_of(program) if block is None else {}
@@ -144,11 +150,11 @@ def lifetimes(
 
 
 def plan_arena(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
-    """An offset [bytes] for each buffer so that no two living ones overlap, and the total."""
+    """An offset [bytes] for each buffer so that no two live ones overlap, and the total."""
     if any(isinstance(life.size, Dim) for life in wanted):
-        return _plan_rooms(wanted)
+        return _plan_symbolic_arena(wanted)
     offsets, ends = [0] * len(wanted), [0] * len(wanted)
-    placed: dict[int, list[int]] = {}  # at each step, those that live
+    placed: dict[int, list[int]] = {}  # step -> the buffers that live then
     for number in sorted(range(len(wanted)), key=lambda i: -wanted[i].size):
         life = wanted[number]
         size = -(-life.size // ALIGNMENT) * ALIGNMENT
@@ -165,26 +171,30 @@ def plan_arena(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
     return offsets, max(ends, default=0)
 
 
-def _plan_rooms(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
-    """The same for symbolic sizes: buffers of surely equal sizes take turns in one room."""
-    rooms: list[tuple[int, int]] = []  # size, and the last step of who has it
+def _plan_symbolic_arena(wanted: Sequence[Lifetime]) -> tuple[list[int], int]:
+    """The same for symbolic sizes: buffers of surely equal sizes share a slot, one after
+    another.
+    """
+    slots: list[tuple[int, int]] = []  # size, and the last step of its last buffer
     chosen = [0] * len(wanted)
     for number in sorted(range(len(wanted)), key=lambda i: wanted[i].first):
         life = wanted[number]
-        free = (k for k, (n, last) in enumerate(rooms) if n == life.size and last < life.first)
-        place = next(free, len(rooms))
-        rooms[place : place + 1] = [(life.size, life.last)]
-        chosen[number] = place
+        free = (k for k, (n, last) in enumerate(slots) if n == life.size and last < life.first)
+        slot = next(free, len(slots))
+        slots[slot : slot + 1] = [(life.size, life.last)]
+        chosen[number] = slot
     starts, total = [], 0
-    for size, _ in rooms:
+    for size, _ in slots:
         starts.append(total)
         total = total + (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-    return [starts[place] for place in chosen], total
+    return [starts[slot] for slot in chosen], total
 
 
 @dataclass(frozen=True)
 class PlanMemory(ProgramPass):
-    """Give every temporary an offset in the arena; those that never live together share it."""
+    """Give every temporary an offset in the arena. Temporaries that never live together share
+    memory.
+    """
 
     name: ClassVar[str] = "plan-memory"
 
@@ -203,13 +213,13 @@ def _plan_memory(program: Program) -> Program:
     for number, buffer in enumerate(buffers):
         if number in shared:
             continue
-        if buffer.role == "temporary" and number not in alive:  # empty: never touched
+        if buffer.role == "temporary" and number not in alive:  # empty, so never touched
             buffers[number] = replace(buffer, offset_bytes=0)
     row_blocks = []
     for block in program.row_blocks:
         alive = lifetimes(program, shared, block)
-        offsets, room = plan_arena(list(alive.values()))
-        row_blocks.append(replace(block, bytes=room))
+        offsets, local_bytes = plan_arena(list(alive.values()))
+        row_blocks.append(replace(block, bytes=local_bytes))
         for (number, _), offset in zip(alive.items(), offsets, strict=True):
             buffers[number] = replace(buffers[number], offset_bytes=offset)
     for number, start in shared.items():

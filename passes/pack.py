@@ -1,5 +1,5 @@
-"""Program -> Program: what vector lanes would have to pick together, and that is read again and
-again, is copied once to lie in a row.
+"""Program -> Program: operands that vector lanes would gather again and again are copied once,
+so that lanes read them contiguously.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .space import row_major
 
 @dataclass(frozen=True)
 class Pack(ProgramPass):
-    """Copy what is read with strides again and again, once, so that vector lanes read a row."""
+    """Copy operands that are read with strides again and again, once."""
 
     name: ClassVar[str] = "pack"
 
@@ -34,7 +34,7 @@ def _pack(program: Program) -> Program:
     decisions = list(program.decisions)
     for step in program.steps:
         if isinstance(step, Kernel) and not any(isinstance(v, Product) for v in step.values):
-            step = _packed(step, buffers, steps, decisions)
+            step = _read_copies(step, buffers, steps, decisions)
         steps.append(step)
     if len(steps) == len(program.steps):
         return program
@@ -43,10 +43,12 @@ def _pack(program: Program) -> Program:
     )
 
 
-def _packed(
+def _read_copies(
     kernel: Kernel, buffers: list[Buffer], steps: list[Step], decisions: list[str]
 ) -> Kernel:
-    """The kernel reading copies, which are added to the steps."""
+    """The kernel with such loads replaced by loads of copies. Adds the kernels that copy to the
+    steps.
+    """
     lane = len(kernel.dims) - 1 if kernel.lanes == "inner" else len(kernel.outer_dims) - 1
     values = list(kernel.values)
     if lane < 0:
@@ -66,8 +68,8 @@ def _packed(
         load = Load(value.buffer, source, value.dtype)
         store = Store(copied, Index(0, row_major(shape)), 0)
         steps.append(Kernel(name, shape, 0, "outer", (load,), (store,)))
-        place = Index(0, tuple(strides.get(d, 0) for d in range(len(kernel.dims))))
-        values[number] = Load(copied, place, value.dtype)
+        index = Index(0, tuple(strides.get(d, 0) for d in range(len(kernel.dims))))
+        values[number] = Load(copied, index, value.dtype)
         decisions.append(
             f"{name}: b{value.buffer} is read {cost_model.PACK_REUSE} times or more "
             "with strides"

@@ -1,4 +1,4 @@
-"""Extents that the guards of a specialization leave one value become that number everywhere."""
+"""Extents that guards fix become numbers."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from .pipeline import Pass
 
 @dataclass(frozen=True)
 class PinSizes(Pass):
-    """Replace extents that are fixed by guards, in types and attributes.
+    """Replace extents that guards fix by numbers, in types and attributes.
 
-    While a function is traced, a guard may come after extents that it fixes: `n0 // 4` is 0
-    once `n0 <= 3` is known, and 1 of them broadcasts. Parameters keep their symbols.
+    A guard may be noted after extents that it fixes: `n0 // 4` is 0 once `n0 <= 3` is known,
+    and an extent of 1 broadcasts. Parameters keep their symbols.
     """
 
     name = "pin-sizes"
 
     def run(self, graph: Graph) -> Graph:
-        """The graph with numbers for what is known."""
-        if not any(_symbolic(node) for node in graph.nodes):
+        """The graph with numbers for known extents."""
+        if not any(_has_symbols(node) for node in graph.nodes):
             return graph
         rewriter, changed = Rewriter(graph), False
         for index, node in enumerate(graph.nodes):
             if node.primitive is source.param:
                 rewriter.map[index] = rewriter.copy(index)
                 continue
-            attrs = tuple((name, _pinned(value)) for name, value in node.attrs)
+            attrs = tuple((name, _pin(value)) for name, value in node.attrs)
             if node.primitive is source.extent and not isinstance(dict(attrs)["value"], Dim):
                 number = np.array(dict(attrs)["value"], node.tensor.dtype.dtype)
                 rewriter.map[index] = rewriter.const(number, node.source)
                 changed = True
                 continue
-            type = _pinned_type(node.type)
+            type = _pin_type(node.type)
             inputs = tuple([rewriter.map[i] for i in node.inputs])
             made = Node(node.primitive, inputs, attrs, type, node.source, node.regions)
             rewriter.map[index] = rewriter.append(made)
             same = all(new is old for (_, new), (_, old) in zip(attrs, node.attrs, strict=True))
             changed = changed or type is not node.type or not same
-        # not compared: an extent is equal to the number that it is known to be
+        # compared by identity: an extent equals the number that it is known to be
         if not changed:
             return graph
         to = rewriter.map
@@ -55,26 +55,26 @@ class PinSizes(Pass):
         )
 
 
-def _symbolic(node: Node) -> bool:
+def _has_symbols(node: Node) -> bool:
     types = node.type.items if isinstance(node.type, TupleType) else (node.type,)
     return any(isinstance(n, Dim) for type in types for n in type.shape)
 
 
-def _pinned(value: Any) -> Any:
+def _pin(value: Any) -> Any:
     if isinstance(value, Dim):
         return pinned(value)
     if type(value) is tuple:
-        items = tuple([_pinned(item) for item in value])
+        items = tuple([_pin(item) for item in value])
         return value if all(a is b for a, b in zip(items, value, strict=True)) else items
     return value
 
 
-def _pinned_type(type: TensorType | TupleType) -> TensorType | TupleType:
+def _pin_type(type: TensorType | TupleType) -> TensorType | TupleType:
     if isinstance(type, TupleType):
-        items = tuple([_pinned_type(item) for item in type.items])
+        items = tuple([_pin_type(item) for item in type.items])
         same = all(a is b for a, b in zip(items, type.items, strict=True))
         return type if same else TupleType(items)  # type: ignore[arg-type]
-    shape = _pinned(type.shape)
+    shape = _pin(type.shape)
     return type if shape is type.shape else type.with_shape(shape)
 
 

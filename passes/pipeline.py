@@ -1,7 +1,7 @@
-"""Pass, Pipeline and what may watch one run.
+"""Passes, pipelines and their observers.
 
-A pass is a frozen dataclass; its options are its fields. It rewrites a Graph, or a Program, or
-makes the one of the other: its level says which. A pipeline is text too:
+A pass is a frozen dataclass; its options are its fields. It rewrites a Graph or a Program, or
+converts the one to the other: its `level` says which. A pipeline can be written as text:
 "simplify,fold{max_bytes=4096},dce". Observers are called between passes; dumping, timing and
 verifying are three of them, and no pass knows them.
 """
@@ -22,7 +22,7 @@ from graphjit.ir.graph import Graph, map_regions, verify
 from graphjit.ir.program import Program, map_programs
 from graphjit.ir.verify_program import verify_program
 
-# The levels at which passes work, in order.
+# The levels of passes, in order.
 GRAPH, CONVERSION, PROGRAM = "graph", "graph to program", "program"
 LEVELS = (GRAPH, CONVERSION, PROGRAM)
 
@@ -31,12 +31,12 @@ LEVELS = (GRAPH, CONVERSION, PROGRAM)
 class Pass(ABC):
     """Graph -> Graph. Nothing is mutated; an unchanged graph is returned as itself.
 
-    A subclass at another level says so in `level`; see `ProgramPass` and `Conversion`.
+    A subclass at another level sets `level`; see `ProgramPass` and `Conversion`.
     """
 
     name: ClassVar[str] = ""
     level: ClassVar[str] = GRAPH
-    inside: ClassVar[bool] = True  # whether it is for regions, too
+    inside: ClassVar[bool] = True  # whether it also runs on the programs of steps
 
     @abstractmethod
     def run(self, value: Any, /) -> Any:
@@ -63,13 +63,13 @@ class ProgramPass(Pass):
     level: ClassVar[str] = PROGRAM
 
 
-# Called after a pass with the pass, what it was given and what it made.
+# Called after each pass with the pass, its input and its result.
 Observer = Callable[[Pass, Any, Any], None]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Passes in order, of one level or of several that follow one another.
+    """Passes in order, of one level or of several in their order.
 
     Raises InvalidArgumentError where a pass comes after one of a later level.
     """
@@ -89,10 +89,10 @@ class Pipeline:
                 )
 
     def run(self, value: Any, observers: Iterable[Observer] = ()) -> Any:
-        """What all passes make of a graph, or of a program."""
+        """The result of all passes, for a graph or a program."""
         observers = tuple(observers)
         for step in self.passes:
-            after = _everywhere(step, value)
+            after = _run_recursively(step, value)
             for observe in observers:
                 observe(step, value, after)
             value = after
@@ -107,7 +107,7 @@ class Pipeline:
 
     @staticmethod
     def parse(text: str, known: dict[str, type[Pass]]) -> Pipeline:
-        """The pipeline that a text means; InvalidArgumentError for unknown names or options."""
+        """The pipeline of a text. Raises InvalidArgumentError for unknown names or options."""
         steps = []
         for item in re.findall(r"[^,{]+(?:\{[^}]*\})?", text):
             match = re.fullmatch(r"\s*([\w-]+)\s*(?:\{([^}]*)\})?\s*", item)
@@ -128,31 +128,31 @@ class Pipeline:
         return Pipeline(tuple(steps))
 
 
-def _everywhere(step: Pass, value: Any) -> Any:
-    """What a pass makes of a graph or program, and before of all inside it: the regions of
-    nodes, the programs of steps.
+def _run_recursively(step: Pass, value: Any) -> Any:
+    """The result of a pass, run first on what is inside: regions of nodes, programs of
+    steps.
     """
     if isinstance(value, Graph) and step.level == GRAPH:
-        value = map_regions(value, lambda region: _everywhere(step, region))
+        value = map_regions(value, lambda region: _run_recursively(step, region))
     elif isinstance(value, Program) and step.inside:
-        value = map_programs(value, lambda program: _everywhere(step, program))
+        value = map_programs(value, lambda program: _run_recursively(step, program))
     return step.run(value)
 
 
 def verifying(step: Pass, before: Any, after: Any) -> None:
-    """An observer that checks each pass's result. Raises InternalError."""
+    """An observer that verifies each pass's result. Raises InternalError."""
     if isinstance(after, Program):
         verify_program(after, lifetimes=True)
     else:
         verify(after)
 
 
-def _size(value: Graph | Program) -> int:
+def _count_steps(value: Graph | Program) -> int:
     return len(value.steps) if isinstance(value, Program) else len(value)
 
 
 class Timing:
-    """An observer that counts nodes, or steps, and takes the time between passes [ns]."""
+    """An observer that counts nodes or steps and measures the time between passes [ns]."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, int, int, int]] = []
@@ -161,5 +161,7 @@ class Timing:
     def __call__(self, step: Pass, before: Any, after: Any) -> None:
         """Note a pass that has just run."""
         now = time.perf_counter_ns()
-        self.rows.append((str(step), _size(before), _size(after), now - self._last))
+        self.rows.append(
+            (str(step), _count_steps(before), _count_steps(after), now - self._last)
+        )
         self._last = time.perf_counter_ns()

@@ -1,8 +1,8 @@
 """Patterns, rules, and the one rewriting loop.
 
-A rule says *this looks like that*: a pattern of nodes and a function that gives the node to
-use instead. Patterns are written with operators: `x * 1`. The loop alone knows about
-traversal, fixpoints, and shapes (a replacement of smaller shape is broadcast).
+A rule has a pattern of nodes and a function that gives the replacement of a node that matches.
+Patterns are written with operators: `x * 1`. Only the loop knows about traversal, fixpoints and
+shapes (a replacement of smaller shape is broadcast).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Pattern:
 
 
 @dataclass(frozen=True, eq=False)
-class Any_(Pattern):
-    """Any node; the same name means the same node."""
+class AnyNode(Pattern):
+    """Any node. The same name means the same node."""
 
     name: str
 
@@ -63,18 +63,22 @@ class Number(Pattern):
 
 @dataclass(frozen=True, eq=False)
 class Op(Pattern):
-    """A primitive of patterns; either order if it is commutative."""
+    """A primitive applied to patterns, in either order if it is commutative."""
 
     primitive: Primitive
     args: tuple[Pattern, ...]
 
 
 def as_pattern(value: Any) -> Pattern:
-    """A pattern, or the pattern of a number."""
+    """A pattern as itself, or the pattern of a number."""
     return value if isinstance(value, Pattern) else Number(value)
 
 
-_NUMBERS = (source.const, view.broadcast, view.reshape)  # what numbers are behind
+_MAY_BE_NUMBERS = (
+    source.const,
+    view.broadcast,
+    view.reshape,
+)  # nodes that may equal one number
 
 
 class Match:
@@ -94,7 +98,9 @@ class Match:
         return self.rewriter.nodes[self.node.inputs[number]]
 
     def inputs(self) -> tuple[list[Any], list[Primitive]]:
-        """The numbers that the inputs are, None for one that isn't; what computes them."""
+        """For each input the number that it equals, or None; and the primitive that computes
+        it.
+        """
         if self._inputs is None:
             inputs, nodes = self.node.inputs, self.rewriter.nodes
             self._inputs = (
@@ -103,13 +109,15 @@ class Match:
             )
         return self._inputs
 
-    def has(self, wanted: frozenset[Any]) -> bool:
-        """Whether an input is, or is computed by, one of these numbers and primitives."""
+    def has(self, required: frozenset[Any]) -> bool:
+        """Whether some input is one of these numbers, or is computed by one of these
+        primitives.
+        """
         for number in self.node.inputs:
             primitive = self.rewriter.nodes[number].primitive
-            if primitive in wanted:
+            if primitive in required:
                 return True
-            if primitive in _NUMBERS and self.number_of(number) in wanted:
+            if primitive in _MAY_BE_NUMBERS and self.number_of(number) in required:
                 return True
         return False
 
@@ -120,19 +128,19 @@ class Match:
     def number_of(self, index: int) -> Any:
         """The number that all elements of a constant equal, or None."""
         if index not in self._numbers:
-            self._numbers[index] = self._number_of(index)
+            self._numbers[index] = self._find_number(index)
         return self._numbers[index]
 
-    def _number_of(self, index: int) -> Any:
+    def _find_number(self, index: int) -> Any:
         node = self.rewriter.nodes[index]
-        if node.primitive in _NUMBERS[1:]:
+        if node.primitive in _MAY_BE_NUMBERS[1:]:
             return self.number_of(node.inputs[0])
         return node.attr("value").number if node.primitive is source.const else None
 
     def bind(self, pattern: Pattern, index: int, found: Bindings) -> bool:
-        """Whether a node looks like a pattern; names are bound as they are met."""
+        """Whether a node matches a pattern. Binds names as they are met."""
         match pattern:
-            case Any_(name=name):
+            case AnyNode(name=name):
                 return found.setdefault(name, index) == index
             case Number(value=value):
                 return _is_number(self.number_of(index), value)
@@ -160,22 +168,27 @@ def _is_number(number: Any, value: float) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """A name (the equation it states), the primitives it may replace, and how. wants: numbers
-    and primitives of which an input of the node must be one; nothing where any may be.
+    """A rewriting rule.
+
+    name: the equation that it states
+    primitives: those of the nodes that it may replace
+    apply: gives the replacement, or None
+    requires: numbers and primitives, one of which some input must be; empty for no such
+        condition
     """
 
     name: str
     primitives: tuple[Primitive, ...]
     apply: Callable[[Match], int | None]
-    wants: frozenset[Any] = frozenset()
+    requires: frozenset[Any] = frozenset()
 
 
 def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biufc") -> Rule:
-    """A rule from a pattern; `replace` takes the match and the bound nodes by name.
+    """A rule from a pattern. `replace` takes the match and the bound nodes by name.
 
-    kinds: the dtype kinds that the replaced node may have.
+    kinds: the dtype kinds that the replaced node may have
     """
-    # what can be seen at once: a constant, or a primitive, that no input is
+    # a quick test: each constant and primitive of the pattern must be some input's
     values = [arg.value for arg in pattern.args if isinstance(arg, Number)]
     primitives = [arg.primitive for arg in pattern.args if isinstance(arg, Op)]
 
@@ -199,20 +212,24 @@ def rule(name: str, pattern: Op, replace: Callable[..., Any], kinds: str = "biuf
 
 
 def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str, int]]]:
-    """The graph with rules applied until none fits, and which fired at which node of it."""
+    """The graph with rules applied until none matches, and which rules fired at which of its
+    nodes.
+    """
     table: dict[Primitive, list[Rule]] = {}
     for item in rules:
         for primitive in item.primitives:
             table.setdefault(primitive, []).append(item)
-    wants = {
-        primitive: frozenset().union(*[item.wants for item in fit])
+    requires = {
+        primitive: frozenset().union(*[item.requires for item in fit])
         for primitive, fit in table.items()
-        if all(item.wants for item in fit)
+        if all(item.requires for item in fit)
     }
     fired: list[tuple[str, int]] = []
-    origins = list(range(len(graph.nodes)))  # for each node, the node given that it comes from
+    origins = list(
+        range(len(graph.nodes))
+    )  # for each node, the node of the given graph that it comes from
     while True:
-        first = _first_to_change(graph, table, wants)
+        first = _find_first_change(graph, table, requires)
         if first == len(graph.nodes):
             return graph, fired
         rewriter = Rewriter(graph)
@@ -228,11 +245,12 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[tuple[str,
         origins = [born[index] for index in kept]
 
 
-def _first_to_change(
-    graph: Graph, table: dict[Primitive, list[Rule]], wants: dict[Primitive, frozenset[Any]]
+def _find_first_change(
+    graph: Graph, table: dict[Primitive, list[Rule]], requires: dict[Primitive, frozenset[Any]]
 ) -> int:
-    """The first node that a rule fits; up to there, nothing has to be copied. wants: for some
-    primitives what the rules want together, of which most nodes have nothing.
+    """The first node that a rule matches. Nodes before it needn't be copied.
+
+    requires: for some primitives the union of what their rules require
     """
     trial, numbers = Rewriter(graph), dict[int, Any]()
     trial.nodes = list(graph.nodes)
@@ -241,8 +259,8 @@ def _first_to_change(
         if rules is None or isinstance(node.type, TupleType):
             continue
         match = Match(trial, node, index, numbers)
-        wanted = wants.get(node.primitive)
-        if wanted is not None and not match.has(wanted):
+        required = requires.get(node.primitive)
+        if required is not None and not match.has(required):
             continue
         for item in rules:
             if item.apply(match) is not None:

@@ -1,9 +1,9 @@
 """Program -> Program: kernels over the same rows run one after another, a few rows at a time,
-so that what goes between them stays in the cache and is never whole.
+so that intermediate results stay in the cache and are never whole.
 
-Attention is the case in point: scores, their softmax and the mix of values are three kernels
-over the same rows, and only a block of rows of the scores exists at any time. Cf. Dao et al.,
-"FlashAttention", 2022, arXiv:2205.14135, which also cuts the columns.
+Attention is an example: scores, their softmax and the mix of values are three kernels over the
+same rows, and only a block of rows of the scores exists at any time. Cf. Dao et al.,
+"FlashAttention", 2022, arXiv:2205.14135, which also blocks the columns.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from graphjit.ir.program import (
     Program,
     RowBlock,
     merge_outer,
-    reads_and_writes,
 )
 
+from .memory import uses_of_buffers
 from .pipeline import ProgramPass
 
 
@@ -53,8 +53,13 @@ def _with_row_blocks(program: Program) -> Program:
         return program
     row_blocks: list[RowBlock] = []
     buffers, steps = list(program.buffers), list(program.steps)
-    lives = _lives(program)
-    born = [0] * (len(steps) + 1)  # bytes of temporaries that are new, up to each step
+    first_use, last_use = uses_of_buffers(program)
+    lives = {
+        number: (first_use[number], last_use[number])
+        for number in first_use
+        if program.buffers[number].role == "temporary"
+    }
+    born = [0] * (len(steps) + 1)  # bytes of the temporaries first used before each step
     for number, (start, _) in lives.items():
         born[start + 1] += buffers[number].type.nbytes
     born = list(accumulate(born))
@@ -64,7 +69,7 @@ def _with_row_blocks(program: Program) -> Program:
             born[min(first + cost_model.ROW_BLOCK_STEPS, len(steps))] - born[first]
             < cost_model.ROW_BLOCK_BYTES
         )
-        found = None if few else _longest(program, first, lives)
+        found = None if few else _find_longest(program, first, lives)
         if found is None:
             first += 1
             continue
@@ -81,29 +86,16 @@ def _with_row_blocks(program: Program) -> Program:
     )
 
 
-def _lives(program: Program) -> dict[int, tuple[int, int]]:
-    """The first and the last step that touch each temporary."""
-    found: dict[int, tuple[int, int]] = {}
-    for number, step in enumerate(program.steps):
-        read, written = reads_and_writes(step)
-        for buffer in (*read, *written):
-            if program.buffers[buffer].role == "temporary":
-                found[buffer] = (found.get(buffer, (number, 0))[0], number)
-    return found
-
-
-def _longest(
+def _find_longest(
     program: Program, first: int, lives: dict[int, tuple[int, int]]
 ) -> tuple[RowBlock, list[Kernel], set[int]] | None:
-    """The longest row block that starts at a step, with its kernels and the buffers that it
-    keeps to itself.
-    """
+    """The longest row block that starts at a step, with its kernels and its local buffers."""
     best = None
     head = program.steps[first]
     if not isinstance(head, Kernel):
         return None
-    runs = [_Run(program, head, lead) for lead in range(1, len(head.outer_dims) + 1)]
-    starting: dict[int, int] = {}  # bytes of temporaries that no step before touches
+    runs = [KernelRun(program, head, lead) for lead in range(1, len(head.outer_dims) + 1)]
+    starting: dict[int, int] = {}  # bytes of the temporaries first used in the block
     for stop in range(
         first + 1, min(len(program.steps), first + cost_model.ROW_BLOCK_STEPS) + 1
     ):
@@ -129,73 +121,80 @@ def _longest(
     return best
 
 
-class _Run:
-    """Kernels one after another that may be run some of their rows at a time, as kernel after
-    kernel is added. lead: how many of the first one's outer dims make up the rows.
+class KernelRun:
+    """Consecutive kernels that may run some rows at a time, built kernel by kernel.
+
+    lead: how many outer dims of the first kernel make up the rows
     """
 
     def __init__(self, program: Program, head: Kernel, lead: int) -> None:
         self.program = program
         self.rows = prod(head.dims[:lead])
         self.kernels: list[Kernel] = []
-        self._parts = list(range(1, min(cost_model.BAND_ROWS, self.rows // 4) + 1))
-        # what is written a few rows at a time, local or not, is read so too
+        self._parts = list(range(1, min(cost_model.ROW_BLOCK_MAX_ROWS, self.rows // 4) + 1))
+        # a buffer that is written row by row must be read row by row, local or not
         self._written: set[int] = set()
-        self._elsewhere: set[int] = set()  # what is touched outside the row at hand
+        self._elsewhere: set[int] = set()  # buffers accessed outside the current row
 
     def add(self, step: Kernel) -> bool:
-        """Add a kernel, if it can be computed row by row."""
-        kernel = _by_rows(step, self.rows)
-        lead = _lead(kernel, self.rows)
+        """Add a kernel if it can be computed row by row. Says whether all still can."""
+        kernel = _merge_rows(step, self.rows)
+        lead = _count_row_dims(kernel, self.rows)
         if (
             lead is None
             or any(s.choices for s in kernel.stores)
-            or not _walks_rows(kernel, lead)
+            or not _can_be_chunked_by_rows(kernel, lead)
         ):
             return False
         within = kernel.dims[lead - 1]
         self._parts = [n for n in self._parts if within % n == 0]
         self._written |= {store.buffer for store in kernel.stores}
         for number, index in _accesses(kernel):
-            if not _keeps_rows(kernel, index, lead, self.program.buffers[number], self.rows):
+            if not _stays_in_row(kernel, index, lead, self.program.buffers[number], self.rows):
                 self._elsewhere.add(number)
         self.kernels.append(kernel)
         return not self._written & self._elsewhere
 
     def part(self, local: set[int], total: int) -> int:
-        """How many rows at a time the kernels can run for, with so many bytes of local buffers;
+        """How many rows at a time the kernels can run for, with so many bytes of local buffers.
+
         0 if they don't belong together.
         """
         if local & self._elsewhere:
             return 0
         most = cost_model.ROW_BLOCK_PART_BYTES * self.rows
         part = max((n for n in self._parts if n * total <= most), default=0)
-        return part if part >= cost_model.LEAST_BAND_ROWS else 0
+        return part if part >= cost_model.ROW_BLOCK_MIN_ROWS else 0
 
 
-def _by_rows(kernel: Kernel, rows: int) -> Kernel:
-    """The kernel with its rows as one dim, if that is possible; products keep theirs."""
-    lead = _lead(kernel, rows)
+def _merge_rows(kernel: Kernel, rows: int) -> Kernel:
+    """The kernel with its rows as one dim, if that is possible. Products keep theirs."""
+    lead = _count_row_dims(kernel, rows)
     if lead is None or any(isinstance(v, Product) for v in kernel.values):
         return kernel
     return merge_outer(kernel, last=len(kernel.outer_dims) - lead)
 
 
-def _walks_rows(kernel: Kernel, lead: int) -> bool:
-    """Whether a kernel's outermost loop, or its tiles, can be told which rows to compute."""
+def _can_be_chunked_by_rows(kernel: Kernel, lead: int) -> bool:
+    """Whether a kernel's outermost loop, or its tiles, can run for given rows only."""
     for value in kernel.values:
         if isinstance(value, Product):
             a, b = (kernel.values[n] for n in (value.a, value.b))
             assert isinstance(a, Load) and isinstance(b, Load)
-            if kernel.dims[-1] * kernel.dims[-2] * b.dtype.size > cost_model.BAND_OPERAND_BYTES:
+            if (
+                kernel.dims[-1] * kernel.dims[-2] * b.dtype.size
+                > cost_model.ROW_BLOCK_OPERAND_BYTES
+            ):
                 return False
             own = a.index.strides[lead - 1] and not b.index.strides[lead - 1]
             return bool(own and b.index.strides[lead]) and lead == len(kernel.outer_dims) - 1
-    along_rows = kernel.lanes == "inner" and kernel.inner_dims[-1] >= cost_model.BAND_ROWS
+    along_rows = (
+        kernel.lanes == "inner" and kernel.inner_dims[-1] >= cost_model.ROW_BLOCK_MAX_ROWS
+    )
     return lead == 1 and (along_rows or len(kernel.outer_dims) > 1)
 
 
-def _lead(kernel: Kernel, rows: int) -> int | None:
+def _count_row_dims(kernel: Kernel, rows: int) -> int | None:
     """How many outer dims make up the rows."""
     for lead in range(1, len(kernel.outer_dims) + 1):
         if prod(kernel.dims[:lead]) == rows:
@@ -204,13 +203,13 @@ def _lead(kernel: Kernel, rows: int) -> int | None:
 
 
 def _accesses(kernel: Kernel) -> list[tuple[int, Index]]:
-    """Every buffer that is read or written, with the place."""
+    """Every access: a buffer and an index."""
     found = [(v.buffer, v.index) for v in kernel.values if isinstance(v, (Load, GatherLoad))]
     return found + [(s.buffer, s.index) for s in kernel.stores]
 
 
-def _keeps_rows(kernel: Kernel, index: Index, lead: int, buffer: Buffer, rows: int) -> bool:
-    """Whether a place is in the row at hand of a buffer that has `rows` of them."""
+def _stays_in_row(kernel: Kernel, index: Index, lead: int, buffer: Buffer, rows: int) -> bool:
+    """Whether an index stays in the current row of a buffer that has `rows` of them."""
     length, rest = divmod(buffer.type.size, rows)
     step = length
     for dim in reversed(range(lead)):

@@ -1,8 +1,8 @@
 """Algebraic simplification: a table of rules that change no bit of any result.
 
-Not here, for NaN, infinity or -0.0 would come out otherwise: x + 0 -> x (-0.0 + 0.0 is
-+0.0), x - x -> 0, x * 0 -> 0 of floats, x ** 0.5 -> sqrt x.
-Powers by 3 and 4 become products: their error stays under the bound of pow, 2 ULP.
+Rules that change NaN, infinity or -0.0 aren't here: x + 0 -> x (-0.0 + 0.0 is +0.0), x - x ->
+0, x * 0 -> 0 of floats, x ** 0.5 -> sqrt x. Powers by 3 and 4 become products, whose error
+stays under the bound of pow, 2 ULP.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from graphjit.ops import reduce as rd
 from graphjit.ops import view
 
 from .pipeline import Pass
-from .rewrite import Any_, Match, Op, Rule, rewrite, rule
+from .rewrite import AnyNode, Match, Op, Rule, rewrite, rule
 
-x, y = Any_("x"), Any_("y")
+x, y = AnyNode("x"), AnyNode("y")
 FLOATS, INTEGERS = "f", "iu"
 
 
-def _same(match: Match, x: int, **_: int) -> int:
+def _keep_operand(match: Match, x: int, **_: int) -> int:
     return x
 
 
-def _const_like(match: Match, number: Any) -> int:
+def _make_constant(match: Match, number: Any) -> int:
     import numpy as np
 
     dtype: DType = match.node.tensor.dtype
@@ -36,17 +36,17 @@ def _const_like(match: Match, number: Any) -> int:
 
 
 ARITHMETIC = (
-    rule("x * 1 -> x", x * 1, _same, FLOATS + INTEGERS),
-    rule("x / 1 -> x", x / 1, _same, FLOATS),
-    rule("x - 0 -> x", x - 0, _same, FLOATS + INTEGERS),
-    rule("x + 0 -> x", x + 0, _same, INTEGERS),
-    rule("x + -0.0 -> x", x + -0.0, _same, FLOATS),
-    rule("x * 0 -> 0", x * 0, lambda m, x: _const_like(m, 0), INTEGERS),
-    rule("--x -> x", Op(pw.neg, (-x,)), _same, FLOATS + INTEGERS),
+    rule("x * 1 -> x", x * 1, _keep_operand, FLOATS + INTEGERS),
+    rule("x / 1 -> x", x / 1, _keep_operand, FLOATS),
+    rule("x - 0 -> x", x - 0, _keep_operand, FLOATS + INTEGERS),
+    rule("x + 0 -> x", x + 0, _keep_operand, INTEGERS),
+    rule("x + -0.0 -> x", x + -0.0, _keep_operand, FLOATS),
+    rule("x * 0 -> 0", x * 0, lambda m, x: _make_constant(m, 0), INTEGERS),
+    rule("--x -> x", Op(pw.neg, (-x,)), _keep_operand, FLOATS + INTEGERS),
     rule("x + -y -> x - y", x + (-y), lambda m, x, y: m.make(pw.sub, x, y), FLOATS + INTEGERS),
     rule("x - -y -> x + y", x - (-y), lambda m, x, y: m.make(pw.add, x, y), FLOATS + INTEGERS),
     rule("x * -1 -> -x", x * -1, lambda m, x: m.make(pw.neg, x), FLOATS),
-    rule("x ** 1 -> x", x**1, _same, FLOATS + INTEGERS),
+    rule("x ** 1 -> x", x**1, _keep_operand, FLOATS + INTEGERS),
     rule("x ** 2 -> x * x", x**2, lambda m, x: m.make(pw.mul, x, x), FLOATS + INTEGERS),
     rule(
         "x ** 3 -> x * x * x",
@@ -54,7 +54,9 @@ ARITHMETIC = (
         lambda m, x: m.make(pw.mul, m.make(pw.mul, x, x), x),
         FLOATS + INTEGERS,
     ),
-    rule("x ** -1 -> 1 / x", x**-1, lambda m, x: m.make(pw.div, _const_like(m, 1), x), FLOATS),
+    rule(
+        "x ** -1 -> 1 / x", x**-1, lambda m, x: m.make(pw.div, _make_constant(m, 1), x), FLOATS
+    ),
 )
 
 
@@ -72,7 +74,7 @@ def _divide_by_power_of_two(match: Match) -> int | None:
     # the reciprocal must be a normal number of the dtype, as must the divisor
     if not exact or not 2.0**-14 <= abs(number) <= 2.0**14 or abs(number) == 1:
         return None
-    return match.make(pw.mul, match.node.inputs[0], _const_like(match, 1 / number))
+    return match.make(pw.mul, match.node.inputs[0], _make_constant(match, 1 / number))
 
 
 STRENGTH = (
@@ -82,12 +84,12 @@ STRENGTH = (
 
 
 def _idempotent(primitive: Any, name: str) -> Rule:
-    return rule(f"{name}(x, x) -> x", Op(primitive, (x, x)), _same)
+    return rule(f"{name}(x, x) -> x", Op(primitive, (x, x)), _keep_operand)
 
 
 LOGIC = (
-    rule("~~x -> x", ~(~x), _same),
-    rule("not not x -> x", Op(pw.logical_not, (Op(pw.logical_not, (x,)),)), _same),
+    rule("~~x -> x", ~(~x), _keep_operand),
+    rule("not not x -> x", Op(pw.logical_not, (Op(pw.logical_not, (x,)),)), _keep_operand),
     rule("abs(-x) -> abs(x)", Op(pw.abs_, (-x,)), lambda m, x: m.make(pw.abs_, x), FLOATS),
     rule(
         "abs(abs(x)) -> abs(x)",
@@ -111,7 +113,7 @@ def _lossless(narrow: DType, wide: DType) -> bool:
     import numpy as np
 
     if narrow.is_integer and narrow.bits == 64 and wide.is_inexact:
-        return False  # NumPy calls int64 in float64 safe; 2 ** 53 + 1 isn't there
+        return False  # NumPy calls int64 to float64 safe, but 2 ** 53 + 1 has no equal
     if "bfloat16" in (narrow.name, wide.name):
         return wide.name in ("float32", "float64", "complex64", "complex128")
     return bool(np.can_cast(narrow.dtype, wide.dtype, "safe"))
@@ -127,7 +129,7 @@ def _cast_of_cast(match: Match) -> int | None:
     target = match.node.tensor.dtype
     if target is start:
         return inner.inputs[0]
-    # a float's way to bool or int may go by the wide one
+    # a float may become bool or int through the wider float
     if start.kind == inner.tensor.dtype.kind or target.kind == inner.tensor.dtype.kind:
         return match.make(pw.cast, inner.inputs[0], dtype=target)
     return None
@@ -225,9 +227,9 @@ def _reduce_of_one(match: Match) -> int | None:
     if rest:
         kept = tuple(n for a, n in enumerate(shape) if n != 1 or a not in axes)
         squeezed = match.make(view.reshape, match.node.inputs[0], shape=kept)
-        places = [a for a in range(len(shape)) if shape[a] != 1 or a not in axes]
+        positions = [a for a in range(len(shape)) if shape[a] != 1 or a not in axes]
         return match.make(
-            match.node.primitive, squeezed, axes=tuple(places.index(a) for a in rest)
+            match.node.primitive, squeezed, axes=tuple(positions.index(a) for a in rest)
         )
     return match.make(view.reshape, match.node.inputs[0], shape=match.node.tensor.shape)
 
@@ -245,7 +247,7 @@ RULES = (*ARITHMETIC, *STRENGTH, *LOGIC, *CASTS, *VIEWS, *REDUCTIONS)
 
 @dataclass(frozen=True)
 class Simplify(Pass):
-    """Apply the table of rules until none fits."""
+    """Apply the table of rules until none matches."""
 
     name = "simplify"
 

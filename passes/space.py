@@ -1,9 +1,9 @@
 """Index arithmetic over a kernel's dims.
 
 An index is affine: a constant plus coefficients times *atoms*, the loop variables. Views turn
-output indices into input indices; a reshape may have to split an atom in two. Where an index
-would need division that no split removes, `Unfusable` is raised and the planner stores the
-view's input instead.
+output indices into input indices. A reshape may have to split an atom in two. Where an index
+would need a division that no split removes, `Unfusable` is raised and the view's input is
+stored instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Term = tuple[int, int]  # (atom, coefficient)
 
 
 class Unfusable(Exception):
-    """An index that isn't affine."""
+    """Raised where an index isn't affine."""
 
 
 class Expr:
@@ -74,10 +74,10 @@ def row_major(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 class Space:
-    """The atoms of one kernel, in order; `split` replaces one by two.
+    """The atoms of one kernel, in order. `split` replaces one by two.
 
-    fixed: atoms that may not be split (dims that a reduction walks: its order is fixed by
-    the reduced tensor's shape alone).
+    fixed: atoms that may not be split: dims of a reduction, whose order depends only on the
+        shape of the reduced tensor
     """
 
     zero = ZERO
@@ -106,19 +106,19 @@ class Space:
     def split(self, atom: int, low: int) -> None:
         """Replace an atom by high * low + rest."""
         extent = self.extents[atom]
-        quotient = _exactly(extent, low)
+        quotient = _exact_quotient(extent, low)
         if atom in self.fixed or quotient is None or quotient == 1:
             raise Unfusable
-        place = self.order.index(atom)
+        position = self.order.index(atom)
         names = (self._next, self._next + 1)
         self._next += 2
         self.extents[names[0]] = quotient
         self.extents[names[1]] = low
-        self.order[place : place + 1] = names
+        self.order[position : position + 1] = names
         self._splits[atom] = names
 
     def resolve(self, expr: Expr) -> Expr:
-        """The same index in atoms that are still whole."""
+        """The same index in atoms that haven't been split."""
         if not self._splits or not any([atom in self._splits for atom, _ in expr.terms]):
             return expr
         result = Expr(expr.constant, ())
@@ -133,7 +133,7 @@ class Space:
         return result
 
     def resolved(self, where: Expr | Exprs) -> Expr | Exprs:
-        """The same index, or all of its parts, in atoms that are still whole."""
+        """The same index, or all of its parts, in atoms that haven't been split."""
         if not self._splits:
             return where
         if isinstance(where, Expr):
@@ -141,7 +141,7 @@ class Space:
         return tuple([self.resolve(expr) for expr in where])
 
     def flat(self, index: Sequence[Expr], shape: Shape) -> Expr:
-        """The place of an element in a dense array."""
+        """The offset of an element in a dense array."""
         total = ZERO
         for expr, stride in zip(index, row_major(shape), strict=True):
             total = total + expr * stride
@@ -150,7 +150,7 @@ class Space:
     def reshape(self, index: Sequence[Expr], shape: Shape, input_shape: Shape) -> Exprs:
         """The index in the input of a reshape, from the index in its output."""
         result: list[Expr] = []
-        for outs, ins in _groups(shape, input_shape):
+        for outs, ins in _group_axes(shape, input_shape):
             part = [index[k] for k in outs]
             extents = [shape[k] for k in outs]
             targets = [input_shape[k] for k in ins]
@@ -164,29 +164,32 @@ class Space:
         return tuple(result)
 
     def _divide(self, expr: Expr, by: int) -> tuple[Expr, Expr]:
-        """Quotient and remainder of an index, splitting atoms where that makes them affine.
+        """Quotient and remainder of an index. Atoms are split where that makes them affine.
 
-        Symbolic strides are taken to be 1 or more: one is 0 only where an extent is, and then
-        there is nothing to walk.
+        Symbolic strides are taken to be at least 1. One is 0 only where an extent is, and then
+        there are no elements.
         """
         if by == 1:
             return expr, ZERO
-        if by == 0:  # of an array without elements
+        if by == 0:  # an array without elements
             return ZERO, ZERO
         while True:
             expr = self.resolve(expr)
             straddling = None
-            whole, rest = _split_constant(expr.constant, by)
+            whole, rest = _divide_constant(expr.constant, by)
             quotient, remainder, top = ZERO, ZERO, rest
             for atom, coefficient in expr.terms:
                 extent = self.extents[atom]
-                if not _surely_less(-1, coefficient):
+                if not _is_surely_less(-1, coefficient):
                     raise Unfusable
-                exactly, within = _exactly(coefficient, by), _exactly(by, coefficient)
-                if exactly is not None:
-                    quotient = quotient + Expr(0, ((atom, exactly),))
-                elif _surely_less(coefficient * (extent - 1), by) or (
-                    _exactly(by, coefficient * extent) is not None
+                multiple, within = (
+                    _exact_quotient(coefficient, by),
+                    _exact_quotient(by, coefficient),
+                )
+                if multiple is not None:
+                    quotient = quotient + Expr(0, ((atom, multiple),))
+                elif _is_surely_less(coefficient * (extent - 1), by) or (
+                    _exact_quotient(by, coefficient * extent) is not None
                 ):
                     remainder = remainder + Expr(0, ((atom, coefficient),))
                     top += coefficient * (extent - 1)
@@ -197,41 +200,41 @@ class Space:
             if straddling is None:
                 break
             self.split(*straddling)
-        if not _surely_less(top, by) and all(top + c != by for _, c in remainder.terms):
+        if not _is_surely_less(top, by) and all(top + c != by for _, c in remainder.terms):
             raise Unfusable
         return quotient + whole, remainder + rest
 
 
-def _exactly(extent: int, by: int) -> int | None:
-    """An extent divided by another, where that surely leaves no rest."""
+def _exact_quotient(extent: int, by: int) -> int | None:
+    """An extent divided by another, where the remainder is surely 0; else None."""
     if not isinstance(extent, Dim) and not isinstance(by, Dim):
         return None if not by or extent % by else extent // by
     return exact_quotient(extent, by)
 
 
-def _surely_less(a: int, b: int) -> bool:
-    """Whether a number is less than another whatever the sizes."""
+def _is_surely_less(a: int, b: int) -> bool:
+    """Whether a number is less than another for all sizes."""
     try:
         return a < b
     except Undecided:
         return False
 
 
-def _split_constant(constant: int, by: int) -> tuple[int, int]:
+def _divide_constant(constant: int, by: int) -> tuple[int, int]:
     if isinstance(constant, Dim) or isinstance(by, Dim):
         if not constant:
             return 0, 0
         quotient = exact_quotient(constant, by)
         if quotient is not None:
             return quotient, 0
-        if _surely_less(-1, constant) and _surely_less(constant, by):
+        if _is_surely_less(-1, constant) and _is_surely_less(constant, by):
             return 0, constant
         raise Unfusable
     return divmod(constant, by)
 
 
-def _groups(shape: Shape, other: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Axes of two shapes of one size in the smallest groups of equal products."""
+def _group_axes(shape: Shape, other: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The axes of two shapes of equal size, in the smallest groups of equal products."""
     groups, i, j = [], 0, 0
     while i < len(shape) or j < len(other):
         outs, ins, p, q = [], [], 1, 1
@@ -244,7 +247,7 @@ def _groups(shape: Shape, other: Shape) -> list[tuple[tuple[int, ...], tuple[int
             q = other[j]
             j += 1
         while p != q:
-            if guess(p) < guess(q):  # which side to go on with; equal they must surely be
+            if guess(p) < guess(q):  # a guess decides only which side to extend
                 if i == len(shape):
                     raise Unfusable
                 p *= shape[i]

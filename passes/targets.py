@@ -1,4 +1,4 @@
-"""The passes by name, and what each target wants of them, each line with its reason."""
+"""The passes by name, and the pipeline of each target, each line with its reason."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PASSES: dict[str, type[Pass]] = {
 DEFAULT = Pipeline(
     (
         PinSizes(),  # first of all, so that no pass takes an extent of 1 for a longer one
-        Dce(),  # what the function computed and dropped costs the other passes nothing
+        Dce(),  # nodes that the function dropped cost the other passes nothing
         Simplify(),  # makes more equal nodes and more constants
         Fold(),
         Cse(),  # after folding: equal constants become one
@@ -65,8 +65,9 @@ DEFAULT = Pipeline(
 
 @dataclass(frozen=True)
 class Target:
-    """What programs are made for: its name, and its passes from a traced graph to a program
-    with a memory plan.
+    """What programs are made for.
+
+    pipeline: its passes, from a traced graph to a program with a memory plan
     """
 
     name: str
@@ -79,10 +80,10 @@ CPU = Target(
         (
             *DEFAULT.passes,
             Fuse(),
-            Pack(),  # copies that vector lanes read in a row
+            Pack(),  # copies that vector lanes read contiguously
             RowBlocks(),  # after packing, which adds kernels; rows that stay in the caches
-            PlanMemory(),  # after all that makes buffers
-            Donate(),  # last: where results lie that no arena holds
+            PlanMemory(),  # after all passes that add buffers
+            Donate(),  # last: results, which aren't in the arena
         )
     ),
 )
@@ -92,7 +93,7 @@ PTX = Target(
         (
             *DEFAULT.passes,
             Fuse(),
-            Divide(),  # a thread's registers hold the results of few
+            Divide(),  # a thread has few registers for results
             PlanMemory(),
         )
     ),
@@ -109,9 +110,10 @@ def program_of(
     donated: Collection[int] = (),
     observers: Iterable[Observer] = (),
 ) -> Program:
-    """The program that a target's passes make of a graph that the graph passes have been over.
+    """The program of a graph that has been through the graph passes.
 
-    library_products, fast_math: options of `Fuse`. donated: of `Donate`.
+    library_products, fast_math: options of `Fuse`
+    donated: an option of `Donate`
     """
     steps = [
         Donate(tuple(sorted(donated))) if isinstance(step, Donate) else step
@@ -134,7 +136,7 @@ def optimized(
 def through(name: str) -> Pipeline:
     """The passes up to one that makes or takes a program, of the first target that has it.
 
-    InvalidArgumentError if none has it.
+    Raises InvalidArgumentError if none has it.
     """
     for target in TARGETS.values():
         passes = target.pipeline.passes

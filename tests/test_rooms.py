@@ -23,13 +23,9 @@ ALLOWED = {
         "a Graph has methods that print, parse and draw it; what they need is imported then"
     ),
     frozenset({
-        "graphjit.codegen.emit", "graphjit.codegen.register_blocking",
-        "graphjit.codegen.tile_emitter",
-    }): "for types: both write a part of a kernel for the emitter that they are given",
-    frozenset({
         "graphjit.codegen.ptx.emit", "graphjit.codegen.ptx.product_emitter",
         "graphjit.codegen.ptx.tensor_cores",
-    }): "for types: as on the CPU",
+    }): "for types: the parts of a kernel are written for the emitter that they are given",
 }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""The compiled way in: a function that takes arrays and runs a segment's kernels.
+"""The compiled entry of a segment: a function that takes arrays and runs the segment's kernels.
 
-It reads each array's data pointer from the ndarray object; types and shapes were checked by
-whoever calls it. Machine code (`dispatcher.py`) calls it as it is, Python by a function of
-CPython's METH_FASTCALL signature around it.
+It reads each array's data pointer from the ndarray object. The caller has checked types and
+shapes. Machine code (cpu/dispatcher) calls it directly; Python calls it through a wrapper with
+CPython's METH_FASTCALL signature.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from graphjit.codegen.sizes import SizeEmitter
 from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError
 from graphjit.core.frozen import dataclass
+from graphjit.core.object_layout import WORD
 from graphjit.ir.cost_model import LONG_CODE, RELEASE_BYTES
 from graphjit.ir.program import Program, RowBlock
 
-POINTER = 8
-
 
 def data_offset() -> int:
-    """Where an ndarray object holds its data pointer [bytes]; found, then checked twice."""
-    for offset in range(2 * POINTER, 8 * POINTER, POINTER):
+    """Where an ndarray object holds its data pointer [bytes].
+
+    Found rather than assumed, since debug builds of CPython have larger objects, and verified
+    on three arrays.
+    """
+    for offset in range(2 * WORD, 8 * WORD, WORD):
         if all(
             ctypes.c_void_p.from_address(id(a) + offset).value == a.ctypes.data
             for a in (np.arange(7), np.ones((2, 3)), np.zeros(5, np.int8))
@@ -47,7 +50,7 @@ DATA_OFFSET = data_offset()
 
 
 def declarations(*names: str) -> str:
-    """LLVM's declarations of functions outside, of all that segments call if none is named."""
+    """LLVM's declarations of external functions; of all that segments call if none is named."""
     lines = []
     for name in names or OUTSIDE:
         result, arguments = OUTSIDE[name].split(" ", 1)
@@ -56,12 +59,17 @@ def declarations(*names: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A kernel's call: its symbol, its buffers, whether it can fail, and for a kernel that the
-    team runs the extent of its outermost loop and of one chunk. step: which of the program's
-    steps it is, or the first of a row block. sized: whether it takes sizes. starts: where the
-    kernel's elements of each buffer begin [bytes]; none for 0 everywhere. sizes: what it takes
-    for sizes.
+class KernelInvocation:
+    """A call of a kernel's function.
+
+    symbol: the function
+    buffers: the buffers that it takes
+    checked: whether it can fail
+    chunks: for a kernel that the team runs, the extent of its outermost loop and of a chunk
+    step: which of the program's steps it is, or the first of a row block
+    sized: whether it takes sizes
+    starts: where the kernel's elements of each buffer begin [bytes]; none for 0 everywhere
+    sizes: the sizes that it takes
     """
 
     symbol: str
@@ -75,8 +83,10 @@ class Call:
 
 
 class Operands:
-    """The pointers that calls of kernels are given, appending the instructions that compute
-    them to `lines`: where the buffers are, and from where on a kernel's elements lie.
+    """The pointers that kernels are called with: buffers from a kernel's first element on, and
+    sizes.
+
+    Appends the instructions that compute them to `lines`.
     """
 
     def __init__(self, size: SizeEmitter, lines: list[str]) -> None:
@@ -85,7 +95,7 @@ class Operands:
         self._known: dict[tuple[int, int], str] = {}
         self._sizes: dict[tuple[int, ...], str] = {}
 
-    def pointers(self, call: Call) -> list[str]:
+    def pointers(self, call: KernelInvocation) -> list[str]:
         """The pointer to each of a call's buffers."""
         starts = call.starts or (0,) * len(call.buffers)
         return [self._pointer(b, n) for b, n in zip(call.buffers, starts, strict=True)]
@@ -95,29 +105,29 @@ class Operands:
             return f"%b{buffer}"
         known = self._known.get((buffer, start))
         if known is None:
-            place = self.size(start)
+            position = self.size(start)
             known = self._known[buffer, start] = f"%b{buffer}.{len(self._known)}"
-            self.lines.append(f"  {known} = getelementptr i8, ptr %b{buffer}, i64 {place}")
+            self.lines.append(f"  {known} = getelementptr i8, ptr %b{buffer}, i64 {position}")
         return known
 
-    def sizes(self, call: Call) -> str:
-        """The pointer to what a call takes for sizes."""
+    def sizes(self, call: KernelInvocation) -> str:
+        """The pointer to the sizes that a call takes."""
         known = self._sizes.get(call.sizes)
         if known is None:
             known = self._sizes[call.sizes] = f"%sizes{len(self._sizes)}"
             words = f"[{len(call.sizes)} x i64]"
             self.lines.append(f"  {known} = alloca {words}, align 8")
-            for place, n in enumerate(call.sizes):
+            for position, n in enumerate(call.sizes):
                 value = self.size(n)
                 self.lines += [
-                    f"  {known}.{place} = getelementptr i64, ptr {known}, i64 {place}",
-                    f"  store i64 {value}, ptr {known}.{place}, align 8",
+                    f"  {known}.{position} = getelementptr i64, ptr {known}, i64 {position}",
+                    f"  store i64 {value}, ptr {known}.{position}, align 8",
                 ]
         return known
 
 
-def write_chunk(call: Call) -> str:
-    """The function that a team calls for one chunk of a kernel."""
+def write_chunk(call: KernelInvocation) -> str:
+    """The function that the team calls for one chunk of a kernel."""
     lines = [
         f"define internal i64 @{call.symbol}.chunk(ptr %context, i64 %begin, i64 %end, "
         "ptr %record) nounwind {"
@@ -139,11 +149,15 @@ def write_chunk(call: Call) -> str:
 
 
 def write_row_block(
-    program: Program, block: RowBlock, symbol: str, calls: list[Call], ranges: list[int]
-) -> tuple[Call, str]:
-    """The function that a team calls for some parts of a row block, and its call.
+    program: Program,
+    block: RowBlock,
+    symbol: str,
+    calls: list[KernelInvocation],
+    ranges: list[int],
+) -> tuple[KernelInvocation, str]:
+    """The function that the team calls for some parts of a row block, and its call.
 
-    ranges: for each kernel, how many steps of its outermost loop a part is.
+    ranges: for each kernel, how many iterations of its outermost loop a part has
     """
     own = {number for call in calls for number in call.buffers}
     local = [n for n in sorted(own) if program.buffers[n].role == "local"]
@@ -168,7 +182,7 @@ def write_row_block(
         "body:",
         "  %next = add nuw nsw i64 %part, 1",
     ]
-    for number in local:  # as if the whole buffer were there, of which this part is in the room
+    for number in local:  # shifted as if the whole buffer were there, not only this part's rows
         buffer = program.buffers[number]
         length = buffer.type.nbytes // parts
         lines += [
@@ -200,23 +214,25 @@ def write_row_block(
         "  ret i64 0",
         "}",
     ]
-    return Call(symbol, order, checked, (parts, 1), block.first), "\n".join(lines)
+    return KernelInvocation(symbol, order, checked, (parts, 1), block.first), "\n".join(lines)
 
 
 def write_entry(
     program: Program,
     symbol: str,
-    calls: list[Call],
+    calls: list[KernelInvocation],
     release: bool,
     timed: bool = False,
-    deep: bool = False,
+    checks_stack: bool = False,
 ) -> tuple[tuple[int, ...], str]:
     """The entry of a segment, and the buffers whose arrays it takes, in order.
 
     Its arguments are those arrays, then the arena, the record and, where there are symbols,
-    their sizes. It gives a status: INTERRUPTED where a Python exception was raised. release:
-    let other Python threads run while the kernels do, if they are long. timed: leave in @cycles
-    what each step took. deep: give SHALLOW where less than STACK_BYTES of the stack are left.
+    their sizes. It returns a status: INTERRUPTED where a Python exception was raised.
+
+    release: whether to release the GIL while kernels run, if they take long
+    timed: whether to leave in @cycles what each step took
+    checks_stack: whether to return SHALLOW where less than STACK_BYTES of the stack are left
     """
     used = {number for call in calls for number in call.buffers}
     buffers = program.buffers
@@ -225,7 +241,7 @@ def write_entry(
     others = [i for i, b in enumerate(buffers) if b.role in ("constant", "library")]
     order = (*first, *(i for i in others if i in used or buffers[i].role == "constant"))
     lines = [f"define i64 @{run_symbol(symbol)}(ptr %args) noinline nounwind {{", "entry:"]
-    if deep:
+    if checks_stack:
         lines += [
             "  %here = alloca i8",
             f"  %end = call i64 @{STACK_END}()",
@@ -253,7 +269,7 @@ def write_entry(
     if any(buffers[i].role == "temporary" for i in used):
         if isinstance(program.arena_bytes, Dim) or program.arena_bytes:
             data("%arena", len(order))
-        else:  # temporaries without elements: there may be no array
+        else:  # temporaries without elements: there may be no arena
             lines.append("  %arena = getelementptr i8, ptr null, i64 0")
     for number in sorted(used):
         if buffers[number].role == "temporary":
@@ -263,13 +279,11 @@ def write_entry(
         data("%record", len(order) + 1)
     polled = release and any(call.chunks is not None or call.sized for call in calls)
     if program.symbols and release:
-        lines += _release_for_long(program, size, "enough" if deep else "entry")
+        lines += _release_if_long(program, size, "enough" if checks_stack else "entry")
     elif release:
         lines.append("  %thread = call ptr @PyEval_SaveThread()")
-    if (
-        polled and not program.symbols
-    ):  # the thread state, and when signals were looked at last: never
-        lines += [
+    if polled and not program.symbols:
+        lines += [  # the thread state, and when signals were last checked: never
             "  %poll = alloca [2 x i64], align 8",
             "  store [2 x i64] zeroinitializer, ptr %poll",
             "  store ptr %thread, ptr %poll",
@@ -326,11 +340,11 @@ def write_entry(
     lines += ["  ret i64 %status", "}"]
     if len(lines) > LONG_CODE:
         lines[0] = lines[0].replace("noinline", "noinline optnone")
-    return order, "\n".join([*lines, *_for_python(symbol)])
+    return order, "\n".join([*lines, *_python_wrapper(symbol)])
 
 
-def _for_python(symbol: str) -> list[str]:
-    """The function by which Python calls an entry."""
+def _python_wrapper(symbol: str) -> list[str]:
+    """The function through which Python calls an entry."""
     return [
         f"define ptr @{symbol}(ptr %self, ptr %args, i64 %count) nounwind {{",
         f"  %status = call i64 @{run_symbol(symbol)}(ptr %args)",
@@ -345,9 +359,10 @@ def _for_python(symbol: str) -> list[str]:
     ]
 
 
-def _release_for_long(program: Program, size: SizeEmitter, block: str) -> list[str]:
-    """Let other threads run where the sizes make much work; else %polled is null. block: where
-    this is written.
+def _release_if_long(program: Program, size: SizeEmitter, block: str) -> list[str]:
+    """Release the GIL where the sizes make much work, else set %polled to null.
+
+    block: the block in which this is written
     """
     moved = sum(b.type.nbytes for b in program.buffers)
     return [
@@ -365,8 +380,12 @@ def _release_for_long(program: Program, size: SizeEmitter, block: str) -> list[s
     ]
 
 
-def team_call(call: Call, number: int, record: str, pointers: Sequence[str]) -> list[str]:
-    """The instructions that let the team run a kernel's chunks. pointers: to its buffers."""
+def team_call(
+    call: KernelInvocation, number: int, record: str, pointers: Sequence[str]
+) -> list[str]:
+    """The instructions that have the team run a kernel's chunks. pointers: those to its
+    buffers.
+    """
     assert call.chunks is not None
     extent, chunk = call.chunks
     lines = [f"  %context{number} = alloca [{len(call.buffers) + 1} x ptr]"]

@@ -1,4 +1,4 @@
-"""Kernels that are the same code share one function in a module: see `kernel_identity`."""
+"""Kernels that are the same code share one function in a module; see `kernel_identity`."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from dataclasses import replace
 from typing import Any
 
 from graphjit.codegen.access import CACHE_LINE
-from graphjit.codegen.builder import Module
 from graphjit.codegen.emit import KernelEmitter
 from graphjit.codegen.kernel_identity import (
-    constants_first,
-    from_starts,
     identity,
-    lying_together,
-    numbered,
-    places,
+    kernel_buffers,
+    number_buffers,
+    order_constants,
+    overlapping_buffers,
+    rebase_offsets,
 )
 from graphjit.codegen.loops import LoopNest
-from graphjit.codegen.lower import lower, rows_abreast
+from graphjit.codegen.lower import lower
+from graphjit.codegen.module import Module
+from graphjit.codegen.parallelism import rows_abreast
 from graphjit.codegen.register_blocking import register_lanes
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
 from graphjit.ir.program import Kernel, Program, reads_and_writes
 
-from .entry import Call, write_chunk
+from .entry import KernelInvocation, write_chunk
 
 
 @dataclass(frozen=True, slots=True)
 class SharedKernel:
-    """A kernel without what equal kernels differ in, and what that was.
+    """A kernel without what equal kernels may differ in, and that information.
 
-    number: what equal ones have in common. kernel: nameless, its buffers numbered, its offsets
-    counted from where these begin for it. buffers: the program's numbers of its buffers.
-    starts: where each of them begins [bytes].
-    streaming: its numbers of those that are stored past the cache, each with how far past the
-    start of a cache line it begins [elements], -1 where that isn't known. together: of those
-    that lie where another does.
+    number: common to equal kernels
+    kernel: nameless, with buffers numbered and offsets counted from the first element
+    buffers: the program's number of each buffer
+    starts: where the kernel's elements of each begin [bytes]
+    streaming: its numbers of buffers to store past the cache; each with how far after the start
+        of a cache line it begins [elements], -1 if unknown
+    together: its numbers of buffers that share memory with another
     """
 
     number: int
@@ -51,7 +53,8 @@ class SharedKernel:
 class KernelTable:
     """The functions of a program's kernels, each written once.
 
-    streaming: the buffers to be stored past the cache. checks: what statuses mean.
+    streaming: the buffers to store past the cache
+    checks: what statuses mean
     """
 
     def __init__(
@@ -63,55 +66,56 @@ class KernelTable:
         self.streaming = streaming
         self.checks: list[Check] = []
         self._nests: dict[Any, tuple[LoopNest, int]] = {}
-        self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
+        self._symbols: dict[Any, tuple[str, int]] = {}  # symbol, index of its text
         self._chunked: set[str] = set()
         self._numbers: dict[Any, int] = {}
-        self._shared: dict[int, SharedKernel] = {}  # by id: the program holds its steps
+        self._shared: dict[int, SharedKernel] = {}  # by id: the program keeps its steps alive
 
     def shared(self, kernel: Kernel) -> SharedKernel:
-        """What a kernel has in common with others, and what it has not."""
+        """The part of a kernel that equal kernels share, and the rest."""
         known = self._shared.get(id(kernel))
         if known is None:
-            known = self._shared[id(kernel)] = self._made_shared(kernel)
+            known = self._shared[id(kernel)] = self._make_shared(kernel)
         return known
 
-    def _made_shared(self, kernel: Kernel) -> SharedKernel:
-        together = lying_together(self.program, kernel)
+    def _make_shared(self, kernel: Kernel) -> SharedKernel:
+        together = overlapping_buffers(self.program, kernel)
         written = reads_and_writes(kernel)[1]
-        kernel, used = numbered(kernel)
-        kernel, starts = from_starts(constants_first(kernel), len(used))
+        kernel, used = number_buffers(kernel)
+        kernel, starts = rebase_offsets(order_constants(kernel), len(used))
         sizes = [self.program.buffers[number].type.dtype.size for number in used]
         streaming = []
-        for number in sorted(places(self.streaming.intersection(written), used)):
+        for number in sorted(kernel_buffers(self.streaming.intersection(written), used)):
             past = starts[number] % (CACHE_LINE // sizes[number])
             streaming.append((number, -1 if isinstance(past, Dim) else past))
         starts = tuple(start * size for start, size in zip(starts, sizes, strict=True))
-        together = places(together, used)
+        together = kernel_buffers(together, used)
         number = self._numbers.setdefault(identity(kernel), len(self._numbers))
         return SharedKernel(number, kernel, tuple(used), starts, tuple(streaming), together)
 
-    def nest(self, shared: SharedKernel, part: int = 0) -> tuple[LoopNest, int]:
+    def nest(self, shared: SharedKernel, block_rows: int = 0) -> tuple[LoopNest, int]:
         """A kernel's loop nest, and a number that equal kernels have in common."""
-        key = shared.number, part
+        key = shared.number, block_rows
         found = self._nests.get(key)
         if found is None:
-            found = lower(shared.kernel, self.vector_bytes, part), len(self._nests)
+            found = lower(shared.kernel, self.vector_bytes, block_rows), len(self._nests)
             self._nests[key] = found
         return found
 
     def function(
         self, name: str, shared: SharedKernel, nest: LoopNest, number: int
     ) -> tuple[str, bool]:
-        """The symbol of a kernel's function, and whether it can fail. One that can is its own:
-        its statuses lead to its lines.
+        """The symbol of a kernel's function, and whether it can fail.
+
+        A function that can fail isn't shared: its statuses refer to source lines.
         """
         chunked = any(getattr(statement, "chunked", False) for statement in nest.body)
         key = (number, chunked, shared.streaming, shared.together)
         known = self._symbols.get(key)
         functions = self.module.functions
         if known is not None:
-            symbol, place = known
-            functions[place] = functions[place].replace(") #kernel {", ") noinline #kernel {")
+            symbol, index = known
+            functions[index] = functions[index].replace(") #kernel {", ") noinline #kernel {")
             return symbol, False
         before = len(self.checks)
         nest = replace(nest, kernel=replace(nest.kernel, name=name))
@@ -130,8 +134,9 @@ class KernelTable:
     def emitter(
         self, nest: LoopNest, shared: SharedKernel, streaming: bool, symbols: Sequence[str]
     ) -> KernelEmitter:
-        """The emitter of one of the nests of a kernel that takes the sizes of symbols, for
-        calls that store past the cache or for others.
+        """The emitter of one nest of a kernel that takes sizes.
+
+        streaming: whether it stores past the cache
         """
         return KernelEmitter(
             self.module, nest, self.checks, dict(shared.streaming) if streaming else {},
@@ -139,7 +144,7 @@ class KernelTable:
             abreast=rows_abreast(nest, self.vector_bytes),
         )  # fmt: skip
 
-    def chunk(self, call: Call) -> None:
+    def chunk(self, call: KernelInvocation) -> None:
         """Emit the wrapper through which worker threads call a kernel, once."""
         if call.symbol not in self._chunked:
             self._chunked.add(call.symbol)

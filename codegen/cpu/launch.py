@@ -1,8 +1,8 @@
-"""Kernels of symbolic extents: forms for short rows, long ones and large results, and the
+"""Kernels of symbolic extents: variants for short rows, long rows and large results, and the
 function that picks one and decides whether the team runs it.
 
-What is decided here when a call knows its sizes is what `target.py` decides beforehand for
-extents that are known, by the same numbers of the cost model.
+This decides at each call what target.py decides at compile time for known extents, by the same
+numbers of the cost model.
 """
 
 from __future__ import annotations
@@ -12,42 +12,44 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from graphjit.codegen.builder import Module
 from graphjit.codegen.kernel_identity import identity
 from graphjit.codegen.loops import Loop, Tiles
 from graphjit.codegen.lower import (
     ROW_LANES,
-    TransposeCondition,
-    in_chunks,
     lower,
     row_lengths,
     transpose_condition,
 )
+from graphjit.codegen.module import Module
+from graphjit.codegen.parallelism import chunk_unit, in_chunks, max_chunks
 from graphjit.codegen.size_arguments import SizeArguments, opened_numbers
 from graphjit.codegen.sizes import SizeEmitter
+from graphjit.codegen.transposes import TransposeCondition
 from graphjit.core.frozen import dataclass
 from graphjit.core.machine import machine
 from graphjit.core.memory import LARGE_BYTES
 from graphjit.ir import cost_model
 from graphjit.ir.program import Kernel, Product, Program, ScanValue, merge_outer
 
-from .entry import Call, team_call
+from .entry import KernelInvocation, team_call
 from .kernel_table import KernelTable, SharedKernel
 
-# So many kernels may differ in nothing but known numbers before these become arguments: LLVM
-# takes 5 ms for one, 50 where sizes are open; what it knows of sizes makes code a bit faster.
-MANY, MANY_SIZED = 64, 8
+# How many kernels may differ only in known numbers before these become arguments, without and
+# with symbols in the program. Known sizes make code a bit faster; LLVM takes 5 ms for a kernel
+# of known sizes, 50 ms for one of symbolic sizes.
+MAX_EQUAL_KERNELS, MAX_EQUAL_SIZED_KERNELS = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
-    """What the code of a kernel of symbolic extents depends on: two kernels of which this is
-    equal run the same one.
+class SizedKernel:
+    """What the code of a kernel of symbolic extents depends on. Equal ones share their code.
 
-    kernel: over its own symbols, as are `moved_bytes`, what it reads and writes, and
-    `result_bytes`, of each result that could be stored past the cache. symbols: the names of
-    what it takes for sizes. team_points, chunk_points: from how many points on the team runs
-    it, and how many make a chunk (see `cost.chunk_points`).
+    kernel: over symbols of its own, as are all numbers here
+    symbols: the names of the sizes that it takes
+    moved_bytes: what it reads and writes
+    result_bytes: (buffer, bytes) of each result that could be stored past the cache
+    team_points: from how many points on the team runs it
+    chunk_points: how many points make a chunk (see `cost_model.chunk_points`)
     """
 
     kernel: SharedKernel
@@ -59,89 +61,101 @@ class Sized:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What it is found again by."""
+        """The key by which equal kernels are found."""
         shared = self.kernel
-        places = self.moved_bytes, self.result_bytes, shared.streaming, shared.together
-        return identity(shared.kernel), *places, self.team_points, self.chunk_points
+        others = self.moved_bytes, self.result_bytes, shared.streaming, shared.together
+        return identity(shared.kernel), *others, self.team_points, self.chunk_points
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A function that a kernel's launcher can call: its symbol, the loop that it walks in
-    chunks, its buffers, whether it stores past the cache, its place in the module.
+class KernelVariant:
+    """One variant of a kernel: a function that its launcher can call.
+
+    loop: the loop that it runs in chunks, if it has one
+    streamed: whether it stores past the cache
+    position: the index of its text in the module
     """
 
     symbol: str
     loop: Loop | Tiles | None
     buffers: tuple[int, ...]
     streamed: bool
-    place: int
+    position: int
 
 
 class SizedFunctions:
-    """The functions of a program's kernels that take sizes as arguments, each written once."""
+    """The functions of a program's kernels that take sizes, each written once."""
 
     def __init__(self, program: Program, module: Module, shared: KernelTable) -> None:
         self.program = program
         self.module = module
         self.shared = shared
         self.arguments = SizeArguments()
-        self._symbols: dict[Any, tuple[str, int]] = {}  # and where in the module
-        self._forms: dict[Any, Form] = {}
-        self._known: dict[Any, tuple[Sized, tuple[int, ...]]] = {}
+        self._symbols: dict[Any, tuple[str, int]] = {}  # symbol, index of its text
+        self._variants: dict[Any, KernelVariant] = {}
+        self._known: dict[Any, tuple[SizedKernel, tuple[int, ...]]] = {}
 
         self._opened = self._find_opened()
 
     def _find_opened(self) -> dict[int, frozenset[int]]:
-        """For the steps whose known numbers become arguments, which ones."""
-        most = MANY_SIZED if self.program.symbols else MANY
+        """The steps whose known numbers become arguments, with these numbers."""
+        most = MAX_EQUAL_SIZED_KERNELS if self.program.symbols else MAX_EQUAL_KERNELS
         inside = {
             n for block in self.program.row_blocks for n in range(block.first, block.stop)
         }
-        places: dict[int, list[int]] = {}
-        kernels: dict[int, Kernel] = {}  # of equal ones the first
-        for place, step in enumerate(self.program.steps):
-            if not isinstance(step, Kernel) or place in inside or not _opens(step):
+        equal_steps: dict[int, list[int]] = {}
+        kernels: dict[int, Kernel] = {}  # the first of equal ones
+        for position, step in enumerate(self.program.steps):
+            if (
+                not isinstance(step, Kernel)
+                or position in inside
+                or not _may_open_numbers(step)
+            ):
                 continue
             shared = self.shared.shared(step)
-            equal = places.setdefault(shared.number, [])
-            equal.append(place)
+            equal = equal_steps.setdefault(shared.number, [])
+            equal.append(position)
             if len(equal) == 1:
-                kernels[place] = shared.kernel
+                kernels[position] = shared.kernel
         if len(kernels) <= most:
             return {}
-        merged = {place: merge_outer(kernel) for place, kernel in kernels.items()}
+        merged = {position: merge_outer(kernel) for position, kernel in kernels.items()}
         found = opened_numbers(merged, most)
         return {
-            n: found[equal[0]] for equal in places.values() if equal[0] in found for n in equal
+            n: found[equal[0]]
+            for equal in equal_steps.values()
+            if equal[0] in found
+            for n in equal
         }
 
-    def takes(self, place: int) -> bool:
+    def takes(self, position: int) -> bool:
         """Whether a step is a kernel that takes its sizes as arguments."""
-        return bool(self.program.symbols) or place in self._opened
+        return bool(self.program.symbols) or position in self._opened
 
-    def call(self, step: Kernel, place: int) -> Call:
-        """The call of a kernel, whose functions are in the module."""
+    def call(self, step: Kernel, position: int) -> KernelInvocation:
+        """The call of a kernel. Its functions are written to the module."""
         shared = self.shared.shared(step)
-        sized, sizes = self._sized(step, shared, self._opened.get(place, frozenset()))
+        sized, sizes = self._abstract(step, shared, self._opened.get(position, frozenset()))
         key = sized.key
         functions = self.module.functions
         known = self._symbols.get(key)
         checked = False
         if known is None:
-            launcher = Launcher(step.name, sized, self.module, self.shared, self._forms)
+            launcher = Launcher(step.name, sized, self.module, self.shared, self._variants)
             symbol, checked = launcher.emit()
-            if not checked:  # else its statuses lead to its lines
+            if not checked:  # statuses refer to source lines of one kernel
                 self._symbols[key] = symbol, len(functions) - 1
         else:
             symbol, at = known
             functions[at] = functions[at].replace(") nounwind {", ") noinline nounwind {")
-        return Call(symbol, shared.buffers, checked, None, place, True, shared.starts, sizes)
+        return KernelInvocation(
+            symbol, shared.buffers, checked, None, position, True, shared.starts, sizes
+        )
 
-    def _sized(
+    def _abstract(
         self, step: Kernel, shared: SharedKernel, opened: frozenset[int]
-    ) -> tuple[Sized, tuple[int, ...]]:
-        """A kernel over its own symbols, and what the program has in their place."""
+    ) -> tuple[SizedKernel, tuple[int, ...]]:
+        """A kernel over symbols of its own, and what the program has in their place."""
         buffers = [self.program.buffers[number] for number in shared.buffers]
         result_bytes = [(n, buffers[n].type.nbytes) for n, _ in shared.streaming]
         moved = sum(b.type.nbytes for b in buffers)
@@ -151,15 +165,15 @@ class SizedFunctions:
         known = self._known.get(key)
         if known is not None:
             return known
-        enough = _about(cost_model.team_points(step, self.program.buffers))
+        enough = _round_coarsely(cost_model.team_points(step, self.program.buffers))
         chunks = cost_model.chunk_points(step, self.program.buffers)
-        launch = [enough, *(_about(n) for pair in chunks for n in pair)]
+        launch = [enough, *(_round_coarsely(n) for pair in chunks for n in pair)]
         others = [moved, *(n for _, n in result_bytes), *launch]
-        kernel = merge_outer(shared.kernel)  # before it loses sight of what extents have to do
-        kernel, others, sizes, names = self.arguments.of(kernel, others, opened)
+        kernel = merge_outer(shared.kernel)  # while extents are still comparable
+        kernel, others, sizes, names = self.arguments.abstract(kernel, others, opened)
         moved, *others = others
         results, (enough, *launch) = others[: len(result_bytes)], others[len(result_bytes) :]
-        sized = Sized(
+        sized = SizedKernel(
             replace(shared, kernel=kernel, buffers=(), starts=()),
             tuple(names),
             moved,
@@ -171,30 +185,35 @@ class SizedFunctions:
         return self._known[key]
 
 
-def _opens(kernel: Kernel) -> bool:
-    """Whether known numbers of a kernel may become arguments: the code of products is chosen by
-    them, there must be room for scans, and long kernels have code of their own.
+def _may_open_numbers(kernel: Kernel) -> bool:
+    """Whether known numbers of a kernel may become arguments.
+
+    Not for products, whose code is chosen by them; scans, which need room of a known size; and
+    long kernels, which have code of their own.
     """
     product_or_scan = any(isinstance(v, (Product, ScanValue)) for v in kernel.values)
     return len(kernel.values) < cost_model.LONG_BODY and not product_or_scan
 
 
-def _about(points: int) -> int:
-    """A number of the cost model to about 3%, lest kernels differ by less."""
+def _round_coarsely(points: int) -> int:
+    """A number of the cost model to about 3%, so that kernels don't differ by less."""
     unit = 1 << max(0, points.bit_length() - 5)
     return points // unit * unit
 
 
 class Launcher:
-    """Writes all forms of one kernel. written: those that there are of all kernels."""
+    """Writes all variants of one kernel.
+
+    written: the variants of all kernels so far
+    """
 
     def __init__(
         self,
         name: str,
-        sized: Sized,
+        sized: SizedKernel,
         module: Module,
         shared: KernelTable,
-        written: dict[Any, Form],
+        written: dict[Any, KernelVariant],
     ) -> None:
         self.name = name
         self.written = written
@@ -205,28 +224,26 @@ class Launcher:
         self.head: list[str] = []
         self.body: list[str] = []
         self.size = SizeEmitter(sized.symbols, self.head)
-        self.forms = 0
+        self.variants = 0
 
     def emit(self) -> tuple[str, bool]:
-        """Write the kernel's functions; the symbol of the one to call, and whether it can
-        fail.
-        """
+        """Write the kernel's functions. Gives the symbol to call, and whether it can fail."""
         kernel, before = self.kernel, len(self.shared.checks)
         vector_bytes = self.shared.vector_bytes
         squares = transpose_condition(kernel, vector_bytes)
         lengths = row_lengths(kernel) if squares is None else (True, False)
         buffers: Sequence[int] = ()
         for short in lengths:
-            after = f"after{self.forms}"
+            after = f"after{self.variants}"
             if short and len(lengths) > 1:
-                few = f"%few{self.forms}"
+                few = f"%few{self.variants}"
                 if squares is None:
                     length = self.size(kernel.inner_dims[-1])
                     self.head.append(f"  {few} = icmp ult i64 {length}, {ROW_LANES}")
                 else:
-                    self._few_lanes(few, squares)
-                self._branch(few, f"short{self.forms}", after)
-            buffers = self._nest(short)
+                    self._write_few_lanes(few, squares)
+                self._branch(few, f"short{self.variants}", after)
+            buffers = self._write_nest(short)
             if short and len(lengths) > 1:
                 self.body.append(f"{after}:")
         checked = len(self.shared.checks) > before
@@ -243,22 +260,24 @@ class Launcher:
         self.module.functions.append("\n".join(lines))
         return name, checked
 
-    def _large(self) -> str:
-        """Whether the kernel moves so much that its results had better pass the cache."""
+    def _moves_much(self) -> str:
+        """Write whether the kernel moves so much that its results should go past the cache."""
         moved = self.size(self.sized.moved_bytes)
         limit = int(cost_model.STREAM_SHARE * machine().l3_bytes)
-        self.head.append(f"  %moved{self.forms} = icmp ugt i64 {moved}, {limit}")
-        found = f"%moved{self.forms}"
+        self.head.append(f"  %moved{self.variants} = icmp ugt i64 {moved}, {limit}")
+        found = f"%moved{self.variants}"
         for number, result_bytes in self.sized.result_bytes:
-            size = self.size(result_bytes)  # smaller ones don't start at a cache line
-            name = f"%aligned{self.forms}.{number}"
+            size = self.size(result_bytes)  # smaller results don't start at a cache line
+            name = f"%aligned{self.variants}.{number}"
             self.head.append(f"  {name} = icmp uge i64 {size}, {LARGE_BYTES}")
             self.head.append(f"  {name}.too = and i1 {found}, {name}")
             found = f"{name}.too"
         return found
 
-    def _few_lanes(self, name: str, squares: TransposeCondition) -> None:
-        """Whether loads aren't worth turning, by `cost.near_lanes`."""
+    def _write_few_lanes(self, name: str, squares: TransposeCondition) -> None:
+        """Write whether loads aren't worth transposing, as `cost_model.near_lanes` computes
+        it.
+        """
         extent, lanes = self.size(squares.extent), self.size(squares.lanes)
         apart = self.size(squares.apart_bytes)
         room = cost_model.L1_WAYS * cost_model.L1_WAY_BYTES
@@ -280,54 +299,55 @@ class Launcher:
     def _branch(self, condition: str, yes: str, no: str) -> None:
         self.body += [f"  br i1 {condition}, label %{yes}, label %{no}", f"{yes}:"]
 
-    def _nest(self, short: bool) -> Sequence[int]:
-        """Write a nest's function, and the end of the launcher's block that calls it; for calls
-        with large results before it one that stores them past the cache, if it can.
-        """
-        form = self._written(short, bool(self.sized.result_bytes))
-        if form.streamed:
-            number = self.forms
-            self._branch(self._large(), f"large{number}", f"small{number}")
-            self._call(form, number)
-            self.body.append(f"small{number}:")
-            self.forms += 1
-            form = self._written(short, streaming=False)
-        self._call(form, self.forms)
-        self.forms += 1
-        return form.buffers
+    def _write_nest(self, short: bool) -> Sequence[int]:
+        """Write a nest's function and the end of the launcher's block, which calls it.
 
-    def _written(self, short: bool, streaming: bool) -> Form:
-        """A form of the kernel, written unless that of an equal kernel is."""
+        Where results may be large, a function that stores them past the cache comes first.
+        """
+        variant = self._variant(short, bool(self.sized.result_bytes))
+        if variant.streamed:
+            number = self.variants
+            self._branch(self._moves_much(), f"large{number}", f"small{number}")
+            self._write_call(variant, number)
+            self.body.append(f"small{number}:")
+            self.variants += 1
+            variant = self._variant(short, streaming=False)
+        self._write_call(variant, self.variants)
+        self.variants += 1
+        return variant.buffers
+
+    def _variant(self, short: bool, streaming: bool) -> KernelVariant:
+        """A variant of the kernel. It is written unless an equal kernel has it."""
         shared = self.sized.kernel
         key = identity(self.kernel), shared.together, short, shared.streaming * streaming
-        form = self.written.get(key)
+        variant = self.written.get(key)
         functions = self.module.functions
-        if form is not None:
-            at = form.place
+        if variant is not None:
+            at = variant.position
             functions[at] = functions[at].replace(") #kernel {", ") noinline #kernel {")
-            return form
+            return variant
         before = len(self.shared.checks)
-        name = f"{self.name}.{self.forms}"
+        name = f"{self.name}.{self.variants}"
         nest = lower(self.kernel, self.shared.vector_bytes, short=short)
         nest = replace(nest, kernel=replace(nest.kernel, name=name))
         nest, loop = in_chunks(nest)
         emitter = self.shared.emitter(nest, shared, streaming, self.sized.symbols)
         text = emitter.emit()
-        if loop is not None:  # called from two places, by one thread and by the team
+        if loop is not None:  # called by one thread and by the team
             text = text.replace(") #kernel {", ") noinline #kernel {", 1)
         functions.append(text)
         buffers = tuple(emitter.buffers)
-        form = Form(name, loop, buffers, emitter.streamed, len(functions) - 1)
+        variant = KernelVariant(name, loop, buffers, emitter.streamed, len(functions) - 1)
         if len(self.shared.checks) == before:
-            self.written[key] = form
-            if not form.streamed:  # nor would it be if it could
-                self.written[*key[:-1], shared.streaming * False] = form
-        return form
+            self.written[key] = variant
+            if not variant.streamed:  # streaming makes no difference to it
+                self.written[*key[:-1], shared.streaming * False] = variant
+        return variant
 
-    def _call(self, form: Form, number: int) -> None:
-        """Write the call of a form, by the team if there is work enough."""
-        name, loop = form.symbol, form.loop
-        pointers = [f"%b{n}" for n in form.buffers]
+    def _write_call(self, variant: KernelVariant, number: int) -> None:
+        """Write the call of a variant, by the team if there is work enough."""
+        name, loop = variant.symbol, variant.loop
+        pointers = [f"%b{n}" for n in variant.buffers]
         listed = ", ".join([*(f"ptr {p}" for p in pointers), "ptr %record", "ptr %sizes"])
         if loop is None:
             self.body += [
@@ -338,13 +358,13 @@ class Launcher:
         tiled = isinstance(loop, Tiles)
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         width = 1 if isinstance(loop, Tiles) else loop.width
-        unit = max(width, cost_model.CHUNK_ELEMENTS) if width > 1 else 1
-        most = 1 << 30 if tiled else max(cost_model.MAX_CHUNKS, 4 * machine().cores)
+        unit = chunk_unit(width)
+        most = 1 << 30 if tiled else max_chunks()
         points = prod(self.kernel.dims)
         (near, some), (far, fewer), (_, least) = self.sized.chunk_points
         enough = self.sized.team_points
         n, work, size = self.size(extent), self.size(points), self.size
-        call = Call(name, form.buffers, True, (n, f"%chunk{number}"), sized=True)
+        call = KernelInvocation(name, variant.buffers, True, (n, f"%chunk{number}"), sized=True)
         self.shared.chunk(call)
         record = "ptr %record, ptr %poll"
         self.body += [

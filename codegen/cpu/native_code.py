@@ -1,8 +1,8 @@
-"""LLVM IR -> code in memory, by way of an image or of LLVM's own loader.
+"""LLVM IR -> code in memory, through an image or LLVM's own loader.
 
-Images are for Linux on x86-64. Elsewhere, where a module has something that images don't, and
-where the system refuses the memory, LLVM's MCJIT does the same more slowly. LLVM is imported
-when something is compiled.
+Images are for Linux on x86-64. Elsewhere, where a module has something that images don't have,
+or where the system refuses the memory, LLVM's MCJIT loads the code, more slowly. LLVM is
+imported when something is compiled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def native_code(text: str, optimize: Optimizer, level: int) -> tuple[Code, Image | None]:
-    """The code of a module, and its image if it came by one."""
+    """The code of a module, and its image if it was loaded from one."""
     from .processor import target_machine
 
     if loadable():
@@ -35,12 +35,12 @@ def native_code(text: str, optimize: Optimizer, level: int) -> tuple[Code, Image
             image = link(machine.emit_object(optimize(text, machine)))
             return Loaded(image), image
         except (Unlinkable, Unloadable):
-            pass  # LLVM may know how
+            pass  # MCJIT may load it
     machine = target_machine(level)
-    return _Engine(optimize(text, machine), machine), None
+    return McjitCode(optimize(text, machine), machine), None
 
 
-class _Engine:
+class McjitCode:
     """Code that LLVM's MCJIT loaded."""
 
     def __init__(self, module: Any, machine: Any) -> None:
@@ -54,19 +54,19 @@ class _Engine:
         self._variables = {variable.name for variable in module.global_variables}
 
     def address(self, symbol: str) -> int:
-        """Where a function or variable is."""
+        """The address of a function or variable."""
         if symbol in self._variables:
             return int(self._engine.get_global_value_address(symbol))
         return int(self._engine.get_function_address(symbol))
 
 
 def lasting_code(name: str, text: Callable[[], str], parts: Sequence[int] = ()) -> Code:
-    """Code that lives as long as the process, its end included; kept on disk.
+    """Code that is never unloaded, also cached on disk.
 
-    parts: what the text depends on beside graphjit's own code and the machine.
+    parts: what the text depends on besides graphjit's own code and the machine
     """
     key = process_key(name, parts)
-    code = _kept(key)
+    code = _read_code(key)
     if code is None:
         from graphjit.codegen.optimize import simplify
 
@@ -77,7 +77,8 @@ def lasting_code(name: str, text: Callable[[], str], parts: Sequence[int] = ()) 
     return code
 
 
-def _kept(key: str) -> Code | None:
+def _read_code(key: str) -> Code | None:
+    """The code that the disk cache has; None if it has none."""
     payload = disk_cache.read(key) if loadable() else None
     if payload is None:
         return None

@@ -1,11 +1,11 @@
-"""What a call with symbolic extents asks and computes first, as generated code.
+"""What a call with symbolic extents checks and computes first, as generated code.
 
     i64 @prepare(ptr extents, ptr sizes)
 
-`extents` are those that arguments have where symbols stand. The function gives 0 where a guard
-fails, an extent is too large for 64 bits or a kernel would leave a buffer (which Python then
-tells of), else 1, having written to `sizes`: the symbols' sizes, then for each result its
-extents and bytes, then the bytes of the arena.
+`extents` are those of the arguments' axes that bring the symbols. The function returns 0 where
+a guard fails, an extent is too large for 64 bits, or a kernel would leave a buffer; Python then
+raises the error. Else it returns 1, having written to `sizes`: the symbols' sizes, each
+result's extents and bytes, the arena's bytes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from graphjit.ir.verify_program import Access, never_negative, open_accesses
 _RELATIONS = {"==": "eq", "!=": "ne", ">=": "sge"}
 
 
-def results_of(program: Program | CompiledProgram) -> list[Buffer]:
+def result_buffers(program: Program | CompiledProgram) -> list[Buffer]:
     """The buffers of the results, those of variables last."""
     return [program.buffers[n] for n in (*program.outputs, *program.updates)]
 
 
-def symbols_of(program: Program | CompiledProgram) -> dict[str, Dim]:
-    """The extent that stands where a call brings a symbol's size: the symbol or a multiple."""
+def symbol_extents(program: Program | CompiledProgram) -> dict[str, Dim]:
+    """The extents that bring the symbols' sizes: each a symbol or a multiple of one."""
     found: dict[str, Dim] = {}
     for number in program.inputs:
         for n in program.buffers[number].type.shape:
@@ -39,27 +39,28 @@ def symbols_of(program: Program | CompiledProgram) -> dict[str, Dim]:
     return found
 
 
-def prepared_places(program: Program | CompiledProgram) -> tuple[list[int], int]:
-    """Where `sizes` has the extents of each result, and where the arena's bytes [words]."""
-    found, place = [], len(program.symbols)
-    for buffer in results_of(program):
-        found.append(place)
-        place += len(buffer.type.shape) + 1
-    return found, place
+def prepared_positions(program: Program | CompiledProgram) -> tuple[list[int], int]:
+    """Where `sizes` has the extents of each result, and the arena's bytes [words]."""
+    found, position = [], len(program.symbols)
+    for buffer in result_buffers(program):
+        found.append(position)
+        position += len(buffer.type.shape) + 1
+    return found, position
 
 
 def write_prepare(program: Program, touched: Sequence[Access] | None = None) -> str:
-    """The function for a program with symbols. touched: the accesses that it checks, all that
-    may leave their buffer if None.
+    """The function for a program with symbols.
+
+    touched: the accesses that it checks; None for all that may leave their buffer
     """
     lines: list[str] = []
     size = SizeEmitter(program.symbols, lines)
     computed = [program.arena_bytes]
-    for buffer in results_of(program):
+    for buffer in result_buffers(program):
         computed += [*buffer.type.shape, buffer.type.nbytes]
     touched = open_accesses(program) if touched is None else touched
     questions = [*computed, *(guard.left for guard in program.guards)]
-    limit = _largest([n for n in questions if isinstance(n, Dim)], touched)
+    limit = _size_limit([n for n in questions if isinstance(n, Dim)], touched)
     good = "true"
 
     def require(condition: str) -> None:
@@ -69,32 +70,32 @@ def write_prepare(program: Program, touched: Sequence[Access] | None = None) -> 
         lines.append(f"  {name} = and i1 {good}, {name}.is")
         good = name
 
-    for place, (name, n) in enumerate(symbols_of(program).items()):
-        assert program.symbols[place] == name
+    for position, (name, n) in enumerate(symbol_extents(program).items()):
+        assert program.symbols[position] == name
         by = n.terms[0][1]
         lines += [
-            f"  %extent{place}.at = getelementptr i64, ptr %extents, i64 {place}",
-            f"  %extent{place} = load i64, ptr %extent{place}.at, align 8",
-            f"  %rest{place} = urem i64 %extent{place}, {by}",
-            f"  %symbol{place} = udiv i64 %extent{place}, {by}",
-            f"  %symbol{place}.at = getelementptr i64, ptr %sizes, i64 {place}",
-            f"  store i64 %symbol{place}, ptr %symbol{place}.at, align 8",
+            f"  %extent{position}.at = getelementptr i64, ptr %extents, i64 {position}",
+            f"  %extent{position} = load i64, ptr %extent{position}.at, align 8",
+            f"  %rest{position} = urem i64 %extent{position}, {by}",
+            f"  %symbol{position} = udiv i64 %extent{position}, {by}",
+            f"  %symbol{position}.at = getelementptr i64, ptr %sizes, i64 {position}",
+            f"  store i64 %symbol{position}, ptr %symbol{position}.at, align 8",
         ]
-        require(f"icmp eq i64 %rest{place}, 0")
-        require(f"icmp ule i64 %symbol{place}, {limit}")
-        if by == 1:  # of which it was assumed
-            require(f"icmp ne i64 %extent{place}, 1")
+        require(f"icmp eq i64 %rest{position}, 0")
+        require(f"icmp ule i64 %symbol{position}, {limit}")
+        if by == 1:  # the trace assumed that
+            require(f"icmp ne i64 %extent{position}, 1")
     conditions = [
         f"icmp {_RELATIONS[guard.relation]} i64 {size(guard.left)}, 0"
         for guard in program.guards
     ]
-    conditions += [c for access in touched for c in _conditions(access, size, lines)]
-    for condition in dict.fromkeys(conditions):  # of two accesses, and of a guard
+    conditions += [c for access in touched for c in _access_conditions(access, size, lines)]
+    for condition in dict.fromkeys(conditions):  # several accesses may need one
         require(condition)
-    found, arena_at = prepared_places(program)
-    for buffer, place in zip(results_of(program), found, strict=True):
+    found, arena_at = prepared_positions(program)
+    for buffer, position in zip(result_buffers(program), found, strict=True):
         for axis, extent in enumerate((*buffer.type.shape, buffer.type.nbytes)):
-            _store(lines, size(extent), place + axis)
+            _store(lines, size(extent), position + axis)
     _store(lines, size(program.arena_bytes), arena_at)
     return "\n".join(
         [
@@ -108,13 +109,13 @@ def write_prepare(program: Program, touched: Sequence[Access] | None = None) -> 
     )
 
 
-def _store(lines: list[str], value: str, place: int) -> None:
+def _store(lines: list[str], value: str, position: int) -> None:
     name = f"%at{len(lines)}"
-    lines.append(f"  {name} = getelementptr i64, ptr %sizes, i64 {place}")
+    lines.append(f"  {name} = getelementptr i64, ptr %sizes, i64 {position}")
     lines.append(f"  store i64 {value}, ptr {name}, align 8")
 
 
-def _conditions(access: Access, size: SizeEmitter, lines: list[str]) -> list[str]:
+def _access_conditions(access: Access, size: SizeEmitter, lines: list[str]) -> list[str]:
     """Instructions of type i1 that are all true where an access stays inside its buffer."""
 
     def emit(text: str) -> str:
@@ -157,21 +158,21 @@ def _conditions(access: Access, size: SizeEmitter, lines: list[str]) -> list[str
     return [*found, *(f"or i1 {empty}, {emit(condition)}" for condition in inside)]
 
 
-def _largest(dims: list[Dim], touched: Sequence[Access]) -> int:
-    """A size up to which no number passes 62 bits on the way to its value."""
+def _size_limit(dims: list[Dim], touched: Sequence[Access]) -> int:
+    """A size of symbols up to which no intermediate result exceeds 62 bits."""
     for bits in range(40, 4, -1):
         size = 1 << bits
         if all(magnitude(n, size) < 1 << 62 for n in dims) and all(
-            _reach(access, size) < 1 << 62 for access in touched
+            _bound_reach(access, size) < 1 << 62 for access in touched
         ):
             return size
     return 1
 
 
-def _reach(access: Access, size: int) -> int:
-    """More than how far from 0 an access may come, all symbols being of this size."""
+def _bound_reach(access: Access, size: int) -> int:
+    """An upper bound of an access's distance from 0, if all symbols have this size."""
     reach = sum(magnitude(s, size) * (magnitude(n, size) + 1) for s, n in access.axes)
     return magnitude(access.offset, size) + magnitude(access.size, size) + 1 + reach
 
 
-__all__ = ["prepared_places", "results_of", "symbols_of", "write_prepare"]
+__all__ = ["prepared_positions", "result_buffers", "symbol_extents", "write_prepare"]

@@ -1,4 +1,4 @@
-"""The processor that code is made for: LLVM's name and features of it, and its vectors."""
+"""The processor that code is compiled for: LLVM's name and features, and its vectors."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import llvmlite.binding as llvm
 from graphjit.core.fork_safety import hold_over_forks
 from graphjit.core.frozen import dataclass
 
-if llvm.llvm_version_info < (22,):  # an installer may have been overruled
+if llvm.llvm_version_info < (22,):  # a dependency may have been overridden
     raise ImportError(
         "graphjit needs llvmlite 0.48 or later, which has LLVM 22; this one has LLVM "
         + ".".join(map(str, llvm.llvm_version_info))
     )
-hold_over_forks(llvm.ffi.lib._lock)  # llvmlite takes it for each call of LLVM
+hold_over_forks(llvm.ffi.lib._lock)  # llvmlite holds it during each call of LLVM
 
 
 @dataclass(frozen=True)
 class Processor:
-    """The CPU that code is made for. native: what a Module's `native` says."""
+    """The CPU that code is compiled for.
+
+    cpu, features: as LLVM names them
+    native: see `Module`
+    """
 
     cpu: str
     features: str
@@ -29,10 +33,10 @@ class Processor:
     native: frozenset[str] = frozenset()
 
 
-# What LLVM isn't to use where a processor has it. Arithmetic on float16 itself (AVX512-FP16,
-# part of AVX10) rounds otherwise than float32's where a product and a sum are fused, AVX10.2
-# has the like for bfloat16, and APX changes only the scalar code between vectors. Without them
-# such a processor runs the instructions of those with AVX-512, which the tests run.
+# Features that LLVM must not use. Arithmetic on float16 (AVX512-FP16, part of AVX10) rounds
+# differently from float32's where a product and a sum are fused; AVX10.2 has the like for
+# bfloat16. APX changes only the scalar code between vectors. Without them the processor runs
+# the instructions of those with AVX-512, which the tests run.
 UNUSED = (
     "avx512fp16", "avx10.1", "avx10.2",
     "egpr", "ndd", "ccmp", "nf", "cf", "zu", "push2pop2", "ppx",
@@ -48,22 +52,24 @@ def host() -> Processor:
 
 
 def processor_of(cpu: str, found: Mapping[str, bool]) -> Processor:
-    """The processor of a name and features: what LLVM knows -> whether it is there."""
+    """The processor with this name and features: LLVM's name of each -> whether it is
+    present.
+    """
     width = (
         64 if found.get("avx512f") and found.get("avx512dq") and found.get("avx512bw") else 16
     )
     if width == 16 and found.get("avx2"):
         width = 32
-    scales = width == 64 and found.get("avx512vl")  # LLVM has one instruction for ldexp
+    scales = width == 64 and found.get("avx512vl")  # ldexp is one instruction
     native = frozenset({"ldexp"} if scales else ())
     used = [("+" if on and name not in UNUSED else "-") + name for name, on in found.items()]
-    # to leave one out leaves out what includes it, and the reverse: so those come last
+    # disabling a feature disables those that imply it, and enabling one the reverse: so last
     used.sort(key=lambda text: text[1:] in UNUSED)
     return Processor(cpu, ",".join(used), width, native)
 
 
 def target_machine(opt: int = 2, relocatable: bool = False) -> Any:
-    """LLVM's machine for the host. relocatable: for code that can lie anywhere."""
+    """LLVM's target machine for the host. relocatable: for code that can lie anywhere."""
     target = host()
     kind = {"reloc": "pic", "codemodel": "small"} if relocatable else {"jit": True}
     return llvm.Target.from_default_triple().create_target_machine(

@@ -1,8 +1,8 @@
 """Program -> machine code for this CPU.
 
-Consecutive kernels and products become one native function each (a segment), entered as a
-CPython built-in that takes the arrays themselves. Library calls run between segments. What
-runs all that is `executable.py`.
+Consecutive kernels and products become one native function each (a segment), which Python calls
+as a built-in that takes the arrays themselves. Library calls run between segments.
+runtime/executable.py runs the whole.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphjit.codegen.builder import Module
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
-from graphjit.codegen.lower import in_chunks
-from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parsed
+from graphjit.codegen.module import Module
+from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parse_module
+from graphjit.codegen.parallelism import chunk_unit, in_chunks, max_chunks
 from graphjit.codegen.runtime.allocation import origins
 from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
 from graphjit.codegen.runtime.executable import Executable
 from graphjit.codegen.runtime.image import Image
-from graphjit.codegen.runtime.large_stack import compiled, needs_room
+from graphjit.codegen.runtime.large_stack import needs_large_stack, run_compiler
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.machine import machine
@@ -40,7 +40,7 @@ from graphjit.ir.program import (
 from graphjit.ir.verify_program import open_accesses
 
 from . import processor
-from .entry import Call, declarations, write_entry, write_row_block
+from .entry import KernelInvocation, declarations, write_entry, write_row_block
 from .kernel_table import KernelTable
 from .launch import SizedFunctions
 from .native_code import native_code
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from graphjit.codegen.runtime.loader import Code
 
 _lock = new_lock()
-# Processor, text -> code that is in use: equal programs of a process are compiled once.
+# (processor, text) -> code in use: equal programs of a process are compiled once.
 _codes: weakref.WeakValueDictionary[tuple[Processor, str], Code] = weakref.WeakValueDictionary()
 
 
@@ -60,8 +60,10 @@ Cost = Mapping[str, float]
 
 @dataclasses.dataclass
 class EmittedSteps:
-    """A program's steps, with what the statuses of its segments mean. streaming: the results
-    that are stored past the cache.
+    """A program's steps, with what the statuses of its segments mean.
+
+    sequence: segments and calls in order
+    streaming: the results that are stored past the cache
     """
 
     program: Program
@@ -70,7 +72,7 @@ class EmittedSteps:
     streaming: frozenset[int]
 
     def compiled(self) -> CompiledProgram:
-        """What runs the program, beside the code."""
+        """All that runs the program, except the code."""
         program = self.program
         return CompiledProgram(
             program.name,
@@ -103,9 +105,10 @@ def _has_code(step: Any) -> bool:
 
 
 @dataclasses.dataclass
-class Emitted:
-    """A program's LLVM IR and its steps. kernels, math: whether LLVM's optimiser has anything
-    to do for the kernels, and for the math functions that they call.
+class EmittedProgram:
+    """A program's LLVM IR and its steps.
+
+    kernels, math: whether LLVM's optimizer has work in the kernels, and in the math functions
     """
 
     text: str
@@ -114,25 +117,26 @@ class Emitted:
     math: bool
 
 
-# what stores past the cache and loops refer to. A short loop that lies across two lines of the
-# instruction cache was seen to take up to 1.2 times as long (Zen 3)
+# Referred to by non-temporal stores (!0) and by loops (!1). A short loop that crossed a line of
+# the instruction cache took up to 1.2 times as long (Zen 3).
 _METADATA = """!0 = !{i32 1}
 !1 = distinct !{!1, !2}
 !2 = !{!"llvm.loop.align", i32 32}
 """
 
 
-def emit_program(program: Program, timed: bool = False, streams: bool = True) -> Emitted:
-    """LLVM IR of all of a program's kernels and of the entry of each segment.
+def emit_program(program: Program, timed: bool = False, streams: bool = True) -> EmittedProgram:
+    """LLVM IR of a program's kernels and of the entry of each segment.
 
-    timed: with code that notes the processor's cycles that each step takes. streams: whether
-    large results may be stored past the cache, for which they have to start at a cache line.
+    timed: with code that notes the processor's cycles that each step takes
+    streams: whether large results may be stored past the cache, for which they must start at a
+        cache line
     """
     module = Module(processor.host().native)
     steps = _emit_steps(program, module, "", timed, streams)
     if program.symbols:
         module.functions.append(write_prepare(program))
-    # frames can be large: each page is touched in turn, so that none is stepped over
+    # frames can be large: stack probes touch each page, so that none is skipped
     vectors = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
     vectors += '"probe-stack"="inline-asm"'
     text = module.text()
@@ -146,57 +150,64 @@ def emit_program(program: Program, timed: bool = False, streams: bool = True) ->
         table += f"@cycles = global [{max(1, len(program.steps))} x i64] zeroinitializer\n"
         table += "declare i64 @llvm.readcyclecounter()\n"
         text += "define i64 @now() { %t = call i64 @llvm.readcyclecounter() ret i64 %t }\n"
-    return Emitted(table + text, steps, kernels, bool(module.math_uses))
+    return EmittedProgram(table + text, steps, kernels, bool(module.math_uses))
 
 
 def _emit_steps(
     program: Program, module: Module, prefix: str, timed: bool, streams: bool
 ) -> EmittedSteps:
-    """Write a program's kernels and segments into a module. prefix: what the names of its
-    segments begin with, as that of a program inside another one's steps.
+    """Write a program's kernels and segments into a module.
+
+    prefix: what the names of its segments begin with, for a program inside another one's step
     """
     sequence: list[Segment | LibraryCall | RegionCall] = []
     costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
-    streaming = _streaming(program, costs) if streams else frozenset[int]()
+    streaming = _streamed_results(program, costs) if streams else frozenset[int]()
     shared = KernelTable(program, module, processor.host().vector_bytes, streaming)
     sized = SizedFunctions(program, module, shared)
-    row_blocks = {place: b for b in program.row_blocks for place in range(b.first, b.stop)}
-    for steps in _segments(program):
+    row_blocks = {
+        position: b for b in program.row_blocks for position in range(b.first, b.stop)
+    }
+    for steps in _split_segments(program):
         if isinstance(steps, RegionCall):
             sequence.append(_emit_regions(steps, module, f"{prefix}{len(sequence)}_", streams))
             continue
         if isinstance(steps, LibraryCall):
             sequence.append(steps)
             continue
-        calls: list[Call] = []
-        for place, step in steps:
-            block = row_blocks.get(place)
+        calls: list[KernelInvocation] = []
+        for position, step in steps:
+            block = row_blocks.get(position)
             if block is not None:
-                if place == block.first:
+                if position == block.first:
                     calls.append(_emit_row_block(program, block, prefix, module, shared))
                 continue
-            if sized.takes(place):
-                calls.append(sized.call(step, place))
+            if sized.takes(position):
+                calls.append(sized.call(step, position))
                 continue
             kernel = shared.shared(step)
             nest, number = shared.nest(kernel)
-            nest, chunks = _chunks(nest, cost_model.time_ns(costs[place]))
+            nest, chunks = _choose_chunks(nest, cost_model.time_ns(costs[position]))
             symbol, checked = shared.function(step.name, kernel, nest, number)
-            call = Call(symbol, kernel.buffers, checked, chunks, place, starts=kernel.starts)
+            call = KernelInvocation(
+                symbol, kernel.buffers, checked, chunks, position, starts=kernel.starts
+            )
             if chunks is not None:
                 shared.chunk(call)
             calls.append(call)
         symbol = f"segment{prefix}{len(sequence)}"
-        release = bool(program.symbols) or _long([costs[place] for place, _ in steps])
-        deep = needs_room(module.functions)
-        order, text = write_entry(program, symbol, calls, release, timed, deep)
+        release = bool(program.symbols) or _takes_long(
+            [costs[position] for position, _ in steps]
+        )
+        checks_stack = needs_large_stack(module.functions)
+        order, text = write_entry(program, symbol, calls, release, timed, checks_stack)
         module.functions.append(text)
         sequence.append(Segment(order, symbol))
     return EmittedSteps(program, sequence, shared.checks, streaming)
 
 
 def _emit_regions(call: RegionCall, module: Module, prefix: str, streams: bool) -> RegionCall:
-    """Write the programs of a call into a module; the call with them compiled."""
+    """Write the programs of a call into a module. Gives the call with them compiled."""
     programs = [
         _emit_steps(program, module, f"{prefix}{k}_", False, streams).compiled()
         for k, program in enumerate(call.programs)
@@ -206,8 +217,10 @@ def _emit_regions(call: RegionCall, module: Module, prefix: str, streams: bool) 
 
 def _emit_row_block(
     program: Program, block: RowBlock, prefix: str, module: Module, shared: KernelTable
-) -> Call:
-    """Write a row block's kernels and the function that runs them part by part; its call."""
+) -> KernelInvocation:
+    """Write a row block's kernels and the function that runs them part by part. Gives its
+    call.
+    """
     calls, ranges = [], []
     for step in program.steps[block.first : block.stop]:
         assert isinstance(step, Kernel)
@@ -220,7 +233,7 @@ def _emit_row_block(
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         ranges.append(extent // parts)
         symbol, checked = shared.function(step.name, kernel, nest, number)
-        calls.append(Call(symbol, kernel.buffers, checked, starts=kernel.starts))
+        calls.append(KernelInvocation(symbol, kernel.buffers, checked, starts=kernel.starts))
     call, text = write_row_block(
         program, block, f"row_block{prefix}{block.first}", calls, ranges
     )
@@ -228,29 +241,30 @@ def _emit_row_block(
     return call
 
 
-Run = list[tuple[int, Kernel]]
+KernelRun = list[tuple[int, Kernel]]
 
 
-def _segments(program: Program) -> list[Run | LibraryCall | RegionCall]:
-    """Calls, and the kernels between them with their places in the program."""
-    result: list[Run | LibraryCall | RegionCall] = []
-    for place, step in enumerate(program.steps):
+def _split_segments(program: Program) -> list[KernelRun | LibraryCall | RegionCall]:
+    """Calls, and the runs of kernels between them with their positions in the program."""
+    result: list[KernelRun | LibraryCall | RegionCall] = []
+    for position, step in enumerate(program.steps):
         if isinstance(step, (LibraryCall, RegionCall)):
             result.append(step)
         elif result and isinstance(result[-1], list):
-            result[-1].append((place, step))
+            result[-1].append((position, step))
         else:
-            result.append([(place, step)])
+            result.append([(position, step)])
     return result
 
 
-def _streaming(program: Program, costs: Sequence[Cost]) -> frozenset[int]:
-    """The results that the last-level cache can't hold together with what they are made of.
-    They come from `memory.empty`, which aligns what is as large as that.
+def _streamed_results(program: Program, costs: Sequence[Cost]) -> frozenset[int]:
+    """The results that the last-level cache can't hold together with their operands.
+
+    They are allocated by `memory.empty`, which aligns arrays of that size.
     """
     results = {*program.outputs, *program.updates}
     found: set[int] = set()
-    if program.symbols:  # a call decides that, by its sizes
+    if program.symbols:  # decided at each call, by its sizes
         return frozenset(results)
     for step, its_cost in zip(program.steps, costs, strict=True):
         moved = its_cost["bytes"]
@@ -259,9 +273,10 @@ def _streaming(program: Program, costs: Sequence[Cost]) -> frozenset[int]:
     return frozenset(n for n in found if program.buffers[n].type.nbytes >= LARGE_BYTES)
 
 
-def _chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, int] | None]:
-    """The nest for the team with the extents of its loop and of a chunk, if it is worth it.
-    guess: how long one thread would take [ns].
+def _choose_chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, int] | None]:
+    """The nest for the team with the extents of its loop and of a chunk; None if not worth it.
+
+    guess: how long one thread would take [ns]
     """
     if guess < cost_model.TEAM_NS:
         return nest, None
@@ -273,29 +288,32 @@ def _chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, int] | N
         )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
-    count = cost_model.chunk_count(guess, max(cost_model.MAX_CHUNKS, 4 * machine().cores))
-    unit = max(loop.width, cost_model.CHUNK_ELEMENTS) if loop.width > 1 else 1
+    count = cost_model.chunk_count(guess, max_chunks())
+    unit = chunk_unit(loop.width)
     size = -(-loop.extent // count)
     return chunked, (loop.extent, -(-size // unit) * unit)
 
 
-def _long(costs: Sequence[Cost]) -> bool:
+def _takes_long(costs: Sequence[Cost]) -> bool:
+    """Whether steps take so long that other Python threads should run meanwhile."""
     return (
         sum(c["bytes"] for c in costs) > cost_model.RELEASE_BYTES
         or sum(c["flops"] for c in costs) > cost_model.RELEASE_FLOPS
     )
 
 
-def _optimizer(emitted: Emitted) -> tuple[Optimizer, int]:
-    """The passes for a program, and the level at which its code is generated."""
+def _choose_optimizer(emitted: EmittedProgram) -> tuple[Optimizer, int]:
+    """LLVM's passes for a program, and the level of its code generation."""
     if emitted.kernels:
         return optimize, 2
-    return (optimize_math, 2) if emitted.math else (parsed, 0)
+    return (optimize_math, 2) if emitted.math else (parse_module, 0)
 
 
-def _need_half() -> None:
-    """See to it that float16 can be converted: processors without instructions for it call
-    functions of GCC's runtime library, which must be there under their names.
+def _require_half_conversions() -> None:
+    """Make sure that float16 can be converted.
+
+    Processors without instructions for it call functions of GCC's runtime library, which must
+    be loaded. Raises UnsupportedError.
     """
     if "+f16c" in processor.host().features.split(",") or platform.machine() != "x86_64":
         return
@@ -316,10 +334,11 @@ def compile_program(
     stages: Stages | None = None,
     streams: bool = True,
 ) -> tuple[Executable, Image | None]:
-    """The executable of a program, and the image of its code if it has any and came by one.
+    """The executable of a program, and the image of its code if it has one.
 
-    timed: one that can tell how long each step took. stages: where times are noted.
-    streams: see `emit_program`.
+    timed: whether it can tell how long each step took
+    stages: where times are noted
+    streams: see `emit_program`
     """
     stages = stages or Stages()
     with stages.stage("emit"):
@@ -328,13 +347,15 @@ def compile_program(
     image: Image | None = None
     if emitted.steps.has_code():
         if " half" in emitted.text:
-            _need_half()
+            _require_half_conversions()
         with _lock, stages.stage("llvm"):
             key = processor.host(), emitted.text
             code = _codes.get(key)
             if code is None:
-                how = _optimizer(emitted)
-                code, image = compiled(emitted.text, lambda: native_code(emitted.text, *how))
+                passes, level = _choose_optimizer(emitted)
+                code, image = run_compiler(
+                    emitted.text, lambda: native_code(emitted.text, passes, level)
+                )
                 _codes[key] = code
     return Executable(emitted.steps.compiled(), code), image
 
@@ -344,14 +365,14 @@ def llvm_text(program: Program, optimized: bool = False) -> str:
     emitted = emit_program(program)
     if not optimized:
         return emitted.text
-    passes, level = _optimizer(emitted)
+    passes, level = _choose_optimizer(emitted)
     return str(passes(emitted.text, processor.target_machine(level)))
 
 
 def assembly(program: Program) -> str:
     """A program's machine code as assembly text."""
     emitted = emit_program(program)
-    passes, level = _optimizer(emitted)
+    passes, level = _choose_optimizer(emitted)
     machine = processor.target_machine(level)
     text: str = machine.emit_assembly(passes(emitted.text, machine))
     return text

@@ -1,10 +1,11 @@
 """The thread team: native workers that run a kernel's chunks beside the calling thread.
 
-One team for the process. Its code is LLVM IR, its threads are plain pthreads that never touch
-Python, made when the first large kernel runs. Workers spin for a while after a job, then sleep
-on a futex. A call that finds the team busy (nested calls, calls from other Python threads) runs
-its chunks itself. Chunks are handed out until a signal's handler raises in the calling thread,
-which looks every 50 ms. After a fork the child starts with no workers and makes its own.
+There is one team in a process. Its code is LLVM IR. Its threads are plain pthreads that never
+touch Python, created when the first large kernel runs. Workers spin for a while after a job,
+then sleep on a futex. A call that finds the team busy (nested calls, calls from other Python
+threads) runs its chunks itself. Chunks are handed out until a signal handler raises in the
+calling thread, which checks every 50 ms. After a fork the child starts without workers and
+creates its own.
 
 Chunks share nothing: no result depends on how many there are, nor on who runs them.
 """
@@ -23,10 +24,10 @@ from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, STACK_END, TEA
 from .entry import declarations
 from .native_code import lasting_code
 
-# Pauses before a worker sleeps, about 50 µs: longer than Python takes between two calls of a
-# loop, shorter than a user would notice on a laptop's battery.
+# Pauses before a worker sleeps, about 50 µs: longer than Python takes from one call in a loop
+# to the next, too short to matter for a laptop's battery.
 SPINS = 4000
-# How often a thread that calls long kernels looks whether a signal has arrived.
+# How often a thread that calls long kernels checks for signals.
 POLL_NS = 50_000_000
 _MONOTONIC_COARSE = 6
 _POLLING = ("PyEval_RestoreThread", "PyErr_CheckSignals", "PyEval_SaveThread")
@@ -36,8 +37,8 @@ _PAUSE = {
     "aarch64": ("call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"),
 }
 
-# state: OPEN while a job may be joined, plus the number of workers in it.
-# failed: the lowest chunk that failed; code and record: what it said.
+# @state: OPEN while a job may be joined, plus the number of workers in it.
+# @failed: the lowest chunk that failed. @code and @record: its status and details.
 _TEXT = """
 @lock = global i64 0, align 128
 @epoch = global i32 0, align 128
@@ -373,11 +374,15 @@ define i64 @stack_end() nounwind {
 
 
 class Team:
-    """The process's team."""
+    """The process's team.
+
+    native: whether this system can have worker threads
+    addresses: those of the functions that other code calls, by name
+    """
 
     def __init__(self) -> None:
         self.native = sys.platform == "linux" and platform.machine() in _FUTEX
-        # sleeping workers stand in this code until the process ends: it is never unloaded
+        # never unloaded: workers sleep in this code until the process ends
         self._code = lasting_code("team", _text)
         ctypes.CFUNCTYPE(None)(self._code.address("prepare"))()
         self.addresses = {name: self._code.address(name) for name in (TEAM_RUN, STACK_END)}
@@ -387,11 +392,11 @@ class Team:
         return ctypes.c_int64.from_address(self._code.address(name))
 
     def set_threads(self, threads: int) -> None:
-        """Let so many threads work on one kernel, the caller among them."""
+        """Set how many threads work on one kernel, the caller included."""
         self._word("wanted").value = max(0, threads - 1) if self.native else 0
 
     def _forget(self) -> None:
-        """In a forked child: the workers stayed behind, and with them any job under way."""
+        """Reset the state in a forked child: neither workers nor jobs were forked."""
         for name in ("lock", "state", "started", "failing", "stopped"):
             self._word(name).value = 0
         ctypes.c_int32.from_address(self._code.address("sleepers")).value = 0
@@ -420,5 +425,5 @@ def team() -> Team:
 
 
 def team_addresses() -> dict[str, int]:
-    """Where the team's functions are that other code calls, by name."""
+    """The addresses of the team's functions that other code calls, by name."""
     return team().addresses

@@ -1,8 +1,8 @@
-"""Double-word arithmetic and float formats, the ground under the math functions.
+"""Double-word arithmetic and float formats, on which the math functions are built.
 
 A *double word* is an unevaluated sum high + low with |low| at most half a unit in the last
-place of high: twice the digits for a few more instructions. Everything here is written with
-the Builder's ops, for float32 and float64 alike.
+place of high: twice the digits for a few more instructions. Everything here is written with the
+Builder's operations, for float32 and float64 alike.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from graphjit.core.types import DType, float32, float64, int32, int64
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 
 class Format(NamedTuple):
-    """What the code for one float type must know of its bits.
+    """What the code for a float type must know of its bits.
 
-    fraction: stored bits of the significand. bias: of the exponent. integer: the signed type
-    of the same size. shifter: 1.5 · 2^fraction; adding it to a small number rounds that to an
-    integer, which then stands in the low bits. smallest: the least normal number.
+    fraction: the stored bits of the significand
+    bias: that of the exponent
+    integer: the signed type of the same size
+    shifter: 1.5 · 2^fraction. Adding it to a small number rounds that to an integer, which is
+        then in the low bits.
+    smallest: the least normal number
     """
 
     dtype: DType
@@ -63,10 +67,10 @@ TWO_THIRDS_OVER_LN2 = (0.9617966939259756, 5.0577616648125907e-17)
 
 
 def polynomial(b: Builder, x: Value, coefficients: Sequence[float]) -> Value:
-    """c0 + c1 x + c2 x² + … with one fma a term.
+    """c0 + c1 x + c2 x² + … with one fma per term.
 
-    Long ones take the even and the odd terms apart, in x²: half the latency. For short ones
-    the latency hides behind other elements' work, and the square is one instruction more.
+    Long polynomials are evaluated as an even and an odd part in x², with half the latency. For
+    short ones other elements' work hides the latency, and the square is one instruction more.
     """
     if len(coefficients) < LONG_POLYNOMIAL:
         return horner(b, x, coefficients)
@@ -139,8 +143,8 @@ def bits_of(b: Builder, x: Value) -> Value:
 def nearest(b: Builder, x: Value, factor: float, ahead: int = 0) -> tuple[Value, Value]:
     """The integer nearest to x · factor: as a float, and plus `ahead` in an integer's low bits.
 
-    |x · factor| must stay below 2^(fraction − 2). The high bits of the integer are not its
-    sign but those of the shifter.
+    |x · factor| must stay below 2^(fraction − 2). The high bits of the integer aren't its sign
+    but those of the shifter.
     """
     form = format_of(x)
     shifter = form.shifter + ahead
@@ -149,19 +153,20 @@ def nearest(b: Builder, x: Value, factor: float, ahead: int = 0) -> tuple[Value,
 
 
 def power_of_two(b: Builder, n: Value, form: Format) -> Value:
-    """2^n for an integer n in the range of normal exponents; n's high bits may be anything."""
+    """2^n for an integer n in the range of normal exponents. n's high bits are ignored."""
     return with_exponent(b, b.add(n, form.bias), form)
 
 
 def with_exponent(b: Builder, n: Value, form: Format) -> Value:
-    """2^(n − bias); n may come from `nearest` with the bias ahead, which saves an addition."""
+    """2^(n − bias). n may come from `nearest` with the bias ahead, which saves an addition."""
     return b.bitcast(b.shl(n, form.fraction), form.dtype)
 
 
 def scale(b: Builder, x: Value, n: Value) -> Value:
-    """X · 2^n rounded once; n from `nearest` with twice the bias ahead.
+    """X · 2^n rounded once. n comes from `nearest` with twice the bias ahead.
 
-    n may be twice what the exponent holds: then two products, of which the first is exact.
+    n may be twice what the exponent holds: then there are two products, of which the first is
+    exact.
     """
     form = format_of(x)
     if "ldexp" in b.module.native:
@@ -174,13 +179,13 @@ def scale(b: Builder, x: Value, n: Value) -> Value:
 
 
 def clamp(b: Builder, x: Value, low: float, high: float) -> Value:
-    """X forced into [low, high]; NaN stays."""
+    """X clamped to [low, high]. NaN stays."""
     limit = b.const(low, x.dtype)
     return at_most(b, b.select(b.lt(x, limit), limit, x), high)
 
 
 def at_most(b: Builder, x: Value, high: float) -> Value:
-    """The smaller of x and a number; NaN stays."""
+    """The smaller of x and a number. NaN stays."""
     limit = b.const(high, x.dtype)
     return b.select(b.gt(x, limit), limit, x)
 
@@ -234,9 +239,9 @@ def log2_long(b: Builder, x: Value) -> Pair:
 
 
 def keep_tiny(b: Builder, x: Value, y: Value, order: int = 2) -> Value:
-    """X where it is so near 0 that f(x) = x, elsewhere y; −0 and subnormal x survive.
+    """X where it is so near 0 that f(x) = x, elsewhere y. −0 and subnormal x survive.
 
-    order: f(x) = x (1 + O(x^order)).
+    order: f(x) = x (1 + O(x^order))
     """
     limit = 2.0 ** -(format_of(x).fraction // order + 2)
     return b.select(b.lt(b.abs(x), limit), x, y)

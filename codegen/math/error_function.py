@@ -21,7 +21,8 @@ from .exponential import EXP, LN2, LOG2_E
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # erf x = x + x E(x²) on [0, 1.15] and [0, 1.2]: 2^-26.8 and 2^-56.1.
 ERF = {
@@ -89,7 +90,7 @@ def erf(b: Builder, x: Value) -> Value:
     name = x.dtype.name
     a = at_most(b, b.abs(x), 6.0 if format_of(x) is DOUBLE else 4.0)
     inner = b.fma(a, polynomial(b, b.mul(a, a), ERF[name]), a)
-    # The power multiplies errors by 8: the last step apart, where but one rounding counts.
+    # The power multiplies errors by 8. With the last step apart only one rounding counts.
     first, *others = ERF_ROOT[name]
     tail = b.fma(a, polynomial(b, a, others), first)
     for _ in range(3):
@@ -114,7 +115,8 @@ def erfc(b: Builder, x: Value) -> Value:
 def erfc_single(b: Builder, a: Value) -> Value:
     """Erfc a of a float32 from ¾ to 10.3.
 
-    What t and a² lose enters the exponent of exp(−a²), what the products lose the last sum.
+    Rounding errors of t and a² enter the exponent of exp(−a²); those of the products enter the
+    last sum.
     """
     one = b.const(1.0, a.dtype)
     centre, constant_high, constant_low, series = ERFC["float32"]

@@ -1,4 +1,4 @@
-"""Exponentials, and the hyperbolic functions made of them."""
+"""Exponentials, and the hyperbolic functions made from them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from .double_word import (
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 LOG2_E = 1.4426950408889634
-# ln 2 in two parts; the first ends in zeros, so that its product with an exponent is exact.
+# ln 2 in two parts. The first ends in zeros, so that its product with an exponent is exact.
 # Sources: FDLIBM e_exp.c for float64, Cephes expf.c for float32.
 LN2 = {
     "float64": (6.93147180369123816490e-01, 1.90821492927058770002e-10),
@@ -72,7 +73,7 @@ COSH = {
 
 
 def exp_remainder(b: Builder, x: Value, ahead: int) -> tuple[Value, Value]:
-    """(r, n) with x = n ln 2 + r, |r| ≤ ½ ln 2; n as `nearest` gives it."""
+    """(r, n) with x = n ln 2 + r and |r| ≤ ½ ln 2, with n as `nearest` gives it."""
     high, low = LN2[x.dtype.name]
     whole, n = nearest(b, x, LOG2_E, ahead)
     return b.fma(whole, -low, b.fma(whole, -high, x)), n
@@ -85,7 +86,7 @@ def expm1_core(b: Builder, r: Value) -> Value:
 
 @rule
 def exp(b: Builder, x: Value) -> Value:
-    """e^x. The clamped ends over- and underflow in `scale`, as they should."""
+    """e^x. Clamped operands over- or underflow in `scale`, as they should."""
     form = format_of(x)
     low, high = (-746.0, 710.0) if form is DOUBLE else (-104.0, 89.0)
     r, n = exp_remainder(b, clamp(b, x, low, high), 2 * form.bias)
@@ -119,7 +120,7 @@ def expm1(b: Builder, x: Value) -> Value:
 def sigmoid(b: Builder, x: Value) -> Value:
     """1 / (1 + e^−x), or e^x / (1 + e^x) for x < 0, from e^−|x|.
 
-    float64 has it as a double word; in float32 the plain quotient is good enough.
+    float64 is computed in double words; for float32 a plain quotient is precise enough.
     """
     form = format_of(x)
     low = -746.0 if form is DOUBLE else -104.0
@@ -129,7 +130,8 @@ def sigmoid(b: Builder, x: Value) -> Value:
     p = expm1_core(b, r)
     e = fast_two_sum(b, one, p)
     if form is SINGLE:
-        # What was lost in 1 + p and in 1 + e^−|x| changes a quotient t by that times t (1 − t).
+        # The rounding errors of 1 + p and 1 + e^−|x| change a quotient t by t (1 − t) times
+        # them.
         power = scale(b, e.high, n)
         bottom = fast_two_sum(b, one, power)
         t = b.div(b.select(below, power, one), bottom.high)
@@ -145,9 +147,9 @@ def sigmoid(b: Builder, x: Value) -> Value:
 def hyperbolic_parts(b: Builder, magnitude: Value) -> tuple[Value, Value, Value, Value, Value]:
     """(r, sinh r − r, cosh r − 1, 2^(n−2), 2^(−n−2)) with |x| = n ln 2 + r.
 
-    The difference and the sum of the last two are sinh and cosh of n ln 2, halved so that
-    they cannot overflow; sinh and cosh of x follow by their addition theorems, with no
-    division and no cancellation.
+    The difference and the sum of the last two are sinh and cosh of n ln 2, halved so that they
+    can't overflow. sinh and cosh of x follow by their addition theorems, without division or
+    cancellation.
     """
     form = format_of(magnitude)
     high, low = LN2[magnitude.dtype.name]
@@ -167,7 +169,7 @@ def hyperbolic_parts(b: Builder, magnitude: Value) -> tuple[Value, Value, Value,
 
 
 def hyperbolic_clamp(b: Builder, x: Value) -> Value:
-    """|x|, no larger than where sinh and cosh have overflown."""
+    """|x|, clamped to where sinh and cosh have overflowed."""
     return clamp(b, b.abs(x), 0.0, 710.5 if format_of(x) is DOUBLE else 89.5)
 
 
@@ -218,7 +220,7 @@ def tanh_single(b: Builder, a: Value) -> Value:
     """Tanh a of a float32 from 0 to 10, as h / (h + 1) with h = (e^2a − 1) / 2.
 
     With a = n (ln 2) / 2 + r, h is 2^n q + (2^n − 1) / 2 where q = (e^2r − 1) / 2. One part of
-    ln 2 is enough: it is good to 2^-28.
+    ln 2 is enough: it is precise to 2^-28.
     """
     high, low = LN2["float32"]
     whole, n = nearest(b, a, 2 * LOG2_E, SINGLE.bias)
@@ -229,8 +231,8 @@ def tanh_single(b: Builder, a: Value) -> Value:
     h = b.fma(q, power, b.fma(power, 0.5, -0.5))
     bottom = fast_two_sum(b, b.const(1.0, a.dtype), h)
     t = b.div(h, bottom.high)
-    # One step for what the division and 1 + h lost (the latter is known below 2^24); its
-    # divisor 1 + h is 1 / (1 − t).
+    # One step corrects the rounding errors of the division and of 1 + h (the latter is known
+    # below 2^24). Its divisor 1 + h is 1 / (1 − t).
     rest = b.fma(b.neg(t), bottom.low, b.fma(b.neg(t), bottom.high, h))
     right = b.fma(rest, b.sub(b.const(1.0, a.dtype), t), t)
     return b.select(b.lt(a, 8.6), right, t)

@@ -1,9 +1,9 @@
-"""The quicker functions of `fast_math=True`, in the place of the usual ones.
+"""The faster functions of `fast_math=True`.
 
 `FAST_MATH` is `MATH` with those functions replaced that gain by it. Their results are within 4
-units in the last place where arguments and results are finite, normal numbers; beyond that
-anything may come out, but nothing fails: exp stops at the ends of the normal numbers instead of
-over- and underflowing. Polynomials are made as theirs are.
+units in the last place where operands and results are finite, normal numbers. Beyond that
+results are arbitrary, but nothing fails: exp stops at the ends of the normal numbers instead of
+over- and underflowing. Polynomials are fitted as those of `MATH` are.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ from .logarithm import log2_sum, log10_sum, log_of_sum, log_parts, log_sum
 from .rules import MATH
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
-# LLVM's flags outside the functions: products and sums may fuse, divisions become products.
+# LLVM's flags for arithmetic outside of math functions: products and sums may fuse, divisions
+# may become products.
 FAST_FLAGS = " contract arcp"
 # (e^r − 1) / r on ±½ ln 2: 2^-23.4 and 2^-57.1.
 FAST_EXP = {
@@ -47,7 +49,7 @@ FAST_EXP = {
 }
 LOG10_E, LOG10_2 = 0.4342944819032518, 0.3010299956639812
 
-# ln 2^-126, ln 2^128, ln 2^-1022 and ln 2^1024, a little inside.
+# ln 2^-126, ln 2^128, ln 2^-1022 and ln 2^1024, each moved a little inward.
 EXP_ENDS = {
     "float32": (-87.336544, 88.72283),
     "float64": (-708.3964185322641, 709.782712893384),
@@ -57,7 +59,7 @@ FAST_MATH: dict[str, Callable[..., Value]] = dict(MATH)
 
 
 def rule(function: Callable[..., Value]) -> Callable[..., Value]:
-    """Put a function in the place of the one of its name."""
+    """Replace the function of the same name."""
     FAST_MATH[function.__name__] = function
     return function
 
@@ -72,12 +74,7 @@ def times_power(b: Builder, x: Value, n: Value) -> Value:
 def exp(b: Builder, x: Value) -> Value:
     """e^x, from the least normal number up to the largest number."""
     name = x.dtype.name
-    ends = (
-        (-708.3964185322641, 709.782712893384)
-        if format_of(x) is DOUBLE
-        else (-87.336544, 88.72283)
-    )
-    x = clamp(b, x, *ends)
+    x = clamp(b, x, *EXP_ENDS[name])
     high, low = LN2[name]
     whole, n = nearest(b, x, LOG2_E)
     r = b.fma(whole, -low, b.fma(whole, -high, x))
@@ -116,7 +113,7 @@ def tanh(b: Builder, x: Value) -> Value:
 
 
 def split(b: Builder, x: Value) -> tuple[Value, Value]:
-    """(m − 1, k) for a positive normal x = m · 2^k; k is a float."""
+    """(m − 1, k) for a positive normal x = m · 2^k, with k as a float."""
     m, k = split_exponent(b, x)
     return b.sub(m, 1.0), to_float(b, k, format_of(x))
 

@@ -1,13 +1,13 @@
 """Γ and the logarithm of its modulus, in double words of float64.
 
-For x = a ≥ 8 by Stirling's series, ln Γ(z) = (z − ½) ln z − z + ½ ln 2π + s(z); below 8 at
-z = a + 8, divided by a (a + 1) … (a + 7); for x = −a by Γ(−a) = −π / (a sin(πa) Γ(a)). All
-that is summed is a double word, so that Γ of whole numbers is exact while it fits, and the
-logarithm is good to 2^-59 of its terms. Near its zeros, which are 1, 2 and two between any two
-whole numbers below −2, it has series of its own. float32 is computed in float64.
+For x = a ≥ 8 Stirling's series is used: ln Γ(z) = (z − ½) ln z − z + ½ ln 2π + s(z). Below 8 it
+is evaluated at z = a + 8 and divided by a (a + 1) … (a + 7). For x = −a, Γ(−a) = −π / (a
+sin(πa) Γ(a)). All terms are double words, so Γ of integers is exact while it fits, and the
+logarithm is precise to 2^-59 of its terms. Its zeros are 1, 2 and two between any two integers
+below −2. Near them it has series of its own. float32 is computed in float64.
 
-Polynomials are fitted by least squares with the weight that `__init__.py` names, their leading
-coefficients rounded one after another.
+Polynomials are fitted by least squares with the weight named in `__init__.py`. Their leading
+coefficients are rounded one after another.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ from .double_word import (
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # As double words: ln 2, 1 / ln 2, ln π, ½ ln 2π − ½ and the same over ln 2.
-LN2 = (0.6931471805599453, 2.3190468138462996e-17)
-LOG2_E = (1.4426950408889634, 2.0355273740931033e-17)
+LN2_PAIR = (0.6931471805599453, 2.3190468138462996e-17)
+LOG2_E_PAIR = (1.4426950408889634, 2.0355273740931033e-17)
 LN_PI = (1.1447298858494002, 1.0265951162707826e-17)
 STIRLING_CONSTANT = (0.4189385332046727, 1.6728209650585413e-17)
 STIRLING_CONSTANT_2 = (0.6044005442916777, 2.931052888777415e-17)
@@ -96,9 +97,9 @@ LOG1P_REST = (
     *(0.09089857443863245, -0.08459673548218567, 0.07827049797384894),
 )
 # The zeros r of ln |Γ| from −2 down to −16, two to each whole number n = −3, −4, …: r as a
-# double word, the slope there, and the coefficients of (x − r)², (x − r)³, … of
-# ln |Γ(x) (x − n) (x − n − 1)|, as many as count where |ln |Γ|| < 2^-5. From −16 on there is no
-# float64 so near.
+# double word, the slope there, and the coefficients of (x − r)², (x − r)³, … of ln |Γ(x) (x −
+# n) (x − n − 1)|, as many as matter where |ln |Γ|| < 2^-5. Below −16 no float64 is so near to a
+# zero.
 ROOTS: tuple[tuple[float, ...], ...] = (
     (
         *(-2.4570247382208006, -3.7075610815513266e-17, 1.5156034480216574, 0.7685681436886681),
@@ -194,47 +195,47 @@ ROOTS: tuple[tuple[float, ...], ...] = (
     (-15.999999999999952, -1.668613399265054e-16, -20922789887994.395, 1.1146403001465588),
 )
 ROOT_LIMIT = 2.0**-5
-NEAR = 0.15  # how near to 1 and 2 their series serve
+NEAR = 0.15  # the distance from 1 and 2 up to which their series are used
 
 
-def choose(b: Builder, condition: Value, x: Pair, y: Pair) -> Pair:
-    """Of two double words one."""
+def select_pair(b: Builder, condition: Value, x: Pair, y: Pair) -> Pair:
+    """X where the condition holds, else y, of double words."""
     return Pair(b.select(condition, x.high, y.high), b.select(condition, x.low, y.low))
 
 
-def plus(b: Builder, x: Pair, y: Pair) -> Pair:
-    """X + y of double words, the low parts' sum rounded."""
+def add_pairs(b: Builder, x: Pair, y: Pair) -> Pair:
+    """X + y of double words. The sum of the low parts is rounded."""
     total = two_sum(b, x.high, y.high)
     return Pair(total.high, b.add(total.low, b.add(x.low, y.low)))
 
 
-def natural(b: Builder, x: Pair) -> Pair:
-    """Ln x of a positive double word, good to 2^-64."""
-    log = multiply(b, log2_long(b, x.high), constant(b, *LN2, float64))
+def log_pair(b: Builder, x: Pair) -> Pair:
+    """Ln x of a positive double word, precise to 2^-64."""
+    log = multiply(b, log2_long(b, x.high), constant(b, *LN2_PAIR, float64))
     return Pair(log.high, b.add(log.low, b.div(x.low, x.high)))
 
 
-def rising(b: Builder, a: Value) -> Pair:
+def rising_product(b: Builder, a: Value) -> Pair:
     """(a + 1) (a + 2) … (a + 7), from t = a (a + 7): (a + 7) (t + 6) (t + 10) (t + 12)."""
     last = two_sum(b, a, b.const(7.0, float64))
     t = multiply(b, Pair(a, b.const(0.0, float64)), last)
     product = last
     for more in (6.0, 10.0, 12.0):
-        product = multiply(b, product, plus(b, t, constant(b, more, 0.0, float64)))
+        product = multiply(b, product, add_pairs(b, t, constant(b, more, 0.0, float64)))
     return product
 
 
-def stirling(b: Builder, a: Value, small: Value) -> tuple[Pair, Pair, Value]:
+def stirling_terms(b: Builder, a: Value, small: Value) -> tuple[Pair, Pair, Value]:
     """(z, z − ½, s(z)) where z is a, or a + 8 if a is small."""
     up = fast_two_sum(b, b.const(8.0, float64), a)
-    z = choose(b, small, up, Pair(a, b.const(0.0, float64)))
+    z = select_pair(b, small, up, Pair(a, b.const(0.0, float64)))
     inverse = b.div(b.const(1.0, float64), z.high)
     rest = b.mul(inverse, polynomial(b, b.mul(inverse, inverse), STIRLING))
-    return z, plus(b, z, constant(b, -0.5, 0.0, float64)), rest
+    return z, add_pairs(b, z, constant(b, -0.5, 0.0, float64)), rest
 
 
-def distance(b: Builder, a: Value) -> tuple[Value, Value]:
-    """(d, n): the whole number n nearest to a, and d = a − n."""
+def split_nearest(b: Builder, a: Value) -> tuple[Value, Value]:
+    """(d, n): the integer n nearest to a, and d = a − n."""
     n = b.rint(a)
     return b.sub(a, n), n
 
@@ -243,11 +244,11 @@ def sin_pi_over(b: Builder, d: Value) -> Pair:
     """sin(πd) / d for |d| ≤ ½."""
     square = two_product(b, d, d)
     total = Pair(b.mul(square.high, horner(b, square.high, SIN_PI)), b.const(0.0, float64))
-    for place, part in enumerate(reversed(SIN_PI_LONG)):
-        if place:
+    for index, part in enumerate(reversed(SIN_PI_LONG)):
+        if index:
             total = multiply(b, total, square)
         first = constant(b, *part, float64)
-        total = plus(b, first, total)
+        total = add_pairs(b, first, total)
     return total
 
 
@@ -259,33 +260,37 @@ def tgamma(b: Builder, x: Value) -> Value:
     zero, one = b.const(0.0, float64), b.const(1.0, float64)
     a, negative = b.abs(x), b.lt(x, 0.0)
     small = b.lt(a, 8.0)
-    z, less, rest = stirling(b, a, small)
+    z, less, rest = stirling_terms(b, a, small)
     # log2 Γ(z) = (z − ½) (log2 z − log2 e) + (½ ln 2π − ½ + s) / ln 2
-    log = plus(b, log2_long(b, z.high), constant(b, -LOG2_E[0], -LOG2_E[1], float64))
-    log = Pair(log.high, b.add(log.low, b.mul(b.div(z.low, z.high), LOG2_E[0])))
-    exponent = plus(b, multiply(b, less, log), constant(b, *STIRLING_CONSTANT_2, float64))
-    low = b.fma(rest, LOG2_E[0], exponent.low)
+    log = add_pairs(
+        b, log2_long(b, z.high), constant(b, -LOG2_E_PAIR[0], -LOG2_E_PAIR[1], float64)
+    )
+    log = Pair(log.high, b.add(log.low, b.mul(b.div(z.low, z.high), LOG2_E_PAIR[0])))
+    exponent = add_pairs(b, multiply(b, less, log), constant(b, *STIRLING_CONSTANT_2, float64))
+    low = b.fma(rest, LOG2_E_PAIR[0], exponent.low)
     high = b.select(negative, b.neg(exponent.high), exponent.high)
     low = b.select(negative, b.neg(low), low)
     ended = clamp(b, high, -1200.0, 1200.0)
     low = b.select(b.eq(high, ended), low, zero)
     whole, power = nearest(b, ended, 1.0, 2 * DOUBLE.bias)
     r = two_sum(b, b.sub(ended, whole), low)
-    linear = multiply(b, r, constant(b, *LN2, float64))
+    linear = multiply(b, r, constant(b, *LN2_PAIR, float64))
     total = fast_two_sum(b, one, linear.high)
     bent = b.mul(b.mul(r.high, r.high), polynomial(b, r.high, EXP2_REST))
     more = fast_two_sum(b, total.high, bent)
     value = Pair(more.high, b.add(more.low, b.add(total.low, linear.low)))
     # the factor: 1 / (a … (a + 7)), or −π (a + 1) … (a + 7) / sin(πa); without those from 8 on
-    d, n = distance(b, a)
-    product, own = rising(b, a), Pair(a, zero)
+    d, n = split_nearest(b, a)
+    product, own = rising_product(b, a), Pair(a, zero)
     single = Pair(one, zero)
     sine = multiply(b, Pair(d, zero), sin_pi_over(b, d))
     pi = constant(b, *SIN_PI_LONG[0], float64)
-    top = choose(b, negative, multiply(b, pi, choose(b, small, product, single)), single)
-    below = multiply(b, own, choose(b, negative, sine, product))
-    below = choose(b, b.and_(negative, small), sine, below)
-    below = choose(b, b.or_(negative, small), below, single)
+    top = select_pair(
+        b, negative, multiply(b, pi, select_pair(b, small, product, single)), single
+    )
+    below = multiply(b, own, select_pair(b, negative, sine, product))
+    below = select_pair(b, b.and_(negative, small), sine, below)
+    below = select_pair(b, b.or_(negative, small), below, single)
     half = b.mul(n, 0.5)
     even = b.eq(b.trunc(half), half)
     flipped = b.and_(negative, even)
@@ -302,34 +307,36 @@ def lgamma(b: Builder, x: Value) -> Value:
     if format_of(x) is SINGLE:
         return b.cast(lgamma(b, b.cast(x, float64)), x.dtype)
     zero, infinity = b.const(0.0, float64), b.const(float("inf"), float64)
-    a, negative = b.abs(x), b.lt(x, -(2.0**-57))  # nearer to 0 it is −ln |x|
+    a, negative = b.abs(x), b.lt(x, -(2.0**-57))  # nearer to 0 the result is −ln |x|
     small = b.lt(a, 8.0)
-    z, less, rest = stirling(b, a, small)
+    z, less, rest = stirling_terms(b, a, small)
     # (z − ½) (ln z − 1) + ½ ln 2π − ½ + s
-    log = plus(b, natural(b, z), constant(b, -1.0, 0.0, float64))
-    series = plus(b, multiply(b, less, log), constant(b, *STIRLING_CONSTANT, float64))
+    log = add_pairs(b, log_pair(b, z), constant(b, -1.0, 0.0, float64))
+    series = add_pairs(b, multiply(b, less, log), constant(b, *STIRLING_CONSTANT, float64))
     series = Pair(series.high, b.add(series.low, rest))
     # less ln(a … (a + 7)), or that of sin(πa) / (π (a + 1) … (a + 7)) besides
-    d, _ = distance(b, a)
-    product, own = rising(b, a), Pair(a, zero)
+    d, _ = split_nearest(b, a)
+    product, own = rising_product(b, a), Pair(a, zero)
     single = Pair(b.const(1.0, float64), zero)
     sine = multiply(b, Pair(b.abs(d), zero), sin_pi_over(b, d))
-    factor = multiply(b, own, choose(b, negative, sine, product))
-    factor = choose(b, b.or_(negative, small), factor, single)
+    factor = multiply(b, own, select_pair(b, negative, sine, product))
+    factor = select_pair(b, b.or_(negative, small), factor, single)
     ratio = quotient(b, sine, product)
-    factor = choose(b, b.and_(negative, small), ratio, factor)
-    besides = natural(b, factor)
+    factor = select_pair(b, b.and_(negative, small), ratio, factor)
+    besides = log_pair(b, factor)
     ln_pi = constant(b, *LN_PI, float64)
-    series = choose(
-        b, negative, plus(b, Pair(b.neg(series.high), b.neg(series.low)), ln_pi), series
+    series = select_pair(
+        b, negative, add_pairs(b, Pair(b.neg(series.high), b.neg(series.low)), ln_pi), series
     )
-    total = plus(b, series, Pair(b.neg(besides.high), b.neg(besides.low)))
+    total = add_pairs(b, series, Pair(b.neg(besides.high), b.neg(besides.low)))
     y = b.add(total.high, total.low)
     y = b.select(b.eq(b.abs(total.high), infinity), total.high, y)
     # near the zeros
     second = b.gt(a, 1.5)
     w = b.sub(a, b.select(second, b.const(2.0, float64), b.const(1.0, float64)))
-    y = b.select(b.and_(b.le(b.abs(w), NEAR), b.not_(negative)), near_zero(b, w, second), y)
+    y = b.select(
+        b.and_(b.le(b.abs(w), NEAR), b.not_(negative)), log_near_1_or_2(b, w, second), y
+    )
     lost = b.and_(b.lt(b.abs(y), ROOT_LIMIT), b.and_(b.lt(x, -2.0), b.gt(x, -16.0)))
     y = b.if_any(lost, lambda: b.by_lane("lgamma_root", x), y)
     pole = b.or_(b.eq(x, 0.0), b.and_(negative, b.eq(d, 0.0)))
@@ -337,7 +344,7 @@ def lgamma(b: Builder, x: Value) -> Value:
     return b.select(b.eq(a, infinity), x, y)
 
 
-def near_zero(b: Builder, w: Value, second: Value) -> Value:
+def log_near_1_or_2(b: Builder, w: Value, second: Value) -> Value:
     """Ln Γ(2 + w) where `second` holds, else ln Γ(1 + w), for small w."""
 
     def either(two: float, one: float) -> Value:
@@ -356,14 +363,14 @@ def near_zero(b: Builder, w: Value, second: Value) -> Value:
 def lgamma_root(b: Builder, x: Value) -> Value:
     """Ln |Γ(x)| of a float64 between −16 and −2, near a zero r.
 
-    With u = x − r: the slope times u, and what ln |x − n| and ln |x − n − 1| add to their
-    tangents for the neighbouring poles n + 1 and n, and the series of the rest.
+    With u = x − r it is the slope times u, plus the parts of ln |x − n| and ln |x − n − 1|
+    beyond their tangents (n and n + 1 are the neighbouring poles), plus the series of the rest.
     """
-    place = b.cast(b.trunc(b.mul(x, -2.0)), int64)
-    reached = [b.ge(place, number + 4) for number in range(len(ROOTS))]
+    half_integer = b.cast(b.trunc(b.mul(x, -2.0)), int64)
+    reached = [b.ge(half_integer, number + 4) for number in range(len(ROOTS))]
 
     def at(column: int) -> Value:
-        """An entry of the zero's row, chosen by its bits: for floats that would be branches."""
+        """An entry of the zero's row, selected by its bits: selecting floats would branch."""
         column_of = [bits_of_number(row[column]) if column < len(row) else 0 for row in ROOTS]
         found = b.const(column_of[0], int64)
         for number, (before, entry) in enumerate(pairwise(column_of), 1):

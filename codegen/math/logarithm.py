@@ -1,4 +1,4 @@
-"""Logarithms, of sums and moduli too, and the inverse hyperbolic functions, made of them."""
+"""Logarithms, also of sums and moduli, and the inverse hyperbolic functions made from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from .power import by_exponent
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # ln(1 + f) = f − f²/2 + f³ Q(f) on [√½ − 1, √2 − 1]: 2^-27.3.
 LOG_SINGLE = (
@@ -50,7 +51,7 @@ LOG10_SINGLE = (
     *(-0.21714719, 0.1447647, -0.10858096, 0.08687349, -0.07212424),
     *(0.06145963, -0.05745114, 0.056912806, -0.034359917),
 )
-# 1 / ln 2 and 1 / ln 10 as double words; log10 2, its first part ending in zeros.
+# 1 / ln 2 and 1 / ln 10 as double words; log10 2, whose first part ends in zeros.
 LOG2_E_PAIR = {
     "float64": (1.4426950408889634, 2.0355273740931033e-17),
     "float32": (1.4426950216293335, 1.925963033500011e-08),
@@ -74,8 +75,9 @@ def softplus(b: Builder, x: Value) -> Value:
 
 
 def logarithm(b: Builder, x: Value, core: Callable[[Value, Value], Value]) -> Value:
-    """core(m − 1, k) for x = m · 2^k: a logarithm; a branch round what is not normal or not
-    positive.
+    """core(m − 1, k) for x = m · 2^k, a logarithm.
+
+    A branch goes around operands that aren't normal or positive.
     """
     form = format_of(x)
     m, k = split_exponent(b, x)
@@ -106,7 +108,7 @@ def log_sum(b: Builder, f: Value, k: Value) -> Value:
 
 
 def log_ends(b: Builder, x: Value, y: Value) -> Value:
-    """Logarithm y of x, made right where x is 0, negative, infinite or NaN."""
+    """The logarithm y of x, corrected where x is 0, negative, infinite or NaN."""
     y = b.select(b.lt(x, float("inf")), y, x)
     y = b.select(b.lt(x, 0.0), b.const(float("nan"), x.dtype), y)
     return b.select(b.eq(x, 0.0), b.const(float("-inf"), x.dtype), y)
@@ -172,14 +174,14 @@ def log10_sum(b: Builder, f: Value, k: Value) -> Value:
 
 
 def log_of_sum(b: Builder, x: Pair, exponent: Value | None = None) -> Value:
-    """ln(high + low) of a positive normal double word, full precision near 1 too.
+    """ln(high + low) of a positive normal double word, at full precision near 1, too.
 
-    exponent: an integer to add to the binary exponent.
+    exponent: an integer to add to the binary exponent
     """
     form = format_of(x.high)
     m, k = split_exponent(b, x.high)
     low = b.mul(x.low, power_of_two(b, b.neg(k), form))
-    # 2^−k is wrong for the largest k, where the low part no longer counts.
+    # 2^−k is wrong for the largest k, for which the low part doesn't matter.
     low = b.select(b.lt(x.high, 2.0**100), low, b.const(0.0, form.dtype))
     if exponent is not None:
         k = b.add(k, exponent)
@@ -196,7 +198,7 @@ def log1p(b: Builder, x: Value) -> Value:
 
 @rule
 def log_hypot(b: Builder, x: Value, y: Value) -> Value:
-    """Ln √(x² + y²), at full precision near 1 too: the real part of a complex logarithm."""
+    """Ln √(x² + y²), at full precision near 1, too: the real part of a complex logarithm."""
     return log_modulus(b, Pair(x, b.const(0.0, x.dtype)), y)
 
 
@@ -204,13 +206,13 @@ def log_hypot(b: Builder, x: Value, y: Value) -> Value:
 def log1p_hypot(b: Builder, x: Value, y: Value) -> Value:
     """Ln √((1 + x)² + y²)."""
     total = two_sum(b, b.const(1.0, x.dtype), x)
-    # The low part is NaN for an infinite x, where it does not count.
+    # The low part of an infinite x is NaN; it doesn't matter.
     low = b.select(b.lt(b.abs(x), 2.0**100), total.low, b.const(0.0, x.dtype))
     return log_modulus(b, Pair(total.high, low), y)
 
 
 def log_modulus(b: Builder, x: Pair, y: Value) -> Value:
-    """Ln √(x² + y²) of a double word x and a number y, scaled, the squares exact."""
+    """Ln √(x² + y²) of a double word x and a number y, scaled, with exact squares."""
     form = format_of(y)
     _, large, down, up = by_exponent(b, x.high, y)
     u, v = b.mul(x.high, down), b.mul(y, down)
@@ -229,7 +231,7 @@ def log_modulus(b: Builder, x: Pair, y: Value) -> Value:
 
 @rule
 def asinh(b: Builder, x: Value) -> Value:
-    """ln(|x| + √(x² + 1)) in double words; at large |x|, ln(2 |x|)."""
+    """ln(|x| + √(x² + 1)) in double words. For large |x|, ln(2 |x|)."""
     a = b.abs(x)
     large = b.gt(a, 2.0**30)
     inside = b.select(large, b.const(1.0, x.dtype), a)
@@ -252,7 +254,7 @@ def log_of_double(b: Builder, a: Value, large: Value, total: Pair) -> Value:
 
 @rule
 def acosh(b: Builder, x: Value) -> Value:
-    """ln(x + √(x² − 1)) in double words; at large x, ln(2 x)."""
+    """ln(x + √(x² − 1)) in double words. For large x, ln(2 x)."""
     large = b.gt(x, 2.0**30)
     inside = b.select(large, b.const(2.0, x.dtype), x)
     square = two_product(b, inside, inside)
@@ -267,7 +269,7 @@ def acosh(b: Builder, x: Value) -> Value:
 
 @rule
 def atanh(b: Builder, x: Value) -> Value:
-    """½ ln((1 + |x|) / (1 − |x|)), the ratio a double word."""
+    """½ ln((1 + |x|) / (1 − |x|)), with the ratio as a double word."""
     a = b.abs(x)
     one = b.const(1.0, x.dtype)
     ratio = quotient(b, fast_two_sum(b, one, a), fast_two_sum(b, one, b.neg(a)))

@@ -24,7 +24,8 @@ from .exponential import EXP2
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 # log2(1 + f) / f on [√½ − 1, √2 − 1], for float32 computed in float64: 2^-35.8.
 LOG2_SHORT = (
@@ -45,8 +46,8 @@ def rsqrt(b: Builder, x: Value) -> Value:
 def cbrt(b: Builder, x: Value) -> Value:
     """The cube root, of either sign.
 
-    The bits divided by −3 start an iteration of higher order for y = x^(−1/3), without a
-    division; one corrected step for x y² follows. Source of the start: Moroz et al., "Fast
+    The bits divided by −3 start an iteration of higher order, without division, for y =
+    x^(−1/3). One corrected step for x y² follows. Source of the start: Moroz et al., "Fast
     calculation of cube root and inverse cube root using a magic constant", 2021.
     """
     form = format_of(x)
@@ -77,7 +78,7 @@ def cbrt(b: Builder, x: Value) -> Value:
 
 @rule
 def hypot(b: Builder, x: Value, y: Value) -> Value:
-    """√(x² + y²) without overflow or underflow on the way."""
+    """√(x² + y²) without intermediate overflow or underflow."""
     infinite = b.or_(b.eq(b.abs(x), float("inf")), b.eq(b.abs(y), float("inf")))
     if format_of(x) is SINGLE:
         long = b.cast(x, float64), b.cast(y, float64)
@@ -91,7 +92,7 @@ def hypot(b: Builder, x: Value, y: Value) -> Value:
 
 
 def by_exponent(b: Builder, x: Value, y: Value) -> tuple[Value, Value, Value, Value]:
-    """(smaller, larger, 2^−e, 2^e): |x| and |y| in order and scales that bring both near 1."""
+    """(smaller, larger, 2^−e, 2^e): |x| and |y| in order, and scales that bring both near 1."""
     form = format_of(x)
     x, y = b.abs(x), b.abs(y)
     swap = b.gt(x, y)
@@ -106,7 +107,7 @@ def by_exponent(b: Builder, x: Value, y: Value) -> tuple[Value, Value, Value, Va
 
 @rule
 def pow(b: Builder, x: Value, y: Value) -> Value:
-    """x^y with all of C99's special cases (annex F.9.4.4)."""
+    """x^y with all special cases of C99 (annex F.9.4.4)."""
     magnitude = b.abs(x)
     power = pow_single if format_of(x) is SINGLE else pow_double
     result = power(b, magnitude, y)
@@ -141,7 +142,7 @@ def pow_double(b: Builder, magnitude: Value, y: Value) -> Value:
 
 
 def pow_ends(b: Builder, x: Value, y: Value, power: Value) -> Value:
-    """|x|^y made x^y: the sign, and what holds at 0, 1, infinity and NaN."""
+    """x^y from |x|^y: the sign, and the values at 0, 1, infinity and NaN."""
     infinity = b.const(float("inf"), x.dtype)
     nothing = b.const(0.0, x.dtype)
     magnitude = b.abs(x)

@@ -1,4 +1,4 @@
-"""The table of math functions, which each of the files beside this one adds to."""
+"""The table of math functions, to which the other files of this folder add theirs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Value
+    from graphjit.codegen.values import Value
 
 MATH: dict[str, Callable[..., Value]] = {}
 

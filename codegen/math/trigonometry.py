@@ -25,10 +25,11 @@ from .double_word import (
 from .rules import rule
 
 if TYPE_CHECKING:
-    from graphjit.codegen.builder import Builder, Value
+    from graphjit.codegen.builder import Builder
+    from graphjit.codegen.values import Value
 
 TWO_OVER_PI = 0.6366197723675814
-# π in three parts, each the nearest number to what the earlier ones leave.
+# π in three parts, each the number nearest to the remainder of the earlier ones.
 PI = {
     "float64": (3.141592653589793, 1.2246467991473532e-16, -2.9947698097183397e-33),
     "float32": (3.1415927410125732, -8.742277657347586e-08, -3.4302490200117637e-15),
@@ -96,12 +97,12 @@ TWO_OVER_PI_BITS = int(
     "8a5292ea6bfb5fb11f8d5d0856033046",
     16,
 )
-# Up to these |x|, x − n π/2 in three parts is right to the last place or so, and n exact.
+# Up to these |x|, x − n π/2 in three parts is precise to about the last place, and n is exact.
 ORDINARY = {"float32": 131072.0, "float64": 2.0**30}
 
 
 def flip(b: Builder, x: Value, n: Value, bit: int = 0) -> Value:
-    """X with its sign changed where the given bit of the integer n is set."""
+    """X, with its sign changed where bit `bit` of the integer n is set."""
     form = format_of(x)
     top = form.dtype.bits - 1
     sign = b.and_(b.shl(n, top - bit), 1 << top)
@@ -111,7 +112,7 @@ def flip(b: Builder, x: Value, n: Value, bit: int = 0) -> Value:
 def pi_remainder(b: Builder, x: Value, n: Value, long: bool) -> tuple[Value, Value | None]:
     """X − n π/2, as a double word if long.
 
-    The first fma is exact: the result is a multiple of the last place of π/2 and below 1.
+    The first fma is exact: the result is a multiple of the last place of π/2 and less than 1.
     """
     first, second, third = (part / 2 for part in PI[x.dtype.name])
     x = b.fma(n, -first, x)
@@ -124,7 +125,7 @@ def pi_remainder(b: Builder, x: Value, n: Value, long: bool) -> tuple[Value, Val
 
 
 def sin_core(b: Builder, r: Value, low: Value | None, quadrant: Value) -> Value:
-    """sin(r + low + quadrant π/2) for |r| ≤ π/4; only quadrant's low bits count."""
+    """sin(r + low + quadrant π/2) for |r| ≤ π/4. Only quadrant's low bits count."""
     z = b.mul(r, r)
     series, cube = polynomial(b, z, SIN[r.dtype.name]), b.mul(z, r)
     even = polynomial(b, z, COS[r.dtype.name])
@@ -158,7 +159,7 @@ def cos(b: Builder, x: Value) -> Value:
 def tan_core(b: Builder, r: Value, low: Value | None, n: Value) -> Value:
     """Tan r for |r| ≤ π/4, or −1 / tan r where n is odd.
 
-    The reciprocal takes one Newton step with the tangent as a double word.
+    The reciprocal takes one Newton step, with the tangent as a double word.
     """
     z = b.mul(r, r)
     series, cube = polynomial(b, z, TAN[r.dtype.name]), b.mul(z, r)
@@ -184,15 +185,15 @@ def tan(b: Builder, x: Value) -> Value:
 
 
 def beyond(b: Builder, magnitude: Value) -> Value:
-    """Whether the ordinary reduction does not serve."""
+    """Whether an operand is too large for the ordinary reduction."""
     return b.gt(magnitude, ORDINARY[magnitude.dtype.name])
 
 
 def huge(b: Builder, name: str, x: Value) -> Value:
-    """Sin, cos or tan where the ordinary reduction does not serve.
+    """Sin, cos or tan of operands too large for the ordinary reduction.
 
-    In float64 lane by lane: long code for whole vectors would cost more to compile than it ever
-    saves.
+    float64 is computed lane by lane: the long code for whole vectors would cost more compile
+    time than it saves.
     """
     if format_of(x) is DOUBLE:
         return b.by_lane(f"{name}_huge", x)
@@ -206,7 +207,7 @@ def huge(b: Builder, name: str, x: Value) -> Value:
 def huge_single(b: Builder, magnitude: Value) -> tuple[Value, Value, Value]:
     """(r, low, q) with |x| = r + low + q π/2 (mod 2 π), |r| ≤ π/4, for a float32 from 2^17 up.
 
-    96 bits of 2/π, from where the exponent of x says, times the 24 bits of x, modulo 4; see
+    Multiplies 96 bits of 2/π, selected by the exponent of x, by the 24 bits of x, modulo 4; see
     `huge_remainder`.
     """
     bits = b.bitcast(magnitude, uint32)
@@ -240,9 +241,9 @@ def huge_single(b: Builder, magnitude: Value) -> tuple[Value, Value, Value]:
 def huge_remainder(b: Builder, magnitude: Value) -> tuple[Pair, Value]:
     """(r, q) with |x| = r + q π/2 (mod 2 π), |r| ≤ π/4, for a float64 from 2^15 up.
 
-    192 bits of 2/π, cut out by shifts where the exponent of x says, times the significand of
-    x, modulo 2^192. Source: Payne and Hanek, "Radian reduction for trigonometric functions",
-    1983. Limbs of 32 bits lie in words of 64.
+    Multiplies 192 bits of 2/π, selected by shifts according to the exponent of x, by the
+    significand of x, modulo 2^192. Source: Payne and Hanek, "Radian reduction for trigonometric
+    functions", 1983. Limbs of 32 bits are in words of 64.
     """
     mask = 2**32 - 1
     bits = b.bitcast(magnitude, uint64)
@@ -277,7 +278,7 @@ def huge_remainder(b: Builder, magnitude: Value) -> tuple[Pair, Value]:
         product.append(b.and_(total, mask))
         carry = b.shr(total, 32)
     quadrant = b.shr(product[5], 30)
-    # The fraction as a signed number: negative from ½ up, then its complement is its size.
+    # The fraction as a signed number: from ½ up negative, its magnitude the complement.
     negative = b.and_(b.shr(product[5], 29), 1)
     flipped = b.and_(b.sub(b.const(0, uint64), negative), mask)
     value: Pair | None = None
@@ -339,7 +340,7 @@ def asin_core(b: Builder, magnitude: Value) -> tuple[Value, Value, Value, Value]
 
 @rule
 def asin(b: Builder, x: Value) -> Value:
-    """The inverse sine; above ½ from asin x = π/2 − 2 asin √((1 − x) / 2)."""
+    """The inverse sine. Above ½, asin x = π/2 − 2 asin √((1 − x) / 2)."""
     high, low = (part / 2 for part in PI[x.dtype.name][:2])
     big, s, rest, angle = asin_core(b, b.abs(x))
     total = fast_two_sum(b, b.const(high, x.dtype), b.mul(s, -2.0))
@@ -362,13 +363,13 @@ def acos(b: Builder, x: Value) -> Value:
 def atan_core(b: Builder, t: Value) -> Value:
     """Atan t for 0 ≤ t ≤ 1."""
     z = b.mul(t, t)
-    # Not polynomial(): at 1 the even and the odd terms cancel.
+    # Horner's rule, since even and odd terms cancel at 1.
     return b.fma(b.mul(t, z), horner(b, z, ATAN[t.dtype.name]), t)
 
 
 @rule
 def atan(b: Builder, x: Value) -> Value:
-    """The inverse tangent; above 1 from atan x = π/2 − atan 1/x."""
+    """The inverse tangent. Above 1, atan x = π/2 − atan 1/x."""
     high, low = (part / 2 for part in PI[x.dtype.name][:2])
     magnitude = b.abs(x)
     big = b.gt(magnitude, 1.0)
@@ -393,6 +394,6 @@ def atan2(b: Builder, y: Value, x: Value) -> Value:
     angle = b.select(steep, outer, angle)
     back = b.sub(b.const(full, x.dtype), b.sub(angle, rest))
     angle = b.select(b.lt(bits_of(b, x), 0), back, angle)
-    # A NaN in x alone could be lost in the choice of the larger.
+    # The selection of the larger operand could drop a NaN in x alone.
     angle = b.select(b.isnan(x), x, angle)
     return b.select(b.isnan(y), y, b.copysign(angle, y))

@@ -1,7 +1,7 @@
-"""GPU architectures by name, each with the lowest version of PTX that knows it.
+"""GPU architectures by name, each with the first version of PTX that has it.
 
-LLVM only warns of a name that it doesn't know, and then writes for PTX 3.2: names are checked
-here. All of these are taken by LLVM 22 and assembled by ptxas 13.0.
+For an unknown name LLVM only warns and then writes PTX 3.2, so names are checked here. LLVM 22
+accepts all of these, and ptxas 13.0 assembles them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _VERSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """An architecture: its name, and the version of PTX that is written for it."""
+    """An architecture and its version of PTX."""
 
     name: str
     version: str
@@ -39,7 +39,7 @@ ARCHITECTURES = tuple(_VERSIONS)
 
 
 def arch_named(name: str) -> Arch:
-    """The architecture of this name; InvalidArgumentError if it isn't on the list."""
+    """The architecture of this name. Raises InvalidArgumentError if it is unknown."""
     version = _VERSIONS.get(name) if isinstance(name, str) else None
     if version is None:
         near = get_close_matches(str(name), ARCHITECTURES, n=1)
@@ -54,9 +54,11 @@ def arch_named(name: str) -> Arch:
 
 
 def arch_of_capability(major: int, minor: int) -> str:
-    """The architecture to write PTX for, for a GPU of this compute capability: the latest that
-    is no later, for PTX of plain names runs on all later ones (CUDA C++ Programming Guide,
-    "PTX compatibility"). InvalidArgumentError if the GPU is older than all.
+    """The architecture to compile for, for a GPU of this compute capability.
+
+    It is the latest that is no later: PTX for a plain name runs on all later GPUs (CUDA C++
+    Programming Guide, "PTX compatibility"). Raises InvalidArgumentError if the GPU is older
+    than all.
     """
     plain = [name for name in ARCHITECTURES if name[-1].isdigit()]
     fit = [name for name in plain if int(name[3:]) <= 10 * major + minor]

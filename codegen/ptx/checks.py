@@ -1,9 +1,9 @@
-"""What one point of a kernel computes on a GPU, and what becomes of checks that fail.
+"""The values of one point of a kernel on a GPU, and its checks.
 
 A check that fails lowers the first word of `status` to step · 2^50 + point · 2^10 + value, if
-that is less: so the first one in order wins, whoever comes first. A thread that finds its own
-number there writes the details behind it; a second launch with the status left as it is makes
-sure of that. Nothing is read or written at a place that isn't there.
+that is less. So the first failure in order wins, in whatever order threads run. A thread that
+finds its own number there writes the details behind it; a second launch with the status
+unchanged makes sure that it does. Nothing is read or written at an index out of range.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphjit.codegen.access import parts_of
-from graphjit.codegen.builder import Builder, MathRule, Value
+from graphjit.codegen.builder import Builder
 from graphjit.codegen.emit import KernelEmitter
+from graphjit.codegen.instructions import MathRule
 from graphjit.codegen.loops import LoopNest
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.codegen.sizes import SizeEmitter
+from graphjit.codegen.values import Value
 from graphjit.core.dims import Dim
 from graphjit.ir.program import GatherLoad, Index
 
 from .device import DeviceBuilder, DeviceModule
 
 POINT_SHIFT, STEP_SHIFT = 10, 50
-# The status: its first word where nothing has failed, and how many words of 8 bytes it has.
+# The status: its first word if nothing has failed, and its size in words of 8 bytes.
 INITIAL, STATUS_WORDS = 2**64 - 1, 4
 
 
@@ -40,8 +42,13 @@ def argument_of(symbol: str) -> str:
 
 
 class PointEmitter(KernelEmitter):
-    """Writes what a point computes. step: the kernel's place in the program. numbered: the
-    checks that may fail, by the number of the value or store.
+    """Writes the values of a point.
+
+    step: the kernel's position in the program
+    numbered: the checks that may fail, by the number of their value or store
+    item: the number of the current value or store
+    failing: the condition of the last check
+    failed: the slot of a flag that a check of this point has failed
     """
 
     pointer = "ptr addrspace(1)"
@@ -62,41 +69,44 @@ class PointEmitter(KernelEmitter):
         self.size = _Arguments(symbols, self.entry)
         self.b.size = self.size
         self.numbered: dict[int, Check] = {}
-        self.place = 0  # of the value or store at hand
-        self.wrong: Value | None = None
+        self.item = 0
+        self.failing: Value | None = None
         self.failed = ""
 
     @staticmethod
     def builder(module: Any, lanes: int, math: dict[str, MathRule], flags: str) -> Builder:
-        """What writes the arithmetic of one thread."""
+        """The builder of one thread's arithmetic."""
         return DeviceBuilder(module, 1, math)
 
-    def alone(self) -> str:
-        """Whether a thread is the one that stores, where several have the same to store."""
+    def storing_lane(self) -> str:
+        """A flag for the thread that stores where several have one value to store; empty for
+        all.
+        """
         return ""
 
-    def _compute(self, number: int) -> Value:
-        self.place = number
+    def compute(self, number: int) -> Value:
+        """Write the code of one value."""
+        self.item = number
         value = self.kernel.values[number]
         if isinstance(value, GatherLoad) and any(
             _may_be_empty(c.extent) for c in value.choices
         ):
-            return self._gathered(value)
-        return super()._compute(number)
+            return self._gather_checked(value)
+        return super().compute(number)
 
-    def _gathered(self, value: GatherLoad) -> Value:
-        """An element of what may have none: 0 where the check failed."""
+    def _gather_checked(self, value: GatherLoad) -> Value:
+        """An element of a tensor that may be empty: 0 where the check failed."""
         b, parts = self.b, parts_of(value.dtype)
-        self.current = ("GatherV2", value.source)
-        offset, step = self._offset(value.index, parts)
-        place = self._chosen(offset, step, value.choices, parts)
-        assert self.wrong is not None
+        self.current_op = ("GatherV2", value.source)
+        offset, step = self.element_offset(value.index, parts)
+        position = self.checked_index(offset, step, value.choices, parts)
+        assert self.failing is not None
         before, inside, after = self.label(), self.label(), self.label()
         self.line(f"br label %{before}")
         b.lines.append(f"{before}:")
-        self.line(f"br i1 {self.wrong.ir}, label %{after}, label %{inside}")
+        self.line(f"br i1 {self.failing.ir}, label %{after}, label %{inside}")
         b.lines.append(f"{inside}:")
-        found = self._load_at(f"%b{value.buffer}", value.dtype, place)
+        found = self.load_at(f"%b{value.buffer}", value.dtype, position)
         last = self.label()
         self.line(f"br label %{last}")
         b.lines += [f"{last}:", f"  br label %{after}", f"{after}:"]
@@ -109,12 +119,12 @@ class PointEmitter(KernelEmitter):
         ]
         return Value(value.dtype, texts[0], True, texts[1] if len(texts) > 1 else None)
 
-    def _fail(self, condition: Value, reason: str, details: tuple[Value, ...]) -> None:
-        """Note a failure, and go on with what is safe."""
+    def emit_failure(self, condition: Value, reason: str, details: tuple[Value, ...]) -> None:
+        """Note a failure in the status. The thread continues with a safe index."""
         b, checked = self.b, condition
-        op, source = self.current
-        self.wrong = checked
-        self.numbered[self.place] = Check(reason, op, source)
+        op, source = self.current_op
+        self.failing = checked
+        self.numbered[self.item] = Check(reason, op, source)
         if not self.failed:
             self.failed = b.fresh()
             self.entry += [
@@ -125,8 +135,8 @@ class PointEmitter(KernelEmitter):
         self.line(f"br i1 {checked.ir}, label %{bad}, label %{good}")
         b.lines.append(f"{bad}:")
         self.line(f"store i1 true, ptr {self.failed}")
-        point = b.emit(f"shl i64 {self._number_of_point()}, {POINT_SHIFT}")
-        key = b.emit(f"or i64 {point}, {(self.step << STEP_SHIFT) + self.place}")
+        point = b.emit(f"shl i64 {self._point_number()}, {POINT_SHIFT}")
+        key = b.emit(f"or i64 {point}, {(self.step << STEP_SHIFT) + self.item}")
         least = f"atomicrmw umin ptr addrspace(1) %status, i64 {key}"
         old = b.emit(f'{least} syncscope("device") monotonic, align 8')
         same = b.emit(f"icmp eq i64 {old}, {key}")
@@ -140,34 +150,38 @@ class PointEmitter(KernelEmitter):
         self.line(f"br label %{good}")
         b.lines.append(f"{good}:")
 
-    def _number_of_point(self) -> str:
-        """The number of the point at hand in the order in which a CPU would come to it."""
+    def _point_number(self) -> str:
+        """The number of the current point in the CPU's order."""
         strides, step = [0] * len(self.kernel.dims), 1
         for dim in range(len(self.kernel.dims) - 1, -1, -1):
             strides[dim] = step
             step = step * self.kernel.dims[dim]
-        return self._offset(Index(0, tuple(strides)))[0]
+        return self.element_offset(Index(0, tuple(strides)))[0]
 
-    def _put(self, number: int) -> None:
-        self.place = len(self.kernel.values) + number
-        if self.kernel.stores[number].choices:  # which has its own check
-            super()._put(number)
+    def store_result(self, number: int) -> None:
+        """Write one of the kernel's stores."""
+        self.item = len(self.kernel.values) + number
+        if self.kernel.stores[number].choices:  # its check comes first
+            super().store_result(number)
             return
-        self.guarded(lambda: KernelEmitter._put(self, number))
+        self.write_guarded(lambda: KernelEmitter.store_result(self, number))
 
-    def _scatter(self, number: int, offset: str, step: int, value: Value) -> None:
+    def scatter(self, number: int, offset: str, step: int, value: Value) -> None:
+        """Write a store whose index is data."""
         store = self.kernel.stores[number]
         assert store.primitive is not None
-        self.current = (store.primitive.tensorflow, store.source)
-        place = self._chosen(offset, step, store.choices, parts_of(value.dtype))
-        self.guarded(lambda: self._combine(number, place, value), scattered=True)
+        self.current_op = (store.primitive.tensorflow, store.source)
+        position = self.checked_index(offset, step, store.choices, parts_of(value.dtype))
+        self.write_guarded(lambda: self.combine_in(number, position, value), scattered=True)
 
-    def guarded(self, write: Callable[[], None], scattered: bool = False) -> None:
-        """What is written: by one lane what a warp has together; not after a failure where that
-        could be what a second launch reads, or is no place.
+    def write_guarded(self, write: Callable[[], None], scattered: bool = False) -> None:
+        """Write a store that not all threads may do.
+
+        One lane stores what a warp has in common. After a failure nothing is stored that a
+        second launch could read, nor at a scattered index.
         """
         b = self.b
-        conditions = [one] if (one := self.alone()) else []
+        conditions = [one] if (one := self.storing_lane()) else []
         if self.failed and (self.shared or scattered):
             failed = b.emit(f"load i1, ptr {self.failed}")
             conditions.append(b.emit(f"xor i1 {failed}, true"))

@@ -1,5 +1,5 @@
-"""What the Builder and its Module do differently for a GPU: exact remainders, everything
-inlined, what a thread knows of itself.
+"""Differences of the Builder and its Module for a GPU: exact remainders, everything inlined, a
+thread's special registers.
 """
 
 from __future__ import annotations
@@ -7,25 +7,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphjit.codegen.builder import Builder, Module, Value, ir_type
+from graphjit.codegen.builder import Builder
+from graphjit.codegen.module import Module
+from graphjit.codegen.values import Value, ir_type
 from graphjit.core.types import DType, float32, float64
 
 LANES = 32
 
 
 class DeviceModule(Module):
-    """The text of a module whose functions leave no call: a call would need a stack."""
+    """The text of a module without calls: a call would need a stack."""
 
-    def how(self, name: str) -> str:
-        """Every math function is held by its users."""
+    def math_attributes(self, name: str) -> str:
+        """Every math function is inlined."""
         return "alwaysinline"
 
 
 class DeviceBuilder(Builder):
-    """Arithmetic of one thread."""
+    """The arithmetic of one thread."""
 
     def fmod(self, x: Value, y: Value) -> Value:
-        """C's fmod. LLVM's own `frem` is by division here, wrong for large quotients."""
+        """C's fmod. LLVM's `frem` divides on this target, which is wrong for large
+        quotients.
+        """
         double = x.dtype.name == "float64"
         name = "device.fmod." + ("f64" if double else "f32")
         if name not in self.module.shared:
@@ -34,20 +38,24 @@ class DeviceBuilder(Builder):
         kind = ir_type(x.dtype)
         self.module.declare(kind, f"llvm.copysign.f{64 if double else 32}", f"{kind}, {kind}")
         result = self.emit(f"call {kind} @{name}({kind} {x.ir}, {kind} {y.ir})")
-        return self._rounded(Value(x.dtype, result, x.wide))
+        return self.rounded(Value(x.dtype, result, x.wide))
 
     def shl(self, x: Value, y: Any) -> Value:
         """X << y for y in range(bits)."""
-        return self._in_two_steps(super().shl, x, y)
+        return self._shift_in_two_steps(super().shl, x, y)
 
     def shr(self, x: Value, y: Any) -> Value:
         """X >> y for y in range(bits), arithmetic for signed types."""
-        return self._in_two_steps(super().shr, x, y)
+        return self._shift_in_two_steps(super().shr, x, y)
 
-    def _in_two_steps(self, shift: Callable[[Value, Any], Value], x: Value, y: Any) -> Value:
-        """A shift of 64 bits. LLVM 22 takes PTX's shifts, which give 0 beyond the width, for
-        the choice between 0 and a shift, but gives them the low 32 bits of y alone: the choice
-        must not be seen to be between a shift by y and 0.
+    def _shift_in_two_steps(
+        self, shift: Callable[[Value, Any], Value], x: Value, y: Any
+    ) -> Value:
+        """A shift of 64 bits, as two shifts.
+
+        PTX's shifts give 0 beyond the width. So LLVM 22 turns a choice between 0 and a shift
+        into one shift; but it passes only the low 32 bits of y. It must therefore not see a
+        choice between a shift by y and 0.
         """
         if x.dtype.bits < 64 or not isinstance(y, Value) or not y.ir.startswith("%"):
             return shift(x, y)
@@ -60,7 +68,7 @@ class DeviceBuilder(Builder):
         return self.emit(f"zext i32 {self.emit(f'call i32 @{full}()')} to i64")
 
     def barrier(self) -> None:
-        """Wait for all threads of the block, whose writes to shared memory are then seen."""
+        """Wait for all threads of the block. Their writes to shared memory are then visible."""
         name = "llvm.nvvm.barrier.cta.sync.aligned.all"
         self.module.declare("void", name, "i32")
         self.lines.append(f"  call void @{name}(i32 0)")
@@ -71,13 +79,15 @@ class DeviceBuilder(Builder):
         self.lines.append("  call void @llvm.nvvm.bar.warp.sync(i32 -1)")
 
     def from_lane(self, x: Value, mode: str, lane: int) -> Value:
-        """A lane's value: with "down" the one so many lanes up, with "idx" lane `lane`'s."""
-        parts = [self._shuffled(x.dtype, x.ir, mode, lane)]
+        """Another lane's value: with "down" that of the lane so many up, with "idx" that of
+        lane `lane`.
+        """
+        parts = [self._shuffle(x.dtype, x.ir, mode, lane)]
         if x.imag is not None:
-            parts.append(self._shuffled(x.dtype, x.imag, mode, lane))
+            parts.append(self._shuffle(x.dtype, x.imag, mode, lane))
         return Value(x.dtype, parts[0], x.wide, parts[1] if len(parts) > 1 else None)
 
-    def _shuffled(self, dtype: DType, text: str, mode: str, lane: int) -> str:
+    def _shuffle(self, dtype: DType, text: str, mode: str, lane: int) -> str:
         name = f"llvm.nvvm.shfl.sync.{mode}.i32"
         self.module.declare("i32", name, "i32, i32, i32, i32")
 
@@ -105,9 +115,14 @@ class DeviceBuilder(Builder):
         )
 
 
-def _fmod(dtype: DType, fraction: int, at_once: int) -> str:
-    """The text of fmod: the remainder of the significands times 2^(difference of exponents), a
-    few bits at a time, in 64-bit integers; then times the unit of y's last place, exactly.
+def _fmod_text(dtype: DType, fraction: int, at_once: int) -> str:
+    """The text of fmod.
+
+    The remainder of the significands times 2^(difference of exponents) is computed a few bits
+    at a time in 64-bit integers. It is then multiplied by the unit of y's last place, which is
+    exact.
+
+    at_once: how many bits at a time
     """
     bits, kind, word = dtype.bits, ir_type(dtype), f"i{dtype.bits}"
     name = f"device.fmod.f{bits}"
@@ -177,4 +192,4 @@ def _fmod(dtype: DType, fraction: int, at_once: int) -> str:
 
 
 _NAN = "0x7FF8000000000000"  # of both types, as LLVM writes it
-_FMOD32, _FMOD64 = _fmod(float32, 23, 40), _fmod(float64, 52, 11)
+_FMOD32, _FMOD64 = _fmod_text(float32, 23, 40), _fmod_text(float64, 52, 11)

@@ -1,8 +1,8 @@
-"""What may reach LLVM's NVPTX code generator, which ends the process where it lacks an
-intrinsic.
+"""The list of what may reach LLVM's NVPTX code generator, which aborts the process on other
+intrinsics.
 
 A module is checked twice: its text before LLVM reads it, and again after LLVM's passes, which
-bring in intrinsics of their own. Every name here is compiled and assembled by a test.
+introduce intrinsics of their own. A test compiles and assembles every name here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _of(names: str, types: dict[str, str], form: str) -> dict[str, str]:
     }
 
 
-# Those that the emitter writes.
+# Intrinsics that the emitter writes.
 WRITTEN = {
     **_of("sqrt floor ceil trunc rint fabs", _FLOATS, "T (T)"),
     **_of("copysign", _FLOATS, "T (T, T)"),
@@ -40,7 +40,7 @@ WRITTEN = {
 }
 _FOUR = "{float, float, float, float}"
 _SUMS = "float, float, float, float"
-# Those that the emitter writes from sm_80 on (tensor_cores.py).
+# Intrinsics that the emitter writes from sm_80 on (tensor_cores.py).
 TENSOR_CORES = {
     "llvm.nvvm.f2tf32.rna": "i32 (float)",
     "llvm.nvvm.mma.m16n8k8.row.col.tf32": f"{_FOUR} ({'i32, ' * 6}{_SUMS})",
@@ -48,7 +48,7 @@ TENSOR_CORES = {
     "llvm.nvvm.mma.m16n8k16.row.col.bf16": f"{_FOUR} ({'i32, ' * 6}{_SUMS})",
 }
 WRITTEN |= TENSOR_CORES
-# Those that LLVM's passes make of what the emitter writes.
+# Intrinsics that LLVM's passes introduce.
 MADE = {
     **_of("sqrt floor ceil trunc rint fabs", {"f16": "half"}, "T (T)"),
     **_of("copysign", {"f16": "half"}, "T (T, T)"),
@@ -73,14 +73,17 @@ _DEFINED = re.compile(r"^define [^@]*@\"?([\w.$-]+)\"?\(", re.MULTILINE)
 _FUNCTION = re.compile(r"^define .*?^}", re.MULTILINE | re.DOTALL)
 _CALLED = re.compile(r"\bcall [^@\n]*@\"?([\w.$-]+)\"?\(")
 _LAYOUT = re.compile(r"^target datalayout = .*$", re.MULTILINE)
-# Wide integers and types without registers; remainders, which would be approximate.
+# Types without registers, and remainders, which would be approximate.
 _BAD = re.compile(
     r"(?<![\w.%@])(fp128|x86_fp80|ppc_fp128|bfloat|i128|frem|invoke|va_arg|asm)\b(?![\w.:])"
 )
 
 
 class Unproven(Exception):
-    """Calls or types that aren't known to compile. functions: those that need them."""
+    """Raised for calls or types that aren't known to compile.
+
+    functions: those that need them
+    """
 
     def __init__(self, wrong: list[str], functions: set[str]) -> None:
         super().__init__(f"PTX for {', '.join(wrong)} isn't proven to compile")
@@ -88,7 +91,7 @@ class Unproven(Exception):
 
 
 def check(text: str, known: dict[str, str]) -> None:
-    """Unproven if a module's text has a call or a type that isn't known to compile."""
+    """Raise Unproven if a module's text has a call or a type that isn't known to compile."""
     text = _LAYOUT.sub("", text)
     functions = set(_DEFINED.findall(text))
     names = {*_DECLARED.findall(text), *_CALLED.findall(text)} - functions
@@ -100,7 +103,7 @@ def check(text: str, known: dict[str, str]) -> None:
 
 
 def _needing(text: str, wrong: list[str]) -> set[str]:
-    """The functions in which these words stand, and those that call them."""
+    """The functions that contain these words, and those that call them."""
     bodies = {_DEFINED.findall(body)[0]: body for body in _FUNCTION.findall(text)}
     words = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in wrong))
     found = {name for name, body in bodies.items() if words.search(body)}

@@ -1,8 +1,8 @@
-"""What another program needs to launch a program's PTX, as JSON: buffers, kernels in order with
-their arguments, launches as expressions over the sizes, what a failure means.
+"""The manifest of a program's PTX, as JSON: all that another program needs to launch it.
 
-Expressions are integers, or texts of integers, symbols, `+`, `-`, `*`, `//` (rounded down) and
-brackets.
+It lists buffers, kernels in order with their arguments, launches as expressions over the sizes,
+and what failures mean. Expressions are integers, or texts of integers, symbols, `+`, `-`, `*`,
+`//` (rounded down) and brackets.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Where an input's data come from: "argument", "capture" or "variable", with its name; what
-    isn't an argument has a value.
+    """Where an input's data come from.
+
+    role: "argument", "capture" or "variable"
+    value: the data, unless it is an argument
     """
 
     name: str
@@ -39,12 +41,12 @@ class Input:
 
 
 def expression(n: int) -> int | str:
-    """An extent or the like as JSON has it."""
+    """An extent or the like, for JSON."""
     return n.text if isinstance(n, Dim) else n
 
 
 def manifest(assembly: Assembly, inputs: Sequence[Input], file: str) -> Json:
-    """The manifest of what is written beside it: the PTX in `file`, data in `files`."""
+    """The manifest. file: the name of the file with the PTX."""
     program = assembly.program
     return {
         "format": FORMAT,
@@ -81,14 +83,14 @@ def manifest(assembly: Assembly, inputs: Sequence[Input], file: str) -> Json:
 
 
 def _symbols(assembly: Assembly) -> list[Json]:
-    """Each symbol with the input's axis that brings its size, divided by a factor."""
+    """Each symbol with the input's axis whose extent, divided by a factor, is its size."""
     program = assembly.program
-    places = where_symbols(program.buffers, program.inputs)
+    positions = where_symbols(program.buffers, program.inputs)
     listed = []
     for name in program.symbols:
-        number, axis, factor = places[name]
-        place = {"buffer": program.inputs[number], "axis": axis, "factor": factor}
-        listed.append({"name": name, **place})
+        number, axis, factor = positions[name]
+        source = {"buffer": program.inputs[number], "axis": axis, "factor": factor}
+        listed.append({"name": name, **source})
     return listed
 
 

@@ -1,8 +1,8 @@
-"""Kernel -> how a grid of threads walks it, and the launch that this takes. Pure: no LLVM.
+"""Kernel -> how a grid of threads iterates over it, and its launch. Uses no LLVM.
 
-A point of the outer dims belongs to one thread, which walks the inner dims in order; or, where
-rows are reduced by ROW_LANES lanes, to one warp, whose threads are these lanes. So the order in
-which elements are combined is that of the CPU's code, and so are the bits.
+A point of the outer dims belongs to one thread, which iterates over the inner dims in order.
+Where rows are reduced by ROW_LANES lanes, it belongs to one warp, whose threads are these
+lanes. So elements are combined in the order of the CPU's code, and the bits are the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from math import prod
 
 from graphjit.codegen.loops import Let, LoopNest, Statement, StoreResult
 from graphjit.codegen.lower import ROW_LANES, Lowering, row_lengths
+from graphjit.codegen.spill_plan import NO_SPILLS, SpillPlan
 from graphjit.codegen.tiles import product_of
 from graphjit.core.dims import Dim, evaluate, exact_quotient
 from graphjit.core.frozen import dataclass
@@ -28,22 +29,23 @@ from graphjit.ir.program import (
 )
 
 from .tiling import Tiling, tiling_of
+from .wide import VECTOR_BYTES
 
-# 256 threads hide latency on all architectures and leave each 255 registers; the points that a
-# full grid doesn't reach at once are walked in its next strides.
+# 256 threads hide latency on all architectures and leave each 255 registers. Points beyond a
+# full grid are reached in its next strides.
 THREADS = 256
 MAX_BLOCKS = 4096
-# What the widest load or store moves [bytes].
-VECTOR_BYTES = 16
-# The costs of a kernel's arithmetic, times elements per thread, up to which code is repeated.
-MAX_REPEATED = 400
+# The most that the cost of a kernel's arithmetic times the elements of a thread may be.
+MAX_REPEATED_COST = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """How a kernel is launched: threads of a block, and blocks that have work.
+class GridLaunch:
+    """How a kernel is launched.
 
-    The grid has `most` blocks at the most, and at least one.
+    threads: the threads of a block
+    blocks: the blocks that have work
+    most: the most blocks of the grid; it has at least one
     """
 
     threads: int
@@ -51,15 +53,19 @@ class Launch:
     most: int = MAX_BLOCKS
 
     def grid(self, sizes: dict[str, int] | None = None) -> int:
-        """Blocks of a launch, for these sizes of symbols."""
+        """The blocks of a launch, for these sizes of symbols."""
         return max(1, min(self.most, evaluate(self.blocks, sizes or {})))
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """One way through a kernel. parallel: the outer dims that are shared out; the others are
-    walked in order by who has the point. team: the threads that have a point together.
-    vector: points along the last dim that a thread takes at once.
+class ThreadWalk:
+    """One way through a kernel.
+
+    nest: the loops of one thread or warp
+    parallel: the outer dims that are distributed; the thread or warp of a point iterates over
+        the others in order
+    team: how many threads share a point
+    vector: how many points along the last dim a thread takes at once
     """
 
     nest: LoopNest
@@ -69,7 +75,7 @@ class Walk:
 
     @property
     def points(self) -> int:
-        """What is shared out: points, or groups of them, whole ones."""
+        """The points to distribute, or the groups of `vector` points, whole ones only."""
         dims = [self.nest.kernel.dims[d] for d in self.parallel]
         if self.vector > 1:
             dims[-1] = dims[-1] // self.vector
@@ -78,22 +84,22 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A kernel with its walks, and its launch.
+    """A kernel with its walks and its launch.
 
-    walks: one; or two where rows are of symbolic length, the first for those shorter than
-    ROW_LANES. tiling: for a matrix product, which has no walks.
+    walks: one; two where rows are of symbolic length, the first for rows shorter than ROW_LANES
+    tiling: for a matrix product, which has no walks
     """
 
     kernel: Kernel
-    walks: tuple[Walk, ...]
+    walks: tuple[ThreadWalk, ...]
     tiling: Tiling | None
-    launch: Launch
+    launch: GridLaunch
 
 
 class _GridLowering(Lowering):
-    """The nest of one thread, or of one warp for each row: no lanes besides, nothing kept."""
+    """Makes the nest of one thread, or of one warp for each row. Nothing is spilled."""
 
-    def _lanes(self, vector_bytes: int) -> tuple[int, int]:
+    def _choose_lanes(self, vector_bytes: int) -> tuple[int, int]:
         inner = self.kernel.inner_dims
         long = bool(inner) and (
             not self.short if isinstance(inner[-1], Dim) else inner[-1] >= ROW_LANES
@@ -102,36 +108,39 @@ class _GridLowering(Lowering):
             return ROW_LANES, len(self.kernel.dims) - 1
         return 1, -1
 
-    def _kept(self) -> dict[int, int]:
-        # what a thread keeps in an array lies in memory: to compute it again is no slower
-        return {}
+    def _plan_spills(self) -> SpillPlan:
+        return NO_SPILLS  # a thread's arrays are in memory: computing again is no slower
 
 
 def schedule(kernel: Kernel, tensor_cores: str | None = None) -> Schedule:
-    """How a grid walks a kernel. tensor_cores: what products of float32 are made of, if not of
-    fused multiply-adds.
+    """How a grid iterates over a kernel.
+
+    tensor_cores: the type that operands of float32 products are rounded to, for tensor cores
     """
     kernel = merge_outer(kernel)
     product = product_of(kernel)
     if product is not None:
         tiling = tiling_of(kernel, product, tensor_cores)
-        launch = Launch(tiling.threads, tiling.count)
+        launch = GridLaunch(tiling.threads, tiling.count)
         return Schedule(kernel, (), tiling, launch)
-    walks = tuple(_walk(kernel, short) for short in row_lengths(kernel))
-    return Schedule(kernel, walks, None, _launch(walks))
+    walks = tuple(_lower_walk(kernel, short) for short in row_lengths(kernel))
+    return Schedule(kernel, walks, None, _choose_launch(walks))
 
 
-def _walk(kernel: Kernel, short: bool) -> Walk:
+def _lower_walk(kernel: Kernel, short: bool) -> ThreadWalk:
     nest = _GridLowering(kernel, 1, 0, short).nest()
     outer = range(len(kernel.outer_dims))
     serial = [s for s in kernel.stores if s.choices]
-    parallel = tuple(d for d in outer if all(_apart(kernel, s, d) for s in serial))
-    return Walk(nest, parallel, nest.width, _vector(kernel) if nest.width == 1 else 1)
+    parallel = tuple(d for d in outer if all(_never_meet(kernel, s, d) for s in serial))
+    return ThreadWalk(
+        nest, parallel, nest.width, _choose_vector(kernel) if nest.width == 1 else 1
+    )
 
 
-def by_store(kernel: Kernel) -> tuple[Statement, ...] | None:
-    """Each store behind what it needs, so that few values are alive at a time; None where more
-    is done than to compute and to store.
+def order_by_store(kernel: Kernel) -> tuple[Statement, ...] | None:
+    """Each store after the values that it needs, so that few values are live at a time.
+
+    None where a kernel does more than compute and store.
     """
     if kernel.inner or any(
         isinstance(v, (Reduction, ScanValue, Product)) for v in kernel.values
@@ -155,13 +164,13 @@ def by_store(kernel: Kernel) -> tuple[Statement, ...] | None:
     return tuple(found)
 
 
-def _apart(kernel: Kernel, store: Store, dim: int) -> bool:
-    """Whether steps along a dim never meet in an element of a scattered store."""
+def _never_meet(kernel: Kernel, store: Store, dim: int) -> bool:
+    """Whether steps along a dim never store to one element of a scattered store."""
     stride = store.index.strides[dim]
     return isinstance(stride, Dim) or stride != 0
 
 
-def _vector(kernel: Kernel) -> int:
+def _choose_vector(kernel: Kernel) -> int:
     """How many neighbours a thread takes, so that loads and stores can be wide."""
     if kernel.inner or not kernel.dims or any(s.choices for s in kernel.stores):
         return 1
@@ -177,14 +186,17 @@ def _vector(kernel: Kernel) -> int:
     vector = max(2, min(VECTOR_BYTES // min(sizes), 8))
     work = sum(v.primitive.cost for v in kernel.values if isinstance(v, Compute))
     work += len(kernel.values) + len(kernel.stores)
-    while vector > 1 and (work * vector > MAX_REPEATED or not _divides(kernel, vector)):
+    while vector > 1 and (
+        work * vector > MAX_REPEATED_COST or not _fits_groups(kernel, vector)
+    ):
         vector //= 2
     return vector
 
 
-def _divides(kernel: Kernel, vector: int) -> bool:
-    """Whether the last dim is made of whole groups; of one dim alone what is left over has
-    its own code.
+def _fits_groups(kernel: Kernel, vector: int) -> bool:
+    """Whether the last dim consists of whole groups.
+
+    If it is the only one, elements left over have code of their own.
     """
     extent = kernel.dims[-1]
     if len(kernel.dims) == 1:
@@ -192,14 +204,14 @@ def _divides(kernel: Kernel, vector: int) -> bool:
     return exact_quotient(extent, vector) is not None
 
 
-def _launch(walks: tuple[Walk, ...]) -> Launch:
+def _choose_launch(walks: tuple[ThreadWalk, ...]) -> GridLaunch:
     """The launch of a kernel: no more threads than have work, in whole warps."""
     walk = walks[-1]
     work = walk.points * walk.team
     threads = THREADS
     if not isinstance(work, Dim):
         threads = min(THREADS, max(1, -(-work // 32)) * 32)
-    return Launch(threads, (work + threads - 1) // threads)
+    return GridLaunch(threads, (work + threads - 1) // threads)
 
 
-__all__ = ["Launch", "Schedule", "Walk", "by_store", "schedule"]
+__all__ = ["GridLaunch", "Schedule", "ThreadWalk", "order_by_store", "schedule"]

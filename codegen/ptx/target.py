@@ -1,4 +1,4 @@
-"""Program -> PTX, with the list of what is launched with which arguments."""
+"""Program -> PTX, with the launches and their arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from graphjit.codegen.kernel_identity import identity, lying_together, numbered, places
+from graphjit.codegen.kernel_identity import (
+    identity,
+    kernel_buffers,
+    number_buffers,
+    overlapping_buffers,
+)
 from graphjit.codegen.optimize import run_passes
 from graphjit.codegen.runtime.compiled import Check
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
@@ -21,8 +26,8 @@ from .checks import POINT_SHIFT, STEP_SHIFT
 from .device import DeviceModule
 from .emit import ThreadEmitter
 from .guard import PROVEN, WRITTEN, Unproven, check
-from .schedule import Launch, schedule
-from .tensor_cores import checked
+from .schedule import GridLaunch, schedule
+from .tensor_cores import check_tensor_cores
 
 TRIPLE = "nvptx64-nvidia-cuda"
 _lock = new_lock()
@@ -30,17 +35,22 @@ _lock = new_lock()
 
 @dataclass(frozen=True, slots=True)
 class KernelCall:
-    """One launch: the entry's name, the buffers it takes in order, what follows them.
+    """One launch of a kernel.
 
-    step: the number that a failure is known by. checks: what fails, by the value's number.
-    status: whether the buffers are followed by that of the status. Then come the symbols.
+    entry: the kernel's name
+    step: the number that identifies it in a failure
+    buffers: the buffers that it takes, in order
+    stored: those that it writes
+    checks: its checks, by the number of their value
+
+    After the buffers come the status, if it can fail, and the symbols.
     """
 
     entry: str
     step: int
     buffers: tuple[int, ...]
     stored: frozenset[int]
-    launch: Launch
+    launch: GridLaunch
     checks: tuple[tuple[int, Check], ...]
 
     @property
@@ -68,7 +78,7 @@ class Assembly:
     tensor_cores: str | None = None
 
     def failure(self, words: Sequence[int]) -> Exception:
-        """What is raised for a status that isn't the initial one."""
+        """The exception for a status other than the initial one."""
         step, value = words[0] >> STEP_SHIFT, words[0] & ((1 << POINT_SHIFT) - 1)
         for call in self.calls:
             if call.step == step and value in dict(call.checks):
@@ -78,7 +88,7 @@ class Assembly:
         return InternalError(f"status {words[0]:#x} of {self.program.name}")
 
 
-class _Writer:
+class KernelWriter:
     """Writes a program's kernels, equal ones once."""
 
     def __init__(self, program: Program, tensor_cores: str | None) -> None:
@@ -89,37 +99,37 @@ class _Writer:
         self.names: set[str] = set()
 
     def call(self, kernel: Kernel, step: int) -> KernelCall:
-        """The launch of a kernel, which is written unless an equal one has been."""
-        own, lying = kernel.name, lying_together(self.program, kernel)
-        kernel, used = numbered(kernel)
-        together = places(lying, used)
+        """The launch of a kernel. It is written unless an equal one has been."""
+        own, lying = kernel.name, overlapping_buffers(self.program, kernel)
+        kernel, used = number_buffers(kernel)
+        together = kernel_buffers(lying, used)
         key = (identity(kernel), together)
         plan = schedule(kernel, self.tensor_cores)
         stored = frozenset(used[s.buffer] for s in kernel.stores)
         name = self.known.get(key)
         checks: tuple[tuple[int, Check], ...] = ()
         if name is None:
-            name = self._name(own, step)
+            name = self._unique_name(own, step)
             plan = replace(plan, kernel=replace(plan.kernel, name=name))
             emitter = ThreadEmitter(self.module, plan, step, together, self.program.symbols)
             self.module.functions.append(emitter.emit())
             checks = tuple(sorted(emitter.numbered.items()))
-            if not checks:  # one that can fail has its own step in its numbers
+            if not checks:  # the numbers of failures contain the step
                 self.known[key] = name
         return KernelCall(name, step, tuple(used), stored, plan.launch, checks)
 
-    def _name(self, name: str, step: int) -> str:
-        """A kernel's name, made its own."""
+    def _unique_name(self, name: str, step: int) -> str:
+        """A kernel's name, made unique."""
         name = f"{name}_{step}" if name in self.names else name
         self.names.add(name)
         return name
 
 
 def emit_program(program: Program, tensor_cores: str | None = None) -> Emitted:
-    """LLVM IR of all of a program's kernels. UnsupportedError for a call of a library."""
+    """LLVM IR of a program's kernels. Raises UnsupportedError for a call of a library."""
     if len(program.steps) >> (63 - STEP_SHIFT):
         raise UnsupportedError(at_user_line(f"PTX of {len(program.steps)} steps"))
-    writer = _Writer(program, tensor_cores)
+    writer = KernelWriter(program, tensor_cores)
     calls = []
     for number, step in enumerate(program.steps):
         if isinstance(step, RegionCall):
@@ -145,21 +155,23 @@ def emit_program(program: Program, tensor_cores: str | None = None) -> Emitted:
 
 
 def compile_ptx(program: Program, arch: str, tensor_cores: str | None = None) -> Assembly:
-    """A program's PTX for an architecture. tensor_cores: what products of float32 take their
-    operands rounded to, for tensor cores to multiply: "tf32", "float16" or "bfloat16".
+    """A program's PTX for an architecture.
+
+    tensor_cores: the type that operands of float32 products are rounded to, for tensor cores:
+        "tf32", "float16" or "bfloat16"; None for fused multiply-adds
     """
     target = arch_named(arch)
-    emitted = emit_program(program, checked(tensor_cores, target))
+    emitted = emit_program(program, check_tensor_cores(tensor_cores, target))
     try:
         check(emitted.text, WRITTEN)
         text = assemble(emitted.text, target)
     except Unproven as error:
-        raise _unsupported(program, emitted, error) from None
+        raise _unsupported_error(program, emitted, error) from None
     return Assembly(program, target, text, emitted.calls, tensor_cores)
 
 
-def _unsupported(program: Program, emitted: Emitted, error: Unproven) -> UnsupportedError:
-    """The error for the user, with the ops of the kernel that can't be written."""
+def _unsupported_error(program: Program, emitted: Emitted, error: Unproven) -> UnsupportedError:
+    """The error for the user, with the ops of the kernel that can't be compiled."""
     ops, source = dict[str, None](), None
     for call in emitted.calls:
         step = program.steps[call.step]
@@ -175,8 +187,9 @@ def _unsupported(program: Program, emitted: Emitted, error: Unproven) -> Unsuppo
 
 
 def assemble(text: str, arch: Arch) -> str:
-    """The PTX of a module in LLVM's IR; Unproven if LLVM's passes made of it what isn't known
-    to compile.
+    """The PTX of a module in LLVM's IR.
+
+    Raises Unproven if LLVM's passes made something of it that isn't known to compile.
     """
     with _lock:
         machine = _machine(arch)

@@ -1,14 +1,14 @@
 """The schedule of matrix products on a GPU: tiles of a block of threads, and of one thread.
 
-The bits of an element are those of the CPU's code: sums of at most `BLOCK` products, each by
-fused multiply-adds in order, added in order.
+The bits of an element are the CPU's: sums of at most `BLOCK` products, each by fused
+multiply-adds in order, then added in order.
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from graphjit.codegen.tiles import own_dims
+from graphjit.codegen.tiles import product_axes
 from graphjit.core.dims import guess
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import float32
@@ -26,9 +26,12 @@ _BLOCKS_WANTED = 256
 class Tiling:
     """Compute product `value` of loads a and b by tiles of side x side elements.
 
-    own: the rows and columns of a thread, side / own threads apart. row_dim is -1 where there
-    are no rows. batch: the other outer dims. count: the tiles. tensor_cores: the type that
-    they take, if they make the sums (tensor_cores.py).
+    own: the rows and columns of a thread, side / own threads apart
+    row_dim: -1 where there are no rows
+    batch: the other outer dims
+    count: the number of tiles
+    tensor_cores: the type that operands are rounded to if tensor cores make the sums
+        (tensor_cores.py)
     """
 
     value: int
@@ -52,14 +55,8 @@ def tiling_of(kernel: Kernel, number: int, tensor_cores: str | None = None) -> T
     """The tiling of a kernel's matrix product. tensor_cores: for products of float32."""
     product = kernel.values[number]
     assert isinstance(product, Product)
-    a, b = product.a, product.b
-    rows, columns = own_dims(kernel, a, b), own_dims(kernel, b, a)
-    if not columns and rows:
-        a, b, rows, columns = b, a, columns, rows
-    outer = len(kernel.dims) - 1
-    column_dim = columns[-1] if columns else outer - 1
-    row_dim = rows[-1] if rows else -1
-    batch = tuple(d for d in range(outer) if d not in (row_dim, column_dim))
+    axes = product_axes(kernel, number)
+    row_dim, column_dim, batch = axes.row_dim, axes.column_dim, axes.batch
     m = kernel.dims[row_dim] if row_dim >= 0 else 1
     n = kernel.dims[column_dim] if column_dim >= 0 else 1
     beside = prod(kernel.dims[d] for d in batch)
@@ -73,7 +70,9 @@ def tiling_of(kernel: Kernel, number: int, tensor_cores: str | None = None) -> T
             side, own = wide, each
             break
     form = tensor_cores if product.dtype is float32 else None
-    return Tiling(number, a, b, row_dim, column_dim, batch, side, own, count(side), form)
+    return Tiling(
+        number, axes.a, axes.b, row_dim, column_dim, batch, side, own, count(side), form
+    )
 
 
 __all__ = ["DEPTH", "Tiling", "tiling_of"]

@@ -1,4 +1,6 @@
-"""What NVIDIA's assembler says of PTX, and the least time that a GPU's data sheet leaves."""
+"""Reports of NVIDIA's assembler about PTX, and lower bounds of run times from GPUs' data
+sheets.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,12 @@ from graphjit.core.frozen import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an entry takes: registers of a thread, shared memory of a block, bytes of a stack,
-    bytes spilled from registers.
+    """The resources of an entry.
+
+    registers: those of a thread
+    shared_bytes: shared memory of a block
+    stack_bytes: a thread's stack
+    spill_bytes: spill stores and loads
     """
 
     registers: int
@@ -29,39 +35,39 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU's rates: bytes to and from its memory, float32 flops with a multiply-add as two."""
+class GpuRates:
+    """A GPU's rates: bytes to and from its memory, float32 flops (a multiply-add is two)."""
 
     name: str
     bytes_per_ns: float
     flops_per_ns: float
 
     def floor_ns(self, moved_bytes: float, flops: float) -> float:
-        """The least that it can take to move and to compute so much."""
+        """A lower bound of the time to move and compute so much."""
         return max(moved_bytes / self.bytes_per_ns, flops / self.flops_per_ns)
 
 
-# For each architecture one that has it. Source: NVIDIA's data sheets (T4, A100 80 GB SXM,
+# A GPU for each architecture. Source: NVIDIA's data sheets (T4, A100 80 GB SXM,
 # GeForce RTX 3090, RTX 4090, H100 SXM, HGX B200, GeForce RTX 5090).
 _GPUS = {
-    "sm_75": Gpu("a T4", 320, 8_100),
-    "sm_80": Gpu("an A100 (80 GB, SXM)", 2_039, 19_500),
-    "sm_86": Gpu("a GeForce RTX 3090", 936, 35_600),
-    "sm_89": Gpu("a GeForce RTX 4090", 1_008, 82_600),
-    "sm_90": Gpu("an H100 (SXM)", 3_350, 67_000),
-    "sm_100": Gpu("a B200", 8_000, 75_000),
-    "sm_120": Gpu("a GeForce RTX 5090", 1_792, 104_800),
+    "sm_75": GpuRates("a T4", 320, 8_100),
+    "sm_80": GpuRates("an A100 (80 GB, SXM)", 2_039, 19_500),
+    "sm_86": GpuRates("a GeForce RTX 3090", 936, 35_600),
+    "sm_89": GpuRates("a GeForce RTX 4090", 1_008, 82_600),
+    "sm_90": GpuRates("an H100 (SXM)", 3_350, 67_000),
+    "sm_100": GpuRates("a B200", 8_000, 75_000),
+    "sm_120": GpuRates("a GeForce RTX 5090", 1_792, 104_800),
 }
 
 
-def gpu_of(arch: str) -> Gpu | None:
-    """A GPU of an architecture, where one's rates are known here."""
+def gpu_of(arch: str) -> GpuRates | None:
+    """A GPU of an architecture, if its rates are known."""
     return _GPUS.get(arch.rstrip("af"))
 
 
 @cache
 def find_ptxas() -> Path | None:
-    """The assembler: what GRAPHJIT_PTXAS names, on PATH, or in NVIDIA's wheel."""
+    """The assembler: named by GRAPHJIT_PTXAS, on PATH, or in NVIDIA's wheel."""
     given = os.environ.get("GRAPHJIT_PTXAS")
     roots = [Path(name) for name in (given, shutil.which("ptxas")) if name]
     roots += [Path(entry) for entry in sys.path if entry]
@@ -69,15 +75,16 @@ def find_ptxas() -> Path | None:
         for path in (root, root / "nvidia" / "cuda_nvcc" / "bin" / "ptxas"):
             if path.is_file():
                 if not os.access(path, os.X_OK):
-                    # An unpacked wheel may have lost the right to be run.
+                    # An unpacked wheel may have lost the executable bit.
                     path.chmod(path.stat().st_mode | stat.S_IXUSR)
                 return path
     return None
 
 
 def assembled(text: str, arch: str) -> str:
-    """What the assembler reports of a text. UnsupportedError where there is none, or it refuses
-    the text.
+    """The assembler's report about a text.
+
+    Raises UnsupportedError where there is no assembler or it refuses the text.
     """
     path = find_ptxas()
     if path is None:
@@ -106,7 +113,7 @@ _SHARED = re.compile(r"(\d+) bytes smem")
 
 
 def usage_of(report: str) -> dict[str, Usage]:
-    """What a report says of each entry."""
+    """The resources of each entry, from a report."""
     found = {}
     for entry in _ENTRY.finditer(report):
         shared = _SHARED.search(entry["rest"])
@@ -119,4 +126,4 @@ def usage_of(report: str) -> dict[str, Usage]:
     return found
 
 
-__all__ = ["Gpu", "Usage", "assembled", "find_ptxas", "gpu_of", "usage_of"]
+__all__ = ["GpuRates", "Usage", "assembled", "find_ptxas", "gpu_of", "usage_of"]

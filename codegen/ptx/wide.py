@@ -1,15 +1,15 @@
-"""Neighbouring elements of one thread loaded and stored by vectors of up to 16 bytes.
+"""Neighbouring elements of one thread, loaded and stored by vectors of up to 16 bytes.
 
-Only these accesses are said to be aligned: of a pointer that it knows to be aligned, LLVM would
-read whole vectors where a buffer has less.
+Only these accesses are marked as aligned. LLVM would read whole vectors through any pointer
+that it knows to be aligned, also where a buffer is shorter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphjit.codegen.access import Access, parts_of, storage_type
-from graphjit.codegen.builder import Value
+from graphjit.codegen.access import ElementAccess, parts_of, storage_type
+from graphjit.codegen.values import Value
 from graphjit.core.dims import Dim, exact_quotient
 from graphjit.core.types import DType
 from graphjit.ir.program import Index
@@ -32,13 +32,13 @@ def _chunks(dtype: DType, count: int) -> list[range]:
 
 
 def load_several(
-    access: Access, base: str, dtype: DType, offsets: Sequence[str]
+    access: ElementAccess, base: str, dtype: DType, offsets: Sequence[str]
 ) -> list[Value]:
-    """Neighbouring elements; offsets: of each of them, in numbers."""
+    """Load neighbouring elements. offsets: that of each, in numbers."""
     b, parts, kind = access.b, parts_of(dtype), storage_type(dtype)
     found: list[Value] = []
     for chunk in _chunks(dtype, len(offsets)):
-        address = access._address(base, dtype, offsets[chunk[0]])
+        address = access.address(base, dtype, offsets[chunk[0]])
         vector = f"<{len(chunk) * parts} x {kind}>"
         align = len(chunk) * dtype.size
         raw = b.emit(f"load {vector}, {access.pointer} {address}, align {align}")
@@ -48,7 +48,7 @@ def load_several(
         if parts == 2:
             found += [Value(dtype, *pair) for pair in _pairs(texts)]
         else:
-            found += [access._unpack(text, dtype) for text in texts]
+            found += [access.unpack(text, dtype) for text in texts]
     return found
 
 
@@ -57,7 +57,7 @@ def _pairs(texts: Sequence[str]) -> list[tuple[str, bool, str]]:
 
 
 def store_several(
-    access: Access, base: str, values: Sequence[Value], offsets: Sequence[str]
+    access: ElementAccess, base: str, values: Sequence[Value], offsets: Sequence[str]
 ) -> None:
     """Store neighbouring elements."""
     b, dtype = access.b, values[0].dtype
@@ -65,13 +65,13 @@ def store_several(
     for chunk in _chunks(dtype, len(values)):
         texts: list[str] = []
         for k in chunk:
-            texts.append(access._pack(values[k]))
+            texts.append(access.pack(values[k]))
             imag = values[k].imag
             texts += [imag] if imag is not None else []
         vector, whole = f"<{len(texts)} x {kind}>", "poison"
-        for place, text in enumerate(texts):
-            whole = b.emit(f"insertelement {vector} {whole}, {kind} {text}, i64 {place}")
-        address = access._address(base, dtype, offsets[chunk[0]])
+        for position, text in enumerate(texts):
+            whole = b.emit(f"insertelement {vector} {whole}, {kind} {text}, i64 {position}")
+        address = access.address(base, dtype, offsets[chunk[0]])
         align = len(chunk) * dtype.size
         access.line(f"store {vector} {whole}, {access.pointer} {address}, align {align}")
 

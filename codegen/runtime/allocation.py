@@ -1,4 +1,4 @@
-"""What is said where the system has no memory for a program's arrays."""
+"""The errors for a lack of memory for a program's arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .compiled import CompiledProgram, Origin
 
 
 def origins(program: Program) -> tuple[Origin, ...]:
-    """For each buffer of a program the op that makes it, and its line in the user's source."""
+    """For each buffer of a program the op that makes it, and its source line."""
     found = [Origin()] * len(program.buffers)
     for step in program.steps:
         if isinstance(step, (LibraryCall, RegionCall)):
@@ -22,7 +22,7 @@ def origins(program: Program) -> tuple[Origin, ...]:
             continue
         for store in step.stores:
             value: Any = step.values[store.arg]
-            if isinstance(value, Load) and value.buffer != store.buffer:  # another's result
+            if isinstance(value, Load) and value.buffer != store.buffer:  # a copy of a result
                 found[store.buffer] = found[value.buffer]
             elif hasattr(value, "primitive"):
                 source = getattr(value, "source", None)
@@ -33,14 +33,14 @@ def origins(program: Program) -> tuple[Origin, ...]:
 def no_memory_for(
     program: CompiledProgram, number: int, shape: Sequence[int]
 ) -> OutOfMemoryError:
-    """The error for a buffer of this shape: its type, the op that makes it, the user's line."""
+    """The error for a buffer of this shape. It names type, op and source line."""
     origin, dtype = program.origins[number], program.buffers[number].type.dtype
     message = f"no memory for an array of shape {list(shape)} of {dtype.name}{_op(origin)}"
     return OutOfMemoryError(at_user_line(message, source=origin.source))
 
 
 def no_arena(program: CompiledProgram, size: int, sizes: Mapping[str, int]) -> OutOfMemoryError:
-    """The error for a program's temporaries, told by the largest. sizes: those of symbols."""
+    """The error for a program's temporaries. It names the largest. sizes: those of symbols."""
     own = [n for n, b in enumerate(program.buffers) if b.role == "temporary"]
     if not own:
         return OutOfMemoryError(at_user_line(f"no memory for {size} bytes"))

@@ -1,4 +1,4 @@
-"""What runs a program once it is compiled: all that `Executable` needs beside machine code."""
+"""A compiled program: all that `Executable` needs besides machine code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from graphjit.ops.pointwise import PYTHON_ERRORS
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Native steps that run as one call, and the buffers it takes, in order."""
+    """Native steps that run as one call.
+
+    buffers: those that it takes, in order
+    """
 
     buffers: tuple[int, ...]
     symbol: str
@@ -28,14 +31,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a status stands for: a message with {0}, {1} for the record's integers."""
+    """The meaning of a status.
+
+    reason: a message with {0}, {1} for the record's integers
+    """
 
     reason: str
     op: str
     source: SourceLine | None
 
     def error(self, record: Sequence[int]) -> Exception:
-        """What is raised where it failed with these integers."""
+        """The exception for a failure with these integers."""
         if self.reason in PYTHON_ERRORS:
             return PYTHON_ERRORS[self.reason](self.reason)
         message = self.reason.format(*record) + f" [Op:{self.op}]"
@@ -45,7 +51,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The op that makes a buffer, under TensorFlow's name (empty if none does); its line."""
+    """The op that makes a buffer.
+
+    op: its name in TensorFlow, empty if no op makes the buffer
+    source: its line
+    """
 
     op: str = ""
     source: SourceLine | None = None
@@ -53,11 +63,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class CompiledProgram:
-    """A program with its kernels made into segments.
+    """A program with its kernels compiled to segments. Other fields are those of `Program`.
 
-    sequence: what is called, in order. checks: what the statuses of segments mean, from 1 on.
-    steps: how many the program has. aligned: the outputs that must start at a cache line.
-    origins: for each buffer the op that makes it. The rest is as the Program has it.
+    sequence: segments and calls, in order
+    checks: what the statuses of segments mean, from 1 on
+    steps: how many steps the program has
+    aligned: the outputs that must start at a cache line
+    origins: for each buffer the op that makes it
+    accesses: the accesses that a call checks for its sizes
     """
 
     name: str
@@ -79,7 +92,7 @@ class CompiledProgram:
 def where_symbols(
     buffers: Sequence[Buffer], inputs: Sequence[int]
 ) -> dict[str, tuple[int, int, int]]:
-    """Where a call brings the size of each symbol: the input, its axis, and the symbol's factor
+    """Where a call brings the size of each symbol: input, axis, and the symbol's factor
     there.
     """
     found: dict[str, tuple[int, int, int]] = {}
@@ -92,7 +105,7 @@ def where_symbols(
 
 
 def sizes_of(
-    places: Mapping[str, tuple[int, int, int]], shapes: Sequence[tuple[int, ...]]
+    positions: Mapping[str, tuple[int, int, int]], shapes: Sequence[tuple[int, ...]]
 ) -> dict[str, int]:
     """The sizes of the symbols, for inputs of these shapes."""
-    return {name: shapes[number][axis] // by for name, (number, axis, by) in places.items()}
+    return {name: shapes[number][axis] // by for name, (number, axis, by) in positions.items()}

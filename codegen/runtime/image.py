@@ -1,9 +1,9 @@
-"""An object file -> an image: machine code that can be put at any address and run there.
+"""An object file -> an image: machine code that can be loaded at any address.
 
 LLVM writes the functions of a module as one relocatable ELF file for x86-64. `link` lays its
-sections out once: all distances within the image are final, and what remains for a load is to
-fill in the addresses of functions outside. An image is plain bytes and numbers, so that it can
-be kept on disk; `loader.py` loads one. Neither needs LLVM.
+sections out once. All distances within the image are then final; loading only fills in the
+addresses of external functions. An image is plain bytes and numbers, so that it can be kept on
+disk. loader.py loads one. Neither module needs LLVM.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ _JUMP_BYTES = 6
 
 
 class Unlinkable(Exception):
-    """An object file with something that images don't have."""
+    """Raised for an object file with something that images don't have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Code, and after it from the next page on what the code writes to.
+    """Code, and from the next page on the data that the code writes to.
 
-    code: machine code and constants. data: the first bytes of what is writable; `data_bytes`
-    with the zeros after them. symbols: the places of functions and variables by name. imports:
-    the names of functions outside, each with the place of a pointer to it. pointers: places of
-    pointers into the image, each with the place it points to. All places are in bytes from the
-    start.
+    All positions are in bytes from the start.
+
+    code: machine code and constants
+    data, data_bytes: the first bytes of the writable data; its size, with the zeros after them
+    symbols: the positions of functions and variables by name
+    imports: the name of each external function, with the position of a pointer to it
+    pointers: positions of pointers into the image, each with the position that it points to
     """
 
     code: bytes
@@ -51,12 +53,12 @@ class Image:
 
     @property
     def data_at(self) -> int:
-        """Where the data begins."""
-        return _up(len(self.code), PAGE)
+        """The position of the data."""
+        return round_up(len(self.code), PAGE)
 
     @property
     def total_bytes(self) -> int:
-        """The room of the whole image."""
+        """The size of the whole image."""
         return self.data_at + self.data_bytes
 
 
@@ -74,7 +76,10 @@ class _Section:
 
 @dataclass(frozen=True, slots=True)
 class _Symbol:
-    """section: of the object file, or 0 where another module defines it."""
+    """A symbol.
+
+    section: that of the object file; 0 if another module defines it
+    """
 
     name: str
     section: int
@@ -90,12 +95,17 @@ def link(file: bytes) -> Image:
         raise Unlinkable(f"not an object file as expected: {error}") from error
 
 
-def _up(number: int, unit: int) -> int:
+def round_up(number: int, unit: int) -> int:
     return -(-number // unit) * unit
 
 
 class _Linker:
-    """The object file taken apart, and the image as far as it is laid out."""
+    """Takes an object file apart and lays out its image.
+
+    positions: section -> its position in the image
+    slots: external name or own symbol -> the position of a pointer to it
+    stubs: external name -> the position of code that jumps there
+    """
 
     def __init__(self, file: bytes) -> None:
         self.file = file
@@ -104,64 +114,64 @@ class _Linker:
             raise Unlinkable("not a relocatable ELF file for x86-64")
         self.sections = self._sections()
         self.symbols = self._symbols()
-        self.places: dict[int, int] = {}  # section -> its place in the image
-        self.slots: dict[str | int, int] = {}  # outside name or own symbol -> its pointer
-        self.stubs: dict[str, int] = {}  # outside name -> code that jumps there
+        self.positions: dict[int, int] = {}
+        self.slots: dict[str | int, int] = {}
+        self.stubs: dict[str, int] = {}
 
     def image(self) -> Image:
         relocations = list(self._relocations())
-        outside, pointed, written = self._needs(relocations)
+        outside, pointed, written = self._collect_targets(relocations)
         code = [n for n, s in self._loaded() if not s.flags & _WRITE and n not in written]
         code.sort(key=lambda n: not self.sections[n].flags & _EXECUTE)
         data = [n for n, s in self._loaded() if n not in code]
         data.sort(key=lambda n: self.sections[n].kind == _NOBITS)
-        end = self._place(code, 0)
+        end = self._lay_out(code, 0)
         for name in outside:
-            self.stubs[name] = end = _up(end, _WORD)
+            self.stubs[name] = end = round_up(end, _WORD)
             end += _JUMP_BYTES
-        code_bytes, end = end, _up(end, PAGE)
+        code_bytes, end = end, round_up(end, PAGE)
         data_at = end
         keys: list[str | int] = [*outside, *pointed]
         for key in keys:
             self.slots[key] = end
             end += _WORD
         filled = end
-        end = self._place(data, end)
+        end = self._lay_out(data, end)
         for number in data:
             if self.sections[number].kind != _NOBITS:
-                filled = self.places[number] + self.sections[number].size
+                filled = self.positions[number] + self.sections[number].size
         whole = bytearray(filled)
-        for number, place in self.places.items():
+        for number, position in self.positions.items():
             section = self.sections[number]
             if section.kind != _NOBITS:
                 content = self.file[section.offset : section.offset + section.size]
-                whole[place : place + section.size] = content
-        for name, place in self.stubs.items():
-            whole[place : place + 2] = _JUMP
-            distance = self.slots[name] - (place + _JUMP_BYTES)
-            struct.pack_into("<i", whole, place + 2, distance)
+                whole[position : position + section.size] = content
+        for name, position in self.stubs.items():
+            whole[position : position + 2] = _JUMP
+            distance = self.slots[name] - (position + _JUMP_BYTES)
+            struct.pack_into("<i", whole, position + 2, distance)
         imports = [(name, self.slots[name]) for name in outside]
-        pointers = [(self.slots[n], self._target(self.symbols[n])) for n in pointed]
+        pointers = [(self.slots[n], self._position_of(self.symbols[n])) for n in pointed]
         for number, offset, kind, symbol, addend in relocations:
-            place = self.places[number] + offset
+            position = self.positions[number] + offset
             if kind == _R_64:
                 known = self.symbols[symbol]
                 if known.section:
-                    pointers.append((place, self._target(known) + addend))
+                    pointers.append((position, self._position_of(known) + addend))
                 elif addend == 0:
-                    imports.append((known.name, place))
+                    imports.append((known.name, position))
                 else:
                     raise Unlinkable(f"a pointer past {known.name}")
                 continue
-            distance = self._address(kind, symbol) + addend - place
+            distance = self._relative_target(kind, symbol) + addend - position
             if not -(2**31) <= distance < 2**31:
                 raise Unlinkable("sections too far apart")
-            struct.pack_into("<i", whole, place, distance)
+            struct.pack_into("<i", whole, position, distance)
         return Image(
             bytes(whole[:code_bytes]),
             bytes(whole[data_at:filled]),
             end - data_at,
-            {s.name: self._target(s) for s in self.symbols if s.section and not s.local},
+            {s.name: self._position_of(s) for s in self.symbols if s.section and not s.local},
             tuple(imports),
             tuple(pointers),
         )
@@ -181,8 +191,8 @@ class _Linker:
             for r in raw
         ]
 
-    def _text(self, place: int) -> str:
-        return self.file[place : self.file.index(b"\0", place)].decode()
+    def _text(self, position: int) -> str:
+        return self.file[position : self.file.index(b"\0", position)].decode()
 
     def _symbols(self) -> list[_Symbol]:
         found = []
@@ -190,16 +200,16 @@ class _Linker:
             if table.kind != _SYMTAB:
                 continue
             strings = self.sections[table.link].offset
-            for place in range(table.offset, table.offset + table.size, 24):
+            for position in range(table.offset, table.offset + table.size, 24):
                 name, info, _, section, value, _ = struct.unpack_from(
-                    "<IBBHQQ", self.file, place
+                    "<IBBHQQ", self.file, position
                 )
                 text = self._text(strings + name)
                 found.append(_Symbol(text, section, value, info >> 4 == _LOCAL))
         return found
 
     def _loaded(self) -> Iterator[tuple[int, _Section]]:
-        """The sections that are part of the image; tables for unwinding are not."""
+        """The sections that are part of the image. Unwind tables aren't."""
         for number, section in enumerate(self.sections):
             if not section.flags & _ALLOC or not section.size or section.kind == _UNWIND:
                 continue
@@ -210,13 +220,13 @@ class _Linker:
             yield number, section
 
     def _relocations(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """Section, place in it, kind, symbol and addend of each relocation."""
+        """Section, offset in it, kind, symbol and addend of each relocation."""
         loaded = {number for number, _ in self._loaded()}
         for table in self.sections:
             if table.kind != _RELA or table.info not in loaded:
                 continue
-            for place in range(table.offset, table.offset + table.size, 24):
-                offset, info, addend = struct.unpack_from("<QQq", self.file, place)
+            for position in range(table.offset, table.offset + table.size, 24):
+                offset, info, addend = struct.unpack_from("<QQq", self.file, position)
                 kind, symbol = info & 0xFFFFFFFF, info >> 32
                 width = _WORD if kind == _R_64 else 4
                 if offset + width > self.sections[table.info].size:
@@ -224,11 +234,11 @@ class _Linker:
                 if kind != _R_NONE:
                     yield table.info, offset, kind, symbol, addend
 
-    def _needs(
+    def _collect_targets(
         self, relocations: list[tuple[int, int, int, int, int]]
     ) -> tuple[list[str], list[int], set[int]]:
-        """The outside names and own symbols to which pointers are needed, and the sections
-        that are written to as the image is loaded.
+        """The external names and own symbols that need pointers, and the sections that loading
+        writes to.
         """
         outside: dict[str, None] = {}
         pointed: dict[int, None] = {}
@@ -249,27 +259,27 @@ class _Linker:
                 raise Unlinkable(f"a relocation of kind {kind} for {known.name!r}")
         return list(outside), list(pointed), written
 
-    def _place(self, sections: list[int], end: int) -> int:
-        """Place sections one after another; where the last ends."""
+    def _lay_out(self, sections: list[int], end: int) -> int:
+        """Place sections one after another. Gives where the last ends."""
         for number in sections:
             section = self.sections[number]
-            self.places[number] = end = _up(end, section.align)
+            self.positions[number] = end = round_up(end, section.align)
             end += section.size
         return end
 
-    def _target(self, symbol: _Symbol) -> int:
+    def _position_of(self, symbol: _Symbol) -> int:
         if symbol.section >= _FIRST_RESERVED:
             return symbol.value
-        if symbol.section not in self.places:
-            raise Unlinkable(f"{symbol.name!r} stands in a section that is left out")
-        return self.places[symbol.section] + symbol.value
+        if symbol.section not in self.positions:
+            raise Unlinkable(f"{symbol.name!r} is in a section that is left out")
+        return self.positions[symbol.section] + symbol.value
 
-    def _address(self, kind: int, symbol: int) -> int:
-        """The place that a relative relocation means."""
+    def _relative_target(self, kind: int, symbol: int) -> int:
+        """The position that a relative relocation refers to."""
         known = self.symbols[symbol]
         if kind in _R_GOT:
             return self.slots[symbol if known.section else known.name]
-        return self._target(known) if known.section else self.stubs[known.name]
+        return self._position_of(known) if known.section else self.stubs[known.name]
 
 
 __all__ = ["Image", "Unlinkable", "link"]

@@ -1,9 +1,8 @@
-"""Work that needs more of the stack than a thread may have, and threads that have it.
+"""Threads with a large stack, for work that needs more than a thread may have.
 
-LLVM's passes are recursive. Kernels keep what they work on in their frames: blocks of operands,
-rows that are walked again. That is up to half a megabyte, and nothing against the usual eight;
-but `threading.stack_size` can be as little as 32 KB. So a segment with large frames asks before
-it begins.
+LLVM's passes are recursive. Kernels keep blocks of operands and spilled rows in their frames,
+up to half a megabyte. That is little of the usual eight, but `threading.stack_size` can be as
+low as 32 KB. So a segment with large frames checks its stack before it begins.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ _LONG_TEXT = 150_000
 T = TypeVar("T")
 
 
-def needs_room(functions: Sequence[str]) -> bool:
-    """Whether the frames of these functions, as LLVM IR, are together large."""
+def needs_large_stack(functions: Sequence[str]) -> bool:
+    """Whether the frames of these functions, given as LLVM IR, are together large."""
     total = 0
     for text in functions:
         for count, lanes, kind, bits in _ALLOCA.findall(text):
@@ -37,11 +36,11 @@ def needs_room(functions: Sequence[str]) -> bool:
     return total >= SMALL_STACK_BYTES
 
 
-def in_deep_thread(work: Callable[..., T], arguments: Sequence[Any] = ()) -> T:
-    """What a call gives in a thread of its own, whose stack is large enough.
+def run_on_large_stack(work: Callable[..., T], arguments: Sequence[Any] = ()) -> T:
+    """The result of a call in a thread of its own, whose stack is large enough.
 
-    A signal's handler that raises in the main thread is not kept waiting: the work then goes
-    on alone.
+    An exception of a signal handler in the main thread isn't delayed; the work then continues
+    alone.
     """
     found: list[T] = []
     errors: list[BaseException] = []
@@ -70,13 +69,14 @@ def in_deep_thread(work: Callable[..., T], arguments: Sequence[Any] = ()) -> T:
     return found[0]
 
 
-def compiled(text: str, work: Callable[[], T]) -> T:
-    """What LLVM makes of a text: in a thread of its own where this one may have a small stack,
-    or would not hear of signals for long.
+def run_compiler(text: str, work: Callable[[], T]) -> T:
+    """The result of compiling a text, in a thread of its own where necessary.
+
+    It is where this thread may have a small stack, or would not handle signals for long.
     """
     if threading.current_thread() is threading.main_thread() and len(text) < _LONG_TEXT:
         return work()
-    return in_deep_thread(work)
+    return run_on_large_stack(work)
 
 
-__all__ = ["SHALLOW", "compiled", "in_deep_thread", "needs_room"]
+__all__ = ["SHALLOW", "needs_large_stack", "run_compiler", "run_on_large_stack"]

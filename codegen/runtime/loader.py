@@ -1,8 +1,8 @@
 """An image -> code in memory that can be called.
 
-Code pages are written before they can be executed and never after. Memory is anonymous, not the
-file's: a file that changes or shrinks can't reach code that runs, and folders that are mounted
-without the right to execute are as good as others. Needs Linux on x86-64, and no LLVM.
+Code pages are written before they become executable and never after. Memory is anonymous, not
+mapped from a file: so a file that changes or shrinks can't affect running code, and folders
+mounted without the right to execute don't matter. This needs Linux on x86-64, and no LLVM.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from graphjit.core.lazy import load_attribute
 from .image import Image
 from .runtime_symbols import PROVIDERS
 
-# Not all Python builds have names for these.
+# mmap.PROT_READ and PROT_EXEC, which not all Python builds have.
 _READ, _EXECUTE = 1, 4
-# Where functions are that aren't the process's own: of mathematics, and of GCC for float16.
+# Libraries to search besides the process: C's mathematics, and GCC's for float16.
 _LIBRARIES = ("libm.so.6", "libgcc_s.so.1")
 
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
         """Machine code in memory, for as long as this object lives."""
 
         def address(self, symbol: str) -> int:
-            """Where a function or variable is."""
+            """The address of a function or variable."""
 
 
 _team_lock = new_lock()
 
 
 class Unloadable(Exception):
-    """An image that this process can't load."""
+    """Raised for an image that this process can't load."""
 
 
 def loadable() -> bool:
@@ -67,15 +67,15 @@ class Loaded:
         self._start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         memory[: len(code)] = code
         memory[image.data_at : image.data_at + len(image.data)] = image.data
-        for (_, place), address in zip(image.imports, addresses, strict=True):
-            memory[place : place + 8] = address.to_bytes(8, "little")
-        for place, target in image.pointers:
-            memory[place : place + 8] = (self._start + target).to_bytes(8, "little")
+        for (_, position), address in zip(image.imports, addresses, strict=True):
+            memory[position : position + 8] = address.to_bytes(8, "little")
+        for position, target in image.pointers:
+            memory[position : position + 8] = (self._start + target).to_bytes(8, "little")
         if code and _mprotect()(self._start, image.data_at, _READ | _EXECUTE) != 0:
             raise Unloadable(f"code can't be executed: {os.strerror(ctypes.get_errno())}")
 
     def address(self, symbol: str) -> int:
-        """Where a function or variable is."""
+        """The address of a function or variable."""
         return self._start + self._symbols[symbol]
 
 
@@ -93,12 +93,13 @@ def _mprotect() -> ctypes._NamedFuncPointer:
 
 @functools.cache
 def outside_address(name: str) -> int:
-    """The address of a function that code calls by name: the team's, Python's, the C
-    library's. Raises Unloadable.
+    """The address of a function that code calls by name: the team's, Python's, the C library's.
+
+    Raises Unloadable.
     """
     if name in PROVIDERS:
         provider = load_attribute(PROVIDERS[name])
-        with _team_lock:  # there must be one, also where two threads load the first program
+        with _team_lock:  # only one team, even if two threads load the first programs
             return int(provider()[name])
     for library in (None, *_LIBRARIES):
         try:

@@ -1,7 +1,7 @@
-"""The library calls of a program, made ready: NumPy's and SciPy's routines between segments.
+"""The library calls of a program, prepared: NumPy's and SciPy's routines between segments.
 
-Between kernels a call costs what the routine costs and little more, for all that is known
-beforehand is looked up beforehand.
+Everything known beforehand is looked up beforehand, so that a call costs little more than the
+routine.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ from .compiled import CompiledProgram, Segment
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Sizes = Mapping[str, int]
-# What runs a step: (arrays by buffer, the arena, the sizes of symbols). What it makes is put
-# among the arrays of the buffers.
+# Runs a step, given the arrays of all buffers, the arena and the sizes of symbols. It puts its
+# results among the arrays.
 Routine = Callable[[list[Any], Any, Sizes], None]
 # Where an array lies in the arena: its shape, dtype and offset [bytes].
-_Spot = tuple[tuple[int, ...], np.dtype[Any], int]
+_ArenaArray = tuple[tuple[int, ...], np.dtype[Any], int]
 
 
-# Where np.errstate ignores everything: NumPy keeps it in a context variable.
-_QUIET = contextvars.Context()
-_QUIET.run(lambda: np.seterr(all="ignore"))
+# A context in which np.errstate ignores everything: NumPy keeps it in a context variable.
+_QUIET_CONTEXT = contextvars.Context()
+_QUIET_CONTEXT.run(lambda: np.seterr(all="ignore"))
 
 
 def quietly(routine: Callable[..., Any]) -> Callable[..., Any]:
-    """The routine without warnings of what its arithmetic met. A copy of a context takes half
-    the time of `with np.errstate`, and may be run while another copy is.
+    """The routine without floating-point warnings.
+
+    Copying a context takes half the time of `with np.errstate`, and a copy may run while
+    another does.
     """
-    copied = _QUIET.copy
+    copied = _QUIET_CONTEXT.copy
 
     def quiet(*arrays: Array, **attrs: Any) -> Any:
         return copied().run(routine, *arrays, **attrs)
@@ -55,24 +57,25 @@ def buffers_read(program: CompiledProgram) -> frozenset[int]:
 
 
 def routine(program: CompiledProgram, call: LibraryCall, read_later: frozenset[int]) -> Routine:
-    """The function that runs a library call of a program. read_later: of the buffers those that
-    anything reads; what else the routine makes is left as it is.
+    """The function that runs a library call. read_later: the buffers that anything reads.
+
+    Results that nothing reads aren't converted.
     """
     numpy, op, kind = call.primitive.numpy, call.primitive.tensorflow, call.primitive.kind
     assert isinstance(kind, Library)
     if not kind.quiet:
         numpy = quietly(numpy)
     attrs, single = dict(call.attrs), not call.several
-    inputs = tuple((number, _spot(program, number)) for number in call.inputs)
-    outputs = tuple((number, *_type(program, number)) for number in call.outputs)
-    places = tuple(k for k, number in enumerate(call.outputs) if number in read_later)
+    inputs = tuple((number, _arena_array(program, number)) for number in call.inputs)
+    outputs = tuple((number, *array_type(program, number)) for number in call.outputs)
+    wanted = tuple(k for k, number in enumerate(call.outputs) if number in read_later)
     symbolic = _has_symbols((inputs, outputs, tuple(attrs.values())))
 
     def run(held: list[Any], arena: Any, sizes: Sizes) -> None:
         read, given, made = inputs, attrs, outputs
         if symbolic:
-            read, made = _known((inputs, outputs), sizes)
-            given = {name: _known(value, sizes) for name, value in attrs.items()}
+            read, made = _evaluate_extents((inputs, outputs), sizes)
+            given = {name: _evaluate_extents(value, sizes) for name, value in attrs.items()}
             for number, shape, _ in made:
                 check_size(shape, program.buffers[number].type.dtype, op)
         arrays = [
@@ -82,9 +85,9 @@ def routine(program: CompiledProgram, call: LibraryCall, read_later: frozenset[i
         try:
             value = numpy(*arrays, **given)
             parts = (value,) if single else value
-            for k in places:
+            for k in wanted:
                 number, shape, dtype = made[k]
-                held[number] = _in_order(parts[k], shape, dtype)
+                held[number] = _as_contiguous(parts[k], shape, dtype)
         except MemoryError as error:
             shown = " and ".join(f"shape {list(shape)} of {dtype}" for _, shape, dtype in made)
             raise OutOfMemoryError(
@@ -99,13 +102,13 @@ def region_routine(
     call: RegionCall,
     regions: Sequence[Callable[[Sequence[Array]], Sequence[Array]]],
 ) -> Routine:
-    """The function that runs control flow of a program, whose sizes are known. regions: those
-    of the call, compiled.
+    """The function that runs control flow over known sizes. regions: those of the call,
+    compiled.
     """
     kind = call.primitive.kind
     assert isinstance(kind, Control)
     body, attrs = kind.run, dict(call.attrs)
-    inputs = tuple((number, _spot(program, number)) for number in call.inputs)
+    inputs = tuple((number, _arena_array(program, number)) for number in call.inputs)
 
     def run(held: list[Any], arena: Any, sizes: Sizes) -> None:
         arrays = [
@@ -120,8 +123,9 @@ def region_routine(
 
 
 def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array] | None:
-    """The function that gives a program's one output for its inputs, where one routine makes it
-    of just these; None where there is more to do.
+    """The function that computes the one output of a program that is a single routine.
+
+    None where there is more to do.
     """
     if len(program.sequence) != 1 or program.updates or program.symbols:
         return None
@@ -132,14 +136,14 @@ def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array
         return None
     numpy, attrs = call.primitive.numpy, dict(call.attrs)
     run = routine(program, call, frozenset(program.outputs))
-    shape, dtype = _type(program, program.outputs[0])
+    shape, dtype = array_type(program, program.outputs[0])
     assert isinstance(call.primitive.kind, Library)
     if not call.primitive.kind.quiet:
         numpy = quietly(numpy)
 
     def alone(inputs: Sequence[Array]) -> Array:
         try:
-            return _in_order(numpy(*inputs, **attrs), shape, dtype)
+            return _as_contiguous(numpy(*inputs, **attrs), shape, dtype)
         except MemoryError:  # which names the op and the user's line
             held: list[Any] = [None] * len(program.buffers)
             for number, array in zip(program.inputs, inputs, strict=True):
@@ -150,8 +154,8 @@ def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array
     return alone
 
 
-def _in_order(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """What a routine gave, as an array in C order."""
+def _as_contiguous(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A routine's result as an array in C order."""
     if (
         type(value) is np.ndarray
         and value.dtype is dtype
@@ -164,17 +168,18 @@ def _in_order(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
     return np.array(value, dtype, order="C").reshape(shape)
 
 
-def _type(program: CompiledProgram, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def array_type(program: CompiledProgram, number: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of a buffer's array."""
     type = program.buffers[number].type
     return type.shape, type.dtype.dtype
 
 
-def _spot(program: CompiledProgram, number: int) -> _Spot | None:
-    """Where a temporary lies; None for other buffers."""
+def _arena_array(program: CompiledProgram, number: int) -> _ArenaArray | None:
+    """Where a temporary is in the arena; None for other buffers."""
     buffer = program.buffers[number]
     if buffer.role != "temporary":
         return None
-    return *_type(program, number), buffer.offset_bytes
+    return *array_type(program, number), buffer.offset_bytes
 
 
 def _has_symbols(value: Any) -> bool:
@@ -183,11 +188,18 @@ def _has_symbols(value: Any) -> bool:
     return isinstance(value, Dim)
 
 
-def _known(value: Any, sizes: Sizes) -> Any:
-    """A value with extents for these sizes."""
+def _evaluate_extents(value: Any, sizes: Sizes) -> Any:
+    """A value with its extents as numbers, for these sizes."""
     if isinstance(value, tuple):
-        return tuple(_known(part, sizes) for part in value)
+        return tuple(_evaluate_extents(part, sizes) for part in value)
     return evaluate(value, sizes) if isinstance(value, Dim) else value
 
 
-__all__ = ["Routine", "buffers_read", "region_routine", "routine", "whole_program"]
+__all__ = [
+    "Routine",
+    "array_type",
+    "buffers_read",
+    "region_routine",
+    "routine",
+    "whole_program",
+]

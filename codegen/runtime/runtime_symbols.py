@@ -1,6 +1,6 @@
-"""Where generated code and the rest of a process meet: names, statuses, Python callables.
+"""Where generated code and the rest of the process meet: names, statuses, Python callables.
 
-Nothing here writes code; running what was written before needs no more than this.
+Nothing here generates code; running code from the cache needs no more than this.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 METH_FASTCALL = 0x0080
 TEAM_RUN, STACK_END = "team_run", "stack_end"
-# The functions outside that a segment's entry calls, found by name when it is loaded.
+# The external functions that a segment's entry calls, found by name when it is loaded.
 OUTSIDE = {
     TEAM_RUN: "i64 (ptr, ptr, i64, i64, ptr, ptr)",
     STACK_END: "i64 ()",
@@ -19,16 +19,16 @@ OUTSIDE = {
     "PyErr_CheckSignals": "i32 ()",
     "PyLong_FromLongLong": "ptr (i64)",
 }
-# Those that no library has: the function whose result has their addresses.
+# Those that no library has: the function that returns their addresses.
 PROVIDERS = {name: "graphjit.codegen.cpu.team:team_addresses" for name in (TEAM_RUN, STACK_END)}
-# A status that no check has: a Python exception is set.
+# The status of a Python exception that is set.
 INTERRUPTED = -1
-# A status that says: nothing was done, for this thread's stack may be too small.
+# The status of a segment that did nothing, since this thread's stack may be too small.
 SHALLOW = -2
-# What a segment may need of the stack: row blocks and products take up to 0.6 MB. Segments that
-# put less than SMALL_STACK_BYTES there don't ask.
+# The stack that a segment may need: row blocks and products take up to 0.6 MB. Segments with
+# frames of less than SMALL_STACK_BYTES don't check.
 STACK_BYTES, SMALL_STACK_BYTES = 1 << 20, 4096
-# The function that a program with symbols has for its sizes; see `prepare`.
+# The function of a program with symbols that checks and computes sizes; see cpu/prepare.py.
 PREPARE = "prepare"
 _api = ctypes.pythonapi
 
@@ -45,7 +45,7 @@ class _MethodDef(ctypes.Structure):
 
 
 def run_symbol(symbol: str) -> str:
-    """The function of a segment that gives its status as a number."""
+    """The function of a segment that returns its status."""
     return f"{symbol}.run"
 
 

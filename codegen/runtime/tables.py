@@ -1,9 +1,9 @@
-"""What a specialisation expects of a call and does in it, as tables that machine code reads.
+"""What a specialization requires of a call and does in it, as tables that machine code reads.
 
-An *entry* is a table of 64-bit words: how many arguments, the guards, and how to launch. A
-guard is a few words for each leaf or container of the arguments, in the order in which they are
-walked. While a call runs, a *frame* on the stack holds what it makes; tables refer to places in
-it by word. `dispatcher.py` has the code that reads all this.
+An *entry* is a table of 64-bit words: the number of arguments, their guards, and how to launch.
+A guard is a few words for each leaf or container of the arguments, in traversal order. While a
+call runs, a *frame* of words on the stack holds its leaves, arguments and results; tables refer
+to words of the frame by index. cpu/dispatcher has the code that reads all this.
 """
 
 from __future__ import annotations
@@ -25,37 +25,35 @@ from graphjit.core.object_layout import scalar_fits
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Guard(IntEnum):
-    """What is asked of a leaf or container; the first word of a guard."""
+class GuardKind(IntEnum):
+    """What is required of a leaf or container; the first word of a guard."""
 
     ARRAY = 0
-    ZERO_DIM = auto()  # an array without dims, or a NumPy scalar
+    ZERO_DIM = auto()  # an array without axes, or a NumPy scalar
     TENSOR = auto()
     FLOAT = auto()
     INTEGER = auto()
     COMPLEX = auto()
     SAME = auto()  # this very object
-    REFERENT = auto()  # what a weak reference refers to
-    FLOAT_IS = auto()
-    INTEGER_IS = auto()
-    SHAPED = (
-        auto()
-    )  # an array of this dtype and shape in any memory order, to be read by Python
+    REFERENT = auto()  # the object that a weak reference refers to
+    FLOAT_IS = auto()  # a float with these bits
+    INTEGER_IS = auto()  # an int of this value
+    SHAPED = auto()  # an array of this dtype and shape in any memory order, read by Python
     TYPE = auto()  # an object of this very type
     TUPLE = auto()  # of this very type: a tuple or a named one
     LIST = auto()
     DICT = auto()
     FIELDS = auto()  # of this very type: an object by its attributes
-    # Where the guard that follows is for something else, to which this object leads:
-    ITEM = auto()  # what is under a key
+    # Steps of a path. The guard after one is for another object, to which this one leads.
+    ITEM = auto()  # the item under a key
     ATTRIBUTE = auto()
-    CONTENT = auto()  # what a closure's cell holds
-    DEREFERENCE = auto()  # what a weak reference refers to
+    CONTENT = auto()  # the content of a closure's cell
+    DEREFERENCE = auto()  # the object that a weak reference refers to
     VARIABLE = auto()  # the array of a variable's cell
-    AGAIN = auto()  # no guard follows: the object is that of an earlier leaf
+    AGAIN = auto()  # the end of a path: the object must be that of an earlier leaf
 
 
-class Result(IntEnum):
+class ResultKind(IntEnum):
     """What a result becomes; the first word of its description."""
 
     ARRAY = 0
@@ -67,42 +65,43 @@ class Result(IntEnum):
     BOOL = auto()
     STATIC = auto()  # an object known beforehand
     LEAF = auto()  # a leaf of the arguments itself
-    AGAIN = auto()  # the object that an earlier result is
-    UPDATE = auto()  # the new array of a variable, not returned
+    AGAIN = auto()  # the object of an earlier result
+    UPDATE = auto()  # a variable's new array, not returned
 
 
-class Build(IntEnum):
+class BuildKind(IntEnum):
     """What results are put into; the first word of a plan."""
 
     RESULT = 0  # the next result itself
     TUPLE = auto()
     LIST = auto()
     DICT = auto()
-    CALL = auto()  # what a callable makes of the parts
+    CALL = auto()  # the result of a callable
 
 
-class Word(IntEnum):
-    """The places of an entry."""
+class EntryWord(IntEnum):
+    """The words of an entry.
 
-    POSITIONAL = 0  # how many positional arguments
-    NAMED = auto()  # how many keyword arguments
+    Those that end in _AT, _ARGUMENT and _CELL are indices of the frame.
+    """
+
+    POSITIONAL = 0  # number of positional arguments
+    NAMED = auto()  # number of keyword arguments
     NAMES = auto()  # their names, in order
     GUARDS = auto()
-    FRAME_WORDS = auto()
-    LEAVES_AT = auto()  # where the frame holds the leaves
+    FRAME_WORDS = auto()  # size of the frame
+    LEAVES_AT = auto()
     LEAVES = auto()
     PYTHON = auto()  # a Python function of the leaves, or of the arguments; or null
-    FINISH = (
-        auto()
-    )  # null, or a Python function of what the one of the arguments gives, and leaves
+    FINISH = auto()  # a Python function of the result of the latter and the leaves; or null
     RETURNS = auto()  # whether arrays may be returned as they are
-    LOCKS = auto()
-    LOCK_TABLE = auto()  # Python functions: one that acquires a lock, one that releases it
-    ROOTS = auto()  # objects that lead to what is read but not given, guarded like arguments
+    LOCKS = auto()  # number of locks of variables
+    LOCK_TABLE = auto()  # two Python functions each: acquire, release
+    ROOTS = auto()  # number of objects that lead to captured arrays
     ROOT_TABLE = auto()
     ROOT_GUARDS = auto()
-    SEGMENT = auto()  # the address of the generated function, or null if there are no kernels
-    ARGUMENTS_AT = auto()  # where the frame holds its arguments
+    SEGMENT = auto()  # the address of the segment, or null if there are no kernels
+    ARGUMENTS_AT = auto()  # the segment's arguments
     CONSTANTS = auto()
     CONSTANT_TABLE = auto()
     RESULTS = auto()
@@ -112,78 +111,128 @@ class Word(IntEnum):
     ARENA_ARGUMENT = auto()
     ARENA_CELL = auto()
     MAKE_ARENA = auto()  # a Python function, or null for an arena on the stack
-    SPARE_ARENA = auto()  # one that no call uses now; owned
+    SPARE_ARENA = auto()  # an arena that no call uses now; owned
     RECORD_ARGUMENT = auto()
     RECORD_CELL = auto()  # 0: no check can fail
     FAIL = auto()  # a Python function that raises
     PLAN = auto()  # how to put results together, or null where the first is all
-    SYMBOLS = auto()  # how many symbols the extents of the arguments have
-    EXTENTS_AT = auto()  # where the frame holds what extents they stand for, -1 at first
+    SYMBOLS = auto()  # number of symbolic extents of the arguments
+    EXTENTS_AT = auto()  # their values, -1 at first
     PREPARE = auto()  # the address of `prepare`, or null where there are no symbols
     SIZES_ARGUMENT = auto()
-    SIZES_CELL = auto()  # before what `prepare` writes
-    ARENA_AT = auto()  # where the frame holds the arena's bytes, or 0 where they are fixed
-    PLAIN = auto()  # 1: kernels take arrays and make small arrays, and nothing else
+    SIZES_CELL = auto()  # followed by what `prepare` writes
+    ARENA_AT = auto()  # the arena's bytes, or 0 where they are fixed
+    PLAIN = auto()  # 1: the segment only takes arrays and makes small arrays
+
+
+class GuardWord(IntEnum):
+    """The words of a guard on a leaf.
+
+    LEAF: the frame's index of the leaf
+    ARGUMENT: the frame's index of the segment's argument
+    VALUE: in place of ARGUMENT, the value or object that the leaf must be
+    CELL: the frame's index of words that stand in for an array
+    NUMBER, OTHER_NUMBER: NumPy's numbers of the dtype
+    SHAPE: the first of the extents; of ZERO_DIM, the type of the NumPy scalar
+    """
+
+    KIND = 0
+    LEAF = 1
+    ARGUMENT = 2
+    VALUE = 2
+    CELL = 3
+    DTYPE = 4
+    NUMBER = 5
+    OTHER_NUMBER = 6
+    NDIM = 7
+    SHAPE = 8
+
+
+class ContainerWord(IntEnum):
+    """The words of a guard on a container. Guards of its children follow."""
+
+    KIND = 0
+    TYPE = 1
+    COUNT = 2
+    CHILDREN = 3
+
+
+class PathWord(IntEnum):
+    """The words of a step of a path, or of its end AGAIN."""
+
+    KIND = 0
+    OPERAND = 1
 
 
 class ResultWord(IntEnum):
-    """The places of a result's description."""
+    """The words of a result's description."""
 
     KIND = 0
-    ARGUMENT = auto()
-    CELL = auto()
+    ARGUMENT = auto()  # the frame's index of the segment's argument
+    CELL = auto()  # the frame's index of the words that stand in for an array
     DTYPE = auto()
     NDIM = auto()
     SHAPE = auto()
     MAKE = auto()  # a Python function that allocates it, or null
-    # a tensor's type, a static result, a variable's cell; a leaf's place; an earlier result
+    # a tensor's type, a static result, a variable's cell, a leaf's index, an earlier result's
     OBJECT = auto()
-    SHAPE_AT = auto()  # where the frame holds its extents and bytes, or 0 where they are fixed
+    SHAPE_AT = auto()  # the frame's index of its extents and bytes, or 0 where they are fixed
 
 
-# Places of a guard on an array: a code, where the frame holds the leaf, the argument and what
-# stands for it, then these.
-GUARD_DTYPE, GUARD_NUMBER, GUARD_NUMBER_TOO, GUARD_NDIM, GUARD_SHAPE = 4, 5, 6, 7, 8
-# An arena up to this size lies on the stack, and so does a frame up to that size.
+# An arena of up to so many bytes lies on the stack. No frame has more words than this.
 STACK_BYTES, MAX_FRAME_WORDS = 4096, 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """What one leaf must be. value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS and TYPE."""
+class LeafGuard:
+    """The guard on one leaf.
 
-    guard: Guard
+    value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS and TYPE
+    """
+
+    guard: GuardKind
     dtype: np.dtype[Any] | None = None
     shape: tuple[int, ...] = ()
     value: Any = None
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
-    """A container of leaves. kind: its very type; keys: a dict's, or names of attributes."""
+class ContainerGuard:
+    """The guard on a container of leaves.
 
-    guard: Guard
+    kind: its very type
+    keys: a dict's keys, or names of attributes
+    """
+
+    guard: GuardKind
     kind: type
-    children: tuple[Leaf | Container, ...]
+    children: tuple[LeafGuard | ContainerGuard, ...]
     keys: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
-    """An object that leads, by steps with their operands, to an array that a specialisation
-    reads; it must be as `leaf` says, or be the object of that leaf of the roots.
+class GuardedRoot:
+    """An object that leads to an array that a specialization reads.
+
+    steps: how it leads there, each with its operand
+    leaf: the guard on the array; or the number of the root's leaf that it must equal
     """
 
     value: Any
-    steps: tuple[tuple[Guard, Any], ...]
-    leaf: Leaf | int
+    steps: tuple[tuple[GuardKind, Any], ...]
+    leaf: LeafGuard | int
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A container to be made of results, `None` standing for one. keys: a dict's."""
+    """A container to be made of results.
 
-    kind: Build
+    children: what is in it; None for the next result
+    keys: a dict's keys
+    call: the callable of CALL
+    """
+
+    kind: BuildKind
     children: tuple[Bundle | None, ...]
     keys: tuple[Any, ...] = ()
     call: Callable[..., Any] | None = None
@@ -191,11 +240,14 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What becomes of one result. value: a static result, the tensor's type, the variable's
-    cell, or the number of a leaf or of an earlier result.
+    """What becomes of one result.
+
+    make: a function that allocates its array, or None
+    value: a static result, the tensor's type, the variable's cell, or the number of a leaf or
+        of an earlier result
     """
 
-    kind: Result
+    kind: ResultKind
     dtype: np.dtype[Any] | None = None
     shape: tuple[int, ...] = ()
     make: Callable[..., Array] | None = None
@@ -203,15 +255,22 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """One native call. sources: for each of its arguments ("leaf" | "output" | "constant", a
-    number or an array); leaves are those of the arguments, then those of the roots. locks: to
-    hold meanwhile, in order: what acquires one and what releases it.
+class NativeLaunch:
+    """One native call.
+
+    address: that of the segment
+    sources: each of its arguments: "leaf", "output" or "constant", with a number or an array.
+        Leaves of the arguments are numbered first, then those of the roots.
+    locks: those to hold meanwhile, in order: how to acquire each, and how to release it
+    plan: the container of the results; None where the first result is all
+    checked: whether a check can fail
+    fail: raises what a status and a record mean
+    sized: None where no extent is symbolic
     """
 
     address: int
     sources: tuple[tuple[str, Any], ...]
-    roots: tuple[Root, ...]
+    roots: tuple[GuardedRoot, ...]
     locks: tuple[tuple[Callable[[], Any], Callable[[], Any]], ...]
     outputs: tuple[Output, ...]
     plan: Bundle | None
@@ -219,14 +278,16 @@ class Launch:
     make_arena: Callable[..., Array]
     checked: bool
     fail: Callable[[int, int, int, int], None]
-    sized: Sized | None = None
+    sized: SizedLaunch | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Interpreted:
-    """A Python function that is called with the arguments as they are. finish: what makes the
-    result of what that gives and the leaves, unless that is a number or the like, or `arrays`
-    says that arrays are returned as they are, and it is one that owns its memory, and no leaf.
+    """A Python function that is called with the arguments as they are.
+
+    finish: makes the result of the function's result and the leaves. It isn't called for
+        numbers and the like, nor, with `arrays`, for an array that owns its memory and shares
+        it with no leaf.
     """
 
     function: Callable[..., Any]
@@ -235,9 +296,13 @@ class Interpreted:
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
-    """What is more where extents are symbolic: the address of `prepare`, the extents that bring
-    the symbols, where `prepare` writes the extents of each result and the arena's bytes.
+class SizedLaunch:
+    """What a launch has besides where extents are symbolic.
+
+    prepare: the address of the function `prepare`
+    symbols: the extents from which a call's sizes are read
+    results: where `prepare` writes the extents of each result
+    arena: where it writes the arena's bytes
     """
 
     prepare: int
@@ -246,32 +311,32 @@ class Sized:
     arena: int
 
 
-class _Frame:
-    """Places in the frame: first the leaves that are held, after their number."""
+class FrameLayout:
+    """Allots the words of a frame. The first ones are the number of held objects and these."""
 
     def __init__(self, words: int) -> None:
         self.words = words
 
     def take(self, count: int) -> int:
-        place = self.words
+        index = self.words
         self.words += count
-        return place
+        return index
 
 
-class _Writer:
-    """Makes tables and keeps what they point to."""
+class TableWriter:
+    """Makes tables and keeps alive what they point to."""
 
-    def __init__(self, frame: _Frame) -> None:
+    def __init__(self, frame: FrameLayout) -> None:
         self.frame = frame
         self.keep: list[Any] = []
         self.guards: list[int] = []
         self.leaves_at = 0
         self.leaves = 0
-        self.arguments: dict[int, int] = {}  # leaf -> argument's place
+        self.arguments: dict[int, int] = {}  # leaf -> argument's index
         self.extents: dict[str, int] = {}  # a symbolic extent -> where the frame holds it
 
     def table(self, words: Sequence[int]) -> int:
-        made = np.array([_signed(w) for w in words] or [0], np.int64)
+        made = np.array([_as_signed(w) for w in words] or [0], np.int64)
         self.keep.append(made)
         return int(made.ctypes.data)
 
@@ -281,11 +346,11 @@ class _Writer:
         self.keep.append(value)
         return id(value)
 
-    def guard(self, part: Leaf | Container) -> None:
-        if isinstance(part, Container):
+    def guard(self, part: LeafGuard | ContainerGuard) -> None:
+        if isinstance(part, ContainerGuard):
             self.guards += [part.guard, self.address(part.kind), len(part.children)]
             for number, child in enumerate(part.children):
-                if part.guard in (Guard.DICT, Guard.FIELDS):
+                if part.guard in (GuardKind.DICT, GuardKind.FIELDS):
                     self.keep.append(part.keys[number])
                     self.guards.append(id(part.keys[number]))
                 self.guard(child)
@@ -293,71 +358,71 @@ class _Writer:
         number, self.leaves = self.leaves, self.leaves + 1
         self.guards += [part.guard, self.leaves_at + number]
         match part.guard:
-            case Guard.SAME | Guard.REFERENT | Guard.TYPE:
+            case GuardKind.SAME | GuardKind.REFERENT | GuardKind.TYPE:
                 self.keep.append(part.value)
                 self.guards.append(id(part.value))
-            case Guard.FLOAT_IS:
+            case GuardKind.FLOAT_IS:
                 self.guards.append(*struct.unpack("q", struct.pack("d", part.value)))
-            case Guard.INTEGER_IS:
+            case GuardKind.INTEGER_IS:
                 self.guards.append(part.value)
             case _:
-                # a value that isn't an array's is copied to words after the pointer to it
+                # of a number the frame holds a copy, after the pointer to it
                 argument = self.arguments.get(number) or self.frame.take(1)
                 self.guards += [argument, self.frame.take(3)]
-                if part.guard not in (Guard.FLOAT, Guard.INTEGER, Guard.COMPLEX):
+                if part.guard not in (GuardKind.FLOAT, GuardKind.INTEGER, GuardKind.COMPLEX):
                     self.guards += self._array(part)
 
-    def root(self, root: Root, first_leaf: int) -> None:
+    def root(self, root: GuardedRoot, first_leaf: int) -> None:
         for step, operand in root.steps:
             self.guards.append(step)
-            if step in (Guard.ITEM, Guard.ATTRIBUTE):
+            if step in (GuardKind.ITEM, GuardKind.ATTRIBUTE):
                 self.keep.append(operand)
                 self.guards.append(id(operand))
-        if isinstance(root.leaf, Leaf):
+        if isinstance(root.leaf, LeafGuard):
             self.guard(root.leaf)
         else:
-            self.guards += [Guard.AGAIN, self.leaves_at + first_leaf + root.leaf]
+            self.guards += [GuardKind.AGAIN, self.leaves_at + first_leaf + root.leaf]
 
     def plan(self, part: Bundle | None) -> list[int]:
         if part is None:
-            return [Build.RESULT]
+            return [BuildKind.RESULT]
         words = [part.kind, len(part.children)]
-        if part.kind is Build.CALL:
+        if part.kind is BuildKind.CALL:
             words.append(self.address(part.call))
         for number, child in enumerate(part.children):
-            if part.kind is Build.DICT:
+            if part.kind is BuildKind.DICT:
                 self.keep.append(part.keys[number])
                 words.append(id(part.keys[number]))
             words += self.plan(child)
         return words
 
-    def _array(self, part: Leaf) -> list[int]:
+    def _array(self, part: LeafGuard) -> list[int]:
         dtype = part.dtype
         assert dtype is not None
-        # where an extent is symbolic, the place of what it is stands with a minus
+        # a symbolic extent is written as minus the frame's index of its value
         shape = [-self.extents[str(n)] if isinstance(n, Dim) else n for n in part.shape]
-        words = [self.address(dtype), *_numbers(dtype), len(shape), *shape]
-        if part.guard is Guard.ZERO_DIM:
+        words = [self.address(dtype), *_type_numbers(dtype), len(shape), *shape]
+        if part.guard is GuardKind.ZERO_DIM:
             words.append(self.address(dtype.type) if scalar_fits(dtype) else 0)
         return words
 
 
 class Entry:
-    """The tables of one specialisation; frees the arena that they own."""
+    """The tables of one specialization. Releases the spare arena that they own."""
 
-    _spare = int(Word.SPARE_ARENA)
+    _spare = int(EntryWord.SPARE_ARENA)
 
-    def __init__(self, words: dict[Word, int], keep: list[Any]) -> None:
-        self._words = np.zeros(len(Word), np.int64)
-        for place, value in words.items():
-            self._words[place] = _signed(value)
+    def __init__(self, words: dict[EntryWord, int], keep: list[Any]) -> None:
+        self._words = np.zeros(len(EntryWord), np.int64)
+        for index, value in words.items():
+            self._words[index] = _as_signed(value)
         self._keep = keep
         self.address = int(self._words.ctypes.data)
 
     def __del__(self) -> None:
         spare = int(self._words[self._spare])
         self._words[self._spare] = 0
-        if spare and ctypes is not None:  # as the process ends, modules are empty
+        if spare and ctypes is not None:  # None while the interpreter shuts down
             ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(spare))
 
 
@@ -371,45 +436,46 @@ class Table(np.ndarray[Any, Any]):
 
 
 def make_table(entries: Sequence[Entry]) -> Table:
-    """A table of these entries."""
+    """A table of entries."""
     table = np.array([len(entries), *(e.address for e in entries)], np.int64).view(Table)
     table.entries = tuple(entries)
     return table
 
 
 def make_entry(
-    positional: Sequence[Leaf | Container],
-    named: dict[str, Leaf | Container],
-    launch: Launch | Interpreted | Callable[..., Any],
+    positional: Sequence[LeafGuard | ContainerGuard],
+    named: dict[str, LeafGuard | ContainerGuard],
+    launch: NativeLaunch | Interpreted | Callable[..., Any],
 ) -> Entry | None:
-    """The entry for arguments like these; None if they are too many. launch: a native call, one
-    of Python, or a Python function of the leaves, which gives `dispatcher.MISS` where the
-    specialisation doesn't fit after all.
+    """The entry for arguments with these guards; None if there are too many.
+
+    launch: a native call, a call of Python, or a Python function of the leaves. The last one
+        returns `dispatcher.MISS` where the specialization doesn't fit after all.
     """
     parts = [*positional, *named.values()]
-    held, leaves = sum(map(_held, parts)), sum(map(_leaves, parts))
-    roots = launch.roots if isinstance(launch, Launch) else ()
-    # besides, an array that isn't in order is copied, and the copy is held
-    frame = _Frame(1 + held + leaves + 2 * len(roots))
-    writer = _Writer(frame)
-    # one place before the leaves for what is passed on with them
+    held, leaves = sum(map(_count_held, parts)), sum(map(_count_leaves, parts))
+    roots = launch.roots if isinstance(launch, NativeLaunch) else ()
+    # an array that isn't in order is copied, and the copy is held, too
+    frame = FrameLayout(1 + held + leaves + 2 * len(roots))
+    writer = TableWriter(frame)
+    # one word before the leaves for the value that is passed to FINISH with them
     writer.leaves_at = frame.take(1 + leaves + len(roots)) + 1
-    words: dict[Word, int] = {}
-    if isinstance(launch, Launch):
-        # with the arena, the record and the sizes
+    words: dict[EntryWord, int] = {}
+    if isinstance(launch, NativeLaunch):
+        # three more: the arena, the record, the sizes
         arguments_at = frame.take(len(launch.sources) + 3)
         writer.arguments = {
-            number: arguments_at + place
-            for place, (source, number) in enumerate(launch.sources)
+            number: arguments_at + index
+            for index, (source, number) in enumerate(launch.sources)
             if source == "leaf"
         }
-        words |= _launch(writer, launch, arguments_at)
+        words |= _launch_words(writer, launch, arguments_at)
     elif isinstance(launch, Interpreted):
-        words[Word.PYTHON] = writer.address(launch.function)
-        words[Word.FINISH] = writer.address(launch.finish)
-        words[Word.RETURNS] = int(launch.arrays)
+        words[EntryWord.PYTHON] = writer.address(launch.function)
+        words[EntryWord.FINISH] = writer.address(launch.finish)
+        words[EntryWord.RETURNS] = int(launch.arrays)
     else:
-        words[Word.PYTHON] = writer.address(launch)
+        words[EntryWord.PYTHON] = writer.address(launch)
     for part in parts:
         writer.guard(part)
     guards, writer.guards = writer.guards, []
@@ -417,35 +483,37 @@ def make_entry(
         writer.keep.append(root.value)
         writer.root(root, leaves)
     words |= {
-        Word.POSITIONAL: len(positional),
-        Word.NAMED: len(named),
-        Word.NAMES: writer.table([writer.address(name) for name in named]),
-        Word.GUARDS: writer.table(guards),
-        Word.LEAVES_AT: writer.leaves_at,
-        Word.LEAVES: leaves,
-        Word.ROOTS: len(roots),
-        Word.ROOT_TABLE: writer.table([id(root.value) for root in roots]),
-        Word.ROOT_GUARDS: writer.table(writer.guards),
+        EntryWord.POSITIONAL: len(positional),
+        EntryWord.NAMED: len(named),
+        EntryWord.NAMES: writer.table([writer.address(name) for name in named]),
+        EntryWord.GUARDS: writer.table(guards),
+        EntryWord.LEAVES_AT: writer.leaves_at,
+        EntryWord.LEAVES: leaves,
+        EntryWord.ROOTS: len(roots),
+        EntryWord.ROOT_TABLE: writer.table([id(root.value) for root in roots]),
+        EntryWord.ROOT_GUARDS: writer.table(writer.guards),
     }
     if frame.words > MAX_FRAME_WORDS:
         return None
-    words[Word.FRAME_WORDS] = frame.words
+    words[EntryWord.FRAME_WORDS] = frame.words
     return Entry(words, writer.keep)
 
 
-_KNOWN = (Result.STATIC, Result.LEAF, Result.AGAIN)  # for which nothing is computed
-_NO_CELL = (Result.ARRAY, Result.TENSOR, Result.UPDATE, *_KNOWN)
+_KNOWN = (ResultKind.STATIC, ResultKind.LEAF, ResultKind.AGAIN)  # nothing is computed
+_NO_CELL = (ResultKind.ARRAY, ResultKind.TENSOR, ResultKind.UPDATE, *_KNOWN)
 
 
-def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, int]:
+def _launch_words(
+    writer: TableWriter, launch: NativeLaunch, arguments_at: int
+) -> dict[EntryWord, int]:
     frame = writer.frame
     constants: list[int] = []
     outputs: dict[int, int] = {}
-    for place, (source, value) in enumerate(launch.sources):
+    for index, (source, value) in enumerate(launch.sources):
         if source == "constant":
-            constants += [arguments_at + place, writer.address(value)]
+            constants += [arguments_at + index, writer.address(value)]
         elif source == "output":
-            outputs[value] = arguments_at + place
+            outputs[value] = arguments_at + index
     results: list[int] = []
     number = 0
     sized, sizes_cell = launch.sized, 0
@@ -454,15 +522,15 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
         extents_at = frame.take(len(sized.symbols))
         writer.extents = {str(n): extents_at + k for k, n in enumerate(sized.symbols)}
     for output in launch.outputs:
-        place = shape_at = 0
+        index = shape_at = 0
         if output.kind not in _KNOWN:
             if sized is not None and any(isinstance(n, Dim) for n in output.shape):
                 shape_at = sizes_cell + 1 + sized.results[number]
-            place, number = outputs.get(number) or frame.take(1), number + 1
+            index, number = outputs.get(number) or frame.take(1), number + 1
         cell = 0 if output.kind in _NO_CELL else frame.take(3)
         description = {
             ResultWord.KIND: output.kind,
-            ResultWord.ARGUMENT: place,
+            ResultWord.ARGUMENT: index,
             ResultWord.CELL: cell,
             ResultWord.DTYPE: writer.address(output.dtype),
             ResultWord.NDIM: len(output.shape),
@@ -471,96 +539,98 @@ def _launch(writer: _Writer, launch: Launch, arguments_at: int) -> dict[Word, in
             ResultWord.OBJECT: 0,
             ResultWord.SHAPE_AT: shape_at,
         }
-        if output.kind in (Result.STATIC, Result.TENSOR, Result.UPDATE):
+        if output.kind in (ResultKind.STATIC, ResultKind.TENSOR, ResultKind.UPDATE):
             writer.keep.append(output.value)
             description[ResultWord.OBJECT] = id(output.value)
-        elif output.kind is Result.LEAF:
+        elif output.kind is ResultKind.LEAF:
             description[ResultWord.OBJECT] = writer.leaves_at + output.value
-        elif output.kind is Result.AGAIN:
+        elif output.kind is ResultKind.AGAIN:
             description[ResultWord.OBJECT] = output.value
         results += description.values()
     end = arguments_at + len(launch.sources)
     varying = isinstance(launch.arena_bytes, Dim)
     on_stack = not varying and launch.arena_bytes <= STACK_BYTES
     words = {
-        Word.SEGMENT: launch.address,
-        Word.ARGUMENTS_AT: arguments_at,
-        Word.CONSTANTS: len(constants) // 2,
-        Word.CONSTANT_TABLE: writer.table(constants),
-        Word.RESULTS: len(launch.outputs),
-        Word.RESULT_TABLE: writer.table(results),
-        Word.RESULTS_AT: frame.take(len(launch.outputs)),
-        Word.ARENA_BYTES: 1 if varying else launch.arena_bytes,
-        Word.ARENA_ARGUMENT: end,
-        Word.ARENA_CELL: frame.take(1),
-        Word.MAKE_ARENA: 0 if on_stack else writer.address(launch.make_arena),
-        Word.RECORD_ARGUMENT: end + 1,
-        Word.RECORD_CELL: frame.take(4) if launch.checked else 0,
-        Word.FAIL: writer.address(launch.fail),
-        Word.PLAN: 0 if launch.plan is None else writer.table(writer.plan(launch.plan)),
-        Word.LOCKS: len(launch.locks),
-        Word.LOCK_TABLE: writer.table(
+        EntryWord.SEGMENT: launch.address,
+        EntryWord.ARGUMENTS_AT: arguments_at,
+        EntryWord.CONSTANTS: len(constants) // 2,
+        EntryWord.CONSTANT_TABLE: writer.table(constants),
+        EntryWord.RESULTS: len(launch.outputs),
+        EntryWord.RESULT_TABLE: writer.table(results),
+        EntryWord.RESULTS_AT: frame.take(len(launch.outputs)),
+        EntryWord.ARENA_BYTES: 1 if varying else launch.arena_bytes,
+        EntryWord.ARENA_ARGUMENT: end,
+        EntryWord.ARENA_CELL: frame.take(1),
+        EntryWord.MAKE_ARENA: 0 if on_stack else writer.address(launch.make_arena),
+        EntryWord.RECORD_ARGUMENT: end + 1,
+        EntryWord.RECORD_CELL: frame.take(4) if launch.checked else 0,
+        EntryWord.FAIL: writer.address(launch.fail),
+        EntryWord.PLAN: 0 if launch.plan is None else writer.table(writer.plan(launch.plan)),
+        EntryWord.LOCKS: len(launch.locks),
+        EntryWord.LOCK_TABLE: writer.table(
             [writer.address(action) for lock in launch.locks for action in lock]
         ),
     }
     if sized is not None:
         words |= {
-            Word.SYMBOLS: len(sized.symbols),
-            Word.EXTENTS_AT: extents_at,
-            Word.PREPARE: sized.prepare,
-            Word.SIZES_ARGUMENT: end + 2,
-            Word.SIZES_CELL: sizes_cell,
-            Word.ARENA_AT: sizes_cell + 1 + sized.arena if varying else 0,
+            EntryWord.SYMBOLS: len(sized.symbols),
+            EntryWord.EXTENTS_AT: extents_at,
+            EntryWord.PREPARE: sized.prepare,
+            EntryWord.SIZES_ARGUMENT: end + 2,
+            EntryWord.SIZES_CELL: sizes_cell,
+            EntryWord.ARENA_AT: sizes_cell + 1 + sized.arena if varying else 0,
         }
-    small = all(o.kind is Result.ARRAY and o.make is None for o in launch.outputs)
+    small = all(o.kind is ResultKind.ARRAY and o.make is None for o in launch.outputs)
     bare = not (launch.roots or constants or launch.arena_bytes or launch.checked or sized)
-    words[Word.PLAIN] = int(small and bare and launch.address != 0)
+    words[EntryWord.PLAIN] = int(small and bare and launch.address != 0)
     return words
 
 
 @functools.cache
-def _numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """NumPy's numbers of a type: two of C's integer types may be of one size, and then are as
-    good as each other.
+def _type_numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """NumPy's numbers of a dtype. Two of C's integer types may have one size: either will
+    do.
     """
     twins = [np.dtype(letter) for letter in "bhilqBHILQ"]
     found = [twin.num for twin in twins if twin == dtype] or [dtype.num]
     return found[0], found[-1]
 
 
-def _leaves(part: Leaf | Container) -> int:
-    return 1 if isinstance(part, Leaf) else sum(map(_leaves, part.children))
+def _count_leaves(part: LeafGuard | ContainerGuard) -> int:
+    return 1 if isinstance(part, LeafGuard) else sum(map(_count_leaves, part.children))
 
 
-def _held(part: Leaf | Container) -> int:
+def _count_held(part: LeafGuard | ContainerGuard) -> int:
     """How many leaves lie in lists and dicts, from which other threads may take them."""
-    if isinstance(part, Leaf):
+    if isinstance(part, LeafGuard):
         return 0
-    inside = _held if part.guard is Guard.TUPLE else _leaves
+    inside = _count_held if part.guard is GuardKind.TUPLE else _count_leaves
     return sum(map(inside, part.children))
 
 
-def _signed(value: int) -> int:
+def _as_signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def static_leaf(value: Any, by_value: bool) -> Leaf:
-    """The guard on a leaf that the specialisation depends on: on the object itself, or, for
-    numbers, on the value.
+def static_leaf(value: Any, by_value: bool) -> LeafGuard:
+    """The guard on a leaf that the specialization depends on: on a number's value, else on the
+    object.
     """
     if type(value) is float:
-        return Leaf(Guard.FLOAT_IS, value=value)
+        return LeafGuard(GuardKind.FLOAT_IS, value=value)
     if type(value) is int and -(2**63) <= value < 2**63:
-        return Leaf(Guard.INTEGER_IS, value=value)
+        return LeafGuard(GuardKind.INTEGER_IS, value=value)
     if by_value:
-        return Leaf(Guard.SAME, value=value)
+        return LeafGuard(GuardKind.SAME, value=value)
     try:
-        return Leaf(Guard.REFERENT, value=weakref.ref(value))
+        return LeafGuard(GuardKind.REFERENT, value=weakref.ref(value))
     except TypeError:
-        return Leaf(Guard.SAME, value=value)
+        return LeafGuard(GuardKind.SAME, value=value)
 
 
 __all__ = [
-    "Build", "Bundle", "Container", "Entry", "Guard", "Interpreted", "Launch", "Leaf", "Output",
-    "Result", "Root", "Sized", "Table", "make_entry", "make_table", "static_leaf",
+    "BuildKind", "Bundle", "ContainerGuard", "ContainerWord", "Entry", "EntryWord", "GuardKind",
+    "GuardWord", "GuardedRoot", "Interpreted", "LeafGuard", "NativeLaunch", "Output",
+    "PathWord", "ResultKind", "ResultWord", "SizedLaunch", "Table", "make_entry", "make_table",
+    "static_leaf",
 ]  # fmt: skip

@@ -31,6 +31,9 @@ MEMBER, MEMBER_OFFSET = 40, 16  # a member descriptor's definition, and the offs
 ARRAY_DATA, ARRAY_NDIM, ARRAY_SHAPE, ARRAY_BASE = 16, 24, 32, 48
 ARRAY_DTYPE, ARRAY_FLAGS = 56, 64
 DTYPE_ORDER, DTYPE_NUMBER = 26, 28
+# An array's flags, as in `ndarray.flags.num`. Compiled code reads arrays with the first two.
+C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x0001, 0x0100, 0x0400
+READABLE_FLAGS = C_CONTIGUOUS | ALIGNED
 TUPLE_ITEMS = tuple.__basicsize__
 
 HAVE_VECTORCALL, METHOD_DESCRIPTOR = 1 << 11, 1 << 17

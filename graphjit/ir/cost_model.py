@@ -48,14 +48,15 @@ SIBLINGS = 32
 KERNEL_VALUES, KERNEL_READS = 512, 48
 # A copy of what lanes would gather pays if each of its elements is read at least this often.
 PACK_REUSE = 8
-# Bands: what goes between kernels and is less than this stays in the cache anyway; what the
-# rows at hand may take of the second cache and of a thread's stack; rows at a time; what a
-# product's second operand may take, which is gone through for every part; steps of one row
-# block.
+# Row blocks. Intermediate results of less than ROW_BLOCK_BYTES stay in the cache anyway. The
+# rows of one part may take ROW_BLOCK_PART_BYTES of the second cache and of a thread's stack. A
+# part has from ROW_BLOCK_MIN_ROWS to ROW_BLOCK_MAX_ROWS rows. The second operand of a product
+# is read for every part and may take ROW_BLOCK_OPERAND_BYTES. A block has at most
+# ROW_BLOCK_STEPS steps.
 ROW_BLOCK_BYTES = 1 << 20
 ROW_BLOCK_PART_BYTES = 256 * 1024
-BAND_ROWS, LEAST_BAND_ROWS = 64, 8
-BAND_OPERAND_BYTES = 512 * 1024
+ROW_BLOCK_MAX_ROWS, ROW_BLOCK_MIN_ROWS = 64, 8
+ROW_BLOCK_OPERAND_BYTES = 512 * 1024
 ROW_BLOCK_STEPS = 32
 
 # -- schedules
@@ -69,18 +70,18 @@ LONG_BODY, LONG_CODE, MAX_CONSTANTS = 64, 256, 24
 
 # Vectors that the registers of AVX2 hold: more loads are each made where they are first read.
 REGISTERS = 16
-# A value that costs at least this much (rough cycles) is kept between stages, not computed
-# again, while what is kept fits KEEP_BYTES.
-KEEP_COST = 8
-KEEP_BYTES = 128 * 1024
+# A value that costs at least this much (rough cycles) is spilled between stages rather than
+# computed again, while all slots fit SPILL_BYTES.
+SPILL_COST = 8
+SPILL_BYTES = 128 * 1024
 # Elements of a panel: where rows are combined element by element, so many accumulators stay in
 # the first-level cache while rows stream by.
 PANEL = 1024
-# What is read across is turned in squares of so many bytes a side, a cache line: SQUARES of
-# them along memory, for STRIP lanes, each of which is a stream of its own.
+# Loads whose lanes lie far apart are transposed in squares of SQUARE_BYTES a side, a cache
+# line: SQUARES of them along memory, for STRIP lanes, each of which is a stream of its own.
 SQUARE_BYTES = 64
 STRIP, SQUARES = 64, 4
-MAX_TURNED = 8
+MAX_TRANSPOSED = 8
 # But few lanes need no squares: their lines stay in the first cache until all of each was read.
 L1_WAYS, L1_WAY_BYTES = 8, 4096
 # Vectors side by side, to hide latency. Bodies below this cost wait for memory, and one vector
@@ -89,9 +90,9 @@ UNROLL_COST = 24
 MATH_COST = 6
 UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
 # Rows that are reduced side by side, if no more is done for each element than this.
-ABREAST, ABREAST_BODY = 4, 10
+MAX_ROWS_ABREAST, MAX_ABREAST_BODY = 4, 10
 # How far ahead their memory is fetched (200,000 rows of 64 float64: 4.7 -> 3.1 ms).
-AHEAD_BYTES = 4096
+PREFETCH_BYTES = 4096
 # Products: elements of a tile, enough work to share out and few enough for the second cache;
 # fused multiply-adds in flight that hide their latency; a row of b that is as short as this
 # needn't be copied, its block lies close together anyway.

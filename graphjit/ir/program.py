@@ -7,7 +7,7 @@ what reads their results). A Kernel's values are scalar expressions in SSA form.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from textwrap import indent
 from typing import Any, TypeVar, cast
@@ -186,7 +186,7 @@ def arguments(value: Value) -> tuple[int, ...]:
     return ()
 
 
-def exactly(item: Value | Store) -> tuple[Value | Store, str]:
+def exact_key(item: Value | Store) -> tuple[Value | Store, str]:
     """A value or store as a key: 0.0 and -0.0 are equal, and are not the same constant."""
     match item:
         case Constant():
@@ -209,6 +209,27 @@ def map_indices(value: ValueOrStore, function: Callable[[Index], Index]) -> Valu
             changed = replace(value, index=function(value.index))
         case Reduction() if value.place is not None:
             changed = replace(value, place=function(value.place))
+    return cast(ValueOrStore, changed)
+
+
+def renumber_arguments(item: ValueOrStore, number_of: Mapping[int, int]) -> ValueOrStore:
+    """The value or store with other numbers for the values that it is computed from."""
+
+    def renumber(choices: tuple[DynamicIndex, ...]) -> tuple[DynamicIndex, ...]:
+        return tuple(DynamicIndex(number_of[c.arg], c.extent, c.stride) for c in choices)
+
+    changed: Any = item
+    match item:
+        case Compute(args=args):
+            changed = replace(item, args=tuple(number_of[a] for a in args))
+        case Product(a=a, b=b):
+            changed = replace(item, a=number_of[a], b=number_of[b])
+        case Reduction(arg=arg) | ScanValue(arg=arg):
+            changed = replace(item, arg=number_of[arg])
+        case GatherLoad(choices=choices):
+            changed = replace(item, choices=renumber(choices))
+        case Store(arg=arg, choices=choices):
+            changed = replace(item, arg=number_of[arg], choices=renumber(choices))
     return cast(ValueOrStore, changed)
 
 
@@ -237,6 +258,24 @@ class Kernel:
     def inner_dims(self) -> tuple[int, ...]:
         """Extents of the dims walked inside one outer point."""
         return self.dims[len(self.dims) - self.inner :]
+
+
+def values_for_stores(
+    kernel: Kernel, stores: Sequence[Store], end: int | None = None
+) -> set[int]:
+    """The values that stores need, each with those that it is computed from.
+
+    end: a value whose own arguments aren't followed
+    """
+    todo = [s.arg for s in stores] + [c.arg for s in stores for c in s.choices]
+    found: set[int] = set()
+    while todo:
+        number = todo.pop()
+        if number not in found:
+            found.add(number)
+            if number != end:
+                todo += arguments(kernel.values[number])
+    return found
 
 
 def merge_outer(kernel: Kernel, first: int = 0, last: int = 0) -> Kernel:

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.codegen.cpu.prepare import prepared_places, symbols_of
+from graphjit.codegen.cpu.prepare import prepared_positions, symbol_extents
 from graphjit.codegen.runtime.tables import (
-    Build,
+    BuildKind,
     Bundle,
-    Container,
+    ContainerGuard,
     Entry,
-    Guard,
+    GuardedRoot,
+    GuardKind,
     Interpreted,
-    Launch,
-    Leaf,
+    LeafGuard,
+    NativeLaunch,
     Output,
-    Result,
-    Root,
-    Sized,
+    ResultKind,
+    SizedLaunch,
     make_entry,
     make_table,
     static_leaf,
@@ -75,10 +75,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # How many specializations of a function machine code looks through. Python finds the others.
 MAX_ENTRIES = 32
-_SCALARS = {float: Guard.FLOAT, int: Guard.INTEGER, complex: Guard.COMPLEX}
+_SCALARS = {float: GuardKind.FLOAT, int: GuardKind.INTEGER, complex: GuardKind.COMPLEX}
 _WEAK_RESULTS = {
-    "float64": Result.FLOAT, "int64": Result.INTEGER, "complex128": Result.COMPLEX,
-    "bool": Result.BOOL,
+    "float64": ResultKind.FLOAT, "int64": ResultKind.INTEGER, "complex128": ResultKind.COMPLEX,
+    "bool": ResultKind.BOOL,
 }  # fmt: skip
 _lock = new_lock()
 _address: list[int] = []
@@ -119,7 +119,7 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
         )
     except NotNative:
         return None
-    assert isinstance(args, Container) and isinstance(kwargs, Container)
+    assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     try:
         return make_entry(args.children, named, _make_launch(specialization))
@@ -150,20 +150,23 @@ def eager_entry(
     if not object_layout.fits():
         return None
     guards = [
-        Leaf(Guard.TYPE, value=type(x))
+        LeafGuard(GuardKind.TYPE, value=type(x))
         if by_type(k) or (any_value and not by_value(k)) or _unknown_dtype(k)
         else _leaf_guard(k, x)
         for k, x in zip(kinds, leaves, strict=True)
     ]
     # nothing is computed here: arrays are for NumPy to read, in whatever order
     parts = iter(
-        [replace(g, guard=Guard.SHAPED) if g.guard is Guard.ARRAY else g for g in guards]
+        [
+            replace(g, guard=GuardKind.SHAPED) if g.guard is GuardKind.ARRAY else g
+            for g in guards
+        ]
     )
     try:
         args, kwargs = (_argument_guards(child, parts) for child in tree.children)
     except NotNative:
         return None
-    assert isinstance(args, Container) and isinstance(kwargs, Container)
+    assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     return make_entry(args.children, named, Interpreted(function, finish, numpy is not False))
 
@@ -173,36 +176,36 @@ def _unknown_dtype(kind: LeafKind) -> bool:
     return kind.kind == ARRAY and kind.key[1].char in "gG"
 
 
-def _leaf_guard(kind: LeafKind, x: Any) -> Leaf:
+def _leaf_guard(kind: LeafKind, x: Any) -> LeafGuard:
     if kind.kind == ARRAY:
         shape, dtype = kind.key
         if dtype.isnative:
             dtype = as_dtype(dtype).dtype  # NumPy's own object, which most arrays have
-        return Leaf(Guard.ARRAY if shape else Guard.ZERO_DIM, dtype, shape)
+        return LeafGuard(GuardKind.ARRAY if shape else GuardKind.ZERO_DIM, dtype, shape)
     if kind.kind == TENSOR:
-        return Leaf(Guard.TENSOR, kind.key.dtype.dtype, kind.key.shape)
+        return LeafGuard(GuardKind.TENSOR, kind.key.dtype.dtype, kind.key.shape)
     if kind.kind == SCALAR:
-        return Leaf(_SCALARS[kind.key])
+        return LeafGuard(_SCALARS[kind.key])
     return static_leaf(x, not isinstance(kind.key, Identity))
 
 
-def _argument_guards(tree: Tree, leaves: Any) -> Leaf | Container:
+def _argument_guards(tree: Tree, leaves: Any) -> LeafGuard | ContainerGuard:
     """The guards on a part of the arguments."""
     kind = tree.kind
     if kind is None:
-        leaf: Leaf = next(leaves)
+        leaf: LeafGuard = next(leaves)
         if leaf.dtype is not None and not leaf.dtype.isnative:
             raise NotNative
         return leaf
     children = tuple(_argument_guards(child, leaves) for child in tree.children)
     if kind is tuple or (issubclass(kind, tuple) and kind.__basicsize__ == tuple.__basicsize__):
-        return Container(Guard.TUPLE, kind, children)
+        return ContainerGuard(GuardKind.TUPLE, kind, children)
     if kind is list:
-        return Container(Guard.LIST, kind, children)
+        return ContainerGuard(GuardKind.LIST, kind, children)
     if kind is dict:
-        return Container(Guard.DICT, kind, children, tree.keys)
+        return ContainerGuard(GuardKind.DICT, kind, children, tree.keys)
     if _plain_fields(kind, tree.keys):
-        return Container(Guard.FIELDS, kind, children, tree.keys)
+        return ContainerGuard(GuardKind.FIELDS, kind, children, tree.keys)
     raise NotNative
 
 
@@ -237,7 +240,7 @@ def _python_runner(specialization: Specialization) -> Callable[..., Any]:
 
 
 def _entry_returning_arguments(
-    specialization: Specialization, args: Container, named: dict[str, Any]
+    specialization: Specialization, args: ContainerGuard, named: dict[str, Any]
 ) -> Entry | None:
     """The entry of a specialization that returns containers of its arguments, run by Python."""
     if specialization.sources or specialization.objects:
@@ -257,7 +260,7 @@ def _return_unchanged(value: Any, *leaves: Any) -> Any:
     return value
 
 
-def _make_launch(specialization: Specialization) -> Launch:
+def _make_launch(specialization: Specialization) -> NativeLaunch:
     """The native call that does all of a specialization's work; NotNative where none can."""
     executable = specialization.executable
     assert executable is not None
@@ -285,10 +288,12 @@ def _make_launch(specialization: Specialization) -> Launch:
         raise NotNative
     outputs = _plan_outputs(specialization, leaf_numbers)
     for number, variable in zip(program.updates, specialization.updated, strict=True):
-        outputs.append(_plan_array_output(specialization, number, Result.UPDATE, variable.cell))
+        outputs.append(
+            _plan_array_output(specialization, number, ResultKind.UPDATE, variable.cell)
+        )
     cells = {id(v.cell): v.cell for v in specialization.variables}.values()
     held = sorted(cells, key=lambda c: c.number)  # one order for all: no deadlock
-    return Launch(
+    return NativeLaunch(
         address,
         tuple(sources[number] for number in wanted),
         roots,
@@ -303,15 +308,15 @@ def _make_launch(specialization: Specialization) -> Launch:
     )
 
 
-def _symbolic_launch(executable: Executable) -> Sized | None:
+def _symbolic_launch(executable: Executable) -> SizedLaunch | None:
     """The part of a native call for symbolic extents; None for known ones."""
     program = executable.program
     if not program.symbols:
         return None
-    symbols = symbols_of(program)
-    results, arena = prepared_places(program)
+    symbols = symbol_extents(program)
+    results, arena = prepared_positions(program)
     extents = tuple(symbols[name] for name in program.symbols)
-    return Sized(executable.prepare_address(), extents, tuple(results), arena)
+    return SizedLaunch(executable.prepare_address(), extents, tuple(results), arena)
 
 
 def _plan_outputs(
@@ -327,17 +332,17 @@ def _plan_outputs(
     outputs = []
     for kind, value in specialization.results:
         if kind == "static":
-            made = Output(Result.STATIC, value=value)
+            made = Output(ResultKind.STATIC, value=value)
         elif kind == "again":
-            made = Output(Result.AGAIN, value=value)
+            made = Output(ResultKind.AGAIN, value=value)
         elif kind == "object":
-            made = Output(Result.LEAF, value=leaf_numbers["object", value])
+            made = Output(ResultKind.LEAF, value=leaf_numbers["object", value])
         elif kind != "view":
             made = _plan_output(specialization, kind, next(numbers))
         elif (base := _single_base(value)).role != "output":
-            made = Output(Result.LEAF, value=leaf_numbers.get(base, base.number))
+            made = Output(ResultKind.LEAF, value=leaf_numbers.get(base, base.number))
         elif base.number < len(computed):
-            made = Output(Result.AGAIN, value=computed[base.number])
+            made = Output(ResultKind.AGAIN, value=computed[base.number])
         else:
             raise NotNative
         outputs.append(made)
@@ -390,61 +395,65 @@ def _finishers(specialization: Specialization) -> list[Callable[[Any], Any] | No
 
 def _capture_roots(
     specialization: Specialization,
-) -> tuple[tuple[Root, ...], dict[tuple[str, int], int]]:
+) -> tuple[tuple[GuardedRoot, ...], dict[tuple[str, int], int]]:
     """What a specialization reads besides its arguments, and the number of each as a leaf."""
-    roots: list[Root] = []
-    again: list[Root] = []
+    roots: list[GuardedRoot] = []
+    again: list[GuardedRoot] = []
     leaf_numbers: dict[tuple[str, int], int] = {}
     first = len(specialization.kinds)
     for number, (shape, dtype) in enumerate(specialization.capture_types):
         source = specialization.sources[number]
         leaf_numbers["capture", number] = first + len(roots)
         paths = source.sources if isinstance(source, ConsensusSource) else (source,)
-        leaf: Leaf | int = _array_guard(shape, dtype)
+        leaf: LeafGuard | int = _array_guard(shape, dtype)
         for path in paths:
             value, steps = (
                 (specialization.captures[number], ()) if path is None else _source_path(path)
             )
-            (roots if isinstance(leaf, Leaf) else again).append(Root(value, steps, leaf))
+            (roots if isinstance(leaf, LeafGuard) else again).append(
+                GuardedRoot(value, steps, leaf)
+            )
             leaf = len(roots) - 1
     for number, variable in enumerate(specialization.variables):
         leaf_numbers["variable", number] = first + len(roots)
         leaf = _array_guard(variable.type.shape, variable.type.dtype.dtype)
-        roots.append(Root(variable.cell, ((Guard.VARIABLE, None),), leaf))
+        roots.append(GuardedRoot(variable.cell, ((GuardKind.VARIABLE, None),), leaf))
     for number, (source, kind) in enumerate(
         zip(specialization.objects, specialization.object_types, strict=True)
     ):
         leaf_numbers["object", number] = first + len(roots)
         paths = source.sources if isinstance(source, ConsensusSource) else (source,)
-        leaf = Leaf(Guard.TYPE, value=kind)
+        leaf = LeafGuard(GuardKind.TYPE, value=kind)
         for path in paths:
-            (roots if isinstance(leaf, Leaf) else again).append(Root(*_source_path(path), leaf))
+            (roots if isinstance(leaf, LeafGuard) else again).append(
+                GuardedRoot(*_source_path(path), leaf)
+            )
             leaf = len(roots) - 1
     return (*roots, *again), leaf_numbers
 
 
-def _source_path(source: Source) -> tuple[Any, tuple[tuple[Guard, Any], ...]]:
+def _source_path(source: Source) -> tuple[Any, tuple[tuple[GuardKind, Any], ...]]:
     """The object from which a source starts, and the steps from there."""
     match source:
         case ConstSource():
             return source.value, ()
         case WeakRefSource():
-            return source.reference, ((Guard.DEREFERENCE, None),)
+            return source.reference, ((GuardKind.DEREFERENCE, None),)
         case CellSource():
-            return source.cell, ((Guard.CONTENT, None),)
+            return source.cell, ((GuardKind.CONTENT, None),)
         case ItemSource():
             value, steps = _source_path(source.parent)
-            return value, (*steps, (Guard.ITEM, source.key))
+            return value, (*steps, (GuardKind.ITEM, source.key))
         case AttributeSource():
             value, steps = _source_path(source.parent)
-            return value, (*steps, (Guard.ATTRIBUTE, source.name))
+            return value, (*steps, (GuardKind.ATTRIBUTE, source.name))
     raise NotNative
 
 
-def _array_guard(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Leaf:
+def _array_guard(shape: tuple[int, ...], dtype: np.dtype[Any]) -> LeafGuard:
     if not dtype.isnative:
         raise NotNative
-    return Leaf(Guard.ARRAY, dtype, shape)
+    return LeafGuard(GuardKind.ARRAY, dtype, shape)
 
 
 def _plan_output(specialization: Specialization, kind: str, number: int) -> Output:
@@ -455,14 +464,14 @@ def _plan_output(specialization: Specialization, kind: str, number: int) -> Outp
         return Output(_WEAK_RESULTS[type.dtype.name], type.dtype.dtype)
     if not specialization.numpy and not is_symbolic(type.shape):
         known = TensorType(type.shape, type.dtype)
-        return _plan_array_output(specialization, number, Result.TENSOR, known)
+        return _plan_array_output(specialization, number, ResultKind.TENSOR, known)
     if not type.shape and kind != "0-d array":
-        return Output(Result.SCALAR, type.dtype.dtype)
-    return _plan_array_output(specialization, number, Result.ARRAY, None)
+        return Output(ResultKind.SCALAR, type.dtype.dtype)
+    return _plan_array_output(specialization, number, ResultKind.ARRAY, None)
 
 
 def _plan_array_output(
-    specialization: Specialization, number: int, kind: Result, value: Any
+    specialization: Specialization, number: int, kind: ResultKind, value: Any
 ) -> Output:
     type, executable = _buffer_type(specialization, number), specialization.executable
     assert executable is not None
@@ -486,16 +495,16 @@ def _plan_assembly(
     kind = tree.kind
     if kind is None:
         call = next(finishing)
-        return None if call is None else Bundle(Build.CALL, (None,), call=call)
+        return None if call is None else Bundle(BuildKind.CALL, (None,), call=call)
     children = tuple(_plan_assembly(child, finishing) for child in tree.children)
     if kind is tuple:
-        return Bundle(Build.TUPLE, children)
+        return Bundle(BuildKind.TUPLE, children)
     if kind is list:
-        return Bundle(Build.LIST, children)
+        return Bundle(BuildKind.LIST, children)
     if kind is dict:
-        return Bundle(Build.DICT, children, tree.keys)
+        return Bundle(BuildKind.DICT, children, tree.keys)
     if issubclass(kind, tuple):
-        return Bundle(Build.CALL, children, call=kind)
+        return Bundle(BuildKind.CALL, children, call=kind)
     if dataclasses.is_dataclass(kind):
         new, names, assign = object.__new__, tree.keys, object.__setattr__
         owner: Any = kind
@@ -506,14 +515,14 @@ def _plan_assembly(
                 assign(copy, name, part)
             return copy
 
-        return Bundle(Build.CALL, children, call=assembled)
+        return Bundle(BuildKind.CALL, children, call=assembled)
     flat = Tree(kind, tree.keys, tuple(LEAF for _ in children), tree.default)
 
     def make(*parts: Any) -> Any:
         items = iter(parts)
         return unflatten(flat, lambda: next(items))
 
-    return Bundle(Build.CALL, children, call=make)
+    return Bundle(BuildKind.CALL, children, call=make)
 
 
 __all__ = [

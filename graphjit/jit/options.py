@@ -63,9 +63,9 @@ def check_options(
     signature = None if input_signature is None else _check_signature(input_signature)
     donated = donated_parameters(function, donate) if donate != () else ()
     if tensor_cores is not None:
-        from graphjit.codegen.ptx.tensor_cores import checked
+        from graphjit.codegen.ptx.tensor_cores import check_tensor_cores
 
-        tensor_cores = checked(tensor_cores)
+        tensor_cores = check_tensor_cores(tensor_cores)
     return FunctionOptions(
         signature, fallback, outputs, tuple(passes), fast_math, donated, tensor_cores
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.object_layout import ALIGNED, C_CONTIGUOUS, WRITEABLE
 from graphjit.core.tree import Tree
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # ndarray.flags.num of an array that a kernel can write into: C order, aligned, writeable.
-WRITABLE_FLAGS = 0x0001 | 0x0100 | 0x0400
+WRITABLE_FLAGS = C_CONTIGUOUS | ALIGNED | WRITEABLE
 _shares_memory: Any = np.shares_memory
 # How long to look for an element that two arrays share; then they are taken to share one.
 _MAX_WORK = 10_000

@@ -18,6 +18,7 @@ from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
 from graphjit.core.memory import LINE_BYTES
+from graphjit.core.object_layout import READABLE_FLAGS
 from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, follow, unflatten
 from graphjit.core.types import Shape
 from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
@@ -419,13 +420,9 @@ def build_program(
     return program
 
 
-# ndarray.flags.num of an array that compiled code can read: C order and aligned.
-_READABLE_FLAGS = 0x0001 | 0x0100
-
-
 def _in_order(x: Array) -> Array:
     """The array, or a copy that is aligned, in C order and in this machine's byte order."""
-    if x.flags.num & _READABLE_FLAGS == _READABLE_FLAGS and x.dtype.isnative:
+    if x.flags.num & READABLE_FLAGS == READABLE_FLAGS and x.dtype.isnative:
         return x
     try:
         return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
@@ -468,7 +465,7 @@ def _make_direct_call(specialization: Specialization) -> Callable[[Sequence[Any]
     def ready(args: Sequence[Any]) -> list[Array]:
         return [
             x
-            if type(x) is np.ndarray and x.flags.num & _READABLE_FLAGS == _READABLE_FLAGS
+            if type(x) is np.ndarray and x.flags.num & READABLE_FLAGS == READABLE_FLAGS
             else as_input(x)
             for x in args
         ]
@@ -493,10 +490,7 @@ def _make_direct_call(specialization: Specialization) -> Callable[[Sequence[Any]
         def call_scalar(args: Sequence[Any]) -> Any:
             for x in args:
                 # a NumPy scalar has flags, too, and no memory where an array has
-                if (
-                    type(x) is not np.ndarray
-                    or x.flags.num & _READABLE_FLAGS != _READABLE_FLAGS
-                ):
+                if type(x) is not np.ndarray or x.flags.num & READABLE_FLAGS != READABLE_FLAGS:
                     return run(ready(args))[()]
             return run(args)[()]
 
@@ -504,7 +498,7 @@ def _make_direct_call(specialization: Specialization) -> Callable[[Sequence[Any]
 
     def call_arrays(args: Sequence[Any]) -> Any:
         for x in args:
-            if type(x) is not np.ndarray or x.flags.num & _READABLE_FLAGS != _READABLE_FLAGS:
+            if type(x) is not np.ndarray or x.flags.num & READABLE_FLAGS != READABLE_FLAGS:
                 return run(ready(args))
         return run(args)
 
@@ -538,7 +532,7 @@ def _make_direct_into(
         for x in args:
             if (
                 type(x) is not np.ndarray
-                or x.flags.num & _READABLE_FLAGS != _READABLE_FLAGS
+                or x.flags.num & READABLE_FLAGS != READABLE_FLAGS
                 or apart(out, x)
             ):
                 return None

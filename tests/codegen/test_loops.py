@@ -90,7 +90,7 @@ def test_no_stage_computes_again_what_those_before_did(rows: int) -> None:
         (form,) = function.specializations
         (kernel,) = (step for step in form.program.steps if isinstance(step, Kernel))
         nest = lower(kernel, VECTOR_BYTES)
-        assert len({room for _, room, _ in nest.kept}) == 1
+        assert len({room for _, room, _ in nest.spilled}) == 1
         found.append(exponentials(form))
     assert found[1] == 2 * found[0] and found[2] == 2 * found[1]
 
@@ -120,7 +120,7 @@ def test_rooms_of_values_that_live_side_by_side(monkeypatch: Any) -> None:
 
     for shape in ((3, 5), (4, 77), (70, 3), (2, 3000)):
         x = np.random.default_rng(0).normal(size=shape)
-        for room in (0, 1 << 12, 1 << 16, cost_model.KEEP_BYTES):
-            monkeypatch.setattr(cost_model, "KEEP_BYTES", room)
+        for room in (0, 1 << 12, 1 << 16, cost_model.SPILL_BYTES):
+            monkeypatch.setattr(cost_model, "SPILL_BYTES", room)
             compiled = graphjit.function(lambda x, room=room: function(x) + room)
             np.testing.assert_allclose(compiled(x), function(x) + room, rtol=1e-5)

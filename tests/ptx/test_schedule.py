@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ptx import programs
 
-from graphjit.codegen.ptx.schedule import Launch, Schedule, by_store, schedule
+from graphjit.codegen.ptx.schedule import GridLaunch, Schedule, order_by_store, schedule
 from graphjit.core.dims import Sizes
 from graphjit.ir.program import Kernel
 from graphjit.passes import PTX, program_of
@@ -33,17 +33,17 @@ def ones(*shape: int, dtype: Any = np.float32) -> Any:
 @pytest.mark.parametrize(
     ("launch", "blocks"),
     [
-        (Launch(256, 0), 1), (Launch(256, 1), 1), (Launch(256, 17), 17),
-        (Launch(256, 10**9), 4096), (Launch(64, 10**9, most=10), 10),
+        (GridLaunch(256, 0), 1), (GridLaunch(256, 1), 1), (GridLaunch(256, 17), 17),
+        (GridLaunch(256, 10**9), 4096), (GridLaunch(64, 10**9, most=10), 10),
     ],
 )  # fmt: skip
-def test_a_grid_has_a_block_and_no_more_than_most(launch: Launch, blocks: int) -> None:
+def test_a_grid_has_a_block_and_no_more_than_most(launch: GridLaunch, blocks: int) -> None:
     assert launch.grid() == blocks
 
 
 def test_a_grid_of_open_sizes() -> None:
     n = Sizes().symbol("n0", 64)
-    launch = Launch(256, (n + 255) // 256)
+    launch = GridLaunch(256, (n + 255) // 256)
     assert [launch.grid({"n0": k}) for k in (0, 1, 256, 257, 10**8)] == [1, 1, 1, 2, 4096]
 
 
@@ -101,7 +101,7 @@ def test_tiles_shrink_with_the_product() -> None:
 
 def test_stores_follow_what_they_need() -> None:
     (kernel,) = kernels(lambda x, y: (x + 1, y * 2, x - y), ones(9), ones(9))
-    found = by_store(kernel)
+    found = order_by_store(kernel)
     assert found is not None
     known: set[int] = set()
     for statement in found:
@@ -110,7 +110,7 @@ def test_stores_follow_what_they_need() -> None:
         else:
             known.add(statement.value)  # type: ignore[union-attr]
     assert len(known) == len(found) - 3 and hasattr(found[-1], "store")
-    assert by_store(kernels(lambda x: x.sum(-1), ones(3, 40))[0]) is None
+    assert order_by_store(kernels(lambda x: x.sum(-1), ones(3, 40))[0]) is None
 
 
 def test_kernels_of_many_results_are_cut() -> None:

@@ -106,9 +106,11 @@ def test_sizes_of_frames() -> None:
         "  %a = alloca [4096 x i1]",
     ]
     for line in lines:
-        assert large_stack.needs_room([line]), line
-        assert large_stack.needs_room([line.replace("512", "256").replace("128", "64")] * 2)
-    assert not large_stack.needs_room(["  %a = alloca [511 x ptr]", "%b = alloca i32"])
+        assert large_stack.needs_large_stack([line]), line
+        assert large_stack.needs_large_stack(
+            [line.replace("512", "256").replace("128", "64")] * 2
+        )
+    assert not large_stack.needs_large_stack(["  %a = alloca [511 x ptr]", "%b = alloca i32"])
     assert SMALL_STACK_BYTES == 4096
 
 
@@ -117,8 +119,8 @@ def test_a_thread_raises_what_its_call_raises() -> None:
         raise ZeroDivisionError("here")
 
     with pytest.raises(ZeroDivisionError, match="here"):
-        large_stack.in_deep_thread(fails, ())
-    assert large_stack.in_deep_thread(lambda a, b: a + b, (1, 2)) == 3
+        large_stack.run_on_large_stack(fails, ())
+    assert large_stack.run_on_large_stack(lambda a, b: a + b, (1, 2)) == 3
 
 
 def test_no_memory_for_a_thread(monkeypatch: Any) -> None:
@@ -127,4 +129,4 @@ def test_no_memory_for_a_thread(monkeypatch: Any) -> None:
 
     monkeypatch.setattr(large_stack.threading.Thread, "start", refuse)
     with pytest.raises(gj.errors.OutOfMemoryError, match="thread"):
-        large_stack.in_deep_thread(lambda: 0, ())
+        large_stack.run_on_large_stack(lambda: 0, ())
