@@ -243,6 +243,8 @@ def clip_by_global_norm(
     return [math.multiply(x, factor) for x in same_dtype(*t_list)], size
 
 
+# Found as gj.name, too.
+TOP_LEVEL = ["dot", "einsum", "matmul", "matvec", "norm", "tensordot"]
 __all__ = [
     "adjoint", "band_part", "cholesky", "cholesky_solve", "clip_by_global_norm",
     "clip_by_norm", "cross", "det", "diag", "diag_part", "dot", "eig", "eigh", "eigvals",

@@ -454,6 +454,8 @@ def cosine_similarity(x: Any, y: Any, axis: int = -1) -> Any:
     return reduce_sum(math.multiply(l2_normalize(x, axis), l2_normalize(y, axis)), axis)
 
 
+# Found as gj.name, too.
+TOP_LEVEL = ["gelu", "layer_norm", "log_softmax", "relu", "silu", "softmax"]
 __all__ = [
     "avg_pool", "batch_normalization", "bias_add", "celu", "conv1d", "conv2d",
     "conv2d_transpose", "conv3d", "conv_transpose", "convolution", "cosine_similarity",
