@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from graphjit.functions.reduce import *
     from graphjit.functions.second_names import *
     from graphjit.functions.shape import *
+    from graphjit.functions.sorting import *
     from graphjit.ir.graph import Graph
     from graphjit.jit.function import FallbackWarning, Function, RecompileWarning, function
     from graphjit.tensors.tensor import Tensor, from_dlpack

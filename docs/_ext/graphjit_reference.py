@@ -25,7 +25,7 @@ SUBJECTS = {
     "elementwise": ("Elementwise functions", ["elementwise", "math"]),
     "reductions": ("Reductions and scans", ["reduce"]),
     "shapes": ("Shapes", ["shape"]),
-    "indexing": ("Indexing, sorting, scattering", ["index"]),
+    "indexing": ("Indexing, sorting, scattering", ["index", "sorting"]),
     "products": ("Products", ["linalg"]),
     "activations": ("Activations at the top level", ["nn"]),
     "control-flow": ("Control flow", ["control"]),

@@ -36,7 +36,6 @@ from .decompose import (
     triangular_solve,
 )
 from .einsum import einsum
-from .index import iota
 from .product import (
     adjoint,
     cross,
@@ -53,6 +52,7 @@ from .product import (
 )
 from .reduce import reduce_max, reduce_min, reduce_sum
 from .shape import diag, diag_part, expand_dims, moveaxis, reshape
+from .subscript import iota
 
 INFINITY = float("inf")
 

@@ -31,7 +31,7 @@ from .conv import (
     pool,
     separable_conv2d,
 )
-from .index import gather, iota
+from .index import gather
 from .linalg import clip_by_norm, l2_normalize
 from .math import sigmoid, softplus, tanh
 from .product import matmul
@@ -44,6 +44,7 @@ from .reduce import (
     reduce_sum,
 )
 from .shape import concat, reshape, swapaxes
+from .subscript import iota
 
 # Klambauer et al., "Self-Normalizing Neural Networks", 2017, equation 14.
 SELU_ALPHA = 1.6732632423543772848170429916717
