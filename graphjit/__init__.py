@@ -83,13 +83,13 @@ _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names
 _MODULES = {
     name: f"graphjit.{name}"
     for name in (
-        "cli", "codegen", "core", "cuda", "errors", "functions", "ir", "jit", "keras", "memory",
-        "numpy_protocol", "ops", "passes", "tensors", "tracing",
+        "cli", "codegen", "core", "cuda", "errors", "export", "functions", "ir", "jit", "keras",
+        "memory", "numpy_protocol", "ops", "passes", "tensors", "tracing",
     )
 } | {
     name: f"graphjit.functions.{name}"
     for name in ("conv", "linalg", "losses", "nn", "signal", "special")
-} | {"ptx": "graphjit.cli.ptx"}  # fmt: skip
+} | {"ptx": "graphjit.export.ptx"}  # fmt: skip
 
 _STARRED = [
     "DType", "FallbackWarning", "Function", "Graph", "IndexedSlices", "RecompileWarning",
