@@ -14,15 +14,9 @@ from graphjit.ir.program import Kernel, Program, print_buffers, print_step
 from graphjit.passes import DEFAULT, PASSES, Fuse, Pass, Pipeline, through, verifying
 
 PIPELINE_STAGE = "default"
-
-
 PROGRAM_STAGES = ("kernels", "buffers", "loops", "llvm", "llvm-opt", "asm", "ptx")
-
-
 # The passes that make or take a program; the stage is the program after them.
 PROGRAM_PASSES = tuple(name for name, kind in PASSES.items() if kind.level != "graph")
-
-
 STAGES = ("trace", PIPELINE_STAGE, *PROGRAM_PASSES, *PROGRAM_STAGES)
 
 

@@ -21,65 +21,25 @@ __all__ = [
 
 
 abs = math.abs
-
-
 cos = math.cos
-
-
 equal = math.equal
-
-
 exp = math.exp
-
-
 greater = math.greater
-
-
 greater_equal = math.greater_equal
-
-
 less = math.less
-
-
 less_equal = math.less_equal
-
-
 log = math.log
-
-
 maximum = math.maximum
-
-
 minimum = math.minimum
-
-
 not_equal = math.not_equal
-
-
 pow = math.pow
-
-
 round = math.round
-
-
 sigmoid = math.sigmoid
-
-
 sign = math.sign
-
-
 sin = math.sin
-
-
 softplus = math.softplus
-
-
 softsign = nn.softsign
-
-
 square = math.square
-
-
 tanh = math.tanh
 
 

@@ -13,8 +13,6 @@ __all__ = [
 
 
 CHANNELS = ("channels_first", "channels_last")
-
-
 # Keras keeps these three for the whole process, and so does this module.
 _settings: dict[str, Any] = {
     "floatx": "float32",

@@ -24,11 +24,7 @@ __all__ = [
 
 
 expand_dims = _shape.expand_dims
-
-
 reshape = _shape.reshape
-
-
 stack = _shape.stack
 
 
