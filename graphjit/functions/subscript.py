@@ -39,32 +39,40 @@ def getitem(x: Any, key: Any, wrap_negative: bool = True) -> Any:
     """
     x = as_tensor(x)
     parts = expand_key(key, x.type.shape)
-    boxes: list[tuple[int, int, int]] = []  # start, size and step of each axis
-    shape: list[int] = []  # of the basic result
-    arrays: list[tuple[int, Any]] = []  # (axis of the basic result, indices)
-    axis = 0
+    starts, sizes, steps, shape, arrays = _box(parts, x.type.shape)
+    result = slice_strided(x, starts, sizes, steps)
+    result = reshape(result, shape)
+    return _index_arrays(result, arrays, parts, wrap_negative) if arrays else result
+
+
+def _box(
+    parts: list[Any], extents: Shape
+) -> tuple[Shape, Shape, Shape, Shape, list[tuple[int, Any]]]:
+    """What the ints and slices of a key choose: starts, sizes and steps of the axes, the
+    shape of the result, and the index arrays with the result's axes that they replace.
+    """
+    boxes: list[tuple[int, int, int]] = []
+    shape: list[int] = []
+    arrays: list[tuple[int, Any]] = []
     for part in parts:
         if part is Ellipsis:
             continue
         if part is None:
             shape.append(1)
             continue
-        extent = x.type.shape[axis]
+        axis = len(boxes)
+        extent = extents[axis]
         if isinstance(part, slice):
-            start, size, step = slice_bounds(part, extent)
-            boxes.append((start, size, step))
-            shape.append(size)
+            boxes.append(slice_bounds(part, extent))
+            shape.append(boxes[-1][1])
         elif isinstance(part, (int, Dim)):
             boxes.append((check_index(part, extent, axis), 1, 1))
         else:
             boxes.append((0, extent, 1))
             arrays.append((len(shape), part))
             shape.append(extent)
-        axis += 1
     starts, sizes, steps = (tuple(box[k] for box in boxes) for k in range(3))
-    result = slice_strided(x, starts, sizes, steps)
-    result = reshape(result, tuple(shape))
-    return _index_arrays(result, arrays, parts, wrap_negative) if arrays else result
+    return starts, sizes, steps, tuple(shape), arrays
 
 
 def expand_key(key: Any, shape: Shape) -> list[Any]:
@@ -269,23 +277,8 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     arrays = [p for p in parts if isinstance(p, TensorBase)]
     if arrays:
         return _set_arrays(x, parts, value)
-    boxes: list[tuple[int, int, int]] = []  # start, size and step of each axis
-    shape: list[int] = []
-    axis = 0
-    for part in parts:
-        if part is Ellipsis:
-            continue
-        if part is None:
-            shape.append(1)
-            continue
-        if isinstance(part, slice):
-            boxes.append(slice_bounds(part, x.type.shape[axis]))
-            shape.append(boxes[-1][1])
-        else:
-            boxes.append((check_index(part, x.type.shape[axis], axis), 1, 1))
-        axis += 1
-    starts, sizes, steps = (tuple(box[k] for box in boxes) for k in range(3))
-    piece = reshape(broadcast_value(value, tuple(shape)), sizes)
+    starts, sizes, steps, shape, _ = _box(parts, x.type.shape)
+    piece = reshape(broadcast_value(value, shape), sizes)
     return apply(assemble.place, x, piece, starts=starts, steps=steps)
 
 

@@ -489,7 +489,7 @@ def test_one_trace_for_all_sizes_but_1_which_broadcasts() -> None:
 
 
 @pytest.mark.xfail(
-    reason="what NumPy computes of an attribute or a helper's global is a constant of the trace",
+    reason="what NumPy computes of an attribute or a helper's global becomes a constant",
     raises=AssertionError,
 )
 @pytest.mark.parametrize("place", ["attribute", "helper"])
