@@ -44,6 +44,7 @@ from graphjit.codegen.math.gamma import ROOTS
 from graphjit.codegen.module import Module
 from graphjit.codegen.values import Value
 from graphjit.core.types import as_dtype
+from graphjit.ops import PRIMITIVES
 
 Array = np.ndarray[Any, Any]
 Function = Callable[..., Array]
@@ -52,8 +53,8 @@ BINARY = ("pow", "atan2", "hypot")
 PARTS = ("_huge", "_hypot", "_root")  # names of what serves other functions end so
 REAL = [n for n in MATH if not n.startswith("complex_") and not n.endswith(PARTS)]
 LONG = np.finfo(np.longdouble).nmant >= 63
-_SPELLING = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh"}
-_SPELLING |= {"acosh": "arccosh", "atanh": "arctanh", "pow": "power", "atan2": "arctan2"}
+_SPELLING = {p.name: p.names.ufuncs[0] for p in PRIMITIVES.values() if p.names.ufuncs}
+_SPELLING["pow"] = "power"
 
 
 class Compiled:
@@ -158,15 +159,16 @@ class Compiled:
 def numpy_function(name: str) -> Function:
     """NumPy's or SciPy's function of our name."""
     special: dict[str, Function] = {
-        "erf": scipy.special.erf,
-        "erfc": scipy.special.erfc,
-        "sigmoid": scipy.special.expit,
         "softplus": lambda x: np.logaddexp(x, np.zeros_like(x)),
         "rsqrt": lambda x: 1 / np.sqrt(x),
-        "lgamma": scipy.special.gammaln,
-        "tgamma": scipy.special.gamma,
     }
-    function: Function = special.get(name) or getattr(np, _SPELLING.get(name, name))
+    if name in special:
+        return special[name]
+    function: Function = (
+        getattr(np, _SPELLING[name])
+        if name in _SPELLING
+        else getattr(scipy.special, PRIMITIVES[name].names.scipy[0])
+    )
     return function
 
 
@@ -653,15 +655,12 @@ def complex_table(count: int) -> None:
             compiled = Compiled(name, dtype, 4)
             operands = complex_samples(dtype, count)[: compiled.count]
             error = norm_errors(rule, compiled(*operands), operands)
-            theirs = getattr(np, _COMPLEX_SPELLING.get(rule, rule), None)
+            theirs = getattr(np, _SPELLING.get(rule, rule), None)
             other = None
             if theirs is not None:
                 other = float(norm_errors(rule, theirs(*operands), operands).max())
             at = ", ".join(str(x[error.argmax()]) for x in operands)
             _row(rule, dtype, _shown(float(error.max())), _shown(other), at)
-
-
-_COMPLEX_SPELLING = _SPELLING | {"sub": "subtract", "mul": "multiply", "div": "divide"}
 
 
 def times(names: list[str], fast: bool) -> None:

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 import graphjit as gj
+from graphjit import functions
 
 HEAVY = ("networkx", "scipy", "llvmlite", "ml_dtypes", "rich", "click")
 
@@ -105,12 +106,23 @@ def test_public_names_are_those_of_their_module(home):
     module = importlib.import_module(f"graphjit.{home}")
     for name in gj._HOMES[home].split():
         assert getattr(gj, name) is getattr(module, name), name
-    if home.split(".")[-1] in ("create", "index", "math", "reduce", "shape", "second_names"):
-        assert sorted(gj._HOMES[home].split()) == sorted(module.__all__)
+
+
+@pytest.mark.parametrize("home", functions.MODULES)
+def test_public_functions_are_those_of_their_module(home):
+    module = importlib.import_module(f"graphjit.functions.{home}")
+    names = functions.names_of(home)
+    assert names and set(names) <= set(dir(gj))
+    for name in names:
+        assert getattr(gj, name) is getattr(module, name), name
+
+
+def public_names():
+    return functions.public_names() + [n for row in gj._HOMES.values() for n in row.split()]
 
 
 def test_no_public_name_has_two_homes():
-    names = [name for row in gj._HOMES.values() for name in row.split()]
+    names = public_names()
     assert len(names) == len(set(names))
     assert not set(names) & set(gj._MODULES)
 
@@ -130,7 +142,7 @@ def test_type_checkers_see_what_is_found_at_run_time():
     names = {"__package__": "graphjit", "__name__": "graphjit"}
     exec(compile(ast.Module(seen.body, []), "seen", "exec"), names)
     found = {n for n in names if not n.startswith("__")}
-    homed = {name for row in gj._HOMES.values() for name in row.split()}
+    homed = set(public_names())
     assert homed <= found
     assert found - homed <= set(gj._MODULES)
     for name in found:

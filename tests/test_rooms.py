@@ -16,9 +16,6 @@ from graphjit import codegen, passes
 
 # Circles that stay, each with its reason.
 ALLOWED = {
-    frozenset({"graphjit.keras.backend", "graphjit.keras.random"}): (
-        "keras.backend has the names of random, which asks it for the default float dtype"
-    ),
     frozenset({"graphjit.ir.graph", "graphjit.ir.text", "graphjit.ir.export"}): (
         "a Graph has methods that print, parse and draw it; what they need is imported then"
     ),

@@ -15,20 +15,20 @@ import numpy as np
 from sphinx.application import Sphinx
 
 import graphjit as gj
-from graphjit import numpy_protocol
+from graphjit import functions, numpy_protocol
 from graphjit.core import config
 from graphjit.numpy_protocol.ufuncs import UFUNCS
 
 # Page -> title, introduction, the rooms of the package whose names stand there.
 SUBJECTS = {
-    "creating": ("Creating tensors", ["functions.create"]),
-    "elementwise": ("Elementwise functions", ["functions.math"]),
-    "reductions": ("Reductions and scans", ["functions.reduce"]),
-    "shapes": ("Shapes", ["functions.shape"]),
-    "indexing": ("Indexing, sorting, scattering", ["functions.index"]),
-    "products": ("Products", ["functions.linalg"]),
-    "activations": ("Activations at the top level", ["functions.nn"]),
-    "control-flow": ("Control flow", ["functions.control"]),
+    "creating": ("Creating tensors", ["create"]),
+    "elementwise": ("Elementwise functions", ["elementwise", "math"]),
+    "reductions": ("Reductions and scans", ["reduce"]),
+    "shapes": ("Shapes", ["shape"]),
+    "indexing": ("Indexing, sorting, scattering", ["index", "sorting"]),
+    "products": ("Products", ["linalg"]),
+    "activations": ("Activations at the top level", ["nn"]),
+    "control-flow": ("Control flow", ["control"]),
 }
 MODULES = {
     "nn": "Layers and activations",
@@ -65,7 +65,7 @@ def heading(text: str, line: str = "=") -> list[str]:
 
 
 def names_of(room: str) -> list[str]:
-    return gj._HOMES[room].split()
+    return functions.names_of(room)
 
 
 def entry(module: str, name: str) -> list[str]:
@@ -144,7 +144,7 @@ def top_pages() -> dict[str, str]:
     lines += [
         "Names of the array API standard and of NumPy for functions above.", "",
     ]  # fmt: skip
-    for name in sorted(names_of("functions.second_names")):
+    for name in sorted(names_of("second_names")):
         lines += entry("graphjit", name)
     pages["second-names"] = "\n".join(lines)
     return pages

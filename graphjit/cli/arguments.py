@@ -24,9 +24,8 @@ from graphjit.codegen.ptx.arch import DEFAULT as DEFAULT_ARCH
 from graphjit.codegen.ptx.tensor_cores import FORMS
 from graphjit.core.errors import InvalidArgumentError
 from graphjit.core.types import TensorSpec, TensorType, as_dtype
+from graphjit.export.traced import line_of
 from graphjit.tensors.tensor import Tensor
-
-from . import inspect
 
 USER_ERROR = 2
 TRACEBACK = "graphjit.traceback"
@@ -95,7 +94,7 @@ def _import_module(name: str) -> ModuleType:
 
 
 def _import_failure(name: str, error: BaseException, file: str = "") -> Failure:
-    where = inspect.line_of(error, file) if file else ""
+    where = line_of(error, file) if file else ""
     return Failure(f"importing {name} raised {type(error).__name__}: {error}{where}")
 
 

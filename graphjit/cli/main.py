@@ -1,6 +1,6 @@
 """The command line: graphjit dump, explain, run, ptx, passes, machine and cache.
 
-Takes a function by file or module and its arguments as text. Gives the stages that `inspect`
+Takes a function by file or module and its arguments as text. Gives the stages that `stages`
 makes, in colour on a terminal and as plain text elsewhere.
 """
 
@@ -27,12 +27,13 @@ from graphjit.core.errors import (
     UnsupportedError,
 )
 from graphjit.core.machine import keep, machine
+from graphjit.export import traced
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import print_program, print_row_block
 from graphjit.ir.text import print_graph
 from graphjit.passes import DEFAULT, LEVELS, PASSES, TARGETS, Pass, Pipeline
 
-from . import inspect
+from . import compare, plans, stages
 from .arguments import (
     TRACEBACK,
     Failure,
@@ -45,9 +46,10 @@ from .arguments import (
 )
 from .cache import cache_group
 from .output import counted, duration, on_terminal, plural, show, show_table
+from .session import Session, median
 
 if TYPE_CHECKING:
-    from graphjit.cli.ptx import Export
+    from graphjit.export.ptx import Export
 
 DIFFERENT, NOT_TRACED, INTERNAL, INTERRUPTED = 1, 3, 4, 130
 EPILOG = (
@@ -105,7 +107,7 @@ def _failure(error: Exception) -> Failure:
             return Internal(f"internal error: {text}")
         case TracingError():
             return NotTraced(f"can't be traced: {text}")
-        case GraphJitError() | inspect.CallError():
+        case GraphJitError() | traced.CallError():
             return Failure(text)
         case MemoryError():
             return Failure(f"out of memory: {text}")
@@ -142,7 +144,7 @@ _LANGUAGES = {
 @main.command(epilog=EPILOG)
 @function_options
 @click.option(
-    "--stage", default=inspect.PIPELINE_STAGE, show_default=True,
+    "--stage", default=stages.PIPELINE_STAGE, show_default=True,
     help="trace: the graph as traced. default: the graph after each default pass. A pipeline "
     "as simplify,dce or fold{max_bytes=16}: the graph after each of its passes. fuse, pack, "
     "row-blocks, divide, plan-memory, donate: the program after that pass. kernels, buffers, "
@@ -175,20 +177,20 @@ def dump(
     suffix = Path(output or "").suffix.removeprefix(".")
     form = form or (suffix if suffix in FORMATS else "text")
     stage = stage.strip()
-    if stage in (*inspect.PROGRAM_STAGES, *inspect.PROGRAM_PASSES) and (
+    if stage in (*stages.PROGRAM_STAGES, *stages.PROGRAM_PASSES) and (
         form == "json" or (form != "text" and stage != "kernels")
     ):
         raise Failure(f"stage {stage} has no {form} format: it is no graph")
-    if stage not in inspect.STAGES:
+    if stage not in stages.STAGES:
         _parse_pipeline(stage)
     with loaded(target) as function:
         values = [spec.make() for spec in specs]
         if stage == "ptx":
             text = _export(function, values, arch, tensor_cores).text
         else:
-            traced = inspect.trace_graph(function, values)
+            found = traced.trace_graph(function, values)
             abbreviate = output is None and on_terminal()
-            text = _stage_text(*traced, stage, form, abbreviate)
+            text = _stage_text(*found, stage, form, abbreviate)
     if output is None:
         show(text.rstrip("\n"), _LANGUAGES.get(stage if form == "text" else form, "graph"))
         return
@@ -202,14 +204,14 @@ def _export(
     function: Any, values: Sequence[Any], arch: str, tensor_cores: str | None
 ) -> Export:
     """A function's PTX; what the user's code raises when it runs eagerly, it raises here."""
-    from graphjit.cli.ptx import export
+    from graphjit.export.ptx import export
 
     try:
         return export(function, values, arch, tensor_cores)
     except GraphJitError:
         raise
     except Exception as error:
-        inspect.run(*inspect.as_call(function, values), eagerly=True)
+        traced.run(*traced.as_call(function, values), eagerly=True)
         name = type(error).__name__
         raise TracingError(f"tracing raised {name}: {error}") from error
 
@@ -248,25 +250,25 @@ def ptx_command(
 
 def _parse_pipeline(text: str, own: Sequence[Pass] = ()) -> Pipeline:
     try:
-        return inspect.parse_pipeline(text, own)
+        return stages.parse_pipeline(text, own)
     except InvalidArgumentError as error:
-        stages = ", ".join(inspect.STAGES)
-        raise Failure(f"{error.args[0].splitlines()[0]}; the stages are {stages}") from error
+        known = ", ".join(stages.STAGES)
+        raise Failure(f"{error.args[0].splitlines()[0]}; the stages are {known}") from error
 
 
 def _stage_text(
     graph: Graph, own: Sequence[Pass], fast_math: bool, stage: str, form: str, abbreviate: bool
 ) -> str:
-    if stage in inspect.PROGRAM_STAGES:
-        plan = inspect.plan(graph, own, fast_math)
+    if stage in stages.PROGRAM_STAGES:
+        plan = plans.plan(graph, own, fast_math)
         if form == "text":
-            return inspect.print_stage(plan.program, stage)
+            return stages.print_stage(plan.program, stage)
         return _drawn(plan.graph, form, plan.kernel_of())
-    if stage in inspect.PROGRAM_PASSES:
-        return print_program(inspect.program_after(graph, stage, own, fast_math))
+    if stage in stages.PROGRAM_PASSES:
+        return print_program(stages.program_after(graph, stage, own, fast_math))
     if stage == "trace":
         return print_graph(graph, abbreviate) if form == "text" else _drawn(graph, form)
-    steps = list(inspect.run_passes(graph, _parse_pipeline(stage, own)))
+    steps = list(stages.run_passes(graph, _parse_pipeline(stage, own)))
     if form != "text":
         return _drawn(steps[-1].graph if steps else graph, form)
     fast = "    # fast_math" if fast_math else ""
@@ -310,10 +312,10 @@ def explain(
         return
     specs = [parse_argument(text, tensor) for text in arguments]
     with loaded(target) as function:
-        session = inspect.Session(function, [spec.make() for spec in specs])
+        session = Session(function, [spec.make() for spec in specs])
         plan = session.plan()
     program, graph = plan.program, plan.graph
-    steps = inspect.costs(plan)
+    steps = plans.costs(plan)
     times = [0] * len(steps) if program.symbols else session.step_times_ns()
     fast = ", fast_math" if program.fast_math else ""
     click.echo(f"{program.name}: {plural(len(steps), 'step')}{fast}")
@@ -329,14 +331,14 @@ def explain(
     show_table(head, rows, right="step bytes flops floor takes reached")
     for node, where in plan.repeated().items():
         numbers = ", ".join(map(str, where))
-        click.echo(f"computed again: {inspect.node_name(graph, node)} in steps {numbers}")
-    for decision in inspect.decisions(plan):
+        click.echo(f"computed again: {plans.node_name(graph, node)} in steps {numbers}")
+    for decision in plans.decisions(plan):
         click.echo(f"not fused: {decision}")
     for number, cost in enumerate(steps):
         if cost.library:
-            names = ", ".join(inspect.node_name(graph, node) for node in cost.nodes)
+            names = ", ".join(plans.node_name(graph, node) for node in cost.nodes)
             click.echo(f"library: step {number} leaves native code for {names}")
-    click.echo(f"native: {plural(inspect.native_calls(program), 'call')}")
+    click.echo(f"native: {plural(plans.native_calls(program), 'call')}")
     click.echo(f"arena: {program.arena_bytes} bytes for temporaries")
     for block in program.row_blocks:
         click.echo(print_row_block(program, block))
@@ -349,8 +351,8 @@ def explain(
             f"on this machine ({floor / took:.0%}); its rates are "
             f"{'measured' if machine().measured else 'typical ones, see `graphjit machine`'}"
         )
-    stages = session.specialization.times_ns
-    click.echo("times: " + ", ".join(f"{name} {duration(ns)}" for name, ns in stages.items()))
+    parts = session.specialization.times_ns
+    click.echo("times: " + ", ".join(f"{name} {duration(ns)}" for name, ns in parts.items()))
     click.echo("--- optimized, the nodes named above")
     show(print_graph(graph, abbreviate=True))
 
@@ -373,8 +375,8 @@ def _explain_ptx(
         usage, report = usage_of(assembled(exported.text, arch)), ""
     except UnsupportedError as error:
         usage, report = {}, str(error)
-    plan = inspect.plan_of(graph, assembly.program)
-    costs, rows, least = inspect.costs(plan), [], 0.0
+    plan = plans.plan_of(graph, assembly.program)
+    costs, rows, least = plans.costs(plan), [], 0.0
     for number, call in enumerate(assembly.calls):
         cost = costs[call.step]
         floor = gpu.floor_ns(cost.moved_bytes, cost.flops) if gpu else 0.0
@@ -401,7 +403,7 @@ def _explain_ptx(
             f"roofline: the launches take at least {duration(least)} on {gpu.name}, by its "
             f"data sheet ({rates}); nothing of this was run on a GPU"
         )
-    for decision in inspect.decisions(plan):
+    for decision in plans.decisions(plan):
         click.echo(f"not fused: {decision}")
     click.echo(f"arena: {assembly.program.arena_bytes} bytes for temporaries")
     click.echo("--- optimized, the nodes named above")
@@ -419,7 +421,7 @@ def _explain_ptx(
 @click.option("--seed", default=0, show_default=True, help="Of the random inputs.")
 @click.option(
     "--repeat", default=10, show_default=True, type=click.IntRange(min=1),
-    help="How many calls are timed.",
+    help="How many batches of calls are timed.",
 )  # fmt: skip
 def run_command(
     target: str,
@@ -438,7 +440,7 @@ def run_command(
     specs = [parse_argument(text, tensor) for text in arguments]
     random = np.random.default_rng(abs(seed))
     with loaded(target) as function:
-        session = inspect.Session(function, [spec.make(random) for spec in specs])
+        session = Session(function, [spec.make(random) for spec in specs])
         results = session.results()
         expected = session.results(eagerly=True) if compare_eager else []
         compiled, eager = session.times_ns(repeat, compare_eager)
@@ -446,12 +448,12 @@ def run_command(
     show_table(("name", "type", "values"), rows)
     bad = compare_eager and not _show_differences(results, expected, ulps)
     made = sum(session.specialization.times_ns.values())
-    line = f"compiled {duration(inspect.median(compiled))}"
+    line = f"compiled {duration(median(compiled))}"
     if compare_eager:
-        line += f", eager {duration(inspect.median(eager))}"
+        line += f", eager {duration(median(eager))}"
     line += f" (median of {repeat}{', in turns' if compare_eager else ''})"
     if compare_eager:
-        ratio = inspect.median(eager) / max(1.0, inspect.median(compiled))
+        ratio = median(eager) / max(1.0, median(compiled))
         line += f": {ratio:.3g} times as fast"
     click.echo(f"{line}; made in {duration(made)}")
     if bad:
@@ -459,10 +461,10 @@ def run_command(
 
 
 def _show_differences(
-    actual: Sequence[inspect.Result], expected: Sequence[inspect.Result], ulps: float
+    actual: Sequence[compare.Result], expected: Sequence[compare.Result], ulps: float
 ) -> bool:
     """Print how far results are from eager ones; whether all are near enough."""
-    found = inspect.differences(actual, expected)
+    found = compare.differences(actual, expected)
     good = [not item.problem and item.ulps <= ulps for item in found]
     rows = [
         (item.name, f"{item.absolute:.3g}", f"{item.ulps:.3g}",
@@ -474,7 +476,7 @@ def _show_differences(
     return all(good)
 
 
-def _summary(result: inspect.Result) -> tuple[str, str]:
+def _summary(result: compare.Result) -> tuple[str, str]:
     if result.type is None:
         return type(result.value).__name__, repr(result.value)
     array = np.asarray(result.value)

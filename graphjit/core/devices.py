@@ -57,6 +57,6 @@ register_device(
         "cuda", function="graphjit.cuda.function:CudaFunction", refused=("fast_math", "donate")
     )
 )
-register_device(Device("ptx", export="graphjit.cli.ptx:export"))
+register_device(Device("ptx", export="graphjit.export.ptx:export"))
 
 __all__ = ["Device", "exporter", "register_device", "runnable_device"]

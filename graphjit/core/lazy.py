@@ -36,4 +36,9 @@ def load_attribute(home: str) -> Any:
         return getattr(importlib.import_module(name), attribute)
 
 
-__all__ = ["lazy_module", "load_attribute"]
+def name_from_records(name: str) -> Any:
+    """For type checkers: the `__getattr__` of a module whose names are made from records."""
+    raise AttributeError(name)
+
+
+__all__ = ["lazy_module", "load_attribute", "name_from_records"]

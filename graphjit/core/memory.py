@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .types import Shape
+from .types import Array, Shape
 
-Array = np.ndarray[Any, np.dtype[Any]]
 # Smaller arrays come from NumPy's allocator, whose memory the C library keeps mapped.
 LARGE_BYTES = 1 << 20
 LINE_BYTES = 64  # of the cache; large arrays start at a line

@@ -18,6 +18,7 @@ from .errors import InvalidArgumentError, at_user_line
 from .frozen import dataclass
 
 Shape = tuple[int, ...]
+Array = np.ndarray[Any, np.dtype[Any]]
 MAX_BYTES = 2**63 - 1
 MAX_RANK = 64  # NumPy's own, since 2.0
 _TYPE = type  # DType has an attribute of that name, as NumPy's dtypes have

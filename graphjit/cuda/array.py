@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit.core.errors import UnsupportedError, at_user_line
-from graphjit.core.types import DType
+from graphjit.core.types import Array, DType
 
 if TYPE_CHECKING:
     from .driver import Gpu
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class DeviceArray:

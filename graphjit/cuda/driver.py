@@ -21,10 +21,10 @@ from graphjit.core.errors import (
     at_user_line,
 )
 from graphjit.core.fork_safety import new_lock
+from graphjit.core.types import Array
 
 from .library_products import Multiplication
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _CUDA = 2  # DLPack's kDLCUDA
 
 

@@ -18,7 +18,7 @@ from graphjit.core.config import config
 from graphjit.core.dims import evaluate
 from graphjit.core.errors import InvalidArgumentError, UnsupportedError, at_user_line
 from graphjit.core.tree import flatten, unflatten
-from graphjit.core.types import as_dtype, check_size
+from graphjit.core.types import Array, as_dtype, check_size
 from graphjit.ir.program import Kernel
 from graphjit.jit.function import Function
 from graphjit.jit.specialization import Specialization, as_input
@@ -30,8 +30,6 @@ from . import driver
 from .array import DeviceArray
 from .driver import Gpu
 from .library_products import LibraryProduct, library_product, library_products
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def array(x: Any) -> DeviceArray:

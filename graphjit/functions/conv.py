@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.frozen import dataclass
 from graphjit.core.types import Shape, shape_text
 from graphjit.ops import assemble, contract, view
 from graphjit.ops.reduce import lowest
@@ -114,6 +115,57 @@ def _paddings(
     )
 
 
+@dataclass(frozen=True)
+class _Space:
+    """The spatial axes of an image: how many, and whether channels stand before them.
+
+    op: the op that errors name.
+    """
+
+    count: int
+    first: bool
+    op: str
+
+    def spread(self, value: Any, what: str) -> list[int]:
+        """One positive number a spatial axis; 1 for None."""
+        given = 1 if value is None else value
+        return _spread(given, self.count, self.first, what, self.op)
+
+    def windows(
+        self, x: TensorBase, kernel: Sequence[int], strides: Any, padding: Any, dilations: Any,
+        fill: Any = 0,
+    ) -> _Windows:  # fmt: skip
+        """An image with its channels last as windows."""
+        steps, gaps = self.spread(strides, "strides"), self.spread(dilations, "dilations")
+        return _Windows(x, kernel, steps, padding, gaps, self.first, fill, self.op)
+
+    def restored(self, image: Any) -> Any:
+        """An image with channels last, as they stood in what was given."""
+        return moveaxis(image, -1, 1) if self.first else image
+
+
+def _laid_out(
+    x: Any, count: int, data_format: str | None, op: str
+) -> tuple[TensorBase, _Space]:
+    """An image with its channels last, and how it was."""
+    image = _image(x, count, op)
+    space = _Space(count, _channels_first(data_format, count, op), op)
+    return moveaxis(image, 1, -1) if space.first else image, space
+
+
+def _spatial_axes(kernel: TensorBase, op: str) -> int:
+    """How many spatial axes filters have."""
+    count = kernel.ndim - 2
+    if count not in (1, 2, 3):
+        raise InvalidArgumentError(
+            at_user_line(
+                f"filters of shape {shape_text(kernel.type.shape)}: 1, 2 or 3 spatial axes "
+                f"[Op:{op}]"
+            )
+        )
+    return count
+
+
 class _Windows:
     """An image [batch, space..., channels] as the windows that a kernel slides over.
 
@@ -174,18 +226,7 @@ def convolution(
     both channels are split into groups.
     """
     image, kernel = same_dtype(input, filters)
-    count = kernel.ndim - 2
-    if count not in (1, 2, 3):
-        raise InvalidArgumentError(
-            at_user_line(
-                f"filters of shape {shape_text(kernel.type.shape)}: 1, 2 or 3 spatial axes "
-                f"[Op:{op}]"
-            )
-        )
-    x = _image(image, count, op)
-    first = _channels_first(data_format, count, op)
-    if first:
-        x = moveaxis(x, 1, -1)
+    x, space = _laid_out(image, _spatial_axes(kernel, op), data_format, op)
     *extents, depth, outputs = kernel.type.shape
     channels = x.type.shape[-1]
     if depth == 0 or channels % depth or outputs % (channels // depth or 1):
@@ -195,22 +236,13 @@ def convolution(
                 f"with {outputs} outputs [Op:{op}]"
             )
         )
-    windows = _Windows(
-        x,
-        extents,
-        _spread(strides, count, first, "strides", op),
-        padding,
-        _spread(1 if dilations is None else dilations, count, first, "dilations", op),
-        first,
-        0,
-        op,
-    )
+    windows = space.windows(x, extents, strides, padding, dilations)
     columns = concat([piece for _, piece in windows], -1) if pymath.prod(extents) else None
     if columns is None:
         result = zeros((x.type.shape[0], *windows.out, outputs), x.dtype)
     else:
         result = _grouped(columns, kernel, x.type.shape[0], windows.out, channels)
-    return moveaxis(result, -1, 1) if first else result
+    return space.restored(result)
 
 
 def _grouped(
@@ -288,10 +320,7 @@ def depthwise_conv2d(
     op = "DepthwiseConv2dNative"
     x, kernel = same_dtype(input, filter)
     kernel = _dimensions(kernel, 2, op)
-    x = _image(x, 2, op)
-    first = _channels_first(data_format, 2, op)
-    if first:
-        x = moveaxis(x, 1, -1)
+    x, space = _laid_out(x, 2, data_format, op)
     height, width, depth, multiplier = kernel.type.shape
     batch, *_, channels = x.type.shape
     if depth != channels:
@@ -300,16 +329,7 @@ def depthwise_conv2d(
                 f"input and filter must have the same depth: {channels} vs {depth} [Op:{op}]"
             )
         )
-    windows = _Windows(
-        x,
-        (height, width),
-        _spread(strides, 2, first, "strides", op),
-        padding,
-        _spread(1 if dilations is None else dilations, 2, first, "dilations", op),
-        first,
-        0,
-        op,
-    )
+    windows = space.windows(x, (height, width), strides, padding, dilations)
     total: Any = None
     for (i, j), piece in windows:
         weights = (
@@ -325,7 +345,7 @@ def depthwise_conv2d(
     if total is None:
         total = zeros((batch, *windows.out, channels, multiplier), x.dtype)
     result = reshape(total, (batch, *windows.out, channels * multiplier))
-    return moveaxis(result, -1, 1) if first else result
+    return space.restored(result)
 
 
 def separable_conv2d(
@@ -358,39 +378,28 @@ def conv_transpose(
     """
     op = "ConvTranspose"
     x, kernel = same_dtype(input, filters)
-    count = kernel.ndim - 2
-    if count not in (1, 2, 3):
-        raise InvalidArgumentError(
-            at_user_line(
-                f"filters of shape {shape_text(kernel.type.shape)}: 1, 2 or 3 spatial axes "
-                f"[Op:{op}]"
-            )
-        )
-    x = _image(x, count, op)
-    first = _channels_first(data_format, count, op)
-    steps = _spread(strides, count, first, "strides", op)
-    gaps = _spread(1 if dilations is None else dilations, count, first, "dilations", op)
+    count = _spatial_axes(kernel, op)
+    x, space = _laid_out(x, count, data_format, op)
+    steps, gaps = space.spread(strides, "strides"), space.spread(dilations, "dilations")
     wanted = list(output_shape)
     if len(wanted) == count + 2:
-        wanted = wanted[2:] if first else wanted[1:-1]
-    if first:
-        x = moveaxis(x, 1, -1)
+        _, wanted = _without_space(wanted, space.first)
     *extents, _, depth = kernel.type.shape
-    batch, *space, channels = x.type.shape
+    batch, *inner, channels = x.type.shape
     if channels != depth:
         raise InvalidArgumentError(
             at_user_line(f"input and filter depth differ: {channels} vs {depth} [Op:{op}]")
         )
-    pairs = _paddings(padding, tuple(wanted), extents, steps, gaps, first, op)
+    pairs = _paddings(padding, tuple(wanted), extents, steps, gaps, space.first, op)
     for n, m, k, s, d, (low, high) in zip(
-        wanted, space, extents, steps, gaps, pairs, strict=True
+        wanted, inner, extents, steps, gaps, pairs, strict=True
     ):
         reach = (k - 1) * d + 1
         if n + low + high < reach or (n + low + high - reach) // s + 1 != m:
             raise InvalidArgumentError(
                 at_user_line(
                     f"no convolution of shape {shape_text(wanted)} gives the input's shape "
-                    f"{shape_text(space)} [Op:{op}]"
+                    f"{shape_text(inner)} [Op:{op}]"
                 )
             )
     # The input's elements s apart, and room round them for the kernel's whole reach.
@@ -401,7 +410,7 @@ def conv_transpose(
     spaced = apply(assemble.place, base, x, starts=starts, steps=strides_)
     turned = swapaxes(reverse(kernel, list(range(count))), -1, -2)
     result = convolution(spaced, turned, 1, "VALID", None, gaps, op)
-    return moveaxis(result, -1, 1) if first else result
+    return space.restored(result)
 
 
 def conv2d_transpose(
@@ -438,27 +447,18 @@ def _pooled(
                 f"{shape_text(x.type.shape)} [Op:{op}]"
             )
         )
-    first = _channels_first(data_format, count, op)
-    if first:
-        x = moveaxis(x, 1, -1)
-    kernel = _spread(ksize, count, first, "ksize", op)
-    windows = _Windows(
-        x,
-        kernel,
-        _spread(kernel if strides is None else strides, count, first, "strides", op),
-        padding,
-        _spread(1 if dilations is None else dilations, count, first, "dilations", op),
-        first,
-        lowest(x.dtype) if largest else 0,
-        op,
-    )
+    x, space = _laid_out(x, count, data_format, op)
+    kernel = space.spread(ksize, "ksize")
+    steps = kernel if strides is None else strides
+    fill = lowest(x.dtype) if largest else 0
+    windows = space.windows(x, kernel, steps, padding, dilations, fill)
     combine = math.maximum if largest else math.add
     result: Any = None
     for _, piece in windows:
         result = piece if result is None else combine(result, piece)
     if not largest:
         result = math.divide(result, _counts(x, windows))
-    return moveaxis(result, -1, 1) if first else result
+    return space.restored(result)
 
 
 def _counts(x: TensorBase, windows: _Windows) -> Any:

@@ -20,8 +20,8 @@ from graphjit.core.types import as_dtype, as_int, check_size, float32, int64
 from graphjit.tensors.apply import TensorBase, as_tensor, same_dtype, wrap
 
 from . import math
-from .index import iota
 from .shape import as_shape, broadcast_to, filled, reshape
+from .subscript import iota
 
 __all__ = [
     "arange",

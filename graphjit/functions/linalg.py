@@ -36,7 +36,6 @@ from .decompose import (
     triangular_solve,
 )
 from .einsum import einsum
-from .index import iota
 from .product import (
     adjoint,
     cross,
@@ -53,6 +52,7 @@ from .product import (
 )
 from .reduce import reduce_max, reduce_min, reduce_sum
 from .shape import diag, diag_part, expand_dims, moveaxis, reshape
+from .subscript import iota
 
 INFINITY = float("inf")
 
@@ -243,6 +243,8 @@ def clip_by_global_norm(
     return [math.multiply(x, factor) for x in same_dtype(*t_list)], size
 
 
+# Found as gj.name, too.
+TOP_LEVEL = ["dot", "einsum", "matmul", "matvec", "norm", "tensordot"]
 __all__ = [
     "adjoint", "band_part", "cholesky", "cholesky_solve", "clip_by_global_norm",
     "clip_by_norm", "cross", "det", "diag", "diag_part", "dot", "eig", "eigh", "eigvals",

@@ -1,9 +1,13 @@
-"""Elementwise functions under TensorFlow's names. Operands broadcast and share one dtype."""
+"""Elementwise functions made of several primitives, and with checks or attributes of their own.
+
+They have TensorFlow's names. Operands broadcast and share one dtype. Those that are one
+primitive and no more are in `elementwise`, and are found here, too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,190 +24,29 @@ from graphjit.tensors.apply import (
     wrap,
 )
 
+from . import elementwise as ew
+from .elementwise import *  # noqa: F403
+
 __all__ = [
-    "abs",
-    "acos",
-    "acosh",
-    "add",
-    "angle",
-    "asin",
-    "asinh",
-    "atan",
-    "atan2",
-    "atanh",
-    "bitcast",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
-    "cast",
-    "cbrt",
-    "ceil",
-    "clip_by_value",
-    "complex",
-    "conj",
-    "copysign",
-    "cos",
-    "cosh",
-    "divide",
-    "divide_no_nan",
-    "equal",
-    "erf",
-    "erfc",
-    "exp",
-    "exp2",
-    "expm1",
-    "floor",
-    "floordiv",
-    "floormod",
-    "gamma",
-    "greater",
-    "greater_equal",
-    "hypot",
-    "imag",
-    "invert",
-    "is_finite",
-    "is_inf",
-    "is_nan",
-    "left_shift",
-    "lerp",
-    "less",
-    "less_equal",
-    "lgamma",
-    "log",
-    "log10",
-    "log1p",
-    "log2",
-    "logaddexp",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "maximum",
-    "minimum",
-    "multiply",
-    "negative",
-    "nextafter",
-    "not_equal",
-    "polar",
-    "polyval",
-    "population_count",
-    "pow",
-    "real",
-    "reciprocal",
-    "right_shift",
-    "rint",
-    "round",
-    "rsqrt",
-    "saturate_cast",
-    "sigmoid",
-    "sign",
-    "signbit",
-    "sin",
-    "sinh",
-    "softplus",
-    "sqrt",
-    "square",
-    "squared_difference",
-    "subtract",
-    "tan",
-    "tanh",
-    "trunc",
-    "truncatemod",
-    "where",
-    "xdivy",
-    "xlog1py",
-    "xlogy",
-]
+    "angle", "bitcast", "cast", "ceil", "clip_by_value", "complex", "conj", "divide",
+    "divide_no_nan", "floor", "floordiv", "floormod", "imag", "invert", "is_finite", "is_inf",
+    "is_nan", "lerp", "logaddexp", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "polar", "polyval", "real", "reciprocal", "rint", "round",
+    "saturate_cast", "signbit", "square", "squared_difference", "trunc", "truncatemod",
+    "where", "xdivy", "xlog1py", "xlogy",
+]  # fmt: skip
 
-Unary = Callable[[Any], Any]
-Binary = Callable[[Any, Any], Any]
+if TYPE_CHECKING:
+    from graphjit.core.lazy import name_from_records as __getattr__  # noqa: F401
 
 
-def _unary(primitive: Primitive, name: str, doc: str) -> Unary:
-    def function(x: Any) -> Any:
-        return apply(primitive, as_tensor(x))
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{doc} Same shape as x; raises InvalidArgumentError for its dtype."
-    return function
+floordiv = ew.binary(pw.floordiv, "floordiv", "x / y rounded down.", strict=True)
+floormod = ew.binary(pw.mod, "floormod", "Remainder of floordiv, of y's sign.", strict=True)
+invert = ew.bitwise_not
+truncatemod = ew.binary(pw.fmod, "truncatemod", "C's remainder, of x's sign.", strict=True)
 
 
-def _binary(primitive: Primitive, name: str, doc: str, **attrs: Any) -> Binary:
-    def function(x: Any, y: Any) -> Any:
-        return apply(primitive, *same_dtype(x, y), **attrs)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = (
-        f"{doc} Shapes broadcast; raises InvalidArgumentError where shapes or dtypes differ."
-    )
-    return function
-
-
-add = _binary(pw.add, "add", "x + y. Integers wrap.")
-subtract = _binary(pw.sub, "subtract", "x - y. Integers wrap.")
-multiply = _binary(pw.mul, "multiply", "x * y. Integers wrap.")
-minimum = _binary(pw.minimum, "minimum", "The smaller element; NaN if either is NaN.")
-maximum = _binary(pw.maximum, "maximum", "The larger element; NaN if either is NaN.")
-floordiv = _binary(pw.floordiv, "floordiv", "x / y rounded down.", strict=True)
-floormod = _binary(pw.mod, "floormod", "Remainder of floordiv, of y's sign.", strict=True)
-truncatemod = _binary(pw.fmod, "truncatemod", "C's remainder, of x's sign.", strict=True)
-pow = _binary(pw.pow_, "pow", "x to the power y.")
-atan2 = _binary(pw.atan2, "atan2", "Angle [rad] of the point (y, x): atan2(y, x).")
-hypot = _binary(pw.hypot, "hypot", "sqrt(x² + y²) without overflow on the way.")
-copysign = _binary(pw.copysign, "copysign", "|x| with the sign of y.")
-nextafter = _binary(pw.nextafter, "nextafter", "The next representable number from x toward y.")
-equal = _binary(pw.eq, "equal", "x == y, bool.")
-not_equal = _binary(pw.ne, "not_equal", "x != y, bool.")
-less = _binary(pw.lt, "less", "x < y, bool.")
-less_equal = _binary(pw.le, "less_equal", "x <= y, bool.")
-greater = _binary(pw.gt, "greater", "x > y, bool.")
-greater_equal = _binary(pw.ge, "greater_equal", "x >= y, bool.")
-bitwise_and = _binary(pw.bit_and, "bitwise_and", "Bitwise and of integers or bools.")
-bitwise_or = _binary(pw.bit_or, "bitwise_or", "Bitwise or of integers or bools.")
-bitwise_xor = _binary(pw.bit_xor, "bitwise_xor", "Bitwise exclusive or of integers or bools.")
-left_shift = _binary(pw.shift_left, "left_shift", "x << y; 0 where y is no valid shift.")
-right_shift = _binary(
-    pw.shift_right, "right_shift", "x >> y; 0 or -1 where y is no valid shift."
-)
-
-negative = _unary(pw.neg, "negative", "-x.")
-abs = _unary(pw.abs_, "abs", "|x|; of complex x its modulus.")
-sign = _unary(pw.sign, "sign", "-1, 0 or 1; NaN of NaN; x / |x| of complex x.")
-sqrt = _unary(pw.sqrt, "sqrt", "Square root.")
-rsqrt = _unary(pw.rsqrt, "rsqrt", "1 / sqrt(x).")
-cbrt = _unary(pw.cbrt, "cbrt", "Cube root.")
-exp = _unary(pw.exp, "exp", "e to the power x.")
-exp2 = _unary(pw.exp2, "exp2", "2 to the power x.")
-expm1 = _unary(pw.expm1, "expm1", "exp(x) - 1, accurate near 0.")
-log = _unary(pw.log, "log", "Natural logarithm.")
-log2 = _unary(pw.log2, "log2", "Logarithm to base 2.")
-log10 = _unary(pw.log10, "log10", "Logarithm to base 10.")
-log1p = _unary(pw.log1p, "log1p", "log(1 + x), accurate near 0.")
-sin = _unary(pw.sin, "sin", "Sine of x [rad].")
-cos = _unary(pw.cos, "cos", "Cosine of x [rad].")
-tan = _unary(pw.tan, "tan", "Tangent of x [rad].")
-asin = _unary(pw.asin, "asin", "Arc sine [rad].")
-acos = _unary(pw.acos, "acos", "Arc cosine [rad].")
-atan = _unary(pw.atan, "atan", "Arc tangent [rad].")
-sinh = _unary(pw.sinh, "sinh", "Hyperbolic sine.")
-cosh = _unary(pw.cosh, "cosh", "Hyperbolic cosine.")
-tanh = _unary(pw.tanh, "tanh", "Hyperbolic tangent.")
-asinh = _unary(pw.asinh, "asinh", "Inverse hyperbolic sine.")
-acosh = _unary(pw.acosh, "acosh", "Inverse hyperbolic cosine.")
-atanh = _unary(pw.atanh, "atanh", "Inverse hyperbolic tangent.")
-erf = _unary(pw.erf, "erf", "Error function.")
-erfc = _unary(pw.erfc, "erfc", "1 - erf(x), accurate for large x.")
-lgamma = _unary(pw.lgamma, "lgamma", "Logarithm of |gamma(x)|.")
-gamma = _unary(pw.tgamma, "gamma", "Gamma function.")
-sigmoid = _unary(pw.sigmoid, "sigmoid", "1 / (1 + exp(-x)).")
-softplus = _unary(pw.softplus, "softplus", "log(1 + exp(x)).")
-bitwise_not = _unary(pw.bit_not, "bitwise_not", "Bitwise complement of integers; not of bools.")
-invert = bitwise_not
-population_count = _unary(pw.popcount, "population_count", "Number of set bits of |x|, uint8.")
-
-
-def _rounding(primitive: Primitive, name: str, doc: str) -> Unary:
+def _rounding(primitive: Primitive, name: str, doc: str) -> Callable[[Any], Any]:
     def function(x: Any) -> Any:
         x = as_tensor(x)
         return x if x.dtype.is_integer else apply(primitive, x)
@@ -236,7 +79,7 @@ def divide(x: Any, y: Any) -> Any:
 def divide_no_nan(x: Any, y: Any) -> Any:
     """X / y, and 0 where y is 0."""
     x, y = same_dtype(x, y)
-    zero = equal(y, 0)
+    zero = ew.equal(y, 0)
     return where(zero, zeros_like_scalar(x), divide(x, where(zero, ones_like_scalar(y), y)))
 
 
@@ -264,8 +107,8 @@ def reciprocal(x: Any) -> Any:
 
 def squared_difference(x: Any, y: Any) -> Any:
     """(x - y)², of complex values |x - y|² as a complex number."""
-    difference = subtract(x, y)
-    return multiply(conj(difference), difference)
+    difference = ew.subtract(x, y)
+    return ew.multiply(conj(difference), difference)
 
 
 def cast(x: Any, dtype: Any) -> Any:
@@ -281,12 +124,12 @@ def saturate_cast(x: Any, dtype: Any) -> Any:
     if target.is_integer and x.dtype.is_floating:
         low, high = float(target.min), float(target.max)
         wide = apply(pw.cast, x, dtype=float64)
-        inside = apply(pw.cast, minimum(maximum(wide, low), high), dtype=target)
-        inside = where(greater_equal(wide, high), as_tensor(target.max, target), inside)
+        inside = apply(pw.cast, ew.minimum(ew.maximum(wide, low), high), dtype=target)
+        inside = where(ew.greater_equal(wide, high), as_tensor(target.max, target), inside)
         return where(apply(pw.isnan, x), zeros_like_scalar(inside), inside)
     if target.is_integer and x.dtype.is_integer:
         low, high = max_(x.dtype.min, target.min), min_(x.dtype.max, target.max)
-        return cast(minimum(maximum(x, low), high), target)
+        return cast(ew.minimum(ew.maximum(x, low), high), target)
     return cast(x, target)
 
 
@@ -345,7 +188,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 def clip_by_value(x: Any, clip_value_min: Any, clip_value_max: Any) -> Any:
     """X limited to a range."""
-    return minimum(maximum(x, clip_value_min), clip_value_max)
+    return ew.minimum(ew.maximum(x, clip_value_min), clip_value_max)
 
 
 def logical_and(x: Any, y: Any) -> Any:
@@ -375,18 +218,18 @@ def is_nan(x: Any) -> Any:
 
 def is_inf(x: Any) -> Any:
     """Whether x is infinite."""
-    return equal(abs(x), float("inf"))
+    return ew.equal(ew.abs(x), float("inf"))
 
 
 def is_finite(x: Any) -> Any:
     """Whether x is neither infinite nor NaN."""
-    return less(abs(x), float("inf"))
+    return ew.less(ew.abs(x), float("inf"))
 
 
 def signbit(x: Any) -> Any:
     """Whether the sign bit is set: true for -0.0 too."""
     x = as_tensor(x)
-    return less(copysign(ones_like_scalar(x), x), 0)
+    return ew.less(ew.copysign(ones_like_scalar(x), x), 0)
 
 
 def complex(real: Any, imag: Any) -> Any:
@@ -403,7 +246,7 @@ def real(x: Any) -> Any:
 def imag(x: Any) -> Any:
     """The imaginary part; 0 if x isn't complex."""
     x = as_tensor(x)
-    return apply(pw.imag, x) if x.dtype.is_complex else multiply(x, zeros_like_scalar(x))
+    return apply(pw.imag, x) if x.dtype.is_complex else ew.multiply(x, zeros_like_scalar(x))
 
 
 def conj(x: Any) -> Any:
@@ -416,53 +259,61 @@ def angle(x: Any) -> Any:
     """The argument [rad] of complex x; 0 or pi of a real one."""
     x = as_tensor(x)
     if x.dtype.is_complex:
-        return atan2(apply(pw.imag, x), apply(pw.real, x))
-    return atan2(zeros_like_scalar(x), x)
+        return ew.atan2(apply(pw.imag, x), apply(pw.real, x))
+    return ew.atan2(zeros_like_scalar(x), x)
 
 
 def polar(magnitude: Any, phase: Any) -> Any:
     """The complex number of this magnitude and argument [rad]."""
     magnitude, phase = same_dtype(magnitude, phase)
-    return complex(multiply(magnitude, cos(phase)), multiply(magnitude, sin(phase)))
+    return complex(ew.multiply(magnitude, ew.cos(phase)), ew.multiply(magnitude, ew.sin(phase)))
 
 
 def lerp(x: Any, y: Any, weight: Any) -> Any:
     """X + weight * (y - x)."""
-    return add(x, multiply(weight, subtract(y, x)))
+    return ew.add(x, ew.multiply(weight, ew.subtract(y, x)))
+
+
+def sin_quotient(angle: Any) -> Any:
+    """sin(angle) / angle of an angle [rad]; 1 at 0."""
+    zero, one = ew.equal(angle, 0), ones_like_scalar(angle)
+    safe = where(zero, one, angle)
+    return where(zero, one, divide(ew.sin(safe), safe))
+
+
+def _zero_of_zero(
+    function: Callable[[Any, Any], Any], neutral: Callable[[Any], Any], x: Any, y: Any
+) -> Any:
+    """What the function gives for x and y, and 0 where x is 0. neutral: a y without errors."""
+    x, y = same_dtype(x, y)
+    zero = ew.equal(x, 0)
+    value = function(x, where(zero, neutral(y), y))
+    return where(logical_and(zero, logical_not(is_nan(y))), zeros_like_scalar(x), value)
 
 
 def xlogy(x: Any, y: Any) -> Any:
     """X * log(y), and 0 where x is 0."""
-    x, y = same_dtype(x, y)
-    zero = equal(x, 0)
-    product = multiply(x, log(where(zero, ones_like_scalar(y), y)))
-    return where(logical_and(zero, logical_not(is_nan(y))), zeros_like_scalar(x), product)
+    return _zero_of_zero(lambda a, b: ew.multiply(a, ew.log(b)), ones_like_scalar, x, y)
 
 
 def xlog1py(x: Any, y: Any) -> Any:
     """X * log1p(y), and 0 where x is 0."""
-    x, y = same_dtype(x, y)
-    zero = equal(x, 0)
-    product = multiply(x, log1p(where(zero, zeros_like_scalar(y), y)))
-    return where(logical_and(zero, logical_not(is_nan(y))), zeros_like_scalar(x), product)
+    return _zero_of_zero(lambda a, b: ew.multiply(a, ew.log1p(b)), zeros_like_scalar, x, y)
 
 
 def xdivy(x: Any, y: Any) -> Any:
     """X / y, and 0 where x is 0."""
-    x, y = same_dtype(x, y)
-    zero = equal(x, 0)
-    quotient = divide(x, where(zero, ones_like_scalar(y), y))
-    return where(logical_and(zero, logical_not(is_nan(y))), zeros_like_scalar(x), quotient)
+    return _zero_of_zero(divide, ones_like_scalar, x, y)
 
 
 def logaddexp(x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)) without overflow."""
     x, y = same_dtype(x, y)
-    high = maximum(x, y)
-    distance = negative(abs(subtract(x, y)))
+    high = ew.maximum(x, y)
+    distance = ew.negative(ew.abs(ew.subtract(x, y)))
     # inf - inf is NaN; equal infinities add up to themselves (log 2 is lost in them)
-    distance = where(equal(x, y), zeros_like_scalar(x), distance)
-    return add(high, log1p(exp(distance)))
+    distance = where(ew.equal(x, y), zeros_like_scalar(x), distance)
+    return ew.add(high, ew.log1p(ew.exp(distance)))
 
 
 def polyval(coeffs: Any, x: Any) -> Any:
@@ -472,10 +323,11 @@ def polyval(coeffs: Any, x: Any) -> Any:
         coeffs = list(as_tensor(coeffs))  # type: ignore[call-overload]
     result: Any = zeros_like_scalar(x)
     for number, coefficient in enumerate(coeffs):
-        result = (
-            add(multiply(result, x), coefficient) if number else as_tensor(coefficient, x.dtype)
-        )
-    return add(result, multiply(x, zeros_like_scalar(x))) if len(coeffs) == 1 else result
+        if number:
+            result = ew.add(ew.multiply(result, x), coefficient)
+        else:
+            result = as_tensor(coefficient, x.dtype)
+    return ew.add(result, ew.multiply(x, zeros_like_scalar(x))) if len(coeffs) == 1 else result
 
 
 def complex_dtype(dtype: DType) -> DType:

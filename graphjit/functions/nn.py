@@ -31,7 +31,7 @@ from .conv import (
     pool,
     separable_conv2d,
 )
-from .index import gather, iota
+from .index import gather
 from .linalg import clip_by_norm, l2_normalize
 from .math import sigmoid, softplus, tanh
 from .product import matmul
@@ -44,6 +44,7 @@ from .reduce import (
     reduce_sum,
 )
 from .shape import concat, reshape, swapaxes
+from .subscript import iota
 
 # Klambauer et al., "Self-Normalizing Neural Networks", 2017, equation 14.
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -454,6 +455,8 @@ def cosine_similarity(x: Any, y: Any, axis: int = -1) -> Any:
     return reduce_sum(math.multiply(l2_normalize(x, axis), l2_normalize(y, axis)), axis)
 
 
+# Found as gj.name, too.
+TOP_LEVEL = ["gelu", "layer_norm", "log_softmax", "relu", "silu", "softmax"]
 __all__ = [
     "avg_pool", "batch_normalization", "bias_add", "celu", "conv1d", "conv2d",
     "conv2d_transpose", "conv3d", "conv_transpose", "convolution", "cosine_similarity",

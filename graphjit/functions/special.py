@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math as pymath
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.ops import library
+from graphjit.ops.primitive import Names
 from graphjit.ops.rules import require_kind
 from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
@@ -22,51 +23,33 @@ LOG_2 = pymath.log(2)
 SQRT_HALF = pymath.sqrt(0.5)
 
 
-def _routine(name: str, doc: str) -> Callable[[Any], Any]:
+if TYPE_CHECKING:
+    from graphjit.core.lazy import name_from_records as __getattr__  # noqa: F401
+
+
+def _routine(name: str, names: Names) -> Callable[[Any], Any]:
     def function(x: Any) -> Any:
         return apply(library.special, as_tensor(x), name=name)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{doc} Same shape as x; raises InvalidArgumentError for its dtype."
+    function.__name__ = function.__qualname__ = names.public[0]
+    function.__module__ = __name__
+    function.__doc__ = (
+        f"{names.doc} Same shape as x; raises InvalidArgumentError for its dtype."
+    )
     return function
 
 
-digamma = _routine("digamma", "Derivative of lgamma.")
-erfinv = _routine("erfinv", "Inverse of erf.")
-erfcinv = _routine("erfcinv", "Inverse of erfc.")
-ndtri = _routine("ndtri", "Quantile of the standard normal distribution.")
-log_ndtr = _routine("log_ndtr", "Logarithm of ndtr, accurate for very negative x.")
-i0 = _routine("i0", "Modified Bessel function of the first kind, order 0.")
-i0e = _routine("i0e", "exp(-|x|) i0(x).")
-i1 = _routine("i1", "Modified Bessel function of the first kind, order 1.")
-i1e = _routine("i1e", "exp(-|x|) i1(x).")
-k0 = _routine("k0", "Modified Bessel function of the second kind, order 0.")
-k0e = _routine("k0e", "exp(x) k0(x).")
-k1 = _routine("k1", "Modified Bessel function of the second kind, order 1.")
-k1e = _routine("k1e", "exp(x) k1(x).")
-j0 = _routine("j0", "Bessel function of the first kind, order 0.")
-j1 = _routine("j1", "Bessel function of the first kind, order 1.")
-y0 = _routine("y0", "Bessel function of the second kind, order 0.")
-y1 = _routine("y1", "Bessel function of the second kind, order 1.")
-dawsn = _routine(
-    "dawsn", "Dawson's integral: exp(-x²) times the integral of exp(t²) from 0 to x."
-)
-spence = _routine("spence", "Spence's function: the integral of log(t) / (1 - t) from 1 to x.")
-exp1 = _routine("exp1", "Exponential integral E1.")
-expi = _routine("expi", "Exponential integral Ei.")
-sin_integral = _routine("sici_s", "Sine integral: of sin(t) / t from 0 to x.")
-cos_integral = _routine(
-    "sici_c", "Cosine integral: Euler's constant + log x + of (cos t - 1) / t."
-)
-fresnel_sin = _routine("fresnel_s", "Fresnel integral of sin(π t² / 2) from 0 to x.")
-fresnel_cos = _routine("fresnel_c", "Fresnel integral of cos(π t² / 2) from 0 to x.")
+def _routines() -> dict[str, Callable[[Any], Any]]:
+    """Functions that are a routine of SciPy's, by all their names."""
+    found: dict[str, Callable[[Any], Any]] = {}
+    for name, names in library.SPECIAL.items():
+        if names.public:
+            found |= dict.fromkeys(names.public, _routine(name, names))
+    return found
 
-# TensorFlow's names
-bessel_i0, bessel_i0e, bessel_i1, bessel_i1e = i0, i0e, i1, i1e
-bessel_k0, bessel_k0e, bessel_k1, bessel_k1e = k0, k0e, k1, k1e
-bessel_j0, bessel_j1, bessel_y0, bessel_y1 = j0, j1, y0, y1
-expint = expi
-psi = digamma
+
+_MADE = _routines()
+globals().update(_MADE)
 gammaln = lgamma
 expit = sigmoid
 
@@ -113,7 +96,7 @@ def polygamma(a: Any, x: Any) -> Any:
     order = math.add(math.where(zero, math.ones_like_scalar(a), a), 1.0)
     even = math.equal(math.floormod(a, 2.0), 0)
     size = math.multiply(math.exp(lgamma(order)), zeta(order, x))
-    return math.where(zero, digamma(x), math.where(even, math.negative(size), size))
+    return math.where(zero, _MADE["digamma"](x), math.where(even, math.negative(size), size))
 
 
 def ndtr(x: Any) -> Any:
@@ -175,8 +158,11 @@ def log_expit(x: Any) -> Any:
 def entr(x: Any) -> Any:
     """-x log(x); 0 at 0, -inf below it."""
     x = _real(x, "Entr")
-    infinity = as_tensor(float("-inf"), x.dtype)
-    return math.where(math.less(x, 0), infinity, math.negative(xlogy(x, x)))
+    zero, positive = math.zeros_like_scalar(x), math.greater(x, 0)
+    safe = math.where(positive, x, math.ones_like_scalar(x))
+    value = math.negative(math.multiply(safe, math.log(safe)))
+    edge = math.where(math.equal(x, 0), zero, as_tensor(float("-inf"), x.dtype))
+    return math.where(math.is_nan(x), x, math.where(positive, value, edge))
 
 
 def rel_entr(x: Any, y: Any) -> Any:
@@ -209,9 +195,7 @@ def sinc(x: Any) -> Any:
     x = _real(x, "Sinc")
     if x.dtype.is_narrow:  # in narrow floats π x is off by more than sin can bear
         return math.cast(sinc(math.cast(x, "float32")), x.dtype)
-    zero = math.equal(x, 0)
-    angle = math.multiply(math.where(zero, math.ones_like_scalar(x), x), pymath.pi)
-    return math.where(zero, math.ones_like_scalar(x), math.divide(math.sin(angle), angle))
+    return math.sin_quotient(math.multiply(x, pymath.pi))
 
 
 def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -226,13 +210,8 @@ def log_cosh(x: Any) -> Any:
 
 
 __all__ = [
-    "bessel_i0", "bessel_i0e", "bessel_i1", "bessel_i1e", "bessel_j0", "bessel_j1",
-    "bessel_k0", "bessel_k0e", "bessel_k1", "bessel_k1e", "bessel_y0", "bessel_y1", "betainc",
-    "betaln", "cos_integral", "dawsn", "digamma", "entr", "erf", "erfc", "erfcinv", "erfinv",
-    "exp1", "expi", "expint", "expit", "expm1", "fresnel_cos", "fresnel_sin", "gammainc",
-    "gammaincc", "gammaln", "i0", "i0e", "i1", "i1e", "igamma", "igammac", "j0", "j1", "k0",
-    "k0e", "k1", "k1e", "kl_div", "lbeta", "lgamma", "log1p", "log_cosh", "log_expit",
-    "log_ndtr", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi",
-    "rel_entr", "sigmoid", "sin_integral", "sinc", "softplus", "spence", "xdivy", "xlog1py",
-    "xlogy", "y0", "y1", "zeta",
+    "betainc", "betaln", "entr", "erf", "erfc", "expit", "expm1", "gammainc", "gammaincc",
+    "gammaln", "igamma", "igammac", "kl_div", "lbeta", "lgamma", "log1p", "log_cosh",
+    "log_expit", "logit", "logsumexp", "multigammaln", "ndtr", "polygamma", "rel_entr",
+    "sigmoid", "sinc", "softplus", "xdivy", "xlog1py", "xlogy", "zeta", *_MADE,
 ]  # fmt: skip

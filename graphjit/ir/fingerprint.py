@@ -196,7 +196,7 @@ def _processor() -> Iterator[str]:
 # Folders whose files decide no machine code: what they make of a call is in the traced graph,
 # or never becomes code of this processor.
 _UNKEYED = frozenset(
-    ("cli", "cuda", "functions", "keras", "numpy_protocol", "tensors", "codegen/ptx")
+    ("cli", "cuda", "export", "functions", "keras", "numpy_protocol", "tensors", "codegen/ptx")
 )
 
 # A file's folder, name and size, and the times of its content's and its own last change [ns].

@@ -17,9 +17,7 @@ from graphjit.core.errors import InternalError, SourceLine
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ops import source
-from graphjit.ops.primitive import Control, Primitive, RegionTypes
-
-Attrs = tuple[tuple[str, Any], ...]
+from graphjit.ops.primitive import Attrs, Control, Primitive, RegionTypes
 
 
 @dataclass(frozen=True, slots=True)

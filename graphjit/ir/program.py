@@ -16,10 +16,7 @@ from graphjit.core.dims import Dim, Guard
 from graphjit.core.errors import SourceLine
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import DType, TensorType
-from graphjit.ops.primitive import Primitive
-
-Attrs = tuple[tuple[str, Any], ...]
-
+from graphjit.ops.primitive import Attrs, Primitive
 
 # The offset of a temporary that no memory plan has placed.
 UNPLANNED = -1

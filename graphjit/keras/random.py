@@ -18,14 +18,19 @@ from graphjit.functions.shape import as_shape, broadcast_to
 from graphjit.tensors.apply import as_tensor, current_trace, wrap
 from graphjit.tensors.variable import Variable
 
+from .settings import floatx
+
+__all__ = [
+    "dropout", "random_bernoulli", "random_binomial", "random_normal", "random_normal_variable",
+    "random_uniform", "random_uniform_variable", "truncated_normal",
+]  # fmt: skip
+
 
 def _draw(
     shape: Any, dtype: Any, seed: int | None, numbers: Callable[[np.random.Generator, Any], Any]
 ) -> Any:
     if current_trace.get() is not None:
         raise TracingError(at_user_line("random numbers can't be traced"))
-    from .backend import floatx
-
     target = as_dtype(dtype or floatx())
     values = numbers(np.random.default_rng(seed), as_shape(shape, "Random"))
     return wrap(np.asarray(values).astype(target.dtype))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import ShapeError, at_user_line
-from graphjit.core.types import float64, int64
+from graphjit.core.types import DType, Shape, float64, int64
 from graphjit.functions import create, shape
 from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply, wrap
@@ -39,16 +39,21 @@ from .shapes import bad_shape
 from .ufuncs import run_ufunc
 
 
+def _likeness(a: Any, dtype: Any, order: Any, shape: Any, device: Any) -> tuple[Shape, DType]:
+    """Shape and dtype of a new array that is like another but for what is given."""
+    refuse(device=(device, "cpu"))
+    refuse_order(order)
+    x = array(a)
+    wanted = x.type.shape if shape is None else static_ints(shape)
+    return wanted, x.type.dtype if dtype is None else target_dtype(dtype)
+
+
 def _like(value: int | None) -> Handler:
     def handler(
         a: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None,
         *, device: Any = None,
     ) -> Any:  # fmt: skip
-        refuse(device=(device, "cpu"))
-        refuse_order(order)
-        x = array(a)
-        wanted = x.type.shape if shape is None else static_ints(shape)
-        target = x.type.dtype if dtype is None else target_dtype(dtype)
+        wanted, target = _likeness(a, dtype, order, shape, device)
         return create.fill(wanted, constant(value or 0, target))
 
     return handler
@@ -59,11 +64,7 @@ def full_like(
     shape: Any = None, *, device: Any = None,
 ) -> Any:  # fmt: skip
     """np.full_like."""
-    refuse(device=(device, "cpu"))
-    refuse_order(order)
-    x = array(a)
-    wanted = x.type.shape if shape is None else static_ints(shape)
-    target = x.type.dtype if dtype is None else target_dtype(dtype)
+    wanted, target = _likeness(a, dtype, order, shape, device)
     if is_python_scalar(fill_value):  # it may be cast or refused
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -224,11 +224,7 @@ def nan_to_num(
 
 def sinc(x: Any) -> Any:
     """np.sinc."""
-    y = run_ufunc(np.multiply, x, np.pi)
-    dtype = y.type.dtype
-    tiny = float(np.finfo(dtype.dtype).eps) if dtype.is_floating else 1e-20
-    y = apply(pw.where, truth(y), y, constant(tiny, dtype))
-    return apply(pw.div, apply(pw.sin, y), y)
+    return math.sin_quotient(run_ufunc(np.multiply, x, np.pi))
 
 
 def i0(x: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from graphjit.core.dims import Dim
 from graphjit.core.errors import IndexOutOfRangeError, ShapeError, at_user_line
 from graphjit.core.types import DType, Shape, int64
-from graphjit.functions import create, index, math, shape
+from graphjit.functions import create, index, math, shape, subscript
 from graphjit.ops import index as ix
 from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply, wrap
@@ -197,9 +197,9 @@ def _check_nothing(parts: Key, x: Any) -> None:
     if not traced or (all(p.ndim for p in traced) and not _choose_any(parts)):
         return
     sizes, extents = [p.type.size for p in traced], iter(x.type.shape)
-    for part in index.expand_key(tuple(parts), x.type.shape):
+    for part in subscript.expand_key(tuple(parts), x.type.shape):
         if isinstance(part, slice):
-            sizes.append(index.slice_bounds(part, next(extents))[1])
+            sizes.append(subscript.slice_bounds(part, next(extents))[1])
         elif part is not None and part is not Ellipsis:
             next(extents)
     if not _choose_any(parts) or any(n == 0 for n in (*sizes, *extents)):
@@ -223,7 +223,7 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
     copied = single or any(p.ndim for p in arrays)
     _check_nothing(parts, x)
     scalar = is_symbol(x) and x._is_scalar()
-    chosen = index.getitem(detached(x) if copied or scalar else x, tuple(parts))
+    chosen = subscript.getitem(detached(x) if copied or scalar else x, tuple(parts))
     if not copied and not scalar:
         return viewing(chosen, [x], trace, key, renewed=True)
     made = owned(chosen, trace)
@@ -267,7 +267,7 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
         return _set_masked(x, parts, value)
     _check_value(x, parts, value)
     _check_nothing(parts, x)
-    return index.setitem(x, tuple(parts), value)
+    return subscript.setitem(x, tuple(parts), value)
 
 
 def _check_rank(x: Any, parts: Key, value: Any) -> None:
@@ -315,11 +315,11 @@ def _shape_of_part(x: Any, parts: Key) -> Shape:
     """The shape of x[key] for ints, slices, None and Ellipsis."""
     shape: list[int] = []
     extents = iter(x.type.shape)
-    for part in index.expand_key(tuple(parts), x.type.shape):
+    for part in subscript.expand_key(tuple(parts), x.type.shape):
         if part is None:
             shape.append(1)
         elif isinstance(part, slice):
-            shape.append(index.slice_bounds(part, next(extents))[1])
+            shape.append(subscript.slice_bounds(part, next(extents))[1])
         elif part is not Ellipsis:
             next(extents)
     return tuple(shape)
@@ -387,7 +387,7 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: Any = "r
         last = constant(max(x.type.shape[k] - 1, 0), int64)
         chosen = math.minimum(math.maximum(chosen, constant(0, int64)), last)
     else:
-        chosen = index.from_end(chosen, x.type.shape[k])
+        chosen = subscript.from_end(chosen, x.type.shape[k])
     result = apply(ix.gather, x, chosen, axes=(k,))
     rank = chosen.ndim
     return shape.moveaxis(result, tuple(range(rank)), tuple(range(k, k + rank)))
@@ -456,8 +456,8 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     ):
         raise unsupported("np.put_along_axis with indices that broadcast")
     given = broadcast(assigned(values, x.type.dtype), chosen.type.shape)
-    chosen = cast(index.from_end(cast(chosen, int64), x.type.shape[k]), int64)
-    grids = [chosen if a == k else index.iota(chosen.type.shape, a) for a in range(x.ndim)]
+    chosen = cast(subscript.from_end(cast(chosen, int64), x.type.shape[k]), int64)
+    grids = [chosen if a == k else subscript.iota(chosen.type.shape, a) for a in range(x.ndim)]
     flat = [shape.reshape(g, (g.type.size,)) for g in grids]
     updates = shape.reshape(given, (given.type.size,))
     axes = tuple(range(x.ndim))

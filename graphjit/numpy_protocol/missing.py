@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.errors import ShapeError, at_user_line
 from graphjit.core.types import Shape, int64
 from graphjit.functions import math
 from graphjit.ops import pointwise as pw
@@ -20,7 +19,6 @@ from .promotion import (
     cast,
     constant,
     refuse,
-    static_number,
     target_dtype,
     unsupported,
 )
@@ -30,8 +28,10 @@ from .reductions import (
     argmin,
     cumprod,
     cumsum,
+    degrees_lost,
     maximum,
     mean,
+    mean_square,
     minimum,
     product,
     reduced,
@@ -87,24 +87,16 @@ def nanvar(
 ) -> Any:  # fmt: skip
     """np.nanvar."""
     refuse(out=(out,), where=(where, True), mean=(mean,))
-    if correction is not NO_VALUE:
-        if static_number(ddof) != 0:
-            raise ShapeError(
-                at_user_line("ddof and correction can't be provided simultaneously.")
-            )
-        ddof = correction
+    fewer = degrees_lost(ddof, correction)
     x, mask = _without_nan(a, 0)
     if mask is None:
-        return var(x, axis, dtype, None, ddof, keepdims)
+        return var(x, axis, dtype, None, fewer, keepdims)
     if x.type.dtype.is_complex or dtype is not None:
         raise unsupported("np.nanvar of complex numbers or with dtype=")
     axes = reduced_axes(axis, x.ndim)
-    count = _present(x, mask, axes, True)
-    average = cast(run_ufunc(np.divide, total(x, axes, None, None, True), count), x.type.dtype)
-    distance = apply(pw.where, mask, constant(0, x.type.dtype), math.subtract(x, average))
-    summed = total(math.square(distance), axes, None, None, keepdims)
-    free = run_ufunc(np.subtract, _present(x, mask, axes, keepdims), static_number(ddof))
-    result = cast(run_ufunc(np.divide, summed, free), summed.type.dtype)
+    kind, count = x.type.dtype, _present(x, mask, axes, True)
+    free = run_ufunc(np.subtract, _present(x, mask, axes, keepdims), fewer)
+    result = mean_square(x, axes, keepdims, kind, kind, count, free, mask)
     bad = run_ufunc(np.less_equal, free, 0)
     return apply(pw.where, bad, constant(np.nan, result.type.dtype), result)
 

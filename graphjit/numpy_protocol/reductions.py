@@ -156,13 +156,7 @@ def var(
 ) -> Any:  # fmt: skip
     """np.var."""
     refuse(out=(out,), where=(where, True), mean=(mean,))
-    if correction is not NO_VALUE:
-        if static_number(ddof) != 0:
-            raise ShapeError(
-                at_user_line("ddof and correction can't be provided simultaneously.")
-            )
-        ddof = correction
-    ddof = static_number(ddof)
+    fewer = degrees_lost(ddof, correction)
     x = array(a)
     axes = _axes_of_mean(axis, x.ndim)
     source = x.type.dtype
@@ -170,18 +164,40 @@ def var(
     if not target.is_inexact:
         raise unsupported("var in an integer dtype")
     count = count_along(x, axes)
+    final = target.real if dtype is None else target
+    free = real_number(max(count - fewer, 0))
+    return mean_square(x, axes, keepdims, target, final, real_number(count), free)
+
+
+def degrees_lost(ddof: Any, correction: Any) -> Any:
+    """By what a variance's divisor is less than the count: ddof, by either of its names."""
+    if correction is NO_VALUE:
+        return static_number(ddof)
+    if static_number(ddof) != 0:
+        raise ShapeError(at_user_line("ddof and correction can't be provided simultaneously."))
+    return static_number(correction)
+
+
+def mean_square(
+    x: Any, axes: Shape, keepdims: Any, target: DType, final: DType, count: Any, free: Any,
+    mask: Any = None,
+) -> Any:  # fmt: skip
+    """The sum of squared distances from the mean, divided by `free`, in the dtype `final`.
+
+    count: what the mean, which has the dtype `target`, divides by. mask: where elements are
+    0 for NaN, which are at no distance.
+    """
     average = total(x, axes, target, None, True)
-    average = cast(run_ufunc(np.divide, average, real_number(count)), target)
+    average = cast(run_ufunc(np.divide, average, count), target)
     distance = run_ufunc(np.subtract, x, average)
-    if source.kind in "fiu" and not distance.type.dtype.is_complex:
-        squares = math.square(distance)
-    elif distance.type.dtype.is_complex:
+    if mask is not None:
+        distance = apply(pw.where, mask, constant(0, distance.type.dtype), distance)
+    if distance.type.dtype.is_complex:
         squares = math.add(math.square(math.real(distance)), math.square(math.imag(distance)))
     else:
         squares = math.square(distance)
-    final = target.real if dtype is None else target
     result = total(squares, axes, final, None, keepdims)
-    return cast(run_ufunc(np.divide, result, real_number(max(count - ddof, 0))), final)
+    return cast(run_ufunc(np.divide, result, free), final)
 
 
 def std(

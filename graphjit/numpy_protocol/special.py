@@ -6,22 +6,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from graphjit.functions import math
-from graphjit.ops import library
-from graphjit.ops import pointwise as pw
+from graphjit.functions import math, special
+from graphjit.ops import PRIMITIVES, library
 from graphjit.ops.primitive import Primitive
 from graphjit.tensors.apply import apply
 
 from .promotion import constant, unsupported
 
 Loop = Callable[..., Any]
-# SciPy's real ufuncs that the library primitive computes, under their own names.
-_ROUTINES = (
-    "erfinv", "erfcinv", "ndtri", "log_ndtr", "i0", "i0e", "i1", "i1e", "k0", "k0e", "k1",
-    "k1e", "j0", "j1", "y0", "y1", "spence", "exp1", "expi", "gammainc", "gammaincc", "betainc",
-)  # fmt: skip
 
 
 def _real(function: Loop) -> Loop:
@@ -48,25 +40,6 @@ def _logit(x: Any) -> Any:
     return math.where(near, inner, outer)
 
 
-def _entr(x: Any) -> Any:
-    zero = constant(0, x.type.dtype)
-    safe = math.where(math.greater(x, zero), x, constant(1, x.type.dtype))
-    value = math.negative(math.multiply(safe, math.log(safe)))
-    edge = math.where(math.equal(x, zero), zero, constant(-np.inf, x.type.dtype))
-    result = math.where(math.greater(x, zero), value, edge)
-    return math.where(math.is_nan(x), x, result)
-
-
-def _ndtr(x: Any) -> Any:
-    half = constant(0.5, x.type.dtype)
-    scaled = math.multiply(math.negative(x), constant(np.sqrt(0.5), x.type.dtype))
-    return math.multiply(half, math.erfc(scaled))
-
-
-def _log_expit(x: Any) -> Any:
-    return math.negative(math.softplus(math.negative(x)))
-
-
 def _x_times(function: Loop) -> Loop:
     def loop(x: Any, y: Any) -> Any:
         zero = constant(0, x.type.dtype)
@@ -76,27 +49,23 @@ def _x_times(function: Loop) -> Loop:
     return _real(loop)
 
 
+# By SciPy's name: what is a primitive, or a routine of the library primitive, from its record.
 SPECIAL: dict[str, Loop] = {
-    "expit": _of(pw.sigmoid),
-    "log_expit": _real(_log_expit),
+    name: _of(primitive) for primitive in PRIMITIVES.values() for name in primitive.names.scipy
+}
+SPECIAL |= {
+    name: _of(library.special, name=routine)
+    for routine, names in library.SPECIAL.items()
+    for name in names.scipy
+}
+SPECIAL |= {
+    "log_expit": _real(special.log_expit),
     "logit": _real(_logit),
-    "erf": _of(pw.erf),
-    "erfc": _of(pw.erfc),
-    "gammaln": _of(pw.lgamma),
-    "gamma": _of(pw.tgamma),
-    "psi": _of(library.special, name="digamma"),
-    "digamma": _of(library.special, name="digamma"),
-    "dawsn": _of(library.special, name="dawsn"),
-    "log1p": _of(pw.log1p),
-    "expm1": _of(pw.expm1),
-    "exp2": _of(pw.exp2),
-    "cbrt": _of(pw.cbrt),
     "xlogy": _x_times(math.log),
     "xlog1py": _x_times(math.log1p),
-    "entr": _real(_entr),
-    "ndtr": _real(_ndtr),
+    "entr": _real(special.entr),
+    "ndtr": _real(special.ndtr),
 }
-SPECIAL |= {name: _of(library.special, name=name) for name in _ROUTINES}
 
 
 def special_loop(ufunc: Any) -> Loop | None:

@@ -16,6 +16,7 @@ from graphjit.core.dims import Dim
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.core.types import Shape, as_dtype, bool_, float16, float64, uint64
 from graphjit.functions import linalg, math, shape
+from graphjit.ops import PRIMITIVES
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
 from graphjit.tensors.apply import INT64_RANGE, TensorBase, apply
@@ -34,7 +35,6 @@ from .promotion import (
     truth,
     unsupported,
 )
-from .special import special_loop
 
 Loop = Callable[..., Any]
 
@@ -315,51 +315,27 @@ def _sign(x: Any) -> Any:
     return apply(pw.where, zero, x, result)
 
 
+# Ufuncs that are a primitive and no more, from the primitives' records.
 UFUNCS: dict[Any, Loop] = {
+    getattr(np, name): _of(primitive)
+    for primitive in PRIMITIVES.values()
+    for name in primitive.names.ufuncs
+}
+UFUNCS |= {
     np.add: _bools(_of(pw.bit_or), _of(pw.add)),
-    np.subtract: _of(pw.sub),
     np.multiply: _bools(_of(pw.bit_and), _of(pw.mul)),
-    np.divide: _of(pw.div),
     np.floor_divide: _of(pw.floordiv, strict=False),
     np.remainder: _of(pw.mod, strict=False),
     np.fmod: _of(pw.fmod, strict=False),
     np.divmod: _divmod,
     np.power: power,
-    np.float_power: _of(pw.pow_),
     np.matmul: _matmul,
-    np.negative: _of(pw.neg),
     np.positive: lambda x: x,
     np.absolute: _bools(lambda x: x, _of(pw.abs_)),
-    np.fabs: _of(pw.abs_),
     np.sign: _sign,
     np.conjugate: math.conj,
     np.square: lambda x: apply(pw.mul, x, x),
     np.reciprocal: _reciprocal,
-    np.sqrt: _of(pw.sqrt),
-    np.cbrt: _of(pw.cbrt),
-    np.exp: _of(pw.exp),
-    np.exp2: _of(pw.exp2),
-    np.expm1: _of(pw.expm1),
-    np.log: _of(pw.log),
-    np.log2: _of(pw.log2),
-    np.log10: _of(pw.log10),
-    np.log1p: _of(pw.log1p),
-    np.sin: _of(pw.sin),
-    np.cos: _of(pw.cos),
-    np.tan: _of(pw.tan),
-    np.arcsin: _of(pw.asin),
-    np.arccos: _of(pw.acos),
-    np.arctan: _of(pw.atan),
-    np.sinh: _of(pw.sinh),
-    np.cosh: _of(pw.cosh),
-    np.tanh: _of(pw.tanh),
-    np.arcsinh: _of(pw.asinh),
-    np.arccosh: _of(pw.acosh),
-    np.arctanh: _of(pw.atanh),
-    np.arctan2: _of(pw.atan2),
-    np.hypot: _of(pw.hypot),
-    np.copysign: _of(pw.copysign),
-    np.nextafter: _of(pw.nextafter),
     np.logaddexp: single(_logaddexp),
     np.logaddexp2: single(_logaddexp2),
     np.heaviside: _heaviside,
@@ -376,27 +352,13 @@ UFUNCS: dict[Any, Loop] = {
     np.isinf: isinf,
     np.isfinite: isfinite,
     np.signbit: _signbit,
-    np.maximum: _of(pw.maximum),
-    np.minimum: _of(pw.minimum),
     np.fmax: _ignoring_nan(pw.maximum),
     np.fmin: _ignoring_nan(pw.minimum),
-    np.equal: _of(pw.eq),
-    np.not_equal: _of(pw.ne),
-    np.less: _of(pw.lt),
-    np.less_equal: _of(pw.le),
-    np.greater: _of(pw.gt),
-    np.greater_equal: _of(pw.ge),
     np.logical_and: _logical(pw.bit_and),
     np.logical_or: _logical(pw.bit_or),
     np.logical_xor: _logical(pw.bit_xor),
     np.logical_not: lambda x: apply(pw.logical_not, truth(x)),
-    np.bitwise_and: _of(pw.bit_and),
-    np.bitwise_or: _of(pw.bit_or),
-    np.bitwise_xor: _of(pw.bit_xor),
     np.invert: _bools(_of(pw.logical_not), _of(pw.bit_not)),
-    np.left_shift: _of(pw.shift_left),
-    np.right_shift: _of(pw.shift_right),
-    np.bitwise_count: _of(pw.popcount),
 }
 if hasattr(np, "vecdot"):
     UFUNCS[np.vecdot] = _with_vectors("vecdot", True, True, True)
@@ -417,6 +379,8 @@ def run_ufunc(ufunc: Any, *inputs: Any, dtype: Any = None) -> Any:
     """The result of ufunc(*inputs, dtype=dtype): a tensor, or a tuple of them."""
     handler = UFUNCS.get(ufunc)
     if handler is None:
+        from .special import special_loop  # which few need
+
         handler = special_loop(ufunc)
     if handler is None:
         raise unsupported(f"np.{ufunc.__name__}")

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.types import Shape, TensorType, check_size, shape_text
+from graphjit.core.types import Array, Shape, TensorType, check_size, shape_text
 
 from .primitive import Assemble, define
 from .rules import require_axes, require_same_dtype
 from .view import leaves_axis
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _concat_type(*inputs: TensorType, axis: int) -> TensorType:

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.types import TensorType, broadcast_shapes, check_size, shape_text
+from graphjit.core.types import Array, TensorType, broadcast_shapes, check_size, shape_text
 
 from .primitive import Contract, define
 from .rules import require_kind, require_same_dtype
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _matmul_type(a: TensorType, b: TensorType) -> TensorType:

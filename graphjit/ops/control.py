@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import InternalError
-from graphjit.core.types import TensorType, TupleType, bool_, int64
+from graphjit.core.types import Array, TensorType, TupleType, bool_, int64
 
 from .primitive import Control, RegionTypes, define
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Region = Callable[[Sequence[Array]], Sequence[Array]]
 
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError, at_user_line
-from graphjit.core.types import Shape, TensorType, check_size, int64, shape_text
+from graphjit.core.types import Array, Shape, TensorType, check_size, int64, shape_text
 
 from .primitive import Coordinate, Gather, Scatter, define
 from .rules import require_axes, require_kind, require_same_dtype
 
-Array = np.ndarray[Any, np.dtype[Any]]
 # {0}: the index, {1}: the extent of its axis.
 OUT_OF_RANGE = "index {0} is out of range: the axis has {1} elements"
 # How an update is combined in, and the dtype kinds that may be combined so.

@@ -18,6 +18,7 @@ from graphjit.core.errors import (
     at_user_line,
 )
 from graphjit.core.types import (
+    Array,
     DType,
     TensorType,
     TupleType,
@@ -30,10 +31,9 @@ from graphjit.core.types import (
     shape_text,
 )
 
-from .primitive import Library, Primitive, define
+from .primitive import Library, Primitive, define, named
 from .rules import require_axes, require_kind, require_same_dtype
 
-Array = np.ndarray[Any, np.dtype[Any]]
 BLAS_DTYPES = (float32, float64, complex64, complex128)
 
 
@@ -331,11 +331,59 @@ def _special_type(op: str) -> Callable[..., TensorType]:
     return rule
 
 
-SPECIAL = (
-    "digamma", "erfinv", "erfcinv", "ndtri", "log_ndtr", "i0", "i0e", "i1", "i1e", "k0", "k0e",
-    "k1", "k1e", "j0", "j1", "y0", "y1", "dawsn", "spence", "exp1", "expi", "gammainc",
-    "gammaincc",     "betainc", "zeta", "sici_s", "sici_c", "fresnel_s", "fresnel_c",
-)  # fmt: skip
+# The routines of scipy.special that `special` calls, by its `name`, with the users' names for
+# them. Those with public names have one operand. sici and fresnel give two results: _s and _c.
+SPECIAL = {
+    "digamma": named("digamma psi", "Derivative of lgamma.", scipy="psi digamma"),
+    "erfinv": named("erfinv", "Inverse of erf.", scipy="erfinv"),
+    "erfcinv": named("erfcinv", "Inverse of erfc.", scipy="erfcinv"),
+    "ndtri": named("ndtri", "Quantile of the standard normal distribution.", scipy="ndtri"),
+    "log_ndtr": named(
+        "log_ndtr", "Logarithm of ndtr, accurate for very negative x.", scipy="log_ndtr"
+    ),
+    "i0": named(
+        "i0 bessel_i0", "Modified Bessel function of the first kind, order 0.", scipy="i0"
+    ),
+    "i0e": named("i0e bessel_i0e", "exp(-|x|) i0(x).", scipy="i0e"),
+    "i1": named(
+        "i1 bessel_i1", "Modified Bessel function of the first kind, order 1.", scipy="i1"
+    ),
+    "i1e": named("i1e bessel_i1e", "exp(-|x|) i1(x).", scipy="i1e"),
+    "k0": named(
+        "k0 bessel_k0", "Modified Bessel function of the second kind, order 0.", scipy="k0"
+    ),
+    "k0e": named("k0e bessel_k0e", "exp(x) k0(x).", scipy="k0e"),
+    "k1": named(
+        "k1 bessel_k1", "Modified Bessel function of the second kind, order 1.", scipy="k1"
+    ),
+    "k1e": named("k1e bessel_k1e", "exp(x) k1(x).", scipy="k1e"),
+    "j0": named("j0 bessel_j0", "Bessel function of the first kind, order 0.", scipy="j0"),
+    "j1": named("j1 bessel_j1", "Bessel function of the first kind, order 1.", scipy="j1"),
+    "y0": named("y0 bessel_y0", "Bessel function of the second kind, order 0.", scipy="y0"),
+    "y1": named("y1 bessel_y1", "Bessel function of the second kind, order 1.", scipy="y1"),
+    "dawsn": named(
+        "dawsn",
+        "Dawson's integral: exp(-x²) times the integral of exp(t²) from 0 to x.",
+        scipy="dawsn",
+    ),
+    "spence": named(
+        "spence",
+        "Spence's function: the integral of log(t) / (1 - t) from 1 to x.",
+        scipy="spence",
+    ),
+    "exp1": named("exp1", "Exponential integral E1.", scipy="exp1"),
+    "expi": named("expi expint", "Exponential integral Ei.", scipy="expi"),
+    "sici_s": named("sin_integral", "Sine integral: of sin(t) / t from 0 to x."),
+    "sici_c": named(
+        "cos_integral", "Cosine integral: Euler's constant + log x + of (cos t - 1) / t."
+    ),
+    "fresnel_s": named("fresnel_sin", "Fresnel integral of sin(π t² / 2) from 0 to x."),
+    "fresnel_c": named("fresnel_cos", "Fresnel integral of cos(π t² / 2) from 0 to x."),
+    "gammainc": named(scipy="gammainc"),
+    "gammaincc": named(scipy="gammaincc"),
+    "betainc": named(scipy="betainc"),
+    "zeta": named(),
+}
 
 
 def _special_numpy(*arrays: Array, name: str) -> Array:
@@ -350,5 +398,5 @@ def _special_numpy(*arrays: Array, name: str) -> Array:
     return np.asarray(result).astype(arrays[0].dtype)
 
 
-# name: one of SPECIAL, scipy.special's name (sici and fresnel give two: _s and _c).
+# name: one of SPECIAL.
 special = _call("special", "Special", _special_type("Special"), _special_numpy)

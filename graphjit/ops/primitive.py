@@ -8,13 +8,13 @@ space of kernel dims that index rules compute in (passes/space.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 from typing import Any
 
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import DType, TensorType, TupleType
 
-Attrs = dict[str, Any]
+# A node's attributes, in the order of their names.
+Attrs = tuple[tuple[str, Any], ...]
 TypeRule = Callable[..., TensorType | TupleType]
 
 
@@ -33,6 +33,11 @@ class Pointwise:
 
     scalar: Callable[..., Any]
     zero_of_zeros: bool = False
+
+    @property
+    def operands(self) -> int:
+        """How many elements the scalar rule takes."""
+        return int(self.scalar.__code__.co_argcount) - 1
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,28 @@ Kind = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Names:
+    """Under which names users find an op where their function is the op and no more.
+
+    public: of the package, the function's own name first. ufuncs: NumPy's ufuncs. scipy:
+    scipy.special's ufuncs. doc: what the public function says of itself.
+    """
+
+    public: tuple[str, ...] = ()
+    ufuncs: tuple[str, ...] = ()
+    scipy: tuple[str, ...] = ()
+    doc: str = ""
+
+
+def named(public: str = "", doc: str = "", *, ufuncs: str = "", scipy: str = "") -> Names:
+    """Names, several of them with spaces between."""
+    return Names(tuple(public.split()), tuple(ufuncs.split()), tuple(scipy.split()), doc)
+
+
+NAMELESS = Names()
+
+
 @dataclass(frozen=True, eq=False)
 class Primitive:
     """An op: its kind with the rules for code, its type rule and its NumPy rule.
@@ -166,6 +193,7 @@ class Primitive:
     exact: compiled and NumPy's results are equal to the bit, so NumPy may fold it.
     commutative: the two inputs may be swapped without changing a bit.
     cost: rough cycles for one element, for the fusion planner.
+    names: the users' names, from which the public functions and NumPy's tables are made.
     """
 
     name: str
@@ -176,7 +204,7 @@ class Primitive:
     exact: bool = False
     commutative: bool = False
     cost: int = 1
-    doc: str = field(default="", compare=False)
+    names: Names = NAMELESS
 
     def __repr__(self) -> str:
         return self.name
@@ -198,12 +226,13 @@ def define(
     exact: bool = False,
     commutative: bool = False,
     cost: int = 1,
+    names: Names = NAMELESS,
 ) -> Primitive:
     """Add a primitive to the table."""
     if name in PRIMITIVES:
         raise ValueError(f"primitive {name} is defined twice")
     shown = tensorflow or name.title().replace("_", "")
-    record = Primitive(name, kind, type, numpy, shown, exact, commutative, cost)
+    record = Primitive(name, kind, type, numpy, shown, exact, commutative, cost, names)
     PRIMITIVES[name] = record
     return record
 

@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.types import DType, Shape, TensorType, bfloat16, float16, float32, int64
+from graphjit.core.types import (
+    Array,
+    DType,
+    Shape,
+    TensorType,
+    bfloat16,
+    float16,
+    float32,
+    int64,
+)
 
 from . import pointwise as pw
 from .primitive import Primitive, Reduce, Scan, define
 from .rules import require_axes, require_kind
 
-Array = np.ndarray[Any, np.dtype[Any]]
 INT64_MAX = 2**63 - 1
 
 

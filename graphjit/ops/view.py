@@ -9,11 +9,16 @@ import numpy as np
 
 from graphjit.core.dims import Undecided, stretched
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.types import Shape, TensorType, broadcast_shapes, check_size, shape_text
+from graphjit.core.types import (
+    Array,
+    Shape,
+    TensorType,
+    broadcast_shapes,
+    check_size,
+    shape_text,
+)
 
 from .primitive import View, define
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _reshape_type(x: TensorType, shape: Shape) -> TensorType:

@@ -16,6 +16,7 @@ import numpy as np
 from graphjit.core.dims import Dim, is_symbolic
 from graphjit.core.errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
 from graphjit.core.types import (
+    Array,
     DType,
     TensorShape,
     TensorType,
@@ -35,7 +36,6 @@ from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
 
-Array = np.ndarray[Any, np.dtype[Any]]
 # Inside a trace, results of constants alone are computed at once up to this size, and
 # recorded above it, so that `zeros((1000, 1000))` is no constant of 4 MB.
 TRACED_CONSTANT_BYTES = 1024

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import DTypeError, FrozenTensorError, GraphJitError, at_user_line
-from graphjit.functions import index, linalg, math, shape
+from graphjit.functions import linalg, math, shape, subscript
 
 from .apply import TensorBase, as_tensor
 
@@ -60,7 +60,7 @@ class Items(TensorBase):
     __slots__ = ()
 
     def __getitem__(self, key: Any) -> Any:
-        return index.getitem(self, key)
+        return subscript.getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise FrozenTensorError(

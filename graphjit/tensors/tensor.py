@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
-from graphjit.core.types import TensorSpec, TensorType, as_dtype
+from graphjit.core.types import Array, TensorSpec, TensorType, as_dtype
 from graphjit.functions import create
 
 from .apply import as_tensor, register_tensor
 from .operators import Items, Operators
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Tensor(Items, Operators):

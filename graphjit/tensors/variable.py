@@ -21,7 +21,7 @@ from graphjit.core.errors import (
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import DType, TensorType, as_dtype, shape_text
-from graphjit.functions import create, index, math, shape
+from graphjit.functions import create, index, math, shape, subscript
 
 from .apply import TensorBase, as_tensor, current_trace, wrap
 from .operators import Items, Operators
@@ -131,9 +131,9 @@ class Variable(Items, Operators):
         """The elements at `key`: a tensor that also has `assign`."""
         current = self.as_tensor()
         if current.recorder is not None:
-            part = index.getitem(current, key)
+            part = subscript.getitem(current, key)
             return current.recorder.variable_slice(self, key, part)
-        part = index.getitem(current, key)
+        part = subscript.getitem(current, key)
         return VariableSlice(self, key, part)
 
     def __hash__(self) -> int:
@@ -207,7 +207,7 @@ class Variable(Items, Operators):
 
     def _assign_slice(self, key: Any, value: Any) -> Any:
         with self.cell.lock:
-            return self._write(index.setitem(self.as_tensor(), key, self._own_dtype(value)))
+            return self._write(subscript.setitem(self.as_tensor(), key, self._own_dtype(value)))
 
     def _scatter(self, indices: Any, updates: Any, mode: str) -> Any:
         with self.cell.lock:
@@ -223,7 +223,7 @@ class Variable(Items, Operators):
         rows = as_tensor(slices.indices)
         values = self._own_dtype(slices.values)
         wanted = (*rows.type.shape, *self.type.shape[1:])
-        values = index.broadcast_value(values, wanted)
+        values = subscript.broadcast_value(values, wanted)
         rows = shape.reshape(rows, (*rows.type.shape, 1))
         return self._scatter(rows, values, mode)
 

@@ -16,9 +16,9 @@ import numpy as np
 from graphjit.core.errors import user_line
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, float32, float64
-from graphjit.ir.graph import Attrs, GraphBuilder, Node
+from graphjit.ir.graph import GraphBuilder, Node
 from graphjit.ops import source
-from graphjit.ops.primitive import Primitive
+from graphjit.ops.primitive import Attrs, Primitive
 
 # Of two operands: the value of a float doesn't matter to what these become. Of one: any ufunc.
 _OPERATORS = {"add", "sub", "mul", "truediv"}

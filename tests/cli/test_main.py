@@ -19,10 +19,13 @@ from hypothesis import assume, given, settings
 from strategies import graphs
 
 import graphjit
-from graphjit.cli import inspect
+import graphjit as gj
+from graphjit.cli import compare, plans, stages
 from graphjit.cli import main as cli
+from graphjit.cli.session import Session
 from graphjit.codegen.cpu import processor
 from graphjit.codegen.cpu import target as cpu
+from graphjit.core.config import config
 from graphjit.core.errors import InternalError, InvalidArgumentError
 from graphjit.core.types import DTYPES, as_dtype
 from graphjit.ir.export import from_json
@@ -400,14 +403,14 @@ def test_explain_says_what_is_computed_twice() -> None:
 %2: f32[3] = neg %0
 %3: f32[9] = concat{axis=0} %1, %2, %1
 return %3"""
-    plan = inspect.plan(Graph.parse(text))
+    plan = plans.plan(Graph.parse(text))
     assert plan.nodes == ((1, 3), (2, 3), (1, 3))
     assert plan.repeated() == {1: (0, 2)}
 
 
 def test_every_live_node_is_in_a_step(source: str) -> None:
     graph = traced(source, "several", "f32[64,32]", "f32[64,32]")
-    plan = inspect.plan(graph)
+    plan = plans.plan(graph)
     sources = {"param", "const"}
     names = {i for i, n in enumerate(plan.graph.nodes) if n.primitive.name not in sources}
     assert set(plan.kernel_of()) == names
@@ -416,7 +419,7 @@ def test_every_live_node_is_in_a_step(source: str) -> None:
 @settings(max_examples=30)
 @given(graphs())
 def test_every_node_of_a_random_graph_is_in_a_step(graph: Graph) -> None:
-    plan = inspect.plan(graph)
+    plan = plans.plan(graph)
     assume(all(node.tensor.size for node in plan.graph.nodes))  # empty ones take no step
     live = reachable(plan.graph)
     computed = {
@@ -471,16 +474,16 @@ def test_run_fails_where_results_differ(source: str) -> None:
     succeed(*asked, "--compare-eager", "--ulps", "1e9")
 
 
-def results(*values: Any) -> list[inspect.Result]:
-    return [inspect.Result(f"result {k}", value) for k, value in enumerate(values)]
+def results(*values: Any) -> list[compare.Result]:
+    return [compare.Result(f"result {k}", value) for k, value in enumerate(values)]
 
 
 def test_differences_are_measured_in_units_in_the_last_place() -> None:
     one = np.ones(4, np.float32)
-    (near,) = inspect.differences(results(one), results(one + np.float32(2.0**-22)))
+    (near,) = compare.differences(results(one), results(one + np.float32(2.0**-22)))
     assert (near.absolute, near.ulps, near.problem) == (2.0**-22, pytest.approx(2.0), "")
     small = np.array([1.0, 1e-9], np.float32)  # an element's size is at least the mean's
-    (mean,) = inspect.differences(results(small), results(small * np.float32([1, 2])))
+    (mean,) = compare.differences(results(small), results(small * np.float32([1, 2])))
     assert mean.ulps < 1
 
 
@@ -495,14 +498,14 @@ def test_differences_are_measured_in_units_in_the_last_place() -> None:
     ],
 )
 def test_differences_that_are_no_rounding(actual: Any, expected: Any, problem: str) -> None:
-    (found,) = inspect.differences(results(actual), results(expected))
+    (found,) = compare.differences(results(actual), results(expected))
     assert found.problem == problem
-    (same,) = inspect.differences(results(actual), results(actual))
+    (same,) = compare.differences(results(actual), results(actual))
     assert (same.absolute, same.ulps, same.problem) == (0, 0, "")
 
 
 def test_a_missing_result_is_a_difference() -> None:
-    (found,) = inspect.differences(results(1.0), results(1.0, 2.0))
+    (found,) = compare.differences(results(1.0), results(1.0, 2.0))
     assert found.problem == "1 results, eagerly 2"
 
 
@@ -650,7 +653,7 @@ def test_exit_codes_of_errors_within(
     def refuse(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(inspect, "run_passes", refuse)
+    monkeypatch.setattr(stages, "run_passes", refuse)
     asked = ["dump", f"{source}:double", "--arg", "f32[3]"]
     result = invoke(*asked)
     assert result.exit_code == code and message in result.stderr
@@ -721,7 +724,35 @@ def test_a_terminal_gets_colour_unless_told_otherwise(no_color: str) -> None:
     assert plain == golden.split("\n", 1)[1]
 
 
-@pytest.mark.parametrize("name", inspect.PROGRAM_PASSES)
+@pytest.mark.parametrize("name", stages.PROGRAM_PASSES)
 def test_a_pass_over_programs_is_a_stage(name: str) -> None:
     text = succeed("dump", f"{MODEL}:softmax", "--arg", "f32[64,128]", "--stage", name)
     assert text.startswith("program softmax\n") and "kernel k" in text
+
+
+def test_timed_calls_go_by_the_native_entry() -> None:
+    def f(x: Any) -> Any:
+        return x * 2 + 1
+
+    before, config.gates[1] = config.gates[1], 0  # another test may have opened it for good
+    try:
+        session = Session(f, [np.ones(4, np.float32)])
+        session.results(), session.results(eagerly=True)
+        compiled, eager = session.times_ns(2, True)
+        assert len(compiled) == len(eager) == 2
+        assert list(config.gates) == [0, 0]  # else machine code hands every call to Python
+        assert not config.functions_run_eagerly
+    finally:
+        config.gates[1] |= before
+
+
+def test_a_batch_of_calls_changes_no_variable() -> None:
+    v = gj.Variable(1.0)
+
+    def count() -> Any:
+        return v.assign_add(1.0)
+
+    session = Session(count, [])
+    session.times_ns(3, True)
+    assert float(v) == 1.0
+    assert float(session.results()[0].value) == 2.0

@@ -10,16 +10,16 @@ from ptx import ptxas
 from ptx.launch import Memory, Statistics, launch, parse
 from ptx.memory import Buffer
 
-from graphjit.cli import inspect
 from graphjit.codegen.cpu.target import compile_program
 from graphjit.codegen.ptx.target import Assembly, compile_ptx
 from graphjit.codegen.ptx.usage import Usage, usage_of
 from graphjit.core.dims import evaluate
 from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
+from graphjit.export.traced import trace_graph
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import Program
 from graphjit.ops.index import OUT_OF_RANGE
-from graphjit.passes import PTX, program_of
+from graphjit.passes import PTX, optimized, program_of
 
 Array = np.ndarray[Any, Any]
 NOTHING_FAILED = 2**64 - 1
@@ -27,8 +27,8 @@ NOTHING_FAILED = 2**64 - 1
 
 def graph_of(function: Callable[..., Any], *args: Any) -> Graph:
     """The optimised graph of a Python function."""
-    graph, own, _ = inspect.trace_graph(function, args)
-    return inspect.optimized(graph, own)
+    graph, own, _ = trace_graph(function, args)
+    return optimized(graph, own)
 
 
 def on_cpu(graph: Graph, inputs: Sequence[Array]) -> list[Array]:

@@ -23,7 +23,7 @@ from ptx import manifest, programs
 from ptx.rounding import Rounded, assert_within
 
 import graphjit as gj
-from graphjit.cli.ptx import export
+from graphjit.export.ptx import export
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]

@@ -15,8 +15,8 @@ from compiled import same_bits
 from ptx import manifest, programs, ptxas
 
 import graphjit as gj
-from graphjit.cli.ptx import export
 from graphjit.core.errors import UnsupportedError
+from graphjit.export.ptx import export
 
 Array = np.ndarray[Any, Any]
 WEIGHTS = np.random.default_rng(5).normal(size=(40, 24)).astype(np.float32)

@@ -18,7 +18,7 @@ from graphjit.ir.graph import Graph
 from graphjit.jit.specialization import Specialization
 from graphjit.passes import PTX, Pass, optimized, program_of
 
-from .inspect import Traced, TracedSpecialization, as_call, check_open
+from .traced import Traced, TracedSpecialization, as_call, check_open
 
 
 @dataclass(frozen=True, slots=True)
