@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,13 +211,34 @@ class Specialization:
         of which containers may be returned.
         """
         assert self.executable is not None
+        copies = self._copies_of_views(leaves, out) if out else {}
         if not self.variables:
-            return self._results(leaves, self._compute(leaves, out)[0], out, given)
+            return self._results(leaves, self._compute(leaves, out)[0], out, given, copies)
         with self.holding_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
-        return self._results(leaves, outputs, out, given)
+        return self._results(leaves, outputs, out, given, copies)
+
+    def _copies_of_views(self, leaves: Sequence[Any], out: Sequence[Any]) -> dict[int, Any]:
+        """By number the results that go into arrays of `out` and lie in memory of arguments or
+        captured arrays that arrays of `out` share: copies, made before any is written.
+        """
+        written = [array for array in out if array is not None]
+        copies: dict[int, Any] = {}
+        views: dict[int, Any] = {}
+        memo: Memo = {}
+        for number, ((kind, value), array) in enumerate(zip(self.results, out, strict=True)):
+            if kind == "view" and not any(base.role == "output" for base in value.bases):
+                views[number] = self.view(value, leaves, memo=memo)
+            elif kind == "again" and value in views:
+                views[number] = views[value]
+            if array is None or number not in views:
+                continue
+            view = getattr(views[number], "_array", views[number])
+            if any(np.may_share_memory(view, other) for other in written):
+                copies[number] = np.array(view)
+        return copies
 
     def _compute(
         self, leaves: Sequence[Any], out: Sequence[Any]
@@ -286,7 +308,9 @@ class Specialization:
         outputs: Sequence[Array],
         out: Sequence[Any] = (),
         given: Any = (),
+        copies: Mapping[int, Any] = MappingProxyType({}),
     ) -> Any:
+        """copies: by number what is written into arrays of `out` in place of the result."""
         numpy = self.numpy
         computed = itertools.count()
         found: list[Any] = []
@@ -331,6 +355,7 @@ class Specialization:
                 return follow(given, value)
             if place is None:
                 return made_of
+            made_of = copies.get(len(found), made_of)
             np.copyto(place, getattr(made_of, "_array", made_of))
             return place
 
