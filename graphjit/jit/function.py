@@ -786,7 +786,10 @@ class Function(Enterable):  # type: ignore[misc]
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
         chance, impure = isinstance(error, _StateChanged), isinstance(error, _Impure)
         if self.fallback == "error":
-            raise TracingError(*error.args) if chance or impure else error
+            try:
+                raise TracingError(*error.args) if chance or impure else error
+            finally:
+                del error  # whose traceback has this frame
         if not chance:
             self._warn(str(error))
         return Specialization(kinds, reason=str(error), chance=chance, impure=impure)
@@ -802,6 +805,7 @@ class Function(Enterable):  # type: ignore[misc]
         try:
             value = self._eager(args, kwargs, leaves)
         except BaseException as again:
+            specialization.trace_error = None
             with self._locked():
                 for key, specializations in list(self._known.items()):
                     if specialization in specializations:
@@ -812,6 +816,8 @@ class Function(Enterable):  # type: ignore[misc]
             if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
                 raise error from None
             raise
+        finally:
+            del error  # whose traceback has this frame
         specialization.trace_error = None
         with self._lock:
             self._enter_natively(specialization, args, kwargs)

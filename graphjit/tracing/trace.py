@@ -850,6 +850,7 @@ class Trace:
             current_trace.reset(token)
             on_refusal.reset(watch)
             self.closed = self.op_memo.closed = True
+            self.failed = None  # its traceback has frames that have the trace
             self.sizes.recording, self.sizes.traced = False, None
 
     def _note_refusal(self, error: GraphJitError) -> None:

@@ -159,3 +159,56 @@ def test_a_number_of_an_object_that_is_used_again():
         thing = Thing()
         thing.k = k
         np.testing.assert_array_equal(f(X, thing), X * k)
+
+
+class Held:
+    def __init__(self):
+        self.v = X.copy()
+
+
+def _raises(x, o):
+    raise ValueError("no", x)
+
+
+def _branches(x, o):
+    return x if x[0] > 5 else o.v
+
+
+def _writes(x, o):
+    o.z = x
+    raise ValueError
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+@pytest.mark.parametrize(
+    ("body", "o"),
+    [
+        (_raises, Held),
+        (_branches, Held),
+        (_writes, Held),
+        (lambda x, o: x + np.ones(3), Held),
+        (lambda x, o: x[o], lambda: np.array([99])),
+        (lambda x, o: x, lambda: {1, 2}),
+        (lambda x, o: [o, {"x": x}], Held),
+    ],
+)
+def test_arguments_end_with_the_call_however_it_ended(body, o, fallback):
+    """By their reference counts alone."""
+    f = gj.function(body, fallback=fallback)
+    gc.collect()
+    gc.disable()
+    try:
+        for make in (np.ones, np.ones, gj.ones):
+            x, other = make(8), o()
+            held = [weakref.ref(x)]
+            if not isinstance(other, set):
+                held.append(weakref.ref(other))
+            try:
+                f(x, other)
+            except Exception as error:
+                del error
+            del x, other
+            assert [ref() for ref in held if ref() is not None] == []
+    finally:
+        gc.enable()
