@@ -69,7 +69,7 @@ from graphjit.tracing.trace import (
 from .outputs import donated_leaves, donated_parameters, into, takes_out
 from .recompile import Miss, why
 from .returned import Returned, is_converted
-from .specialization import Specialization, explain
+from .specialization import Replaced, Specialization, explain
 from .vectorcall import Enterable, enterable
 
 if TYPE_CHECKING:
@@ -886,7 +886,7 @@ class Function(Enterable):  # type: ignore[misc]
                 kind if shape is None else symbolic_sizes.with_shape(kind, shape)
                 for kind, shape in zip(kinds, specialization.shapes, strict=True)
             )
-        with trace.active():
+        with trace.released(), trace.active():
             names = specialization.names = self._parameter_names(tree)
             specialization.donated = donated_leaves(
                 self.python_function, self.donate, tree, leaves
@@ -958,7 +958,6 @@ class Function(Enterable):  # type: ignore[misc]
             nodes = [trace.node_of(x) for x in returned.outputs]
             trace.require_checks(nodes)
             specialization.graph = trace.graph_of(nodes)
-        specialization.captures = trace.captures
         sources = captures.find_captures(
             self.python_function, statics, [*trace.captures, *returned.objects]
         )
@@ -967,6 +966,10 @@ class Function(Enterable):  # type: ignore[misc]
             specialization, returned, sources[len(trace.captures) :]
         )
         specialization.capture_types = [(a.shape, a.dtype) for a in trace.captures]
+        specialization.held = [
+            a if source is None else None
+            for a, source in zip(trace.captures, specialization.sources, strict=True)
+        ]
         specialization.variables = trace.variables
         specialization.order_parameters()
         return specialization
@@ -1052,7 +1055,10 @@ class Function(Enterable):  # type: ignore[misc]
             if not specialization.chance:
                 self._warn(specialization.reason)
             return self._eager(args, kwargs, leaves)
-        return specialization.run(leaves, given=(args, kwargs))
+        try:
+            return specialization.run(leaves, given=(args, kwargs))
+        except Replaced:  # nothing was done yet
+            return self(*args, **kwargs)
 
     def specialization(self, *args: Any, **kwargs: Any) -> Specialization:
         """The specialization that a call with these arguments uses, made if need be."""

@@ -65,7 +65,7 @@ from graphjit.tracing.captures import (
 )
 
 from .outputs import COMPUTED
-from .specialization import Specialization
+from .specialization import Replaced, Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable
@@ -227,7 +227,10 @@ def _python(specialization: Specialization) -> Callable[..., Any]:
         return lambda *leaves: direct(leaves)
 
     def run(*leaves: Any) -> Any:
-        return specialization.run(leaves) if specialization.captures_fit() else MISS
+        try:
+            return specialization.run(leaves) if specialization.captures_fit() else MISS
+        except Replaced:
+            return MISS
 
     return run
 
@@ -398,7 +401,7 @@ def _roots(
         ways = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf: Leaf | int = _array_leaf(shape, dtype)
         for way in ways:
-            value, steps = (specialization.captures[number], ()) if way is None else _path(way)
+            value, steps = (specialization.held[number], ()) if way is None else _path(way)
             (roots if isinstance(leaf, Leaf) else again).append(Root(value, steps, leaf))
             leaf = len(roots) - 1
     for number, variable in enumerate(specialization.variables):

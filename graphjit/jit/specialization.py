@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit.core.config import config
-from graphjit.core.errors import OutOfMemoryError, at_user_line
+from graphjit.core.errors import InvalidArgumentError, OutOfMemoryError, at_user_line
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
 from graphjit.core.memory import LINE_BYTES
@@ -47,16 +47,20 @@ else:  # what is found on disk needs none of them
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+class Replaced(InvalidArgumentError):
+    """A captured array that another thread replaced by one of another type during a call."""
+
+
 @dataclass(eq=False)
 class Specialization:
     """A function traced and compiled for one signature, or the reason for none.
 
-    graph: as traced. captures: ndarrays that the Python code reads, each with a way to look
-    it up again. reason: why calls run eagerly instead, any_value: whatever the values of their
-    arguments; trace_error: the error that tracing raised, until a call has shown that eager
-    mode raises none; chance: whether an eager call may settle what stood against it; due: it
-    has run, and the function is to be traced again; impure: its trace changed what outlives
-    calls.
+    graph: as traced. capture_types, sources, held: of the ndarrays that the Python code reads
+    the types, ways to look them up again, and those that there is no way to. reason: why calls
+    run eagerly instead, any_value: whatever the values of their arguments; trace_error: the
+    error that tracing raised, until a call has shown that eager mode raises none; chance:
+    whether an eager call may settle what stood against it; due: it has run, and the function is
+    to be traced again; impure: its trace changed what outlives calls.
     entry: the tables by which machine code enters it. results: see `returned.Returned`. numpy:
     whether results are ndarrays. objects: how to look up what is returned and was there before
     the call, object_types: of which types it is. direct: the whole call, for the plain case of
@@ -83,7 +87,7 @@ class Specialization:
     fast_math: bool = False
     tensor_cores: str | None = None
     found: bool = False
-    captures: list[Array] = field(default_factory=list)
+    held: list[Array | None] = field(default_factory=list)
     capture_types: list[tuple[Any, Any]] = field(default_factory=list)
     sources: list[Source | None] = field(default_factory=list)
     variables: list[Variable] = field(default_factory=list)
@@ -106,16 +110,35 @@ class Specialization:
     def captures_fit(self) -> bool:
         """Whether what the Python code reads is still of the traced types."""
         for number, source in enumerate(self.sources):
-            found = self.captures[number] if source is None else source()
-            if type(found) is not np.ndarray:
+            found = self.held[number] if source is None else source()
+            if not self._captures_fit(number, found):
                 return False
-            if (found.shape, found.dtype) != self.capture_types[number]:
-                return False
-            self.captures[number] = found
         for source, kind in zip(self.objects, self.object_types, strict=True):
             if type(source()) is not kind:
                 return False
         return True
+
+    def _captures_fit(self, number: int, found: Any) -> bool:
+        """Whether a captured array may be this one."""
+        if type(found) is not np.ndarray:
+            return False
+        known: bool = (found.shape, found.dtype) == self.capture_types[number]
+        return known
+
+    @property
+    def captures(self) -> list[Array]:
+        """The arrays that the Python code reads, looked up. Between calls nothing refers to
+        them, so that their owner can resize them.
+        """
+        found: list[Any] = []
+        for number, (array, source) in enumerate(zip(self.held, self.sources, strict=True)):
+            now = array if source is None else source()
+            if not self._captures_fit(number, now):  # since captures_fit() was asked
+                raise Replaced(
+                    at_user_line("an array that the function reads was replaced during a call")
+                )
+            found.append(now)
+        return found
 
     def order_parameters(self) -> None:
         """Where each parameter of the graph comes from at a call."""
@@ -273,11 +296,12 @@ class Specialization:
     def inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """The program's inputs for these leaves: arguments, captured arrays, variables."""
         arrays = []
+        captures = self.captures if self.sources else ()
         for role, number in self.order:
             if role == "leaf":
                 x = as_input(leaves[number])
             elif role == "capture":
-                x = self.captures[number]
+                x = captures[number]
             else:
                 x = self.variables[number].cell.array
             arrays.append(_ready(x))
@@ -451,7 +475,7 @@ def _direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], An
     if all(kind in ("view", "static") for kind, _ in specialization.results) and not (
         specialization.donated
         or specialization.variables
-        or specialization.captures
+        or specialization.sources
         or executable.program.outputs
     ):  # nothing is computed
         if specialization.tree is LEAF and specialization.results[0][0] == "view":

@@ -850,8 +850,19 @@ class Trace:
             current_trace.reset(token)
             on_refusal.reset(watch)
             self.closed = self.op_memo.closed = True
-            self.failed = None  # its traceback has frames that have the trace
             self.sizes.recording, self.sizes.traced = False, None
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Have no symbolic tensor or error after the `with` block: they have the trace, and
+        would live, with the arrays of the call, until a garbage collection.
+        """
+        try:
+            yield
+        finally:
+            self.failed = None
+            for symbols in (self._captured, self._values, self._bases, self._checked):
+                symbols.clear()
 
     def _note_refusal(self, error: GraphJitError) -> None:
         self.failed = self.failed or error

@@ -212,3 +212,32 @@ def test_arguments_end_with_the_call_however_it_ended(body, o, fallback):
             assert [ref() for ref in held if ref() is not None] == []
     finally:
         gc.enable()
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("traced", [True, False])
+def test_captured_arrays_can_be_resized(traced):
+    """NumPy refuses that where anything refers to the array."""
+
+    class Model:
+        def __init__(self):
+            self.w = np.arange(6.0)
+
+        @gj.function
+        def f(self, x):
+            return self.w * x if traced or x[0] > 0 else x
+
+    gc.collect()
+    gc.disable()
+    try:
+        for calls in (1, 4):
+            model, x, out = Model(), np.ones(6), np.ones(6)
+            for _ in range(calls):
+                model.f(x)
+                model.f(x, out=out)
+            model.w.resize(3)
+            out.resize(3)
+            x.resize(3)
+            np.testing.assert_array_equal(model.f(x), np.arange(3.0))
+    finally:
+        gc.enable()
