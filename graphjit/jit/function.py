@@ -67,7 +67,7 @@ from graphjit.tracing.trace import (
 )
 
 from .outputs import donated_leaves, donated_parameters, into, takes_out
-from .recompile import Miss, why
+from .recompile import MAX_COMPARED, Miss, why
 from .returned import Returned, is_converted
 from .specialization import Replaced, Specialization, explain
 from .vectorcall import Enterable, enterable
@@ -118,6 +118,11 @@ _BY_VALUE = (
 # How many keys are kept with objects that nothing tells the end of, and executables of
 # specializations that ended with theirs, for what comes next is often alike.
 _MAX_KEPT_ALIVE, _MAX_SPARE = 64, 4
+# How many keys are kept of values alone, and as many for each object: those of arguments that
+# are new at each call would pile up. A specialization has three.
+MAX_KEYS = 3 * 512
+# How many places are known where integers vary, and where Python needs a scalar's value.
+MAX_PLACES = 4096
 
 
 class _Owner(weakref.ref[Any]):
@@ -127,7 +132,7 @@ class _Owner(weakref.ref[Any]):
 
     __slots__ = ("keys", "number")
     number: int
-    keys: set[tuple[str, Any]]
+    keys: OrderedDict[tuple[str, Any], None]  # the oldest first
 
 
 class _StateChanged(TracingError):
@@ -232,6 +237,7 @@ class Function(Enterable):  # type: ignore[misc]
         self._fallbacks: dict[Any, int | Specialization] = {}
         self._owners: dict[int, _Owner] = {}
         self._kept_alive: OrderedDict[tuple[str, Any], None] = OrderedDict()
+        self._unowned: OrderedDict[tuple[str, Any], None] = OrderedDict()  # keys of values
         self._died: deque[int] = deque()  # owners whose specializations are to be forgotten
         self._spare: deque[Any] = deque(maxlen=_MAX_SPARE)
         self._misses: deque[Miss] = deque(maxlen=1000)
@@ -262,28 +268,45 @@ class Function(Enterable):  # type: ignore[misc]
         finally:
             self._forget()
 
-    def _tie(self, table: str, key: Any, kinds: Sequence[LeafKind]) -> None:
-        """Let what is kept under a key end with the objects among the arguments."""
-        for kind in kinds:
-            if not isinstance(kind.key, Identity):
+    def _tie(self, table: str, key: Any, parts: Sequence[Any]) -> None:
+        """Let what is kept under a key end with the objects and classes among these parts of
+        it, and what no object ends when there are too many such keys.
+        """
+        entry, owned = (table, key), False
+        for part in parts:
+            identity = _identity(part)
+            if identity is None:
                 continue
-            value, number = kind.key.value, hash(kind.key)
+            of_class = identity is not getattr(part, "key", None)
+            owned |= not of_class
+            value, number = identity.value, hash(identity)
             owner = self._owners.get(number)
             if owner is None or owner() is not value:
                 try:
                     owner = _Owner(value, _end_of(self))
                 except TypeError:  # it lives for as long as its key
-                    self._kept_alive[table, key] = None
-                    self._kept_alive.move_to_end((table, key))
+                    self._kept_alive[entry] = None
+                    self._kept_alive.move_to_end(entry)
                     if len(self._kept_alive) > _MAX_KEPT_ALIVE:
                         self._drop(*self._kept_alive.popitem(last=False)[0])
                     continue
-                owner.number, owner.keys = number, set()
+                owner.number, owner.keys = number, OrderedDict()
                 former, self._owners[number] = self._owners.get(number), owner
                 if former is not None:  # of an object that was where this one is
-                    for entry in former.keys:
-                        self._drop(*entry)
-            owner.keys.add((table, key))
+                    for old in former.keys:
+                        self._drop(*old)
+            self._add_key(owner.keys, entry)
+        if not owned:
+            self._add_key(self._unowned, entry)
+
+    def _add_key(
+        self, keys: OrderedDict[tuple[str, Any], None], entry: tuple[str, Any]
+    ) -> None:
+        """Note a key as the latest, and drop the oldest where there are too many."""
+        keys.setdefault(entry)  # the first of all equal ones, which the table has, too
+        keys.move_to_end(entry)
+        if len(keys) > MAX_KEYS:
+            self._drop(*keys.popitem(last=False)[0])
 
     def _forget(self) -> None:
         """Drop what was made for objects that died. Called at any moment, wherever Python frees
@@ -304,7 +327,10 @@ class Function(Enterable):  # type: ignore[misc]
     def _drop(self, table: str, key: Any) -> None:
         """Drop what is kept under a key."""
         found = getattr(self, table).pop(key, ())
+        if isinstance(found, Specialization):
+            found = [found]
         specializations = found if isinstance(found, list) else ()
+        self._untie((table, key))
         entries = [
             specialization.entry
             for specialization in specializations
@@ -317,6 +343,29 @@ class Function(Enterable):  # type: ignore[misc]
         if entries and self._table is not None:
             left = [e for e in self._table.entries if all(e is not other for other in entries)]
             self._table = native_entry.make_table(left)
+
+    def _untie(self, entry: tuple[str, Any]) -> None:
+        """Forget a key whose entry was dropped."""
+        self._unowned.pop(entry, None)
+        self._kept_alive.pop(entry, None)
+        _, key = entry
+        for part in key[1] if key and isinstance(key[0], Tree) else ():
+            identity = _identity(part)
+            owner = None if identity is None else self._owners.get(hash(identity))
+            if owner is not None and entry in owner.keys:
+                del owner.keys[entry]
+                if not owner.keys:
+                    del self._owners[owner.number]
+
+    def _count(self) -> int:
+        """How many specializations there are."""
+        return sum(map(len, self._known.values())) + sum(map(len, self._sized.values()))
+
+    def _latest(self) -> list[Specialization]:
+        """The specializations that were made last, of those for known and for any sizes."""
+        tables = (self._known, self._sized)
+        latest = [itertools.islice(reversed(t.values()), MAX_COMPARED) for t in tables]
+        return [item for found in latest for made in reversed([*found]) for item in made]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -446,8 +495,7 @@ class Function(Enterable):  # type: ignore[misc]
             # a scalar may have been pinned on the way, which changes the key
             key = self._lasting_key(key, args, kwargs)
             self._known.setdefault(key, []).append(specialization)
-            if key and isinstance(key[0], Tree):
-                self._tie("_known", key, key[1])
+            self._tie("_known", key, key[1] if key and isinstance(key[0], Tree) else ())
             return specialization
 
     def _leaves(self, args: Any, kwargs: Any) -> tuple[Tree, list[Any], tuple[LeafKind, ...]]:
@@ -472,7 +520,8 @@ class Function(Enterable):  # type: ignore[misc]
         """What calls have in common whose arrays, objects and scalars are of the same types."""
         tree, leaves, kinds = self._leaves(args, kwargs)
         return tree, tuple(
-            kind if by_value(kind) else type(x) for kind, x in zip(kinds, leaves, strict=True)
+            kind if by_value(kind) else _class_key(type(x))
+            for kind, x in zip(kinds, leaves, strict=True)
         )
 
     def _always_eager(self, args: Any, kwargs: Any) -> Specialization | None:
@@ -499,6 +548,7 @@ class Function(Enterable):  # type: ignore[misc]
         if isinstance(known, int) and known >= 0:
             known = known + 1 if specialization.reason else -1
             self._fallbacks[key] = known = MAX_FALLBACKS if specialization.impure else known
+            self._tie("_fallbacks", key, key[1])
             if known == MAX_FALLBACKS:
                 made = Specialization(specialization.kinds, reason=specialization.reason)
                 made.any_value = True
@@ -585,13 +635,13 @@ class Function(Enterable):  # type: ignore[misc]
         """Keep why no specialization fits, if there are some; warn of it, or refuse to make
         another.
         """
-        specializations = self.specializations
+        self._forget()
+        specializations = self._latest()
         if not specializations:
             return
-        leaves: list[Any] = []
-        tree = flatten((args, kwargs), leaves)
-        kinds = [self._kind(x, (tree, i)) for i, x in enumerate(leaves)]
-        miss = why(kinds, tree, self._parameter_names(tree), specializations, user_line())
+        tree, _, kinds = self._leaves(args, kwargs)
+        names, count = self._parameter_names(tree), self._count()
+        miss = why(kinds, tree, names, specializations, count, user_line())
         if config.recompiling_forbidden:
             raise RecompileError(
                 f"{self.qualified_name} would be compiled again. {miss}\n"
@@ -601,7 +651,7 @@ class Function(Enterable):  # type: ignore[misc]
         if config.recompile_warning and len(self._misses) == config.recompile_warning:
             line = miss.source or SourceLine("<unknown>", 0)
             text = (
-                f"{self.qualified_name} is compiled for the {len(specializations) + 1}th time, "
+                f"{self.qualified_name} is compiled for the {count + 1}th time, "
                 f"for {miss}\n  explain_misses() tells of the times before"
             )
             warnings.warn_explicit(text, RecompileWarning, line.file, line.line)
@@ -681,7 +731,7 @@ class Function(Enterable):  # type: ignore[misc]
         if kind is slice:
             return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
         if foreign.foreign(x):  # all of them run eagerly
-            return LeafKind(STATIC, (kind, FOREIGN))
+            return LeafKind(STATIC, (_class_key(kind), FOREIGN))
         return LeafKind(STATIC, Identity(x))
 
     def _varies(self, x: int, where: Any) -> bool:
@@ -689,6 +739,8 @@ class Function(Enterable):  # type: ignore[misc]
         if not -(2**63) <= x < 2**63:
             return False
         first = self._integers.setdefault(where, x)
+        if len(self._integers) > MAX_PLACES:
+            self._integers.pop(next(iter(self._integers)), None)
         if first is not None and first != x:
             self._integers[where] = None
         return self._integers[where] is None
@@ -757,8 +809,10 @@ class Function(Enterable):  # type: ignore[misc]
                 return specialization
             except StaticValueNeeded as need:
                 scalars = [i for i, k in enumerate(kinds) if k.kind == SCALAR]
-                many = len(self.specializations) >= config.static_values
+                many = self._count() >= config.static_values
                 if scalars and not many:
+                    if len(self._pinned) > MAX_PLACES:
+                        self._pinned.clear()
                     self._pinned.update((tree, i) for i in scalars)
                     continue
                 return self._fallen(kinds, need)
@@ -1097,6 +1151,22 @@ class Function(Enterable):  # type: ignore[misc]
 
 
 Function._native = enterable(Function)
+
+
+def _class_key(kind: type) -> Any:
+    """A class as a part of a key, which doesn't keep it alive where it can end."""
+    return Identity(kind) if kind.__flags__ & _HEAP else kind
+
+
+_HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+
+
+def _identity(part: Any) -> Identity | None:
+    """The object or class that a part of a key is for."""
+    key = getattr(part, "key", part)
+    if type(key) is tuple and len(key) == 2 and key[1] is FOREIGN:
+        key = key[0]
+    return key if isinstance(key, Identity) else None
 
 
 def _end_of(function: Function) -> Callable[[Any], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from graphjit.core.dims import Dim
@@ -44,10 +45,11 @@ def why(
     tree: Tree,
     names: Sequence[str],
     specializations: Sequence[Specialization],
+    count: int,
     source: SourceLine | None,
 ) -> Miss:
     """The guards by which a call misses the specialization that is nearest to it, of the
-    latest.
+    latest. count: how many there are.
     """
     nearest, least = specializations[-1], len(kinds) + 2
     for specialization in reversed(specializations[-MAX_COMPARED:]):
@@ -61,18 +63,16 @@ def why(
         before, now = f"{len(nearest.kinds)} leaves", f"{len(kinds)} leaves"
         if before == now:
             before, now = "other containers or keywords", "these"
-        return Miss("structure of the arguments", before, now, source, len(specializations))
+        return Miss("structure of the arguments", before, now, source, count)
     parts = [
         _difference(name, before, now)
         for name, before, now in zip(names, nearest.kinds, kinds, strict=True)
         if before != now
     ]
     if not parts:
-        return Miss(
-            "captured arrays", "as traced", "of other types", source, len(specializations)
-        )
+        return Miss("captured arrays", "as traced", "of other types", source, count)
     guards, expected, found = (", ".join(texts) for texts in zip(*parts, strict=True))
-    return Miss(guards, expected, found, source, len(specializations))
+    return Miss(guards, expected, found, source, count)
 
 
 def _difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, str]:
@@ -98,6 +98,23 @@ def _type(key: Any) -> tuple[Any, Any]:
 
 
 def _text(key: Any) -> str:
-    if isinstance(key, tuple) and len(key) == 2:
-        return str(key[1]) if isinstance(key[1], str) else repr(key[1])
-    return getattr(key, "__name__", None) or "another object"
+    if not (isinstance(key, tuple) and len(key) == 2):
+        return getattr(key, "__name__", None) or "another object"
+    value = key[1]
+    if isinstance(value, str):  # without what a class derived from it does
+        return _short(str.__getitem__(value, slice(MAX_TEXT + 1)))
+    if isinstance(value, bytes):
+        return _short(repr(bytes.__getitem__(value, slice(MAX_TEXT + 1))))
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value._name_}"
+    if isinstance(value, frozenset):
+        return f"a frozenset of {frozenset.__len__(value)}"
+    return _short(repr(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+
+
+# How much of a value is told.
+MAX_TEXT = 200

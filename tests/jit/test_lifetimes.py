@@ -1,6 +1,7 @@
 """What is made for an object ends with it; objects that are alike share code."""
 
 import gc
+import warnings
 import weakref
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import graphjit as gj
 from graphjit import config
+from graphjit.jit import function
 
 pytestmark = pytest.mark.filterwarnings("ignore::graphjit.RecompileWarning")
 X = np.linspace(-1, 1, 8)
@@ -42,7 +44,8 @@ class Thing:
 
 def everything(function):
     """How much a function keeps."""
-    tables = (function._known, function._sized, function._seen, function._owners)
+    owners = [o for o in function._owners.values() if not isinstance(o(), type)]
+    tables = (function._known, function._sized, function._seen, owners)
     entries = 0 if function._table is None else len(function._table.entries)
     return [*map(len, tables), entries, len(function._late), len(function._died)]
 
@@ -241,3 +244,87 @@ def test_captured_arrays_can_be_resized(traced):
             np.testing.assert_array_equal(model.f(x), np.arange(3.0))
     finally:
         gc.enable()
+
+
+def _modes():
+    f = gj.function(lambda x, m: x + len(m))
+    return f, lambda k: (X, f"m{k}")
+
+
+def _tuples():
+    f = gj.function(lambda x, m: x + len(m))
+    return f, lambda k: (X, (f"m{k}", frozenset([k])))
+
+
+def _methods():
+    model = Model(X)
+    model.g = gj.function(lambda self, x, m: x * self.w).__get__(model)
+    return model.g.__func__, lambda k: (model, X, f"m{k}")
+
+
+def _branching():
+    f = gj.function(lambda x, m: x + len(m) if x[0] < 5 else x)
+    return f, lambda k: (X, f"m{k}")
+
+
+def _dicts():
+    f = gj.function(lambda x, m: x + len(m))
+    return f, lambda k: (X, {f"m{k}": 1})
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("kind", [_modes, _tuples, _methods, _branching, _dicts])
+def test_values_that_are_new_at_each_call_do_not_pile_up(kind, monkeypatch):
+    monkeypatch.setattr(function, "MAX_KEYS", 12)
+    monkeypatch.setattr(function, "MAX_PLACES", 12)
+    f, arguments = kind()
+    for k in range(40):
+        np.testing.assert_array_equal(f(*arguments(k)), f.python_function(*arguments(k)))
+    assert len(f._fallbacks) <= 12 and len(f._integers) <= 13 and len(f._pinned) <= 13
+    assert sum(len(owner.keys) for owner in f._owners.values()) <= 24
+    known, sized, seen, *_, late, died = everything(f)
+    assert max(known, sized, seen, late) <= 12 and not died
+    for k in (39, 0):  # kept; dropped, and made again
+        np.testing.assert_array_equal(f(*arguments(k)), f.python_function(*arguments(k)))
+
+
+def test_a_dropped_specialization_is_not_entered():
+    f = gj.function(lambda x, m: x + len(m))
+    for k in range(4):
+        f(X, f"m{k}")
+    with f._lock:
+        for entry in list(f._unowned):
+            f._drop(*entry)
+    assert not any(everything(f)) and not f._unowned and not f._fallbacks
+    np.testing.assert_array_equal(f(X, "m0"), X + 2)
+
+
+def test_classes_end_with_their_objects():
+    f = gj.function(lambda x, o: x * o.k)
+    g = gj.function(lambda x, o: x * o.k if x[0] < 5 else x)
+
+    def call(bases):
+        kind = type("Kind", bases, {"k": 2.0})
+        for compiled in (f, g) if config.native_after is None else (f,):
+            for _ in range(4):
+                np.testing.assert_array_equal(compiled(X, kind()), X * 2)
+        return weakref.ref(kind)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kinds = [call(()) for _ in range(3)]
+    gc.collect()
+    assert [kind() for kind in kinds if kind() is not None] == []
+
+
+def test_what_is_told_of_misses_is_short_and_runs_no_code():
+    class Text(str):
+        def __str__(self):
+            raise AssertionError
+
+        __repr__ = __str__
+
+    f = gj.function(lambda x, m: x)
+    for m in (Text("m" * 10_000), b"m" * 10_000, "n", frozenset(range(10_000)), "m" * 10_000):
+        f(X, m)
+    assert all(len(str(miss)) < 1000 for miss in f.explain_misses())
