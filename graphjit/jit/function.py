@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import opcode
 import operator
 import time
 import types
@@ -63,6 +64,7 @@ from graphjit.tracing.trace import (
     StaticValueNeeded,
     SymbolicTensor,
     Trace,
+    holds_traced,
     leaked,
 )
 
@@ -147,6 +149,7 @@ class _Impure(TracingError):
 
 # What ends a call whatever `fallback` says, and what tells of the trace and not of the call.
 _ENDS = (KeyboardInterrupt, GeneratorExit)
+_RAISE = opcode.opmap["RAISE_VARARGS"]
 _OURS = (TracingError, InternalError, ImportError)
 _calls = itertools.count()  # of compiled functions, through Python
 
@@ -578,11 +581,11 @@ class Function(Enterable):  # type: ignore[misc]
                 specialization = self._trace(tree, leaves, kinds, assumed)
             except (InternalError, LeakedTracerError):
                 raise
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
             except (
                 BaseException
             ) as error:  # known extents will tell what is wrong, if anything is
+                if _ends(error):
+                    raise
                 seen.trace_error = f"{type(error).__name__}: {error}"
                 return None
             sizes = specialization.sizes
@@ -822,20 +825,23 @@ class Function(Enterable):  # type: ignore[misc]
                 return self._fallen(kinds, error)
             except (InternalError, ImportError):  # the latter where LLVM is missing or old
                 raise
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
             except BaseException as error:
+                if _ends(error):
+                    raise
                 # tensors have one set of rules: eager mode would refuse what tracing refused
                 strict = any(isinstance(x, TensorBase) for x in leaves)
                 strict = strict and not self._undone
-                if self.fallback == "error" and self._undone:
-                    self._eager(args, kwargs, leaves)  # raises too, having done what it does
-                if self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
-                    raise
                 line = raising_line(error)
                 where = "" if line is None else "\n  " + line.describe()
-                reason = f"tracing raised {type(error).__name__}: {error}{where}"
-                return Specialization(kinds, reason=reason, trace_error=error)
+                if self.fallback == "error" and self._undone:
+                    reason = f"tracing raised {type(error).__name__}, an eager call nothing"
+                elif self.fallback == "error" or (strict and isinstance(error, GraphJitError)):
+                    raise
+                else:
+                    reason = f"tracing raised {type(error).__name__}: {error}{where}"
+                    return Specialization(kinds, reason=reason, trace_error=error)
+            self._eager(args, kwargs, leaves)  # raises too, having done what it does
+            raise TracingError(reason + where)
 
     def _fallen(self, kinds: tuple[LeafKind, ...], error: TracingError) -> Specialization:
         chance, impure = isinstance(error, _StateChanged), isinstance(error, _Impure)
@@ -866,12 +872,16 @@ class Function(Enterable):  # type: ignore[misc]
                         specializations.remove(specialization)
                         if not specializations:
                             del self._known[key]
-            natural = [c for c in type(again).__mro__ if c.__module__ == "builtins"][:-3]
-            if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
-                raise error from None
-            raise
-        finally:
-            del error  # whose traceback has this frame
+            if not _tells_more(error, again):
+                del error  # whose traceback has this frame
+                raise
+        else:
+            error = None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
         specialization.trace_error = None
         with self._lock:
             self._enter_natively(specialization, args, kwargs)
@@ -905,13 +915,13 @@ class Function(Enterable):  # type: ignore[misc]
             specialization = self._traced(before, tree, leaves, kinds, statics, assumed)
         except BaseException as error:
             # what the caller gets leaves what it did until then, as undecorated
-            ends = isinstance(error, _ENDS)
-            final = ends or (self.fallback == "error" and not self._wrote)
+            again = self._wrote or (not isinstance(error, _OURS) and _holds_symbols(error))
+            final = (_ends(error) or self.fallback == "error") and not again
             final = final and assumed is None and not isinstance(error, _OURS)
             if final and before.left():
                 self._undone = False
             else:
-                self._undone = before.restore() or self._wrote
+                self._undone = before.restore() or again
             raise
         specialization.times_ns["trace"] = time.perf_counter_ns() - started
         return specialization
@@ -1151,6 +1161,36 @@ class Function(Enterable):  # type: ignore[misc]
 
 
 Function._native = enterable(Function)
+
+
+def _tells_more(error: BaseException | None, again: BaseException) -> bool:
+    """Whether the error of a trace is graphjit's own for what an eager call raised."""
+    natural = [c for c in type(again).__mro__ if c.__module__ == "builtins"][:-3]
+    own = isinstance(error, GraphJitError) and not isinstance(again, GraphJitError)
+    return own and isinstance(error, tuple(natural)) and not _holds_symbols(error)
+
+
+def _holds_symbols(error: BaseException | None) -> bool:
+    """Whether an error of the user's, or one that led to it, holds traced values."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if holds_traced((error.args, vars(error))):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _ends(error: BaseException) -> bool:
+    """Whether an error is to end the call whatever it did: it came from outside, such as by a
+    signal. Where the user's code raises it, an eager call does so, too.
+    """
+    trace = error.__traceback__
+    if not isinstance(error, _ENDS) or trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] != _RAISE
 
 
 def _class_key(kind: type) -> Any:
