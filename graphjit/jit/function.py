@@ -38,6 +38,7 @@ from graphjit.core.errors import (
 )
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.lazy import lazy_module, load_attribute
+from graphjit.core.static_lookup import own_attributes
 from graphjit.core.tree import (
     ARRAY,
     FOREIGN,
@@ -280,7 +281,7 @@ class Function(Enterable):  # type: ignore[misc]
             identity = _identity(part)
             if identity is None:
                 continue
-            of_class = identity is not getattr(part, "key", None)
+            of_class = not isinstance(part, LeafKind) or identity is not part.key
             owned |= not of_class
             value, number = identity.value, hash(identity)
             owner = self._owners.get(number)
@@ -1068,8 +1069,8 @@ class Function(Enterable):  # type: ignore[misc]
         """
         for x in statics:
             if foreign.foreign(x):
-                what = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else None
-                what = what or type(x).__name__
+                array = isinstance(x, np.ndarray)
+                what = f"{type(x).__name__} of {x.dtype}" if array else type(x).__name__
                 raise TracingError(
                     at_user_line(f"{self.name} has an argument that can't be traced: {what}")
                 )
@@ -1203,7 +1204,7 @@ _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 def _identity(part: Any) -> Identity | None:
     """The object or class that a part of a key is for."""
-    key = getattr(part, "key", part)
+    key = part.key if isinstance(part, LeafKind) else part
     if type(key) is tuple and len(key) == 2 and key[1] is FOREIGN:
         key = key[0]
     return key if isinstance(key, Identity) else None
@@ -1311,7 +1312,7 @@ def _has_more(value: Any) -> bool:
     fields = getattr(kind, "__dataclass_fields__", None)
     if fields is None or kind.__module__.startswith("graphjit."):
         return False
-    attributes = getattr(value, "__dict__", {})
+    attributes = own_attributes(value)
     return not attributes.keys() <= fields.keys() or any(map(_has_more, attributes.values()))
 
 

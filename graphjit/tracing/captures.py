@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.frozen import dataclass
+from graphjit.core.static_lookup import code_of, own_attributes, python_function, underlying
 
 DEPTH = 4
 MAX_OBJECTS = 20_000
@@ -89,7 +90,10 @@ class AttributeSource(Source):
     name: str
 
     def _now(self) -> Any:
-        return getattr(self.parent(), self.name, None)
+        owner = self.parent()
+        if isinstance(owner, types.FunctionType):
+            return getattr(owner, self.name)
+        return own_attributes(owner).get(self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,7 +213,7 @@ def _held(value: Any) -> Source:
 
 def _of_function(function: Any) -> list[tuple[Any, Source, int]]:
     """Values of a function's closure cells, its defaults and the globals it names."""
-    function = getattr(function, "python_function", function)
+    function = python_function(function)
     if isinstance(function, types.MethodType):
         owner = function.__self__
         return [(owner, _held(owner), 0), *_of_function(function.__func__)]
@@ -238,14 +242,14 @@ def _of_function(function: Any) -> list[tuple[Any, Source, int]]:
 
 def named_in(function: Any) -> set[str]:
     """The globals and attributes that a function's code names."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return set(_names(code)) if isinstance(code, types.CodeType) else set()
+    code = code_of(function)
+    return set(_names(code)) if code is not None else set()
 
 
 def loads_global(function: Any, name: str) -> bool:
     """Whether a function's code, or code inside it, reads a global or builtin of this name."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return isinstance(code, types.CodeType) and _loads_global(code, name)
+    code = code_of(function)
+    return code is not None and _loads_global(code, name)
 
 
 def _loads_global(code: types.CodeType, name: str) -> bool:
@@ -298,7 +302,7 @@ def function_state(
     function: Any,
 ) -> tuple[dict[str, Any], list[str], list[tuple[Any, Any]]]:
     """A function's globals, those it names, and its closure cells with what they hold."""
-    function = getattr(function, "__func__", function)
+    function = underlying(function)
     if not isinstance(function, types.FunctionType):
         return {}, [], []
     cells = []
@@ -325,7 +329,5 @@ def _parts(value: Any, source: Source) -> list[tuple[Any, Source]]:
         return [(v, ItemSource(source, k)) for k, v in enumerate(value[:1000])]
     if isinstance(value, (types.ModuleType, type, str, bytes, int, float)):
         return []
-    attributes = getattr(value, "__dict__", None)
-    if isinstance(attributes, dict):
-        return [(v, AttributeSource(source, k)) for k, v in list(attributes.items())]
-    return []
+    attributes = own_attributes(value)
+    return [(v, AttributeSource(source, k)) for k, v in list(attributes.items())]

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.core.static_lookup import code_of, own_attributes, python_function, underlying
 from graphjit.tensors.apply import TensorBase
 
 DEPTH = 5
@@ -51,15 +52,51 @@ def foreign(value: Any) -> bool:
     found = _known.get(kind)
     if found is None:
         found = _known[kind] = _foreign_type(kind) or _has_buffer(value)
-    if not found and not issubclass(kind, _OWN) and _answers_for_another(kind):
-        # NumPy asks the object
+    if found or issubclass(kind, _OWN):
+        return found
+    if kind in weakref.ProxyTypes:
         return any(hasattr(value, name) for name in _ARRAY_LIKE)
-    return found or "__array_interface__" in getattr(value, "__dict__", ())
+    own = own_attributes(value)
+    if not own.keys().isdisjoint(_ARRAY_LIKE):  # NumPy asks the object
+        return True
+    return _answers_for_another(kind) and any(map(_is_array, _held(value, own)))
+
+
+def _held(value: Any, own: dict[str, Any]) -> Iterator[Any]:
+    """What an object has in its attributes and slots."""
+    yield from own.values()
+    for kind in type(value).__mro__:
+        for member in list(vars(kind).values()):
+            if isinstance(member, types.MemberDescriptorType):
+                try:
+                    yield member.__get__(value)
+                except AttributeError:  # not set
+                    continue
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, TensorBase)) or _foreign_type(type(value))
 
 
 def _answers_for_another(kind: type) -> bool:
-    """Whether objects of a type may have attributes that neither they nor the type hold."""
-    return hasattr(kind, "__getattr__") or kind in weakref.ProxyTypes
+    """Whether `__getattr__` of a type may give the attributes of another object, by its code:
+    it isn't called, for it may do anything.
+    """
+    known = _answering.get(kind)
+    if known is None:
+        found = next(
+            (vars(k)["__getattr__"] for k in kind.__mro__ if "__getattr__" in vars(k)), None
+        )
+        code = code_of(found)
+        names = set() if code is None else _names(code)
+        known = found is not None and (code is None or not names.isdisjoint(_DELEGATES))
+        _answering[kind] = known
+    return known
+
+
+# Names in the code of a `__getattr__` that asks another object.
+_DELEGATES = frozenset({"getattr", "attrgetter", "__getattr__", "__getattribute__", "eval"})
+_answering: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
 def _foreign_type(kind: type) -> bool:
@@ -113,7 +150,7 @@ def _walk(start: list[tuple[str, Any]], names: set[str]) -> str:
 
 def _parts(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
     """What can be read of a value by names in the code, or by iterating over it."""
-    value = getattr(value, "python_function", value)
+    value = python_function(value)
     if isinstance(value, types.MethodType):
         return [(where, value.__func__), (where, value.__self__)]
     if isinstance(value, partial):
@@ -135,9 +172,7 @@ def _parts(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
         return []
     for kind in type(value).__mro__[:-1]:
         _add_methods(kind, names)
-    own = getattr(value, "__dict__", None)
-    if not isinstance(own, dict):
-        return []
+    own = own_attributes(value)
     return [(f"{where}.{name}", own[name]) for name in names & own.keys()]
 
 
@@ -165,7 +200,7 @@ def _add_methods(kind: type, names: set[str]) -> None:
     for name, item in list(vars(kind).items()):
         if name in names or (name.startswith("__") and name != "__init__"):
             item = item.fget if isinstance(item, property) else item
-            item = getattr(item, "__func__", getattr(item, "python_function", item))
+            item = underlying(python_function(item))
             if isinstance(item, types.FunctionType):
                 names |= _names(item.__code__)
 

@@ -23,7 +23,7 @@ import types
 import weakref
 from abc import ABC
 from array import array
-from collections import OrderedDict, deque, namedtuple
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
+from graphjit.core.static_lookup import own_attributes
 from graphjit.core.types import DType, TensorSpec
 from graphjit.tensors.apply import TensorBase
 
@@ -224,8 +225,8 @@ class SideEffects:
         if isinstance(value, dict):
             self._note(_Mapping(value))
             items: Any = [*dict.keys(value), *dict.values(value)]
-            default = getattr(value, "default_factory", None)
-            self._look_at((default,))
+            if isinstance(value, defaultdict):
+                self._look_at((value.default_factory,))
         elif isinstance(value, (tuple, frozenset)):
             items = value
         else:
@@ -265,7 +266,7 @@ class SideEffects:
 
     def _object(self, value: Any, kind: type) -> None:
         own = kind.__module__.partition(".")[0] == "graphjit"
-        function = getattr(value, "python_function", None)
+        function = own_attributes(value).get("python_function")
         if own and function is not None:  # decorated, too
             self._look_at((function,))
             attributes = vars(value)
@@ -285,8 +286,8 @@ class SideEffects:
     def _attributes(self, value: Any, kind: type) -> None:
         """An object's attributes, and what its class has."""
         library = any(_of_library(k.__module__) for k in kind.__mro__ if k is not object)
-        attributes = getattr(value, "__dict__", None)
-        if isinstance(attributes, dict):
+        attributes = own_attributes(value)
+        if kind.__dictoffset__:
             self._note(_Mapping(attributes, f"an attribute of a {kind.__name__}"))
             self._named(attributes, everything=library)
         slots = {
