@@ -395,7 +395,7 @@ class SymbolicTensor(Operators):
         raise self._needs_value("conversion to a real ndarray")
 
     def __format__(self, spec: str) -> str:
-        if spec or self.origin == "weak":
+        if spec or self.origin == "weak" or self._shown_to(sys._getframe(1)):
             raise self._needs_value(f"formatting by {spec!r}")
         return repr(self)
 
@@ -669,12 +669,20 @@ class SymbolicTensor(Operators):
         return self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
 
     def __repr__(self) -> str:
+        if self._shown_to(sys._getframe(1)):
+            raise self._needs_value("the text of an array, as of print(),")
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
 
     def __str__(self) -> str:
-        if self.origin == "weak":
+        if self.origin == "weak" or self._shown_to(sys._getframe(1)):
             raise self._needs_value("str()")
         return repr(self)
+
+    def _shown_to(self, frame: types.FrameType) -> bool:
+        """Whether a frame that asks for the text runs the user's code while that is traced.
+        Errors of graphjit's own show a traced value, and all do after the trace.
+        """
+        return not self.recorder.closed and of_user(frame)
 
     def __hash__(self) -> int:
         if self.origin != "tensor" and not self._type.shape:  # a number, which has one
