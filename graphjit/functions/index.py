@@ -13,8 +13,8 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import (
-    IndexOutOfRangeError,
     InvalidArgumentError,
+    TensorIndexError,
     TracingError,
     at_user_line,
 )
@@ -62,7 +62,7 @@ _Basic = tuple[Shape, Shape, Shape]
 def getitem(x: Any, key: Any, wrap_negative: bool = True) -> Any:
     """x[key] for ints, slices, `...`, newaxis, integer and boolean arrays or tensors.
 
-    A scalar index out of range raises IndexOutOfRangeError in TensorFlow's words; boolean
+    A scalar index out of range raises TensorIndexError in TensorFlow's words; boolean
     masks make a shape that depends on data and can't be traced unless they are constant.
     """
     x = as_tensor(x)
@@ -124,7 +124,7 @@ def expand_key(key: Any, shape: Shape) -> list[Any]:
     if sum(part is Ellipsis for part in parts) > 1:
         raise InvalidArgumentError(at_user_line("an index can only have a single ellipsis"))
     if used > len(shape):
-        raise IndexOutOfRangeError(
+        raise TensorIndexError(
             at_user_line(f"too many indices: {used} for a tensor of shape {shape_text(shape)}")
         )
     # an ellipsis that stands for no axis still parts index arrays, and so stays
@@ -246,9 +246,9 @@ def _is_index(value: Any) -> bool:
 
 
 def check_index(index: int, extent: int, axis: int) -> int:
-    """An index counted from the start; IndexOutOfRangeError if there is no such element."""
+    """An index counted from the start; TensorIndexError if there is no such element."""
     if not -extent <= index < extent:
-        raise IndexOutOfRangeError(
+        raise TensorIndexError(
             at_user_line(f"slice index {index} of dimension {axis} out of bounds.")
         )
     return index if index >= 0 else index + extent
@@ -418,7 +418,7 @@ def check_rows(rows: TensorBase, shape: Shape) -> None:
     bad = ((table < 0) | (table >= np.array(shape[: table.shape[1]]))).any(axis=1)
     if bad.any():
         number = int(np.argmax(bad))
-        raise IndexOutOfRangeError(
+        raise TensorIndexError(
             at_user_line(
                 f"indices[{number}] = {table[number].tolist()} does not index into shape "
                 f"{shape_text(shape)}"

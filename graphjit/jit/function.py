@@ -26,6 +26,7 @@ from graphjit.core.devices import exporter, runnable_device
 from graphjit.core.dims import Dim, Undecided
 from graphjit.core.errors import (
     GraphJitError,
+    IndexOutOfRangeError,
     InternalError,
     InvalidArgumentError,
     LeakedTracerError,
@@ -597,7 +598,7 @@ class Function(Enterable):  # type: ignore[misc]
                 return None
             try:
                 specialization.compile(self.passes, self.fast_math)
-            except (Undecided, InvalidArgumentError) as open_question:
+            except (Undecided, InvalidArgumentError, IndexOutOfRangeError) as open_question:
                 seen.failed = f"it depends on the sizes: {open_question}"
                 return None
             specialization.fit = symbolic_sizes.Fit(
