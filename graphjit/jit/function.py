@@ -1130,15 +1130,9 @@ class Function(Enterable):  # type: ignore[misc]
         """The specialization that a call with these arguments uses, made if need be."""
         if self.input_signature is not None:
             args, kwargs = self._conform(args, kwargs), {}
-        leaves: list[Any] = []
-        tree = flatten((args, kwargs), leaves)
-        kinds = tuple(self._kind(x, (tree, i)) for i, x in enumerate(leaves))
-        simple = not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args)
-        key: Any = (tree, kinds)
-        if simple:
-            parts = [(x.shape, x.dtype) if type(x) is np.ndarray else (x.type,) for x in args]
-            key = tuple(item for part in parts for item in part)
-        return self._find(key, leaves, args, kwargs)
+        tree, leaves, kinds = self._leaves(args, kwargs)
+        plain = None if kwargs else self._plain_key(args)  # as a call has it
+        return self._find((tree, kinds) if plain is None else plain, leaves, args, kwargs)
 
     def get_graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph as traced for these arguments. TracingError if they can't be traced."""

@@ -81,9 +81,18 @@ def _difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, s
     if before.kind in ("array", "tensor"):
         (old_shape, old_dtype), (shape, dtype) = _type(before.key), _type(now.key)
         if not _admits(old_shape, shape) or old_dtype == dtype:
-            return f"shape of {name}", shape_text(old_shape), shape_text(shape)
+            return f"shape of {name}", _shape_text(old_shape, shape), shape_text(shape)
         return f"dtype of {name}", str(old_dtype), str(dtype)
     return f"value of {name}", _text(before.key), _text(now.key)
+
+
+def _shape_text(before: Sequence[int | Dim], now: Sequence[int]) -> str:
+    """A shape that wasn't this one, with what is known of its symbols if these could be it."""
+    text = shape_text(before)
+    if not _admits(before, now):
+        return text
+    ones = any(isinstance(a, Dim) and b == 1 for a, b in zip(before, now, strict=True))
+    return f"{text} with extents " + ("other than 1" if ones else "that pass its guards")
 
 
 def _admits(before: Sequence[int | Dim], now: Sequence[int]) -> bool:

@@ -322,6 +322,7 @@ def _class(x: SymbolicTensor) -> type:
     return np.ndarray if array else x.type.dtype.dtype.type
 
 
+_CHOICES = "use gj.cond for a choice between two computations, gj.where for a choice by element"
 # What an item of an array has when it has been recorded.
 _RECORDED = {"_part", "_target", "line", "made", "node", "storage", "swapped"}
 
@@ -367,17 +368,19 @@ class SymbolicTensor(Operators):
         """Shape and dtype."""
         return self._type
 
-    def _needs_value(self, what: str) -> TracingError:
+    def _needs_value(
+        self, what: str, advice: str = "use gj.where for a choice by element"
+    ) -> TracingError:
         params = self.recorder.weak_params_of(self.node)
         message = at_user_line(
             f"{what} needs the value of a traced {self._type}, which is known only when the "
             "compiled function runs",
-            "use gj.where for a choice by element, or let the function fall back to eager mode",
+            f"{advice}, or let the function fall back to eager mode",
         )
         return StaticValueNeeded(message, params) if params else TracingError(message)
 
     def __bool__(self) -> bool:
-        raise self._needs_value("`if`, `while`, `and`, `or` or bool()")
+        raise self._needs_value("`if`, `while`, `and`, `or` or bool()", _CHOICES)
 
     def __int__(self) -> int:
         raise self._needs_value("int()")
