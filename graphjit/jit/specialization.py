@@ -234,18 +234,23 @@ class Specialization:
         of which containers may be returned.
         """
         assert self.executable is not None
-        copies = self._copies_of_views(leaves, out) if out else {}
+        views, copies = self._made_before(leaves, out) if out else ({}, {})
         if not self.variables:
-            return self._results(leaves, self._compute(leaves, out)[0], out, given, copies)
+            return self._results(
+                leaves, self._compute(leaves, out)[0], out, given, views, copies
+            )
         with self.holding_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
-        return self._results(leaves, outputs, out, given, copies)
+        return self._results(leaves, outputs, out, given, views, copies)
 
-    def _copies_of_views(self, leaves: Sequence[Any], out: Sequence[Any]) -> dict[int, Any]:
-        """By number the results that go into arrays of `out` and lie in memory of arguments or
-        captured arrays that arrays of `out` share: copies, made before any is written.
+    def _made_before(
+        self, leaves: Sequence[Any], out: Sequence[Any]
+    ) -> tuple[dict[int, Any], dict[int, Any]]:
+        """By number what is made before any array of `out` is written: results that NumPy makes
+        of arguments and captured arrays, views or not, and copies of those that go into arrays
+        of `out` and lie in memory that these share.
         """
         written = [array for array in out if array is not None]
         copies: dict[int, Any] = {}
@@ -261,7 +266,7 @@ class Specialization:
             view = getattr(views[number], "_array", views[number])
             if any(np.may_share_memory(view, other) for other in written):
                 copies[number] = np.array(view)
-        return copies
+        return views, copies
 
     def _compute(
         self, leaves: Sequence[Any], out: Sequence[Any]
@@ -332,9 +337,10 @@ class Specialization:
         outputs: Sequence[Array],
         out: Sequence[Any] = (),
         given: Any = (),
+        views: Mapping[int, Any] = MappingProxyType({}),
         copies: Mapping[int, Any] = MappingProxyType({}),
     ) -> Any:
-        """copies: by number what is written into arrays of `out` in place of the result."""
+        """views, copies: see `_made_before`."""
         numpy = self.numpy
         computed = itertools.count()
         found: list[Any] = []
@@ -366,9 +372,11 @@ class Specialization:
             if kind == "static":
                 return value
             if kind == "view":
-                made_of = self.view(value, leaves, arrays, memo)
+                made_of = views.get(len(found))
+                if made_of is None:
+                    made_of = self.view(value, leaves, arrays, memo)
             elif kind == "again":
-                made_of = found[value]
+                made_of = views.get(len(found), found[value])
             elif kind == "copy":
                 return copy.copy(value)
             elif kind == "object":

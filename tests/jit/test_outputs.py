@@ -257,7 +257,7 @@ def test_out_that_overlaps_arguments(name: str, n: int, starts: Any, steps: Any)
 RESULTS: list[Callable[..., Any]] = [
     lambda a, b: a, lambda a, b: a.T, lambda a, b: a[::-1], lambda a, b: np.flip(b),
     lambda a, b: b.T, lambda a, b: np.rot90(a), lambda a, b: a + b, lambda a, b: a.T * 2,
-    lambda a, b: (a - b)[::-1],
+    lambda a, b: (a - b)[::-1], lambda a, b: np.ravel(b).reshape(3, 3),
 ]  # fmt: skip
 
 
@@ -315,6 +315,8 @@ def test_views_and_copies_into_overlapping_arrays(
         lambda a, b: (a.T, b.T),
         lambda a, b: (a, b),
         lambda a, b: (np.flip(a), np.split(b, 1)[0]),
+        lambda a, b: (a + 1, np.ravel(b[:, ::-1]).reshape(3, 3)),
+        lambda a, b: (a + 1, b.T.reshape(3, 3)),
     ],
 )
 def test_results_in_memory_of_an_argument_that_is_written(body: Any) -> None:
