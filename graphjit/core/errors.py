@@ -45,8 +45,12 @@ class InvalidArgumentError(GraphJitError, ValueError):
     """Shapes, dtypes or values that an op can't take."""
 
 
-class IndexOutOfRangeError(InvalidArgumentError, IndexError):
-    """An index outside the tensor it indexes."""
+class IndexOutOfRangeError(GraphJitError, IndexError):
+    """An index outside the tensor it indexes. It is no ValueError, as in NumPy it is none."""
+
+
+class TensorIndexError(IndexOutOfRangeError, InvalidArgumentError):
+    """An index that isn't data outside a tensor: as in TensorFlow, an invalid argument."""
 
 
 class LinearAlgebraError(InvalidArgumentError, np.linalg.LinAlgError):

@@ -110,7 +110,10 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
         known[id(value)] = value, new
         return new
 
-    return walk(value)
+    try:
+        return walk(value)
+    finally:
+        known.clear()  # `walk` refers to itself, and so would live until a garbage collection
 
 
 def _as_leaf(value: Any, leaves: list[Any]) -> Tree:

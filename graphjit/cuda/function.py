@@ -95,6 +95,7 @@ class CudaSpecialization(Specialization):
     def _inputs(self, gpu: Gpu, leaves: Sequence[Any]) -> list[DeviceArray]:
         """What the program reads, on the GPU: arguments, captured arrays, variables."""
         found = []
+        captures = self.captures if self.sources else ()
         for role, number in self.parameter_order:
             if role == "variable":
                 cell = self.variables[number].cell
@@ -104,7 +105,7 @@ class CudaSpecialization(Specialization):
                     self.copies[id(cell)] = known
                 found.append(known[1])
                 continue
-            x = leaves[number] if role == "leaf" else self.captures[number]
+            x = leaves[number] if role == "leaf" else captures[number]
             found.append(x if isinstance(x, DeviceArray) else _uploaded(gpu, as_input(x)))
         return found
 

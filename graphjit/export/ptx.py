@@ -88,11 +88,12 @@ def export(
 def _inputs(specialization: Specialization) -> tuple[Input, ...]:
     """Where each input of the program comes from."""
     found = []
+    captures = specialization.captures
     for role, number in specialization.parameter_order:
         if role == "leaf":
             found.append(Input(specialization.leaf_names[number], "argument"))
         elif role == "capture":
-            found.append(Input(f"capture{number}", "capture", specialization.captures[number]))
+            found.append(Input(f"capture{number}", "capture", captures[number]))
         else:
             variable = specialization.variables[number]
             found.append(Input(variable.name, "variable", variable.cell.array))

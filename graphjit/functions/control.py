@@ -175,6 +175,8 @@ def _zero_like(x: TensorBase) -> TensorBase:
 
 
 def _bound(value: Any, name: str) -> int:
+    if getattr(value, "origin", "") == "weak":  # a Python integer: the trace needs its value
+        return operator.index(value)
     if isinstance(value, TensorBase):
         value = value.as_tensor()
         if value.recorder is not None:

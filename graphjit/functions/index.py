@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError, at_user_line
+from graphjit.core.errors import InvalidArgumentError, TensorIndexError, at_user_line
 from graphjit.core.types import Shape, as_int, broadcast_shapes, normalize_axis, shape_text
 from graphjit.ops import index as ix
 from graphjit.tensors.apply import TensorBase, apply, as_tensor, wrap
@@ -150,7 +150,7 @@ def check_rows(rows: TensorBase, shape: Shape) -> None:
     bad = ((table < 0) | (table >= np.array(shape[: table.shape[1]]))).any(axis=1)
     if bad.any():
         number = int(np.argmax(bad))
-        raise IndexOutOfRangeError(
+        raise TensorIndexError(
             at_user_line(
                 f"indices[{number}] = {table[number].tolist()} does not index into shape "
                 f"{shape_text(shape)}"

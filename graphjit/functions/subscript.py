@@ -10,8 +10,8 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import (
-    IndexOutOfRangeError,
     InvalidArgumentError,
+    TensorIndexError,
     TracingError,
     at_user_line,
 )
@@ -34,7 +34,7 @@ def iota(shape: Shape, axis: int) -> Any:
 def getitem(x: Any, key: Any, wrap_negative: bool = True) -> Any:
     """x[key] for ints, slices, `...`, newaxis, integer and boolean arrays or tensors.
 
-    A scalar index out of range raises IndexOutOfRangeError in TensorFlow's words; boolean
+    A scalar index out of range raises TensorIndexError in TensorFlow's words; boolean
     masks make a shape that depends on data and can't be traced unless they are constant.
     """
     x = as_tensor(x)
@@ -104,7 +104,7 @@ def expand_key(key: Any, shape: Shape) -> list[Any]:
     if sum(part is Ellipsis for part in parts) > 1:
         raise InvalidArgumentError(at_user_line("an index can only have a single ellipsis"))
     if used > len(shape):
-        raise IndexOutOfRangeError(
+        raise TensorIndexError(
             at_user_line(f"too many indices: {used} for a tensor of shape {shape_text(shape)}")
         )
     # an ellipsis that stands for no axis still parts index arrays, and so stays
@@ -220,9 +220,9 @@ def _is_index(value: Any) -> bool:
 
 
 def check_index(index: int, extent: int, axis: int) -> int:
-    """An index counted from the start; IndexOutOfRangeError if there is no such element."""
+    """An index counted from the start; TensorIndexError if there is no such element."""
     if not -extent <= index < extent:
-        raise IndexOutOfRangeError(
+        raise TensorIndexError(
             at_user_line(f"slice index {index} of dimension {axis} out of bounds.")
         )
     return index if index >= 0 else index + extent

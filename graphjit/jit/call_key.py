@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
@@ -28,6 +28,10 @@ from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.leaks import leak_error
 from graphjit.tracing.symbolic_tensor import SymbolicTensor
 
+# How many leaves are known whose ints vary, and as many that are pinned.
+MAX_PLACES = 4096
+# Py_TPFLAGS_HEAPTYPE: of classes that can die.
+_HEAP_TYPE = 1 << 9
 # Objects that a specialization is made for by their value.
 _BY_VALUE = (
     str, bytes, bool, type(None), np.dtype, range, frozenset, Enum, TensorSpec, DType,
@@ -83,7 +87,7 @@ class CallKey:
         """What calls have in common whose arrays, objects and scalars are of the same types."""
         if self._type_key is None:
             pairs = zip(self.kinds, self.leaves, strict=True)
-            types = tuple(kind if by_value(kind) else type(x) for kind, x in pairs)
+            types = tuple(kind if by_value(kind) else _class_key(type(x)) for kind, x in pairs)
             self._type_key = self.tree, types
         return self._type_key
 
@@ -137,6 +141,8 @@ class ArgumentReader:
     def pin(self, call: CallKey) -> CallKey:
         """Make all scalars of a call static values; gives the call as it is read then."""
         scalars = [i for i, kind in enumerate(call.kinds) if kind.kind == SCALAR]
+        if len(self.pinned) > MAX_PLACES:
+            self.pinned.clear()
         self.pinned.update((call.tree, i) for i in scalars)
         self.version += 1
         return self.read(call.args, call.kwargs)
@@ -171,7 +177,7 @@ class ArgumentReader:
         if kind is slice:
             return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
         if foreign.is_foreign(x):  # all of them run eagerly
-            return LeafKind(STATIC, (kind, FOREIGN))
+            return LeafKind(STATIC, (_class_key(kind), FOREIGN))
         return LeafKind(STATIC, Identity(x))
 
     def _has_varied(self, x: int, where: tuple[Tree, int]) -> bool:
@@ -179,10 +185,31 @@ class ArgumentReader:
         if not -(2**63) <= x < 2**63:
             return False
         first = self._integers.setdefault(where, x)
+        if len(self._integers) > MAX_PLACES:
+            self._integers.pop(next(iter(self._integers)), None)
         if first is not None and first != x:
             self._integers[where] = None
             self.version += 1
         return self._integers[where] is None
 
 
-__all__ = ["ArgumentReader", "CallKey"]
+def _class_key(kind: type) -> Any:
+    """A class as a part of a key, which doesn't keep it alive where it can die."""
+    return Identity(kind) if kind.__flags__ & _HEAP_TYPE else kind
+
+
+def identities(key: Any) -> Iterator[tuple[Identity, bool]]:
+    """The objects and classes that a key of a `CallKey` is for, and whether each is a class
+    that stands for its objects.
+    """
+    if not key or not isinstance(key[0], Tree):  # a short one, of arrays and floats
+        return
+    for part in key[1]:
+        found = part.key if isinstance(part, LeafKind) else part
+        if type(found) is tuple and len(found) == 2 and found[1] is FOREIGN:
+            found = found[0]
+        if isinstance(found, Identity):
+            yield found, not isinstance(part, LeafKind) or found is not part.key
+
+
+__all__ = ["MAX_PLACES", "ArgumentReader", "CallKey", "identities"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphjit.core.errors import SourceLine, TracingError, raising_line, user_line
 
@@ -13,6 +13,7 @@ from .trace_attempt import ImpureError, MaySettleError
 if TYPE_CHECKING:
     from .call_key import CallKey
     from .definition import FunctionDefinition
+    from .specialization_table import SpecializationTable
 
 # How many calls with arguments of the same types fall back before none of them is traced any
 # more: a trace takes a thousand times as long as a short call.
@@ -28,19 +29,18 @@ class FallbackWarning(UserWarning):
 class Fallbacks:
     """The calls of one function that fell back to eager mode."""
 
-    def __init__(self, definition: FunctionDefinition) -> None:
+    def __init__(self, definition: FunctionDefinition, table: SpecializationTable) -> None:
         self._definition = definition
-        # By `CallKey.type_key`: how many calls fell back, or the specialization of all to come.
-        self._by_types: dict[Any, int | Specialization] = {}
+        self._table = table
         self._warned = False
 
     def find(self, call: CallKey) -> Specialization | None:
         """The specialization of calls of which none could be traced, however often that was
         tried.
         """
-        if not self._by_types or self._definition.options.input_signature is not None:
+        if not self._table.fallbacks or self._definition.options.input_signature is not None:
             return None
-        found = self._by_types.get(call.type_key)
+        found = self._table.fallbacks.get(call.type_key)
         return found if isinstance(found, Specialization) else None
 
     def count(self, specialization: Specialization, call: CallKey) -> Specialization | None:
@@ -51,18 +51,18 @@ class Fallbacks:
         """
         if specialization.trace_error is not None:
             return None
-        count = self._by_types.get(call.type_key, 0)
+        count = self._table.fallbacks.get(call.type_key, 0)
         if isinstance(count, Specialization) or count == _TRACED:
             return None
         count = count + 1 if specialization.reason else _TRACED
         if specialization.impure:
             count = MAX_FALLBACKS
-        self._by_types[call.type_key] = count
+        self._table.set_fallback(call, count)
         if count != MAX_FALLBACKS:
             return None
         shared = Specialization(specialization.kinds, reason=specialization.reason)
         shared.any_value = True
-        self._by_types[call.type_key] = shared
+        self._table.set_fallback(call, shared)
         return shared
 
     def fall_back(self, call: CallKey, error: TracingError) -> Specialization:
@@ -71,7 +71,10 @@ class Fallbacks:
         """
         may_settle, impure = isinstance(error, MaySettleError), isinstance(error, ImpureError)
         if self._definition.options.fallback == "error":
-            raise TracingError(*error.args) if may_settle or impure else error
+            try:
+                raise TracingError(*error.args) if may_settle or impure else error
+            finally:
+                del error  # whose traceback has this frame
         if not may_settle:
             self.warn(str(error))
         return Specialization(
@@ -83,9 +86,7 @@ class Fallbacks:
 
         Whether the call is at fault is seen when it has run eagerly.
         """
-        line = raising_line(error)
-        where = "" if line is None else "\n  " + line.describe()
-        reason = f"tracing raised {type(error).__name__}: {error}{where}"
+        reason = f"tracing raised {type(error).__name__}: {error}{describe_origin(error)}"
         return Specialization(call.kinds, reason=reason, trace_error=error)
 
     def warn(self, reason: str) -> None:
@@ -99,4 +100,10 @@ class Fallbacks:
         warnings.warn_explicit(text, FallbackWarning, line.file, line.line)
 
 
-__all__ = ["MAX_FALLBACKS", "FallbackWarning", "Fallbacks"]
+def describe_origin(error: BaseException) -> str:
+    """The user's line that raised an error, on a line of its own; empty if it isn't known."""
+    line = raising_line(error)
+    return "" if line is None else "\n  " + line.describe()
+
+
+__all__ = ["MAX_FALLBACKS", "FallbackWarning", "Fallbacks", "describe_origin"]

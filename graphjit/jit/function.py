@@ -30,7 +30,7 @@ from .definition import FunctionDefinition
 from .eager import run_eagerly
 from .entry_table import EntryTable, is_native_due
 from .options import DEFAULT_OPTIONS, OPTION_NAMES, FunctionOptions, check_options
-from .specialization import Specialization
+from .specialization import CaptureReplacedError, Specialization
 from .specialization_table import SpecializationTable
 from .specializer import Specializer
 from .vectorcall import Enterable, enterable
@@ -162,7 +162,10 @@ class Function(Enterable):  # type: ignore[misc]
     ) -> Any:
         if specialization.reason:
             return self._specializer.run_eagerly(specialization, leaves, args, kwargs)
-        return specialization.run(leaves, given=(args, kwargs))
+        try:
+            return specialization.run(leaves, given=(args, kwargs))
+        except CaptureReplacedError:  # nothing was done yet
+            return self(*args, **kwargs)
 
     def _run_eagerly(self, args: Any, kwargs: Any) -> Any:
         leaves: list[Any] = []

@@ -64,7 +64,7 @@ from graphjit.tracing.captures import (
     WeakRefSource,
 )
 
-from .specialization import COMPUTED, Specialization
+from .specialization import COMPUTED, CaptureReplacedError, Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable
@@ -234,7 +234,10 @@ def _python_runner(specialization: Specialization) -> Callable[..., Any]:
         return lambda *leaves: direct(leaves)
 
     def run(*leaves: Any) -> Any:
-        return specialization.run(leaves) if specialization.captures_fit() else MISS
+        try:
+            return specialization.run(leaves) if specialization.captures_fit() else MISS
+        except CaptureReplacedError:
+            return MISS
 
     return run
 
@@ -408,7 +411,9 @@ def _capture_roots(
         leaf: LeafGuard | int = _array_guard(shape, dtype)
         for path in paths:
             value, steps = (
-                (specialization.captures[number], ()) if path is None else _source_path(path)
+                (specialization.held_captures[number], ())
+                if path is None
+                else _source_path(path)
             )
             (roots if isinstance(leaf, LeafGuard) else again).append(
                 GuardedRoot(value, steps, leaf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from graphjit.core.dims import Dim
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # How many specializations a call is compared with: methods of many objects have one for each.
 MAX_COMPARED = 16
+# How many characters of a value are shown.
+_MAX_TEXT = 200
 
 
 class RecompileWarning(UserWarning):
@@ -48,11 +51,12 @@ def explain_miss(
     tree: Tree,
     names: Sequence[str],
     specializations: Sequence[Specialization],
+    count: int,
     source: SourceLine | None,
 ) -> Miss:
     """The guards by which a call misses the specialization that is nearest to it.
 
-    Only the latest specializations are compared.
+    Only the latest specializations are compared. count: how many there are.
     """
     nearest, least = specializations[-1], len(kinds) + 2
     for specialization in reversed(specializations[-MAX_COMPARED:]):
@@ -66,18 +70,16 @@ def explain_miss(
         before, now = f"{len(nearest.kinds)} leaves", f"{len(kinds)} leaves"
         if before == now:
             before, now = "other containers or keywords", "these"
-        return Miss("structure of the arguments", before, now, source, len(specializations))
+        return Miss("structure of the arguments", before, now, source, count)
     parts = [
         _describe_difference(name, before, now)
         for name, before, now in zip(names, nearest.kinds, kinds, strict=True)
         if before != now
     ]
     if not parts:
-        return Miss(
-            "captured arrays", "as traced", "of other types", source, len(specializations)
-        )
+        return Miss("captured arrays", "as traced", "of other types", source, count)
     guards, expected, found = (", ".join(texts) for texts in zip(*parts, strict=True))
-    return Miss(guards, expected, found, source, len(specializations))
+    return Miss(guards, expected, found, source, count)
 
 
 def _describe_difference(name: str, before: LeafKind, now: LeafKind) -> tuple[str, str, str]:
@@ -89,9 +91,18 @@ def _describe_difference(name: str, before: LeafKind, now: LeafKind) -> tuple[st
             _shape_and_dtype(now.key),
         )
         if not _shape_matches(old_shape, shape) or old_dtype == dtype:
-            return f"shape of {name}", shape_text(old_shape), shape_text(shape)
+            return f"shape of {name}", _describe_shape(old_shape, shape), shape_text(shape)
         return f"dtype of {name}", str(old_dtype), str(dtype)
     return f"value of {name}", _describe_key(before.key), _describe_key(now.key)
+
+
+def _describe_shape(before: Sequence[int | Dim], now: Sequence[int]) -> str:
+    """A shape that wasn't this one, with what is known of its symbols if these could be it."""
+    text = shape_text(before)
+    if not _shape_matches(before, now):
+        return text
+    ones = any(isinstance(a, Dim) and b == 1 for a, b in zip(before, now, strict=True))
+    return f"{text} with extents " + ("other than 1" if ones else "that pass its guards")
 
 
 def _shape_matches(before: Sequence[int | Dim], now: Sequence[int]) -> bool:
@@ -106,6 +117,19 @@ def _shape_and_dtype(key: Any) -> tuple[Any, Any]:
 
 
 def _describe_key(key: Any) -> str:
-    if isinstance(key, tuple) and len(key) == 2:
-        return str(key[1]) if isinstance(key[1], str) else repr(key[1])
-    return getattr(key, "__name__", None) or "another object"
+    if not (isinstance(key, tuple) and len(key) == 2):
+        return getattr(key, "__name__", None) or "another object"
+    value = key[1]
+    if isinstance(value, str):  # without what a class derived from it does
+        return _shorten(str.__getitem__(value, slice(_MAX_TEXT + 1)))
+    if isinstance(value, bytes):
+        return _shorten(repr(bytes.__getitem__(value, slice(_MAX_TEXT + 1))))
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value._name_}"
+    if isinstance(value, frozenset):
+        return f"a frozenset of {frozenset.__len__(value)}"
+    return _shorten(repr(value))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."

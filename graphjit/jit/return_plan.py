@@ -135,6 +135,7 @@ class ReturnPlan:
 
         leaves: list[Any] = []
         walk(value, leaves)
+        seen.clear()  # `walk` refers to itself, and so would live until a garbage collection
         return any(is_converted(x, self._wanted) for x in leaves)
 
     # -- leaves

@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphjit.core.config import config
-from graphjit.core.errors import OutOfMemoryError, at_user_line
+from graphjit.core.errors import InvalidArgumentError, OutOfMemoryError, at_user_line
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
 from graphjit.core.memory import LINE_BYTES
@@ -60,6 +61,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 COMPUTED = ("python", "array", "0-d array", "swapped")
 
 
+class CaptureReplacedError(InvalidArgumentError):
+    """A captured array that another thread replaced by one of another type during a call."""
+
+
 @dataclass(eq=False)
 class Specialization:
     """A function traced and compiled for one signature, or the reason for none."""
@@ -94,12 +99,12 @@ class Specialization:
     tensor_cores: str | None = None
     # Whether the code was there already, in this process or on disk.
     from_cache: bool = False
-    # The ndarrays that the Python code reads without being given them.
-    captures: list[Array] = field(default_factory=list)
-    # Their shapes and dtypes at the trace.
+    # The shapes and dtypes of captures at the trace.
     capture_types: list[tuple[Any, Any]] = field(default_factory=list)
     # How to look each of them up again; None where only its value is known.
     sources: list[Source | None] = field(default_factory=list)
+    # The captures without a source, and None for the others.
+    held_captures: list[Array | None] = field(default_factory=list)
     # The variables that are read or written.
     variables: list[Variable] = field(default_factory=list)
     # Where each parameter of the graph comes from: a leaf, capture or variable, by number.
@@ -136,16 +141,38 @@ class Specialization:
     def captures_fit(self) -> bool:
         """Whether what the Python code reads is still of the traced types."""
         for number, source in enumerate(self.sources):
-            found = self.captures[number] if source is None else source()
-            if type(found) is not np.ndarray:
+            found = self.held_captures[number] if source is None else source()
+            if not self._capture_fits(number, found):
                 return False
-            if (found.shape, found.dtype) != self.capture_types[number]:
-                return False
-            self.captures[number] = found
         for source, kind in zip(self.objects, self.object_types, strict=True):
             if type(source()) is not kind:
                 return False
         return True
+
+    def _capture_fits(self, number: int, found: Any) -> bool:
+        """Whether a captured array is of the traced type."""
+        if type(found) is not np.ndarray:
+            return False
+        known: bool = (found.shape, found.dtype) == self.capture_types[number]
+        return known
+
+    @property
+    def captures(self) -> list[Array]:
+        """The ndarrays that the Python code reads without being given them, looked up.
+
+        Between calls nothing here refers to them, so that their owner can resize them.
+        """
+        found: list[Any] = []
+        for number, (array, source) in enumerate(
+            zip(self.held_captures, self.sources, strict=True)
+        ):
+            now = array if source is None else source()
+            if not self._capture_fits(number, now):  # since captures_fit() was asked
+                raise CaptureReplacedError(
+                    at_user_line("an array that the function reads was replaced during a call")
+                )
+            found.append(now)
+        return found
 
     def order_parameters(self) -> None:
         """Where each parameter of the graph comes from at a call."""
@@ -245,13 +272,41 @@ class Specialization:
         of which containers may be returned.
         """
         assert self.executable is not None
+        views, copies = self._views_before_writing(leaves, out) if out else ({}, {})
         if not self.variables:
-            return self._build_results(leaves, self._compute(leaves, out)[0], out, given)
+            return self._build_results(
+                leaves, self._compute(leaves, out)[0], out, given, views, copies
+            )
         with self.locked_variables():
             outputs, updates = self._compute(leaves, out)
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
-        return self._build_results(leaves, outputs, out, given)
+        return self._build_results(leaves, outputs, out, given, views, copies)
+
+    def _views_before_writing(
+        self, leaves: Sequence[Any], out: Sequence[Any]
+    ) -> tuple[dict[int, Any], dict[int, Any]]:
+        """What is made before any array of `out` is written, by the numbers of results.
+
+        The first are the results that NumPy makes of arguments and captured arrays, views or
+        not. The second are copies of those of them that go into arrays of `out` and lie in
+        memory that these share.
+        """
+        written = [array for array in out if array is not None]
+        copies: dict[int, Any] = {}
+        views: dict[int, Any] = {}
+        memo: ReplayMemo = {}
+        for number, ((kind, value), array) in enumerate(zip(self.results, out, strict=True)):
+            if kind == "view" and not any(base.role == "output" for base in value.bases):
+                views[number] = self.view(value, leaves, memo=memo)
+            elif kind == "again" and value in views:
+                views[number] = views[value]
+            if array is None or number not in views:
+                continue
+            view = getattr(views[number], "_array", views[number])
+            if any(np.may_share_memory(view, other) for other in written):
+                copies[number] = np.array(view)
+        return views, copies
 
     def _compute(
         self, leaves: Sequence[Any], out: Sequence[Any]
@@ -294,11 +349,12 @@ class Specialization:
     def inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """The program's inputs for these leaves: arguments, captured arrays, variables."""
         arrays = []
+        captures = self.captures if self.sources else ()
         for role, number in self.parameter_order:
             if role == "leaf":
                 x = as_input(leaves[number])
             elif role == "capture":
-                x = self.captures[number]
+                x = captures[number]
             else:
                 x = self.variables[number].cell.array
             arrays.append(_in_order(x))
@@ -330,7 +386,10 @@ class Specialization:
         outputs: Sequence[Array],
         out: Sequence[Any] = (),
         given: Any = (),
+        views: Mapping[int, Any] = MappingProxyType({}),
+        copies: Mapping[int, Any] = MappingProxyType({}),
     ) -> Any:
+        """The results of a call. views, copies: see `_views_before_writing`."""
         numpy = self.numpy
         computed = itertools.count()
         found: list[Any] = []
@@ -364,9 +423,11 @@ class Specialization:
             if kind == "static":
                 return value
             if kind == "view":
-                shared = self.view(value, leaves, arrays, memo)
+                shared = views.get(len(found))
+                if shared is None:
+                    shared = self.view(value, leaves, arrays, memo)
             elif kind == "again":
-                shared = found[value]
+                shared = views.get(len(found), found[value])
             elif kind == "copy":
                 return copy.copy(value)
             elif kind == "object":
@@ -377,6 +438,7 @@ class Specialization:
                 return follow(given, value)
             if target is None:
                 return shared
+            shared = copies.get(len(found), shared)
             np.copyto(target, getattr(shared, "_array", shared))
             return target
 
@@ -441,7 +503,7 @@ def _make_direct_call(specialization: Specialization) -> Callable[[Sequence[Any]
     if all(kind in ("view", "static") for kind, _ in specialization.results) and not (
         specialization.donated
         or specialization.variables
-        or specialization.captures
+        or specialization.sources
         or executable.program.outputs
     ):  # nothing is computed
         if specialization.result_tree is LEAF and specialization.results[0][0] == "view":

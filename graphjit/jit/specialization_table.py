@@ -6,12 +6,15 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.lazy import lazy_module
-from graphjit.core.tree import Identity
 from graphjit.tracing.symbolic_sizes import SizeHistory
+
+from .call_key import identities
+from .specialization import Specialization
 
 if TYPE_CHECKING:
     from graphjit.core.errors import SourceLine
@@ -19,10 +22,14 @@ if TYPE_CHECKING:
     from . import recompile
     from .call_key import CallKey
     from .entry_table import EntryTable
-    from .specialization import Specialization
 else:
     recompile = lazy_module("graphjit.jit.recompile")
 
+# A key of one of the table's dicts: the name of the dict, and the key.
+_Entry = tuple[str, Any]
+# How many keys are kept that no object is tied to, and as many for each object. Those of values
+# that are new at each call would pile up. A specialization has three.
+MAX_KEYS = 3 * 512
 # How many keys are kept that hold objects whose death nothing tells.
 _MAX_IMMORTAL_KEYS = 64
 # How many executables are kept of specializations whose objects died: what comes next is often
@@ -36,8 +43,8 @@ class _Owner(weakref.ref[Any]):
     __slots__ = ("keys", "number")
     # The object's id.
     number: int
-    # Pairs (name of the dict, key).
-    keys: set[tuple[str, Any]]
+    # The oldest first.
+    keys: OrderedDict[_Entry, None]
 
 
 class SpecializationTable:
@@ -55,9 +62,14 @@ class SpecializationTable:
         self.by_rank: dict[Any, list[Specialization]] = {}
         # The sizes that calls have brought, by `CallKey.rank_key`.
         self.size_histories: dict[Any, SizeHistory] = {}
+        # How often calls fell back to eager mode, by `CallKey.type_key`: see `Fallbacks`.
+        # Or the specialization of all such calls to come.
+        self.fallbacks: dict[Any, int | Specialization] = {}
         self.owners: dict[int, _Owner] = {}
         # Keys with objects that can't be referred to weakly, the oldest first.
-        self.immortal_keys: OrderedDict[tuple[str, Any], None] = OrderedDict()
+        self.immortal_keys: OrderedDict[_Entry, None] = OrderedDict()
+        # Keys that no object is tied to, the oldest first.
+        self.ownerless_keys: OrderedDict[_Entry, None] = OrderedDict()
         # The numbers of owners that died, whose specializations are to be forgotten.
         self.died: deque[int] = deque()
         self.spare_executables: deque[Any] = deque(maxlen=_MAX_SPARE_EXECUTABLES)
@@ -78,6 +90,10 @@ class SpecializationTable:
         with self.locked():
             lists = (*self.by_key.values(), *self.by_rank.values())
             return [specialization for found in lists for specialization in found]
+
+    def count(self) -> int:
+        """How many specializations there are."""
+        return sum(map(len, self.by_key.values())) + sum(map(len, self.by_rank.values()))
 
     # -- finding
 
@@ -112,28 +128,40 @@ class SpecializationTable:
 
         names: one for each leaf of the arguments. line: the user's.
         """
-        known = self.all()
-        if not known:
+        self.forget_dead()
+        latest = self._latest() if self.by_key or self.by_rank else ()
+        if not latest:
             return None
-        return recompile.explain_miss(call.kinds, call.tree, names, known, line)
+        return recompile.explain_miss(call.kinds, call.tree, names, latest, self.count(), line)
+
+    def _latest(self) -> list[Specialization]:
+        """The specializations that were made last, those of known extents first."""
+        dicts = (self.by_key, self.by_rank)
+        latest = [islice(reversed(d.values()), recompile.MAX_COMPARED) for d in dicts]
+        return [item for found in latest for made in reversed([*found]) for item in made]
 
     # -- changing
 
     def insert(self, call: CallKey, specialization: Specialization) -> None:
         """Add a specialization of known extents."""
         self.by_key.setdefault(call.key, []).append(specialization)
-        self._tie_to_owners("by_key", call.key, call)
+        self._tie_to_owners("by_key", call.key)
 
     def insert_any_size(self, call: CallKey, specialization: Specialization) -> None:
         """Add a specialization of symbolic extents."""
         self.by_rank.setdefault(call.rank_key, []).append(specialization)
-        self._tie_to_owners("by_rank", call.rank_key, call)
+        self._tie_to_owners("by_rank", call.rank_key)
 
     def size_history(self, call: CallKey) -> SizeHistory:
         """The sizes of calls like this one, made if there is none."""
         history = self.size_histories.setdefault(call.rank_key, SizeHistory())
-        self._tie_to_owners("size_histories", call.rank_key, call)
+        self._tie_to_owners("size_histories", call.rank_key)
         return history
+
+    def set_fallback(self, call: CallKey, value: int | Specialization) -> None:
+        """Note what `Fallbacks` knows of calls of the same types."""
+        self.fallbacks[call.type_key] = value
+        self._tie_to_owners("fallbacks", call.type_key)
 
     def remove(self, specialization: Specialization) -> None:
         """Forget a specialization of known extents."""
@@ -146,31 +174,53 @@ class SpecializationTable:
 
     # -- lifetimes
 
-    def _tie_to_owners(self, table: str, key: Any, call: CallKey) -> None:
-        """Let what is kept under a key be forgotten with the objects among the arguments."""
-        for kind in call.kinds:
-            if not isinstance(kind.key, Identity):
-                continue
-            value, number = kind.key.value, hash(kind.key)
+    def _tie_to_owners(self, table: str, key: Any) -> None:
+        """Let what is kept under a key be forgotten with the objects and classes that the key
+        is for. What no object is tied to is forgotten when there are too many such keys.
+        """
+        entry, has_owner = (table, key), False
+        for identity, is_class in identities(key):
+            has_owner |= not is_class
+            value, number = identity.value, hash(identity)
             owner = self.owners.get(number)
             if owner is None or owner() is not value:
                 try:
                     owner = _Owner(value, _make_death_callback(self))
                 except TypeError:  # it lives for as long as its key
-                    self._keep_immortal(table, key)
+                    self._keep_immortal(entry)
                     continue
-                owner.number, owner.keys = number, set()
+                owner.number, owner.keys = number, OrderedDict()
                 former, self.owners[number] = self.owners.get(number), owner
                 if former is not None:  # of an object that was where this one is
-                    for entry in former.keys:
-                        self._forget_key(*entry)
-            owner.keys.add((table, key))
+                    for old in former.keys:
+                        self._forget_key(*old)
+            self._add_key(owner.keys, entry)
+        if not has_owner:
+            self._add_key(self.ownerless_keys, entry)
 
-    def _keep_immortal(self, table: str, key: Any) -> None:
-        self.immortal_keys[table, key] = None
-        self.immortal_keys.move_to_end((table, key))
+    def _keep_immortal(self, entry: _Entry) -> None:
+        self.immortal_keys[entry] = None
+        self.immortal_keys.move_to_end(entry)
         if len(self.immortal_keys) > _MAX_IMMORTAL_KEYS:
             self._forget_key(*self.immortal_keys.popitem(last=False)[0])
+
+    def _add_key(self, keys: OrderedDict[_Entry, None], entry: _Entry) -> None:
+        """Note a key as the latest. Where there are too many, the oldest is forgotten."""
+        keys.setdefault(entry)  # the first of all equal ones, which the table has, too
+        keys.move_to_end(entry)
+        if len(keys) > MAX_KEYS:
+            self._forget_key(*keys.popitem(last=False)[0])
+
+    def _untie(self, entry: _Entry) -> None:
+        """Forget a key that nothing is kept under any more."""
+        self.ownerless_keys.pop(entry, None)
+        self.immortal_keys.pop(entry, None)
+        for identity, _ in identities(entry[1]):
+            owner = self.owners.get(hash(identity))
+            if owner is not None and entry in owner.keys:
+                del owner.keys[entry]
+                if not owner.keys:
+                    del self.owners[owner.number]
 
     def forget_dead(self) -> None:
         """Forget what was made for objects that died.
@@ -193,7 +243,10 @@ class SpecializationTable:
     def _forget_key(self, table: str, key: Any) -> None:
         """Forget what is kept under a key. Small executables are kept as spare ones."""
         found = getattr(self, table).pop(key, ())
+        if isinstance(found, Specialization):
+            found = [found]
         specializations = found if isinstance(found, list) else ()
+        self._untie((table, key))
         for specialization in specializations:
             if specialization.executable is not None and specialization.executable.small:
                 self.spare_executables.append(specialization.executable)
@@ -213,4 +266,4 @@ def _make_death_callback(table: SpecializationTable) -> Callable[[Any], None]:
     return note_death
 
 
-__all__ = ["SpecializationTable"]
+__all__ = ["MAX_KEYS", "SpecializationTable"]

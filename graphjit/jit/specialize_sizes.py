@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphjit.core.dims import Undecided
-from graphjit.core.errors import InternalError, InvalidArgumentError, LeakedTracerError
+from graphjit.core.errors import (
+    IndexOutOfRangeError,
+    InternalError,
+    InvalidArgumentError,
+    LeakedTracerError,
+)
 from graphjit.core.tree import LeafKind, flatten
 from graphjit.tracing import code_names, symbolic_sizes
 
-from .trace_attempt import INTERRUPTS, TraceAttempt
+from .trace_attempt import TraceAttempt, is_interrupt
 
 if TYPE_CHECKING:
     from graphjit.tracing.symbolic_sizes import LeafAxis, SizeAssumptions, SizeHistory
@@ -56,9 +61,11 @@ def _try_to_trace(
 ) -> Specialization | None:
     try:
         return TraceAttempt(definition, call).run(assumed)
-    except (InternalError, LeakedTracerError, *INTERRUPTS):
+    except (InternalError, LeakedTracerError):
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         # a trace with known extents will tell what is wrong, if anything is
         history.trace_error = f"{type(error).__name__}: {error}"
         return None
@@ -76,7 +83,7 @@ def _compile(
         return None
     try:
         specialization.compile(definition.options.passes, definition.options.fast_math)
-    except (Undecided, InvalidArgumentError) as open_question:
+    except (Undecided, InvalidArgumentError, IndexOutOfRangeError) as open_question:
         history.impossible = f"it depends on the sizes: {open_question}"
         return None
     specialization.size_domain = symbolic_sizes.SizeDomain(

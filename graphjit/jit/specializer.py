@@ -22,9 +22,9 @@ from graphjit.tensors.apply import TensorBase
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 
 from .eager import run_eagerly
-from .fallback import Fallbacks
+from .fallback import Fallbacks, describe_origin
 from .specialize_sizes import specialize_sizes
-from .trace_attempt import INTERRUPTS, TraceAttempt
+from .trace_attempt import TraceAttempt, holds_symbols, is_interrupt
 
 if TYPE_CHECKING:
     from . import recompile
@@ -53,7 +53,7 @@ class Specializer:
         self._reader = reader
         self._table = table
         self._entries = entries
-        self._fallbacks = Fallbacks(definition)
+        self._fallbacks = Fallbacks(definition, table)
         # Why the function was compiled again, the latest last.
         self.misses: deque[recompile.Miss] = deque(maxlen=_MAX_MISSES)
         # How often the function was traced.
@@ -124,7 +124,7 @@ class Specializer:
                 return call, specialization
             except StaticValueNeeded as need:
                 has_scalars = any(kind.kind == SCALAR for kind in call.kinds)
-                if has_scalars and len(self._table.all()) < config.static_values:
+                if has_scalars and self._table.count() < config.static_values:
                     call = self._reader.pin(call)
                     continue
                 return call, self._fallbacks.fall_back(call, need)
@@ -133,27 +133,22 @@ class Specializer:
             except TracingError as error:
                 return call, self._fallbacks.fall_back(call, error)
             # ImportError: LLVM is missing or old
-            except (InternalError, ImportError, *INTERRUPTS):
+            except (InternalError, ImportError):
                 raise
             except BaseException as error:
-                if self._is_final(call, error, attempt.had_effects):
+                if is_interrupt(error):
                     raise
-                return call, self._fallbacks.fall_back_after_error(call, error)
-
-    def _is_final(self, call: CallKey, error: BaseException, had_effects: bool) -> bool:
-        """Whether an error that the Python code raised while it was traced is the call's: eager
-        mode isn't wanted, or would raise it too.
-
-        had_effects: whether the trace had changed something, which was put back.
-        """
-        must_trace = self._definition.options.fallback == "error"
-        if must_trace and had_effects:
-            # raises too, having done what it does
+                must_raise = options.fallback == "error"
+                if not (must_raise and attempt.had_effects):
+                    if must_raise or _is_refusal(call, error, attempt.had_effects):
+                        raise
+                    return call, self._fallbacks.fall_back_after_error(call, error)
+                reason = f"tracing raised {type(error).__name__}, an eager call nothing"
+                reason += describe_origin(error)
+            # What the trace changed was put back. The call raises too, having done what it
+            # does, and that error isn't to have the trace's as its context.
             run_eagerly(self._definition, call.args, call.kwargs, call.leaves)
-        # tensors have one set of rules: eager mode would refuse what tracing refused
-        has_tensors = any(isinstance(x, TensorBase) for x in call.leaves)
-        is_refusal = has_tensors and not had_effects and isinstance(error, GraphJitError)
-        return must_trace or is_refusal
+            raise TracingError(reason)
 
     def _count_fallback(self, specialization: Specialization, call: CallKey) -> None:
         shared = self._fallbacks.count(specialization, call)
@@ -210,17 +205,40 @@ class Specializer:
         try:
             value = run_eagerly(self._definition, args, kwargs, call.leaves)
         except BaseException as raised:
+            specialization.trace_error = None
             self._table.remove(specialization)
-            natural = [c for c in type(raised).__mro__ if c.__module__ == "builtins"][:-3]
-            if isinstance(error, GraphJitError) and isinstance(error, tuple(natural)):
-                raise error from None
-            raise
+            if not _tells_more(error, raised):
+                del error  # whose traceback has this frame
+                raise
+        else:
+            error = None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
         specialization.trace_error = None
         with self._table.lock:
             self._entries.add(specialization, call)
             self._count_fallback(specialization, call)
         self._fallbacks.warn(specialization.reason)
         return value
+
+
+def _is_refusal(call: CallKey, error: BaseException, had_effects: bool) -> bool:
+    """Whether eager mode would refuse what tracing refused: tensors have one set of rules.
+
+    had_effects: whether the trace had changed something, which was put back.
+    """
+    has_tensors = any(isinstance(x, TensorBase) for x in call.leaves)
+    return has_tensors and not had_effects and isinstance(error, GraphJitError)
+
+
+def _tells_more(error: BaseException | None, raised: BaseException) -> bool:
+    """Whether the error of a trace is graphjit's own for what an eager call raised."""
+    natural = [c for c in type(raised).__mro__ if c.__module__ == "builtins"][:-3]
+    own = isinstance(error, GraphJitError) and not isinstance(raised, GraphJitError)
+    return own and isinstance(error, tuple(natural)) and not holds_symbols(error)
 
 
 __all__ = ["Specializer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import opcode
 import operator
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError, TracingError, at_user_line
+from graphjit.core.static_lookup import own_attributes
 from graphjit.core.tree import (
     SCALAR,
     STATIC,
@@ -24,6 +26,7 @@ from graphjit.core.tree import (
 )
 from graphjit.core.types import TensorType, as_dtype
 from graphjit.tracing import captures, code_names, foreign, symbolic_sizes
+from graphjit.tracing.leaks import holds_traced
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import ScalarWithoutIter
 from graphjit.tracing.trace import Trace
@@ -46,8 +49,9 @@ _TYPES = {
     "Integral", "int", "float", "complex", "Tensor", "isscalar", "issubdtype",
 }  # fmt: skip
 _DTYPES = {int: "int64", float: "float64", complex: "complex128"}
-# What ends a call whatever `fallback` says.
-INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+# What ends a call whatever `fallback` says, where it comes from outside.
+_INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+_RAISE = opcode.opmap["RAISE_VARARGS"]
 # Errors that tell of the trace and not of the call.
 _OWN_ERRORS = (TracingError, InternalError, ImportError)
 
@@ -89,10 +93,16 @@ class TraceAttempt:
         try:
             specialization = self._trace(before, assumed)
         except BaseException as error:
-            if self._ends_call(error, assumed) and before.can_stay():
+            # an eager call is to raise the error, for traced values are in this one, or in what
+            # it leaves
+            again = self._wrote_arguments or (
+                not isinstance(error, _OWN_ERRORS) and holds_symbols(error)
+            )
+            final = not again and self._ends_call(error, assumed)
+            if final and before.can_stay():
                 self.had_effects = False
             else:
-                self.had_effects = before.restore() or self._wrote_arguments
+                self.had_effects = before.restore() or again
             raise
         specialization.times_ns["trace"] = time.perf_counter_ns() - started
         return specialization
@@ -101,8 +111,7 @@ class TraceAttempt:
         """Whether the caller gets an error of the trace. What the function did until then
         stays, as undecorated.
         """
-        strict = self._definition.options.fallback == "error" and not self._wrote_arguments
-        final = isinstance(error, INTERRUPTS) or strict
+        final = is_interrupt(error) or self._definition.options.fallback == "error"
         return final and assumed is None and not isinstance(error, _OWN_ERRORS)
 
     # -- before the trace
@@ -118,7 +127,7 @@ class TraceAttempt:
         for x in self._statics:
             if foreign.is_foreign(x):
                 kind = type(x).__name__
-                what = f"{kind} of {x.dtype}" if hasattr(x, "dtype") else kind
+                what = f"{kind} of {x.dtype}" if isinstance(x, np.ndarray) else kind
                 raise self._refuse(f"{name} has an argument that can't be traced: {what}")
         found = foreign.find_foreign(function, self._statics)
         if found:
@@ -151,7 +160,7 @@ class TraceAttempt:
             trace.scalar = ScalarWithoutIter
         numpy = definition.wants_numpy(call.leaves)
         specialization = self._start(trace, bool(numpy), assumed)
-        with trace.active():
+        with trace.released(), trace.active():
             args, kwargs = self._make_symbols(trace, specialization)
             value = self._run_function(trace, before, args, kwargs)
             returned = ReturnPlan(
@@ -258,10 +267,36 @@ class TraceAttempt:
             self._statics,
             [*trace.captures, *returned.objects],
         )
-        specialization.captures = trace.captures
         specialization.sources = sources[:count]
+        specialization.held_captures = [
+            array if source is None else None
+            for array, source in zip(trace.captures, specialization.sources, strict=True)
+        ]
         specialization.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         specialization.results = _bind_objects(specialization, returned, sources[count:])
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is to end the call whatever the function did: it came from outside, such
+    as by a signal. Where the user's code raises it, an eager call does so, too.
+    """
+    trace = error.__traceback__
+    if not isinstance(error, _INTERRUPTS) or trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] != _RAISE
+
+
+def holds_symbols(error: BaseException | None) -> bool:
+    """Whether an error of the user's, or one that led to it, holds traced values."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if holds_traced((error.args, vars(error))):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _make_symbol(
@@ -302,7 +337,7 @@ def _has_extra_attributes(value: Any) -> bool:
     fields = getattr(kind, "__dataclass_fields__", None)
     if fields is None or kind.__module__.startswith("graphjit."):
         return False
-    attributes = getattr(value, "__dict__", {})
+    attributes = own_attributes(value)
     if not attributes.keys() <= fields.keys():
         return True
     return any(map(_has_extra_attributes, attributes.values()))
@@ -343,4 +378,4 @@ def _bind_objects(
     return found
 
 
-__all__ = ["INTERRUPTS", "ImpureError", "MaySettleError", "TraceAttempt"]
+__all__ = ["ImpureError", "MaySettleError", "TraceAttempt", "holds_symbols", "is_interrupt"]

@@ -243,6 +243,7 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
                 _not_a_scalar(made)
                 if func is ALIKE and args[0].storage.scalar:
                     trace.views.note_call(made, func, args, kwargs)
+                    _mark_as_base(made, args[0])
             return made
         handler = VIEWS.get(func)
         if handler is not None:
@@ -284,6 +285,12 @@ def _not_a_scalar(value: Any) -> None:
     """Keep a 0-d array from being taken for a scalar, which `+=` doesn't write into."""
     if is_symbol(value) and not value.type.shape:
         value.mark_as_array()
+
+
+def _mark_as_base(value: Any, base: Any) -> None:
+    """Take a result for a scalar or an array where what it is made of is one or the other."""
+    if is_symbol(value) and not value.type.shape:
+        value.storage.scalar = base.storage.scalar
 
 
 def _bases(args: Sequence[Any]) -> list[Any]:
@@ -351,6 +358,7 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             _not_a_scalar(made)
             if x.storage.scalar:  # a NumPy scalar or an array, and so is the result
                 x.recorder.views.note_call(made, called, (x, *args), kwargs)
+                _mark_as_base(made, x)
         return made
 
 

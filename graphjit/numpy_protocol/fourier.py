@@ -11,7 +11,16 @@ from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.core.types import as_dtype
 from graphjit.functions import signal
 
-from .promotion import Handler, array, axes_of, axis_of, cast, refuse, static_int, unsupported
+from .promotion import (
+    Handler,
+    array,
+    axes_of,
+    cast,
+    indexed_axis,
+    refuse,
+    static_int,
+    unsupported,
+)
 
 
 def _wave(a: Any, real: bool) -> Any:
@@ -38,7 +47,7 @@ def _transform(name: str) -> Handler:
             raise ShapeError(
                 at_user_line(f"Invalid number of FFT data points ({points}) specified.")
             )
-        result = function(x, points, axis_of(axis, x.ndim), norm)
+        result = function(x, points, indexed_axis(axis, x.ndim), norm)
         sample = getattr(np.fft, name)(np.zeros(2, array(a).type.dtype.dtype))
         return cast(result, as_dtype(sample.dtype))
 

@@ -18,6 +18,7 @@ from .promotion import (
     array,
     axis_of,
     cast,
+    indexed_axis,
     is_symbol,
     refuse,
     result_dtype,
@@ -171,7 +172,7 @@ def append(arr: Any, values: Any, axis: Any = None) -> Any:
 def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Any]:
     """np.array_split."""
     x = array(ary)
-    k = axis_of(axis, x.ndim)
+    k = indexed_axis(axis, x.ndim)
     extent = x.type.shape[k]
     if np.ndim(indices_or_sections) if not is_symbol(indices_or_sections) else 0:
         bounds = [slice(None, b).indices(extent)[1] for b in static_ints(indices_or_sections)]
@@ -192,7 +193,8 @@ def split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Any]:
     x = array(ary)
     whole = is_symbol(indices_or_sections) or not np.ndim(indices_or_sections)
     if whole:
-        extent, sections = x.type.shape[axis_of(axis, x.ndim)], static_int(indices_or_sections)
+        extent = x.type.shape[indexed_axis(axis, x.ndim)]
+        sections = static_int(indices_or_sections)
         if sections == 0:
             raise ZeroDivisionError(at_user_line("integer modulo by zero"))
         if extent % sections:

@@ -265,8 +265,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> An
     ):
         result = _euclidean(shape.reshape(t, (t.type.size,)), (0,), False)
         return shape.reshape(result, (1,) * t.ndim) if keep else result
-    if isinstance(axis, list):
-        raise unsupported("a list as axis=")
+    if isinstance(axis, (list, float, str)):  # which NumPy makes an int
+        raise unsupported(f"a {type(axis).__name__} as axis=")
     axes = axes_of(axis, t.ndim)
     if len(axes) == 1:
         return _vector_norm(t, ord, axes, keep)

@@ -343,6 +343,14 @@ def axis_of(axis: Any, ndim: int) -> int:
     return int(normalize_axis_index(static_int(axis), ndim))
 
 
+def indexed_axis(axis: Any, ndim: int) -> int:
+    """The same where NumPy takes an item of the shape: IndexError if there is none."""
+    try:
+        return axis_of(axis, ndim)
+    except AxisError as error:
+        raise IndexOutOfRangeError(at_user_line(str(error))) from error
+
+
 def axes_of(axis: Any, ndim: int) -> Shape:
     """Axes counted from the start, None for all; AxisError or ValueError as in NumPy."""
     if axis is None:

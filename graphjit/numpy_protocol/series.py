@@ -24,6 +24,7 @@ from .promotion import (
     axis_of,
     cast,
     constant,
+    indexed_axis,
     is_python_scalar,
     is_symbol,
     promoted,
@@ -154,7 +155,7 @@ def _sum(*values: Any) -> Any:
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Any:
     """np.trapezoid."""
     values = array(y)
-    k = axis_of(axis, values.ndim)
+    k = indexed_axis(axis, values.ndim)
     step: Any = dx
     if x is not None:
         step = array(x)

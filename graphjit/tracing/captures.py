@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.frozen import dataclass
+from graphjit.core.static_lookup import own_attributes, python_function
 
 from .code_names import GLOBAL_ASSIGNMENTS, assigned_names, names_in
 
@@ -90,7 +91,10 @@ class AttributeSource(Source):
     name: str
 
     def _read(self) -> Any:
-        return getattr(self.parent(), self.name, None)
+        owner = self.parent()
+        if isinstance(owner, types.FunctionType):
+            return getattr(owner, self.name)
+        return own_attributes(owner).get(self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,7 +195,7 @@ def _source_of(value: Any) -> Source:
 
 def _function_values(function: Any) -> list[tuple[Any, Source, int]]:
     """Values of a function's closure cells, its defaults and the globals it names."""
-    function = getattr(function, "python_function", function)
+    function = python_function(function)
     if isinstance(function, types.MethodType):
         owner = function.__self__
         return [(owner, _source_of(owner), 0), *_function_values(function.__func__)]
@@ -225,10 +229,8 @@ def _children(value: Any, source: Source) -> list[tuple[Any, Source]]:
         return [(v, ItemSource(source, k)) for k, v in enumerate(value[:1000])]
     if isinstance(value, (types.ModuleType, type, str, bytes, int, float)):
         return []
-    attributes = getattr(value, "__dict__", None)
-    if isinstance(attributes, dict):
-        return [(v, AttributeSource(source, k)) for k, v in list(attributes.items())]
-    return []
+    attributes = own_attributes(value)
+    return [(v, AttributeSource(source, k)) for k, v in list(attributes.items())]
 
 
 __all__ = [

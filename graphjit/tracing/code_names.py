@@ -6,6 +6,8 @@ import dis
 import types
 from typing import Any
 
+from graphjit.core.static_lookup import code_of
+
 # The argument of BINARY_OP from which on it is `+=` and its like.
 _FIRST_IN_PLACE = 13
 
@@ -21,14 +23,14 @@ def names_in(code: types.CodeType) -> list[str]:
 
 def names_of_function(function: Any) -> set[str]:
     """The globals and attributes that a function's code names."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return set(names_in(code)) if isinstance(code, types.CodeType) else set()
+    code = code_of(function)
+    return set(names_in(code)) if code is not None else set()
 
 
 def loads_global(function: Any, name: str) -> bool:
     """Whether a function's code, or code inside it, reads a global or builtin of this name."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return isinstance(code, types.CodeType) and _loads_global(code, name)
+    code = code_of(function)
+    return code is not None and _loads_global(code, name)
 
 
 def _loads_global(code: types.CodeType, name: str) -> bool:

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.core.static_lookup import code_of, own_attributes, python_function, underlying
 from graphjit.tensors.apply import TensorBase
 
 from .code_names import names_in
@@ -54,15 +55,55 @@ def is_foreign(value: Any) -> bool:
     found = _type_verdicts.get(kind)
     if found is None:
         found = _type_verdicts[kind] = _is_foreign_type(kind) or _has_buffer(value)
-    if not found and not issubclass(kind, _FOLLOWED) and _forwards_attributes(kind):
-        # NumPy asks the object
+    if found or issubclass(kind, _FOLLOWED):
+        return found
+    if kind in weakref.ProxyTypes:
         return any(hasattr(value, name) for name in _ARRAY_LIKE)
-    return found or "__array_interface__" in getattr(value, "__dict__", ())
+    own = own_attributes(value)
+    if not own.keys().isdisjoint(_ARRAY_LIKE):  # NumPy asks the object
+        return True
+    return _forwards_attributes(kind) and any(map(_is_array, _held_values(value, own)))
+
+
+def _held_values(value: Any, own: dict[str, Any]) -> Iterator[Any]:
+    """What an object has in its attributes and slots."""
+    yield from own.values()
+    for kind in type(value).__mro__:
+        for member in list(vars(kind).values()):
+            if isinstance(member, types.MemberDescriptorType):
+                try:
+                    yield member.__get__(value)
+                except AttributeError:  # not set
+                    continue
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, TensorBase)) or _is_foreign_type(type(value))
 
 
 def _forwards_attributes(kind: type) -> bool:
-    """Whether objects of a type may have attributes that neither they nor the type hold."""
-    return hasattr(kind, "__getattr__") or kind in weakref.ProxyTypes
+    """Whether `__getattr__` of a type may give the attributes of another object, by its code.
+
+    It isn't called, for it may do anything.
+    """
+    known = _forwarding_types.get(kind)
+    if known is None:
+        found = next(
+            (vars(k)["__getattr__"] for k in kind.__mro__ if "__getattr__" in vars(k)), None
+        )
+        code = code_of(found)
+        names = set() if code is None else set(names_in(code))
+        known = found is not None and (code is None or not names.isdisjoint(_FORWARDING_NAMES))
+        _forwarding_types[kind] = known
+    return known
+
+
+# Names in the code of a `__getattr__` that asks another object.
+_FORWARDING_NAMES = frozenset(
+    {"getattr", "attrgetter", "__getattr__", "__getattribute__", "eval"}
+)
+# Whether objects of a type forward attributes.
+_forwarding_types: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
 def _is_foreign_type(kind: type) -> bool:
@@ -119,7 +160,7 @@ def _search(start: list[tuple[str, Any]], names: set[str]) -> str:
 
 def _children(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
     """What can be read of a value by names in the code, or by iterating over it."""
-    value = getattr(value, "python_function", value)
+    value = python_function(value)
     if isinstance(value, types.MethodType):
         return [(where, value.__func__), (where, value.__self__)]
     if isinstance(value, partial):
@@ -141,9 +182,7 @@ def _children(where: str, value: Any, names: set[str]) -> list[tuple[str, Any]]:
         return []
     for kind in type(value).__mro__[:-1]:
         _add_methods(kind, names)
-    own = getattr(value, "__dict__", None)
-    if not isinstance(own, dict):
-        return []
+    own = own_attributes(value)
     return [(f"{where}.{name}", own[name]) for name in names & own.keys()]
 
 
@@ -171,7 +210,7 @@ def _add_methods(kind: type, names: set[str]) -> None:
     for name, item in list(vars(kind).items()):
         if name in names or (name.startswith("__") and name != "__init__"):
             item = item.fget if isinstance(item, property) else item
-            item = getattr(item, "__func__", getattr(item, "python_function", item))
+            item = underlying(python_function(item))
             if isinstance(item, types.FunctionType):
                 names.update(names_in(item.__code__))
 

@@ -29,7 +29,7 @@ import types
 import weakref
 from abc import ABC
 from array import array
-from collections import deque, namedtuple
+from collections import defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
+from graphjit.core.static_lookup import own_attributes, python_function
 from graphjit.core.types import DType, TensorSpec
 from graphjit.tensors.apply import TensorBase
 
@@ -265,8 +266,8 @@ class SideEffects:
         if isinstance(value, dict):
             self._add_snapshot(MappingSnapshot(value))
             items: Any = [*dict.keys(value), *dict.values(value)]
-            default = getattr(value, "default_factory", None)
-            self._enqueue((default,))
+            if isinstance(value, defaultdict):
+                self._enqueue((value.default_factory,))
         elif isinstance(value, (tuple, frozenset)):
             items = value
         else:
@@ -308,8 +309,8 @@ class SideEffects:
 
     def _visit_object(self, value: Any, kind: type) -> None:
         own = kind.__module__.partition(".")[0] == "graphjit"
-        function = getattr(value, "python_function", None)
-        if own and function is not None:  # decorated, too
+        function = python_function(value)
+        if own and function is not value:  # decorated, too
             self._enqueue((function,))
             attributes = vars(value)
             names = [
@@ -330,8 +331,8 @@ class SideEffects:
     def _visit_attributes(self, value: Any, kind: type) -> None:
         """An object's attributes, and what its class has."""
         library = any(_is_library(k.__module__) for k in kind.__mro__ if k is not object)
-        attributes = getattr(value, "__dict__", None)
-        if isinstance(attributes, dict):
+        attributes = own_attributes(value)
+        if kind.__dictoffset__:
             self._add_snapshot(
                 MappingSnapshot(attributes, f"an attribute of a {kind.__name__}")
             )

@@ -8,6 +8,7 @@ scalar that is an argument).
 from __future__ import annotations
 
 import sys
+import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -163,6 +164,7 @@ def _get_class(x: SymbolicTensor) -> type:
     return np.ndarray if array else x.type.dtype.dtype.type
 
 
+_CHOICES = "use gj.cond for a choice between two computations, gj.where for a choice by element"
 # Attributes that an item of an array has only once it has been recorded.
 _SET_BY_RECORDING = {
     "_index_source",
@@ -229,17 +231,19 @@ class SymbolicTensor(Operators):
         """Shape and dtype."""
         return self._type
 
-    def _needs_value(self, what: str) -> TracingError:
+    def _needs_value(
+        self, what: str, advice: str = "use gj.where for a choice by element"
+    ) -> TracingError:
         params = self.recorder.weak_params_of(self.node)
         message = at_user_line(
             f"{what} needs the value of a traced {self._type}, which is known only when the "
             "compiled function runs",
-            "use gj.where for a choice by element, or let the function fall back to eager mode",
+            f"{advice}, or let the function fall back to eager mode",
         )
         return StaticValueNeeded(message, params) if params else TracingError(message)
 
     def __bool__(self) -> bool:
-        raise self._needs_value("`if`, `while`, `and`, `or` or bool()")
+        raise self._needs_value("`if`, `while`, `and`, `or` or bool()", _CHOICES)
 
     def __int__(self) -> int:
         raise self._needs_value("int()")
@@ -257,7 +261,7 @@ class SymbolicTensor(Operators):
         raise self._needs_value("conversion to a real ndarray")
 
     def __format__(self, spec: str) -> str:
-        if spec or self.origin == "weak":
+        if spec or self.origin == "weak" or self._is_shown_to(sys._getframe(1)):
             raise self._needs_value(f"formatting by {spec!r}")
         return repr(self)
 
@@ -550,12 +554,21 @@ class SymbolicTensor(Operators):
         return self.recorder.with_numpy_rules(lambda: numpy_protocol.attribute(self, name))
 
     def __repr__(self) -> str:
+        if self._is_shown_to(sys._getframe(1)):
+            raise self._needs_value("the text of an array, as of print(),")
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
 
     def __str__(self) -> str:
-        if self.origin == "weak":
+        if self.origin == "weak" or self._is_shown_to(sys._getframe(1)):
             raise self._needs_value("str()")
         return repr(self)
+
+    def _is_shown_to(self, frame: types.FrameType) -> bool:
+        """Whether a frame that asks for the text runs the user's code while that is traced.
+
+        Errors of graphjit's own show a traced value, and all do after the trace.
+        """
+        return not self.recorder.closed and of_user(frame)
 
     def __hash__(self) -> int:
         if self.origin != "tensor" and not self._type.shape:  # a number, which has one

@@ -106,6 +106,20 @@ class Trace:
             self.closed = self.op_memo.closed = True
             self.sizes.recording, self.sizes.traced = False, None
 
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Have no symbolic tensor or error after the `with` block: they have the trace, and
+        would live, with the arrays of the call, until a garbage collection.
+        """
+        try:
+            yield
+        finally:
+            self.refusal = None
+            self._capture_symbols.clear()
+            self._variable_values.clear()
+            self._must_be_computed.clear()
+            self.views.release()
+
     def _note_refusal(self, error: GraphJitError) -> None:
         self.refusal = self.refusal or error
 

@@ -48,6 +48,10 @@ class ViewHistory:
         symbol.provenance = base
         self._base_symbols[symbol.node] = symbol
 
+    def release(self) -> None:
+        """Refer to no symbolic tensors any more: see `Trace.released`."""
+        self._base_symbols.clear()
+
     def find_result_view(
         self, x: SymbolicTensor, memory_existed: Callable[[Any], bool]
     ) -> ResultView | None:

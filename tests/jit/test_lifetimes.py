@@ -1,6 +1,7 @@
 """What is made for an object ends with it; objects that are alike share code."""
 
 import gc
+import warnings
 import weakref
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import graphjit as gj
 from graphjit import config
+from graphjit.jit import call_key, specialization_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::graphjit.RecompileWarning")
 X = np.linspace(-1, 1, 8)
@@ -43,7 +45,8 @@ class Thing:
 def everything(function):
     """How much a function keeps."""
     table = function._specializations
-    tables = (table.by_key, table.by_rank, table.size_histories, table.owners)
+    owners = [o for o in table.owners.values() if not isinstance(o(), type)]
+    tables = (table.by_key, table.by_rank, table.size_histories, owners)
     entries = 0 if function._table is None else len(function._table.entries)
     return [*map(len, tables), entries, len(function._entries.late), len(table.died)]
 
@@ -160,3 +163,172 @@ def test_a_number_of_an_object_that_is_used_again():
         thing = Thing()
         thing.k = k
         np.testing.assert_array_equal(f(X, thing), X * k)
+
+
+class Held:
+    def __init__(self):
+        self.v = X.copy()
+
+
+def _raises(x, o):
+    raise ValueError("no", x)
+
+
+def _branches(x, o):
+    return x if x[0] > 5 else o.v
+
+
+def _writes(x, o):
+    o.z = x
+    raise ValueError
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+@pytest.mark.parametrize(
+    ("body", "o"),
+    [
+        (_raises, Held),
+        (_branches, Held),
+        (_writes, Held),
+        (lambda x, o: x + np.ones(3), Held),
+        (lambda x, o: x[o], lambda: np.array([99])),
+        (lambda x, o: x, lambda: {1, 2}),
+        (lambda x, o: [o, {"x": x}], Held),
+    ],
+)
+def test_arguments_end_with_the_call_however_it_ended(body, o, fallback):
+    """By their reference counts alone."""
+    f = gj.function(body, fallback=fallback)
+    gc.collect()
+    gc.disable()
+    try:
+        for make in (np.ones, np.ones, gj.ones):
+            x, other = make(8), o()
+            held = [weakref.ref(x)]
+            if not isinstance(other, set):
+                held.append(weakref.ref(other))
+            try:
+                f(x, other)
+            except Exception as error:
+                del error
+            del x, other
+            assert [ref() for ref in held if ref() is not None] == []
+    finally:
+        gc.enable()
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("traced", [True, False])
+def test_captured_arrays_can_be_resized(traced):
+    """NumPy refuses that where anything refers to the array."""
+
+    class Model:
+        def __init__(self):
+            self.w = np.arange(6.0)
+
+        @gj.function
+        def f(self, x):
+            return self.w * x if traced or x[0] > 0 else x
+
+    gc.collect()
+    gc.disable()
+    try:
+        for calls in (1, 4):
+            model, x, out = Model(), np.ones(6), np.ones(6)
+            for _ in range(calls):
+                model.f(x)
+                model.f(x, out=out)
+            model.w.resize(3)
+            out.resize(3)
+            x.resize(3)
+            np.testing.assert_array_equal(model.f(x), np.arange(3.0))
+    finally:
+        gc.enable()
+
+
+def _modes():
+    f = gj.function(lambda x, m: x + len(m))
+    return f, lambda k: (X, f"m{k}")
+
+
+def _tuples():
+    f = gj.function(lambda x, m: x + len(m))
+    return f, lambda k: (X, (f"m{k}", frozenset([k])))
+
+
+def _methods():
+    model = Model(X)
+    model.g = gj.function(lambda self, x, m: x * self.w).__get__(model)
+    return model.g.__func__, lambda k: (model, X, f"m{k}")
+
+
+def _branching():
+    f = gj.function(lambda x, m: x + len(m) if x[0] < 5 else x)
+    return f, lambda k: (X, f"m{k}")
+
+
+def _dicts():
+    f = gj.function(lambda x, m: x + len(m))
+    return f, lambda k: (X, {f"m{k}": 1})
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("kind", [_modes, _tuples, _methods, _branching, _dicts])
+def test_values_that_are_new_at_each_call_do_not_pile_up(kind, monkeypatch):
+    monkeypatch.setattr(specialization_table, "MAX_KEYS", 12)
+    monkeypatch.setattr(call_key, "MAX_PLACES", 12)
+    f, arguments = kind()
+    for k in range(40):
+        np.testing.assert_array_equal(f(*arguments(k)), f.python_function(*arguments(k)))
+    table, reader = f._specializations, f._reader
+    assert len(table.fallbacks) <= 12
+    assert len(reader._integers) <= 13 and len(reader.pinned) <= 13
+    assert sum(len(owner.keys) for owner in table.owners.values()) <= 24
+    known, sized, seen, *_, late, died = everything(f)
+    assert max(known, sized, seen, late) <= 12 and not died
+    for k in (39, 0):  # kept; dropped, and made again
+        np.testing.assert_array_equal(f(*arguments(k)), f.python_function(*arguments(k)))
+
+
+def test_a_dropped_specialization_is_not_entered():
+    f = gj.function(lambda x, m: x + len(m))
+    for k in range(4):
+        f(X, f"m{k}")
+    table = f._specializations
+    with table.lock:
+        for entry in list(table.ownerless_keys):
+            table._forget_key(*entry)
+    assert not any(everything(f)) and not table.ownerless_keys and not table.fallbacks
+    np.testing.assert_array_equal(f(X, "m0"), X + 2)
+
+
+def test_classes_end_with_their_objects():
+    f = gj.function(lambda x, o: x * o.k)
+    g = gj.function(lambda x, o: x * o.k if x[0] < 5 else x)
+
+    def call(bases):
+        kind = type("Kind", bases, {"k": 2.0})
+        for compiled in (f, g) if config.native_after is None else (f,):
+            for _ in range(4):
+                np.testing.assert_array_equal(compiled(X, kind()), X * 2)
+        return weakref.ref(kind)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kinds = [call(()) for _ in range(3)]
+    gc.collect()
+    assert [kind() for kind in kinds if kind() is not None] == []
+
+
+def test_what_is_told_of_misses_is_short_and_runs_no_code():
+    class Text(str):
+        def __str__(self):
+            raise AssertionError
+
+        __repr__ = __str__
+
+    f = gj.function(lambda x, m: x)
+    for m in (Text("m" * 10_000), b"m" * 10_000, "n", frozenset(range(10_000)), "m" * 10_000):
+        f(X, m)
+    assert all(len(str(miss)) < 1000 for miss in f.explain_misses())

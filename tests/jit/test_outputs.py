@@ -254,6 +254,95 @@ def test_out_that_overlaps_arguments(name: str, n: int, starts: Any, steps: Any)
         np.testing.assert_allclose(given_base, expected_base, rtol=1e-13)
 
 
+RESULTS: list[Callable[..., Any]] = [
+    lambda a, b: a, lambda a, b: a.T, lambda a, b: a[::-1], lambda a, b: np.flip(b),
+    lambda a, b: b.T, lambda a, b: np.rot90(a), lambda a, b: a + b, lambda a, b: a.T * 2,
+    lambda a, b: (a - b)[::-1], lambda a, b: np.ravel(b).reshape(3, 3),
+]  # fmt: skip
+
+
+@eager_too
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(0, len(RESULTS) - 1), min_size=1, max_size=3),
+    st.booleans(),
+    st.lists(st.sampled_from([0, 0, 1, 3, 9, 30]), min_size=5, max_size=5),
+    st.lists(
+        st.sampled_from([(24, 8), (8, 24), (-24, 8), (24, -8), (-8, -24)]),
+        min_size=5,
+        max_size=5,
+    ),
+)
+def test_views_and_copies_into_overlapping_arrays(
+    chosen: Any, again: bool, starts: Any, strides: Any
+) -> None:
+    """All results are made before any is written."""
+
+    def body(a: Any, b: Any) -> Any:
+        results = [RESULTS[k](a, b) for k in chosen]
+        return tuple(results + results[:again])
+
+    def arrays() -> tuple[Any, list[Any]]:
+        memory = np.arange(60.0)
+        views = []
+        for start, steps in zip(starts, strides, strict=True):
+            first = start + sum(-2 * step // 8 for step in steps if step < 0)
+            views.append(np.lib.stride_tricks.as_strided(memory[first:], (3, 3), steps))
+        return memory, views
+
+    expected, (a, b, *out) = arrays()
+    results = [np.array(x) for x in body(a, b)]
+    out += [None] * (len(results) - len(out))
+    out = out[: len(results)]
+    given = [x for x in out if x is not None]
+    if any(np.shares_memory(x, y) for x, y in itertools.combinations(given, 2)):
+        return
+    for array, result in zip(out, results, strict=True):
+        if array is not None:
+            array[...] = result
+    for fn in both(body):
+        memory, (a, b, *out) = arrays()
+        out += [None] * (len(results) - len(out))
+        fn(a, b, out=tuple(out[: len(results)]))
+        np.testing.assert_array_equal(memory, expected)
+
+
+@eager_too
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda a, b: (a + 1, b[::-1]),
+        lambda a, b: (a.T, b.T),
+        lambda a, b: (a, b),
+        lambda a, b: (np.flip(a), np.split(b, 1)[0]),
+        lambda a, b: (a + 1, np.ravel(b[:, ::-1]).reshape(3, 3)),
+        lambda a, b: (a + 1, b.T.reshape(3, 3)),
+    ],
+)
+def test_results_in_memory_of_an_argument_that_is_written(body: Any) -> None:
+    for fn in both(body):
+        a, b, y = (
+            np.arange(9.0).reshape(3, 3),
+            np.arange(9.0, 18).reshape(3, 3),
+            np.ones((3, 3)),
+        )
+        expected = [np.array(x) for x in body(a, b)]
+        fn(a, b, out=(b, y))
+        np.testing.assert_array_equal(b, expected[0])
+        np.testing.assert_array_equal(y, expected[1])
+
+
+def test_a_view_that_fails_leaves_the_arrays_as_they_were() -> None:
+    fn = gj.function(lambda a, k: (a + 1, a[k]), fallback="error")
+    y, z = np.zeros((3, 3)), np.zeros(3)
+    for k in (0, 1, 2):
+        fn(np.ones((3, 3)), k, out=(y, z))
+    y[:] = z[:] = 7
+    with pytest.raises(IndexError):
+        fn(np.ones((3, 3)), 5, out=(y, z))
+    assert np.all(y == 7) and np.all(z == 7)
+
+
 def test_in_place() -> None:
     fn = gj.function(lambda x: x * 2 + 1, fallback="error")
     x = np.arange(1000.0)

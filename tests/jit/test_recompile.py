@@ -2,6 +2,8 @@
 
 import threading
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +142,38 @@ def test_a_new_object_costs_no_more_where_there_are_many(monkeypatch):
     assert len(Model.step.specializations) == len(models)
     assert counts[119] <= counts[40] + 10
     assert "self" in Model.step.explain_misses()[-1].guard
+
+
+def test_calls_with_and_without_out_are_alike() -> None:
+    for args in ((np.ones(3),), (np.ones(3), 1.5), (np.ones(3), 1.5, np.ones(3))):
+        f = gj.function(lambda x, *more: x + len(more))
+        for _ in range(3):
+            f(*args)
+            f(*args, out=np.ones(3))
+            f.get_graph(*args)
+        assert f.trace_count == 1 and not f.explain_misses()
+
+
+def test_an_extent_of_one_is_told_of() -> None:
+    f = gj.function(lambda x: x * 2, input_signature=[gj.TensorSpec([None], gj.float64)])
+    for n in (3, 4, 1, 5, 1):
+        f(np.ones(n))
+    (miss,) = f.explain_misses()
+    assert str(miss).startswith("shape of x: [n0] with extents other than 1, now [1]")
+
+
+@pytest.mark.parametrize("bounds", [lambda n: (0, n), lambda n: (n, 9), lambda n: (n, n + 2)])
+def test_loops_to_a_number_that_varies(bounds: Callable[[int], tuple[int, int]]) -> None:
+    def body(n: int, x: Any) -> Any:
+        return gj.fori_loop(*bounds(n), lambda i, c: c * 2 + i, x)
+
+    f = gj.function(body, fallback="error")
+    for n in (3, 4, 5, 4, 3, 6):
+        np.testing.assert_array_equal(f(n, np.ones(3)), body(n, np.ones(3)))
+    assert len(f.specializations) == 4
+
+
+def test_a_choice_by_data_has_its_advice() -> None:
+    f = gj.function(lambda x: x if x[0] > 0 else -x, fallback="error")
+    with pytest.raises(gj.errors.TracingError, match=r"gj\.cond for a choice between"):
+        f(np.ones(3))

@@ -10,7 +10,7 @@ import pytest
 from tolerance import assert_close
 
 import graphjit
-from graphjit.core.errors import InvalidArgumentError
+from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.core.types import as_dtype
 from graphjit.tensors.tensor import Tensor
 
@@ -47,11 +47,14 @@ def check(
             assert_close(np.asarray(result), value, ulps=ulps, length=length, scale=scale)
 
 
+REFUSALS = (InvalidArgumentError, IndexOutOfRangeError)
+
+
 def refused(fn: Callable[..., Any], *arrays: Any, match: str) -> None:
-    """Fail unless both ways raise InvalidArgumentError, eagerly with a message that matches."""
+    """Fail unless both ways refuse the arrays, eagerly with a message that matches."""
     for number, run in enumerate(ways(fn)):
         # an error that the data make is found later, and worded by another op, when compiled
-        with pytest.raises(InvalidArgumentError, match="" if number else match):
+        with pytest.raises(REFUSALS, match="" if number else match):
             run(*(Tensor(a) if isinstance(a, (np.ndarray, np.generic)) else a for a in arrays))
 
 

@@ -359,3 +359,78 @@ def test_what_the_code_does_not_name_is_no_hindrance() -> None:
     f = gj.function(model.step, fallback="error")
     assert np.array_equal(f(X), X)
     assert f.trace_count == 1
+
+
+def _asked(answer: Callable[[Any, str], Any]) -> tuple[type, list[str]]:
+    """A class whose objects have an array, and note what attribute they are asked for."""
+    asked: list[str] = []
+
+    class Asked:
+        def __init__(self) -> None:
+            self.w = np.arange(3.0)
+
+        def __getattr__(self, name: str) -> Any:
+            asked.append(name)
+            return answer(self, name)
+
+    return Asked, asked
+
+
+def _no_attribute(self: Any, name: str) -> Any:
+    raise AttributeError(name)
+
+
+def _no_key(self: Any, name: str) -> Any:
+    return {"k": 2.0}[name]
+
+
+def _counts(self: Any, name: str) -> Any:
+    self.__dict__["count"] = self.__dict__.get("count", 0) + 1
+    raise AttributeError(name)
+
+
+@pytest.mark.parametrize("native_after", [None, 0])
+@pytest.mark.parametrize("answer", [_no_attribute, _no_key, _counts, lambda self, name: 1.0])
+def test_no_object_is_asked_for_attributes(
+    answer: Callable[[Any, str], Any], native_after: int | None, monkeypatch: Any
+) -> None:
+    """`__getattr__` may do anything: what is searched for is looked up without it."""
+    monkeypatch.setattr(gj.config, "native_after", native_after)
+    kind, asked = _asked(answer)
+    o, x = kind(), np.ones(3)
+
+    class Model(kind):  # type: ignore[misc, valid-type]
+        @gj.function
+        def step(self, x: Any) -> Any:
+            return self.w * x
+
+    model = Model()
+    functions = [
+        (gj.function(lambda o, x: o.w * x), (o, x)),
+        (gj.function(lambda o, x: o[0]["a"].w * x), ([{"a": o}], x)),
+        (gj.function(lambda x: o.w * x), (x,)),
+        (gj.function(lambda x, o=o: o.w * x), (x,)),
+        (gj.function(lambda o, x: (o, o.w * x)[1] if x[0] > 0 else x), (o, x)),
+        (model.step, (x,)),
+    ]
+    for function, args in functions:
+        for _ in range(3):
+            np.testing.assert_array_equal(function(*args), np.arange(3.0))
+    assert asked == [] and "count" not in vars(o)
+
+
+def test_objects_that_answer_for_an_array_they_hold() -> None:
+    class InSlot:
+        __slots__ = ("values",)
+
+        def __init__(self) -> None:
+            self.values = np.ones(3)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.values, name)
+
+    o = InSlot()
+    f = gj.function(lambda o, x: np.add(o, x))
+    for k in range(3):
+        o.values[:] = k
+        np.testing.assert_array_equal(f(o, np.ones(3)), np.full(3, k + 1.0))

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 import graphjit as gj
 from graphjit.tracing import side_effects
+from graphjit.tracing.leaks import holds_traced
 
 pytestmark = pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 X = np.linspace(0.5, 2, 6)
@@ -366,8 +368,7 @@ def test_an_exception_of_the_functions_own(error, fallback):
     for k in range(1, 4):
         with pytest.raises(error):
             f(X)
-        kept = error is not KeyboardInterrupt  # traced values can't stay, nor is it run again
-        assert len(done) == (k if kept else 0) and w[0] == len(done)
+        assert len(done) == k and w[0] == len(done)
         assert all(x is X for x in done)
 
 
@@ -496,3 +497,85 @@ def test_large_arrays_are_not_copied_but_watched(monkeypatch):
             f(X)
         assert bool(f.specializations[0].reason) is not compiled
     assert n[0] == 3
+
+
+def _in_state(x, state, given, error):
+    state["n"] = len(state)
+    state["x"] = x * 2
+    raise error("no")
+
+
+def _in_argument(x, state, given, error):
+    state["n"] = len(state)
+    given.append(x)
+    raise error("no")
+
+
+def _in_error(x, state, given, error):
+    state["n"] = len(state)
+    raise error("no", x)
+
+
+def _in_attribute(x, state, given, error):
+    failed = error("no")
+    failed.x = [x]
+    raise failed
+
+
+def _in_cause(x, state, given, error):
+    raise error("no") from ValueError(x)
+
+
+def _in_context(x, state, given, error):
+    try:
+        raise ValueError(x)
+    except ValueError:
+        raise error("no")  # noqa: B904
+
+
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+@pytest.mark.parametrize(
+    "body", [_in_state, _in_argument, _in_error, _in_attribute, _in_cause, _in_context]
+)
+@pytest.mark.parametrize(
+    "error",
+    [ValueError, KeyboardInterrupt, GeneratorExit, SystemExit, gj.errors.InvalidArgumentError],
+)
+def test_what_a_function_that_raises_leaves(error, body, fallback):
+    """No traced value, in no state and no error, and all that undecorated it leaves."""
+
+    def left(call, x):
+        state, given, chain = {}, [], []
+        with pytest.raises(error) as caught:
+            call(x, state, given)
+        failed = caught.value
+        while failed is not None:
+            chain.append((type(failed), failed.args, vars(failed)))
+            failed = failed.__cause__ or failed.__context__
+        return state, given, chain
+
+    def plain(x, state, given):
+        return body(x, state, given, error)
+
+    for x in (np.arange(3.0), gj.constant([0.0, 1, 2])):
+        found = left(gj.function(plain, fallback=fallback), x)
+        assert not holds_traced(found, depth=8)
+        assert repr(found) == repr(left(plain, x))
+
+
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+def test_an_interrupt_from_outside_ends_the_call_at_once(fallback):
+    """With all that it did left or nothing, where traced values are in it."""
+    runs, kept = [], []
+
+    def interrupted(x, keeps):
+        runs.append(1)
+        if keeps:
+            kept.append(x)
+        signal.raise_signal(signal.SIGINT)
+
+    for keeps in (False, True):
+        runs.clear()
+        with pytest.raises(KeyboardInterrupt):
+            gj.function(interrupted, fallback=fallback)(np.arange(3.0), keeps)
+        assert (runs, kept) == ([] if keeps else [1], [])

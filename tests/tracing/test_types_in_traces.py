@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import collections
 import functools
+import io
 import numbers
 import operator
+import pprint
+import reprlib
 import struct
 from collections import abc
 from collections.abc import Callable
@@ -16,6 +19,10 @@ import pytest
 
 import graphjit as gj
 from graphjit.core.errors import TracingError
+from graphjit.core.types import TensorType
+from graphjit.tracing.trace import Trace
+
+X = np.arange(3.0)
 
 
 def whole(n: Any) -> int:
@@ -266,3 +273,52 @@ def test_type_in_helpers(pick: Callable[..., Any]) -> None:
     x = np.arange(1.0, 4)
     for n in (2.5, 3.5, 2, 3, 4):
         np.testing.assert_array_equal(fast(x, n), x * _kind(pick(x, n)))
+
+
+def _printed(x: Any) -> int:
+    text = io.StringIO()
+    print(x, [x], file=text)
+    return len(text.getvalue())
+
+
+TEXTS: list[Callable[[Any], int]] = [
+    lambda x: len(str(x)), lambda x: len(repr(x)), lambda x: len(f"{x}"),
+    lambda x: len(f"{x!r}"), lambda x: len(f"{x!a}"), lambda x: len("%s" % x),  # noqa: UP031
+    lambda x: len("{}".format(x)), lambda x: len(format(x)),  # noqa: UP032
+    lambda x: len(x.__repr__()), lambda x: len(x.__str__()), lambda x: len(str({"a": [x]})),
+    lambda x: len(reprlib.repr(x)), lambda x: len(pprint.pformat([x])), _printed,
+    lambda x: len(str(x[0])), lambda x: len(f"{x.sum()}"), lambda x: len(repr(x[0] * 2)),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_text_of_a_traced_array_needs_its_value(text: Callable[[Any], int]) -> None:
+    fast = gj.function(lambda x: x * text(x))
+    for x in (np.ones(3), np.full(3, 1.5), np.arange(3.0) * 1e9):
+        np.testing.assert_array_equal(fast(x), x * text(x))
+    with pytest.raises(TracingError, match="needs the value"):
+        gj.function(lambda x: x * text(x), fallback="error")(X)
+
+
+def test_a_traced_value_is_shown_after_its_trace_and_by_errors() -> None:
+    trace = Trace("f")
+    with trace.active():
+        x = trace.parameter(TensorType((3,), gj.float64), "x", "numpy", "argument")
+        with pytest.raises(TracingError):
+            repr(x)
+        with pytest.raises(gj.errors.GraphJitError, match="SymbolicTensor"):
+            gj.cast(x, x)
+    assert repr(x) == str(x) == f"{x}" == "<gj.SymbolicTensor %0: f64[3], numpy rules>"
+
+
+@pytest.mark.parametrize("x", [np.float64(1.5), np.int64(3), np.array(1.5), np.array(3)])
+def test_conversions_of_what_is_a_scalar_or_an_array(x: Any) -> None:
+    for body in (
+        lambda x: x.astype("float32"), lambda x: x.astype("float32").astype("float64"),
+        lambda x: x.copy().astype("int64"), lambda x: x.astype("int64").copy().copy(),
+        lambda x: x.astype("float32") + 1,
+    ):  # fmt: skip
+        expected, found = body(x), gj.function(body)(x)
+        assert type(found) is type(expected) and found == expected
+        assert found.dtype == expected.dtype
