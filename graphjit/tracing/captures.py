@@ -16,7 +16,13 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.frozen import dataclass
-from graphjit.core.static_lookup import code_of, own_attributes, python_function, underlying
+from graphjit.core.static_lookup import (
+    attribute,
+    code_of,
+    own_attributes,
+    python_function,
+    underlying,
+)
 
 DEPTH = 4
 MAX_OBJECTS = 20_000
@@ -91,9 +97,7 @@ class AttributeSource(Source):
 
     def _now(self) -> Any:
         owner = self.parent()
-        if isinstance(owner, types.FunctionType):
-            return getattr(owner, self.name)
-        return own_attributes(owner).get(self.name)
+        return attribute(owner, self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
