@@ -18,6 +18,18 @@ def own_attributes(value: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def attribute(value: Any, name: str) -> Any:
+    """An attribute as code reads it, None where only `__getattr__` could give it. A property or
+    a `__getattribute__` of the class comes before what the object holds.
+    """
+    kind: Any = type(value)
+    if kind.__getattribute__ is not object.__getattribute__ or any(
+        name in vars(k) for k in kind.__mro__
+    ):
+        return getattr(value, name, None)
+    return own_attributes(value).get(name)
+
+
 def python_function(value: Any) -> Any:
     """The function that a compiled one was made of; the value itself where it is another."""
     definition = own_attributes(value).get("_definition")  # see jit.definition
@@ -36,4 +48,4 @@ def code_of(value: Any) -> types.CodeType | None:
     return value.__code__ if isinstance(value, types.FunctionType) else None
 
 
-__all__ = ["code_of", "own_attributes", "python_function", "underlying"]
+__all__ = ["attribute", "code_of", "own_attributes", "python_function", "underlying"]

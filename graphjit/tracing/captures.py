@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.frozen import dataclass
-from graphjit.core.static_lookup import own_attributes, python_function
+from graphjit.core.static_lookup import attribute, own_attributes, python_function
 
 from .code_names import GLOBAL_ASSIGNMENTS, assigned_names, names_in
 
@@ -91,10 +91,7 @@ class AttributeSource(Source):
     name: str
 
     def _read(self) -> Any:
-        owner = self.parent()
-        if isinstance(owner, types.FunctionType):
-            return getattr(owner, self.name)
-        return own_attributes(owner).get(self.name)
+        return attribute(self.parent(), self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

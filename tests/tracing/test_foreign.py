@@ -419,6 +419,24 @@ def test_no_object_is_asked_for_attributes(
     assert asked == [] and "count" not in vars(o)
 
 
+def test_a_property_comes_before_what_the_object_holds(monkeypatch: Any) -> None:
+    monkeypatch.setattr(gj.config, "native_after", None)
+
+    class Owner:
+        def __init__(self) -> None:
+            self.__dict__["w"] = self.other = np.ones(3)
+
+        @property
+        def w(self) -> Any:
+            return self.other
+
+    owner = Owner()
+    f = gj.function(lambda x: x * owner.w)
+    for k in range(3):
+        owner.other = owner.other + k
+        np.testing.assert_array_equal(f(np.ones(3)), owner.w)
+
+
 def test_objects_that_answer_for_an_array_they_hold() -> None:
     class InSlot:
         __slots__ = ("values",)

@@ -564,7 +564,7 @@ def test_forbidden_recompiles_and_misses() -> None:
     f(normal((4,)))
     with gj.config.forbid_recompile():
         f(normal((5,)))
-        with pytest.raises(RecompileError, match=r"shape of x: \[n0\], now \[1\]"):
+        with pytest.raises(RecompileError, match=r"shape of x: \[n0\] .* now \[1\]"):
             f(normal((1,)))
     assert len(f.explain_misses()) == 1
 
