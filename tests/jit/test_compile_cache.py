@@ -41,6 +41,7 @@ class Forgetful(dict):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
+    gc.collect()  # executables that live share machine code, which isn't stored then
     monkeypatch.setenv("GRAPHJIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(config, "cache", True)
     monkeypatch.setattr(config, "verify", False)
