@@ -262,7 +262,11 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     _check_rank(x, parts, value)
     value = assigned(value, x.type.dtype)
     if listed:
-        _check_bounds(parts, x)
+        try:
+            _check_bounds(parts, x)
+        except IndexOutOfRangeError:
+            _check_value_before_bounds(x, parts, value)
+            raise
     if any(_is_mask(p) and p.recorder is not None for p in parts):
         return _set_masked(x, parts, value)
     _check_value(x, parts, value)
@@ -298,7 +302,36 @@ def _check_value(x: Any, parts: Key, value: Any) -> None:
     """ValueError for a value that doesn't fit, where the shape of x[key] is plain."""
     if any(isinstance(p, TensorBase) for p in parts):
         return
-    chosen = _shape_of_part(x, parts)
+    _check_fits(value, _shape_of_part(x, parts))
+
+
+def _check_value_before_bounds(x: Any, parts: Key, value: Any) -> None:
+    """ValueError for a value that doesn't fit, where an index array is out of bounds: NumPy
+    looks at the value first. An int that is out of bounds comes before.
+    """
+    extents, key, axis = [*x.type.shape], list[Any](), 0
+    total = sum(p is not None and p is not Ellipsis for p in parts)
+    for part in parts:
+        if _is_mask(part):
+            return
+        if isinstance(part, TensorBase):
+            extents[axis] = max(extents[axis], 1)
+            part = np.zeros(part.type.shape, np.int64)
+        key.append(part)
+        if part is not None:
+            axis += x.ndim - total if part is Ellipsis else 1
+    bounds = (b for p in key if isinstance(p, slice) for b in (p.start, p.stop, p.step))
+    if not all(isinstance(n, int) or n is None for n in (*extents, *bounds)):
+        return
+    try:
+        chosen = np.broadcast_to(np.empty((), np.bool_), extents)[tuple(key)].shape
+    except IndexError:
+        return
+    _check_fits(value, chosen)
+
+
+def _check_fits(value: Any, chosen: Shape) -> None:
+    """ValueError for a value that isn't broadcast to the shape of the part it is put into."""
     given = value.type.shape
     while len(given) > len(chosen) and given[0] == 1:
         given = given[1:]
