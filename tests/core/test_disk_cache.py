@@ -158,7 +158,7 @@ def test_whatever_stands_in_the_place_of_a_file_or_folder_is_a_miss(tmp_path, wh
     program = """
 import numpy as np, graphjit as gj
 f = gj.function(lambda x: x * 2 + 1, fallback="error")
-print(f(np.arange(3.0)), f.specializations[0].found)
+print(f(np.arange(3.0)), f.specializations[0].from_cache)
 """
     folder = tmp_path / "cache"
     environment = {**os.environ, "GRAPHJIT_CACHE_DIR": str(folder), "GRAPHJIT_CACHE": "1"}

@@ -889,7 +889,7 @@ def traced(case: Case) -> bool:
             result = outcome(case.call, symbols)
         except TracingError:
             return False
-    if trace.failed is not None:
+    if trace.refusal is not None:
         return False
     if type(result) is Raised:
         return True
