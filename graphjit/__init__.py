@@ -87,8 +87,8 @@ _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names
 _MODULES = {
     name: f"graphjit.{name}"
     for name in (
-        "cli", "codegen", "core", "cuda", "errors", "export", "functions", "ir", "jit", "keras",
-        "memory", "numpy_protocol", "ops", "passes", "tensors", "tracing",
+        "capture", "cli", "codegen", "core", "cuda", "errors", "export", "functions", "ir",
+        "jit", "keras", "memory", "numpy_protocol", "ops", "passes", "tensors", "tracing",
     )
 } | {
     name: f"graphjit.functions.{name}"

@@ -14,6 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from unseen import unseen
 
 import graphjit as gj
 from graphjit.codegen.cpu import target
@@ -180,11 +181,15 @@ def test_an_interrupt_is_not_kept_waiting_by_llvm(monkeypatch: Any) -> None:
 def test_an_interrupt_in_a_trace() -> None:
     turn = [True]
 
+    @unseen
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+
     @gj.function(fallback="error")
     def fn(x: Any, n: int, a: float) -> Any:
         if turn:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(10)
+            interrupt()
         return x * n + a
 
     with pytest.raises(KeyboardInterrupt):

@@ -40,12 +40,15 @@ class GuardKind(IntEnum):
     INTEGER_IS = auto()  # an int of this value
     SHAPED = auto()  # an array of this dtype and shape in any memory order, read by Python
     TYPE = auto()  # an object of this very type
+    LENGTH = auto()  # a container of so many items
+    ABSENT = auto()  # a dict without this key
     TUPLE = auto()  # of this very type: a tuple or a named one
     LIST = auto()
     DICT = auto()
     FIELDS = auto()  # of this very type: an object by its attributes
     # Steps of a path. The guard after one is for another object, to which this one leads.
     ITEM = auto()  # the item under a key
+    DICT_ITEM = auto()  # the same for a dict, where the object found is only compared
     ATTRIBUTE = auto()
     CONTENT = auto()  # the content of a closure's cell
     DEREFERENCE = auto()  # the object that a weak reference refers to
@@ -187,7 +190,7 @@ STACK_BYTES, MAX_FRAME_WORDS = 4096, 8192
 class LeafGuard:
     """The guard on one leaf.
 
-    value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS and TYPE
+    value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS, TYPE, LENGTH and ABSENT
     """
 
     guard: GuardKind
@@ -358,12 +361,12 @@ class TableWriter:
         number, self.leaves = self.leaves, self.leaves + 1
         self.guards += [part.guard, self.leaves_at + number]
         match part.guard:
-            case GuardKind.SAME | GuardKind.REFERENT | GuardKind.TYPE:
+            case GuardKind.SAME | GuardKind.REFERENT | GuardKind.TYPE | GuardKind.ABSENT:
                 self.keep.append(part.value)
                 self.guards.append(id(part.value))
             case GuardKind.FLOAT_IS:
                 self.guards.append(*struct.unpack("q", struct.pack("d", part.value)))
-            case GuardKind.INTEGER_IS:
+            case GuardKind.INTEGER_IS | GuardKind.LENGTH:
                 self.guards.append(part.value)
             case _:
                 # of a number the frame holds a copy, after the pointer to it
@@ -375,7 +378,7 @@ class TableWriter:
     def root(self, root: GuardedRoot, first_leaf: int) -> None:
         for step, operand in root.steps:
             self.guards.append(step)
-            if step in (GuardKind.ITEM, GuardKind.ATTRIBUTE):
+            if step in (GuardKind.ITEM, GuardKind.DICT_ITEM, GuardKind.ATTRIBUTE):
                 self.keep.append(operand)
                 self.guards.append(id(operand))
         if isinstance(root.leaf, LeafGuard):

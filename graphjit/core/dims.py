@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import LeakedTracerError, at_user_line, of_user
+from .errors import LeakedTracerError, asked_by_user, at_user_line
 from .frozen import dataclass
 from .size_facts import (
     Facts,
@@ -177,7 +177,7 @@ def _in_user_code() -> bool:
     frame: Any = sys._getframe(2)
     while frame is not None and frame.f_code.co_name == "__hash__":
         frame = frame.f_back
-    return frame is None or of_user(frame)
+    return frame is None or asked_by_user(frame)
 
 
 class Dim(int if TYPE_CHECKING else object):  # type: ignore[misc]

@@ -50,7 +50,7 @@ class IndexOutOfRangeError(GraphJitError, IndexError):
 
 
 class TensorIndexError(IndexOutOfRangeError, InvalidArgumentError):
-    """An index that isn't data outside a tensor: as in TensorFlow, an invalid argument."""
+    """An index outside a tensor: as in TensorFlow, an invalid argument."""
 
 
 class LinearAlgebraError(InvalidArgumentError, np.linalg.LinAlgError):
@@ -184,6 +184,15 @@ def user_line(own: int = 1) -> SourceLine | None:
 def of_user(frame: FrameType) -> bool:
     """Whether a frame runs code that isn't graphjit's."""
     name = frame.f_globals.get("__name__", "")
+    return not (name == "graphjit" or name.startswith("graphjit."))
+
+
+def asked_by_user(frame: FrameType) -> bool:
+    """Whether a frame runs code that isn't graphjit's, or hooks that such code called."""
+    name = frame.f_globals.get("__name__", "")
+    while name.startswith("graphjit.capture") and frame.f_back is not None:
+        frame = frame.f_back
+        name = frame.f_globals.get("__name__", "")
     return not (name == "graphjit" or name.startswith("graphjit."))
 
 

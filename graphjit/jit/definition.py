@@ -43,6 +43,10 @@ class FunctionDefinition:
         self.qualified_name: str = getattr(named, "__qualname__", self.name)
         self.options = options
         self.specialization_class = specialization_class
+        # Numbers that the code reads from outside, by the keys of their sources: those that had
+        # a second value and became inputs, and those of them that Python needs the values of.
+        self.varying_numbers: set[Any] = set()
+        self.static_numbers: set[Any] = set()
         self._parameters: tuple[str, ...] | None = None
 
     def name_leaves(self, tree: Tree) -> list[str]:

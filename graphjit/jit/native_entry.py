@@ -15,6 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.sources import (
+    AttributeSource,
+    CellSource,
+    Check,
+    ConsensusSource,
+    ConstSource,
+    ItemSource,
+    NumberSource,
+    Source,
+    WeakRefSource,
+)
+from graphjit.capture.sources import Guard as CaptureGuard
 from graphjit.codegen.cpu.prepare import prepared_positions, symbol_extents
 from graphjit.codegen.runtime.tables import (
     BuildKind,
@@ -36,6 +48,7 @@ from graphjit.codegen.runtime.tables import (
 from graphjit.core import object_layout
 from graphjit.core.config import config
 from graphjit.core.dims import is_symbolic
+from graphjit.core.errors import IndexOutOfRangeError
 from graphjit.core.fork_safety import importing, new_lock
 from graphjit.core.memory import LARGE_BYTES
 from graphjit.core.tree import (
@@ -52,17 +65,9 @@ from graphjit.core.tree import (
     unflatten,
 )
 from graphjit.core.types import TensorType, as_dtype
+from graphjit.tensors.apply import as_tensor_error
 from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Cell
-from graphjit.tracing.captures import (
-    AttributeSource,
-    CellSource,
-    ConsensusSource,
-    ConstSource,
-    ItemSource,
-    Source,
-    WeakRefSource,
-)
 
 from .specialization import COMPUTED, CaptureReplacedError, Specialization
 
@@ -246,7 +251,7 @@ def _entry_returning_arguments(
     specialization: Specialization, args: ContainerGuard, named: dict[str, Any]
 ) -> Entry | None:
     """The entry of a specialization that returns containers of its arguments, run by Python."""
-    if specialization.sources or specialization.objects:
+    if specialization.sources or specialization.objects or specialization.guards:
         return None
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -306,9 +311,21 @@ def _make_launch(specialization: Specialization) -> NativeLaunch:
         program.arena_bytes,
         executable.arena_of if is_symbolic((program.arena_bytes,)) else executable.new_arena,
         bool(executable.checks),
-        executable.fail,
+        executable.fail if specialization.numpy else _tensor_failure(executable.fail),
         _symbolic_launch(executable),
     )
+
+
+def _tensor_failure(fail: Callable[..., None]) -> Callable[..., None]:
+    """The function that raises the error of a failed call, with tensors' errors."""
+
+    def fail_of_tensors(status: int, *record: int) -> None:
+        try:
+            fail(status, *record)
+        except IndexOutOfRangeError as error:
+            raise as_tensor_error(error) from None
+
+    return fail_of_tensors
 
 
 def _symbolic_launch(executable: Executable) -> SizedLaunch | None:
@@ -407,6 +424,10 @@ def _capture_roots(
     for number, (shape, dtype) in enumerate(specialization.capture_types):
         source = specialization.sources[number]
         leaf_numbers["capture", number] = first + len(roots)
+        if isinstance(source, NumberSource):
+            value, steps = _source_path(source.number)
+            roots.append(GuardedRoot(value, steps, LeafGuard(_SCALARS[source.kind])))
+            continue
         paths = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf: LeafGuard | int = _array_guard(shape, dtype)
         for path in paths:
@@ -434,7 +455,35 @@ def _capture_roots(
                 GuardedRoot(*_source_path(path), leaf)
             )
             leaf = len(roots) - 1
+    roots += map(_guard_root, specialization.guards)
     return (*roots, *again), leaf_numbers
+
+
+def _guard_root(guard: CaptureGuard) -> GuardedRoot:
+    """A guard on what the Python code read, for machine code: read there if that can be."""
+    source, expected = guard.source, guard.expected
+    leaf: LeafGuard | None = None
+    match guard.check:
+        case Check.SAME:
+            leaf = LeafGuard(GuardKind.SAME, value=expected)
+        case Check.REFERENT:
+            leaf = LeafGuard(GuardKind.REFERENT, value=expected)
+        case Check.TYPE:
+            leaf = LeafGuard(GuardKind.TYPE, value=expected)
+        case Check.EQUAL:
+            leaf = static_leaf(expected, by_value=True)
+        case Check.LENGTH:
+            leaf = LeafGuard(GuardKind.LENGTH, value=expected)
+        case Check.ABSENT if isinstance(source, ItemSource):
+            leaf, source = LeafGuard(GuardKind.ABSENT, value=source.item), source.parent
+    if leaf is None:
+        true = LeafGuard(GuardKind.SAME, value=True)
+        return GuardedRoot(guard.holds, ((GuardKind.DEREFERENCE, None),), true)
+    if isinstance(source, ItemSource) and isinstance(source.parent, ConstSource):
+        names = source.parent.value
+        if type(names) is dict:
+            return GuardedRoot(names, ((GuardKind.DICT_ITEM, source.item),), leaf)
+    return GuardedRoot(*_source_path(source), leaf)
 
 
 def _source_path(source: Source) -> tuple[Any, tuple[tuple[GuardKind, Any], ...]]:
@@ -448,7 +497,7 @@ def _source_path(source: Source) -> tuple[Any, tuple[tuple[GuardKind, Any], ...]
             return source.cell, ((GuardKind.CONTENT, None),)
         case ItemSource():
             value, steps = _source_path(source.parent)
-            return value, (*steps, (GuardKind.ITEM, source.key))
+            return value, (*steps, (GuardKind.ITEM, source.item))
         case AttributeSource():
             value, steps = _source_path(source.parent)
             return value, (*steps, (GuardKind.ATTRIBUTE, source.name))

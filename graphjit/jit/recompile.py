@@ -76,6 +76,9 @@ def explain_miss(
         for name, before, now in zip(names, nearest.kinds, kinds, strict=True)
         if before != now
     ]
+    for guard in nearest.guards if not parts else ():
+        if not guard.holds():
+            return Miss(*guard.describe(), source, len(specializations))
     if not parts:
         return Miss("captured arrays", "as traced", "of other types", source, count)
     guards, expected, found = (", ".join(texts) for texts in zip(*parts, strict=True))

@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.sources import Guard, Source
 from graphjit.core.config import config
-from graphjit.core.errors import InvalidArgumentError, OutOfMemoryError, at_user_line
+from graphjit.core.errors import (
+    IndexOutOfRangeError,
+    InvalidArgumentError,
+    OutOfMemoryError,
+    at_user_line,
+)
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
 from graphjit.core.memory import LINE_BYTES
@@ -24,9 +30,9 @@ from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, foll
 from graphjit.core.types import Shape
 from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
 from graphjit.ir.graph import Graph
+from graphjit.tensors.apply import as_tensor_error
 from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Variable
-from graphjit.tracing.captures import Source
 
 from . import compile_cache
 from .output_memory import WRITABLE_FLAGS, check_donated, choose_output_arrays
@@ -103,6 +109,8 @@ class Specialization:
     capture_types: list[tuple[Any, Any]] = field(default_factory=list)
     # How to look each of them up again; None where only its value is known.
     sources: list[Source | None] = field(default_factory=list)
+    # What else the Python code read: what must hold for the trace to be what it does now.
+    guards: tuple[Guard, ...] = ()
     # The captures without a source, and None for the others.
     held_captures: list[Array | None] = field(default_factory=list)
     # The variables that are read or written.
@@ -147,7 +155,7 @@ class Specialization:
         for source, kind in zip(self.objects, self.object_types, strict=True):
             if type(source()) is not kind:
                 return False
-        return True
+        return all(guard.holds() for guard in self.guards)
 
     def _capture_fits(self, number: int, found: Any) -> bool:
         """Whether a captured array is of the traced type."""
@@ -223,7 +231,7 @@ class Specialization:
             if key is not None:
                 with stages.stage("keep"):
                     compile_cache.store(key, self.executable, image, self.sizes)
-        self.direct = None if self.sizes is not None else _make_direct_call(self)
+        self.direct = None if self.sizes is not None or self.guards else _make_direct_call(self)
         if "compile" in config.log:
             steps = self.executable.program.steps
             log(log_line(self.graph.name, self.graph, steps, self.times_ns, self.from_cache))
@@ -314,7 +322,12 @@ class Specialization:
         assert self.executable is not None
         inputs = self.inputs(leaves)
         if not out and not self.donated:
-            return self.executable(inputs)
+            try:
+                return self.executable(inputs)
+            except IndexOutOfRangeError as error:
+                if self.numpy:
+                    raise
+                raise as_tensor_error(error) from None
         check_donated(self.donated, self.leaf_names, leaves, self.captures)
         kinds = [kind for kind, _ in self.results]
         wanted = [

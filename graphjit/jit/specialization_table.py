@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from graphjit.capture.sources import Check
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.lazy import lazy_module
 from graphjit.tracing.symbolic_sizes import SizeHistory
@@ -112,6 +113,22 @@ class SpecializationTable:
             if specialization.size_domain.accepts(call.kinds) and specialization.captures_fit():
                 return specialization
         return None
+
+    def varying_numbers(self) -> set[Any]:
+        """The sources of numbers, by key, that aren't what a specialization was made for."""
+        found = set()
+        for specialization in self.all():
+            for guard in specialization.guards:
+                kind = type(guard.expected)
+                if guard.check is Check.EQUAL and kind in (float, int, complex):
+                    now = guard.source()
+                    if type(now) is kind and not guard.holds():
+                        found.add(guard.source.key)
+        return found
+
+    def fails_by_guards(self, call: CallKey) -> bool:
+        """Whether there are specializations for a call but for what the code reads."""
+        return any(s.guards for s in self.by_key.get(call.key, ()))
 
     def remove_due(self, key: Any) -> bool:
         """Remove specializations that are to be traced again; whether there were some."""

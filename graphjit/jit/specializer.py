@@ -14,6 +14,7 @@ from graphjit.core.errors import (
     RecompileError,
     SourceLine,
     TracingError,
+    at_user_line,
     user_line,
 )
 from graphjit.core.lazy import lazy_module
@@ -25,6 +26,9 @@ from .eager import run_eagerly
 from .fallback import Fallbacks, describe_origin
 from .specialize_sizes import specialize_sizes
 from .trace_attempt import TraceAttempt, holds_symbols, is_interrupt
+
+# After so many specializations a function that reads yet another value runs eagerly.
+MAX_SPECIALIZATIONS = 64
 
 if TYPE_CHECKING:
     from . import recompile
@@ -91,6 +95,16 @@ class Specializer:
                 self._entries.add(specialization, call)
 
     def _make(self, call: CallKey, is_retrace: bool) -> Specialization:
+        self._definition.varying_numbers |= self._table.varying_numbers()
+        if self._table.count() >= MAX_SPECIALIZATIONS and self._table.fails_by_guards(call):
+            many = TracingError(
+                at_user_line(
+                    f"{self._definition.name} reads what has had {MAX_SPECIALIZATIONS} values"
+                )
+            )
+            specialization = self._fallbacks.fall_back(call, many)
+            self._table.insert(call, specialization)
+            return specialization
         sized = specialize_sizes(self._definition, call, self._table.size_history(call))
         if sized is not None:
             self.trace_count += 1
@@ -123,6 +137,8 @@ class Specializer:
                 specialization.compile(options.passes, options.fast_math)
                 return call, specialization
             except StaticValueNeeded as need:
+                if attempt.require_static_numbers():
+                    continue
                 has_scalars = any(kind.kind == SCALAR for kind in call.kinds)
                 if has_scalars and self._table.count() < config.static_values:
                     call = self._reader.pin(call)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.recorder import PLAIN, Recorder
+from graphjit.capture.sources import NumberSource, agreed, lasting_source
 from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError, TracingError, at_user_line
 from graphjit.core.static_lookup import own_attributes
@@ -25,8 +27,10 @@ from graphjit.core.tree import (
     unflatten,
 )
 from graphjit.core.types import TensorType, as_dtype
-from graphjit.tracing import captures, code_names, foreign, symbolic_sizes
+from graphjit.tensors.apply import TensorBase
+from graphjit.tracing import code_names, foreign, symbolic_sizes
 from graphjit.tracing.leaks import holds_traced
+from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import ScalarWithoutIter
 from graphjit.tracing.trace import Trace
@@ -36,7 +40,7 @@ from .return_plan import ReturnPlan
 from .specialization import Specialization
 
 if TYPE_CHECKING:
-    from graphjit.tracing.captures import Source
+    from graphjit.capture.sources import Source
     from graphjit.tracing.symbolic_sizes import SizeAssumptions
 
     from .call_key import CallKey
@@ -78,8 +82,16 @@ class TraceAttempt:
         # a container among the arguments.
         self.had_effects = False
         self._wrote_arguments = False
+        self._numbers: dict[Any, tuple[Any, np.ndarray[Any, Any]]] = {}
         pairs = zip(call.leaves, call.kinds, strict=True)
         self._statics = [x for x, kind in pairs if kind.kind == STATIC]
+
+    def require_static_numbers(self) -> bool:
+        """Let the numbers that were inputs be under guards from now on; whether there were
+        some.
+        """
+        self._definition.static_numbers.update(self._numbers)
+        return bool(self._numbers)
 
     def run(self, assumed: SizeAssumptions | None = None) -> Specialization:
         """The specialization of the call, traced and not compiled.
@@ -225,6 +237,7 @@ class TraceAttempt:
         name, function = self._definition.name, self._definition.python_function
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
             raise self._refuse(f"{name} runs piecemeal: not traced")
+        self._recorder = self._start_recorder(trace, before)
         given: list[Any] = []
         flatten((args, kwargs), given)
 
@@ -236,7 +249,7 @@ class TraceAttempt:
             return same and all(map(operator.is_, after, given))
 
         try:
-            value = captures.with_captures(function, trace.capture)(*args, **kwargs)
+            value = self._recorder.run(function, args, kwargs)
         except BaseException as error:
             self._wrote_arguments = not is_unchanged() or _has_extra_attributes((args, kwargs))
             if not isinstance(error, Exception):
@@ -255,6 +268,46 @@ class TraceAttempt:
             raise self._refuse(f"{name} writes into a container that is its argument")
         return value
 
+    def _start_recorder(self, trace: Trace, before: SideEffects) -> Recorder:
+        """The recorder of what the function reads, which knows where objects among the
+        arguments come from.
+        """
+        self._paths: dict[int, list[Source]] = {}
+
+        def capture(array: np.ndarray[Any, Any], source: Source) -> Any:
+            if array.dtype.kind not in "biufc":
+                raise self._refuse(
+                    f"{self._definition.name} reads {source.text}, an array of {array.dtype}"
+                )
+            paths = self._paths.setdefault(id(array), [])
+            if all(source.key != path.key for path in paths):
+                paths.append(source)
+            return trace.capture(array)
+
+        varying = self._definition.varying_numbers - self._definition.static_numbers
+
+        def number(value: Any, source: Source) -> Any:
+            """An input in place of a number that has had several values."""
+            if source.key not in varying:
+                return None
+            dtype = as_dtype(_DTYPES[type(value)]).dtype
+            try:
+                array = np.array(value, dtype)
+            except OverflowError:  # more than 64 bits
+                return None
+            if source.key not in self._numbers:
+                path = NumberSource(source, type(value), dtype)
+                self._numbers[source.key] = trace.capture_number(array), array
+                self._paths[id(array)] = [path]
+            return self._numbers[source.key][0]
+
+        recorder = Recorder(capture, is_traced, before.existed, number)
+        names = self._definition.name_leaves(self._call.tree)
+        for x, kind, name in zip(self._call.leaves, self._call.kinds, names, strict=True):
+            if kind.kind == STATIC and type(x) not in PLAIN:
+                recorder.argument(x, lasting_source(x, name))
+        return recorder
+
     # -- after the trace
 
     def _bind_captures(
@@ -262,18 +315,27 @@ class TraceAttempt:
     ) -> None:
         """Note how each call looks up captured arrays, and objects that are returned."""
         count = len(trace.captures)
-        sources = captures.find_captures(
+        sources = find_sources(
             self._definition.python_function,
             self._statics,
             [*trace.captures, *returned.objects],
         )
-        specialization.sources = sources[:count]
+        specialization.sources = [
+            agreed(self._paths.get(id(array), ())) or source
+            for array, source in zip(trace.captures, sources[:count], strict=True)
+        ]
+        specialization.guards = tuple(self._recorder.guards.values())
         specialization.held_captures = [
             array if source is None else None
             for array, source in zip(trace.captures, specialization.sources, strict=True)
         ]
         specialization.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         specialization.results = _bind_objects(specialization, returned, sources[count:])
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value is a tensor, traced or not, or an extent: what it reads is no state."""
+    return issubclass(type(value), (TensorBase, Dim))
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim, is_symbolic
-from graphjit.core.errors import DTypeError, InvalidArgumentError, ShapeError, at_user_line
+from graphjit.core.errors import (
+    DTypeError,
+    IndexOutOfRangeError,
+    InvalidArgumentError,
+    ShapeError,
+    TensorIndexError,
+    at_user_line,
+)
 from graphjit.core.types import (
     Array,
     DType,
@@ -96,6 +103,11 @@ def wrap(array: Array) -> TensorBase:
     return _makers[0](array)
 
 
+def as_tensor_error(error: IndexOutOfRangeError) -> TensorIndexError:
+    """The error for an index outside a tensor: as in TensorFlow, an invalid argument."""
+    return TensorIndexError(*error.args)
+
+
 def apply(primitive: Primitive, *inputs: TensorBase, **attrs: Any) -> Any:
     """The primitive's result: recorded if an input is symbolic, else computed now."""
     for x in inputs:
@@ -111,7 +123,10 @@ def apply(primitive: Primitive, *inputs: TensorBase, **attrs: Any) -> Any:
         ):
             return trace.record(primitive, inputs, attrs)
     arrays = [x._array for x in inputs]  # type: ignore[attr-defined]
-    value = run_primitive(primitive, arrays, result, attrs)
+    try:
+        value = run_primitive(primitive, arrays, result, attrs)
+    except IndexOutOfRangeError as error:
+        raise as_tensor_error(error) from None
     if isinstance(result, TupleType):
         return tuple(wrap(v) for v in value)
     return wrap(value)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.capture.instrument import without_hooks
 from graphjit.core.errors import of_user
 
 _WORD = 2  # bytes of an instruction
@@ -33,8 +34,9 @@ def handled_by_user(outermost: int) -> bool:
     frame = sys._getframe(1)
     while id(frame) != outermost:
         if of_user(frame):
-            for first, last, manager in _protected_ranges(frame.f_code):
-                if first <= frame.f_lasti < last and not _is_errstate(manager, frame):
+            code, offset = without_hooks(frame.f_code, frame.f_lasti)
+            for first, last, manager in _protected_ranges(code):
+                if first <= offset < last and not _is_errstate(manager, frame):
                     return True
         above = frame.f_back
         if above is None:

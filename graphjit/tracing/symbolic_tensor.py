@@ -17,7 +17,7 @@ import numpy as np
 
 from graphjit import numpy_protocol
 from graphjit.core.dims import Dim
-from graphjit.core.errors import SourceLine, TracingError, at_user_line, of_user
+from graphjit.core.errors import SourceLine, TracingError, asked_by_user, at_user_line
 from graphjit.core.types import TensorShape, TensorType
 from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.operators import Items, Operators
@@ -124,22 +124,22 @@ def _unassignable(name: str, known: Any = None) -> Any:
 
 def _get_shape(x: SymbolicTensor) -> tuple[int, ...]:
     """The extents: a tuple for what is an ndarray, else a TensorShape."""
-    if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
+    if x.origin == "weak" and asked_by_user(sys._getframe(2)):  # past the property
         raise x._needs_value("the type of a Python number")
     return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
 
 
 def _get_ndim(x: SymbolicTensor) -> int:
-    if x.origin == "weak" and of_user(sys._getframe(1)):
+    if x.origin == "weak" and asked_by_user(sys._getframe(1)):
         raise x._needs_value("the type of a Python number")
     return len(x.type.shape)
 
 
 def _get_dtype(x: SymbolicTensor) -> Any:
     """The element type. The user's code gets NumPy's own of what is an ndarray."""
-    if x.origin == "weak" and of_user(sys._getframe(2)):  # past the property
+    if x.origin == "weak" and asked_by_user(sys._getframe(2)):  # past the property
         raise x._needs_value("the type of a Python number")
-    if x.origin == "numpy" and of_user(sys._getframe(2)):
+    if x.origin == "numpy" and asked_by_user(sys._getframe(2)):
         return x.type.dtype.dtype.newbyteorder() if x.swapped else x.type.dtype.dtype
     return x.type.dtype
 
@@ -154,7 +154,7 @@ def _get_class(x: SymbolicTensor) -> type:
     frame: Any = sys._getframe(1)
     while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
         frame = frame.f_back
-    if x.origin == "tensor" or x.recorder.closed or not of_user(frame):
+    if x.origin == "tensor" or x.recorder.closed or not asked_by_user(frame):
         return type(x)
     if x.origin == "weak":
         return _PYTHON_TYPES[x.type.dtype.kind]
@@ -568,7 +568,7 @@ class SymbolicTensor(Operators):
 
         Errors of graphjit's own show a traced value, and all do after the trace.
         """
-        return not self.recorder.closed and of_user(frame)
+        return not self.recorder.closed and asked_by_user(frame)
 
     def __hash__(self) -> int:
         if self.origin != "tensor" and not self._type.shape:  # a number, which has one

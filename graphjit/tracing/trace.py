@@ -176,6 +176,16 @@ class Trace:
         node = self.builder.add(source.extent, (), user_line(), value=dim, dtype=dtype)
         return SymbolicTensor(self, node, self.builder.type_of(node), "weak")
 
+    def capture_number(self, array: np.ndarray[Any, Any]) -> SymbolicTensor:
+        """The parameter for a Python number that the function's code reads from outside.
+
+        array: one without axes that holds it.
+        """
+        self.captures.append(array)
+        self._capture_checksums.append(_content_checksum(array))
+        type = TensorType((), as_dtype(array.dtype))
+        return self.parameter(type, f"capture{len(self.captures) - 1}", "weak", "capture")
+
     def capture(self, array: np.ndarray[Any, Any]) -> SymbolicTensor:
         """The parameter for an ndarray that the function's Python code holds."""
         found = self._capture_symbols.get(id(array))

@@ -19,7 +19,6 @@ import pytest
 
 import graphjit as gj
 from graphjit.core.types import TensorType
-from graphjit.tracing.captures import with_captures
 from graphjit.tracing.trace import Trace
 
 INVALID = gj.errors.InvalidArgumentError
@@ -361,20 +360,6 @@ BAKED: list[Any] = [
 ]  # fmt: skip
 
 
-def test_arrays_that_a_function_names_are_replaced() -> None:
-    weight, count = np.ones(4), np.zeros(1)
-
-    def fn(x: Any, *, scale: float = 2.0) -> Any:
-        nonlocal count
-        count = count + 1
-        return (x + weight + X) * scale
-
-    changed = with_captures(fn, lambda array: array * 10)
-    np.testing.assert_array_equal(changed(X), (X + 10 + X * 10) * 2)
-    np.testing.assert_array_equal(fn(X), (X + 1 + X) * 2)
-    assert values(count) == [2]
-
-
 @pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 @pytest.mark.parametrize("use", [*USES, *BAKED])
 def test_uses_of_a_captured_array(use: Any) -> None:
@@ -488,10 +473,6 @@ def test_one_trace_for_all_sizes_but_1_which_broadcasts() -> None:
     assert fn.trace_count == 2
 
 
-@pytest.mark.xfail(
-    reason="what NumPy computes of an attribute or a helper's global becomes a constant",
-    raises=AssertionError,
-)
 @pytest.mark.parametrize("place", ["attribute", "helper"])
 def test_uses_of_a_far_array(place: str) -> None:
     holder = types.SimpleNamespace(w=np.ones(4))
@@ -708,15 +689,15 @@ def test_eager_mode() -> None:
 def test_eager_mode_by_environment() -> None:
     code = (
         "import graphjit as gj, numpy as np\n"
-        "f = gj.function(lambda x: print('ran') or x)\n"
-        "f(np.ones(2)); f(np.ones(2))\n"
+        "f = gj.function(lambda x: x + 1)\n"
+        "f(np.ones(2)); print(f.trace_count)\n"
     )
-    for value, times in (("1", 2), ("0", 1)):
+    for value, traces in (("1", "0"), ("0", "1")):
         environment = {**os.environ, "GRAPHJIT_EAGER": value}
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True
         )
-        assert done.stdout.count("ran") == times, done.stderr
+        assert done.stdout.strip() == traces, done.stderr
 
 
 @pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")

@@ -188,6 +188,17 @@ class _MatchWriter:
         a.require(a.same("ptr", self.type, self._word(GuardWord.VALUE, "ptr")), "refused")
         self._accept(GuardWord.VALUE + 1)
 
+        a.label("on_LENGTH")  # of a list, tuple or dict: asking runs no code of Python's
+        length = a.api("PyObject_Size", "%object")
+        a.require(a.same("i64", length, self._word(GuardWord.VALUE)), "refused")
+        self._accept(GuardWord.VALUE + 1)
+
+        a.label("on_ABSENT")
+        self._require_type("dict")
+        contains = a.api("PyDict_Contains", "%object", self._word(GuardWord.VALUE, "ptr"))
+        a.require(a.same("i32", contains, "0"), "refused")
+        self._accept(GuardWord.VALUE + 1)
+
         a.label("on_REFERENT")
         reference = self._word(GuardWord.VALUE, "ptr")
         referent = a.load("ptr", reference, object_layout.REFERENT)
@@ -339,6 +350,14 @@ class _MatchWriter:
             return a.api("PyObject_GetItem", "%object", operand())
 
         follow(GuardKind.ITEM, with_operand, get_item)
+
+        a.label("on_DICT_ITEM")
+        self._require_type("dict")
+        item = a.api("PyDict_GetItemWithError", "%object", operand())
+        with a.when(a.same("ptr", item, "null")):
+            a.api("PyErr_Clear")
+            a.jump("refused")
+        a.ret(self._match(a.at("%guard", with_operand * WORD), item, "0"))
 
         def get_attribute() -> str:
             return a.api("PyObject_GetAttr", "%object", operand())

@@ -1,0 +1,122 @@
+"""What is known of callables that aren't followed: libraries and C code, by what they do."""
+
+from __future__ import annotations
+
+import builtins
+import cmath
+import functools
+import itertools
+import math
+import operator
+import sys
+import types
+from typing import Any, Final
+
+import numpy as np
+
+# Packages whose code isn't followed: their attributes are taken to stay as they are.
+TRUSTED: Final = frozenset({
+    "numpy", "scipy", "graphjit", "ml_dtypes", "builtins", "math", "cmath", "operator",
+    "itertools", "functools", "collections", "_collections", "abc", "_abc", "enum", "typing",
+    "types", "re", "dataclasses", "fractions", "decimal", "numbers", "string", "datetime",
+    "pytest", "_pytest", "pluggy", "hypothesis", "weakref", "copy", "heapq", "bisect", "array",
+})  # fmt: skip
+HIGHER_ORDER: Final = frozenset({
+    map, filter, sorted, min, max, functools.reduce, any, all, sum, zip, enumerate, reversed,
+})  # fmt: skip
+# Functions that hand on the elements of what they are given, and ask them for nothing.
+ITERATE_ONLY: Final = frozenset({zip, enumerate, reversed, list, tuple, iter, map, dict, range})
+# Methods by which C code asks an object; written in Python they would run without hooks.
+ASKED_BY_C: Final = frozenset({
+    "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__bool__", "__len__",
+    "__add__", "__radd__", "__mul__", "__rmul__", "__array__", "__float__", "__int__",
+    "__index__", "__str__", "__repr__", "__format__", "__iter__", "__getitem__",
+})  # fmt: skip
+# Methods of containers that change nothing.
+READERS: Final = frozenset({
+    "get", "keys", "values", "items", "copy", "index", "count", "union", "intersection",
+    "difference", "symmetric_difference", "issubset", "issuperset", "isdisjoint", "__len__",
+    "__contains__", "__getitem__", "__iter__", "__eq__",
+})  # fmt: skip
+# Names that Python itself has there.
+BUILTIN_NAMES: Final = frozenset(vars(builtins))
+# What tells of state that calls can change.
+STATEFUL: Final = frozenset({np.get_printoptions, np.geterr, np.geterrcall, np.getbufsize})
+_PURE_BUILTINS: Final = frozenset({
+    "abs", "all", "any", "ascii", "bin", "bool", "bytes", "chr", "complex", "divmod",
+    "enumerate", "filter", "float", "format", "frozenset", "hash", "hex", "int", "list", "map",
+    "max", "min", "oct", "ord", "pow", "range", "repr", "reversed", "round", "set", "slice",
+    "sorted", "str", "sum", "tuple", "zip", "dict", "object", "super", "property",
+    "staticmethod", "classmethod", "bytearray", "memoryview",
+})  # fmt: skip
+_PURE: Final = frozenset(
+    [
+        *(getattr(builtins, name) for name in _PURE_BUILTINS),
+        *(
+            f
+            for module in (math, cmath, operator)
+            for f in vars(module).values()
+            if callable(f)
+        ),
+        *(f for f in vars(itertools).values() if callable(f)),
+        functools.reduce,
+    ]
+)
+
+
+def package_of(value: Any) -> str:
+    """The first part of the name of the module that a function, class or module belongs to."""
+    if isinstance(value, types.ModuleType):
+        name = value.__name__
+    elif isinstance(value, types.FunctionType):
+        name = value.__globals__.get("__name__") or ""
+    else:
+        name = getattr(value, "__module__", None) or ""
+    return name.partition(".")[0] if isinstance(name, str) else ""
+
+
+def is_trusted(value: Any) -> bool:
+    """Whether a function, class or module belongs to a package that isn't followed."""
+    return package_of(value) in TRUSTED and value is not types.SimpleNamespace
+
+
+def _ufunc_of_library(function: np.ufunc) -> bool:
+    if getattr(np, function.__name__, None) is function:
+        return True
+    special = sys.modules.get("scipy.special")
+    return getattr(special, function.__name__, None) is function
+
+
+def is_known(function: Any) -> bool:
+    """Whether a callable of C depends on its arguments alone and changes nothing else."""
+    try:
+        if function in _PURE:
+            return True
+        if function in STATEFUL:
+            return False
+    except TypeError:  # it has no hash
+        return False
+    if isinstance(function, np.ufunc):  # np.frompyfunc makes others, which call Python
+        return _ufunc_of_library(function)
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, type) and owner.__module__ == "builtins":
+        return True  # tuple.__new__, dict.fromkeys
+    package = package_of(function) or package_of(getattr(function, "__self__", None))
+    if package not in ("numpy", "scipy", "graphjit", "ml_dtypes"):
+        owner = getattr(function, "__objclass__", None)
+        return isinstance(owner, type) and owner.__module__ == "builtins"
+    return True
+
+
+__all__ = [
+    "ASKED_BY_C",
+    "BUILTIN_NAMES",
+    "HIGHER_ORDER",
+    "ITERATE_ONLY",
+    "READERS",
+    "STATEFUL",
+    "TRUSTED",
+    "is_known",
+    "is_trusted",
+    "package_of",
+]
