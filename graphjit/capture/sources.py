@@ -127,6 +127,31 @@ class AttributeSource(Source):
         return getattr(self.parent(), self.name, MISSING)
 
 
+class StaticSource(Source):
+    """What a class or one of its bases has stored under a name; its metaclass isn't asked."""
+
+    __slots__ = ("kind", "name")
+
+    def __init__(self, kind: Source, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.text = f"{kind.text}.{name}"
+        self.key = (kind.key, "static", name)
+
+    def __call__(self) -> Any:
+        """What is stored."""
+        kind = self.kind()
+        return static_attribute(kind, self.name) if isinstance(kind, type) else MISSING
+
+
+def static_attribute(kind: type, name: str) -> Any:
+    """An attribute of a class or of one of its bases, as it is stored there, or MISSING."""
+    for base in kind.__mro__:
+        if name in vars(base):
+            return vars(base)[name]
+    return MISSING
+
+
 class ConsensusSource(Source):
     """What several sources agree on; MISSING once they differ."""
 
@@ -297,7 +322,7 @@ def holds(check: Check, value: Any, expected: Any) -> bool:
         case Check.LENGTH:
             return value is not MISSING and len(value) == expected
         case Check.KEYS:
-            return type(value) is not type(MISSING) and tuple(value) == expected
+            return value is not MISSING and same_value(tuple(value), expected)
         case Check.ABSENT:
             return value is MISSING
 
@@ -324,9 +349,14 @@ def same_value(a: Any, b: Any) -> bool:
             return len(a) == len(b) and all(map(same_value, a, b))
         case slice():
             return same_value((a.start, a.stop, a.step), (b.start, b.stop, b.step))
+        case frozenset():  # of plain values, whose texts tell them apart
+            return len(a) == len(b) and sorted(map(repr, a)) == sorted(map(repr, b))
+        case int() | str() | bytes():
+            return bool(a == b)
     if hasattr(a, "tobytes") and hasattr(a, "dtype"):  # a NumPy scalar
         return bool(a.dtype == b.dtype and a.tobytes() == b.tobytes())
-    return bool(a == b)
+    # Decimal("1.0") and Decimal("1.00") are equal, and range(0) and range(5, 5)
+    return bool(a == b) and repr(a) == repr(b)
 
 
 def _same_float(a: float, b: float) -> bool:
@@ -344,10 +374,12 @@ __all__ = [
     "ItemSource",
     "NumberSource",
     "Source",
+    "StaticSource",
     "WeakRefSource",
     "agreed",
     "global_source",
     "holds",
     "lasting_source",
     "same_value",
+    "static_attribute",
 ]

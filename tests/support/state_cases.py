@@ -515,4 +515,42 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "class P:\n    pass\ndef f(x):\n    p = P()\n    p.q = x\n    return p.q * 2",
         ["P.q = property(lambda self: X1, lambda self, v: None); X1 = np.ones(6)"],
     ),
+    "keys that are equal and of another type": (
+        "D = {1: 2}\ndef f(x):\n    for k in D:\n        x = x.astype(int) + k\n    return x",
+        ["D = {1.0: 2}", "D = {True: 2}"],
+    ),
+    "frozenset of equal numbers": (
+        "S = frozenset({1})\ndef f(x):\n    for k in S:\n        x = x.astype(int) + k\n    return x",
+        ["S = frozenset({1.0})"],
+    ),
+    "equal numbers with other texts": (
+        "import decimal\nS = decimal.Decimal('1.0')\ndef f(x):\n    return x * len(str(S))",
+        ["S = decimal.Decimal('1.00')"],
+    ),
+    "equal ranges": (
+        "S = range(0)\ndef f(x):\n    return x * (S.start + 1)",
+        ["S = range(5, 5)"],
+    ),
+    "containment and length that appear": (
+        "class V:\n    def __iter__(self):\n        return iter([1, 2])\nv = V()\ndef f(x):\n"
+        "    try:\n        x = x * len(v)\n    except TypeError:\n        x = x - 1\n"
+        "    return x if 1 in v else -x",
+        ["V.__contains__ = lambda self, k: False", "V.__len__ = lambda self: 4"],
+    ),
+    "unary operator that appears": (
+        "class V:\n    def __abs__(self):\n        return 3\nv = V()\ndef f(x):\n    try:\n"
+        "        return x * (-v)\n    except TypeError:\n        return x",
+        ["V.__neg__ = lambda self: 5"],
+    ),
+    "an operator that the metaclass has": (
+        "class V:\n    pass\nv = V()\ndef f(x):\n    try:\n        return x * (v | 1)\n"
+        "    except TypeError:\n        return x",
+        ["V.__or__ = lambda self, other: 5"],
+    ),
+    "__init__ that appears": (
+        "class A:\n    pass\nclass B(A):\n    def __init__(self):\n        super().__init__()\n"
+        "class P:\n    pass\ndef put(self):\n    self.k = 9\n"
+        "def f(x):\n    return x * getattr(B(), 'k', 2) + getattr(P(), 'k', 3)",
+        ["A.__init__ = put", "P.__init__ = put"],
+    ),
 }

@@ -1,0 +1,358 @@
+"""Hooks of names, attributes and items: where what code reads comes from."""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import functools
+import operator
+import sys
+import types
+import weakref
+from collections import OrderedDict, defaultdict, deque
+from typing import Any, Final
+
+from .callables import (
+    BUILTIN_NAMES,
+    is_trusted,
+)
+from .guarding import PLAIN, Guarding, is_plain
+from .sources import (
+    MISSING,
+    AttributeSource,
+    CellSource,
+    Check,
+    ConstSource,
+    ItemSource,
+    Source,
+    global_source,
+    lasting_source,
+    static_attribute,
+)
+
+# Containers of C whose items can be read one by one.
+_INDEXED: Final = (list, tuple, dict, deque, OrderedDict, types.MappingProxyType)
+
+
+class AccessHooks(Guarding):
+    """Hooks that give sources to what is read by name, attribute or key."""
+
+    # -- names
+
+    def load_global(self, value: Any, name: str) -> Any:
+        if self.closed:
+            return value
+        names = _caller_globals()
+        key = id(names), name
+        known = self._globals.get(key)
+        if known is not None and known[0] is value and key not in self._written:
+            return known[1]
+        source = global_source(names, name)
+        if name in names:
+            found = self.read(value, source, self._was_written(names, name))
+        else:
+            self.guard(Check.ABSENT, source, None)
+            found = value
+            if name not in BUILTIN_NAMES:
+                found = self.read(value, global_source(vars(builtins), name))
+        self._globals[key] = value, found
+        return found
+
+    def load_deref(self, found: tuple[Any, types.CellType], name: str) -> Any:
+        value, cell = found
+        if self.closed or self._is_own(cell):
+            return value
+        return self.read(value, CellSource(cell, name), self._was_written(cell, None))
+
+    def _is_own(self, cell: types.CellType) -> bool:
+        """Whether a cell was made meanwhile: it isn't of a function that came from outside."""
+        return id(cell) not in self._cells
+
+    def store_deref(self, given: tuple[Any, types.CellType], name: str) -> None:
+        if not self.closed:
+            self._write(given[1], None)
+        super().store_deref(given, name)
+
+    def delete_deref(self, cell: types.CellType, name: str) -> None:
+        if not self.closed and not self._is_own(cell):
+            raise self.refusal(f"deletes {name}, which other code sees")
+
+    def store_global(self, value: Any, name: str) -> None:
+        names = _caller_globals()
+        if not self.closed:
+            self._write(names, name)
+        names[name] = value
+
+    def delete_global(self, name: str) -> None:
+        if not self.closed:
+            raise self.refusal(f"deletes the global {name}")
+        names = _caller_globals()
+        if name not in names:
+            raise NameError(f"name '{name}' is not defined", name=name)
+        del names[name]
+
+    # -- attributes
+
+    def load_attribute(self, owner: Any, name: str) -> Any:
+        kind = type(owner)
+        if self.closed or kind in PLAIN or self._traced(owner):
+            return getattr(owner, name)
+        if kind is types.ModuleType:
+            if id(owner) in self._libraries:
+                return getattr(owner, name)
+            if is_trusted(owner):
+                self._libraries[id(owner)] = owner
+                return getattr(owner, name)
+            where = AttributeSource(lasting_source(owner, owner.__name__), name)
+            return self._present(owner, name, where, self._was_written(vars(owner), name))
+        if isinstance(owner, type):
+            return self._of_class(owner, name)
+        if kind is super:
+            return self.load_super(getattr(owner, name), name)
+        if isinstance(owner, enum.Enum) and name in ("value", "_value_", "name", "_name_"):
+            member = ConstSource(owner, str(owner))
+            return self._present(owner, name, AttributeSource(member, name))
+        if isinstance(owner, enum.Enum):
+            return getattr(owner, name)
+        source = self.source_of(owner)
+        if source is None and self._outside(owner):
+            raise self.refusal(
+                f"reads .{name} of an object reached in a way that isn't followed"
+            )
+        if is_trusted(kind):
+            return self._of_library_object(owner, name, source)
+        return self._of_object(owner, name, source)
+
+    def _present(self, owner: Any, name: str, source: Source, written: bool = False) -> Any:
+        """An attribute read as it is; its absence is under a guard, too."""
+        try:
+            value = getattr(owner, name)
+        except AttributeError:
+            self.guard(Check.ABSENT, source, None)
+            raise
+        return self.read(value, source, written)
+
+    def _of_class(self, owner: type, name: str) -> Any:
+        value = getattr(owner, name)
+        if is_trusted(owner):
+            return value
+        source = AttributeSource(lasting_source(owner, owner.__qualname__), name)
+        if type(value) is types.MethodType and value.__self__ is owner:
+            self.guard(Check.SAME, AttributeSource(source, "__func__"), value.__func__)
+            return value
+        return self.read(value, source, self._was_written(owner, name))
+
+    def _of_library_object(self, owner: Any, name: str, source: Source | None) -> Any:
+        """An attribute of an object of a C type or of a library's."""
+        try:
+            value = getattr(owner, name)
+        except AttributeError:
+            if source is not None:
+                self.guard(Check.ABSENT, AttributeSource(source, name), None)
+            raise
+        methods = (types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)
+        if source is None or isinstance(value, methods):
+            return value
+        return self.read(value, AttributeSource(source, name))
+
+    def _of_object(self, owner: Any, name: str, source: Source | None) -> Any:
+        kind = type(owner)
+        if isinstance(static_attribute(kind, "__getattribute__"), types.FunctionType):
+            raise self.refusal(f"{kind.__name__} has a __getattribute__, which isn't followed")
+        if source is not None:
+            self.guard(Check.TYPE, source, kind)
+        own = getattr(owner, "__dict__", None)
+        own = own if isinstance(own, dict) else {}
+        static = static_attribute(kind, name)
+        if isinstance(static, property):
+            self.guard_static(kind, name)
+            if static.fget is None:
+                raise AttributeError(f"property {name!r} of {kind.__name__!r} has no getter")
+            return self.call(static.fget, owner)
+        get = None if static is MISSING else static_attribute(type(static), "__get__")
+        if static is not MISSING and static_attribute(type(static), "__set__") is not MISSING:
+            if isinstance(get, types.FunctionType):
+                return self._described(owner, name, static, get)
+            return self._stored(owner, name, source)
+        if name in own:
+            return self._stored(owner, name, source)
+        if static is MISSING:
+            return self._missing(owner, name, source)
+        self.guard_static(kind, name)
+        if source is not None:
+            own_source = ItemSource(AttributeSource(source, "__dict__"), name)
+            if hasattr(owner, "__dict__"):
+                self.guard(Check.ABSENT, own_source, None)
+        if isinstance(static, (types.FunctionType, staticmethod, classmethod)):
+            return getattr(owner, name)
+        if isinstance(static, functools.cached_property):
+            value = self.call(static.func, owner)
+            self._write(owner, name)
+            own[name] = value
+            return value
+        if isinstance(get, types.FunctionType):
+            return self._described(owner, name, static, get)
+        value = getattr(owner, name)
+        if isinstance(value, (types.BuiltinFunctionType, types.MethodWrapperType)):
+            return value
+        where = source or lasting_source(kind, kind.__qualname__)
+        return self.read(value, AttributeSource(where, name), self._was_written(kind, name))
+
+    def _described(self, owner: Any, name: str, static: Any, get: types.FunctionType) -> Any:
+        """An attribute that a descriptor written in Python gives."""
+        if is_trusted(type(static)):
+            raise self.refusal(f".{name} is a {type(static).__name__}, which isn't followed")
+        kind = type(owner)
+        for base in kind.__mro__:
+            if vars(base).get(name) is static:
+                names = AttributeSource(lasting_source(base, base.__qualname__), "__dict__")
+                where = ItemSource(names, name)
+                self.guard(Check.TYPE, where, type(static))
+                self._register(static, where)
+                break
+        self.guard_static(type(static), "__get__")
+        return self.call(get, static, owner, kind)
+
+    def _stored(self, owner: Any, name: str, source: Source | None) -> Any:
+        if source is None:
+            return getattr(owner, name)
+        written = self._was_written(owner, name)
+        return self._present(owner, name, AttributeSource(source, name), written)
+
+    def _missing(self, owner: Any, name: str, source: Source | None) -> Any:
+        kind = type(owner)
+        function = self.method_of(owner, "__getattr__")
+        if function is not None:
+            where: Source = lasting_source(kind, kind.__qualname__)
+            self.guard(Check.ABSENT, AttributeSource(where, name), None)
+            if source is not None and hasattr(owner, "__dict__"):
+                own = ItemSource(AttributeSource(source, "__dict__"), name)
+                self.guard(Check.ABSENT, own, None)
+            return self.call(function, owner, name)
+        if source is None:
+            return getattr(owner, name)
+        return self._present(owner, name, AttributeSource(source, name))
+
+    def load_super(self, value: Any, name: str) -> Any:
+        if self.closed:
+            return value
+        native = (types.BuiltinFunctionType, types.MethodWrapperType)
+        if not isinstance(value, (types.MethodType, *native)):
+            raise self.refusal(f"reads .{name} of super(), which isn't followed")
+        owner = value.__self__
+        kind = owner if isinstance(owner, type) else type(owner)
+        where = AttributeSource(lasting_source(kind, kind.__qualname__), "__mro__")
+        self.guard(Check.ITEMS, where, tuple(map(weakref.ref, kind.__mro__)))
+        function = getattr(value, "__func__", None)
+        for base in kind.__mro__:
+            found = vars(base).get(name, MISSING)
+            if is_trusted(base):
+                continue
+            if found is MISSING:
+                names = AttributeSource(lasting_source(base, base.__qualname__), "__dict__")
+                self.guard(Check.WITHOUT, names, name)
+            elif function is not None and getattr(found, "__func__", found) is function:
+                self.guard_static(base, name)
+                break
+        return value
+
+    def store_attribute(self, given: tuple[Any, Any], name: str) -> None:
+        value, owner = given
+        if self.closed or self._traced(owner):
+            setattr(owner, name, value)
+            return
+        kind = type(owner)
+        setter = self.method_of(owner, "__setattr__")
+        if setter is not None:
+            self.call(setter, owner, name, value)
+            return
+        static = static_attribute(kind, name)
+        if isinstance(static, property) and not is_trusted(kind):
+            self.guard_static(kind, name)
+            if static.fset is None:
+                raise AttributeError(f"property {name!r} of {kind.__name__!r} has no setter")
+            self.call(static.fset, owner, value)
+            return
+        if static is MISSING and not isinstance(owner, (type, types.ModuleType)):
+            self.guard_static(kind, name)
+        target = vars(owner) if isinstance(owner, types.ModuleType) else owner
+        self._write(target, name)
+        setattr(owner, name, value)
+
+    def delete_attribute(self, owner: Any, name: str) -> None:
+        if not self.closed and self.source_of(owner) is not None:
+            raise self.refusal(f"deletes .{name} of an object from outside")
+        delattr(owner, name)
+
+    # -- items
+
+    def load_item(self, given: tuple[Any, Any]) -> Any:
+        owner, key = given
+        kind = type(owner)
+        if self.closed or kind in PLAIN or self._traced(owner):
+            return owner[key]
+        source = self.source_of(owner)
+        function = self.method_of(owner, "__getitem__")
+        if function is not None:
+            return self.call(function, owner, key)
+        if source is None:
+            if self._outside(owner) and not isinstance(owner, type):
+                raise self.refusal("reads an item of what was reached in a way not followed")
+            self.require_no_methods(key)
+            return owner[key]
+        if isinstance(owner, type):
+            return super().load_item(given)
+        if isinstance(owner, defaultdict):
+            raise self.refusal("reads an item of a defaultdict, which may make it")
+        if not isinstance(owner, _INDEXED):
+            raise self.refusal(f"reads an item of a {kind.__name__} from outside")
+        if isinstance(key, slice):
+            items = self._items(owner)
+            return tuple(items)[key] if kind is tuple else items[key]
+        if self._traced(key):
+            return owner[key]  # raises, for its value isn't known
+        key = operator.index(key) if isinstance(owner, (list, tuple, deque)) else key
+        if not is_plain(key) and not isinstance(key, (type, types.FunctionType, enum.Enum)):
+            raise self.refusal("reads an item by a key that is an object")
+        item = ItemSource(source, key)
+        try:
+            value = owner[key]
+        except (KeyError, IndexError):
+            self.guard(Check.ABSENT, item, None)
+            raise
+        return self.read(value, item, self._was_written(owner, key))
+
+    def store_item(self, given: tuple[Any, Any, Any]) -> None:
+        value, owner, key = given
+        if not self.closed and not self._traced(owner):
+            function = self.method_of(owner, "__setitem__")
+            if function is not None:
+                self.call(function, owner, key, value)
+                return
+            if not isinstance(key, slice):
+                try:
+                    self._write(owner, key)
+                except TypeError:
+                    raise self.refusal("stores an item by a key that can't be hashed") from None
+        owner[key] = value
+
+    def delete_item(self, given: tuple[Any, Any]) -> None:
+        owner, key = given
+        if not self.closed and self.source_of(owner) is not None:
+            raise self.refusal("deletes an item of a container from outside")
+        del owner[key]
+
+
+def _caller_globals() -> dict[str, Any]:
+    """The globals of the user's function that called a hook."""
+    frame: types.FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
+        frame = frame.f_back
+    assert frame is not None
+    return frame.f_globals
+
+
+_OWN: Final = "graphjit.capture"
+
+
+__all__ = ["AccessHooks"]

@@ -1,0 +1,239 @@
+"""Hooks of operators, tests, iteration and text: where Python asks objects for methods."""
+
+from __future__ import annotations
+
+import operator
+import types
+from collections import deque
+from typing import Any
+
+from .access import AccessHooks
+from .callables import (
+    is_trusted,
+)
+from .guarding import CONTAINERS, PLAIN, is_plain
+from .hooks import BINARY_NAMES, COMPARISON_NAMES
+from .sources import (
+    MISSING,
+    AttributeSource,
+    Check,
+    ConstSource,
+    ItemSource,
+    static_attribute,
+)
+
+
+class OperatorHooks(AccessHooks):
+    """Hooks that call the methods of classes written in Python with hooks in them."""
+
+    # -- operators
+
+    def binary(self, operands: tuple[Any, Any], number: int) -> Any:
+        if not self.closed:
+            operands = self._operands(operands, BINARY_NAMES[number], number >= 13)
+            if len(operands) == 1:
+                return operands[0]
+        return super().binary(operands, number)
+
+    def compare(self, operands: tuple[Any, Any], symbol: str) -> Any:
+        if not self.closed:
+            operands = self._operands(operands, COMPARISON_NAMES[symbol], False)
+            if len(operands) == 1:
+                return operands[0]
+        return super().compare(operands, symbol)
+
+    def _operands(self, operands: tuple[Any, Any], name: str, in_place: bool) -> Any:
+        """What an operator computes of; or, in a tuple of one, what it gives."""
+        a, b = operands
+        if (type(a) in PLAIN or self._traced(a)) and (type(b) in PLAIN or self._traced(b)):
+            return operands
+        methods = [
+            self.method_of(x, f"__{variant}__")
+            for x in operands
+            if not self._traced(x)
+            for variant in _variants(name)
+        ]
+        if any(method is not None for method in methods):
+            return (self._by_methods(a, b, name),)
+        return (a if in_place else self.shadow(a), self.shadow(b))
+
+    def _by_methods(self, a: Any, b: Any, name: str) -> Any:
+        """An operator of objects whose classes are written in Python."""
+        plain, reflected = _variants(name)[-2:]
+        tries = [(a, f"__{plain}__", b), (b, f"__{reflected}__", a)]
+        if type(a) is type(b) and reflected.startswith("r"):
+            del tries[1]
+        elif issubclass(type(b), type(a)) and type(b) is not type(a):
+            tries.reverse()
+        if len(_variants(name)) == 3:
+            tries.insert(0, (a, f"__{_variants(name)[0]}__", b))
+        for owner, method, other in tries:
+            function = static_attribute(type(owner), method)
+            if function is MISSING:
+                continue
+            if isinstance(function, types.FunctionType):
+                value = self.call(function, owner, other)
+            else:
+                value = getattr(type(owner), method)(owner, self.shadow(other))
+            if value is not NotImplemented:
+                return value
+        if name == "eq":
+            return self.identical((a, b), 0)
+        if name == "ne":
+            return self.identical((a, b), 1)
+        raise TypeError(
+            f"unsupported operand type(s) for {plain}: {type(a).__name__!r} and "
+            f"{type(b).__name__!r}"
+        )
+
+    def unary(self, operand: Any, symbol: str) -> Any:
+        if not self.closed and type(operand) not in PLAIN and not self._traced(operand):
+            name = {"-": "__neg__", "+": "__pos__", "~": "__invert__"}[symbol]
+            function = self.method_of(operand, name)
+            if function is not None:
+                return self.call(function, operand)
+        return super().unary(operand, symbol)
+
+    def contains(self, operands: tuple[Any, Any], inverted: int) -> bool:
+        item, owner = operands
+        if not self.closed and type(owner) not in PLAIN and not self._traced(owner):
+            function = self.method_of(owner, "__contains__")
+            if function is not None:
+                return bool(self.call(function, owner, item)) is not bool(inverted)
+            source = self.source_of(owner)
+            if isinstance(owner, dict) and source is not None and is_plain(item):
+                self._guard_keys(owner, source)
+            elif isinstance(owner, (list, tuple, deque)):
+                owner = self.shadow(owner)
+            else:
+                owner = self._items(owner)
+        return super().contains((item, owner), inverted)
+
+    def identical(self, operands: tuple[Any, Any], inverted: int) -> bool:
+        if not self.closed:
+            a, b = operands
+            one, other = self.source_of(a), self.source_of(b)
+            if a is not b and one is not None and other is not None:
+                self.guard(Check.DISTINCT, one, other)
+            elif (one is None) != (other is None) and self._traced(a) and self._traced(b):
+                raise self.refusal("asks whether an argument is an array from outside")
+        return super().identical(operands, inverted)
+
+    def truth(self, value: Any) -> Any:
+        kind = type(value)
+        if self.closed or kind in PLAIN or self._traced(value):
+            return value
+        for name in ("__bool__", "__len__"):
+            function = self.method_of(value, name)
+            if function is not None:
+                found = self.call(function, value)
+                if self._traced(found):
+                    return found
+                if name == "__bool__" and type(found) is not bool:
+                    kind_name = type(found).__name__
+                    raise TypeError(f"__bool__ should return bool, returned {kind_name}")
+                return bool(checked_length(found))
+            if static_attribute(kind, name) is not MISSING:
+                break
+        source = self.source_of(value)
+        if source is not None and hasattr(kind, "__len__") and not isinstance(value, type):
+            self.guard(Check.LENGTH, source, len(value))
+        return value
+
+    # -- containers, texts, with
+
+    def iterate(self, value: Any) -> Any:
+        return value if self.closed else self._items(value)
+
+    def unpack(self, value: Any) -> Any:
+        if self.closed:
+            return value
+        if isinstance(value, dict):
+            source = self.source_of(value)
+            if source is None:
+                return value
+            self._guard_keys(value, source)
+            return {
+                k: self.read(v, ItemSource(source, k), self._was_written(value, k))
+                for k, v in value.items()
+            }
+        return self._items(value)
+
+    def text(self, value: Any) -> Any:
+        if self.closed or type(value) in PLAIN:
+            return value
+        return self._printable(value)
+
+    def _printable(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in PLAIN or self._traced(value):
+            return value
+        for name in ("__format__", "__str__", "__repr__"):
+            if self.method_of(value, name) is not None:
+                raise self.refusal(f"formats a {kind.__name__}, which isn't followed")
+        return self.shadow(value)
+
+    def enter(self, manager: Any) -> Any:
+        kind = type(manager)
+        if self.closed or is_trusted(kind):
+            return manager
+        enter = self.method_of(manager, "__enter__")
+        leave = self.method_of(manager, "__exit__")
+        if enter is not None and leave is not None:
+            return _Manager(self, manager, enter, leave)
+        raise self.refusal(f"enters a {kind.__name__}, which isn't followed")
+
+    def match(self, subject: Any) -> Any:
+        if self.closed or type(subject) in PLAIN:
+            return subject
+        if self.source_of(subject) is not None and not isinstance(subject, CONTAINERS):
+            raise self.refusal(f"matches a {type(subject).__name__} from outside")
+        return self.shadow(subject)
+
+    def imported(self, module: Any, name: str) -> Any:
+        return module
+
+    def imported_from(self, found: tuple[Any, Any], name: str) -> Any:
+        value, module = found
+        if self.closed or not isinstance(module, types.ModuleType) or is_trusted(module):
+            return value
+        return self.read(value, AttributeSource(ConstSource(module, module.__name__), name))
+
+    def build_class(self) -> None:
+        if not self.closed:
+            raise self.refusal("defines a class, which can't be traced")
+
+
+class _Manager:
+    """A context manager of the user's, entered and left with hooks."""
+
+    def __init__(self, recorder: OperatorHooks, manager: Any, enter: Any, leave: Any) -> None:
+        self._recorder, self._manager = recorder, manager
+        self._enter, self._leave = enter, leave
+
+    def __enter__(self) -> Any:
+        return self._recorder.call(self._enter, self._manager)
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._recorder.call(self._leave, self._manager, *error)
+
+
+def checked_length(found: Any) -> int:
+    """What `__len__` gave, or a bool."""
+    length = operator.index(found)
+    if length < 0:
+        raise ValueError("__len__() should return >= 0")
+    return length
+
+
+def _variants(name: str) -> tuple[str, ...]:
+    """The names of an operator's methods: in place, plain, reflected."""
+    mirrored = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
+    if name in mirrored:
+        return name, mirrored[name]
+    if name.startswith("i") and name not in ("invert",):
+        return name, name[1:], "r" + name[1:]
+    return name, "r" + name
+
+
+__all__ = ["OperatorHooks", "checked_length"]
