@@ -1,7 +1,7 @@
 """Asks whether graphjit has become faster or slower between two git revisions.
 
     python benchmarks/revisions.py BEFORE [AFTER] [--workloads chain,gelu] [--sizes small]
-                                   [--rounds 15] [--processes 5] [--json FILE]
+                                   [--rounds 15] [--processes 5] [--repeat 5] [--json FILE]
 
 Each revision is checked out in a git worktree that is removed at the end; without AFTER it is
 the working tree as it is. The workloads and the timing are those of this folder, for both: only
@@ -15,6 +15,12 @@ and compile). A row is `slower` or `faster` where median and fastest round of ev
 processes say so by more than 3 %: by chance five pairs agree once in 16 rows. On a machine with
 other work, where the same revision twice differed by factors, no row is called either. Ends
 with status 1 if a result is wrong.
+
+A second table is of what a program meets before its first result, and of a call on four floats
+(next to nothing is computed): fresh processes in turn, `--repeat` of each. `import` is over
+`import numpy`. `first call` is that of gelu, with decoration, where the cache is empty (cold)
+or is not; `N ops` that of a chain of sums and products with constants that all differ, without
+the cache and with the tracer and LLVM loaded.
 """
 
 from __future__ import annotations
@@ -39,6 +45,39 @@ from workloads import SIZES, WORKLOADS, size_text
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = ("before", "after")
 CLEAR = 0.03
+START = """
+import json, os, sys, time
+start = time.perf_counter()
+import numpy as np
+loaded = time.perf_counter()
+import graphjit as gj
+found = {"import": time.perf_counter() - loaded}
+x = np.ones(1000, np.float32)
+start = time.perf_counter()
+f = gj.function(lambda x: 0.5 * x * (1 + np.tanh(0.79788456 * (x + 0.044715 * x**3))))
+f(x)
+found["first call"] = time.perf_counter() - start
+four = np.ones(4, np.float32)
+g = gj.function(lambda x: x * 2 + 1)
+for _ in range(2000):
+    g(four)
+times = []
+for _ in range(200):
+    start = time.perf_counter()
+    g(four); g(four); g(four); g(four); g(four); g(four); g(four); g(four); g(four); g(four)
+    times.append((time.perf_counter() - start) / 10)
+found["call on four floats"] = sorted(times)[100]
+if sys.argv[1] == "cold":
+    gj.config.cache = False
+    for length in (10, 1000, 10000):
+        lines = [f"    x = x {'*' if k % 2 else '+'} {1 + k / 1e5!r}" for k in range(length)]
+        names = {}
+        exec("def chain(x):\\n" + "\\n".join(lines) + "\\n    return x", names)
+        start = time.perf_counter()
+        gj.function(names["chain"])(x)
+        found[f"{length} ops"] = time.perf_counter() - start
+print(json.dumps(found))
+"""
 
 
 @dataclass
@@ -141,6 +180,50 @@ def measured(
     return list(rows.values())
 
 
+def started(folders: Sequence[Path], repeat: int) -> dict[str, dict[str, list[float]]]:
+    """Times [s] of what fresh processes do first, by what and by side."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for turn in range(repeat + 1):  # the first, which writes bytecode, isn't counted
+        for side, folder in list(zip(SIDES, folders, strict=True))[:: 1 if turn % 2 else -1]:
+            measure.progress(f"start {turn + 1}: {side}")
+            with tempfile.TemporaryDirectory(prefix="graphjit-benchmark-") as cache:
+                for kind in ("cold", "cached"):
+                    environment = {**os.environ, "GRAPHJIT_CACHE_DIR": cache}
+                    environment["PYTHONPATH"] = str(folder)
+                    done = subprocess.run(
+                        [sys.executable, "-c", START, kind],
+                        env=environment,
+                        stdout=subprocess.PIPE,
+                        text=True,
+                        check=True,
+                    )
+                    for name, seconds in json.loads(done.stdout).items():
+                        text = f"{name}, {kind}" if name == "first call" else name
+                        times = found.setdefault(text, {s: [] for s in SIDES})
+                        if turn:
+                            times[side].append(seconds)
+    return found
+
+
+def start_table(times: dict[str, dict[str, list[float]]]) -> str:
+    """One row for each thing that processes do first."""
+    lines = []
+    for name, sides in times.items():
+        ratios = [a / b for a, b in zip(sides["after"], sides["before"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        lines.append(
+            [
+                name,
+                *(measure.digits(statistics.median(sides[s]) * 1e6) for s in SIDES),
+                f"{middle:.3f}",
+                f"{low:.3f}–{high:.3f}",
+                f"{min(sides['after']) / min(sides['before']):.3f}",
+            ]
+        )
+    head = ["first things", "before µs", "after µs", "after/before", "quartiles", "fastest"]
+    return measure.table(head, lines)
+
+
 def table(rows: Sequence[Row], verdicts: Sequence[str]) -> str:
     """One row a workload and size."""
     head = ["workload", "size", "before µs", "after µs", "after/before", "quartiles"]
@@ -177,6 +260,7 @@ def main() -> None:
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--processes", type=int, default=5, help="pairs, one after the other")
+    parser.add_argument("--repeat", type=int, default=5, help="processes of the second table")
     args = parser.parse_args()
     sizes = [SIZES.index(name) for name in args.sizes.split(",")]
     others = measure.OtherWork()
@@ -184,6 +268,7 @@ def main() -> None:
         rows = measured(
             [before, after], args.workloads.split(","), sizes, args.rounds, args.processes
         )
+        first = started([before, after], args.repeat) if args.repeat > 1 else {}
     cores = others.cores()
     verdicts = [r.verdict(args.processes) if r.ratios() else "" for r in rows]
     if cores > measure.QUIET_CORES:
@@ -205,13 +290,20 @@ def main() -> None:
             f"{r.workload} {r.shape}" for r, v in zip(rows, verdicts, strict=True) if v == word
         ]
         print(f"{word}: {', '.join(found) or 'none'}")
+    if first:
+        print(f"\n{start_table(first)}\n")
     complaints = [f"{r.workload} {r.shape}, {text}" for r in rows for text in r.complaints]
     print("\n".join(complaints))
     if args.json:
         sides = dict(zip(SIDES, said, strict=True))
         args.json.write_text(
             json.dumps(
-                {"machine": measure.machine(), **sides, "rows": [asdict(r) for r in rows]},
+                {
+                    "machine": measure.machine(),
+                    **sides,
+                    "rows": [asdict(r) for r in rows],
+                    "first": first,
+                },
                 indent=1,
             )
         )
