@@ -1,5 +1,5 @@
 """The memory of large results, under its public name: how much there is, and giving it back."""
 
-from graphjit.core.memory import stats, trim
+from graphjit.core.memory_pool import stats, trim
 
 __all__ = ["stats", "trim"]

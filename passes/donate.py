@@ -9,8 +9,8 @@ from typing import ClassVar
 from graphjit.core.frozen import dataclass
 from graphjit.ir.program import Program, reads_and_writes
 
-from .memory import in_place
 from .pipeline import ProgramPass
+from .plan_memory import in_place
 
 
 @dataclass(frozen=True)

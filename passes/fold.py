@@ -5,8 +5,8 @@ from __future__ import annotations
 from graphjit.core.dims import is_symbolic
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType
-from graphjit.ir.eager import run_primitive
 from graphjit.ir.graph import Graph, Node, Rewriter
+from graphjit.ir.interpreter import run_primitive
 from graphjit.ops import source
 from graphjit.ops.primitive import View
 

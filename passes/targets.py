@@ -14,15 +14,17 @@ from .cse import Cse
 from .dce import Dce
 from .divide import Divide
 from .donate import Donate
-from .expand import ExpandProducts, SplitReductions, UnrollReductions
+from .expand_products import ExpandProducts
 from .fold import Fold
 from .fuse import Fuse
-from .memory import PlanMemory
 from .pack import Pack
 from .pin_sizes import PinSizes
 from .pipeline import GRAPH, PROGRAM, Observer, Pass, Pipeline
+from .plan_memory import PlanMemory
 from .row_blocks import RowBlocks
 from .simplify import Simplify
+from .split_reductions import SplitReductions
+from .unroll_reductions import UnrollReductions
 
 PASSES: dict[str, type[Pass]] = {
     step.name: step

@@ -34,8 +34,8 @@ def test_the_mode_finds_what_it_is_for(code: str) -> None:
     program = (
         "import guard_pages, ctypes, numpy as np\n"
         "guard_pages.install()\n"
-        "from graphjit.core import memory\n"
-        "x, m = np.ones(5, np.int8), memory.empty((1 << 21,), np.dtype(np.int8))\n"
+        "from graphjit.core import memory_pool\n"
+        "x, m = np.ones(5, np.int8), memory_pool.empty((1 << 21,), np.dtype(np.int8))\n"
         f"ctypes.memset({code}, 7, 1)\n"
         "del x, m\n"
         "print('nothing noticed')\n"

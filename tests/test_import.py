@@ -53,7 +53,8 @@ RUNNING = {"graphjit.codegen.runtime"} | {
 def late(loaded):
     """What is loaded of what makes code, and of what few need."""
     found = of_graphjit(loaded) & {
-        "passes", "keras", "jit.native_entry", "cli", "ir.export", "ir.text",
+        "passes", "keras", "jit.native_entry", "cli", "ir.drawing", "ir.graph_json",
+        "ir.text",
     }  # fmt: skip
     return found | {n for n in loaded if n.startswith("graphjit.codegen.")} - RUNNING
 
@@ -164,7 +165,7 @@ def test_everything_public_is_listed_and_there():
 def test_the_context_manager_stays_where_a_sub_module_has_its_name():
     script = (
         "import graphjit as gj\n"
-        "import graphjit.ir.eager, graphjit.core.config\n"
+        "import graphjit.jit.eager, graphjit.core.config\n"
         "gj.constant(1.)\n"
         "print(gj.eager == gj.config.eager)"
     )

@@ -26,7 +26,7 @@ from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
 from graphjit.ir.program import Kernel, Program, reads_and_writes
 
-from .entry import KernelInvocation, write_chunk
+from .kernel_calls import KernelInvocation, write_chunk
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from graphjit.codegen.runtime.large_stack import needs_large_stack, run_compiler
 from graphjit.core.errors import InternalError, UnsupportedError, at_user_line
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.machine import machine
-from graphjit.core.memory import LARGE_BYTES
+from graphjit.core.memory_pool import LARGE_BYTES
 from graphjit.ir import cost_model
 from graphjit.ir.compile_log import Stages
 from graphjit.ir.program import (
@@ -40,12 +40,13 @@ from graphjit.ir.program import (
 from graphjit.ir.verify_program import open_accesses
 
 from . import processor
-from .entry import KernelInvocation, declarations, write_entry, write_row_block
+from .kernel_calls import KernelInvocation, write_row_block
 from .kernel_table import KernelTable
-from .launch import SizedFunctions
+from .kernel_variants import SizedFunctions
 from .native_code import native_code
 from .prepare import write_prepare
 from .processor import Processor
+from .segment_entry import declarations, write_entry
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.loader import Code

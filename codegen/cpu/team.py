@@ -21,8 +21,8 @@ from typing import Any
 
 from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, STACK_END, TEAM_RUN
 
-from .entry import declarations
 from .native_code import lasting_code
+from .segment_entry import declarations
 
 # Pauses before a worker sleeps, about 50 µs: longer than Python takes from one call in a loop
 # to the next, too short to matter for a laptop's battery.

@@ -20,7 +20,7 @@ from . import (
     power,
     trigonometry,
 )
-from .rules import MATH
+from .registry import MATH
 
 __all__ = [
     "MATH",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from graphjit.core.types import complex64, complex128
 
-from .rules import rule
+from .registry import rule
 
 if TYPE_CHECKING:
     from graphjit.codegen.builder import Builder

@@ -18,7 +18,7 @@ from .double_word import (
     two_product,
 )
 from .exponential import EXP, LN2, LOG2_E
-from .rules import rule
+from .registry import rule
 
 if TYPE_CHECKING:
     from graphjit.codegen.builder import Builder

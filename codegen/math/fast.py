@@ -28,7 +28,7 @@ from .double_word import (
 )
 from .exponential import EXP, EXP2, LN2, LOG2_E
 from .logarithm import log2_sum, log10_sum, log_of_sum, log_parts, log_sum
-from .rules import MATH
+from .registry import MATH
 
 if TYPE_CHECKING:
     from graphjit.codegen.builder import Builder

@@ -26,7 +26,7 @@ from .double_word import (
 )
 from .exponential import LN2, exp
 from .power import by_exponent
-from .rules import rule
+from .registry import rule
 
 if TYPE_CHECKING:
     from graphjit.codegen.builder import Builder

@@ -21,7 +21,7 @@ from .double_word import (
     two_product,
 )
 from .exponential import EXP2
-from .rules import rule
+from .registry import rule
 
 if TYPE_CHECKING:
     from graphjit.codegen.builder import Builder

@@ -22,7 +22,7 @@ from .double_word import (
     two_product,
     two_sum,
 )
-from .rules import rule
+from .registry import rule
 
 if TYPE_CHECKING:
     from graphjit.codegen.builder import Builder

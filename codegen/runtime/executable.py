@@ -18,7 +18,7 @@ import numpy as np
 
 from graphjit.core.dims import Guard, evaluate
 from graphjit.core.errors import InternalError
-from graphjit.core.memory import LARGE_BYTES, empty
+from graphjit.core.memory_pool import LARGE_BYTES, empty
 from graphjit.core.types import check_size
 from graphjit.ir.program import LibraryCall, RegionCall
 from graphjit.ir.verify_program import check_access

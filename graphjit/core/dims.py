@@ -631,6 +631,19 @@ def stretched(extent: int, out: int) -> bool:
     raise Undecided(f"whether {extent} is {out}")
 
 
+def decide_one(extent: int) -> bool:
+    """Whether an extent is 1.
+
+    If that depends on the sizes, the specialization is for one of both cases, since bits depend
+    on it: a guard is noted.
+    """
+    if not isinstance(extent, Dim) or extent.bounds()[0] > 1:
+        return extent == 1
+    one = bool(extent.hint == 1)
+    extent.sizes.note(extent - 1, "==" if one else "!=")
+    return one
+
+
 # What a symbol is taken to be at least in choices about code that serves larger sizes, too.
 USUAL = 256
 
@@ -736,6 +749,6 @@ def _parsed(tree: ast.expr, sizes: Sizes) -> Any:
 
 
 __all__ = [
-    "Dim", "Guard", "Sizes", "Undecided", "evaluate", "exact_quotient", "guess", "is_symbolic",
-    "magnitude", "parse_dim", "pinned", "stretched",
+    "Dim", "Guard", "Sizes", "Undecided", "decide_one", "evaluate", "exact_quotient", "guess",
+    "is_symbolic", "magnitude", "parse_dim", "pinned", "stretched",
 ]  # fmt: skip

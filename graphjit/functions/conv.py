@@ -19,7 +19,7 @@ from graphjit.core.frozen import dataclass
 from graphjit.core.types import Shape, shape_text
 from graphjit.ops import assemble, contract, view
 from graphjit.ops.reduce import lowest
-from graphjit.ops.rules import require_kind
+from graphjit.ops.type_rules import require_kind
 from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype, wrap
 
 from . import math

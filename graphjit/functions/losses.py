@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphjit.ops.rules import require_kind
+from graphjit.ops.type_rules import require_kind
 from graphjit.tensors.apply import TensorBase, as_tensor
 
 from . import math

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.types import float32, normalize_axes, normalize_axis, shape_text
-from graphjit.ops.rules import require_kind
+from graphjit.ops.type_rules import require_kind
 from graphjit.tensors.apply import TensorBase, as_tensor, same_dtype
 
 from . import math

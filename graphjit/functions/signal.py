@@ -15,7 +15,7 @@ import numpy as np
 from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.types import as_dtype, normalize_axis
 from graphjit.ops import library
-from graphjit.ops.rules import require_kind
+from graphjit.ops.type_rules import require_kind
 from graphjit.tensors.apply import TensorBase, apply, as_tensor, wrap
 
 from . import math

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.ops import library
 from graphjit.ops.primitive import Names
-from graphjit.ops.rules import require_kind
+from graphjit.ops.type_rules import require_kind
 from graphjit.tensors.apply import TensorBase, apply, as_tensor, same_dtype
 
 from . import math

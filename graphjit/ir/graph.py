@@ -98,25 +98,25 @@ class Graph:
 
     def to_networkx(self) -> Any:
         """A networkx.DiGraph: a node per node, with op, type, attrs; an edge per input."""
-        from .export import to_networkx
+        from .drawing import to_networkx
 
         return to_networkx(self)
 
     def to_dot(self, kernel_of: dict[int, int] | None = None) -> str:
         """Graphviz's text; nodes coloured by kernel where `kernel_of` gives one."""
-        from .export import to_dot
+        from .drawing import to_dot
 
         return to_dot(self, kernel_of)
 
     def to_json(self) -> str:
         """JSON of the nodes, outputs and updates."""
-        from .export import to_json
+        from .graph_json import to_json
 
         return to_json(self)
 
     def to_svg(self, kernel_of: dict[int, int] | None = None) -> str:
         """A drawing, by Graphviz where installed, else by networkx's layered layout."""
-        from .export import to_svg
+        from .drawing import to_svg
 
         return to_svg(self, kernel_of)
 

@@ -50,7 +50,7 @@ from graphjit.core.config import config
 from graphjit.core.dims import is_symbolic
 from graphjit.core.errors import IndexOutOfRangeError
 from graphjit.core.fork_safety import importing, new_lock
-from graphjit.core.memory import LARGE_BYTES
+from graphjit.core.memory_pool import LARGE_BYTES
 from graphjit.core.tree import (
     ARRAY,
     LEAF,

@@ -24,7 +24,7 @@ from graphjit.core.errors import (
 )
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
-from graphjit.core.memory import LINE_BYTES
+from graphjit.core.memory_pool import LINE_BYTES
 from graphjit.core.object_layout import READABLE_FLAGS
 from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, follow, unflatten
 from graphjit.core.types import Shape

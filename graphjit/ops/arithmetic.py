@@ -13,7 +13,7 @@ from graphjit.core.types import Array, TensorType, float32, float64
 from .failures import DIVISION_BY_ZERO, NEGATIVE_POWER
 from .family import op, single
 from .primitive import Pointwise, define, named
-from .rules import elementwise, require_kind, to_real
+from .type_rules import elementwise, require_kind, to_real
 
 add = op(
     "add",

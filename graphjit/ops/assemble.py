@@ -10,7 +10,7 @@ from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.types import Array, Shape, TensorType, check_size, shape_text
 
 from .primitive import Assemble, define
-from .rules import require_axes, require_same_dtype
+from .type_rules import require_axes, require_same_dtype
 from .view import leaves_axis
 
 

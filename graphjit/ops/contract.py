@@ -10,7 +10,7 @@ from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.types import Array, TensorType, broadcast_shapes, check_size, shape_text
 
 from .primitive import Contract, define
-from .rules import require_kind, require_same_dtype
+from .type_rules import require_kind, require_same_dtype
 
 
 def _matmul_type(a: TensorType, b: TensorType) -> TensorType:

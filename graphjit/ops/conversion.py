@@ -21,7 +21,7 @@ from graphjit.core.types import (
 from .failures import PYTHON_ERRORS
 from .family import op
 from .primitive import Pointwise, define
-from .rules import require_kind, to_real
+from .type_rules import require_kind, to_real
 
 
 def _cast_type(x: TensorType, dtype: DType) -> TensorType:

@@ -10,7 +10,7 @@ import numpy as np
 from graphjit.core.types import Array, DType
 
 from .primitive import NAMELESS, Names, Pointwise, Primitive, define
-from .rules import elementwise
+from .type_rules import elementwise
 
 
 def op(

@@ -15,7 +15,7 @@ from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError, at_
 from graphjit.core.types import Array, Shape, TensorType, check_size, int64, shape_text
 
 from .primitive import Coordinate, Gather, Scatter, define
-from .rules import require_axes, require_kind, require_same_dtype
+from .type_rules import require_axes, require_kind, require_same_dtype
 
 # {0}: the index, {1}: the extent of its axis.
 OUT_OF_RANGE = "index {0} is out of range: the axis has {1} elements"

@@ -32,7 +32,7 @@ from graphjit.core.types import (
 )
 
 from .primitive import Library, Primitive, define, named
-from .rules import require_axes, require_kind, require_same_dtype
+from .type_rules import require_axes, require_kind, require_same_dtype
 
 BLAS_DTYPES = (float32, float64, complex64, complex128)
 

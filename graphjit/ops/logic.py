@@ -10,7 +10,7 @@ from graphjit.core.types import DType, TensorType, broadcast_shapes, uint8
 
 from .family import op
 from .primitive import Pointwise, define, named
-from .rules import require_kind, require_same_dtype, to_bool
+from .type_rules import require_kind, require_same_dtype, to_bool
 
 eq = op(
     "eq",

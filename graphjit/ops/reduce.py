@@ -21,7 +21,7 @@ from graphjit.core.types import (
 
 from . import pointwise as pw
 from .primitive import Primitive, Reduce, Scan, define
-from .rules import require_axes, require_kind
+from .type_rules import require_axes, require_kind
 
 INT64_MAX = 2**63 - 1
 

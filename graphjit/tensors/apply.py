@@ -38,7 +38,7 @@ from graphjit.core.types import (
     int64,
     uint64,
 )
-from graphjit.ir.eager import run_primitive
+from graphjit.ir.interpreter import run_primitive
 from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive

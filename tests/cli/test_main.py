@@ -28,8 +28,8 @@ from graphjit.codegen.cpu import target as cpu
 from graphjit.core.config import config
 from graphjit.core.errors import InternalError, InvalidArgumentError
 from graphjit.core.types import DTYPES, as_dtype
-from graphjit.ir.export import from_json
 from graphjit.ir.graph import Graph, reachable
+from graphjit.ir.graph_json import from_json
 from graphjit.passes import DEFAULT, PASSES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cli"

@@ -22,9 +22,9 @@ from graphjit.core.errors import (
     TracingError,
     UnsupportedError,
 )
-from graphjit.ir import eager
-from graphjit.ir.export import from_json
+from graphjit.ir import interpreter
 from graphjit.ir.graph import Graph, GraphBuilder, Node, verify
+from graphjit.ir.graph_json import from_json
 from graphjit.ir.text import print_graph
 from graphjit.ops import PRIMITIVES as P
 from graphjit.passes import Pipeline, optimized, through, verifying
@@ -370,7 +370,7 @@ def test_passes_go_into_regions() -> None:
     after = optimized(graph, (), [verifying])
     region = next(node.regions[0] for node in after.nodes if node.regions)
     assert len(region.nodes) < max(len(n.regions[0]) for n in graph.nodes if n.regions)
-    outputs, _ = eager.run(after, [x, *[np.zeros(3)] * (len(after.params) - 1)])
+    outputs, _ = interpreter.run(after, [x, *[np.zeros(3)] * (len(after.params) - 1)])
     np.testing.assert_array_equal(outputs[0], f(x))
 
 

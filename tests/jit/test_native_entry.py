@@ -26,7 +26,7 @@ import pytest
 from unseen import unseen
 
 import graphjit as gj
-from graphjit.core import memory, object_layout
+from graphjit.core import memory_pool, object_layout
 from graphjit.core.errors import IndexOutOfRangeError, OutOfMemoryError
 from graphjit.jit import native_entry
 
@@ -944,15 +944,15 @@ def test_outputs_as_asked_for(way: str) -> None:
 
 def test_large_results_come_from_the_pool(way: str) -> None:
     fn = gj.function(lambda x: (x + 1, x.sum()))
-    x = np.ones(memory.LARGE_BYTES // 8 + 10)
+    x = np.ones(memory_pool.LARGE_BYTES // 8 + 10)
     fn(x)
     fn(x)
-    before = memory.stats()["reused"]
+    before = memory_pool.stats()["reused"]
     for _ in range(5):
         big, total = fn(x)
         assert big[-1] == 2
         assert total == len(x)
-    assert memory.stats()["reused"] >= before + 4
+    assert memory_pool.stats()["reused"] >= before + 4
 
 
 def test_no_memory(way: str, monkeypatch: Any) -> None:
@@ -963,7 +963,7 @@ def test_no_memory(way: str, monkeypatch: Any) -> None:
     def none_left(size: int) -> Any:
         raise OSError("no memory")
 
-    monkeypatch.setattr(memory.pool, "take", none_left)
+    monkeypatch.setattr(memory_pool.pool, "take", none_left)
     for _ in range(3):
         with pytest.raises(OutOfMemoryError):
             fn(x)

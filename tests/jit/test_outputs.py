@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import graphjit as gj
 from graphjit.codegen.cpu import target
-from graphjit.core import memory
+from graphjit.core import memory_pool
 from graphjit.core.errors import FrozenTensorError, InvalidArgumentError, TracingError
 from graphjit.core.machine import machine
 from graphjit.jit import outputs
@@ -115,13 +115,13 @@ def test_no_dims() -> None:
 
 def test_memory_is_not_taken_anew() -> None:
     fn = gj.function(lambda x: x * 2 + 1, fallback="error")
-    x = np.ones(memory.LARGE_BYTES // 4)
+    x = np.ones(memory_pool.LARGE_BYTES // 4)
     y = np.zeros_like(x)
     fn(x, out=y)
     fn(x)
-    before = memory.stats()
+    before = memory_pool.stats()
     fn(x, out=y)
-    after = memory.stats()
+    after = memory_pool.stats()
     assert (before["mapped"], before["reused"]) == (after["mapped"], after["reused"])
     np.testing.assert_array_equal(y, x * 2 + 1)
 

@@ -20,8 +20,8 @@ from tolerance import assert_close
 
 from graphjit.core.errors import InvalidArgumentError
 from graphjit.core.types import DTYPES, DType, TensorType
-from graphjit.ir.eager import run_primitive
 from graphjit.ir.graph import Graph, GraphBuilder, Node
+from graphjit.ir.interpreter import run_primitive
 from graphjit.ops import PRIMITIVES, Primitive, primitive_named, source
 from graphjit.ops.primitive import Assemble, Library, Pointwise, Reduce, Scan, Scatter, View
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from strategies import graphs, inputs_for
 from tolerance import assert_close
 
-from graphjit.ir.eager import run
 from graphjit.ir.graph import Graph, GraphBuilder, verify
+from graphjit.ir.interpreter import run
 from graphjit.ir.program import Program, reads_and_writes
 from graphjit.ops import PRIMITIVES as P
 from graphjit.passes import DEFAULT, PASSES, Pipeline, program_of
-from graphjit.passes.expand import SplitReductions
+from graphjit.passes.split_reductions import SplitReductions
 
 # Passes that may round differently: powers become products, sums get another order.
 ROUNDING = ("simplify", "split-reductions", "expand-products")

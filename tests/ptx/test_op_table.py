@@ -20,8 +20,8 @@ from strategies import fill, operand_count, pointwise_of
 
 from graphjit.codegen.ptx.target import Assembly
 from graphjit.core.types import DTYPES, DType
-from graphjit.ir.eager import run_primitive
 from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.ir.interpreter import run_primitive
 from graphjit.ops import PRIMITIVES, view
 from graphjit.ops.primitive import Reduce, Scan
 

@@ -74,11 +74,11 @@ class _Lines(np.ndarray[Any, Any]):
 
 
 def _guard_large() -> None:
-    from graphjit.core import memory
+    from graphjit.core import memory_pool
 
     def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if size < memory.LARGE_BYTES:
+        if size < memory_pool.LARGE_BYTES:
             return np.empty(shape, dtype)
         room = np.empty(-(-size // LINE_BYTES) * LINE_BYTES, np.uint8)
         room[size:] = 0xAB
@@ -86,4 +86,4 @@ def _guard_large() -> None:
         lines._after = room[size:]
         return np.ndarray(shape, dtype, lines)
 
-    memory.empty = empty
+    memory_pool.empty = empty

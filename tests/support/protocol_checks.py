@@ -12,7 +12,7 @@ import pytest
 import graphjit
 from graphjit.core.errors import TracingError
 from graphjit.core.types import TensorType, as_dtype
-from graphjit.ir.eager import run as run_eagerly
+from graphjit.ir.interpreter import run as run_eagerly
 from graphjit.tracing.symbolic_tensor import SymbolicTensor
 from graphjit.tracing.trace import Trace
 

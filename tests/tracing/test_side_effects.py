@@ -140,12 +140,12 @@ def test_a_singular_matrix_is_numpys_error_too():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_child_forked_while_the_pool_is_locked_goes_on():
-    from graphjit.core import memory
+    from graphjit.core import memory_pool
 
-    with memory.pool._lock:
+    with memory_pool.pool._lock:
         child = os.fork()
         if child == 0:
-            memory.empty((1 << 20,), np.dtype(np.float64))
+            memory_pool.empty((1 << 20,), np.dtype(np.float64))
             os._exit(0)
     for _ in range(100):
         done, status = os.waitpid(child, os.WNOHANG)

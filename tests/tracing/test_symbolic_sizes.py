@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import graphjit as gj
 from graphjit.cli import main
-from graphjit.codegen.cpu import launch
+from graphjit.codegen.cpu import kernel_variants
 from graphjit.core.dims import Dim, Sizes, Undecided, evaluate, is_symbolic, parse_dim
 from graphjit.core.errors import (
     InvalidArgumentError,
@@ -30,7 +30,7 @@ from graphjit.core.errors import (
     ShapeError,
 )
 from graphjit.core.machine import machine
-from graphjit.ir.export import from_json
+from graphjit.ir.graph_json import from_json
 from graphjit.tracing import symbolic_sizes as symbolic
 
 RNG = np.random.default_rng(7)
@@ -404,7 +404,7 @@ def test_rows_that_start_anywhere_are_streamed(
         "less their sums": lambda x, y: (x - x.sum(axis=0)) * y,
         "differences": lambda x, y: (x[1:] - x[:-1]) * y,
     }[name]
-    monkeypatch.setattr(launch, "machine", lambda: replace(machine(), l3_bytes=0))
+    monkeypatch.setattr(kernel_variants, "machine", lambda: replace(machine(), l3_bytes=0))
     f = gj.function(function, fallback="error")
     for rows, columns in ((3, 5), (4, 6), (600, 1000), (700, 531), (9000, 37), (4000, 70)):
         x = RNG.integers(-9, 9, size=(rows, columns)).astype(dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, SHALLOW
 from graphjit.codegen.runtime.tables import EntryWord, ResultKind, ResultWord
 from graphjit.core import object_layout
-from graphjit.core.memory import LARGE_BYTES
+from graphjit.core.memory_pool import LARGE_BYTES
 from graphjit.core.object_layout import WORD
 
 from .guards import LOOKED_UP

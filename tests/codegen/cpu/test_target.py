@@ -44,8 +44,8 @@ from graphjit.core.types import (
     int64,
 )
 from graphjit.ir import cost_model
-from graphjit.ir.eager import run, run_primitive
 from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.ir.interpreter import run, run_primitive
 from graphjit.ops import PRIMITIVES as P
 from graphjit.ops import source
 from graphjit.ops.index import MODES

@@ -14,8 +14,8 @@ from tolerance import assert_close
 
 from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
 from graphjit.core.types import TensorType, float32, float64, int32, int64
-from graphjit.ir.eager import run as run_eagerly
 from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.ir.interpreter import run as run_eagerly
 from graphjit.ops import PRIMITIVES, source
 
 

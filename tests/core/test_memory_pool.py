@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.core import memory
+from graphjit.core import memory_pool
 
 LARGE = (1 << 20) // 4 + 3
 
 
 def fresh(shape=(LARGE,), dtype=np.float64):
-    return memory.empty(shape, np.dtype(dtype))
+    return memory_pool.empty(shape, np.dtype(dtype))
 
 
 def test_memory_is_used_again_after_the_last_view_dies():
-    memory.trim()
+    memory_pool.trim()
     a = fresh()
     a[:] = 1
     address = a.ctypes.data
@@ -57,7 +57,7 @@ def test_arrays_behave(shape):
 
 
 def test_what_is_held_is_bounded_and_returned():
-    pool = memory.Pool(limit_bytes=3 << 20)
+    pool = memory_pool.Pool(limit_bytes=3 << 20)
     mappings = [pool.take(1 << 20) for _ in range(5)]
     for mapping in mappings:
         pool.give(mapping)
@@ -69,11 +69,11 @@ def test_what_is_held_is_bounded_and_returned():
 
 @pytest.mark.parametrize("size", [1, 4096, 4097, 1 << 20, (1 << 20) + 1, 10**8, 3 * 10**9])
 def test_size_classes_fit_and_waste_little(size):
-    room = memory.size_class(size)
+    room = memory_pool.size_class(size)
     assert size <= room <= size + max(mmap.PAGESIZE, size // 4)
-    assert memory.size_class(room) == room
+    assert memory_pool.size_class(room) == room
 
 
 def test_no_memory_is_a_memory_error():
     with pytest.raises(MemoryError):
-        memory.empty((1 << 60,), np.dtype(np.float64))
+        memory_pool.empty((1 << 60,), np.dtype(np.float64))

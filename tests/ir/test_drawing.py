@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shutil
 import subprocess
@@ -12,38 +11,22 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
-import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import arrays, dtypes, graphs, shapes
+from sample_graphs import AWKWARD_NAME, VECTOR, sample
+from strategies import graphs
 
-from graphjit.core.errors import InvalidArgumentError, SourceLine
-from graphjit.core.types import DTYPES, TensorType, float32, float64
-from graphjit.ir import export
-from graphjit.ir.export import from_json, to_dot, to_json, to_networkx, to_svg
-from graphjit.ir.graph import Graph, GraphBuilder, Node
+from graphjit.core.errors import SourceLine
+from graphjit.ir import drawing
+from graphjit.ir.drawing import to_dot, to_networkx, to_svg
+from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.ir.graph_json import to_json
 from graphjit.ops import PRIMITIVES, source
-
-VECTOR = TensorType((3,), float32)
-AWKWARD_NAME = 'a "b" <c> & \\N d\ne\x01{}|'
-
-
-def sample(name: str = "x") -> Graph:
-    """x * x and a variable's update, of which one value is returned twice."""
-    b = GraphBuilder(name)
-    x = b.add(source.param, type=VECTOR, name=name, role="argument")
-    v = b.add(source.param, type=VECTOR, name="v", role="variable")
-    square = b.add(PRIMITIVES["mul"], (x, x), SourceLine("folder/model.py", 12, "step"))
-    total = b.add(PRIMITIVES["add"], (v, square))
-    one = b.const(np.array(1, np.float32))
-    last = b.add(PRIMITIVES["sub"], (x, b.add(PRIMITIVES["add"], (total, one))))
-    return b.finish([last, square, last], [(v, total)])
 
 
 @pytest.fixture
 def no_dot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export.shutil, "which", lambda _: None)
+    monkeypatch.setattr(drawing.shutil, "which", lambda _: None)
 
 
 def test_networkx_attributes() -> None:
@@ -83,97 +66,8 @@ def test_networkx_gives_the_inputs_back(graph: Graph) -> None:
 
 
 def test_networkx_is_imported_when_needed_only() -> None:
-    code = "import sys, graphjit.ir.export; sys.exit('networkx' in sys.modules)"
+    code = "import sys, graphjit.ir.drawing; sys.exit('networkx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-
-
-@given(graphs())
-def test_json_reads_back_equal(graph: Graph) -> None:
-    text = to_json(graph)
-    again = from_json(text)
-    assert again == graph
-    assert to_json(again) == text
-
-
-@given(arrays(dtypes(), shapes(), layouts=("C", "F", "reversed", "swapped")))
-def test_json_keeps_every_bit_of_constants(array: np.ndarray[Any, Any]) -> None:
-    b = GraphBuilder("f")
-    again = from_json(to_json(b.finish([b.const(array)]))).nodes[0].attr("value").array
-    native = array if array.dtype.kind == "V" else array.astype(array.dtype.newbyteorder("="))
-    assert (again.dtype, again.shape) == (native.dtype, array.shape)
-    assert again.tobytes() == native.tobytes()
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.array([0x7FC00001], np.uint32).view(np.float32),
-        np.array([np.nan, np.inf, -0.0]),
-        np.array([complex(np.inf, -0.0)]),
-        np.array([0.1, -0.0], ml_dtypes.bfloat16),
-        np.array(2**64 - 1, np.uint64),
-        np.zeros((0, 3), np.int8),
-        np.arange(100.0),
-    ],
-    ids=str,
-)
-def test_json_of_awkward_constants(array: np.ndarray[Any, Any]) -> None:
-    b = GraphBuilder("f")
-    graph = b.finish([b.const(array)])
-    assert from_json(to_json(graph)) == graph
-
-
-def test_json_is_strict_and_complete() -> None:
-    graph = sample(AWKWARD_NAME)
-
-    def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is not JSON")
-
-    document = json.loads(to_json(graph), parse_constant=refuse)
-    assert list(document) == ["graph", "nodes", "outputs", "updates"]
-    assert document["graph"] == AWKWARD_NAME
-    assert document["outputs"] == [6, 2, 6]
-    assert document["updates"] == [{"param": 1, "value": 3}]
-    assert document["nodes"][2] == {
-        "index": 2,
-        "op": "mul",
-        "type": {"dtype": "float32", "shape": [3]},
-        "inputs": [0, 0],
-        "attrs": {},
-        "source": {"file": "folder/model.py", "line": 12, "function": "step"},
-    }
-    assert document["nodes"][4]["attrs"] == {
-        "value": {"array": {"dtype": "float32", "shape": [], "data": [1.0]}}
-    }
-    assert from_json(to_json(graph)).nodes[2].source == graph.nodes[2].source
-
-
-@pytest.mark.parametrize(
-    "value",
-    [0, True, None, 0.5, -0.0, np.inf, -np.inf, "s", (), (1, (2,)), *DTYPES, (float64,)],
-    ids=repr,
-)
-def test_json_attributes(value: Any) -> None:
-    x = Node(source.param, (), (("name", "x"), ("role", "argument"), ("type", VECTOR)), VECTOR)
-    graph = Graph("f", (x, Node(PRIMITIVES["neg"], (0,), (("a", value),), VECTOR)), (1,))
-    again = from_json(to_json(graph)).nodes[1].attr("a")
-    assert again == value and type(again) is type(value) and repr(again) == repr(value)
-
-
-def test_json_tuples() -> None:
-    b = GraphBuilder("f")
-    x = b.add(source.param, type=TensorType((4, 3), float64), name="x", role="argument")
-    q = b.add(PRIMITIVES["qr"], (x,), complete=True)
-    graph = b.finish([b.add(PRIMITIVES["item"], (q,), index=1)])
-    assert from_json(to_json(graph)) == graph
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"nodes": 3}', to_json(sample()).replace('"mul"', '"nope"')]
-)
-def test_other_json_is_refused(text: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="not the JSON of a graph"):
-        from_json(text)
 
 
 _TOKEN = re.compile(
@@ -247,16 +141,16 @@ def test_dot_escapes_labels() -> None:
 
 def test_dot_colours_by_kernel() -> None:
     graph = sample()
-    kernel_of = {2: 0, 3: 0, 5: 1, 6: 1 + len(export.PALETTE)}
+    kernel_of = {2: 0, 3: 0, 5: 1, 6: 1 + len(drawing.PALETTE)}
     boxes = box_statements(dot_statements(to_dot(graph, kernel_of)))
     colour = {name: fields.get("fillcolor") for name, fields in boxes.items()}
-    assert colour["n2"] == colour["n3"] == f'"{export.PALETTE[0]}"'
-    assert colour["n5"] == colour["n6"] == f'"{export.PALETTE[1]}"'
-    assert colour["n0"] == f'"{export.SOURCE_COLOUR}"'
+    assert colour["n2"] == colour["n3"] == f'"{drawing.PALETTE[0]}"'
+    assert colour["n5"] == colour["n6"] == f'"{drawing.PALETTE[1]}"'
+    assert colour["n0"] == f'"{drawing.SOURCE_COLOUR}"'
     # Colours come back after the last: the number tells such kernels apart.
     assert "kernel 1\\n" not in boxes["n6"]["label"]
-    assert f"kernel {1 + len(export.PALETTE)}" in boxes["n6"]["label"]
-    assert len(set(export.PALETTE)) == len(export.PALETTE)
+    assert f"kernel {1 + len(drawing.PALETTE)}" in boxes["n6"]["label"]
+    assert len(set(drawing.PALETTE)) == len(drawing.PALETTE)
 
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -357,7 +251,7 @@ def test_svg_says_what_the_nodes_are() -> None:
     assert lines == ["%2  mul", "f32[3]", "kernel 3", "output 1"]
     assert groups["node-2"].findtext(f"{SVG}title") == "model.py:12"
     rect = groups["node-2"].find(f"{SVG}rect")
-    assert rect is not None and rect.attrib["fill"] == export.PALETTE[3]
+    assert rect is not None and rect.attrib["fill"] == drawing.PALETTE[3]
     lines = [text.text for text in groups["node-3"].iter(f"{SVG}text")]
     assert lines == ["%3  add", "f32[3]", "update of %1"]
     lines = [text.text for text in groups["node-6"].iter(f"{SVG}text")]
@@ -391,9 +285,9 @@ def test_svg_by_graphviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_svg_where_graphviz_fails(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = export._svg(sample(), None)
+    expected = drawing._svg(sample(), None)
     fake_dot(tmp_path, monkeypatch, script)
-    monkeypatch.setattr(export, "DOT_SECONDS", 0.5)
+    monkeypatch.setattr(drawing, "DOT_SECONDS", 0.5)
     assert to_svg(sample()) == expected
 
 

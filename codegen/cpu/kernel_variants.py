@@ -27,11 +27,11 @@ from graphjit.codegen.sizes import SizeEmitter
 from graphjit.codegen.transposes import TransposeCondition
 from graphjit.core.frozen import dataclass
 from graphjit.core.machine import machine
-from graphjit.core.memory import LARGE_BYTES
+from graphjit.core.memory_pool import LARGE_BYTES
 from graphjit.ir import cost_model
 from graphjit.ir.program import Kernel, Product, Program, ScanValue, merge_outer
 
-from .entry import KernelInvocation, team_call
+from .kernel_calls import KernelInvocation, team_call
 from .kernel_table import KernelTable, SharedKernel
 
 # How many kernels may differ only in known numbers before these become arguments, without and
