@@ -37,3 +37,4 @@ add_module_names = False
 html_theme = "furo"
 html_title = "graphjit"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]

@@ -37,6 +37,14 @@ def test_every_page_is_looked_at() -> None:
         assert "```py\n" not in text and "```{code" not in text, page
 
 
+def test_code_on_a_page_is_not_cut() -> None:
+    """The site shows 92 columns of a block; what is longer has to be scrolled to."""
+    for page in DOCS.rglob("*.md"):
+        for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.S | re.M):
+            for line in block.splitlines():
+                assert len(line) <= 92, f"{page.relative_to(DOCS)}: {line}"
+
+
 def shown_dumps() -> list[tuple[str, str, str]]:
     """The dumps of how-it-works.md: argument, stage, and what the page shows."""
     command = r"\$ graphjit dump model.py:standardize --arg '([^']+)' --stage ([\w-]+)"
