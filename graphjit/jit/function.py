@@ -36,7 +36,7 @@ from .specializer import Specializer
 from .vectorcall import Enterable, enterable
 
 if TYPE_CHECKING:
-    from graphjit.codegen.runtime.tables import Table
+    from graphjit.codegen.runtime.entry_writer import Table
     from graphjit.ir.graph import Graph
     from graphjit.passes import Pass
 

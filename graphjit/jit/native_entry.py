@@ -28,23 +28,19 @@ from graphjit.capture.sources import (
 )
 from graphjit.capture.sources import Guard as CaptureGuard
 from graphjit.codegen.cpu.prepare import prepared_positions, symbol_extents
-from graphjit.codegen.runtime.tables import (
-    BuildKind,
+from graphjit.codegen.runtime.entry_layout import BuildKind, GuardKind, ResultKind
+from graphjit.codegen.runtime.entry_spec import (
     Bundle,
     ContainerGuard,
-    Entry,
     GuardedRoot,
-    GuardKind,
     Interpreted,
     LeafGuard,
     NativeLaunch,
     Output,
-    ResultKind,
     SizedLaunch,
-    make_entry,
-    make_table,
     static_leaf,
 )
+from graphjit.codegen.runtime.entry_writer import Entry, make_entry, make_table
 from graphjit.core import object_layout
 from graphjit.core.config import config
 from graphjit.core.dims import is_symbolic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphjit.codegen.runtime.tables import EntryWord, GuardKind, GuardWord
+from graphjit.codegen.runtime.entry_layout import EntryWord, GuardKind, GuardWord
 from graphjit.core import object_layout
 from graphjit.core.object_layout import READABLE_FLAGS, WORD
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphjit.codegen.runtime.tables import ContainerWord, GuardKind, GuardWord, PathWord
+from graphjit.codegen.runtime.entry_layout import ContainerWord, GuardKind, GuardWord, PathWord
 from graphjit.core import object_layout
 from graphjit.core.object_layout import READABLE_FLAGS, WORD
 

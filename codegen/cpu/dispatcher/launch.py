@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from graphjit.codegen.runtime.entry_layout import EntryWord, ResultKind, ResultWord
 from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, SHALLOW
-from graphjit.codegen.runtime.tables import EntryWord, ResultKind, ResultWord
 from graphjit.core import object_layout
 from graphjit.core.memory_pool import LARGE_BYTES
 from graphjit.core.object_layout import WORD

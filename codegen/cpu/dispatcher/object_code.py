@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphjit.codegen.assemble import Assembler
-from graphjit.codegen.runtime.tables import EntryWord, ResultWord
+from graphjit.codegen.runtime.entry_layout import EntryWord, ResultWord
 from graphjit.core import object_layout
 from graphjit.core.frozen import dataclass
 from graphjit.core.object_layout import WORD

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphjit.codegen.runtime.tables import BuildKind, EntryWord, ResultKind, ResultWord
+from graphjit.codegen.runtime.entry_layout import BuildKind, EntryWord, ResultKind, ResultWord
 from graphjit.core.object_layout import WORD
 
 from .object_code import ObjectCode, SlotOffsets

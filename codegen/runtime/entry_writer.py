@@ -1,9 +1,6 @@
-"""What a specialization requires of a call and does in it, as tables that machine code reads.
+"""Writes the tables of a specialization's entry, and frees them.
 
-An *entry* is a table of 64-bit words: the number of arguments, their guards, and how to launch.
-A guard is a few words for each leaf or container of the arguments, in traversal order. While a
-call runs, a *frame* of words on the stack holds its leaves, arguments and results; tables refer
-to words of the frame by index. cpu/dispatcher has the code that reads all this.
+entry_spec.py says what is written, entry_layout.py where it stands.
 """
 
 from __future__ import annotations
@@ -11,307 +8,31 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-import weakref
 from collections.abc import Callable, Sequence
-from enum import IntEnum, auto
 from typing import Any
 
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.core.frozen import dataclass
 from graphjit.core.object_layout import scalar_fits
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class GuardKind(IntEnum):
-    """What is required of a leaf or container; the first word of a guard."""
-
-    ARRAY = 0
-    ZERO_DIM = auto()  # an array without axes, or a NumPy scalar
-    TENSOR = auto()
-    FLOAT = auto()
-    INTEGER = auto()
-    COMPLEX = auto()
-    SAME = auto()  # this very object
-    REFERENT = auto()  # the object that a weak reference refers to
-    FLOAT_IS = auto()  # a float with these bits
-    INTEGER_IS = auto()  # an int of this value
-    SHAPED = auto()  # an array of this dtype and shape in any memory order, read by Python
-    TYPE = auto()  # an object of this very type
-    LENGTH = auto()  # a container of so many items
-    ABSENT = auto()  # a dict without this key
-    TUPLE = auto()  # of this very type: a tuple or a named one
-    LIST = auto()
-    DICT = auto()
-    FIELDS = auto()  # of this very type: an object by its attributes
-    # Steps of a path. The guard after one is for another object, to which this one leads.
-    ITEM = auto()  # the item under a key
-    DICT_ITEM = auto()  # the same for a dict, where the object found is only compared
-    ATTRIBUTE = auto()
-    CONTENT = auto()  # the content of a closure's cell
-    DEREFERENCE = auto()  # the object that a weak reference refers to
-    VARIABLE = auto()  # the array of a variable's cell
-    AGAIN = auto()  # the end of a path: the object must be that of an earlier leaf
-
-
-class ResultKind(IntEnum):
-    """What a result becomes; the first word of its description."""
-
-    ARRAY = 0
-    TENSOR = auto()
-    SCALAR = auto()  # NumPy's
-    FLOAT = auto()
-    INTEGER = auto()
-    COMPLEX = auto()
-    BOOL = auto()
-    STATIC = auto()  # an object known beforehand
-    LEAF = auto()  # a leaf of the arguments itself
-    AGAIN = auto()  # the object of an earlier result
-    UPDATE = auto()  # a variable's new array, not returned
-
-
-class BuildKind(IntEnum):
-    """What results are put into; the first word of a plan."""
-
-    RESULT = 0  # the next result itself
-    TUPLE = auto()
-    LIST = auto()
-    DICT = auto()
-    CALL = auto()  # the result of a callable
-
-
-class EntryWord(IntEnum):
-    """The words of an entry.
-
-    Those that end in _AT, _ARGUMENT and _CELL are indices of the frame.
-    """
-
-    POSITIONAL = 0  # number of positional arguments
-    NAMED = auto()  # number of keyword arguments
-    NAMES = auto()  # their names, in order
-    GUARDS = auto()
-    FRAME_WORDS = auto()  # size of the frame
-    LEAVES_AT = auto()
-    LEAVES = auto()
-    PYTHON = auto()  # a Python function of the leaves, or of the arguments; or null
-    FINISH = auto()  # a Python function of the result of the latter and the leaves; or null
-    RETURNS = auto()  # whether arrays may be returned as they are
-    LOCKS = auto()  # number of locks of variables
-    LOCK_TABLE = auto()  # two Python functions each: acquire, release
-    ROOTS = auto()  # number of objects that lead to captured arrays
-    ROOT_TABLE = auto()
-    ROOT_GUARDS = auto()
-    SEGMENT = auto()  # the address of the segment, or null if there are no kernels
-    ARGUMENTS_AT = auto()  # the segment's arguments
-    CONSTANTS = auto()
-    CONSTANT_TABLE = auto()
-    RESULTS = auto()
-    RESULT_TABLE = auto()
-    RESULTS_AT = auto()
-    ARENA_BYTES = auto()
-    ARENA_ARGUMENT = auto()
-    ARENA_CELL = auto()
-    MAKE_ARENA = auto()  # a Python function, or null for an arena on the stack
-    SPARE_ARENA = auto()  # an arena that no call uses now; owned
-    RECORD_ARGUMENT = auto()
-    RECORD_CELL = auto()  # 0: no check can fail
-    FAIL = auto()  # a Python function that raises
-    PLAN = auto()  # how to put results together, or null where the first is all
-    SYMBOLS = auto()  # number of symbolic extents of the arguments
-    EXTENTS_AT = auto()  # their values, -1 at first
-    PREPARE = auto()  # the address of `prepare`, or null where there are no symbols
-    SIZES_ARGUMENT = auto()
-    SIZES_CELL = auto()  # followed by what `prepare` writes
-    ARENA_AT = auto()  # the arena's bytes, or 0 where they are fixed
-    PLAIN = auto()  # 1: the segment only takes arrays and makes small arrays
-
-
-class GuardWord(IntEnum):
-    """The words of a guard on a leaf.
-
-    LEAF: the frame's index of the leaf
-    ARGUMENT: the frame's index of the segment's argument
-    VALUE: in place of ARGUMENT, the value or object that the leaf must be
-    CELL: the frame's index of words that stand in for an array
-    NUMBER, OTHER_NUMBER: NumPy's numbers of the dtype
-    SHAPE: the first of the extents; of ZERO_DIM, the type of the NumPy scalar
-    """
-
-    KIND = 0
-    LEAF = 1
-    ARGUMENT = 2
-    VALUE = 2
-    CELL = 3
-    DTYPE = 4
-    NUMBER = 5
-    OTHER_NUMBER = 6
-    NDIM = 7
-    SHAPE = 8
-
-
-class ContainerWord(IntEnum):
-    """The words of a guard on a container. Guards of its children follow."""
-
-    KIND = 0
-    TYPE = 1
-    COUNT = 2
-    CHILDREN = 3
-
-
-class PathWord(IntEnum):
-    """The words of a step of a path, or of its end AGAIN."""
-
-    KIND = 0
-    OPERAND = 1
-
-
-class ResultWord(IntEnum):
-    """The words of a result's description."""
-
-    KIND = 0
-    ARGUMENT = auto()  # the frame's index of the segment's argument
-    CELL = auto()  # the frame's index of the words that stand in for an array
-    DTYPE = auto()
-    NDIM = auto()
-    SHAPE = auto()
-    MAKE = auto()  # a Python function that allocates it, or null
-    # a tensor's type, a static result, a variable's cell, a leaf's index, an earlier result's
-    OBJECT = auto()
-    SHAPE_AT = auto()  # the frame's index of its extents and bytes, or 0 where they are fixed
-
-
-# An arena of up to so many bytes lies on the stack. No frame has more words than this.
-STACK_BYTES, MAX_FRAME_WORDS = 4096, 8192
-
-
-@dataclass(frozen=True, slots=True)
-class LeafGuard:
-    """The guard on one leaf.
-
-    value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS, TYPE, LENGTH and ABSENT
-    """
-
-    guard: GuardKind
-    dtype: np.dtype[Any] | None = None
-    shape: tuple[int, ...] = ()
-    value: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerGuard:
-    """The guard on a container of leaves.
-
-    kind: its very type
-    keys: a dict's keys, or names of attributes
-    """
-
-    guard: GuardKind
-    kind: type
-    children: tuple[LeafGuard | ContainerGuard, ...]
-    keys: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GuardedRoot:
-    """An object that leads to an array that a specialization reads.
-
-    steps: how it leads there, each with its operand
-    leaf: the guard on the array; or the number of the root's leaf that it must equal
-    """
-
-    value: Any
-    steps: tuple[tuple[GuardKind, Any], ...]
-    leaf: LeafGuard | int
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A container to be made of results.
-
-    children: what is in it; None for the next result
-    keys: a dict's keys
-    call: the callable of CALL
-    """
-
-    kind: BuildKind
-    children: tuple[Bundle | None, ...]
-    keys: tuple[Any, ...] = ()
-    call: Callable[..., Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What becomes of one result.
-
-    make: a function that allocates its array, or None
-    value: a static result, the tensor's type, the variable's cell, or the number of a leaf or
-        of an earlier result
-    """
-
-    kind: ResultKind
-    dtype: np.dtype[Any] | None = None
-    shape: tuple[int, ...] = ()
-    make: Callable[..., Array] | None = None
-    value: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class NativeLaunch:
-    """One native call.
-
-    address: that of the segment
-    sources: each of its arguments: "leaf", "output" or "constant", with a number or an array.
-        Leaves of the arguments are numbered first, then those of the roots.
-    locks: those to hold meanwhile, in order: how to acquire each, and how to release it
-    plan: the container of the results; None where the first result is all
-    checked: whether a check can fail
-    fail: raises what a status and a record mean
-    sized: None where no extent is symbolic
-    """
-
-    address: int
-    sources: tuple[tuple[str, Any], ...]
-    roots: tuple[GuardedRoot, ...]
-    locks: tuple[tuple[Callable[[], Any], Callable[[], Any]], ...]
-    outputs: tuple[Output, ...]
-    plan: Bundle | None
-    arena_bytes: int
-    make_arena: Callable[..., Array]
-    checked: bool
-    fail: Callable[[int, int, int, int], None]
-    sized: SizedLaunch | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Interpreted:
-    """A Python function that is called with the arguments as they are.
-
-    finish: makes the result of the function's result and the leaves. It isn't called for
-        numbers and the like, nor, with `arrays`, for an array that owns its memory and shares
-        it with no leaf.
-    """
-
-    function: Callable[..., Any]
-    finish: Callable[..., Any]
-    arrays: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SizedLaunch:
-    """What a launch has besides where extents are symbolic.
-
-    prepare: the address of the function `prepare`
-    symbols: the extents from which a call's sizes are read
-    results: where `prepare` writes the extents of each result
-    arena: where it writes the arena's bytes
-    """
-
-    prepare: int
-    symbols: tuple[int, ...]
-    results: tuple[int, ...]
-    arena: int
+from .entry_layout import (
+    MAX_FRAME_WORDS,
+    MAX_STACK_ARENA_BYTES,
+    BuildKind,
+    EntryWord,
+    GuardKind,
+    ResultKind,
+    ResultWord,
+)
+from .entry_spec import (
+    Bundle,
+    ContainerGuard,
+    GuardedRoot,
+    Interpreted,
+    LeafGuard,
+    NativeLaunch,
+)
 
 
 class FrameLayout:
@@ -552,7 +273,7 @@ def _launch_words(
         results += description.values()
     end = arguments_at + len(launch.sources)
     varying = isinstance(launch.arena_bytes, Dim)
-    on_stack = not varying and launch.arena_bytes <= STACK_BYTES
+    on_stack = not varying and launch.arena_bytes <= MAX_STACK_ARENA_BYTES
     words = {
         EntryWord.SEGMENT: launch.address,
         EntryWord.ARGUMENTS_AT: arguments_at,
@@ -615,25 +336,4 @@ def _as_signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def static_leaf(value: Any, by_value: bool) -> LeafGuard:
-    """The guard on a leaf that the specialization depends on: on a number's value, else on the
-    object.
-    """
-    if type(value) is float:
-        return LeafGuard(GuardKind.FLOAT_IS, value=value)
-    if type(value) is int and -(2**63) <= value < 2**63:
-        return LeafGuard(GuardKind.INTEGER_IS, value=value)
-    if by_value:
-        return LeafGuard(GuardKind.SAME, value=value)
-    try:
-        return LeafGuard(GuardKind.REFERENT, value=weakref.ref(value))
-    except TypeError:
-        return LeafGuard(GuardKind.SAME, value=value)
-
-
-__all__ = [
-    "BuildKind", "Bundle", "ContainerGuard", "ContainerWord", "Entry", "EntryWord", "GuardKind",
-    "GuardWord", "GuardedRoot", "Interpreted", "LeafGuard", "NativeLaunch", "Output",
-    "PathWord", "ResultKind", "ResultWord", "SizedLaunch", "Table", "make_entry", "make_table",
-    "static_leaf",
-]  # fmt: skip
+__all__ = ["Entry", "Table", "make_entry", "make_table"]

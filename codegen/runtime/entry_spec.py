@@ -1,0 +1,168 @@
+"""What a specialization requires of a call and does in it: guards, results, the native call.
+
+Values only; `entry_writer` makes the tables of them that machine code reads.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.frozen import dataclass
+
+from .entry_layout import BuildKind, GuardKind, ResultKind
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LeafGuard:
+    """The guard on one leaf.
+
+    value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS, TYPE, LENGTH and ABSENT
+    """
+
+    guard: GuardKind
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerGuard:
+    """The guard on a container of leaves.
+
+    kind: its very type
+    keys: a dict's keys, or names of attributes
+    """
+
+    guard: GuardKind
+    kind: type
+    children: tuple[LeafGuard | ContainerGuard, ...]
+    keys: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedRoot:
+    """An object that leads to an array that a specialization reads.
+
+    steps: how it leads there, each with its operand
+    leaf: the guard on the array; or the number of the root's leaf that it must equal
+    """
+
+    value: Any
+    steps: tuple[tuple[GuardKind, Any], ...]
+    leaf: LeafGuard | int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A container to be made of results.
+
+    children: what is in it; None for the next result
+    keys: a dict's keys
+    call: the callable of CALL
+    """
+
+    kind: BuildKind
+    children: tuple[Bundle | None, ...]
+    keys: tuple[Any, ...] = ()
+    call: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What becomes of one result.
+
+    make: a function that allocates its array, or None
+    value: a static result, the tensor's type, the variable's cell, or the number of a leaf or
+        of an earlier result
+    """
+
+    kind: ResultKind
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[int, ...] = ()
+    make: Callable[..., Array] | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeLaunch:
+    """One native call.
+
+    address: that of the segment
+    sources: each of its arguments: "leaf", "output" or "constant", with a number or an array.
+        Leaves of the arguments are numbered first, then those of the roots.
+    locks: those to hold meanwhile, in order: how to acquire each, and how to release it
+    plan: the container of the results; None where the first result is all
+    checked: whether a check can fail
+    fail: raises what a status and a record mean
+    sized: None where no extent is symbolic
+    """
+
+    address: int
+    sources: tuple[tuple[str, Any], ...]
+    roots: tuple[GuardedRoot, ...]
+    locks: tuple[tuple[Callable[[], Any], Callable[[], Any]], ...]
+    outputs: tuple[Output, ...]
+    plan: Bundle | None
+    arena_bytes: int
+    make_arena: Callable[..., Array]
+    checked: bool
+    fail: Callable[[int, int, int, int], None]
+    sized: SizedLaunch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreted:
+    """A Python function that is called with the arguments as they are.
+
+    finish: makes the result of the function's result and the leaves. It isn't called for
+        numbers and the like, nor, with `arrays`, for an array that owns its memory and shares
+        it with no leaf.
+    """
+
+    function: Callable[..., Any]
+    finish: Callable[..., Any]
+    arrays: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SizedLaunch:
+    """What a launch has besides where extents are symbolic.
+
+    prepare: the address of the function `prepare`
+    symbols: the extents from which a call's sizes are read
+    results: where `prepare` writes the extents of each result
+    arena: where it writes the arena's bytes
+    """
+
+    prepare: int
+    symbols: tuple[int, ...]
+    results: tuple[int, ...]
+    arena: int
+
+
+def static_leaf(value: Any, by_value: bool) -> LeafGuard:
+    """The guard on a leaf that the specialization depends on: on a number's value, else on the
+    object.
+    """
+    if type(value) is float:
+        return LeafGuard(GuardKind.FLOAT_IS, value=value)
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return LeafGuard(GuardKind.INTEGER_IS, value=value)
+    if by_value:
+        return LeafGuard(GuardKind.SAME, value=value)
+    try:
+        return LeafGuard(GuardKind.REFERENT, value=weakref.ref(value))
+    except TypeError:
+        return LeafGuard(GuardKind.SAME, value=value)
+
+
+__all__ = [
+    "Bundle", "ContainerGuard", "GuardedRoot", "Interpreted", "LeafGuard", "NativeLaunch",
+    "Output", "SizedLaunch", "static_leaf",
+]  # fmt: skip
