@@ -11,7 +11,8 @@ from dataclasses import replace
 from math import prod
 
 from graphjit.core.config import config
-from graphjit.core.dims import Dim, guess, is_symbolic
+from graphjit.core.dims import Dim, is_symbolic
+from graphjit.core.extents import guess
 from graphjit.ir import cost_model
 from graphjit.ir.program import (
     Compute,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphjit.core.dims import Dim, guess
+from graphjit.core.dims import Dim
+from graphjit.core.extents import guess
 from graphjit.core.machine import machine
 from graphjit.ir import cost_model
 from graphjit.ir.program import Compute, Constant, Load, Reduction

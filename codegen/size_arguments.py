@@ -17,7 +17,8 @@ from dataclasses import replace
 from math import gcd
 from typing import Any
 
-from graphjit.core.dims import Dim, Sizes, guess, is_symbolic
+from graphjit.core.dims import Dim, Sizes, is_symbolic
+from graphjit.core.extents import guess
 from graphjit.ir import cost_model
 from graphjit.ir.program import (
     Compute,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from math import prod
 
-from graphjit.core.dims import Dim, guess
+from graphjit.core.dims import Dim
+from graphjit.core.extents import guess
 from graphjit.core.frozen import dataclass
 from graphjit.ir import cost_model
 from graphjit.ir.program import (

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from graphjit.core.dims import stretched
+from graphjit.core.extents import stretched
 from graphjit.core.types import Shape, int64
 from graphjit.ir.graph import Graph, Node
 from graphjit.ir.program import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphjit.core.dims import Dim, decide_one
+from graphjit.core.dims import Dim
+from graphjit.core.extents import decide_one
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import float32
 from graphjit.ir.graph import Graph, Node, Rewriter

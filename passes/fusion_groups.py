@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from graphjit.core.dims import guess
+from graphjit.core.extents import guess
 from graphjit.ir import cost_model
 from graphjit.ops.primitive import (
     Contract,

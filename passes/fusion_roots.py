@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphjit.core.dims import guess
+from graphjit.core.extents import guess
 from graphjit.ir import cost_model
 from graphjit.ir.graph import Graph, reachable
 from graphjit.ops import source

@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import prod
 from typing import ClassVar
 
-from graphjit.core.dims import guess
+from graphjit.core.extents import guess
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType
 from graphjit.ir import cost_model

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.dims import Dim, pinned
+from graphjit.core.dims import Dim
+from graphjit.core.extents import pinned
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ir.graph import Graph, Node, Rewriter

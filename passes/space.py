@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphjit.core.dims import Dim, Undecided, exact_quotient, guess
+from graphjit.core.dims import Dim, Undecided
+from graphjit.core.extents import exact_quotient, guess
 from graphjit.core.types import Shape
 
 Term = tuple[int, int]  # (atom, coefficient)

@@ -61,8 +61,8 @@ def late(loaded):
 
 def test_import_loads_types_and_settings_only():
     parts = {
-        "core", "core.config", "core.cpus", "core.dims", "core.errors", "core.fork_safety",
-        "core.frozen", "core.size_facts", "core.types",
+        "core", "core.config", "core.cpus", "core.dim_operators", "core.dims", "core.errors",
+        "core.fork_safety", "core.frozen", "core.size_facts", "core.types",
     }  # fmt: skip
     assert of_graphjit(modules_after("import graphjit")) == parts
 

@@ -16,7 +16,8 @@ from typing import Any
 from graphjit.codegen.runtime.compiled import CompiledProgram
 from graphjit.codegen.runtime.runtime_symbols import PREPARE
 from graphjit.codegen.sizes import SizeEmitter
-from graphjit.core.dims import Dim, magnitude
+from graphjit.core.dims import Dim
+from graphjit.core.extents import magnitude
 from graphjit.ir.program import Buffer, Program
 from graphjit.ir.verify_program import Access, never_negative, open_accesses
 

@@ -16,7 +16,8 @@ from graphjit.codegen.loops import Let, StoreResult
 from graphjit.codegen.product_code import ProductCode
 from graphjit.codegen.tiles import BLOCK
 from graphjit.codegen.values import Value
-from graphjit.core.dims import Dim, exact_quotient
+from graphjit.core.dims import Dim
+from graphjit.core.extents import exact_quotient
 from graphjit.ir.program import Index, values_for_stores
 
 from .tiling import DEPTH, Tiling

@@ -13,7 +13,8 @@ from graphjit.codegen.loops import Let, LoopNest, Statement, StoreResult
 from graphjit.codegen.lower import ROW_LANES, Lowering, row_lengths
 from graphjit.codegen.spill_plan import NO_SPILLS, SpillPlan
 from graphjit.codegen.tiles import product_of
-from graphjit.core.dims import Dim, evaluate, exact_quotient
+from graphjit.core.dims import Dim
+from graphjit.core.extents import evaluate, exact_quotient
 from graphjit.core.frozen import dataclass
 from graphjit.ir.program import (
     Compute,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from graphjit.codegen.tiles import product_axes
-from graphjit.core.dims import guess
+from graphjit.core.extents import guess
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import float32
 from graphjit.ir.program import Kernel, Product

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from graphjit.codegen.access import ElementAccess, parts_of, storage_type
 from graphjit.codegen.values import Value
-from graphjit.core.dims import Dim, exact_quotient
+from graphjit.core.dims import Dim
+from graphjit.core.extents import exact_quotient
 from graphjit.core.types import DType
 from graphjit.ir.program import Index
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphjit.core.dims import evaluate, guess
 from graphjit.core.errors import OutOfMemoryError, at_user_line
+from graphjit.core.extents import evaluate, guess
 from graphjit.ir.program import LibraryCall, Load, Program, RegionCall
 
 from .compiled import CompiledProgram, Origin

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.core.dims import Guard, evaluate
+from graphjit.core.dims import Guard
 from graphjit.core.errors import InternalError
+from graphjit.core.extents import evaluate
 from graphjit.core.memory_pool import LARGE_BYTES, empty
 from graphjit.core.types import check_size
 from graphjit.ir.program import LibraryCall, RegionCall

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.dims import Dim, evaluate
+from graphjit.core.dims import Dim
 from graphjit.core.errors import OutOfMemoryError, at_user_line
+from graphjit.core.extents import evaluate
 from graphjit.core.types import check_size
 from graphjit.ir.program import LibraryCall, RegionCall
 from graphjit.ops.primitive import Control, Library

@@ -67,6 +67,26 @@ def scaled(terms: Terms, factor: int) -> Terms:
     return tuple((m, c * factor) for m, c in terms) if factor else ()
 
 
+def divided(left: Terms, right: Terms) -> Terms | None:
+    """left / right, term by term; None where that leaves a rest."""
+    if left == right and left:
+        return (((), 1),)
+    if len(right) != 1:
+        return None
+    names, factor = right[0]
+    total: dict[Monomial, int] = {}
+    for monomial, number in left:
+        rest = list(monomial)
+        for name in names:
+            if name not in rest:
+                return None
+            rest.remove(name)
+        if number % factor:
+            return None
+        total[tuple(rest)] = number // factor
+    return ordered(total)
+
+
 def constant_of(terms: Terms) -> int:
     """The term without atoms."""
     return terms[-1][1] if terms and not terms[-1][0] else 0

@@ -184,11 +184,11 @@ class LeafKind:
 
 
 def by_type(kind: LeafKind) -> bool:
-    """Whether a specialisation depends on a leaf's type alone, which nothing is computed of."""
+    """Whether a specialization depends on a leaf's type alone, which nothing is computed of."""
     key = kind.key
     return kind.kind == STATIC and type(key) is tuple and len(key) == 2 and key[1] is FOREIGN
 
 
 def by_value(kind: LeafKind) -> bool:
-    """Whether a specialisation depends on a leaf's value, which can be compared."""
+    """Whether a specialization depends on a leaf's value, which can be compared."""
     return kind.kind == STATIC and not isinstance(kind.key, Identity)

@@ -15,8 +15,8 @@ from graphjit.codegen.ptx.checks import INITIAL, STATUS_WORDS
 from graphjit.codegen.ptx.target import Assembly, compile_ptx
 from graphjit.codegen.runtime.compiled import sizes_of, where_symbols
 from graphjit.core.config import config
-from graphjit.core.dims import evaluate
 from graphjit.core.errors import InvalidArgumentError, UnsupportedError, at_user_line
+from graphjit.core.extents import evaluate
 from graphjit.core.tree import flatten, unflatten
 from graphjit.core.types import Array, as_dtype, check_size
 from graphjit.ir.program import Kernel

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from graphjit.codegen.tiles import own_dims
-from graphjit.core.dims import evaluate, guess, guesses
+from graphjit.core.extents import evaluate, guess, guesses
 from graphjit.core.types import DType
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import Index, Kernel, Load, Product, merge_outer

@@ -10,7 +10,8 @@ import bisect
 from collections.abc import Mapping
 from math import gcd, prod
 
-from graphjit.core.dims import Dim, evaluate, guess
+from graphjit.core.dims import Dim
+from graphjit.core.extents import evaluate, guess
 from graphjit.core.machine import machine
 
 from .program import (

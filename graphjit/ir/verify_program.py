@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from graphjit.core.dims import Dim, evaluate
+from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError, SourceLine, at_user_line
+from graphjit.core.extents import evaluate
 from graphjit.core.frozen import dataclass
 
 from .program import (

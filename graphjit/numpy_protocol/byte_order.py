@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.dims import Dim, evaluate
+from graphjit.core.dims import Dim
+from graphjit.core.extents import evaluate
 
 from .promotion import is_symbol, symbols
 

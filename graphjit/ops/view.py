@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.dims import Undecided, stretched
+from graphjit.core.dims import Undecided
 from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.extents import stretched
 from graphjit.core.types import (
     Array,
     Shape,

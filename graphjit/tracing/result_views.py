@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphjit.core.dims import Dim, evaluate
+from graphjit.core.dims import Dim
 from graphjit.core.errors import IndexOutOfRangeError, at_user_line, user_line
+from graphjit.core.extents import evaluate
 from graphjit.core.frozen import dataclass
 
 

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphjit.core.config import config
-from graphjit.core.dims import Dim, Guard, Sizes, magnitude
+from graphjit.core.dims import Dim, Guard, Sizes
+from graphjit.core.extents import magnitude
 from graphjit.core.frozen import dataclass
 from graphjit.core.tree import ARRAY, TENSOR, LeafKind, Tree
 from graphjit.core.types import Shape, TensorType

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphjit.core.dims import Dim, Sizes, Undecided, evaluate, parse_dim, pinned, stretched
+from graphjit.core.dims import Dim, Sizes, Undecided, parse_dim
 from graphjit.core.errors import LeakedTracerError
+from graphjit.core.extents import evaluate, pinned, stretched
 
 SIZES = (0, *range(2, 41))
 CONSTANTS = (-3, -1, 0, 1, 2, 3, 5)

@@ -13,8 +13,8 @@ from ptx.memory import Buffer
 from graphjit.codegen.cpu.target import compile_program
 from graphjit.codegen.ptx.target import Assembly, compile_ptx
 from graphjit.codegen.ptx.usage import Usage, usage_of
-from graphjit.core.dims import evaluate
 from graphjit.core.errors import IndexOutOfRangeError, InvalidArgumentError
+from graphjit.core.extents import evaluate
 from graphjit.export.traced import trace_graph
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import Program

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 import graphjit as gj
 from graphjit.cli import main
 from graphjit.codegen.cpu import kernel_variants
-from graphjit.core.dims import Dim, Sizes, Undecided, evaluate, is_symbolic, parse_dim
+from graphjit.core.dims import Dim, Sizes, Undecided, is_symbolic, parse_dim
 from graphjit.core.errors import (
     InvalidArgumentError,
     OutOfMemoryError,
     RecompileError,
     ShapeError,
 )
+from graphjit.core.extents import evaluate
 from graphjit.core.machine import machine
 from graphjit.ir.graph_json import from_json
 from graphjit.tracing import symbolic_sizes as symbolic
