@@ -8,22 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy_sweep as sweep
 import pytest
+from numpy_sweep import sweep
+from sweep_arguments import numbers, variants
+from sweep_calls import Case, Raised
+from sweep_cases import BY_HAND_ONLY, UNDEFINED, cases, functions
+from sweep_differences import difference, traced
+from sweep_purposes import ON_PURPOSE
 
 import graphjit
 
 
 def test_every_function_has_recipes() -> None:
-    x = sweep.numbers("float64", (2, 3), "plain")
-    for name, (_, parameters) in sweep.functions().items():
-        if name not in sweep.BY_HAND_ONLY | sweep.UNDEFINED:
-            assert list(sweep._variants(parameters, x, x, list)), name
+    x = numbers("float64", (2, 3), "plain")
+    for name, (_, parameters) in functions().items():
+        if name not in BY_HAND_ONLY | UNDEFINED:
+            assert list(variants(parameters, x, x, list)), name
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_part_of_the_sweep(seed: int) -> None:
-    report = sweep.sweep(sweep.cases(0.006, seed=seed + 100))
+    report = sweep(cases(0.006, seed=seed + 100))
     assert report.compared > 450 and len(report.names) > 200
     lines = [f"{case}: {found}" for case, found in report.differences]
     assert not lines, "\n".join(lines)
@@ -32,23 +37,23 @@ def test_a_part_of_the_sweep(seed: int) -> None:
 def test_the_documentation_lists_what_differs_on_purpose() -> None:
     page = Path(__file__).parents[2].joinpath("docs/reference/differences.md").read_text()
     words = " ".join(page.split())
-    for purpose in sweep.ON_PURPOSE:
+    for purpose in ON_PURPOSE:
         assert purpose.reason in words, purpose.reason
 
 
 def test_differences_are_found() -> None:
     """The sweep itself: wrong values, signs of zeros, dtypes, types, shapes, errors."""
     x = np.array([1.0, -0.0, np.nan])
-    case = sweep.Case("f", np.positive, (x,), {}, "plain")
-    assert sweep.traced(case) and case.exact
-    assert not sweep.difference(case, x.copy(), x)
+    case = Case("f", np.positive, (x,), {}, "plain")
+    assert traced(case) and case.exact
+    assert not difference(case, x.copy(), x)
     wrong = (
         np.array([1.0, 0.0, np.nan]), np.array([1.0, -0.0, 2.0]), x.astype("f4"), x[:2],
-        np.float64(1.0), (x,), sweep.Raised(ValueError()), np.nextafter(x, 2),
+        np.float64(1.0), (x,), Raised(ValueError()), np.nextafter(x, 2),
     )  # fmt: skip
-    assert all(sweep.difference(case, w, x) for w in wrong)
-    assert sweep.difference(case, x, sweep.Raised(ValueError()))
-    assert sweep.difference(case, sweep.Raised(TypeError()), sweep.Raised(ValueError()))
+    assert all(difference(case, w, x) for w in wrong)
+    assert difference(case, x, Raised(ValueError()))
+    assert difference(case, Raised(TypeError()), Raised(ValueError()))
 
 
 SUMS: dict[str, Callable[[Any], Any]] = {
