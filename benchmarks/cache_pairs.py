@@ -1,4 +1,4 @@
-"""Asks whether code that is kept ever serves a program other than the one it was made for.
+"""Asks whether cached code ever serves a program other than the one it was made for.
 
     python benchmarks/cache_pairs.py [--pairs 200] [--seed 0]      (200 pairs take a minute)
     python benchmarks/cache_pairs.py --pairs 1000

@@ -1,5 +1,5 @@
 """Asks what the compile of a loop costs whose every step is a kernel like the one before, with
-one form for each size and with one form for all sizes.
+one specialization for each size and with one for all sizes.
 
     python benchmarks/compile_loops.py [--repeat 3] [--cases heat] [--steps 10,100]
 
@@ -25,7 +25,7 @@ from typing import Any
 import measure
 import numpy as np
 
-os.environ["GRAPHJIT_CACHE"] = "0"  # a form for all sizes would be found there
+os.environ["GRAPHJIT_CACHE"] = "0"  # a specialization for all sizes would be found there
 
 import graphjit as gj
 from graphjit.ir.compile_log import STAGES
@@ -124,11 +124,13 @@ def stages(case: str, steps: int, symbolic: bool, repeat: int) -> dict[str, list
         result = function(x)
         busy = time.process_time() - busy
         np.testing.assert_allclose(result, python_function(x), rtol=1e-12, atol=1e-12)
-        form = next(f for f in function.specializations if bool(f.size_domain) == symbolic)
+        specialization = next(
+            f for f in function.specializations if bool(f.size_domain) == symbolic
+        )
         for name in COLUMNS[:-1]:
-            found[name].append(form.times_ns[name] / 1e6)
+            found[name].append(specialization.times_ns[name] / 1e6)
         found["processor"].append(busy * 1e3)
-        del function, form  # else the next one would find the code
+        del function, specialization  # else the next one would find the code
         gc.collect()
     return found
 

@@ -4,8 +4,8 @@
 
 The function that prepares such a call (`codegen/cpu/prepare.py`) is made with and without the
 checks; both are called in a native loop, in turn. The table gives the kernels of the program,
-its accesses, those that aren't inside by their form alone, the time of one call of each [ns],
-and the difference by kernel.
+its accesses, those not inside by the signs of their terms alone, the time of one call of
+each [ns], and the difference by kernel.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def main() -> None:
         f = gj.function(function)
         for n in (40, 41, 42):
             f(np.ones((n,) * rank))
-        form = [s for s in f.specializations if s.sizes is not None][-1]
-        program = form.program
+        specialization = [s for s in f.specializations if s.sizes is not None][-1]
+        program = specialization.program
         assert program is not None
         known, opened = len(list(accesses(program))), open_accesses(program)
         extents = np.full(len(program.symbols), 42, np.int64)

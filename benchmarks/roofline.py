@@ -113,8 +113,8 @@ def _text(lanes: int) -> str:
     """The loops as LLVM IR, for vectors of so many float32."""
     vector, integers = f"<{lanes} x float>", f"<{lanes} x i32>"
 
-    def lines(form: str, count: int = UNROLL) -> str:
-        return "\n  ".join(form.replace("#", str(k)) for k in range(count))
+    def lines(template: str, count: int = UNROLL) -> str:
+        return "\n  ".join(template.replace("#", str(k)) for k in range(count))
 
     def place(array: str) -> str:
         return lines(

@@ -1,4 +1,4 @@
-"""Asks what one compiled form for all sizes costs beside one for each size.
+"""Asks what one specialization for all sizes costs beside one for each size.
 
     python benchmarks/sizes.py [--rounds 15] [--json FILE]
 
@@ -127,7 +127,10 @@ def main() -> None:
             wanted = static(*arrays)
             np.testing.assert_array_equal(symbolic(*arrays), wanted)
             np.testing.assert_allclose(wanted, function(*arrays), rtol=2e-3, atol=1e-4)
-            forms = sum(form.size_domain is not None for form in symbolic.specializations)
+            specializations = sum(
+                specialization.size_domain is not None
+                for specialization in symbolic.specializations
+            )
             calls = max(1, int(0.01 / timed(static, arrays, 3)))
             rounds = []
             for turn in range(args.rounds):
@@ -140,10 +143,10 @@ def main() -> None:
             micro = statistics.median(b for _, b in rounds) * 1e6
             lines.append(
                 [f"{name} {size:,}", measure.digits(micro), f"{ratio:.2f}", f"{fastest:.2f}",
-                 str(forms)]
+                 str(specializations)]
             )  # fmt: skip
     print(measure.machine(), "\n")
-    head = ["", "static µs", "symbolic/static", "fastest rounds", "symbolic forms"]
+    head = ["", "static µs", "symbolic/static", "fastest rounds", "symbolic specializations"]
     print(measure.table(head, lines))
     gj.config.symbolic_after = 2
     many = gj.function(chain)

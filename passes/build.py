@@ -144,7 +144,7 @@ class DemandWalk:
 
     def ask(self, node: int, where: Where) -> None:
         """Demand an element of a node."""
-        # looked up by hash, as values are: guards can make two forms of an index equal
+        # looked up by hash, as values are: guards can make two different indices equal
         if (node, where) in self._known:
             return
         self._known.add((node, where))

@@ -94,13 +94,13 @@ def test_memory_errors_name_op_and_line(monkeypatch: Any) -> None:
     monkeypatch.setattr(gj.config, "native_after", None)
     fn = gj.function(lambda x: np.exp(x - x.max(0)).sum(1), fallback="error")
     x = np.ones((90, 90))
-    form = fn.specialization(x)
+    specialization = fn.specialization(x)
     monkeypatch.setattr(executable, "empty", none_left)
     for _ in range(2):
         with pytest.raises(OutOfMemoryError, match=r"shape \[90\].*\[Op:Sum\]"):
             fn(x)
     with pytest.raises(OutOfMemoryError, match="temporary"):
-        form.executable.new_arena()
+        specialization.executable.new_arena()
 
 
 HUGE = 2**40

@@ -25,7 +25,11 @@ OLD = {
     "codegen:Functions": "KernelTable",
     "codegen:Call": "KernelInvocation",
     "codegen:Sized": "SizedKernel, SizedLaunch",
-    "codegen:Form": "KernelVariant, MmaForm",
+    "codegen:Form": "KernelVariant",
+    "MmaForm": "MmaVariant",
+    "FORMS": "MMA_VARIANTS",
+    "passes:form": "specialization, variant, layout, format",
+    "codegen:form": "specialization, variant, layout, format",
     "codegen:Walk": "ThreadWalk",
     "codegen:Launch": "GridLaunch, NativeLaunch",
     "codegen:Leaf": "LeafGuard",
@@ -77,6 +81,21 @@ OLD = {
 }
 
 
+# The same for phrases, in docs too.
+OLD_PHRASES = {
+    "compiled form": "specialization",
+    "kept on disk": "stored on disk",
+    "code is kept": "code is stored",
+    "one form for": "one specialization for",
+}
+# Old modules: those whose names told too little, or were those of others at another level.
+OLD_MODULES = {
+    "passes": ("memory", "expand"),
+    "codegen": ("cpu/entry", "cpu/launch", "math/rules", "runtime/tables"),
+    "graphjit": ("core/memory", "ir/eager", "ir/export", "ops/rules"),
+}
+
+
 def sources() -> list[tuple[str, Path]]:
     """The files of the package, with the name of the folder that they are in."""
     tops = {
@@ -105,3 +124,18 @@ def test_limits_are_called_max() -> None:
     for _, path in sources():
         found = re.search(r"\b_?MOST_\w+", path.read_text(encoding="utf-8"))
         assert found is None, f"{path}: {found and found[0]}"
+
+
+@pytest.mark.parametrize("old", OLD_PHRASES)
+def test_old_phrases_are_gone(old: str) -> None:
+    pages = Path(__file__).parents[1].joinpath("docs").rglob("*.md")
+    for path in (*(path for _, path in sources()), *pages):
+        words = " ".join(path.read_text(encoding="utf-8").split())
+        assert old not in words, f"{path}: {OLD_PHRASES[old]}"
+
+
+def test_old_modules_are_gone() -> None:
+    found = {path.as_posix() for _, path in sources()}
+    for top, names in OLD_MODULES.items():
+        for name in names:
+            assert not any(path.endswith(f"{top}/{name}.py") for path in found), f"{top}/{name}"

@@ -34,24 +34,24 @@ def chain(x: Array) -> Array:
 
 
 _gelu_names = ("half", "one", "root", "cubic", "x")
-_gelu_form = _compiled("half*x*(one + tanh(root*(x + cubic*x*x*x)))", *_gelu_names)
+_gelu = _compiled("half*x*(one + tanh(root*(x + cubic*x*x*x)))", *_gelu_names)
 
 
 def gelu(x: Array) -> Array:
-    return _gelu_form(HALF, ONE, f32(math.sqrt(2 / math.pi)), f32(0.044715), x)
+    return _gelu(HALF, ONE, f32(math.sqrt(2 / math.pi)), f32(0.044715), x)
 
 
 # numexpr has neither minimum nor maximum of two: where does both
 _step = "where({0} < low, low, where({0} > high, high, {0}))"
 _step = _step.format("(abs(x * scale + shift) - offset)")
-_step_form = _compiled(_step, "x", "scale", "shift", "offset", "low", "high")
+_step_expression = _compiled(_step, "x", "scale", "shift", "offset", "low", "high")
 
 
 def sixty_ops(x: Array) -> Array:
     # one pass for each six ops: in one text the common subexpressions overflow its registers
     low, high = f32(-1.75), f32(1.75)
     for scale, shift, offset in STEPS:
-        x = _step_form(x, f32(scale), f32(shift), f32(offset), low, high)
+        x = _step_expression(x, f32(scale), f32(shift), f32(offset), low, high)
     return x
 
 
@@ -94,14 +94,14 @@ def nearest(a: Array, b: Array) -> Array:
     return _squares(*(a[:, k, None] for k in range(3)), *b.T).min(axis=1)
 
 
-_stencil_form = _compiled(
+_stencil_expression = _compiled(
     "q * (up + down + left + right) - x", *["q", "up", "down", "left", "right", "x"]
 )
 
 
 def stencil(x: Array) -> Array:
     around = x[:-2, 1:-1], x[2:, 1:-1], x[1:-1, :-2], x[1:-1, 2:]
-    return _stencil_form(f32(0.25), *around, x[1:-1, 1:-1])
+    return _stencil_expression(f32(0.25), *around, x[1:-1, 1:-1])
 
 
 _add = _compiled("x + y", "x", "y")
@@ -114,22 +114,22 @@ def transpose_add(x: Array, y: Array) -> Array:
 _distance = _compiled("(log(p / k) + drift * t) / (s * sqrt(t))", "p", "k", "t", "drift", "s")
 _shifted = _compiled("d - s * sqrt(t)", "d", "s", "t")
 _present = _compiled("k * exp(-r * t)", "k", "r", "t")
-_call_form = _compiled("p * n1 - k * n2", "p", "n1", "k", "n2")
-_put_form = _compiled("c - p + k", "c", "p", "k")
+_call_expression = _compiled("p * n1 - k * n2", "p", "n1", "k", "n2")
+_put_expression = _compiled("c - p + k", "c", "p", "k")
 # numexpr has no erf: Abramowitz and Stegun 26.2.17 for the normal distribution
 _cdf_names = ("one", "q", "a1", "a2", "a3", "a4", "a5")
 _cdf_values = (1, 1 / math.sqrt(2 * math.pi))
 _cdf_values += (0.319381530, -0.356563782, 1.781477937, -1.821255978, 1.330274429)
 _tail = "q * exp(-half*d*d) * (w*(a1 + w*(a2 + w*(a3 + w*(a4 + w*a5)))))"
 _inverse = _compiled("one / (one + c * abs(d))", "one", "c", "d")
-_cdf_form = _compiled(
+_cdf_expression = _compiled(
     f"where(d >= zero, one - {_tail}, {_tail})", *_cdf_names, "half", "zero", "d", "w"
 )
 
 
 def _cdf(d: Array) -> Array:
     w = _inverse(ONE, f32(0.2316419), d)
-    return _cdf_form(*map(f32, _cdf_values), HALF, f32(0), d, w)
+    return _cdf_expression(*map(f32, _cdf_values), HALF, f32(0), d, w)
 
 
 def black_scholes(
@@ -139,8 +139,8 @@ def black_scholes(
     d1 = _distance(price, strike, years, drift, s)
     n1, n2 = _cdf(d1), _cdf(_shifted(d1, s, years))
     discounted = _present(strike, f32(rate), years)
-    call = _call_form(price, n1, discounted, n2)
-    return call, _put_form(call, price, discounted)
+    call = _call_expression(price, n1, discounted, n2)
+    return call, _put_expression(call, price, discounted)
 
 
 FUNCTIONS: tuple[Callable[..., Any], ...] = (

@@ -146,20 +146,20 @@ def nearest(b: Builder, x: Value, factor: float, ahead: int = 0) -> tuple[Value,
     |x · factor| must stay below 2^(fraction − 2). The high bits of the integer aren't its sign
     but those of the shifter.
     """
-    form = format_of(x)
-    shifter = form.shifter + ahead
+    fmt = format_of(x)
+    shifter = fmt.shifter + ahead
     shifted = b.fma(x, factor, shifter)
-    return b.sub(shifted, shifter), b.bitcast(shifted, form.integer)
+    return b.sub(shifted, shifter), b.bitcast(shifted, fmt.integer)
 
 
-def power_of_two(b: Builder, n: Value, form: Format) -> Value:
+def power_of_two(b: Builder, n: Value, fmt: Format) -> Value:
     """2^n for an integer n in the range of normal exponents. n's high bits are ignored."""
-    return with_exponent(b, b.add(n, form.bias), form)
+    return with_exponent(b, b.add(n, fmt.bias), fmt)
 
 
-def with_exponent(b: Builder, n: Value, form: Format) -> Value:
+def with_exponent(b: Builder, n: Value, fmt: Format) -> Value:
     """2^(n − bias). n may come from `nearest` with the bias ahead, which saves an addition."""
-    return b.bitcast(b.shl(n, form.fraction), form.dtype)
+    return b.bitcast(b.shl(n, fmt.fraction), fmt.dtype)
 
 
 def scale(b: Builder, x: Value, n: Value) -> Value:
@@ -168,14 +168,14 @@ def scale(b: Builder, x: Value, n: Value) -> Value:
     n may be twice what the exponent holds: then there are two products, of which the first is
     exact.
     """
-    form = format_of(x)
+    fmt = format_of(x)
     if "ldexp" in b.module.native:
-        return b.ldexp(x, b.sub(n, form.shifter_bits + 2 * form.bias))
+        return b.ldexp(x, b.sub(n, fmt.shifter_bits + 2 * fmt.bias))
     # Shifted, half of (n + 2 bias), rounded down, stands where an exponent does.
-    n = b.shl(n, form.fraction - 1)
-    half = b.and_(n, -1 << form.fraction)
-    x = b.mul(x, b.bitcast(half, form.dtype))
-    return b.mul(x, b.bitcast(b.sub(b.add(n, n), half), form.dtype))
+    n = b.shl(n, fmt.fraction - 1)
+    half = b.and_(n, -1 << fmt.fraction)
+    x = b.mul(x, b.bitcast(half, fmt.dtype))
+    return b.mul(x, b.bitcast(b.sub(b.add(n, n), half), fmt.dtype))
 
 
 def clamp(b: Builder, x: Value, low: float, high: float) -> Value:
@@ -190,32 +190,32 @@ def at_most(b: Builder, x: Value, high: float) -> Value:
     return b.select(b.gt(x, limit), limit, x)
 
 
-def to_float(b: Builder, n: Value, form: Format) -> Value:
+def to_float(b: Builder, n: Value, fmt: Format) -> Value:
     """A small signed integer as a float, without the slow 64-bit conversion."""
-    if form is SINGLE:
-        return b.cast(n, form.dtype)
-    shifted = b.bitcast(b.add(n, form.shifter_bits), form.dtype)
-    return b.sub(shifted, form.shifter)
+    if fmt is SINGLE:
+        return b.cast(n, fmt.dtype)
+    shifted = b.bitcast(b.add(n, fmt.shifter_bits), fmt.dtype)
+    return b.sub(shifted, fmt.shifter)
 
 
 def split_exponent(b: Builder, x: Value) -> tuple[Value, Value]:
     """(m, k) with x = m · 2^k, √½ ≤ m < √2, for a positive normal x; k is an integer."""
-    form = format_of(x)
+    fmt = format_of(x)
     bits = bits_of(b, x)
     # √½ less one step keeps m = √½ itself inside; the constants are the bits of √½.
-    root = 0x3FE6A09E667F3BCD if form is DOUBLE else 0x3F3504F3
-    k = b.shr(b.sub(bits, root), form.fraction)
-    return b.bitcast(b.sub(bits, b.shl(k, form.fraction)), x.dtype), k
+    root = 0x3FE6A09E667F3BCD if fmt is DOUBLE else 0x3F3504F3
+    k = b.shr(b.sub(bits, root), fmt.fraction)
+    return b.bitcast(b.sub(bits, b.shl(k, fmt.fraction)), x.dtype), k
 
 
 def log_split(b: Builder, x: Value) -> tuple[Value, Value]:
     """(m − 1, k) for any positive x; k is a float."""
-    form = format_of(x)
-    up = form.fraction + 2
-    small = b.lt(x, form.smallest)
+    fmt = format_of(x)
+    up = fmt.fraction + 2
+    small = b.lt(x, fmt.smallest)
     m, k = split_exponent(b, b.select(small, b.mul(x, 2.0**up), x))
     k = b.select(small, b.sub(k, up), k)
-    return b.sub(m, 1.0), to_float(b, k, form)
+    return b.sub(m, 1.0), to_float(b, k, fmt)
 
 
 def log2_long(b: Builder, x: Value) -> Pair:
@@ -249,6 +249,6 @@ def keep_tiny(b: Builder, x: Value, y: Value, order: int = 2) -> Value:
 
 def signed(b: Builder, magnitude: Value, x: Value) -> Value:
     """The magnitude (of either sign) negated where x is negative."""
-    form = format_of(x)
-    sign = b.and_(bits_of(b, x), 1 << (form.dtype.bits - 1))
+    fmt = format_of(x)
+    sign = b.and_(bits_of(b, x), 1 << (fmt.dtype.bits - 1))
     return b.bitcast(b.xor(bits_of(b, magnitude), sign), x.dtype)

@@ -87,19 +87,19 @@ def expm1_core(b: Builder, r: Value) -> Value:
 @rule
 def exp(b: Builder, x: Value) -> Value:
     """e^x. Clamped operands over- or underflow in `scale`, as they should."""
-    form = format_of(x)
-    low, high = (-746.0, 710.0) if form is DOUBLE else (-104.0, 89.0)
-    r, n = exp_remainder(b, clamp(b, x, low, high), 2 * form.bias)
+    fmt = format_of(x)
+    low, high = (-746.0, 710.0) if fmt is DOUBLE else (-104.0, 89.0)
+    r, n = exp_remainder(b, clamp(b, x, low, high), 2 * fmt.bias)
     return scale(b, b.add(expm1_core(b, r), 1.0), n)
 
 
 @rule
 def exp2(b: Builder, x: Value) -> Value:
     """2^x."""
-    form = format_of(x)
-    low, high = (-1076.0, 1025.0) if form is DOUBLE else (-151.0, 129.0)
+    fmt = format_of(x)
+    low, high = (-1076.0, 1025.0) if fmt is DOUBLE else (-151.0, 129.0)
     x = clamp(b, x, low, high)
-    whole, n = nearest(b, x, 1.0, 2 * form.bias)
+    whole, n = nearest(b, x, 1.0, 2 * fmt.bias)
     r = b.sub(x, whole)
     return scale(b, b.fma(r, polynomial(b, r, EXP2[x.dtype.name]), 1.0), n)
 
@@ -107,10 +107,10 @@ def exp2(b: Builder, x: Value) -> Value:
 @rule
 def expm1(b: Builder, x: Value) -> Value:
     """e^x − 1, as 2 (2^(n−1) (e^r − 1) + (2^(n−1) − ½)) so that 2^n never overflows."""
-    form = format_of(x)
-    low, high = (-38.0, 710.0) if form is DOUBLE else (-18.0, 89.0)
-    r, n = exp_remainder(b, clamp(b, x, low, high), form.bias - 1)
-    half = with_exponent(b, n, form)
+    fmt = format_of(x)
+    low, high = (-38.0, 710.0) if fmt is DOUBLE else (-18.0, 89.0)
+    r, n = exp_remainder(b, clamp(b, x, low, high), fmt.bias - 1)
+    half = with_exponent(b, n, fmt)
     tail = b.mul(b.mul(r, r), polynomial(b, r, EXP[x.dtype.name]))
     y = b.fma(tail, half, b.fma(r, half, b.sub(half, 0.5)))
     return keep_tiny(b, x, b.add(y, y), 1)
@@ -122,14 +122,14 @@ def sigmoid(b: Builder, x: Value) -> Value:
 
     float64 is computed in double words; for float32 a plain quotient is precise enough.
     """
-    form = format_of(x)
-    low = -746.0 if form is DOUBLE else -104.0
-    r, n = exp_remainder(b, clamp(b, b.neg(b.abs(x)), low, 0.0), 2 * form.bias)
+    fmt = format_of(x)
+    low = -746.0 if fmt is DOUBLE else -104.0
+    r, n = exp_remainder(b, clamp(b, b.neg(b.abs(x)), low, 0.0), 2 * fmt.bias)
     one, nothing = b.const(1.0, x.dtype), b.const(0.0, x.dtype)
     below = b.lt(x, 0.0)
     p = expm1_core(b, r)
     e = fast_two_sum(b, one, p)
-    if form is SINGLE:
+    if fmt is SINGLE:
         # The rounding errors of 1 + p and 1 + e^−|x| change a quotient t by t (1 − t) times
         # them.
         power = scale(b, e.high, n)
@@ -151,20 +151,20 @@ def hyperbolic_parts(b: Builder, magnitude: Value) -> tuple[Value, Value, Value,
     can't overflow. sinh and cosh of x follow by their addition theorems, without division or
     cancellation.
     """
-    form = format_of(magnitude)
+    fmt = format_of(magnitude)
     high, low = LN2[magnitude.dtype.name]
-    whole, n = nearest(b, magnitude, LOG2_E, form.bias - 2)
+    whole, n = nearest(b, magnitude, LOG2_E, fmt.bias - 2)
     first = b.fma(whole, -high, magnitude)
     r = b.fma(whole, -low, first)
     lost = b.fma(whole, -low, b.sub(first, r))
     z = b.mul(r, r)
     odd = b.fma(b.mul(r, z), polynomial(b, z, SINH[r.dtype.name]), lost)
     even = b.mul(z, polynomial(b, z, COSH[r.dtype.name]))
-    up = with_exponent(b, n, form)
+    up = with_exponent(b, n, fmt)
     # 2^(−n − 2) as 2^-4 / 2^(n − 2), by exponents; beyond 2^60 it no longer counts.
-    inverse = b.const((2 * form.bias - 4) << form.fraction, form.integer)
-    inverse = b.bitcast(b.sub(inverse, bits_of(b, up)), form.dtype)
-    inverse = b.select(b.lt(up, 2.0**60), inverse, b.const(0.0, form.dtype))
+    inverse = b.const((2 * fmt.bias - 4) << fmt.fraction, fmt.integer)
+    inverse = b.bitcast(b.sub(inverse, bits_of(b, up)), fmt.dtype)
+    inverse = b.select(b.lt(up, 2.0**60), inverse, b.const(0.0, fmt.dtype))
     return r, odd, even, up, inverse
 
 

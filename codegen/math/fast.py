@@ -66,8 +66,8 @@ def rule(function: Callable[..., Value]) -> Callable[..., Value]:
 
 def times_power(b: Builder, x: Value, n: Value) -> Value:
     """X · 2^n for an integer n, where the result is normal."""
-    form = format_of(x)
-    return b.bitcast(b.add(bits_of(b, x), b.shl(n, form.fraction)), form.dtype)
+    fmt = format_of(x)
+    return b.bitcast(b.add(bits_of(b, x), b.shl(n, fmt.fraction)), fmt.dtype)
 
 
 @rule
@@ -101,13 +101,13 @@ def sigmoid(b: Builder, x: Value) -> Value:
 @rule
 def tanh(b: Builder, x: Value) -> Value:
     """The hyperbolic tangent as h / (h + 1) with h = (e^2|x| − 1) / 2; see `tanh_single`."""
-    form, name = format_of(x), x.dtype.name
-    a = at_most(b, b.abs(x), 19.1 if form is DOUBLE else 9.1)
-    whole, n = nearest(b, a, 2 * LOG2_E, form.bias)
+    fmt, name = format_of(x), x.dtype.name
+    a = at_most(b, b.abs(x), 19.1 if fmt is DOUBLE else 9.1)
+    whole, n = nearest(b, a, 2 * LOG2_E, fmt.bias)
     r = b.fma(whole, -sum(LN2[name]) / 2, a)
     doubled = [c * 2.0 ** (i + 1) for i, c in enumerate(EXP[name])]
     q = b.fma(b.mul(r, r), polynomial(b, r, doubled), r)
-    power = with_exponent(b, n, form)
+    power = with_exponent(b, n, fmt)
     h = b.fma(q, power, b.fma(power, 0.5, -0.5))
     return signed(b, b.div(h, b.add(h, 1.0)), x)
 

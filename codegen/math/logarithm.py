@@ -79,12 +79,12 @@ def logarithm(b: Builder, x: Value, core: Callable[[Value, Value], Value]) -> Va
 
     A branch goes around operands that aren't normal or positive.
     """
-    form = format_of(x)
+    fmt = format_of(x)
     m, k = split_exponent(b, x)
-    usual = core(b.sub(m, 1.0), to_float(b, k, form))
-    least = int(np.array(form.smallest, form.dtype.dtype).view(f"i{form.dtype.size}"))
+    usual = core(b.sub(m, 1.0), to_float(b, k, fmt))
+    least = int(np.array(fmt.smallest, fmt.dtype.dtype).view(f"i{fmt.dtype.size}"))
     distance = b.sub(b.bitcast(x, b.integer_of(x.dtype)), least)
-    special = b.ge(distance, form.infinity_bits - least)
+    special = b.ge(distance, fmt.infinity_bits - least)
     return b.if_any(special, lambda: log_ends(b, x, core(*log_split(b, x))), usual)
 
 
@@ -178,14 +178,14 @@ def log_of_sum(b: Builder, x: Pair, exponent: Value | None = None) -> Value:
 
     exponent: an integer to add to the binary exponent
     """
-    form = format_of(x.high)
+    fmt = format_of(x.high)
     m, k = split_exponent(b, x.high)
-    low = b.mul(x.low, power_of_two(b, b.neg(k), form))
+    low = b.mul(x.low, power_of_two(b, b.neg(k), fmt))
     # 2^−k is wrong for the largest k, for which the low part doesn't matter.
-    low = b.select(b.lt(x.high, 2.0**100), low, b.const(0.0, form.dtype))
+    low = b.select(b.lt(x.high, 2.0**100), low, b.const(0.0, fmt.dtype))
     if exponent is not None:
         k = b.add(k, exponent)
-    return log_sum(b, b.add(b.sub(m, 1.0), low), to_float(b, k, form))
+    return log_sum(b, b.add(b.sub(m, 1.0), low), to_float(b, k, fmt))
 
 
 @rule
@@ -213,20 +213,20 @@ def log1p_hypot(b: Builder, x: Value, y: Value) -> Value:
 
 def log_modulus(b: Builder, x: Pair, y: Value) -> Value:
     """Ln √(x² + y²) of a double word x and a number y, scaled, with exact squares."""
-    form = format_of(y)
+    fmt = format_of(y)
     _, large, down, up = by_exponent(b, x.high, y)
     u, v = b.mul(x.high, down), b.mul(y, down)
     low = b.mul(b.mul(x.low, down), b.add(u, u))
     one, two = two_product(b, u, u), two_product(b, v, v)
     total = two_sum(b, one.high, two.high)
     low = b.add(total.low, b.add(low, b.add(one.low, two.low)))
-    exponent = b.sub(b.shr(bits_of(b, up), form.fraction), form.bias)
+    exponent = b.sub(b.shr(bits_of(b, up), fmt.fraction), fmt.bias)
     total = fast_two_sum(b, total.high, low)
     y_log = b.mul(log_of_sum(b, total, b.add(exponent, exponent)), 0.5)
-    y_log = b.select(b.eq(large, 0.0), b.const(float("-inf"), form.dtype), y_log)
+    y_log = b.select(b.eq(large, 0.0), b.const(float("-inf"), fmt.dtype), y_log)
     y_log = b.select(b.or_(b.isnan(x.high), b.isnan(y)), b.add(x.high, y), y_log)
     endless = b.or_(b.eq(b.abs(x.high), float("inf")), b.eq(b.abs(y), float("inf")))
-    return b.select(endless, b.const(float("inf"), form.dtype), y_log)
+    return b.select(endless, b.const(float("inf"), fmt.dtype), y_log)
 
 
 @rule

@@ -50,20 +50,20 @@ def cbrt(b: Builder, x: Value) -> Value:
     x^(−1/3). One corrected step for x y² follows. Source of the start: Moroz et al., "Fast
     calculation of cube root and inverse cube root using a magic constant", 2021.
     """
-    form = format_of(x)
+    fmt = format_of(x)
     magnitude = b.abs(x)
-    small = b.lt(magnitude, form.smallest)
-    up = 54 if form is DOUBLE else 24
+    small = b.lt(magnitude, fmt.smallest)
+    up = 54 if fmt is DOUBLE else 24
     a = b.select(small, b.mul(magnitude, 2.0**up), magnitude)
     bits = b.bitcast(a, b.integer_of(x.dtype))
-    if form is DOUBLE:
+    if fmt is DOUBLE:
         third = b.shl(b.shr(b.mul(b.shr(bits, 32), 0x55555556), 32), 32)
         start = b.sub(b.const(0x553EF0FF289DD796, bits.dtype), third)
     else:
         third = b.shl(b.shr(b.mul(b.shr(bits, 14), 21846), 16), 14)
         start = b.sub(b.const(0x54A21D2A, bits.dtype), third)
     y = b.bitcast(start, x.dtype)
-    for terms in ((1 / 3, 2 / 9, 14 / 81), (1 / 3, 2 / 9))[: 2 if form is DOUBLE else 1]:
+    for terms in ((1 / 3, 2 / 9, 14 / 81), (1 / 3, 2 / 9))[: 2 if fmt is DOUBLE else 1]:
         e = b.fma(b.neg(b.mul(a, y)), b.mul(y, y), 1.0)
         y = b.fma(b.mul(y, e), polynomial(b, e, terms), y)
     square = b.mul(y, y)
@@ -93,15 +93,15 @@ def hypot(b: Builder, x: Value, y: Value) -> Value:
 
 def by_exponent(b: Builder, x: Value, y: Value) -> tuple[Value, Value, Value, Value]:
     """(smaller, larger, 2^−e, 2^e): |x| and |y| in order, and scales that bring both near 1."""
-    form = format_of(x)
+    fmt = format_of(x)
     x, y = b.abs(x), b.abs(y)
     swap = b.gt(x, y)
     small, large = b.select(swap, y, x), b.select(swap, x, y)
-    field = b.and_(bits_of(b, large), form.infinity_bits)
-    least, most = 1 << form.fraction, (2 * form.bias - 1) << form.fraction
+    field = b.and_(bits_of(b, large), fmt.infinity_bits)
+    least, most = 1 << fmt.fraction, (2 * fmt.bias - 1) << fmt.fraction
     field = b.select(b.lt(field, least), b.const(least, field.dtype), field)
     field = b.select(b.gt(field, most), b.const(most, field.dtype), field)
-    inverse = b.sub(b.const(2 * form.bias << form.fraction, field.dtype), field)
+    inverse = b.sub(b.const(2 * fmt.bias << fmt.fraction, field.dtype), field)
     return small, large, b.bitcast(inverse, x.dtype), b.bitcast(field, x.dtype)
 
 

@@ -103,8 +103,8 @@ ORDINARY = {"float32": 131072.0, "float64": 2.0**30}
 
 def flip(b: Builder, x: Value, n: Value, bit: int = 0) -> Value:
     """X, with its sign changed where bit `bit` of the integer n is set."""
-    form = format_of(x)
-    top = form.dtype.bits - 1
+    fmt = format_of(x)
+    top = fmt.dtype.bits - 1
     sign = b.and_(b.shl(n, top - bit), 1 << top)
     return b.bitcast(b.xor(bits_of(b, x), sign), x.dtype)
 

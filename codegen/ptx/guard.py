@@ -13,10 +13,10 @@ _FLOATS = {"f32": "float", "f64": "double"}
 _WHOLE = {f"i{n}": f"i{n}" for n in (8, 16, 32, 64)}
 
 
-def _of(names: str, types: dict[str, str], form: str) -> dict[str, str]:
-    """Intrinsics of several types: name -> `result (arguments)`; T in the form is the type."""
+def _of(names: str, types: dict[str, str], signature: str) -> dict[str, str]:
+    """Intrinsics of several types: name -> `result (arguments)`, where T is the type."""
     return {
-        f"llvm.{name}.{suffix}": form.replace("T", kind)
+        f"llvm.{name}.{suffix}": signature.replace("T", kind)
         for name in names.split()
         for suffix, kind in types.items()
     }

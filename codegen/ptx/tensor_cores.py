@@ -30,8 +30,8 @@ FIRST_ARCH = 80  # sm_80 is the first with all of them
 
 
 @dataclass(frozen=True, slots=True)
-class MmaForm:
-    """One form of `mma.sync`.
+class MmaVariant:
+    """One variant of `mma.sync`.
 
     depth: its steps of the inner dim
     word: the type of an operand's register
@@ -45,27 +45,27 @@ class MmaForm:
 
 
 # By the type that operands are rounded to.
-FORMS = {
-    "tf32": MmaForm("llvm.nvvm.mma.m16n8k8.row.col.tf32", 8, "i32", 1),
-    "float16": MmaForm("llvm.nvvm.mma.m16n8k16.row.col.f32.f32", 16, "<2 x half>", 2),
-    "bfloat16": MmaForm("llvm.nvvm.mma.m16n8k16.row.col.bf16", 16, "i32", 2),
+MMA_VARIANTS = {
+    "tf32": MmaVariant("llvm.nvvm.mma.m16n8k8.row.col.tf32", 8, "i32", 1),
+    "float16": MmaVariant("llvm.nvvm.mma.m16n8k16.row.col.f32.f32", 16, "<2 x half>", 2),
+    "bfloat16": MmaVariant("llvm.nvvm.mma.m16n8k16.row.col.bf16", 16, "i32", 2),
 }
 
 
 def check_tensor_cores(name: str | None, arch: Arch | None = None) -> str | None:
-    """The name of a form, if it exists and the architecture has it.
+    """The name of a variant, if it exists and the architecture has it.
 
     Raises InvalidArgumentError.
     """
     if name is None:
         return None
-    if name not in FORMS:
-        known = ", ".join(FORMS)
+    if name not in MMA_VARIANTS:
+        known = ", ".join(MMA_VARIANTS)
         raise InvalidArgumentError(
             at_user_line(f"tensor_cores is one of {known}, not {name!r}")
         )
     if arch is not None and int(arch.name[3:].rstrip("af")) < FIRST_ARCH:
-        message = f"the tensor cores of {arch.name} don't take all of {', '.join(FORMS)}"
+        message = f"the tensor cores of {arch.name} don't take all of {', '.join(MMA_VARIANTS)}"
         raise InvalidArgumentError(at_user_line(message, f"sm_{FIRST_ARCH} and later do"))
     return name
 
@@ -77,7 +77,7 @@ class TensorCoreEmitter(ProductEmitter):
 
     def __init__(self, emitter: ThreadEmitter, tiling: Tiling) -> None:
         super().__init__(emitter, tiling)
-        self.form = FORMS[tiling.tensor_cores or ""]
+        self.variant = MMA_VARIANTS[tiling.tensor_cores or ""]
         self.down = tiling.side // ROWS
         across = tiling.threads // LANES // self.down
         self.blocks = range(tiling.side // across // COLUMNS)  # of a warp, side by side
@@ -125,7 +125,7 @@ class TensorCoreEmitter(ProductEmitter):
             self._add_strip(k, size)
 
     def _add_strip_products(self, k: str, stop: str) -> None:
-        for first in range(0, DEPTH, self.form.depth):
+        for first in range(0, DEPTH, self.variant.depth):
             a = self._load_fragment(first, self.warp_row, 0, registers=4)
             for block in self.blocks:
                 offset = DEPTH * self.pitch + block * COLUMNS
@@ -139,7 +139,7 @@ class TensorCoreEmitter(ProductEmitter):
         Operand a has four, for rows 0 to 7 and 8 to 15 in turn; operand b has two. Source: as
         above.
         """
-        b, each = self.b, self.form.elements
+        b, each = self.b, self.variant.elements
         at = b.emit(f"add nuw nsw i64 {start}, {self.group}")
         step = b.emit(f"mul nuw nsw i64 {self.member}, {each * self.pitch}")
         at = b.emit(f"add nuw nsw i64 {at}, {step}")
@@ -154,18 +154,18 @@ class TensorCoreEmitter(ProductEmitter):
                 )
                 address = self._shared_address(position)
                 numbers.append(b.emit(f"load float, {SHARED} {address}, align 4"))
-            found.append(_CONVERSIONS[self.form.word, each](b, numbers))
+            found.append(_CONVERSIONS[self.variant.word, each](b, numbers))
         return found
 
     def _multiply(self, a: list[str], b_registers: list[str], block: int) -> None:
-        b, form = self.b, self.form
+        b, variant = self.b, self.variant
         four = "{float, float, float, float}"
-        kinds = [form.word] * 6 + ["float"] * 4
-        b.module.declare(four, form.intrinsic, ", ".join(kinds))
+        kinds = [variant.word] * 6 + ["float"] * 4
+        b.module.declare(four, variant.intrinsic, ", ".join(kinds))
         slots = [self.sums[block, i] for i in range(4)]
         operands = [*a, *b_registers, *map(self._read, slots)]
         listed = ", ".join(f"{kind} {text}" for kind, text in zip(kinds, operands, strict=True))
-        result = b.emit(f"call {four} @{form.intrinsic}({listed})")
+        result = b.emit(f"call {four} @{variant.intrinsic}({listed})")
         for i, slot in enumerate(slots):
             self._write(slot, b.emit(f"extractvalue {four} {result}, {i}"))
 
@@ -205,4 +205,4 @@ def _to_bfloats(b: DeviceBuilder, numbers: list[str]) -> str:
 
 _CONVERSIONS = {("i32", 1): _to_tf32, ("<2 x half>", 2): _to_halves, ("i32", 2): _to_bfloats}
 
-__all__ = ["FIRST_ARCH", "FORMS", "TensorCoreEmitter", "check_tensor_cores"]
+__all__ = ["FIRST_ARCH", "MMA_VARIANTS", "TensorCoreEmitter", "check_tensor_cores"]

@@ -69,9 +69,9 @@ def tiling_of(kernel: Kernel, number: int, tensor_cores: str | None = None) -> T
         if guess(count(wide)) >= _BLOCKS_WANTED:
             side, own = wide, each
             break
-    form = tensor_cores if product.dtype is float32 else None
+    variant = tensor_cores if product.dtype is float32 else None
     return Tiling(
-        number, axes.a, axes.b, row_dim, column_dim, batch, side, own, count(side), form
+        number, axes.a, axes.b, row_dim, column_dim, batch, side, own, count(side), variant
     )
 
 

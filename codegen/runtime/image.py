@@ -2,8 +2,8 @@
 
 LLVM writes the functions of a module as one relocatable ELF file for x86-64. `link` lays its
 sections out once. All distances within the image are then final; loading only fills in the
-addresses of external functions. An image is plain bytes and numbers, so that it can be kept on
-disk. loader.py loads one. Neither module needs LLVM.
+addresses of external functions. An image is plain bytes and numbers, so that it can be stored
+on disk. loader.py loads one. Neither module needs LLVM.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import numpy as np
 
 from graphjit.codegen.ptx.arch import ARCHITECTURES
 from graphjit.codegen.ptx.arch import DEFAULT as DEFAULT_ARCH
-from graphjit.codegen.ptx.tensor_cores import FORMS
+from graphjit.codegen.ptx.tensor_cores import MMA_VARIANTS
 from graphjit.core.errors import InvalidArgumentError
 from graphjit.core.types import TensorSpec, TensorType, as_dtype
 from graphjit.export.traced import line_of
@@ -246,6 +246,6 @@ arch_option = click.option(
 
 
 tensor_cores_option = click.option(
-    "--tensor-cores", type=click.Choice(tuple(FORMS)),
+    "--tensor-cores", type=click.Choice(tuple(MMA_VARIANTS)),
     help="Let a GPU's tensor cores multiply matrices of float32, rounded to this type.",
 )  # fmt: skip

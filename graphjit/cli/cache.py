@@ -1,4 +1,4 @@
-"""`graphjit cache`: what is kept on disk, where, and how to be rid of it."""
+"""`graphjit cache`: what is stored on disk, where, and how to delete it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from graphjit.core import disk_cache
 
 @click.group("cache")
 def cache_group() -> None:
-    """Show or clear the compiled code that is kept on disk."""
+    """Show or clear the compiled code that is stored on disk."""
 
 
 @cache_group.command()
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def info(as_json: bool) -> None:
-    """Say how much is kept, how much may be, and whether the cache is in use."""
+    """Say how much is stored, how much may be, and whether the cache is in use."""
     found = disk_cache.info()
     if as_json:
         click.echo(json.dumps(found._asdict(), indent=1))

@@ -154,7 +154,7 @@ _LANGUAGES = {
 @arch_option
 @tensor_cores_option
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS),
+    "--format", "output_format", type=click.Choice(FORMATS),
     help="Text, or the (last) graph as a drawing or JSON; by the name of --output if not "
     "given. For the kernels stage, drawings are coloured by kernel.",
 )  # fmt: skip
@@ -166,7 +166,7 @@ def dump(
     stage: str,
     arch: str,
     tensor_cores: str | None,
-    form: str | None,
+    output_format: str | None,
     output: str | None,
 ) -> None:
     """Print a stage of a function's way to machine code.
@@ -175,12 +175,12 @@ def dump(
     """
     specs = [parse_argument(text, tensor) for text in arguments]
     suffix = Path(output or "").suffix.removeprefix(".")
-    form = form or (suffix if suffix in FORMATS else "text")
+    output_format = output_format or (suffix if suffix in FORMATS else "text")
     stage = stage.strip()
     if stage in (*stages.PROGRAM_STAGES, *stages.PROGRAM_PASSES) and (
-        form == "json" or (form != "text" and stage != "kernels")
+        output_format == "json" or (output_format != "text" and stage != "kernels")
     ):
-        raise Failure(f"stage {stage} has no {form} format: it is no graph")
+        raise Failure(f"stage {stage} has no {output_format} format: it is no graph")
     if stage not in stages.STAGES:
         _parse_pipeline(stage)
     with loaded(target) as function:
@@ -190,9 +190,12 @@ def dump(
         else:
             found = traced.trace_graph(function, values)
             abbreviate = output is None and on_terminal()
-            text = _stage_text(*found, stage, form, abbreviate)
+            text = _stage_text(*found, stage, output_format, abbreviate)
     if output is None:
-        show(text.rstrip("\n"), _LANGUAGES.get(stage if form == "text" else form, "graph"))
+        show(
+            text.rstrip("\n"),
+            _LANGUAGES.get(stage if output_format == "text" else output_format, "graph"),
+        )
         return
     try:
         Path(output).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
@@ -257,20 +260,29 @@ def _parse_pipeline(text: str, own: Sequence[Pass] = ()) -> Pipeline:
 
 
 def _stage_text(
-    graph: Graph, own: Sequence[Pass], fast_math: bool, stage: str, form: str, abbreviate: bool
+    graph: Graph,
+    own: Sequence[Pass],
+    fast_math: bool,
+    stage: str,
+    output_format: str,
+    abbreviate: bool,
 ) -> str:
     if stage in stages.PROGRAM_STAGES:
         plan = plans.plan(graph, own, fast_math)
-        if form == "text":
+        if output_format == "text":
             return stages.print_stage(plan.program, stage)
-        return _drawn(plan.graph, form, plan.kernel_of())
+        return _drawn(plan.graph, output_format, plan.kernel_of())
     if stage in stages.PROGRAM_PASSES:
         return print_program(stages.program_after(graph, stage, own, fast_math))
     if stage == "trace":
-        return print_graph(graph, abbreviate) if form == "text" else _drawn(graph, form)
+        return (
+            print_graph(graph, abbreviate)
+            if output_format == "text"
+            else _drawn(graph, output_format)
+        )
     steps = list(stages.run_passes(graph, _parse_pipeline(stage, own)))
-    if form != "text":
-        return _drawn(steps[-1].graph if steps else graph, form)
+    if output_format != "text":
+        return _drawn(steps[-1].graph if steps else graph, output_format)
     fast = "    # fast_math" if fast_math else ""
     lines = [f"--- traced{fast}", print_graph(graph, abbreviate)]
     for step in steps:
@@ -280,8 +292,8 @@ def _stage_text(
     return "\n".join(lines)
 
 
-def _drawn(graph: Graph, form: str, kernel_of: dict[int, int] | None = None) -> str:
-    match form:
+def _drawn(graph: Graph, output_format: str, kernel_of: dict[int, int] | None = None) -> str:
+    match output_format:
         case "dot":
             return graph.to_dot(kernel_of)
         case "svg":
@@ -529,7 +541,7 @@ def machine_command(as_json: bool) -> None:
         return
     rows = [(name, str(value)) for name, value in asdict(found).items()]
     show_table(("what", "this machine"), rows)
-    click.echo(f"kept in {path}" if path else "not kept: the cache folder can't be written")
+    click.echo(f"stored in {path}" if path else "not stored: the cache folder can't be written")
 
 
 main.add_command(cache_group)

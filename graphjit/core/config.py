@@ -118,8 +118,8 @@ _OPTIONS: dict[str, Callable[[str, Any], None]] = {
 class Config:
     """The process's options. `gj.config` is the one instance.
 
-    cache: whether compiled code is kept on disk between processes (`GRAPHJIT_CACHE=0` turns it
-        off), and read from there unless `verify` is on. `GRAPHJIT_CACHE_DIR` says where.
+    cache: whether compiled code is stored on disk between processes (`GRAPHJIT_CACHE=0` turns
+        it off), and read from there unless `verify` is on. `GRAPHJIT_CACHE_DIR` says where.
     cache_bytes: what it may take there; what was not used for longest is removed
         (`GRAPHJIT_CACHE_BYTES`, by default 1 GiB).
 
@@ -136,7 +136,7 @@ class Config:
     recompile_warning: when a function has been compiled again so often, a warning says why; 0
         for never.
     symbolic_after: with how many sizes an extent of an argument has to be seen to become
-        symbolic, so that one compiled form serves all sizes; None for never. From
+        symbolic, so that one specialization serves all sizes; None for never. From
         `GRAPHJIT_SYMBOLIC_AFTER`, a count or "never". Results are the same.
     native_after: how many calls of compiled functions go through Python before the machine
         code is made that lets calls enter without it (that takes about 40 ms); None for never.
@@ -220,7 +220,7 @@ class Config:
 
     @contextmanager
     def forbid_recompile(self) -> Iterator[None]:
-        """In a `with` block, a call that no compiled form of a function fits raises
+        """In a `with` block, a call that no specialization of a function fits raises
         RecompileError, which names the guard that failed; a first compile is allowed.
         """
         token = self._forbids.set(True)

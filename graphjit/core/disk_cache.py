@@ -1,4 +1,4 @@
-"""Compiled code kept on disk between processes: bytes by key.
+"""Compiled code stored on disk between processes: bytes by key.
 
 One file for each key, in the folder `code` of graphjit's cache folder. A file is written under
 another name and then renamed, so that a reader sees all of it or nothing, and begins with a
@@ -225,7 +225,7 @@ def _refused() -> bool:
     problem = _problem()
     if problem and not _state.warned:
         _state.warned = True
-        text = f"compiled code is not kept on disk: {problem}. GRAPHJIT_CACHE=0 says so too"
+        text = f"compiled code is not stored on disk: {problem}. GRAPHJIT_CACHE=0 says so too"
         warnings.warn(text, CacheWarning, stacklevel=2)
     return bool(problem)
 

@@ -1,7 +1,7 @@
 """The machine in numbers: cores, caches, and the rates that kernels are held against.
 
 Cache sizes and cores come from the system. Rates are typical ones until `graphjit machine`
-has measured them; that is kept in the cache folder, by processor and number of cores.
+has measured them; that is stored in the cache folder, by processor and number of cores.
 GRAPHJIT_MACHINE names a JSON file that is used instead.
 """
 
@@ -65,10 +65,10 @@ def machine() -> Machine:
             ) from error
     found = _from_system()
     try:
-        kept = _parsed(_regular(_file(found)))
+        stored = _parsed(_regular(_file(found)))
     except (OSError, ValueError, RecursionError):
         return found
-    return kept if (kept.name, kept.cores) == (found.name, found.cores) else found
+    return stored if (stored.name, stored.cores) == (found.name, found.cores) else found
 
 
 def keep(description: Machine) -> Path | None:

@@ -2,7 +2,7 @@
 
 Writing into freshly mapped pages costs more than most kernels' arithmetic: the system has to
 clear and map each page first. So the memory of large outputs comes from anonymous mappings that
-are kept when their array, and every view of it, has died, up to a bound.
+are retained when their array, and every view of it, has died, up to a bound.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class Identity:
 
 # What a leaf is to the traced function.
 ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
-# In the key of a static leaf of whose type alone a form depends.
+# In the key of a static leaf of whose type alone a specialization depends.
 FOREIGN = "foreign"
 
 

@@ -1,1 +1,1 @@
-"""Graph and Program, the two forms of a computation: printed, parsed, verified, run."""
+"""Graph and Program, the two levels of a computation: printed, parsed, verified, run."""

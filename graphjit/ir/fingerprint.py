@@ -29,7 +29,7 @@ from graphjit.ops.source import Literal
 
 from .graph import Graph
 
-# To be counted up where the form of what is kept changes but no file of graphjit's does.
+# To be counted up where the layout of stored code changes but no file of graphjit's does.
 FORMAT = 1
 _KEY_BYTES = 20
 _LIBRARY = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
@@ -50,7 +50,7 @@ def known() -> bool:
 
 def unchanged() -> bool:
     """Whether graphjit's files are still the same: code that old and new ones made together is
-    not to be kept.
+    not to be stored.
     """
     return _own_files() == _files_at_first()
 

@@ -2,7 +2,7 @@
 each call.
 
 An `Access` is what one load or store of a kernel can touch. What isn't inside its buffer by
-the form of its polynomials alone is checked with the sizes at hand, by machine code
+the signs of its terms alone is checked with the sizes at hand, by machine code
 (`codegen/cpu/prepare.py`) and by Python (`check_access`); neither trusts what was concluded
 about sizes while the program was made.
 """
@@ -217,7 +217,7 @@ def _surely_inside(access: Access) -> bool:
 
 
 def never_negative(n: int) -> bool:
-    """Whether a number has no negative part, by its form alone."""
+    """Whether a number has no negative part, by the signs of its terms alone."""
     if not isinstance(n, Dim):
         return n >= 0
     for monomial, factor in n.terms:

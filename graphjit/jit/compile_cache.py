@@ -23,7 +23,7 @@ from graphjit.ir.graph import Graph
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.image import Image
 
-# How many programs of one graph are kept, each for other sizes.
+# How many programs of one graph are stored, each for other sizes.
 _MAX_GUARDED = 4
 # The key of a graph, and its source lines, which differ between equal graphs.
 Key = tuple[str, tuple[SourceLine, ...]]

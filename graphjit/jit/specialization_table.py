@@ -28,18 +28,18 @@ else:
 
 # A key of one of the table's dicts: the name of the dict, and the key.
 _Entry = tuple[str, Any]
-# How many keys are kept that no object is tied to, and as many for each object. Those of values
-# that are new at each call would pile up. A specialization has three.
+# How many keys are retained that no object is tied to, and as many for each object. Those of
+# values that are new at each call would pile up. A specialization has three.
 MAX_KEYS = 3 * 512
-# How many keys are kept that hold objects whose death nothing tells.
+# How many keys are retained that hold objects whose death nothing tells.
 _MAX_IMMORTAL_KEYS = 64
-# How many executables are kept of specializations whose objects died: what comes next is often
-# alike.
+# How many executables are retained of specializations whose objects died: what comes next is
+# often alike.
 _MAX_SPARE_EXECUTABLES = 4
 
 
 class _Owner(weakref.ref[Any]):
-    """An object that specializations were made for, and the keys that they are kept under."""
+    """An object that specializations were made for, and the keys that they are stored under."""
 
     __slots__ = ("keys", "number")
     # The object's id.
@@ -192,7 +192,7 @@ class SpecializationTable:
     # -- lifetimes
 
     def _tie_to_owners(self, table: str, key: Any) -> None:
-        """Let what is kept under a key be forgotten with the objects and classes that the key
+        """Let what is stored under a key be forgotten with the objects and classes that the key
         is for. What no object is tied to is forgotten when there are too many such keys.
         """
         entry, has_owner = (table, key), False
@@ -229,7 +229,7 @@ class SpecializationTable:
             self._forget_key(*keys.popitem(last=False)[0])
 
     def _untie(self, entry: _Entry) -> None:
-        """Forget a key that nothing is kept under any more."""
+        """Forget a key that nothing is stored under any more."""
         self.ownerless_keys.pop(entry, None)
         self.immortal_keys.pop(entry, None)
         for identity, _ in identities(entry[1]):
@@ -258,7 +258,7 @@ class SpecializationTable:
                 self.lock.release()
 
     def _forget_key(self, table: str, key: Any) -> None:
-        """Forget what is kept under a key. Small executables are kept as spare ones."""
+        """Forget what is stored under a key. Small executables are retained as spare ones."""
         found = getattr(self, table).pop(key, ())
         if isinstance(found, Specialization):
             found = [found]

@@ -52,8 +52,8 @@ def conv2d(
     dilation_rate: Any = (1, 1),
 ) -> Any:
     """Sliding products of images with a kernel [kh, kw, c, o]."""
-    form = _format(data_format, 2)
-    return conv.conv2d(x, kernel, strides, _padding(padding), form, dilation_rate)
+    layout = _format(data_format, 2)
+    return conv.conv2d(x, kernel, strides, _padding(padding), layout, dilation_rate)
 
 
 def conv3d(
@@ -65,8 +65,8 @@ def conv3d(
     dilation_rate: Any = (1, 1, 1),
 ) -> Any:
     """Sliding products of volumes with a kernel [kd, kh, kw, c, o]."""
-    form = _format(data_format, 3)
-    return conv.conv3d(x, kernel, strides, _padding(padding), form, dilation_rate)
+    layout = _format(data_format, 3)
+    return conv.conv3d(x, kernel, strides, _padding(padding), layout, dilation_rate)
 
 
 def conv2d_transpose(
@@ -79,9 +79,9 @@ def conv2d_transpose(
     dilation_rate: Any = (1, 1),
 ) -> Any:
     """The transpose of conv2d, with a kernel [kh, kw, o, c]."""
-    form = _format(data_format, 2)
+    layout = _format(data_format, 2)
     return conv.conv2d_transpose(
-        x, kernel, output_shape, strides, _padding(padding), form, dilation_rate
+        x, kernel, output_shape, strides, _padding(padding), layout, dilation_rate
     )
 
 
@@ -94,9 +94,9 @@ def depthwise_conv2d(
     dilation_rate: Any = (1, 1),
 ) -> Any:
     """Each channel of images with its own kernels [kh, kw, c, m]."""
-    form = _format(data_format, 2)
+    layout = _format(data_format, 2)
     return conv.depthwise_conv2d(
-        x, depthwise_kernel, strides, _padding(padding), form, dilation_rate
+        x, depthwise_kernel, strides, _padding(padding), layout, dilation_rate
     )
 
 
@@ -110,9 +110,9 @@ def separable_conv2d(
     dilation_rate: Any = (1, 1),
 ) -> Any:
     """depthwise_conv2d, then channels mixed by a kernel [1, 1, c m, o]."""
-    form = _format(data_format, 2)
+    layout = _format(data_format, 2)
     return conv.separable_conv2d(
-        x, depthwise_kernel, pointwise_kernel, strides, _padding(padding), form, dilation_rate
+        x, depthwise_kernel, pointwise_kernel, strides, _padding(padding), layout, dilation_rate
     )
 
 

@@ -259,11 +259,20 @@ def test_drawings_of_kernels_are_coloured_by_kernel(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "form"), [("asm", "dot"), ("loops", "svg"), ("kernels", "json")]
+    ("stage", "output_format"), [("asm", "dot"), ("loops", "svg"), ("kernels", "json")]
 )
-def test_what_is_no_graph_is_not_drawn(source: str, stage: str, form: str) -> None:
-    asked = ["dump", f"{source}:double", "--arg", "f32[3]", "--stage", stage, "--format", form]
-    assert f"stage {stage} has no {form} format" in fail(2, *asked)
+def test_what_is_no_graph_is_not_drawn(source: str, stage: str, output_format: str) -> None:
+    asked = [
+        "dump",
+        f"{source}:double",
+        "--arg",
+        "f32[3]",
+        "--stage",
+        stage,
+        "--format",
+        output_format,
+    ]
+    assert f"stage {stage} has no {output_format} format" in fail(2, *asked)
 
 
 def test_methods_and_objects_are_functions(source: str) -> None:

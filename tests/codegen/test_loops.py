@@ -59,8 +59,8 @@ def test_no_more_loads_than_registers_wait_to_be_read() -> None:
         return sum((x[k : k + 1000] * float(k) for k in range(40)), x[:1000])
 
     shifts(np.ones(1100))
-    (form,) = shifts.specializations
-    (kernel,) = (step for step in form.program.steps if isinstance(step, Kernel))
+    (specialization,) = shifts.specializations
+    (kernel,) = (step for step in specialization.program.steps if isinstance(step, Kernel))
     assert sum(isinstance(value, Load) for value in kernel.values) > 30
     assert most_waiting(kernel) <= 2
 
@@ -75,8 +75,8 @@ def softmaxes(steps: int) -> Callable[[Any], Any]:
     return chain
 
 
-def exponentials(form: Any) -> int:
-    return llvm_text(form.program).count("call <32 x double> @math.exp")
+def exponentials(specialization: Any) -> int:
+    return llvm_text(specialization.program).count("call <32 x double> @math.exp")
 
 
 @pytest.mark.parametrize("rows", [64, 8000])
@@ -87,11 +87,11 @@ def test_no_stage_computes_again_what_those_before_did(rows: int) -> None:
         function = graphjit.function(softmaxes(steps))
         x = np.random.default_rng(0).normal(size=(3, rows))
         np.testing.assert_allclose(function(x), softmaxes(steps)(x), rtol=1e-12)
-        (form,) = function.specializations
-        (kernel,) = (step for step in form.program.steps if isinstance(step, Kernel))
+        (specialization,) = function.specializations
+        (kernel,) = (step for step in specialization.program.steps if isinstance(step, Kernel))
         nest = lower(kernel, VECTOR_BYTES)
         assert len({room for _, room, _ in nest.spilled}) == 1
-        found.append(exponentials(form))
+        found.append(exponentials(specialization))
     assert found[1] == 2 * found[0] and found[2] == 2 * found[1]
 
 

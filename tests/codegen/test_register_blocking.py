@@ -38,7 +38,7 @@ def chain(x: Any, *others: Any, ops: int = 90) -> Any:
 
 
 def in_parts(fn: Any, *args: Any) -> int:
-    """How many kernels of a form are written in parts."""
+    """How many kernels of a specialization are written in parts."""
     return target.emit_program(fn.specialization(*args).program).text.count(".table =")
 
 

@@ -1,4 +1,4 @@
-"""The machine's description: from the system, measured, kept, given; never in the way."""
+"""The machine's description: from the system, measured, stored, given; never in the way."""
 
 import json
 from dataclasses import asdict, replace

@@ -413,7 +413,7 @@ x = np.linspace(-1, 1, 4)
 jitted = gj.function(f, fallback="error")
 for p in (np.float64(0.1), np.float64(5.0)):
     np.testing.assert_allclose(jitted(x, p), f(x, p), rtol=1e-14)
-print([form.from_cache for form in jitted.specializations])
+print([specialization.from_cache for specialization in jitted.specializations])
 """
 
 

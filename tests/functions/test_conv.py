@@ -89,8 +89,8 @@ def test_convolution_is_a_loop(count, first, data):
     expected = naive_conv(x, w, strides, dilations, padding)
     if first:
         x, expected = (np.moveaxis(a, -1, 1).copy() for a in (x, expected))
-    form = FORMATS[count][first]
-    check(lambda x, w: CONVS[count](x, w, strides, padding, form, dilations), expected, x, w)
+    layout = FORMATS[count][first]
+    check(lambda x, w: CONVS[count](x, w, strides, padding, layout, dilations), expected, x, w)
 
 
 def test_conv2d_is_scipys_correlation():
@@ -156,13 +156,17 @@ def test_depthwise_and_separable(channels, multiplier, stride, padding, first):
     expected = np.concatenate(parts, -1)
     mix = random((1, 1, channels * multiplier, 2), seed=2)
     mixed = expected @ mix[0, 0]
-    form = None
+    layout = None
     if first:
         x, expected, mixed = (np.moveaxis(a, -1, 1).copy() for a in (x, expected, mixed))
-        form = "NCHW"
-    check(lambda x, w: conv.depthwise_conv2d(x, w, stride, padding, form), expected, x, w)
+        layout = "NCHW"
+    check(lambda x, w: conv.depthwise_conv2d(x, w, stride, padding, layout), expected, x, w)
     check(
-        lambda x, w, m: conv.separable_conv2d(x, w, m, stride, padding, form), mixed, x, w, mix
+        lambda x, w, m: conv.separable_conv2d(x, w, m, stride, padding, layout),
+        mixed,
+        x,
+        w,
+        mix,
     )
 
 
@@ -216,11 +220,11 @@ def test_pooling_is_a_loop(count, first, data):
         mean[(slice(None), *place)] = np.nanmean(window, axes)
     if first:
         x, largest, mean = (np.moveaxis(a, -1, 1).copy() for a in (x, largest, mean))
-    form = FORMATS[count][first]
-    check(lambda x: conv.max_pool(x, kernel, strides, padding, form), largest, x)
-    check(lambda x: conv.avg_pool(x, kernel, strides, padding, form), mean, x)
-    check(lambda x: conv.pool(x, kernel, "max", strides, padding, form), largest, x)
-    check(lambda x: conv.pool(x, kernel, "AVG", strides, padding, form), mean, x)
+    layout = FORMATS[count][first]
+    check(lambda x: conv.max_pool(x, kernel, strides, padding, layout), largest, x)
+    check(lambda x: conv.avg_pool(x, kernel, strides, padding, layout), mean, x)
+    check(lambda x: conv.pool(x, kernel, "max", strides, padding, layout), largest, x)
+    check(lambda x: conv.pool(x, kernel, "AVG", strides, padding, layout), mean, x)
 
 
 def test_pooling_of_integers_and_defaults():

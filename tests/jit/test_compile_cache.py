@@ -107,7 +107,7 @@ def same(one, two):
         assert a.tobytes() == b.tobytes()
 
 
-def form_of(function):
+def specialization_of(function):
     assert len(function.specializations) == 1
     return function.specializations[0]
 
@@ -120,13 +120,13 @@ def test_found_code_gives_the_bits_of_compiled_code(name, fast_math):
     two = gj.function(fn, fallback="error", fast_math=fast_math)
     expected = one(*arguments)
     same(two(*arguments), expected)
-    assert not form_of(one).from_cache
-    assert form_of(two).from_cache
+    assert not specialization_of(one).from_cache
+    assert specialization_of(two).from_cache
     for _ in range(3):
         same(two(*arguments), expected)
-    assert str(form_of(two).program) == str(form_of(one).program)
-    assert "came from the cache" in explain_specialization(form_of(two))
-    assert "came from the cache" not in explain_specialization(form_of(one))
+    assert str(specialization_of(two).program) == str(specialization_of(one).program)
+    assert "came from the cache" in explain_specialization(specialization_of(two))
+    assert "came from the cache" not in explain_specialization(specialization_of(one))
 
 
 EDITED = {
@@ -156,7 +156,9 @@ def test_an_executable_that_lives_serves_equal_graphs(monkeypatch):
     for f in functions:
         for n in (3, 4, 5):
             same(f(np.full(n, 0.5)), functions[0](np.full(n, 0.5)))
-    one, *others = [[form.executable for form in f.specializations] for f in functions]
+    one, *others = [
+        [specialization.executable for specialization in f.specializations] for f in functions
+    ]
     assert all(a is b for other in others for a, b in zip(one, other, strict=True))
     assert len(compile_cache._live_executables) == len(one)
     del f, functions, one, others
@@ -180,7 +182,7 @@ def test_variables_are_updated_by_found_code():
         x = gj.constant(np.full(5, k, np.float32))
         same(one(x), two(x))
         same(v.numpy(), w.numpy())
-    assert form_of(two).from_cache
+    assert specialization_of(two).from_cache
 
 
 def test_errors_of_found_code_name_the_users_own_line():
@@ -192,7 +194,7 @@ def test_errors_of_found_code_name_the_users_own_line():
         pick = gj.function(names["pick"], fallback="error")
         x = gj.constant(np.arange(4.0))
         same(pick(x, gj.constant([3, 0])), np.array([6.0, 0.0]))
-        assert form_of(pick).from_cache == (number > 0)
+        assert specialization_of(pick).from_cache == (number > 0)
         with pytest.raises(IndexOutOfRangeError) as caught:
             pick(x, gj.constant([3, 9]))
         lines.append(str(caught.value).splitlines()[1].strip())
@@ -210,7 +212,7 @@ def test_which_nodes_share_a_line_is_part_of_the_key():
         exec(compile(source, "model.py", "exec"), names)
         f = gj.function(names["f"], fallback="error")
         f(x, good, good)
-        assert not form_of(f).from_cache
+        assert not specialization_of(f).from_cache
         line = 3 if source is apart else 2
         with pytest.raises(IndexOutOfRangeError, match=rf"model\.py:{line}"):
             f(x, good, gj.constant([7]))
@@ -224,7 +226,7 @@ def test_a_users_own_pass_is_never_found():
     for _ in range(2):
         f = gj.function(lambda x: x + 1, passes=[Nothing()])
         f(np.ones(3))
-        assert not form_of(f).from_cache
+        assert not specialization_of(f).from_cache
     assert disk_cache.info().entries == 0
 
 
@@ -233,7 +235,7 @@ def test_verifying_compiles_again(monkeypatch):
         monkeypatch.setattr(config, "verify", verify)
         f = gj.function(lambda x: x * 3 + 1)
         f(np.ones(3))
-        assert form_of(f).from_cache is found
+        assert specialization_of(f).from_cache is found
 
 
 def test_off_is_off(monkeypatch):
@@ -241,7 +243,7 @@ def test_off_is_off(monkeypatch):
     for _ in range(2):
         f = gj.function(lambda x: x * 3 + 1)
         f(np.ones(3))
-        assert not form_of(f).from_cache
+        assert not specialization_of(f).from_cache
     assert disk_cache.info().entries == 0
 
 
@@ -380,7 +382,7 @@ def test_code_of_files_that_changed_meanwhile_is_not_kept(monkeypatch):
 def test_content_that_is_no_program_is_a_miss(folder):
     f = gj.function(lambda x: x * 7 + 1)
     f(np.ones(3))
-    graph = form_of(f).graph
+    graph = specialization_of(f).graph
     key = name, _ = compile_cache.key_of(graph, None, False, ())
     whole = disk_cache.read(name)
     length = int.from_bytes(whole[:8], "little")
@@ -460,7 +462,7 @@ def test_the_environment_turns_it_off(variables):
 def test_damaged_files_are_made_again(folder):
     good = fresh(PROGRAM.format(calls=40))
     names = {path.name for path in folder.iterdir()}
-    assert len(names) >= 3  # two forms and the dispatcher, perhaps the team
+    assert len(names) >= 3  # two specializations and the dispatcher, perhaps the team
     for round in range(4):
         for path in folder.iterdir():
             content = bytearray(path.read_bytes())
@@ -528,5 +530,7 @@ def test_library_calls_of_any_size(function, shape, monkeypatch):
             x = random(*shape(n), dtype=np.float64)
             np.testing.assert_allclose(f(x), function(x), rtol=1e-9, atol=1e-9)
         assert [
-            form.from_cache for form in f.specializations if form.size_domain is not None
+            specialization.from_cache
+            for specialization in f.specializations
+            if specialization.size_domain is not None
         ] == [found]

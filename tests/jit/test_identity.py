@@ -237,12 +237,15 @@ def test_containers_that_an_input_signature_describes() -> None:
 
 def test_parts_of_complex_numbers_alone_are_computed_alone() -> None:
     for function in (lambda x: ((x * 2j).imag, (x * 2j).real), halves):
-        form = compiled(function).specialization(X)
-        assert [kind for kind, _ in form.results] == ["array", "array"]
+        specialization = compiled(function).specialization(X)
+        assert [kind for kind, _ in specialization.results] == ["array", "array"]
         assert [
             x.kind
             for x in (
-                n.type.dtype for n in map(form.graph.nodes.__getitem__, form.graph.outputs)
+                n.type.dtype
+                for n in map(
+                    specialization.graph.nodes.__getitem__, specialization.graph.outputs
+                )
             )
         ] == ["f", "f"]
 

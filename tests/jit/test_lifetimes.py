@@ -119,9 +119,9 @@ def test_new_objects_run_the_code_of_others():
     for k in range(5):
         model = Model(X + k)
         np.testing.assert_array_equal(model.f(X), X * (X + k))
-        (form,) = Model.f.specializations
-        code.append(form.executable)
-        del model, form
+        (specialization,) = Model.f.specializations
+        code.append(specialization.executable)
+        del model, specialization
         gc.collect()
     assert all(x is code[0] for x in code)
 

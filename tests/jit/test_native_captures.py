@@ -193,7 +193,7 @@ def test_large_arrays_in_threads(way: str) -> None:
     assert not failed
 
 
-def test_recent_use_and_many_forms(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recent_use_and_many_specializations(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gj.config, "symbolic_after", None)
     fn = gj.function(lambda x: x + 1)
     arrays = [np.full(k, 1.5) for k in range(1, 2 * native_entry.MAX_ENTRIES)]

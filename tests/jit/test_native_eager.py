@@ -154,7 +154,7 @@ def test_what_compiles_is_compiled_though_others_fall_back(way: str) -> None:
         x = np.arange(n, dtype=float)
         same(fn(x, False), x * 2)
     assert fn.trace_count > before
-    assert any(form.executable is not None for form in fn.specializations)
+    assert any(specialization.executable is not None for specialization in fn.specializations)
     mixed = gj.function(lambda x: x[x > 0] if len(x) == 7 else x * 2)
     for n in (3, 7, 4, 7, 5, 7, 6, 7, 9):
         x = np.arange(n, dtype=float)

@@ -405,14 +405,14 @@ def test_places_that_no_whole_lines_fit(monkeypatch: Any) -> None:
     monkeypatch.setattr(target, "machine", lambda: replace(machine(), l3_bytes=0))
     fn = gj.function(lambda x: x * 2 + 1, fallback="error")
     x, room = np.arange(1000.0), np.zeros(1100)
-    form = fn.specialization(x)
-    assert form.executable.program.aligned == form.program.outputs
+    specialization = fn.specialization(x)
+    assert specialization.executable.program.aligned == specialization.program.outputs
     for shift in (0, 1):
         at = -room.ctypes.data % 64 // 8 + shift
         y = room[at : at + 1000]
         assert fn(x, out=y) is y
         np.testing.assert_array_equal(y, x * 2 + 1)
-        assert ("_unaligned" in vars(form)) == bool(shift)
+        assert ("_unaligned" in vars(specialization)) == bool(shift)
 
 
 def test_parameters_of_that_name() -> None:

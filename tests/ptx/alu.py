@@ -374,27 +374,27 @@ def _sqrt(name: str, mode: str, a: Array) -> Array:
     return arithmetic.narrow(arithmetic.to_odd(root, rest), name, mode)
 
 
-for _form, _modifiers, _sm in (
+for _type, _modifiers, _sm in (
     ("f32", "rnd=rn|rz|rm|rp? ftz? sat?", 50),
     ("f64", "rnd=rn|rz|rm|rp?", 50),
     ("f16|f16x2", "rnd=rn? ftz? sat?", 53),
     ("bf16|bf16x2", "rnd=rn?", 90),
 ):
-    row(f"add {_modifiers} type={_form}", "=type, type, type", sm=_sm)(floating(add_floats))
-    row(f"mul {_modifiers} type={_form}", "=type, type, type", sm=_sm)(floating(_mul))
-    row(f"sub {_modifiers} type={_form}", "=type, type, type", sm=_sm)(
+    row(f"add {_modifiers} type={_type}", "=type, type, type", sm=_sm)(floating(add_floats))
+    row(f"mul {_modifiers} type={_type}", "=type, type, type", sm=_sm)(floating(_mul))
+    row(f"sub {_modifiers} type={_type}", "=type, type, type", sm=_sm)(
         floating(lambda name, mode, a, b: add_floats(name, mode, a, -b))
     )
-for _form, _modifiers, _sm in (
+for _type, _modifiers, _sm in (
     ("f32", "rnd=rn|rz|rm|rp ftz? sat?", 50),
     ("f64", "rnd=rn|rz|rm|rp", 50),
     ("f16|f16x2", "rnd=rn ftz? sat?", 53),
     ("f16|f16x2", "rnd=rn ftz? relu", 80),
     ("bf16|bf16x2", "rnd=rn relu?", 80),
 ):
-    row(f"fma {_modifiers} type={_form}", "=type, type, type, type", sm=_sm)(floating(_fma))
-    if _form in ("f32", "f64"):
-        row(f"mad {_modifiers} type={_form}", "=type, type, type, type")(floating(_fma))
+    row(f"fma {_modifiers} type={_type}", "=type, type, type, type", sm=_sm)(floating(_fma))
+    if _type in ("f32", "f64"):
+        row(f"mad {_modifiers} type={_type}", "=type, type, type, type")(floating(_fma))
 
 
 def _mixed(operation: Callable[..., Array]) -> Callable[..., Any]:
@@ -414,10 +414,10 @@ row(f"sub {_MIXED}", "=f32, type, f32", sm=100)(
     _mixed(lambda name, mode, a, b: add_floats(name, mode, a, -b))
 )
 row(f"fma {_MIXED}", "=f32, type, type, f32", sm=100)(_mixed(_fma))
-for _form, _modifiers in (("f32", "rnd=rn|rz|rm|rp ftz?"), ("f64", "rnd=rn|rz|rm|rp")):
-    row(f"div {_modifiers} type={_form}", "=type, type, type")(floating(_div))
-    row(f"sqrt {_modifiers} type={_form}", "=type, type")(floating(_sqrt))
-    row(f"rcp {_modifiers} type={_form}", "=type, type")(
+for _type, _modifiers in (("f32", "rnd=rn|rz|rm|rp ftz?"), ("f64", "rnd=rn|rz|rm|rp")):
+    row(f"div {_modifiers} type={_type}", "=type, type, type")(floating(_div))
+    row(f"sqrt {_modifiers} type={_type}", "=type, type")(floating(_sqrt))
+    row(f"rcp {_modifiers} type={_type}", "=type, type")(
         floating(lambda name, mode, a: _div(name, mode, np.ones(1, a.dtype), a))
     )
 
@@ -469,14 +469,14 @@ def _sign(bits_operation: Callable[[Array, Any, Any], Array]) -> Callable[..., A
 
 _neg = _sign(lambda bits, top, rest: bits ^ top)
 _abs = _sign(lambda bits, top, rest: bits & rest)
-for _form, _modifiers, _sm in (
+for _type, _modifiers, _sm in (
     ("f32", "ftz?", 50),
     ("f64", "", 50),
     ("f16|f16x2", "", 53),
     ("bf16|bf16x2", "", 80),
 ):
-    row(f"neg {_modifiers} type={_form}", "=type, type", sm=_sm)(_neg)
-    row(f"abs {_modifiers} type={_form}", "=type, type", sm=_sm)(_abs)
+    row(f"neg {_modifiers} type={_type}", "=type, type", sm=_sm)(_neg)
+    row(f"abs {_modifiers} type={_type}", "=type, type", sm=_sm)(_abs)
 
 
 @row("copysign type=f32|f64", "=type, type, type")

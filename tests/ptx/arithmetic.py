@@ -89,16 +89,16 @@ def add_odd(a: Array, b: Array) -> Array:
 
 def narrow(x: Array, name: str, mode: str = "rn") -> Array:
     """Round float64 values to a narrower format, subnormals and overflow included."""
-    form = FORMATS[name]
+    fmt = FORMATS[name]
     x = np.asarray(x, np.float64)
     _, exponent = np.frexp(x)
-    quantum = np.maximum(exponent - form.precision, form.least - form.precision + 1)
+    quantum = np.maximum(exponent - fmt.precision, fmt.least - fmt.precision + 1)
     y = np.ldexp(TO_INTEGRAL[mode](np.ldexp(x, -quantum)), quantum)
-    over = np.isfinite(x) & (np.abs(y) > form.maximum)
+    over = np.isfinite(x) & (np.abs(y) > fmt.maximum)
     keeps = {"rz": over, "rm": over & (x > 0), "rp": over & (x < 0)}.get(mode)
     y = np.where(over, np.copysign(np.inf, x), y)
     if keeps is not None:
-        y = np.where(keeps, np.copysign(form.maximum, x), y)
+        y = np.where(keeps, np.copysign(fmt.maximum, x), y)
     return np.where(np.isfinite(x), np.copysign(y, x), x)
 
 
@@ -106,11 +106,11 @@ def round_fraction(value: Fraction, name: str, mode: str, zero: float = 0.0) -> 
     """The float of a format next to an exact rational in a rounding mode; slow."""
     if value == 0:
         return zero
-    form, size, negative = FORMATS[name], abs(value), value < 0
+    fmt, size, negative = FORMATS[name], abs(value), value < 0
     exponent = size.numerator.bit_length() - size.denominator.bit_length()
     if Fraction(2) ** exponent > size:
         exponent -= 1
-    quantum = Fraction(2) ** (max(exponent, form.least) - form.precision + 1)
+    quantum = Fraction(2) ** (max(exponent, fmt.least) - fmt.precision + 1)
     count, rest = divmod(size, quantum)
     up = {
         "rn": rest * 2 > quantum or (rest * 2 == quantum and count % 2 == 1),
@@ -119,9 +119,9 @@ def round_fraction(value: Fraction, name: str, mode: str, zero: float = 0.0) -> 
         "rp": not negative and rest > 0,
     }[mode]
     size = (count + up) * quantum
-    if size >= Fraction(2) ** (form.greatest + 1):
+    if size >= Fraction(2) ** (fmt.greatest + 1):
         away = mode == "rn" or mode == ("rm" if negative else "rp")
-        result = float("inf") if away else form.maximum
+        result = float("inf") if away else fmt.maximum
     else:
         result = float(size)
     return -result if negative else result

@@ -295,7 +295,7 @@ def red(machine: Machine, instruction: Instruction, mask: Array) -> None:
     _change(machine, instruction, mask, False)
 
 
-for _ops, _forms, _sm in (
+for _ops, _types, _sm in (
     ("op=add", "type=u32|s32|u64|f32|f64", 60),
     ("op=add noftz", "type=f16|f16x2", 70),
     ("op=add noftz", "type=bf16|bf16x2", 90),
@@ -307,8 +307,8 @@ for _ops, _forms, _sm in (
         "sem=relaxed|acquire|release|acq_rel? scope=cta|cluster|gpu|sys?"
         " space=global|shared|shared::cta?"
     )
-    row(f"atom {_head} {_ops} {_forms}", "=type, mem, type", pure=False, sm=_sm)(atom)
-    row(f"red {_head} {_ops} {_forms}", "mem, type", pure=False, sm=_sm)(red)
+    row(f"atom {_head} {_ops} {_types}", "=type, mem, type", pure=False, sm=_sm)(atom)
+    row(f"red {_head} {_ops} {_types}", "mem, type", pure=False, sm=_sm)(red)
 row(f"atom {_head} op=exch type=b32|b64", "=type, mem, type", pure=False)(atom)
 row(f"atom {_head} op=cas type=b16|b32|b64", "=type, mem, type, type", pure=False)(atom)
 

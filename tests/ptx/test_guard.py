@@ -96,7 +96,9 @@ def test_what_is_not_proven_is_refused_by_op_and_line(
 ) -> None:
     from graphjit.codegen.ptx import target
 
-    known = {name: form for name, form in PROVEN.items() if not name.startswith("llvm.fma")}
+    known = {
+        name: signature for name, signature in PROVEN.items() if not name.startswith("llvm.fma")
+    }
     monkeypatch.setattr(target, lists, known)
     function = gj.function(lambda x: np.exp(x))
     with pytest.raises(

@@ -187,12 +187,12 @@ def test_large_products(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(f(a, b).numpy(), gj.function(lambda a, b: a @ b.T)(a, b))
 
 
-@pytest.mark.parametrize("form", ["tf32", "float16", "bfloat16"])
+@pytest.mark.parametrize("variant", ["tf32", "float16", "bfloat16"])
 @pytest.mark.parametrize("cublas", [True, False])
-def test_tensor_cores(form: str, cublas: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensor_cores(variant: str, cublas: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small whole numbers, whose products and sums are exact."""
     monkeypatch.setattr(gj.config, "cublas", cublas)
     a = RNG.integers(-8, 9, (300, 257)).astype(np.float32)
     b = RNG.integers(-8, 9, (257, 301)).astype(np.float32)
-    f = gj.function(lambda a, b: a @ b, device="cuda", tensor_cores=form)
+    f = gj.function(lambda a, b: a @ b, device="cuda", tensor_cores=variant)
     np.testing.assert_array_equal(f(a, b).numpy(), a @ b)

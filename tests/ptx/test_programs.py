@@ -1,4 +1,4 @@
-"""Every form of kernel as PTX, run in the emulator: with the CPU's bits, and near NumPy."""
+"""Every kind of kernel as PTX, run in the emulator: with the CPU's bits, and near NumPy."""
 
 from __future__ import annotations
 

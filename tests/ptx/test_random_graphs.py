@@ -46,10 +46,10 @@ def test_random_graphs(data: st.DataObject) -> None:
     inputs = data.draw(inputs_for(graph))
     schedule = data.draw(st.sampled_from(["lockstep", 1]))
     products = any(isinstance(n.primitive.kind, Contract) for n in graph.nodes)
-    for form in (optimized(graph),) if products else (graph, optimized(graph)):
-        note(f"{form}\n{program_of(form, PTX)}")
-        found = on_gpu(form, inputs, schedule)
-        expected = results(form, inputs)
+    for variant in (optimized(graph),) if products else (graph, optimized(graph)):
+        note(f"{variant}\n{program_of(variant, PTX)}")
+        found = on_gpu(variant, inputs, schedule)
+        expected = results(variant, inputs)
         if isinstance(found, str) or isinstance(expected, str):
             assert found == expected
             return

@@ -17,7 +17,7 @@ from ptx import programs
 import graphjit as gj
 from graphjit.cli import main
 from graphjit.codegen.ptx.target import Assembly
-from graphjit.codegen.ptx.tensor_cores import FORMS
+from graphjit.codegen.ptx.tensor_cores import MMA_VARIANTS
 from graphjit.core.errors import InvalidArgumentError
 
 Array = np.ndarray[Any, Any]
@@ -34,16 +34,16 @@ def sizes_near_one(*shape: int, seed: int = 0) -> Array:
     return (signs * random.uniform(0.5, 2, shape)).astype(np.float32)
 
 
-def planned(function: Any, args: Any, form: str, arch: str = "sm_80") -> Assembly:
-    found = programs.planned(programs.graph_of(function, *args), arch, form)
+def planned(function: Any, args: Any, variant: str, arch: str = "sm_80") -> Assembly:
+    found = programs.planned(programs.graph_of(function, *args), arch, variant)
     assert "mma.sync" in found.text
     return found
 
 
-def bound(a: Array, b: Array, form: str) -> Array:
+def bound(a: Array, b: Array, variant: str) -> Array:
     """Both operands are rounded, and the sum once for each instruction, up or toward zero."""
-    added = -(-a.shape[-1] // DEPTHS[form])
-    relative = (1 + 2.0 ** -BITS[form]) ** 2 * (1 + 2.0**-23) ** added - 1
+    added = -(-a.shape[-1] // DEPTHS[variant])
+    relative = (1 + 2.0 ** -BITS[variant]) ** 2 * (1 + 2.0**-23) ** added - 1
     size: Array = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
     return relative * size
 
@@ -55,24 +55,24 @@ SHAPES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", MMA_VARIANTS)
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
-def test_products(shapes: Any, form: str) -> None:
+def test_products(shapes: Any, variant: str) -> None:
     a, b = sizes_near_one(*shapes[0]), sizes_near_one(*shapes[1], seed=1)
-    assembly = planned(lambda a, b: a @ b, (a, b), form)
+    assembly = planned(lambda a, b: a @ b, (a, b), variant)
     for schedule in ("lockstep", 1) if a.ndim == 2 else ("lockstep",):
         (found,) = programs.run(assembly, [a, b], schedule=schedule)
         exact = a.astype(np.float64) @ b.astype(np.float64)
         assert found.shape == exact.shape and found.dtype == np.float32
-        assert np.all(np.abs(found - exact) <= bound(a, b, form))
+        assert np.all(np.abs(found - exact) <= bound(a, b, variant))
     # and it isn't float32's product: that is nearer
     if a.shape[-1] > 16:
         assert np.any(np.abs(found - exact) > 2.0**-23 * a.shape[-1] * np.abs(exact).max())
 
 
 @pytest.mark.parametrize("side", [16, 32, 64])
-@pytest.mark.parametrize("form", FORMS)
-def test_every_tile(side: int, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variant", MMA_VARIANTS)
+def test_every_tile(side: int, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small whole numbers, exactly, with what follows; the last tiles are cut off."""
     from graphjit.codegen.ptx import tiling
 
@@ -86,40 +86,40 @@ def test_every_tile(side: int, form: str, monkeypatch: pytest.MonkeyPatch) -> No
     def followed(a: Any, b: Any) -> Any:
         return np.maximum(a @ b + b[0], 0) * 2
 
-    (found,) = programs.run(planned(followed, (a, b), form), [a, b], schedule=3)
+    (found,) = programs.run(planned(followed, (a, b), variant), [a, b], schedule=3)
     np.testing.assert_array_equal(found, followed(a, b))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_views_and_infinity(form: str) -> None:
+@pytest.mark.parametrize("variant", MMA_VARIANTS)
+def test_views_and_infinity(variant: str) -> None:
     a = np.random.default_rng(0).integers(-8, 9, (18, 21)).astype(np.float32)
     b = np.random.default_rng(1).integers(-8, 9, (19, 18)).astype(np.float32)
     a[17, 20], b[3, 0] = np.inf, np.nan
     for function in (lambda a, b: a.T @ b.T, lambda a, b: a[:, ::-2].T @ b.T[:, 1:]):
-        (found,) = programs.run(planned(function, (a, b), form), [a, b])
+        (found,) = programs.run(planned(function, (a, b), variant), [a, b])
         with np.errstate(all="ignore"):
             np.testing.assert_array_equal(found, function(a, b))
 
 
 @pytest.mark.parametrize(
-    ("dtype", "form"), [(np.float16, "float16"), (ml_dtypes.bfloat16, "bfloat16")]
+    ("dtype", "variant"), [(np.float16, "float16"), (ml_dtypes.bfloat16, "bfloat16")]
 )
-def test_halves_lose_nothing(dtype: Any, form: str) -> None:
+def test_halves_lose_nothing(dtype: Any, variant: str) -> None:
     """Arrays of the type that operands are rounded to: sums of exact products."""
     a, b = (sizes_near_one(20, 33).astype(dtype), sizes_near_one(33, 18, seed=1).astype(dtype))
     tensors = gj.constant(a), gj.constant(b)
-    (found,) = programs.run(planned(lambda a, b: a @ b, tensors, form), [a, b])
+    (found,) = programs.run(planned(lambda a, b: a @ b, tensors, variant), [a, b])
     exact = a.astype(np.float64) @ b.astype(np.float64)
     size = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
-    error = 3 * 2.0**-23 * size + 2.0 ** -BITS[form] * np.abs(exact)
+    error = 3 * 2.0**-23 * size + 2.0 ** -BITS[variant] * np.abs(exact)
     assert found.dtype == dtype
     assert np.all(np.abs(found.astype(np.float64) - exact) <= error)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_open_extents(form: str) -> None:
+@pytest.mark.parametrize("variant", MMA_VARIANTS)
+def test_open_extents(variant: str) -> None:
     spec = gj.TensorSpec([None, None], np.float32)
-    exported = gj.ptx.export(lambda a, b: a @ b, [spec, spec], "sm_80", form)
+    exported = gj.ptx.export(lambda a, b: a @ b, [spec, spec], "sm_80", variant)
     assembly = exported.assembly
     assert len(assembly.program.symbols) == 3 and "mma.sync" in assembly.text
     shapes = [assembly.program.buffers[n].type.shape for n in assembly.program.inputs]
@@ -128,14 +128,16 @@ def test_open_extents(form: str) -> None:
         names = [getattr(d, "text", "") for d in (*shapes[0], shapes[1][1])]
         sizes = dict(zip(names, (m, k, n), strict=True))
         (found,) = programs.run(assembly, [a, b], sizes=sizes)
-        assert np.all(np.abs(found - a.astype(float) @ b) <= bound(a, b, form))
+        assert np.all(np.abs(found - a.astype(float) @ b) <= bound(a, b, variant))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", MMA_VARIANTS)
 @pytest.mark.parametrize("arch", TARGETS)
-def test_no_stack_and_no_spills(arch: str, form: str) -> None:
+def test_no_stack_and_no_spills(arch: str, variant: str) -> None:
     args = sizes_near_one(2048, 64), sizes_near_one(64, 2048)
-    for used in programs.report(planned(lambda a, b: np.tanh(a @ b), args, form, arch), arch):
+    for used in programs.report(
+        planned(lambda a, b: np.tanh(a @ b), args, variant, arch), arch
+    ):
         assert (used.stack_bytes, used.spill_bytes) == (0, 0)
         assert used.registers <= 128
 

@@ -1,6 +1,6 @@
-"""Random graphs of the forms that fusion looks for, with extents round the vector widths.
+"""Random graphs of the patterns that fusion looks for, with extents round the vector widths.
 
-Where `strategies.graphs` draws every op in every small form, these are longer chains: rows
+Where `strategies.graphs` draws every op at every small shape, these are longer chains: rows
 reduced and combined with their reductions, seen through transposes, reshapes and slices.
 """
 

@@ -194,7 +194,7 @@ class Calls:
         self.step = self._step()
 
     def forget(self, name: str) -> None:
-        """Drop a function and its compiled forms, and make it anew."""
+        """Drop a function and its specializations, and make it anew."""
         del self.functions[name]
         self.functions[name] = self._made(name)
         self.captured = self._captured()

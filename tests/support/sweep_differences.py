@@ -132,14 +132,14 @@ def _agree(case: Case, a: Array, e: Array, wide: Any, scale: Any) -> Array:
         same = _same(a, e)
     if case.exact:
         return same
-    form = np.clongdouble if e.dtype.kind == "c" else np.longdouble
+    wide_dtype = np.clongdouble if e.dtype.kind == "c" else np.longdouble
     with np.errstate(all="ignore"):
         finite = np.isfinite(a) & np.isfinite(e)
-        wide_a, wide_e = a.astype(form), e.astype(form)
+        wide_a, wide_e = a.astype(wide_dtype), e.astype(wide_dtype)
         size = np.abs(wide_e)
         near = np.abs(wide_a - wide_e) <= _allowed(case, size, e.real.dtype, scale)
         if wide is not None:
-            wide = wide.astype(form)
+            wide = wide.astype(wide_dtype)
             error, numpys = np.abs(wide_a - wide), np.abs(wide_e - wide)
             near |= np.isfinite(wide) & (error <= numpys)
         if e.dtype.kind == "c":  # each part may be zero

@@ -44,4 +44,8 @@ def both_ways(
 
 
 def sized(function: Any) -> list[Any]:
-    return [form for form in function.specializations if form.size_domain is not None]
+    return [
+        specialization
+        for specialization in function.specializations
+        if specialization.size_domain is not None
+    ]

@@ -306,7 +306,7 @@ def test_a_memory_map_compiles(tmp_path: Path) -> None:
     assert f.trace_count == 1
     assert f.specializations == [f.specialization(memory)]
     f(np.array(memory))
-    assert f.trace_count == 1  # for it is an ndarray's form
+    assert f.trace_count == 1  # for an ndarray, it is the same specialization
 
 
 def test_defaults_are_read_at_each_call() -> None:

@@ -176,7 +176,7 @@ def h(x):
     return x + (2 if np.random.Generator else 3)
 
 g(np.zeros(1)), h(np.zeros(1))
-print(*(bool(form.reason) for f in (g, h) for form in f.specializations))
+print(*(bool(specialization.reason) for f in (g, h) for specialization in f.specializations))
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -347,7 +347,7 @@ def test_what_is_made_once_is_compiled_then():
     for k in range(3):
         np.testing.assert_array_equal(f(model, X + k), (X + k) * np.arange(6.0))
     assert type(model.w) is np.ndarray
-    assert [form.reason for form in f.specializations] == [""]
+    assert [specialization.reason for specialization in f.specializations] == [""]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def softmax(x: Any) -> Any:
     return e / np.sum(e, axis=-1, keepdims=True)
 
 
-# name -> function, shapes for a size, the most forms
+# name -> function, shapes for a size, the most specializations
 CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
     "map": (lambda x: np.tanh(x) * 2 + 1, lambda n: ((n,),), 2),
     "sum": (lambda x: np.sum(x), lambda n: ((n,),), 2),
@@ -136,7 +136,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[int], Any], int]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_form_with_the_bits_of_many(name: str) -> None:
+def test_one_specialization_with_the_bits_of_many(name: str) -> None:
     function, shapes, most = CASES[name]
     f = both_ways(function, [shapes(n) for n in SIZES if shapes(n) is not None])
     assert sized(f), [seen.impossible for seen in f._specializations.size_histories.values()]
@@ -160,7 +160,7 @@ PRODUCTS: dict[str, tuple[Callable[..., Any], str, str]] = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_products_of_any_size(name: str, dtype: type) -> None:
-    """The bits of the form for one size, and the exact result where sums of integers are."""
+    """The bits of the specialization for one size; of integers, the exact result."""
     function, *letters = PRODUCTS[name]
     sizes = [
         (5, 6, 7), (9, 33, 12), (8, 16, 32), (70, 130, 600), (3, 2, 1030), (200, 513, 513),
@@ -201,8 +201,8 @@ def test_large_sizes_are_threaded_and_streamed() -> None:
         x = normal((n,))
         np.testing.assert_array_equal(f(x), np.sqrt(x * x + 1))
     assert len(f.specializations) == 2
-    (form,) = sized(f)
-    text = form.llvm_ir()
+    (specialization,) = sized(f)
+    text = specialization.llvm_ir()
     assert "nontemporal" in text
     assert ".chunk(" in text
 
@@ -235,8 +235,8 @@ def test_what_is_read_across(dtype: type) -> None:
     )  # fmt: skip
     assert len(sized(f)) >= 1 and len(f.specializations) <= 4
     if dtype in (np.float32, np.float64):
-        (form, *_) = sized(f)
-        assert "@turn." in form.llvm_ir()
+        (specialization, *_) = sized(f)
+        assert "@turn." in specialization.llvm_ir()
     for shape in ((700, 520), (63, 513), (1024, 100)):
         x, y = RNG.normal(size=shape), RNG.normal(size=shape[::-1])
         x, y = x.astype(dtype), y.astype(dtype)
@@ -296,7 +296,7 @@ def test_rows_that_start_anywhere_are_streamed(
         x = RNG.integers(-9, 9, size=(rows, columns)).astype(dtype)
         y = RNG.integers(-9, 9, size=columns).astype(dtype)
         np.testing.assert_array_equal(f(x, y), function(x, y))
-    texts = [form.llvm_ir() for form in sized(f)]
+    texts = [specialization.llvm_ir() for specialization in sized(f)]
     assert any("nontemporal" in text for text in texts)
 
 
@@ -413,8 +413,10 @@ def test_temporaries_of_one_size(side: int, monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_array_equal(f(x), x + x[0] * side**4)
         step(np.full((3 + k % 5, side * 10), k + 1.0))
         np.testing.assert_array_equal(v.numpy()[:, 0], [k + 1, 0, 0, 0])
-    (form,) = sized(f)
-    assert form.program is not None and isinstance(form.program.arena_bytes, int)
+    (specialization,) = sized(f)
+    assert specialization.program is not None and isinstance(
+        specialization.program.arena_bytes, int
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2])

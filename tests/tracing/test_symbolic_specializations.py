@@ -22,7 +22,7 @@ def from_the_second_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gj.config, "symbolic_after", 2)
 
 
-def test_a_thousand_sizes_take_three_forms() -> None:
+def test_a_thousand_sizes_take_three_specializations() -> None:
     f = gj.function(lambda x: np.exp(-x) * x.max() if x.ndim > 1 else np.exp(-x) + 1)
     sizes = [*RNG.permutation(1000), 0, 1]
     for n in sizes:
@@ -68,7 +68,7 @@ def test_branches_on_a_size_are_guards() -> None:
         x = normal((n,))
         np.testing.assert_array_equal(f(x), x * (2 if n > 100 else 3))
     assert len(sized(f)) == 2
-    assert {str(g) for form in sized(f) for g in form.size_domain.guards} == {
+    assert {str(g) for s in sized(f) for g in s.size_domain.guards} == {
         "n0 - 101 >= 0", "-n0 + 100 >= 0",
     }  # fmt: skip
 
@@ -168,12 +168,12 @@ def test_explain_and_graph_text() -> None:
     f = gj.function(lambda x: np.concatenate([x[::-1], x * np.sqrt(x.shape[0])]).sum())
     for n in (3, 5):
         f(normal((n, 6)))
-    (form,) = sized(f)
-    text = str(form.graph)
+    (specialization,) = sized(f)
+    text = str(specialization.graph)
     assert "f32[n0, 6] = param" in text and "extent{dtype=i64, value=n0}" in text
-    assert gj.Graph.parse(text) == form.graph
-    assert from_json(form.graph.to_json()) == form.graph
-    assert "n0" in form.graph.to_dot()
+    assert gj.Graph.parse(text) == specialization.graph
+    assert from_json(specialization.graph.to_json()) == specialization.graph
+    assert "n0" in specialization.graph.to_dot()
     assert "n0" in f.explain(normal((9, 6)))
 
 
@@ -195,15 +195,17 @@ def test_too_large_a_size_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "form"),
+    ("stage", "output_format"),
     [
-        *((stage, form) for stage in ("trace", "default") for form in ("text", "json", "dot")),
+        *((s, f) for s in ("trace", "default") for f in ("text", "json", "dot")),
         ("kernels", "text"), ("kernels", "dot"), ("loops", "text"), ("llvm", "text"),
         ("llvm-opt", "text"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("signed", [True, False])
-def test_dumps_of_open_extents(stage: str, form: str, signed: bool, tmp_path: Path) -> None:
+def test_dumps_of_open_extents(
+    stage: str, output_format: str, signed: bool, tmp_path: Path
+) -> None:
     source = tmp_path / "open.py"
     source.write_text(
         "import graphjit as gj\n"
@@ -213,10 +215,10 @@ def test_dumps_of_open_extents(stage: str, form: str, signed: bool, tmp_path: Pa
         "    return x.sum(axis=1) / x.shape[0], gj.concat([x, y], 0)\n"
     )
     given = "f32[7,4]" if signed else "f32[None,4]"
-    arguments = ["--arg", given] * 2 + ["--stage", stage, "--format", form]
+    arguments = ["--arg", given] * 2 + ["--stage", stage, "--format", output_format]
     result = CliRunner().invoke(main.main, ["dump", f"{source}:f", *arguments])
     assert result.exit_code == 0, result.output
     assert ("%sizes" if stage.startswith("llvm") else "n0") in result.output
-    if form == "json":
+    if output_format == "json":
         graph = from_json(result.output)
         assert str(graph.nodes[0].tensor.shape[0]) == "n0"

@@ -209,13 +209,15 @@ def test_steps_that_differ_in_sizes_and_offsets_are_one_function(loop, dtype, mo
             *([r] if isinstance(r, np.ndarray) else r for r in (plain, wanted)), strict=True
         ):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3, strict=True)
-    forms = [s for s in sized.specializations if s.size_domain]
-    assert forms
-    for form in forms if dtype == np.float64 else ():
-        text = target.emit_program(form.program).text
+    specializations = [s for s in sized.specializations if s.size_domain]
+    assert specializations
+    for specialization in specializations if dtype == np.float64 else ():
+        text = target.emit_program(specialization.program).text
         runs = re.findall(r"^define internal i64 @(k\w+)\.run\(", text, re.MULTILINE)
         assert len(runs) <= most_sized
-        assert len(re.findall(r" call i64 @k\w+\.run\(", text)) == len(form.program.steps)
+        assert len(re.findall(r" call i64 @k\w+\.run\(", text)) == len(
+            specialization.program.steps
+        )
 
 
 def triangle(x):
@@ -285,8 +287,8 @@ def test_what_equal_steps_touch_is_checked_once(monkeypatch):
 
         for n in (9, 12):
             loop(np.ones((n, n + 1)))
-        (form,) = [s for s in loop.specializations if s.size_domain]
-        return len(open_accesses(form.program))
+        (specialization,) = [s for s in loop.specializations if s.size_domain]
+        return len(open_accesses(specialization.program))
 
     assert 0 < checked(8) <= checked(4) + 2
 
@@ -413,8 +415,9 @@ def f(x, w, i):
     parts = [np.tanh(x @ w + k).sum(axis=1) for k in range(3)]
     return parts, x[i] * 2, np.sort(x), np.mean(np.exp(x)), np.concatenate([x, x * 3])
 f = gj.function(f, fallback="error")
-form = f.specialization(np.ones((32, 16), "f4"), np.ones((16, 16), "f4"), np.arange(3))
-text = re.sub(r"i64 \\d{6,} to ptr", "", cpu.emit_program(form.program).text)
+args = np.ones((32, 16), "f4"), np.ones((16, 16), "f4"), np.arange(3)
+specialization = f.specialization(*args)
+text = re.sub(r"i64 \\d{6,} to ptr", "", cpu.emit_program(specialization.program).text)
 print(len(text), hashlib.sha256(text.encode()).hexdigest())
 """
 

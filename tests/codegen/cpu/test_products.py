@@ -148,11 +148,11 @@ FEW = {
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("form", FEW)
-def test_few_rows_are_summed_block_by_block_in_order(form, dtype, monkeypatch):
+@pytest.mark.parametrize("case", FEW)
+def test_few_rows_are_summed_block_by_block_in_order(case, dtype, monkeypatch):
     """However many blocks are summed abreast."""
-    function, shapes = FEW[form]
-    product = (lambda a, b: a @ b) if form == "and more" else function
+    function, shapes = FEW[case]
+    product = (lambda a, b: a @ b) if case == "and more" else function
     rng = np.random.default_rng(3)
     one_block = gj.function(lambda a, b: product(a, b), fallback="error")
     any_size = gj.function(lambda a, b: function(a, b), fallback="error")
@@ -172,7 +172,7 @@ def test_few_rows_are_summed_block_by_block_in_order(form, dtype, monkeypatch):
                 expected = part if expected is None else expected + part
             static = gj.function(lambda a, b: function(a, b), fallback="error")(a, b)
             monkeypatch.setattr(gj.config, "symbolic_after", 2)
-            if form == "and more":
+            if case == "and more":
                 expected = gj.function(lambda x: np.exp(-np.abs(x)) + 1)(expected)
             if (m, n) != (1, 1):  # which is a sum along a row
                 np.testing.assert_array_equal(static, expected, strict=True)

@@ -1,8 +1,8 @@
-"""Every fused form at sizes around a warp, a block and a grid, for every architecture: ptxas
+"""Every fused pattern at sizes around a warp, a block and a grid, for every architecture: ptxas
 assembles it without stack or spills, and the emulator's results have the CPU's bits and are
 within a derived bound (rounding.py) of exact ones.
 
-Regularly a few shapes of each form, in turns; all shapes, dtypes and architectures with
+Regularly a few shapes of each pattern, in turns; all shapes, dtypes and architectures with
 GRAPHJIT_LONG_TESTS=1.
 """
 
@@ -47,7 +47,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Form:
+class Pattern:
     """A function of arrays.
 
     shapes: those that the first array is tried with. inputs: all arrays' for one of them.
@@ -76,7 +76,7 @@ class Form:
         return found if isinstance(found, tuple) else (found,)
 
 
-# -- the forms
+# -- the patterns
 
 
 def chain(x: Any, y: Any) -> Any:
@@ -127,76 +127,76 @@ def updated(updates: Any, index: Any, x: Any) -> Any:
     return Rounded(value, dtype=x.dtype)
 
 
-FORMS: dict[str, Form] = {
+PATTERNS: dict[str, Pattern] = {
     # element by element
-    "chain": Form(chain, LINES + ROWS, lambda s: [s, s]),
-    "gelu": Form(gelu, LINES + ROWS),
-    "several results": Form(
+    "chain": Pattern(chain, LINES + ROWS, lambda s: [s, s]),
+    "gelu": Pattern(gelu, LINES + ROWS),
+    "several results": Pattern(
         lambda x, y: (x + 1, x * y - x, np.maximum(x, y)), ROWS, lambda s: [s, s]
     ),
-    "read across": Form(lambda x, y: x + y.T, ROWS, lambda s: [s, s[::-1]]),
+    "read across": Pattern(lambda x, y: x + y.T, ROWS, lambda s: [s, s[::-1]]),
     # along rows
-    "softmax": Form(softmax, empty=False),
-    "layer norm": Form(layer_norm, ROWS, lambda s: [s, s[-1:], s[-1:]], empty=False),
-    "logsumexp": Form(logsumexp, empty=False),
-    "over the same rows": Form(
+    "softmax": Pattern(softmax, empty=False),
+    "layer norm": Pattern(layer_norm, ROWS, lambda s: [s, s[-1:], s[-1:]], empty=False),
+    "logsumexp": Pattern(logsumexp, empty=False),
+    "over the same rows": Pattern(
         lambda x: (x.max(-1), x.sum(-1), (x * x).sum(-1), x.min(-1)), empty=False
     ),
-    "place of the largest": Form(
+    "place of the largest": Pattern(
         lambda x: (x.argmax(-1), x.argmin(0)),
         exact=lambda x: (x.value.argmax(-1), x.value.argmin(0)),
         empty=False,
     ),
     # along columns, of all
-    "column sums": Form(lambda x: x.sum(0)),
-    "column sums with a prologue": Form(lambda x: np.exp(x).sum(0) * 2),
-    "largest of columns": Form(lambda x: x.max(0) - 1, empty=False),
-    "standardised columns": Form(standardised, empty=False),
-    "both ends": Form(lambda x: x.sum((0, -1))),
-    "whole sum": Form(lambda x: x.sum() * 2, LINES + ROWS),
-    "whole mean": Form(lambda x: (x.mean(), x.max()), LINES + ROWS, empty=False),
+    "column sums": Pattern(lambda x: x.sum(0)),
+    "column sums with a prologue": Pattern(lambda x: np.exp(x).sum(0) * 2),
+    "largest of columns": Pattern(lambda x: x.max(0) - 1, empty=False),
+    "standardised columns": Pattern(standardised, empty=False),
+    "both ends": Pattern(lambda x: x.sum((0, -1))),
+    "whole sum": Pattern(lambda x: x.sum() * 2, LINES + ROWS),
+    "whole mean": Pattern(lambda x: (x.mean(), x.max()), LINES + ROWS, empty=False),
     # running sums
-    "running sums of columns": Form(lambda x: x.cumsum(0)),
-    "running sums of rows": Form(lambda x: x.cumsum(-1), LINES + ROWS),
-    "what follows running sums": Form(lambda x: x.cumsum(-1) * 2 - x),
+    "running sums of columns": Pattern(lambda x: x.cumsum(0)),
+    "running sums of rows": Pattern(lambda x: x.cumsum(-1), LINES + ROWS),
+    "what follows running sums": Pattern(lambda x: x.cumsum(-1) * 2 - x),
     # what data choose
-    "gather": Form(lambda i, x: x[i] * 2, LINES + RAGGED, lambda s: [Places(s, 9), (9, 4)]),
-    "gather and sum": Form(lambda i, x: x[i].sum(-1), ROWS, lambda s: [Places(s, 9), (9,)]),
-    "scatter add": Form(
+    "gather": Pattern(lambda i, x: x[i] * 2, LINES + RAGGED, lambda s: [Places(s, 9), (9, 4)]),
+    "gather and sum": Pattern(lambda i, x: x[i].sum(-1), ROWS, lambda s: [Places(s, 9), (9,)]),
+    "scatter add": Pattern(
         scattered("add"), LINES + ROWS, scatter_inputs, lambda u, i, x: x.added_at(i, u)
     ),
-    "scatter update": Form(scattered("update"), LINES + ROWS, scatter_inputs, updated),
+    "scatter update": Pattern(scattered("update"), LINES + ROWS, scatter_inputs, updated),
     # products
-    "product, bias, relu": Form(
+    "product, bias, relu": Pattern(
         lambda x, w, b: np.maximum(x @ w + b, 0), ROWS, lambda s: [s, (s[-1], 5), (5,)]
     ),
-    "product of many terms": Form(lambda x, w: w @ x, ROWS, lambda s: [s, (6, s[-2])]),
-    "product with a vector": Form(lambda x, v: x @ v, ROWS, lambda s: [s, s[-1:]]),
-    "square": Form(lambda x, y: x @ y.swapaxes(-1, -2) - 1, SQUARES, lambda s: [s, s]),
-    "pairwise": Form(
+    "product of many terms": Pattern(lambda x, w: w @ x, ROWS, lambda s: [s, (6, s[-2])]),
+    "product with a vector": Pattern(lambda x, v: x @ v, ROWS, lambda s: [s, s[-1:]]),
+    "square": Pattern(lambda x, y: x @ y.swapaxes(-1, -2) - 1, SQUARES, lambda s: [s, s]),
+    "pairwise": Pattern(
         lambda x, y: ((x[..., None, :] - y) * (x[..., None, :] - y)).sum(-1),
         ROWS, lambda s: [s, (4, s[-1])],
     ),
-    "nearest": Form(
+    "nearest": Pattern(
         lambda x, y: ((x[..., None, :] - y) * (x[..., None, :] - y)).sum(-1).min(-1),
         ROWS, lambda s: [s, (4, s[-1])],
     ),
-    "attention": Form(attention, SQUARES, lambda s: [s, s], empty=False),
+    "attention": Pattern(attention, SQUARES, lambda s: [s, s], empty=False),
 }  # fmt: skip
 
 
-def shapes_of(form: Form) -> list[Shape]:
-    """Those that the form takes."""
-    return [s for s in form.shapes if form.empty or 0 not in s]
+def shapes_of(pattern: Pattern) -> list[Shape]:
+    """Those that the pattern takes."""
+    return [s for s in pattern.shapes if pattern.empty or 0 not in s]
 
 
-CASES = [(name, dtype) for name in FORMS for dtype in (DTYPES if LONG else DTYPES[:1])]
-SOME = 3  # shapes of each form in a regular run
+CASES = [(name, dtype) for name in PATTERNS for dtype in (DTYPES if LONG else DTYPES[:1])]
+SOME = 3  # shapes of each pattern in a regular run
 
 
 def in_turn(name: str, choices: Sequence[Any], count: int) -> list[Any]:
-    """All of them in a long run, else a few: others for each form."""
-    start = list(FORMS).index(name)
+    """All of them in a long run, else a few: others for each pattern."""
+    start = list(PATTERNS).index(name)
     step = max(1, len(choices) // count)
     return list(choices) if LONG else [*choices[start % step :: step]][:count]
 
@@ -210,11 +210,11 @@ def body(text: str) -> str:
     ("name", "dtype"), CASES, ids=[f"{n}, {np.dtype(d).name}" for n, d in CASES]
 )
 def test_all_sizes(name: str, dtype: Any) -> None:
-    form = FORMS[name]
-    for shape in in_turn(name, shapes_of(form), SOME):
-        arrays = form.arguments(shape, dtype)
-        graph = programs.graph_of(form.function, *arrays)
-        on_cpu, wanted = programs.on_cpu(graph, arrays), form.wanted(arrays)
+    pattern = PATTERNS[name]
+    for shape in in_turn(name, shapes_of(pattern), SOME):
+        arrays = pattern.arguments(shape, dtype)
+        graph = programs.graph_of(pattern.function, *arrays)
+        on_cpu, wanted = programs.on_cpu(graph, arrays), pattern.wanted(arrays)
         seen = set()
         for arch in in_turn(name, TARGETS, 1):
             assembly = programs.planned(graph, arch)
@@ -233,34 +233,34 @@ def test_all_sizes(name: str, dtype: Any) -> None:
                     np.testing.assert_array_equal(actual, exact)
 
 
-OPEN = [(name, rank) for name in FORMS for rank in {len(s) for s in FORMS[name].shapes}]
+OPEN = [(name, rank) for name in PATTERNS for rank in {len(s) for s in PATTERNS[name].shapes}]
 
 
 @pytest.mark.parametrize(("name", "rank"), OPEN, ids=[f"{n}, {r}-d" for n, r in OPEN])
 def test_one_ptx_for_all_sizes(name: str, rank: int, tmp_path: Path) -> None:
     """What differs between shapes is left open; zeros and ones are never (DESIGN.md)."""
-    form = FORMS[name]
-    shapes = [s for s in shapes_of(form) if len(s) == rank and min(s) > 1]
-    calls = [form.arguments(s, np.float32) for s in shapes]
+    pattern = PATTERNS[name]
+    shapes = [s for s in shapes_of(pattern) if len(s) == rank and min(s) > 1]
+    calls = [pattern.arguments(s, np.float32) for s in shapes]
     specs = []
     for given in zip(*calls, strict=True):
         extents = [set(n) for n in zip(*(a.shape for a in given), strict=True)]
         shape = [n.pop() if len(n) == 1 else None for n in extents]
         specs.append(gj.TensorSpec(shape, given[0].dtype))
     for arch in in_turn(name, TARGETS, 1):
-        exported = export(form.function, specs, arch)
+        exported = export(pattern.function, specs, arch)
         for used in programs.report(exported.assembly, arch):
             assert (used.stack_bytes, used.spill_bytes) == (0, 0), arch
     exported.write(tmp_path)
     for arrays in in_turn(name, calls, SOME):
-        graph = programs.graph_of(form.function, *arrays)
+        graph = programs.graph_of(pattern.function, *arrays)
         try:
             found = manifest.run(tmp_path, arrays)
         except ValueError:  # a guard: sums that are cut into stages are another program
             assert max(arrays[0].shape) == max(LENGTHS)
             continue
         for actual, cpu, exact in zip(
-            found, programs.on_cpu(graph, arrays), form.wanted(arrays), strict=True
+            found, programs.on_cpu(graph, arrays), pattern.wanted(arrays), strict=True
         ):
             assert same_bits(actual, cpu), arrays[0].shape
             if isinstance(exact, Rounded):
