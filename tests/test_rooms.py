@@ -7,6 +7,7 @@ here as there.
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import networkx as nx
@@ -83,3 +84,18 @@ def test_a_checkout_and_an_install_have_the_same_modules() -> None:
     packages = {name for name, path in modules().items() if path.stem == "__init__"}
     for name in packages:
         assert f'"{name}"' in text, f"pyproject.toml lists no package {name}"
+
+
+def test_the_architecture_page_lists_every_module() -> None:
+    page = (Path(__file__).parents[1] / "docs/internals/architecture.md").read_text("utf-8")
+    listed: set[str] = set()
+    for line in page.splitlines():
+        cells = line.split("|")
+        if len(cells) == 4:  # a row of a table of modules, which are in the first column
+            listed |= {
+                name.rpartition(".")[2]
+                for name in re.findall(r"`([\w.]+?)(?:\.py)?`", cells[1])
+            }
+    for name, path in modules().items():
+        if path.stem not in ("__init__", "__main__") and name.count(".") > 1:
+            assert path.stem in listed, f"{name} has no row in docs/internals/architecture.md"
