@@ -60,9 +60,20 @@ class SizeEmitter:
         at = self._emit(f"getelementptr inbounds i64, ptr %sizes, i64 {index}")
         return self._emit(f"load i64, ptr {at}, align 8")
 
+    def _never_negative(self, n: int) -> bool:
+        """Whether an extent can't be negative by its form: a sum of products of sizes, and of
+        quotients of which the same is true.
+        """
+        if not isinstance(n, Dim):
+            return n >= 0
+        floors = (n.sizes.floor_of(name) for monomial, _ in n.terms for name in monomial)
+        return all(factor > 0 for _, factor in n.terms) and all(
+            self._never_negative(floor[0]) for floor in floors if floor is not None
+        )
+
     def _floor(self, inner: Dim, by: int) -> str:
         value = self(inner)
-        if all(factor > 0 for _, factor in inner.terms):  # so it is never negative
+        if self._never_negative(inner):
             return self._emit(f"udiv i64 {value}, {by}")
         quotient = self._emit(f"sdiv i64 {value}, {by}")
         rest = self._emit(f"srem i64 {value}, {by}")

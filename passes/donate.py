@@ -21,30 +21,46 @@ class Donate(ProgramPass):
     does so, element by element.
 
     inputs: the numbers of the donated inputs
+    pairs: results and inputs, by their numbers, of which the first may only take the memory of
+        the second
     """
 
     name: ClassVar[str] = "donate"
     inside: ClassVar[bool] = False  # a region's arguments belong to the program around it
     inputs: tuple[int, ...] = ()
+    pairs: tuple[tuple[int, int], ...] = ()
 
     def run(self, program: Program) -> Program:
         """The program with pairs (a result's buffer, a donated input's buffer)."""
-        return _donate(program, self.inputs)
+        return _donate(program, self.inputs, self.pairs)
 
 
-def _donate(program: Program, donated: Collection[int]) -> Program:
+def _donate(
+    program: Program, donated: Collection[int], wanted: Collection[tuple[int, int]]
+) -> Program:
     pairs: list[tuple[int, int]] = []
+    for result, number in wanted:
+        output, source = program.outputs[result], program.inputs[number]
+        once = program.outputs.count(output) == 1 and output not in program.inputs
+        if once and _fits(program, output, source):
+            pairs.append((output, source))
+    taken = {output for output, _ in pairs} | {program.outputs[r] for r, _ in wanted}
     free = [n for k, n in enumerate(program.inputs) if k in donated]
     for output in dict.fromkeys(program.outputs):
-        for source in free:
-            if program.buffers[source].type == program.buffers[output].type and (
-                _never_live_together(program, output, source)
-                or _may_write_in_place(program, output, source)
-            ):
+        for source in free if output not in taken else ():
+            if _fits(program, output, source):
                 pairs.append((output, source))
                 free.remove(source)
                 break
     return replace(program, donated=tuple(pairs)) if pairs else program
+
+
+def _fits(program: Program, output: int, source: int) -> bool:
+    """Whether a result may lie where an input does."""
+    return program.buffers[source].type == program.buffers[output].type and (
+        _never_live_together(program, output, source)
+        or _may_write_in_place(program, output, source)
+    )
 
 
 def _never_live_together(program: Program, output: int, source: int) -> bool:

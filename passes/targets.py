@@ -110,15 +110,16 @@ def program_of(
     library_products: frozenset[int] = frozenset(),
     fast_math: bool = False,
     donated: Collection[int] = (),
+    written: Collection[tuple[int, int]] = (),
     observers: Iterable[Observer] = (),
 ) -> Program:
     """The program of a graph that has been through the graph passes.
 
     library_products, fast_math: options of `Fuse`
-    donated: an option of `Donate`
+    donated, written: options of `Donate`
     """
     steps = [
-        Donate(tuple(sorted(donated))) if isinstance(step, Donate) else step
+        Donate(tuple(sorted(donated)), tuple(written)) if isinstance(step, Donate) else step
         for step in target.pipeline.at(PROGRAM).passes
     ]
     steps.insert(0, Fuse(library_products, fast_math))

@@ -263,7 +263,8 @@ def _streamed_results(program: Program, costs: Sequence[Cost]) -> frozenset[int]
 
     They are allocated by `memory.empty`, which aligns arrays of that size.
     """
-    results = {*program.outputs, *program.updates}
+    # what lies where an input does needn't start at a cache line, and that line was just read
+    results = {*program.outputs, *program.updates} - {output for output, _ in program.donated}
     found: set[int] = set()
     if program.symbols:  # decided at each call, by its sizes
         return frozenset(results)

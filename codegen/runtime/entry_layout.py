@@ -24,6 +24,7 @@ class GuardKind(IntEnum):
     REFERENT = auto()  # the object that a weak reference refers to
     FLOAT_IS = auto()  # a float with these bits
     INTEGER_IS = auto()  # an int of this value
+    SMALL = auto()  # an int of this absolute value at most
     SHAPED = auto()  # an array of this dtype and shape in any memory order, read by Python
     TYPE = auto()  # an object of this very type
     LENGTH = auto()  # a container of so many items
@@ -32,14 +33,23 @@ class GuardKind(IntEnum):
     LIST = auto()
     DICT = auto()
     FIELDS = auto()  # of this very type: an object by its attributes
+    FORK = auto()  # several guards on one object
     # Steps of a path. The guard after one is for another object, to which this one leads.
-    ITEM = auto()  # the item under a key
-    DICT_ITEM = auto()  # the same for a dict, where the object found is only compared
-    ATTRIBUTE = auto()
     CONTENT = auto()  # the content of a closure's cell
-    DEREFERENCE = auto()  # the object that a weak reference refers to
+    REFERENCE = auto()  # the object that a weak reference refers to
+    CALL = auto()  # what a Python function returns
+    CONSTANT = auto()  # a known object
     VARIABLE = auto()  # the array of a variable's cell
     AGAIN = auto()  # the end of a path: the object must be that of an earlier leaf
+    # Steps that only forks have.
+    ITEM = auto()  # the item under a key
+    ATTRIBUTE = auto()
+    # The guard after one is for the same object. It holds, and is passed over:
+    LACKS = auto()  # where the object's own dict hasn't a name
+    UNCHANGED = auto()  # where the object, a class, has the version that it had
+
+
+FORK_STEPS = GuardKind.ITEM, GuardKind.ATTRIBUTE, GuardKind.LACKS, GuardKind.UNCHANGED
 
 
 class ResultKind(IntEnum):
@@ -56,6 +66,10 @@ class ResultKind(IntEnum):
     LEAF = auto()  # a leaf of the arguments itself
     AGAIN = auto()  # the object of an earlier result
     UPDATE = auto()  # a variable's new array, not returned
+    # The new elements of a leaf of the arguments or roots, not returned: computed apart and
+    # copied when all is done, or computed in the leaf's own memory.
+    WRITTEN = auto()
+    IN_PLACE = auto()
 
 
 class BuildKind(IntEnum):
@@ -111,15 +125,18 @@ class EntryWord(IntEnum):
     SIZES_ARGUMENT = auto()
     SIZES_CELL = auto()  # followed by what `prepare` writes
     ARENA_AT = auto()  # the arena's bytes, or 0 where they are fixed
+    ARRAYS = auto()  # number of arrays among the leaves, those of roots included
+    ARRAY_TABLE = auto()  # their indices
     PLAIN = auto()  # 1: the segment only takes arrays and makes small arrays
 
 
 class GuardWord(IntEnum):
     """The words of a guard on a leaf.
 
-    LEAF: the frame's index of the leaf
+    LEAF: the frame's index of the leaf; 0 for an object that is only compared
     ARGUMENT: the frame's index of the segment's argument
     VALUE: in place of ARGUMENT, the value or object that the leaf must be
+    OBJECT: in place of CELL, an object that certainly has this value, or null
     CELL: the frame's index of words that stand in for an array
     NUMBER, OTHER_NUMBER: NumPy's numbers of the dtype
     SHAPE: the first of the extents; of ZERO_DIM, the type of the NumPy scalar
@@ -129,6 +146,7 @@ class GuardWord(IntEnum):
     LEAF = 1
     ARGUMENT = 2
     VALUE = 2
+    OBJECT = 3
     CELL = 3
     DTYPE = 4
     NUMBER = 5
@@ -147,10 +165,42 @@ class ContainerWord(IntEnum):
 
 
 class PathWord(IntEnum):
-    """The words of a step of a path, or of its end AGAIN."""
+    """The words of a step of a path, of its end AGAIN, or of a fork.
+
+    OPERAND: of a fork, the number of guards that follow
+    CHILDREN: the first of those
+    """
 
     KIND = 0
     OPERAND = 1
+    CHILDREN = 2
+
+
+class StepWord(IntEnum):
+    """The words of a step that only forks have.
+
+    KEY: the item's key, or the attribute's name
+    INDEX: the key as a number from 0 on, or -1
+    TYPE to HINT: those of field_layout.Place; TYPE is null where that isn't known
+    ITEM_HINT: the number of the key's entry in a dict, or -1
+    SKIP: the bytes of the step and of the guard that it may pass over
+    """
+
+    KIND = 0
+    KEY = 1
+    INDEX = 2
+    TYPE = 2
+    VERSION = 3
+    VALUE_AT = 4
+    VALID_AT = 5
+    DICT_AT = 6
+    KEYS = 7
+    HINT = 8
+    ITEM_HINT = 3
+    SKIP = 9
+
+
+ITEM_WORDS, ATTRIBUTE_WORDS, SHORTCUT_WORDS = 4, 9, 10  # sizes of steps
 
 
 class ResultWord(IntEnum):

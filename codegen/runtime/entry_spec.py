@@ -6,11 +6,12 @@ Values only; `entry_writer` makes the tables of them that machine code reads.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from graphjit.core.field_layout import Place
 from graphjit.core.frozen import dataclass
 
 from .entry_layout import BuildKind, GuardKind, ResultKind
@@ -22,7 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class LeafGuard:
     """The guard on one leaf.
 
-    value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS, TYPE, LENGTH and ABSENT
+    value: that of SAME, REFERENT, FLOAT_IS, INTEGER_IS, SMALL, TYPE, LENGTH and ABSENT
     """
 
     guard: GuardKind
@@ -46,16 +47,90 @@ class ContainerGuard:
 
 
 @dataclass(frozen=True, slots=True)
-class GuardedRoot:
-    """An object that leads to an array that a specialization reads.
+class Step:
+    """A step of a path.
 
-    steps: how it leads there, each with its operand
-    leaf: the guard on the array; or the number of the root's leaf that it must equal
+    operand: the key, the name, or the object of CONSTANT
+    place: where an attribute or a name lies; of UNCHANGED, the class and its version
+    hint: the number of an item's entry in a dict, -1 if that isn't known
+    """
+
+    kind: GuardKind
+    operand: Any = None
+    place: Place | None = None
+    hint: int = -1
+
+    def key(self) -> Any:
+        """What tells it from other steps of one object."""
+        if self.kind is GuardKind.CONSTANT:
+            return self.kind, id(self.operand)
+        return self.kind, type(self.operand), self.operand
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedRoot:
+    """An object that leads to what a specialization reads, or has a guard on.
+
+    steps: how it leads there
+    leaf: the guard on that; or the number of the leaf that it must equal
+    number: as a leaf, among those of the roots; None where it is only compared
     """
 
     value: Any
-    steps: tuple[tuple[GuardKind, Any], ...]
+    steps: tuple[Step, ...]
     leaf: LeafGuard | int
+    number: int | None = None
+
+
+class GuardNode:
+    """The guards on one object, and the steps that lead on from it.
+
+    leaves: those guards, each with its number as a leaf or None
+    """
+
+    def __init__(self) -> None:
+        self.leaves: list[tuple[LeafGuard | int, int | None]] = []
+        self.steps: dict[Any, tuple[Step, GuardNode]] = {}
+
+    def after(self, step: Step) -> GuardNode:
+        """The node of the object to which a step leads."""
+        found = self.steps.get(step.key())
+        if found is None:
+            found = self.steps[step.key()] = step, GuardNode()
+        return found[1]
+
+    def in_order(
+        self,
+    ) -> tuple[list[tuple[LeafGuard | int, int | None]], list[tuple[Step, GuardNode]]]:
+        """The guards, that on the type first: what other guards ask, and where fields lie, is
+        known for objects of this type. Then the steps.
+        """
+
+        def asks_later(item: tuple[LeafGuard | int, int | None]) -> bool:
+            return not isinstance(item[0], LeafGuard) or item[0].guard is not GuardKind.TYPE
+
+        return sorted(self.leaves, key=asks_later), list(self.steps.values())
+
+
+def guard_trees(roots: Sequence[GuardedRoot]) -> list[tuple[Any, GuardNode]]:
+    """The objects that roots start from, each with the tree of its guards.
+
+    Roots that begin with the same steps share them, so that an owner is looked up once for all
+    of its fields. What Python checks comes after what machine code does; and last, what must
+    equal an earlier leaf.
+    """
+    trees: dict[tuple[int, int], tuple[Any, GuardNode]] = {}
+    for root in roots:
+        turn = 0
+        if isinstance(root.leaf, int):
+            turn = 2
+        elif root.steps and root.steps[0].kind is GuardKind.CALL:
+            turn = 1
+        _, node = trees.setdefault((turn, id(root.value)), (root.value, GuardNode()))
+        for step in root.steps:
+            node = node.after(step)
+        node.leaves.append((root.leaf, root.number))
+    return [trees[key] for key in sorted(trees, key=lambda key: key[0])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +238,7 @@ def static_leaf(value: Any, by_value: bool) -> LeafGuard:
 
 
 __all__ = [
+    "GuardNode", "Step", "guard_trees",
     "Bundle", "ContainerGuard", "GuardedRoot", "Interpreted", "LeafGuard", "NativeLaunch",
     "Output", "SizedLaunch", "static_leaf",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from graphjit.core.dims import Dim
 from graphjit.core.object_layout import scalar_fits
 
 from .entry_layout import (
+    FORK_STEPS,
     MAX_FRAME_WORDS,
     MAX_STACK_ARENA_BYTES,
     BuildKind,
@@ -24,14 +25,17 @@ from .entry_layout import (
     GuardKind,
     ResultKind,
     ResultWord,
+    StepWord,
 )
 from .entry_spec import (
     Bundle,
     ContainerGuard,
-    GuardedRoot,
+    GuardNode,
     Interpreted,
     LeafGuard,
     NativeLaunch,
+    Step,
+    guard_trees,
 )
 
 
@@ -56,6 +60,7 @@ class TableWriter:
         self.guards: list[int] = []
         self.leaves_at = 0
         self.leaves = 0
+        self.arrays: list[int] = []  # the indices of leaves that are arrays
         self.arguments: dict[int, int] = {}  # leaf -> argument's index
         self.extents: dict[str, int] = {}  # a symbolic extent -> where the frame holds it
 
@@ -80,32 +85,77 @@ class TableWriter:
                 self.guard(child)
             return
         number, self.leaves = self.leaves, self.leaves + 1
-        self.guards += [part.guard, self.leaves_at + number]
+        self._leaf(part, number)
+
+    def _leaf(self, part: LeafGuard, number: int | None) -> None:
+        """The guard on a leaf of this number, or on what is only compared."""
+        self.guards += [part.guard, 0 if number is None else self.leaves_at + number]
         match part.guard:
-            case GuardKind.SAME | GuardKind.REFERENT | GuardKind.TYPE | GuardKind.ABSENT:
+            case GuardKind.REFERENT | GuardKind.TYPE | GuardKind.ABSENT:
                 self.keep.append(part.value)
-                self.guards.append(id(part.value))
+                self.guards += [id(part.value), 0]
+            case GuardKind.SAME:
+                self.keep.append(part.value)
+                self.guards += [id(part.value), id(part.value)]
             case GuardKind.FLOAT_IS:
-                self.guards.append(*struct.unpack("q", struct.pack("d", part.value)))
-            case GuardKind.INTEGER_IS | GuardKind.LENGTH:
-                self.guards.append(part.value)
+                bits = struct.unpack("q", struct.pack("d", part.value))
+                self.guards += [*bits, self.address(part.value)]
+            case GuardKind.INTEGER_IS:
+                self.guards += [part.value, self.address(part.value)]
+            case GuardKind.LENGTH | GuardKind.SMALL:
+                self.guards += [part.value, 0]
             case _:
+                assert number is not None
                 # of a number the frame holds a copy, after the pointer to it
                 argument = self.arguments.get(number) or self.frame.take(1)
                 self.guards += [argument, self.frame.take(3)]
+                if part.dtype is not None:
+                    self.arrays.append(self.leaves_at + number)
                 if part.guard not in (GuardKind.FLOAT, GuardKind.INTEGER, GuardKind.COMPLEX):
                     self.guards += self._array(part)
 
-    def root(self, root: GuardedRoot, first_leaf: int) -> None:
-        for step, operand in root.steps:
-            self.guards.append(step)
-            if step in (GuardKind.ITEM, GuardKind.DICT_ITEM, GuardKind.ATTRIBUTE):
+    def tree(self, node: GuardNode, first_leaf: int) -> None:
+        """The guards on an object and on what it leads to.
+
+        first_leaf: the number of leaves of the arguments, which come first.
+        """
+        leaves, steps = node.in_order()
+        count = len(leaves) + len(steps)
+        if count > 1 or any(step.kind in FORK_STEPS for step, _ in steps):
+            self.guards += [GuardKind.FORK, count]
+        for leaf, number in leaves:
+            if isinstance(leaf, LeafGuard):
+                self._leaf(leaf, None if number is None else first_leaf + number)
+            else:
+                self.guards += [GuardKind.AGAIN, self.leaves_at + first_leaf + leaf]
+        for step, child in steps:
+            start = len(self.guards)
+            self._step(step)
+            self.tree(child, first_leaf)
+            if step.kind in (GuardKind.LACKS, GuardKind.UNCHANGED):
+                self.guards[start + StepWord.SKIP] = 8 * (len(self.guards) - start)
+
+    def _step(self, step: Step) -> None:
+        self.guards.append(step.kind)
+        operand, place = step.operand, step.place
+        match step.kind:
+            case GuardKind.CONSTANT:
+                self.guards.append(self.address(operand))
+            case GuardKind.ITEM:
+                index = operand if type(operand) is int and 0 <= operand < 2**63 else -1
                 self.keep.append(operand)
-                self.guards.append(id(operand))
-        if isinstance(root.leaf, LeafGuard):
-            self.guard(root.leaf)
-        else:
-            self.guards += [GuardKind.AGAIN, self.leaves_at + first_leaf + root.leaf]
+                self.guards += [id(operand), index, step.hint]
+            case GuardKind.ATTRIBUTE | GuardKind.LACKS | GuardKind.UNCHANGED:
+                self.guards.append(self.address(operand))
+                words = [0] * 7
+                if place is not None:
+                    words = [
+                        self.address(place.kind), place.version, place.value_at,
+                        place.valid_at, place.dict_at, place.keys, place.hint,
+                    ]  # fmt: skip
+                self.guards += words
+                if step.kind is not GuardKind.ATTRIBUTE:
+                    self.guards.append(0)
 
     def plan(self, part: Bundle | None) -> list[int]:
         if part is None:
@@ -180,10 +230,11 @@ def make_entry(
     held, leaves = sum(map(_count_held, parts)), sum(map(_count_leaves, parts))
     roots = launch.roots if isinstance(launch, NativeLaunch) else ()
     # an array that isn't in order is copied, and the copy is held, too
-    frame = FrameLayout(1 + held + leaves + 2 * len(roots))
+    kept = sum(root.number is not None for root in roots)
+    frame = FrameLayout(1 + held + leaves + 2 * kept)
     writer = TableWriter(frame)
     # one word before the leaves for the value that is passed to FINISH with them
-    writer.leaves_at = frame.take(1 + leaves + len(roots)) + 1
+    writer.leaves_at = frame.take(1 + leaves + kept) + 1
     words: dict[EntryWord, int] = {}
     if isinstance(launch, NativeLaunch):
         # three more: the arena, the record, the sizes
@@ -203,9 +254,10 @@ def make_entry(
     for part in parts:
         writer.guard(part)
     guards, writer.guards = writer.guards, []
-    for root in roots:
-        writer.keep.append(root.value)
-        writer.root(root, leaves)
+    trees = guard_trees(roots)
+    for value, node in trees:
+        writer.keep.append(value)
+        writer.tree(node, leaves)
     words |= {
         EntryWord.POSITIONAL: len(positional),
         EntryWord.NAMED: len(named),
@@ -213,9 +265,11 @@ def make_entry(
         EntryWord.GUARDS: writer.table(guards),
         EntryWord.LEAVES_AT: writer.leaves_at,
         EntryWord.LEAVES: leaves,
-        EntryWord.ROOTS: len(roots),
-        EntryWord.ROOT_TABLE: writer.table([id(root.value) for root in roots]),
+        EntryWord.ROOTS: len(trees),
+        EntryWord.ROOT_TABLE: writer.table([id(value) for value, _ in trees]),
         EntryWord.ROOT_GUARDS: writer.table(writer.guards),
+        EntryWord.ARRAYS: len(writer.arrays),
+        EntryWord.ARRAY_TABLE: writer.table(writer.arrays),
     }
     if frame.words > MAX_FRAME_WORDS:
         return None
@@ -224,7 +278,8 @@ def make_entry(
 
 
 _KNOWN = (ResultKind.STATIC, ResultKind.LEAF, ResultKind.AGAIN)  # nothing is computed
-_NO_CELL = (ResultKind.ARRAY, ResultKind.TENSOR, ResultKind.UPDATE, *_KNOWN)
+_INTO_LEAF = (ResultKind.WRITTEN, ResultKind.IN_PLACE)
+_NO_CELL = (ResultKind.ARRAY, ResultKind.TENSOR, ResultKind.UPDATE, *_INTO_LEAF, *_KNOWN)
 
 
 def _launch_words(
@@ -266,7 +321,7 @@ def _launch_words(
         if output.kind in (ResultKind.STATIC, ResultKind.TENSOR, ResultKind.UPDATE):
             writer.keep.append(output.value)
             description[ResultWord.OBJECT] = id(output.value)
-        elif output.kind is ResultKind.LEAF:
+        elif output.kind in (ResultKind.LEAF, *_INTO_LEAF):
             description[ResultWord.OBJECT] = writer.leaves_at + output.value
         elif output.kind is ResultKind.AGAIN:
             description[ResultWord.OBJECT] = output.value

@@ -12,10 +12,15 @@ import weakref
 from collections import OrderedDict, defaultdict, deque
 from typing import Any, Final
 
+import numpy as np
+
+from graphjit.numpy_protocol.promotion import symbols
+
 from .callables import (
     BUILTIN_NAMES,
     is_trusted,
 )
+from .effects import EffectKind
 from .guarding import PLAIN, Guarding, is_plain
 from .sources import (
     MISSING,
@@ -43,13 +48,17 @@ class AccessHooks(Guarding):
         if self.closed:
             return value
         names = _caller_globals()
+        if self.overlay:
+            written = self.overlay.find(names, name)
+            if written is not MISSING:
+                return written
         key = id(names), name
         known = self._globals.get(key)
-        if known is not None and known[0] is value and key not in self._written:
+        if known is not None and known[0] is value:
             return known[1]
         source = global_source(names, name)
         if name in names:
-            found = self.read(value, source, self._was_written(names, name))
+            found = self.read(value, source)
         else:
             self.guard(Check.ABSENT, source, None)
             found = value
@@ -60,28 +69,40 @@ class AccessHooks(Guarding):
 
     def load_deref(self, found: tuple[Any, types.CellType], name: str) -> Any:
         value, cell = found
-        if self.closed or self._is_own(cell):
+        if self.closed or self._is_own_cell(cell):
             return value
-        return self.read(value, CellSource(cell, name), self._was_written(cell, None))
+        if self.overlay:
+            written = self.overlay.find(cell, name)
+            if written is not MISSING:
+                return written
+        return self.read(value, CellSource(cell, name))
 
-    def _is_own(self, cell: types.CellType) -> bool:
+    def _is_own_cell(self, cell: types.CellType) -> bool:
         """Whether a cell was made meanwhile: it isn't of a function that came from outside."""
         return id(cell) not in self._cells
 
     def store_deref(self, given: tuple[Any, types.CellType], name: str) -> None:
-        if not self.closed:
-            self._write(given[1], None)
-        super().store_deref(given, name)
+        value, cell = given
+        if self.closed or self._is_own_cell(cell):
+            super().store_deref(given, name)
+            return
+        before = CellSource(cell, name)()
+        if before is MISSING:
+            raise self.refusal(f"stores {name}, which had no value")
+        self._store(cell, EffectKind.CELL, name, value, before)
 
     def delete_deref(self, cell: types.CellType, name: str) -> None:
-        if not self.closed and not self._is_own(cell):
+        if not self.closed and not self._is_own_cell(cell):
             raise self.refusal(f"deletes {name}, which other code sees")
 
     def store_global(self, value: Any, name: str) -> None:
         names = _caller_globals()
-        if not self.closed:
-            self._write(names, name)
-        names[name] = value
+        if self.closed:
+            names[name] = value
+        elif name not in names:
+            raise self.refusal(f"stores {name}, which had no value")
+        else:
+            self._store(names, EffectKind.ITEM, name, value, names[name])
 
     def delete_global(self, name: str) -> None:
         if not self.closed:
@@ -97,6 +118,10 @@ class AccessHooks(Guarding):
         kind = type(owner)
         if self.closed or kind in PLAIN or self._traced(owner):
             return getattr(owner, name)
+        if self.overlay:
+            written = self._written_attribute(owner, name)
+            if written is not MISSING:
+                return written
         if kind is types.ModuleType:
             if id(owner) in self._libraries:
                 return getattr(owner, name)
@@ -104,7 +129,7 @@ class AccessHooks(Guarding):
                 self._libraries[id(owner)] = owner
                 return getattr(owner, name)
             where = AttributeSource(lasting_source(owner, owner.__name__), name)
-            return self._present(owner, name, where, self._was_written(vars(owner), name))
+            return self._present(owner, name, where)
         if isinstance(owner, type):
             return self._of_class(owner, name)
         if kind is super:
@@ -123,14 +148,29 @@ class AccessHooks(Guarding):
             return self._of_library_object(owner, name, source)
         return self._of_object(owner, name, source)
 
-    def _present(self, owner: Any, name: str, source: Source, written: bool = False) -> Any:
+    def _written_attribute(self, owner: Any, name: str) -> Any:
+        """What the code has stored in an attribute, or MISSING."""
+        kind, own = type(owner), getattr(owner, "__dict__", None)
+        if isinstance(own, dict):
+            found = self.overlay.find(own, name)
+            if found is not MISSING or name in own:
+                return found
+        for place in (owner, *(owner.__mro__ if isinstance(owner, type) else kind.__mro__)):
+            found = self.overlay.find(place, name)
+            if found is not MISSING:
+                return found
+            if isinstance(place, type) and name in vars(place):
+                break
+        return MISSING
+
+    def _present(self, owner: Any, name: str, source: Source) -> Any:
         """An attribute read as it is; its absence is under a guard, too."""
         try:
             value = getattr(owner, name)
         except AttributeError:
             self.guard(Check.ABSENT, source, None)
             raise
-        return self.read(value, source, written)
+        return self.read(value, source)
 
     def _of_class(self, owner: type, name: str) -> Any:
         value = getattr(owner, name)
@@ -140,7 +180,7 @@ class AccessHooks(Guarding):
         if type(value) is types.MethodType and value.__self__ is owner:
             self.guard(Check.SAME, AttributeSource(source, "__func__"), value.__func__)
             return value
-        return self.read(value, source, self._was_written(owner, name))
+        return self.read(value, source)
 
     def _of_library_object(self, owner: Any, name: str, source: Source | None) -> Any:
         """An attribute of an object of a C type or of a library's."""
@@ -175,6 +215,8 @@ class AccessHooks(Guarding):
                 return self._described(owner, name, static, get)
             return self._stored(owner, name, source)
         if name in own:
+            if static is not MISSING:
+                self.guard_static(type(static), "__set__")
             return self._stored(owner, name, source)
         if static is MISSING:
             return self._missing(owner, name, source)
@@ -187,8 +229,10 @@ class AccessHooks(Guarding):
             return getattr(owner, name)
         if isinstance(static, functools.cached_property):
             value = self.call(static.func, owner)
-            self._write(owner, name)
-            own[name] = value
+            if source is None:
+                own[name] = value
+            else:
+                self._store(owner, EffectKind.ATTRIBUTE, name, value, MISSING, own)
             return value
         if isinstance(get, types.FunctionType):
             return self._described(owner, name, static, get)
@@ -196,13 +240,19 @@ class AccessHooks(Guarding):
         if isinstance(value, (types.BuiltinFunctionType, types.MethodWrapperType)):
             return value
         where = source or lasting_source(kind, kind.__qualname__)
-        return self.read(value, AttributeSource(where, name), self._was_written(kind, name))
+        return self.read(value, AttributeSource(where, name))
 
     def _described(self, owner: Any, name: str, static: Any, get: types.FunctionType) -> Any:
         """An attribute that a descriptor written in Python gives."""
         if is_trusted(type(static)):
             raise self.refusal(f".{name} is a {type(static).__name__}, which isn't followed")
         kind = type(owner)
+        self._describe(kind, name, static)
+        self.guard_static(type(static), "__get__")
+        return self.call(get, static, owner, kind)
+
+    def _describe(self, kind: type, name: str, static: Any) -> None:
+        """Note where a descriptor of a class comes from."""
         for base in kind.__mro__:
             if vars(base).get(name) is static:
                 names = AttributeSource(lasting_source(base, base.__qualname__), "__dict__")
@@ -210,14 +260,11 @@ class AccessHooks(Guarding):
                 self.guard(Check.TYPE, where, type(static))
                 self._register(static, where)
                 break
-        self.guard_static(type(static), "__get__")
-        return self.call(get, static, owner, kind)
 
     def _stored(self, owner: Any, name: str, source: Source | None) -> Any:
         if source is None:
             return getattr(owner, name)
-        written = self._was_written(owner, name)
-        return self._present(owner, name, AttributeSource(source, name), written)
+        return self._present(owner, name, AttributeSource(source, name))
 
     def _missing(self, owner: Any, name: str, source: Source | None) -> Any:
         kind = type(owner)
@@ -273,11 +320,71 @@ class AccessHooks(Guarding):
                 raise AttributeError(f"property {name!r} of {kind.__name__!r} has no setter")
             self.call(static.fset, owner, value)
             return
-        if static is MISSING and not isinstance(owner, (type, types.ModuleType)):
+        put = None if static is MISSING else static_attribute(type(static), "__set__")
+        if isinstance(put, types.FunctionType):
+            self._describe(kind, name, static)
+            self.guard_static(type(static), "__set__")
+            self.call(put, static, owner, value)
+        elif isinstance(owner, types.ModuleType):
+            names = vars(owner)
+            self._store(names, EffectKind.ITEM, name, value, names.get(name, MISSING))
+        elif self._is_own(owner) and not isinstance(owner, (type, enum.Enum)):
+            if static is MISSING:
+                self.guard_static(kind, name)
+            setattr(owner, name, value)
+        else:
+            self._store_outside(owner, name, value, static)
+
+    def _store_outside(self, owner: Any, name: str, value: Any, static: Any) -> None:
+        """Note that an attribute of an object from outside is stored."""
+        kind = type(owner)
+        if isinstance(owner, type):
+            self._store_in_class(owner, name, value)
+            return
+        plain = static_attribute(kind, "__setattr__") is object.__setattr__
+        own = getattr(owner, "_own_attributes", None)  # of a decorated function
+        takes = kind is types.FunctionType or (own is not None and name not in own)
+        if isinstance(owner, enum.Enum) or (is_trusted(kind) and not takes):
+            plain = False
+        if not plain or name.startswith("__"):
+            raise self.refusal(f"stores .{name} of a {kind.__name__}, which isn't followed")
+        if self.source_of(owner) is None:
+            raise self.refusal(f"stores .{name} of what was reached in a way not followed")
+        slot = isinstance(static, types.MemberDescriptorType)
+        if not slot and not isinstance(getattr(owner, "__dict__", None), dict):
+            setattr(owner, name, value)  # raises
+            raise self.refusal(f"stores .{name} of a {kind.__name__}, which isn't followed")
+        if static is MISSING and not is_trusted(kind):
             self.guard_static(kind, name)
-        target = vars(owner) if isinstance(owner, types.ModuleType) else owner
-        self._write(target, name)
-        setattr(owner, name, value)
+        elif (
+            not slot
+            and static is not MISSING
+            and static_attribute(type(static), "__set__") is not MISSING
+        ):
+            raise self.refusal(f"stores .{name}, a {type(static).__name__}")
+        if slot:
+            before = AttributeSource(ConstSource(owner), name)()
+            self._store(owner, EffectKind.ATTRIBUTE, name, value, before)
+            return
+        own = vars(owner)
+        before = own.get(name, MISSING)
+        surely = static is MISSING
+        self._store(owner, EffectKind.ATTRIBUTE, name, value, before, own, surely)
+
+    def _store_in_class(self, owner: type, name: str, value: Any) -> None:
+        """Note that an attribute of a class is stored, where that changes only what reading it
+        gives.
+        """
+        before = vars(owner).get(name, MISSING)
+        simple = all(
+            hasattr(x, "__get__") is False or x is MISSING
+            for x in (value, static_attribute(owner, name))
+        )
+        if type(owner) is not type or is_trusted(owner) or name[:2] == "__" or not simple:
+            raise self.refusal(f"stores .{name} of a class, which isn't followed")
+        if self.source_of(owner) is None:
+            raise self.refusal(f"stores .{name} of a class reached in a way not followed")
+        self._store(owner, EffectKind.ATTRIBUTE, name, value, before, None, False)
 
     def delete_attribute(self, owner: Any, name: str) -> None:
         if not self.closed and self.source_of(owner) is not None:
@@ -311,6 +418,12 @@ class AccessHooks(Guarding):
             return tuple(items)[key] if kind is tuple else items[key]
         if self._traced(key):
             return owner[key]  # raises, for its value isn't known
+        if self.overlay and self.overlay.owns(owner):
+            if kind is list or id(owner) in self.overlay.copies:
+                return self.merged(owner)[key]
+            written = self.overlay.find(owner, key)
+            if written is not MISSING:
+                return written
         key = operator.index(key) if isinstance(owner, (list, tuple, deque)) else key
         if not is_plain(key) and not isinstance(key, (type, types.FunctionType, enum.Enum)):
             raise self.refusal("reads an item by a key that is an object")
@@ -320,27 +433,78 @@ class AccessHooks(Guarding):
         except (KeyError, IndexError):
             self.guard(Check.ABSENT, item, None)
             raise
-        return self.read(value, item, self._was_written(owner, key))
+        return self.read(value, item)
 
     def store_item(self, given: tuple[Any, Any, Any]) -> None:
         value, owner, key = given
-        if not self.closed and not self._traced(owner):
-            function = self.method_of(owner, "__setitem__")
-            if function is not None:
-                self.call(function, owner, key, value)
-                return
-            if not isinstance(key, slice):
-                try:
-                    self._write(owner, key)
-                except TypeError:
-                    raise self.refusal("stores an item by a key that can't be hashed") from None
-        owner[key] = value
+        if self.closed or self._traced(owner):
+            owner[key] = value
+            return
+        if type(owner) is np.ndarray and (is_symbolic(value) or is_symbolic(key)):
+            self.made.note_written(owner)
+        function = self.method_of(owner, "__setitem__")
+        if function is not None:
+            self.call(function, owner, key, value)
+        elif self._is_own(owner):
+            owner[key] = value
+        else:
+            self._store_item_outside(owner, key, value)
+
+    def _store_item_outside(self, owner: Any, key: Any, value: Any) -> None:
+        """Note that an item of a container from outside is stored."""
+        kind, source = type(owner), self.source_of(owner)
+        if id(owner) in self.overlay.copies:
+            self.changed(owner, "__setitem__", key, value)
+            return
+        if kind not in (list, dict) or source is None or isinstance(key, slice):
+            raise self.refusal(f"stores an item of a {kind.__name__} from outside")
+        if self._traced(key) or not is_plain(key):
+            raise self.refusal("stores an item by a key that is an object")
+        if kind is dict:
+            before = owner.get(key, MISSING)
+        else:
+            self.guard(Check.LENGTH, source, len(owner))
+            key = operator.index(key)
+            if id(owner) in self.overlay.appended:
+                raise self.refusal("stores an item of a list that was appended to")
+            before = owner[key]  # IndexError where it isn't there
+            key += len(owner) if key < 0 else 0
+        self._store(owner, EffectKind.ITEM, key, value, before)
 
     def delete_item(self, given: tuple[Any, Any]) -> None:
         owner, key = given
-        if not self.closed and self.source_of(owner) is not None:
-            raise self.refusal("deletes an item of a container from outside")
-        del owner[key]
+        if self.closed or self._traced(owner) or self._is_own(owner):
+            del owner[key]
+        else:
+            self.changed(owner, "__delitem__", key)
+
+    def changed(self, owner: Any, name: str, *args: Any) -> Any:
+        """What a method that changes a container from outside gives. Each call will call it.
+
+        The method changes a copy, with all that was in the container under guards.
+        """
+        kind, source = type(owner), self.source_of(owner)
+        if kind not in (list, dict, set, deque) or source is None:
+            raise self.refusal(f"calls .{name} of a {kind.__name__} from outside")
+        hashed = kind is set or (kind is dict and name not in ("clear", "popitem"))
+        if any(map(self.reaches_code, args)) or (hashed and not is_plain(args[0])):
+            raise self.refusal(f"calls .{name} with what isn't followed")
+        if isinstance(args[0] if args else None, slice):
+            raise self.refusal(f"calls .{name} with a slice")
+        copy = self.overlay.copies.get(id(owner))
+        if copy is None:
+            found = self.one_level(owner)
+            copy = deque(found, owner.maxlen) if kind is deque else kind(found)
+        result = getattr(copy, name)(*args)  # what it raises is what Python raises
+        self._require_no_region()
+        self._alive.append(owner)
+        self.overlay.method(owner, name, args, source, copy)
+        return result
+
+
+def is_symbolic(value: Any) -> bool:
+    """Whether a value, or one in nested lists, is known only when the graph runs."""
+    return next(symbols((value,)), None) is not None
 
 
 def _caller_globals() -> dict[str, Any]:
@@ -355,4 +519,4 @@ def _caller_globals() -> dict[str, Any]:
 _OWN: Final = "graphjit.capture"
 
 
-__all__ = ["AccessHooks"]
+__all__ = ["AccessHooks", "is_symbolic"]

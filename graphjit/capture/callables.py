@@ -38,10 +38,17 @@ READERS: Final = frozenset({
     "difference", "symmetric_difference", "issubset", "issuperset", "isdisjoint", "__len__",
     "__contains__", "__getitem__", "__iter__", "__eq__",
 })  # fmt: skip
+# Those that hand on what is in them, and look into none of it.
+HANDING_ON: Final = frozenset({
+    "get", "keys", "values", "items", "copy", "__getitem__", "__iter__",
+})  # fmt: skip
 # Names that Python itself has there.
 BUILTIN_NAMES: Final = frozenset(vars(builtins))
-# What tells of state that calls can change.
-STATEFUL: Final = frozenset({np.get_printoptions, np.geterr, np.geterrcall, np.getbufsize})
+# What tells of state that calls can change, or changes it.
+STATEFUL: Final = frozenset({
+    np.get_printoptions, np.geterr, np.geterrcall, np.getbufsize,
+    np.set_printoptions, np.seterr, np.seterrcall, np.setbufsize,
+})  # fmt: skip
 _PURE_BUILTINS: Final = frozenset({
     "abs", "all", "any", "ascii", "bin", "bool", "bytes", "chr", "complex", "divmod",
     "enumerate", "filter", "float", "format", "frozenset", "hash", "hex", "int", "list", "map",
@@ -111,6 +118,7 @@ def is_known(function: Any) -> bool:
 __all__ = [
     "ASKED_BY_C",
     "BUILTIN_NAMES",
+    "HANDING_ON",
     "HIGHER_ORDER",
     "ITERATE_ONLY",
     "READERS",

@@ -1,10 +1,13 @@
 """Code objects as lists of instructions, and back.
 
 CPython's bytecode is a string of two-byte units with jumps as distances, a table of exception
-handlers, and a table of source positions, both by offset. Here an instruction names the
-instructions that it may jump to, and handlers name instructions, so that others can be put
-between them. Formats: `Objects/exception_handling_notes.txt`, `Objects/locations.md` and
-`Lib/dis.py` of CPython 3.11 to 3.13 (`InternalDocs/` from 3.14 on).
+handlers, and a table of source positions, both by offset. Here an instruction is a number, and
+jumps and handlers name numbers, so that other bytecode can take an instruction's place.
+Formats: `Objects/exception_handling_notes.txt`, `Objects/locations.md` and `Lib/dis.py` of
+CPython 3.11 to 3.13 (`InternalDocs/` from 3.14 on).
+
+A function of a thousand lines has thousands of instructions, and most of a first trace could go
+here. So there is no object for an instruction, and the table of positions isn't decoded.
 """
 
 from __future__ import annotations
@@ -12,17 +15,25 @@ from __future__ import annotations
 import dis
 import functools
 import opcode
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from types import CodeType
 from typing import Any, Final
+
+from graphjit.core.frozen import dataclass
 
 VERSION: Final = sys.version_info[:2]
 EXTENDED_ARG: Final = dis.opmap["EXTENDED_ARG"]
 HAVE_ARGUMENT: Final = dis.HAVE_ARGUMENT
-
-Position = tuple[int | None, int | None, int | None, int | None]  # line, end, column, end
-_NOWHERE: Final[Position] = (None, None, None, None)
+# An entry of the table of positions. Only its first byte has the highest bit; it says the form.
+# Forms below these are on the line of the entry before; _ONE_LINE are up to two lines on.
+_ENTRY: Final = re.compile(rb"[\x80-\xff][\x00-\x7f]*")
+_ONE_LINE, _NO_COLUMNS, _LONG, _NONE = range(10, 13), 13, 14, 15
+MAX_UNITS: Final = 8  # of an entry of the table of positions
 
 
 def _cache_sizes() -> list[int]:
@@ -42,163 +53,136 @@ JUMPS: Final = frozenset(dis.hasjrel) & frozenset(range(256))
 BACKWARD: Final = frozenset(op for op in JUMPS if "BACKWARD" in dis.opname[op])
 
 
-class Instruction:
-    """One instruction.
-
-    op: the opcode. arg: its argument, of a jump 0. target: where a jump goes. position: of the
-    source. index: its number in the list that it was decoded to; -1 if it was put there.
-    """
-
-    __slots__ = ("arg", "index", "op", "position", "target")
-
-    def __init__(
-        self,
-        op: int,
-        arg: int = 0,
-        target: Instruction | None = None,
-        position: Position = _NOWHERE,
-        index: int = -1,
-    ) -> None:
-        self.op = op
-        self.arg = arg
-        self.target = target
-        self.position = position
-        self.index = index
-
-    @property
-    def name(self) -> str:
-        """The opcode's name."""
-        return dis.opname[self.op]
-
-    def __repr__(self) -> str:
-        to = "" if self.target is None else f" -> {self.target.index}"
-        return f"<{self.index}: {self.name} {self.arg}{to}>"
-
-
+@dataclass(frozen=True, slots=True, eq=False)
 class Handler:
     """A range of instructions whose exceptions go to a handler.
 
-    start, stop: the first instruction of the range, and the one after it, None at the end.
-    target: where the handler starts. depth: how much of the stack it keeps. lasti: whether the
-    number of the raising instruction is pushed.
+    start, stop: the numbers of the first one and of the one after the last. target: where the
+    handler starts. depth: how much of the stack it keeps. lasti: whether the number of the
+    raising instruction is pushed.
     """
 
-    __slots__ = ("depth", "lasti", "start", "stop", "target")
-
-    def __init__(
-        self,
-        start: Instruction,
-        stop: Instruction | None,
-        target: Instruction,
-        depth: int,
-        lasti: bool,
-    ) -> None:
-        self.start = start
-        self.stop = stop
-        self.target = target
-        self.depth = depth
-        self.lasti = lasti
+    start: int
+    stop: int
+    target: int
+    depth: int
+    lasti: bool
 
 
-def decode(code: CodeType) -> tuple[list[Instruction], list[Handler]]:
-    """The instructions of a code object, caches and EXTENDED_ARG left out, and its handlers."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The instructions of a code object, caches and EXTENDED_ARG left out, and its handlers.
+
+    ops, args: opcodes, and arguments; those of jumps are 0. starts: the unit at which each
+    begins, its EXTENDED_ARG included; the number of units at the end. targets: where jumps go.
+    """
+
+    ops: list[int]
+    args: list[int]
+    starts: list[int]
+    targets: dict[int, int]
+    handlers: list[Handler]
+
+
+def decode(code: CodeType) -> Decoded:
+    """Take a code object apart."""
     units = code.co_code
-    positions = list(code.co_positions())
-    instructions: list[Instruction] = []
-    at: dict[int, Instruction] = {}  # by the unit that it starts at, EXTENDED_ARG included
-    jumps: list[tuple[Instruction, int]] = []
-    unit, count, high, start = 0, len(units) // 2, 0, 0
+    opcodes, arguments = units[::2], units[1::2]
+    ops: list[int] = []
+    args: list[int] = []
+    starts: list[int] = []
+    jumps: list[tuple[int, int]] = []
+    sizes, extended, jumping = CACHE_SIZES, EXTENDED_ARG, JUMPS
+    unit, count = 0, len(opcodes)
     while unit < count:
-        op, arg = units[2 * unit], units[2 * unit + 1] | high
-        unit += 1
-        if op == EXTENDED_ARG:
-            high = arg << 8
-            continue
-        position = positions[unit - 1] if unit <= len(positions) else _NOWHERE
-        instruction = Instruction(op, arg, None, position, len(instructions))
-        instructions.append(instruction)
-        at[start] = instruction
-        unit += CACHE_SIZES[op]
-        if op in JUMPS:
-            jumps.append((instruction, unit - arg if op in BACKWARD else unit + arg))
-            instruction.arg = 0
-        high, start = 0, unit
-    for instruction, target in jumps:
-        instruction.target = at[target]
-    handlers = [
-        Handler(at[first], at.get(last), at[target], depth, lasti)
-        for first, last, target, depth, lasti in _parse_handlers(code.co_exceptiontable)
-    ]
-    return instructions, handlers
-
-
-def opcode_offsets(code: CodeType) -> list[int]:
-    """Where the opcode of each instruction that `decode` gives lies [bytes]."""
-    units, unit, found = code.co_code, 0, []
-    while 2 * unit < len(units):
-        op = units[2 * unit]
-        if op != EXTENDED_ARG:
-            found.append(2 * unit)
-        unit += 1 + CACHE_SIZES[op]
-    return found
-
-
-def encode(
-    code: CodeType,
-    instructions: list[Instruction],
-    handlers: Iterable[Handler],
-    *,
-    consts: tuple[Any, ...],
-    stack: int,
-) -> CodeType:
-    """A copy of a code object with these instructions, constants and stack size."""
-    starts, units = _layout(instructions)
-    text = bytearray()
-    for number, x in enumerate(instructions):
-        op, arg = x.op, x.arg
-        if x.target is not None:
-            arg = abs(starts[x.target] - starts[x] - units[number])
-        for shift in range(8 * (units[number] - 2 - CACHE_SIZES[op]) + 8, 0, -8):
-            text += bytes((EXTENDED_ARG, arg >> shift & 255))
-        text += bytes((op, arg & 255)) + bytes(2 * CACHE_SIZES[op])
-    end = len(text) // 2
-    table = bytearray()
-    for handler in handlers:
-        start = starts[handler.start]
-        stop = end if handler.stop is None else starts[handler.stop]
-        depth = handler.depth << 1 | handler.lasti
-        for k, value in enumerate((start, stop - start, starts[handler.target], depth)):
-            table += _handler_number(value, 128 if k == 0 else 0)
-    return code.replace(
-        co_code=bytes(text),
-        co_consts=consts,
-        co_stacksize=stack,
-        co_exceptiontable=bytes(table),
-        co_linetable=bytes(_line_table(code.co_firstlineno, instructions, units)),
+        starts.append(unit)
+        op, arg = opcodes[unit], arguments[unit]
+        while op == extended:
+            unit += 1
+            op, arg = opcodes[unit], arg << 8 | arguments[unit]
+        unit += 1 + sizes[op]
+        if op in jumping:
+            jumps.append((len(ops), unit - arg if op in BACKWARD else unit + arg))
+            arg = 0
+        ops.append(op)
+        args.append(arg)
+    starts.append(unit)
+    parsed = list(_parse_handlers(code.co_exceptiontable))
+    if not jumps and not parsed:
+        return Decoded(ops, args, starts, {}, [])
+    numbers = {start: number for number, start in enumerate(starts)}
+    return Decoded(
+        ops,
+        args,
+        starts,
+        {number: numbers[target] for number, target in jumps},
+        [
+            Handler(numbers[first], numbers[last], numbers[target], depth, lasti)
+            for first, last, target, depth, lasti in parsed
+        ],
     )
 
 
-def _layout(instructions: list[Instruction]) -> tuple[dict[Instruction, int], list[int]]:
-    """At which unit each instruction starts, and how many units each takes."""
-    units = [
-        1 + CACHE_SIZES[x.op] + ((max(x.arg.bit_length(), 1) - 1) // 8) for x in instructions
-    ]
-    jumps = [(n, x) for n, x in enumerate(instructions) if x.target is not None]
-    while True:
-        starts: dict[Instruction, int] = {}
-        unit = 0
-        for x, size in zip(instructions, units, strict=True):
-            starts[x] = unit
-            unit += size
+@functools.lru_cache(maxsize=1 << 14)
+def instruction(op: int, arg: int = 0) -> bytes:
+    """The bytes of an instruction, with EXTENDED_ARG and caches."""
+    units = bytes((op, arg & 255)) + bytes(2 * CACHE_SIZES[op])
+    while arg := arg >> 8:
+        units = bytes((EXTENDED_ARG, arg & 255)) + units
+    return units
+
+
+def opcode_offset(code: CodeType, start: int) -> int:
+    """Where the opcode of the instruction lies that starts at a unit [bytes]."""
+    units = code.co_code
+    while units[2 * start] == EXTENDED_ARG:
+        start += 1
+    return 2 * start
+
+
+def encode(
+    code: CodeType, decoded: Decoded, parts: list[bytes], stack: int
+) -> tuple[CodeType, array[int]]:
+    """A copy of a code object with other bytecode in each instruction's place.
+
+    parts: that bytecode; of a jump what comes before it, for the jump itself is made here. Also
+    gives the unit at which each part starts.
+    """
+    parts, starts = _with_jumps(decoded, parts)
+    table = bytearray()
+    for handler in decoded.handlers:
+        start, stop = starts[handler.start], starts[handler.stop]
+        depth = handler.depth << 1 | handler.lasti
+        for k, value in enumerate((start, stop - start, starts[handler.target], depth)):
+            table += _handler_number(value, 128 if k == 0 else 0)
+    copy = code.replace(
+        co_code=b"".join(parts),
+        co_stacksize=stack,
+        co_exceptiontable=bytes(table),
+        co_linetable=_line_table(code.co_linetable, decoded.starts, starts),
+    )
+    return copy, array("I", starts)
+
+
+def _with_jumps(decoded: Decoded, parts: list[bytes]) -> tuple[list[bytes], list[int]]:
+    """The parts with jumps at their ends, and the unit at which each starts."""
+    targets, ops = decoded.targets, decoded.ops
+    lengths = list(map(len, parts))
+    for number in targets:
+        lengths[number] += len(instruction(ops[number]))
+    changed = True
+    while changed:
         changed = False
-        for number, x in jumps:
-            assert x.target is not None
-            distance = abs(starts[x.target] - starts[x] - units[number])
-            size = 1 + CACHE_SIZES[x.op] + (max(distance.bit_length(), 1) - 1) // 8
-            if size > units[number]:  # they only grow, so this ends
-                units[number], changed = size, True
-        if not changed:
-            return starts, units
+        starts = [0, *accumulate(lengths)]
+        arguments = {n: abs(starts[to] - starts[n + 1]) // 2 for n, to in targets.items()}
+        for number, argument in arguments.items():
+            length = len(parts[number]) + len(instruction(ops[number], argument))
+            if length > lengths[number]:  # they only grow, so this ends
+                lengths[number], changed = length, True
+    parts = list(parts)
+    for number, argument in arguments.items():
+        parts[number] += instruction(ops[number], argument)
+    return parts, [start // 2 for start in starts]
 
 
 def _parse_handlers(table: bytes) -> Iterator[tuple[int, int, int, int, bool]]:
@@ -225,51 +209,76 @@ def _handler_number(value: int, flag: int) -> bytes:
     return bytes(parts)
 
 
-def _line_table(first: int, instructions: list[Instruction], units: list[int]) -> bytearray:
-    """The table of positions, in its long form or without columns."""
-    table, line = bytearray(), first
-    before: Position | None = None
-    rest, form = b"", 15  # what follows an entry's first byte, and the form that this is in
-    for x, size in zip(instructions, units, strict=True):
-        if x.position is not before and x.position != before:
-            before = x.position
-            start, end, column, end_column = before
-            form = 15 if start is None else 13
-            if start is not None:
-                delta = start - line
-                line = start
-                if end is not None and column is not None and end_column is not None:
-                    form = 14
-                    columns = (end - start, column + 1, end_column + 1)
-                    rest = b"".join(map(_position_number, columns))
-                else:
-                    rest = b""
-                first_rest = (
-                    _position_number(-delta << 1 | 1 if delta < 0 else delta << 1) + rest
-                )
-                rest = b"\0" + rest
-            else:
-                first_rest = rest = b""
-        else:
-            first_rest = rest
-        while size > 0:
-            length = min(size, 8)
-            size -= length
-            table.append(0x80 | form << 3 | length - 1)
-            table += first_rest
-            first_rest = rest
-    return table
+def _line_table(table: bytes, old: Sequence[int], new: Sequence[int]) -> bytes:
+    """A table of positions for instructions that start at other units.
+
+    Each entry goes on for as long as what stands for its instructions. An entry that begins
+    inside an instruction has none of its own.
+    """
+    parts: list[bytes] = []
+    moved = dict(zip(old, new, strict=True))
+    unit = at = skipped = 0
+    for entry in _ENTRY.findall(table):
+        unit += (entry[0] & 7) + 1
+        end = moved.get(unit)
+        if end is None:  # inside an instruction
+            end = new[min(bisect_left(old, unit), len(old) - 1)]
+        if end == at:
+            skipped += _lines_on(entry)
+            continue
+        if skipped:
+            entry, skipped = _without_columns(skipped + _lines_on(entry)), 0
+        parts.append(_stretched(entry, end - at))
+        at = end
+    if at < new[-1]:
+        parts.append(_stretched(bytes([0x80 | _NONE << 3]), new[-1] - at))
+    return b"".join(parts)
 
 
-@functools.cache
-def _position_number(value: int) -> bytes:
-    """A number of a table of positions: six bits a byte, the low ones first."""
-    parts = bytearray()
+@functools.lru_cache(maxsize=1 << 14)
+def _stretched(entry: bytes, length: int) -> bytes:
+    """An entry of a table of positions as entries for so many units."""
+    form, rest = entry[0] >> 3 & 15, entry[1:]
+    more, after = form, rest  # the same position again, on the same line
+    if form in _ONE_LINE:
+        more = _ONE_LINE[0]
+    elif form in (_NO_COLUMNS, _LONG):
+        after = b"\0" + rest[_number_end(rest) :]
+    made = b""
+    while length > 0:
+        units = min(length, MAX_UNITS)
+        made += bytes([0x80 | form << 3 | units - 1]) + rest
+        form, rest, length = more, after, length - units
+    return made
+
+
+def _number_end(text: bytes) -> int:
+    """Where the first number of a text ends."""
+    return next(k for k, byte in enumerate(text) if not byte & 64) + 1
+
+
+def _lines_on(entry: bytes) -> int:
+    """How many lines an entry goes on from the one before."""
+    form = entry[0] >> 3 & 15
+    if form in _ONE_LINE:
+        return form - _ONE_LINE[0]
+    if form not in (_NO_COLUMNS, _LONG):
+        return 0
+    value = 0
+    for k, byte in enumerate(entry[1 : 1 + _number_end(entry[1:])]):
+        value |= (byte & 63) << 6 * k
+    return -(value >> 1) if value & 1 else value >> 1
+
+
+def _without_columns(lines: int) -> bytes:
+    """An entry, so many lines on, without columns."""
+    value = -lines << 1 | 1 if lines < 0 else lines << 1
+    made = bytearray([0x80 | _NO_COLUMNS << 3])
     while value >= 64:
-        parts.append(value & 63 | 64)
+        made.append(value & 63 | 64)
         value >>= 6
-    parts.append(value)
-    return bytes(parts)
+    made.append(value)
+    return bytes(made)
 
 
 __all__ = [
@@ -278,10 +287,10 @@ __all__ = [
     "HAVE_ARGUMENT",
     "JUMPS",
     "VERSION",
+    "Decoded",
     "Handler",
-    "Instruction",
-    "Position",
     "decode",
     "encode",
-    "opcode_offsets",
+    "instruction",
+    "opcode_offset",
 ]

@@ -12,10 +12,12 @@ import decimal
 import enum
 import fractions
 import operator
+import signal
+import sys
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -24,9 +26,13 @@ from graphjit.core.errors import TracingError, at_user_line, user_line
 
 from .callables import (
     ASKED_BY_C,
+    TRUSTED,
     is_trusted,
 )
+from .effects import Effect, EffectKind, Overlay
 from .hooks import Hooks
+from .instrument import has_hooks
+from .made_arrays import MadeArrays
 from .sources import (
     MISSING,
     AttributeSource,
@@ -63,7 +69,13 @@ class Guarding(Hooks):
         traced: Callable[[Any], bool],
         outside: Callable[[Any], bool] = lambda value: False,
         number: Callable[[Any, Source], Any] = lambda value, source: None,
+        made: MadeArrays | None = None,
+        settle: Callable[[Any], object] = lambda value: None,
+        in_region: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._in_region = in_region
+        self.made = made or MadeArrays()
+        self._settle = settle
         self._number = number
         self._capture = capture
         self._traced = traced
@@ -74,11 +86,16 @@ class Guarding(Hooks):
         self._root: Any = None
         self._known: dict[int, tuple[Any, Source]] = {}
         self._alive: list[Any] = []
-        self._written: set[tuple[int, Any]] = set()
+        self.overlay = Overlay()
+        # Containers that C code was given in place of others, what was in them, the others.
+        self._shadows: list[tuple[Any, list[Any], Any]] = []
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._bound: dict[int, types.CodeType] = {}
         # Globals read before: the value, and what the code went on with.
         self._globals: dict[tuple[int, str], tuple[Any, Any]] = {}
+        # Pairs of types that operators compute of without methods written in Python: they are
+        # plain, or traced, which the type alone says.
+        self._computed: set[tuple[type, type]] = set()
         self._wrappers: dict[int, tuple[Any, Any]] = {}  # of callables that aren't followed
         self._libraries: dict[int, types.ModuleType] = {}  # modules that aren't followed
         self._inner: set[int] = set()  # code of functions that code with hooks makes
@@ -121,31 +138,25 @@ class Guarding(Hooks):
                 check, expected = Check.REFERENT, weakref.ref(expected)
             self.guards[key] = Guard(check, source, expected, user_line())
 
-    def read(self, value: Any, source: Source, written: bool = False) -> Any:
+    def read(self, value: Any, source: Source) -> Any:
         """What the code goes on with for a value that it read."""
         kind = type(value)
         if kind in PLAIN or isinstance(value, enum.Enum):
-            if not written:
-                if kind in (float, int, complex):
-                    traced = self._number(value, source)
-                    if traced is not None:
-                        return traced
-                check = Check.SAME if value is None or kind is bool else Check.EQUAL
-                self.guard(check, source, value)
+            if kind in (float, int, complex):
+                traced = self._number(value, source)
+                if traced is not None:
+                    return traced
+            check = Check.SAME if value is None or kind is bool else Check.EQUAL
+            self.guard(check, source, value)
             return value
         if self._traced(value):
             return value
         if kind is np.ndarray:
-            if written and self.source_of(value) is None:
-                return value
             captured = self._capture(value, source)
             self._known.setdefault(id(captured), (captured, source))
             return captured
         if kind in (tuple, frozenset, slice) and is_plain(value):
-            if not written:
-                self.guard(Check.EQUAL, source, value)
-            return value
-        if written:
+            self.guard(Check.EQUAL, source, value)
             return value
         if isinstance(value, CALLABLES):
             self.guard(Check.SAME, source, value)
@@ -160,12 +171,71 @@ class Guarding(Hooks):
         self._register(value, source)
         return value
 
-    def _write(self, owner: Any, name: Any) -> None:
-        self._alive.append(owner)
-        self._written.add((id(owner), name))
+    # -- what was written
 
-    def _was_written(self, owner: Any, name: Any) -> bool:
-        return bool(self._written) and (id(owner), name) in self._written
+    def _is_own(self, owner: Any) -> bool:
+        """Whether an object was made meanwhile: no other code has it."""
+        return self.source_of(owner) is None and not self._outside(owner)
+
+    def _store(
+        self,
+        owner: Any,
+        kind: EffectKind,
+        key: Any,
+        value: Any,
+        before: Any,
+        place: Any = None,
+        surely: bool = True,
+    ) -> None:
+        """Note that a value is stored in what was there before.
+
+        place: the dict that holds the owner's attributes, where there is one. surely: whether
+        what the owner has under this key is surely there, and not in its class.
+        """
+        self._require_no_region()
+        place = owner if place is None else place
+        source = self.source_of(owner)
+        read = self.source_of(value) if self._traced(value) else None
+        written = self.overlay.find(place, key) is not MISSING
+        stored = surely and before is not MISSING and not written
+        if source is not None and read is not None and stored:
+            steps = {EffectKind.ATTRIBUTE: AttributeSource, EffectKind.ITEM: ItemSource}
+            if kind in steps and read.key == steps[kind](source, key).key:
+                return  # x.a += 1 puts the same array back
+        self._alive += (owner, place)
+        gained = before is MISSING or before is None
+        self.overlay.store(place, Effect(kind, owner, key, (value,), (), gained, source))
+
+    def _require_no_region(self) -> None:
+        """Refuse what is written in a branch or loop, which may run never or often."""
+        if self._in_region():
+            raise self.refusal("writes outside of it in a branch or loop")
+
+    def merged(self, value: Any) -> Any:
+        """A container with what was written into it, as the code that wrote it sees it."""
+        overlay = self.overlay
+        if not overlay or not overlay.owns(value):
+            return value
+        if id(value) in overlay.copies:
+            return overlay.copies[id(value)]
+        if not isinstance(value, (list, dict)):
+            return value
+        source = self.source_of(value)
+        assert source is not None
+        written = overlay.written.get(id(value), {})
+        if isinstance(value, dict):
+            self._guard_keys(value, source)
+            found = {
+                k: written[k] if k in written else self.read(v, ItemSource(source, k))
+                for k, v in value.items()
+            }
+            return found | {k: v for k, v in written.items() if k not in found}
+        self.guard(Check.LENGTH, source, len(value))
+        items = [
+            written[k] if k in written else self.read(x, ItemSource(source, k))
+            for k, x in enumerate(value)
+        ]
+        return items + overlay.appended.get(id(value), [])
 
     def shadow(self, value: Any, depth: int = 0) -> Any:
         """What C code may look into in place of a container: all that is in it was read."""
@@ -175,16 +245,80 @@ class Guarding(Hooks):
         if depth > 50:
             raise self.refusal("a container that holds itself can't be traced")
         if isinstance(value, (list, tuple, dict, set, frozenset, deque)):
+            given, value = value, self.merged(value)
             source = self.source_of(value)
             if source is None:
                 if self._is_outside(value):
                     raise self.refusal("a container reached in a way that isn't followed")
-                return self._shadow_own(value, depth)
-            return self._shadow_outside(value, source, depth)
+                found = self._shadow_own(value, depth)
+            else:
+                found = self._shadow_outside(value, source, depth)
+            if found is not given:
+                self._shadows.append((found, _contents(found), given))
+            return found
         if kind is slice:
             parts = (value.start, value.stop, value.step)
             return slice(*(self.shadow(x, depth + 1) for x in parts))
         return value
+
+    def require_unchanged(self, first: int) -> None:
+        """Refuse code that changed what it was given in place of a container from outside.
+
+        first: how many shadows there were before it was given some.
+        """
+        for shadow, before, _ in self._shadows[first:]:
+            now = _contents(shadow)
+            if len(now) != len(before) or not all(map(operator.is_, now, before)):
+                raise self.refusal("changes a container from outside in a way not followed")
+
+    def translated(self, result: Any, first: int) -> Any:
+        """What C code gave, with containers themselves where it was given others.
+
+        first: how many shadows there were before it was given some.
+        """
+        given = self._shadows[first:]
+        if not given:
+            return result
+        del self._shadows[first:]
+        originals = {id(shadow): original for shadow, _, original in given}
+        nested = any(id(x) in originals for _, contents, _ in given for x in contents)
+
+        def translate(value: Any, depth: int) -> Any:
+            if id(value) in originals:
+                return originals[id(value)]
+            kind = type(value)
+            if depth < MAX_DEPTH and kind in (list, tuple):
+                items = [translate(x, depth + 1) for x in value]
+                if not all(map(operator.is_, items, value)):
+                    if kind is tuple:
+                        return tuple(items)
+                    value[:] = items
+            elif depth < MAX_DEPTH and kind is dict:
+                value.update((k, translate(x, depth + 1)) for k, x in list(value.items()))
+            elif nested and hasattr(kind, "__next__") and kind is not types.GeneratorType:
+                raise self.refusal("steps through containers in containers in C")
+            return value
+
+        return translate(result, 0)
+
+    def one_level(self, value: Any) -> Any:
+        """A copy of a container whose items are those that it has, for code that hands them on
+        and looks into none.
+        """
+        if not isinstance(value, (list, tuple, dict, deque)):
+            return self.shadow(value)
+        value = self.merged(value)
+        source = self.source_of(value)
+        if source is None:
+            return self.shadow(value) if self._is_outside(value) else value
+        if len(value) > MAX_ITEMS:
+            raise self.refusal(f"a container of more than {MAX_ITEMS} items can't be traced")
+        if isinstance(value, dict):
+            self._guard_keys(value, source)
+            return {k: self.read(v, ItemSource(source, k)) for k, v in value.items()}
+        self.guard(Check.LENGTH, source, len(value))
+        items = [self.read(x, ItemSource(source, k)) for k, x in enumerate(value)]
+        return _rebuilt(value, items)
 
     def _is_outside(self, value: Any) -> bool:
         """Whether a container was there before; a constant of the code doesn't count."""
@@ -210,18 +344,17 @@ class Guarding(Hooks):
         if isinstance(value, dict):
             self._guard_keys(value, source)
             return {
-                k: self.shadow(
-                    self.read(v, ItemSource(source, k), self._was_written(value, k)), depth + 1
-                )
+                k: self.shadow(self.read(v, ItemSource(source, k)), depth + 1)
                 for k, v in value.items()
             }
-        if isinstance(value, (set, frozenset)):  # a frozenset of plain values is none
-            raise self.refusal("a set from outside can't be traced")
+        if isinstance(value, (set, frozenset)):  # itself, for a copy may be in another order
+            if not all(map(is_plain, value)):
+                raise self.refusal("a set from outside that holds objects can't be traced")
+            self.guard(Check.KEYS, source, tuple(value))
+            return value
         self.guard(Check.LENGTH, source, len(value))
         found = [
-            self.shadow(
-                self.read(x, ItemSource(source, k), self._was_written(value, k)), depth + 1
-            )
+            self.shadow(self.read(x, ItemSource(source, k)), depth + 1)
             for k, x in enumerate(value)
         ]
         return _rebuilt(value, found)
@@ -235,6 +368,7 @@ class Guarding(Hooks):
         """What is iterated over in place of a container; its items stay themselves."""
         if type(value) in PLAIN or self._traced(value):
             return value
+        value = self.merged(value)
         source = self.source_of(value)
         if source is None and self._is_outside(value):
             raise self.refusal(f"iterates over a {type(value).__name__} from outside")
@@ -246,18 +380,87 @@ class Guarding(Hooks):
             if source is None:
                 return value
             self.guard(Check.LENGTH, source, len(value))
-            return [
-                self.read(x, ItemSource(source, k), self._was_written(value, k))
-                for k, x in enumerate(value)
-            ]
+            return [self.read(x, ItemSource(source, k)) for k, x in enumerate(value)]
         if isinstance(value, (set, frozenset)):
             return self.shadow(value)
         iterate = self.method_of(value, "__iter__")
         if iterate is not None:
-            return self.call(iterate, value)
+            return self._stepped(self.call(iterate, value))
+        if self.method_of(value, "__next__") is not None:
+            return self._stepped(value)
         if source is not None and not isinstance(value, types.FunctionType):
             raise self.refusal(f"iterates over a {type(value).__name__} from outside")
         return value
+
+    def _stepped(self, iterator: Any) -> Any:
+        """What is iterated over in place of an iterator: hooks see its steps."""
+        step = self.method_of(iterator, "__next__")
+        if step is None:
+            return iterator
+
+        def steps() -> Iterator[Any]:
+            while True:
+                try:
+                    value = self.call(step, iterator)
+                except StopIteration:
+                    return
+                yield value
+
+        return steps()
+
+    # -- code that no hook sees
+
+    def watched(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What C code or a library gives that may call the user's code.
+
+        A TracingError is raised in the user's code where that starts without hooks.
+        """
+        before = sys.getprofile()
+        if before is not None and not isinstance(before, types.FunctionType):
+            raise self.refusal("calls code that isn't followed while a profiler runs")
+
+        def watch(frame: types.FrameType, event: str, argument: Any) -> None:
+            if before is not None:
+                before(frame, event, argument)
+            if event == "call" and not self.closed and self._is_unseen(frame):
+                name = frame.f_code.co_qualname
+                raise self.refusal(f"code that isn't followed calls {name}")
+
+        sys.setprofile(watch)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            sys.setprofile(before)
+
+    def _is_unseen(self, frame: types.FrameType) -> bool:
+        """Whether a frame that starts is of the user's code, and has no hooks."""
+        code = frame.f_code
+        made = code.co_qualname.startswith("__create_fn__.<locals>.")  # a dataclass's own
+        if has_hooks(code) or code.co_name == "__del__" or made:
+            return False
+        name = frame.f_globals.get("__name__") or ""
+        top = name.partition(".")[0]
+        if top in TRUSTED or top in sys.stdlib_module_names or top.startswith("namedtuple_"):
+            return False
+        handlers = map(signal.getsignal, signal.valid_signals())
+        return all(getattr(h, "__code__", None) is not code for h in handlers)
+
+    def reaches_code(self, value: Any, depth: int = 0) -> bool:
+        """Whether C code that is given a value may call the user's code."""
+        kind = type(value)
+        if kind in PLAIN or kind is np.ndarray or self._traced(value):
+            return False
+        if kind in CONTAINERS or kind is deque:
+            if len(value) > MAX_ITEMS or depth > MAX_DEPTH:
+                return True
+            return any(self.reaches_code(x, depth + 1) for x in _contents(value))
+        if kind is types.FunctionType:
+            return not is_trusted(value) and not has_hooks(value.__code__)
+        if kind is types.MethodType:
+            return self.reaches_code(value.__func__)
+        if isinstance(value, type):
+            return not is_trusted(value)
+        return not is_trusted(kind)
 
     def require_no_methods(self, value: Any, depth: int = 0) -> None:
         """Refuse objects that C code would ask by methods written in Python."""
@@ -284,7 +487,7 @@ class Guarding(Hooks):
         Attributes that are plain values are not guarded here: reading them is.
         """
         static = static_attribute(kind, name)
-        if is_trusted(kind) or self._was_written(kind, name):
+        if is_trusted(kind):
             return static
         where = lasting_source(kind, kind.__qualname__)
         source = AttributeSource(where, name)
@@ -333,6 +536,11 @@ def is_plain(value: Any) -> bool:
     if kind is slice:
         return all(map(is_plain, (value.start, value.stop, value.step)))
     return False
+
+
+def _contents(value: Any) -> list[Any]:
+    """What is in a list, deque or dict, keys included."""
+    return [*value, *value.values()] if isinstance(value, dict) else list(value)
 
 
 def _rebuilt(value: Any, items: list[Any]) -> Any:

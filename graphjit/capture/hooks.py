@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import CellType
 from typing import Any, Final
 
-_BINARY: Final[tuple[Callable[[Any, Any], Any], ...]] = (
+BINARY: Final[tuple[Callable[[Any, Any], Any], ...]] = (
     operator.add, operator.and_, operator.floordiv, operator.lshift, operator.matmul,
     operator.mul, operator.mod, operator.or_, operator.pow, operator.rshift, operator.sub,
     operator.truediv, operator.xor, operator.iadd, operator.iand, operator.ifloordiv,
@@ -95,7 +95,7 @@ class Hooks:
 
     def binary(self, operands: tuple[Any, Any], number: int) -> Any:
         """Compute a binary operator, by its number in BINARY_OP (`+=` from 13 on)."""
-        return _BINARY[number](*operands)
+        return BINARY[number](*operands)
 
     def unary(self, operand: Any, symbol: str) -> Any:
         """Compute `-x`, `+x` or `~x`."""
@@ -153,4 +153,4 @@ class Hooks:
         """The body of a class statement is about to run."""
 
 
-__all__ = ["BINARY_NAMES", "COMPARISON_NAMES", "Hooks"]
+__all__ = ["BINARY", "BINARY_NAMES", "COMPARISON_NAMES", "Hooks"]

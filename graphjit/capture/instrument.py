@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import bisect
 import dis
+import functools
 import inspect
 import weakref
+from array import array
 from types import CodeType, FunctionType
 from typing import Any, Final
 
 from graphjit.core.errors import GraphJitError
 from graphjit.core.frozen import dataclass
 
-from .code import VERSION, Handler, Instruction, Position, decode, encode, opcode_offsets
+from .code import (
+    JUMPS,
+    VERSION,
+    Decoded,
+    Handler,
+    decode,
+    encode,
+    instruction,
+    opcode_offset,
+)
 from .hooks import Hooks
 from .opcodes import TREATMENTS, Treatment
 
@@ -57,13 +68,14 @@ def instrument(code: CodeType, hooks: Hooks, *, nested: bool = False) -> CodeTyp
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Origin:
-    """The last constant of code with hooks. numbers: for each of its instructions that of the
-    instruction of the code without hooks that it is for. globals: the names that the code
-    reads as globals.
+    """The last constant of code with hooks.
+
+    starts: the unit at which begins what stands for each instruction of the code without hooks.
+    globals: the names that the code reads as globals.
     """
 
     code: weakref.ref[CodeType]
-    numbers: tuple[int, ...]
+    starts: array[int]
     globals: frozenset[str]
 
 
@@ -86,8 +98,8 @@ def without_hooks(code: CodeType, offset: int) -> tuple[CodeType, int]:
     plain = origin.code()
     if plain is None:  # it was dropped
         return code, offset
-    number = bisect.bisect_right(opcode_offsets(code), offset) - 1
-    return plain, opcode_offsets(plain)[origin.numbers[max(number, 0)]]
+    number = max(bisect.bisect_right(origin.starts, offset // 2) - 1, 0)
+    return plain, opcode_offset(plain, decode(plain).starts[number])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,59 +163,42 @@ def instrumented(function: FunctionType, code: CodeType) -> FunctionType:
 
 
 class _Instrumenter:
+    """Writes what stands for each instruction of one code object.
+
+    What it is depends on the opcode and its argument alone, but for calls.
+    """
+
     def __init__(self, code: CodeType, hooks: Hooks, consts: list[Any]) -> None:
         self._code = code
         self._hooks = hooks
         self._consts = consts
         self._numbers: dict[Any, int] = {}  # of constants that were added
-        self._old, self._handlers = decode(code)
-        self._new: list[Instruction] = []
-        self._position: Position = (None, None, None, None)
-        self._callables = _callable_depths(self._old, self._handlers)
+        self._decoded = decode(code)
+        self._callables: dict[int, int] = {}
+        self._calls: dict[Any, bytes] = {}  # of hooks
 
     def result(self) -> CodeType:
-        first: dict[Instruction, Instruction] = {}  # what was put in an instruction's place
-        numbers: list[int] = []
-        for number, x in enumerate(self._old):
-            start = len(self._new)
-            self._position = x.position
-            self._place(x, number)
-            first[x] = self._new[start]
-            numbers += [number] * (len(self._new) - start)
-        for x in self._new:
-            if x.target is not None:
-                x.target = first[x.target]
-        handlers = [
-            Handler(
-                first[h.start], None if h.stop is None else first[h.stop], first[h.target],
-                h.depth, h.lasti,
-            )
-            for h in self._handlers
-        ]  # fmt: skip
-        return encode(
-            self._code,
-            self._new,
-            handlers,
-            consts=(
-                *self._consts,
-                _Origin(weakref.ref(self._code), tuple(numbers), self._globals()),
-            ),
-            stack=self._code.co_stacksize + _MARGIN,
-        )
-
-    def _globals(self) -> frozenset[str]:
+        decoded = self._decoded
+        # opcode and argument in one number, for the garbage collector looks at tuples
+        words = [arg << 8 | op for op, arg in zip(decoded.ops, decoded.args, strict=True)]
+        known = dict.fromkeys(words, b"")
+        for word in known:
+            op, arg = word & 255, word >> 8
+            plain = TREATMENTS.get(op) is Treatment.PLAIN and op not in JUMPS
+            known[word] = instruction(op, arg) if plain else self._part(op, arg)
+        parts = list(map(known.__getitem__, words))
+        if not _CALL_OPS.isdisjoint(decoded.ops):
+            self._callables = _callable_depths(decoded)
+            for number, op in enumerate(decoded.ops):
+                if op in _CALL_OPS:
+                    parts[number] = self._before_call(number) + parts[number]
+        copy, starts = encode(self._code, decoded, parts, self._code.co_stacksize + _MARGIN)
         read = _OPS["LOAD_GLOBAL"]
-        return frozenset(self._name(x.arg >> 1) for x in self._old if x.op == read)
+        names = frozenset(self._name(word >> 9) for word in known if word & 255 == read)
+        origin = _Origin(weakref.ref(self._code), starts, names)
+        return copy.replace(co_consts=(*self._consts, origin))
 
-    # -- emitting
-
-    def _emit(self, name: str, arg: int = 0) -> None:
-        self._new.append(Instruction(_OPS[name], arg, None, self._position))
-
-    def _keep(self, x: Instruction, arg: int | None = None) -> None:
-        self._new.append(
-            Instruction(x.op, x.arg if arg is None else arg, x.target, x.position, x.index)
-        )
+    # -- what bytecode is made of
 
     def _const(self, value: Any) -> int:
         key = (type(value), value)
@@ -213,52 +208,40 @@ class _Instrumenter:
             self._consts.append(value)
         return number
 
-    def _hook(self, name: str, *more: Any) -> None:
+    def _load(self, value: Any) -> bytes:
+        return _bytes("LOAD_CONST", self._const(value))
+
+    def _hook(self, name: str, *more: Any) -> bytes:
         """Put what a hook gives for the top of the stack in its place."""
-        function = self._const(getattr(self._hooks, name))
-        if VERSION < (3, 13):
-            self._emit("LOAD_CONST", function)
-            self._emit("PUSH_NULL")
-        else:
-            self._emit("PUSH_NULL")
-            self._emit("LOAD_CONST", function)
-        self._emit("SWAP", 3)
-        for value in more:
-            self._emit("LOAD_CONST", self._const(value))
-        self._call(1 + len(more))
+        key = (name, *more)
+        made = self._calls.get(key)
+        if made is None:
+            function = self._load(getattr(self._hooks, name))
+            null = _bytes("PUSH_NULL")
+            start = function + null if VERSION < (3, 13) else null + function
+            given = b"".join(map(self._load, more))
+            made = start + _bytes("SWAP", 3) + given + _call(1 + len(more))
+            self._calls[key] = made
+        return made
 
-    def _tell(self, name: str, *more: Any) -> None:
-        """Call a hook with constants only, and drop what it gives."""
-        function = self._const(getattr(self._hooks, name))
-        if VERSION < (3, 13):
-            self._emit("PUSH_NULL")
-            self._emit("LOAD_CONST", function)
-        else:
-            self._emit("LOAD_CONST", function)
-            self._emit("PUSH_NULL")
-        for value in more:
-            self._emit("LOAD_CONST", self._const(value))
-        self._call(len(more))
-        self._emit("POP_TOP")
+    def _tell(self, name: str) -> bytes:
+        """Call a hook without arguments, and drop what it gives."""
+        function, null = self._load(getattr(self._hooks, name)), _bytes("PUSH_NULL")
+        start = null + function if VERSION < (3, 13) else function + null
+        return start + _call(0) + _POP
 
-    def _call(self, count: int) -> None:
-        if VERSION < (3, 12):
-            self._emit("PRECALL", count)
-        self._emit("CALL", count)
+    def _tell_name(self, name: str, value: str) -> bytes:
+        """The same with a name."""
+        function, null = self._load(getattr(self._hooks, name)), _bytes("PUSH_NULL")
+        start = null + function if VERSION < (3, 13) else function + null
+        return start + self._load(value) + _call(1) + _POP
 
-    def _hook_of(self, count: int, name: str, *more: Any) -> None:
-        """The same for so many values on top of the stack, given as a tuple."""
-        self._emit("BUILD_TUPLE", count)
-        self._hook(name, *more)
+    def _hook_of(self, count: int, name: str, *more: Any) -> bytes:
+        """The same as _hook for so many values on top of the stack, given as a tuple."""
+        return _bytes("BUILD_TUPLE", count) + self._hook(name, *more)
 
-    def _as_callee(self) -> None:
-        """Make the top of the stack a callable without an object of its own."""
-        self._emit("PUSH_NULL")
-        if VERSION < (3, 13):
-            self._emit("SWAP", 2)
-
-    def _cell(self, number: int) -> None:
-        self._emit("LOAD_CLOSURE" if VERSION < (3, 13) else "LOAD_FAST", number)
+    def _cell(self, number: int) -> bytes:
+        return _bytes("LOAD_CLOSURE" if VERSION < (3, 13) else "LOAD_FAST", number)
 
     def _name(self, number: int) -> str:
         return self._code.co_names[number]
@@ -273,146 +256,133 @@ class _Instrumenter:
 
     # -- one instruction
 
-    def _place(self, x: Instruction, number: int) -> None:
-        """Emit what stands for an instruction."""
-        match TREATMENTS.get(x.op):
+    def _part(self, op: int, arg: int) -> bytes:
+        """What stands for an instruction; of a jump what comes before it."""
+        kept = b"" if op in JUMPS else instruction(op, arg)
+        match TREATMENTS.get(op):
             case None | Treatment.NEVER | Treatment.NAME:
                 raise CannotInstrument(
-                    f"{x.name} in {self._code.co_qualname} is unknown in this version of Python"
+                    f"{dis.opname[op]} in {self._code.co_qualname} is unknown in this version "
+                    "of Python"
                 )
-            case Treatment.PLAIN:
-                if x.name in ("KW_NAMES", "PRECALL"):
-                    self._before_call(number)
-                self._keep(x)
-            case Treatment.CALL:
-                self._before_call(number)
-                self._keep(x)
+            case Treatment.PLAIN | Treatment.CALL:
+                return kept
             case Treatment.GLOBAL:
-                self._keep(x, x.arg & ~1)
-                self._hook("load_global", self._name(x.arg >> 1))
-                if x.arg & 1:
-                    self._as_callee()
+                found = instruction(op, arg & ~1)
+                return found + self._hook("load_global", self._name(arg >> 1)) + _callee(arg)
             case Treatment.DEREF:
-                self._keep(x)
-                self._cell(x.arg)
-                self._hook_of(2, "load_deref", self._free_name(x.arg))
+                hook = self._hook_of(2, "load_deref", self._free_name(arg))
+                return kept + self._cell(arg) + hook
             case Treatment.STORE_DEREF:
-                self._cell(x.arg)
-                self._hook_of(2, "store_deref", self._free_name(x.arg))
-                self._emit("POP_TOP")
+                hook = self._hook_of(2, "store_deref", self._free_name(arg))
+                return self._cell(arg) + hook + _POP
             case Treatment.DELETE_DEREF:
-                self._cell(x.arg)
-                self._hook("delete_deref", self._free_name(x.arg))
-                self._emit("POP_TOP")
-                self._keep(x)
+                hook = self._hook("delete_deref", self._free_name(arg))
+                return self._cell(arg) + hook + _POP + kept
             case Treatment.STORE_GLOBAL:
-                self._hook("store_global", self._name(x.arg))
-                self._emit("POP_TOP")
+                return self._hook("store_global", self._name(arg)) + _POP
             case Treatment.DELETE_GLOBAL:
-                self._tell("delete_global", self._name(x.arg))
+                return self._tell_name("delete_global", self._name(arg))
             case Treatment.ATTRIBUTE if VERSION < (3, 12):
-                self._hook("load_attribute", self._name(x.arg))
+                return self._hook("load_attribute", self._name(arg))
             case Treatment.ATTRIBUTE:
-                self._hook("load_attribute", self._name(x.arg >> 1))
-                if x.arg & 1:
-                    self._as_callee()
+                return self._hook("load_attribute", self._name(arg >> 1)) + _callee(arg)
             case Treatment.METHOD:
-                self._hook("load_attribute", self._name(x.arg))
-                self._as_callee()
+                return self._hook("load_attribute", self._name(arg)) + _callee(1)
             case Treatment.SUPER:
-                self._keep(x, x.arg & ~1)
-                self._hook("load_super", self._name(x.arg >> 2))
-                if x.arg & 1:
-                    self._as_callee()
+                found = instruction(op, arg & ~1)
+                return found + self._hook("load_super", self._name(arg >> 2)) + _callee(arg)
             case Treatment.STORE_ATTRIBUTE:
-                self._hook_of(2, "store_attribute", self._name(x.arg))
-                self._emit("POP_TOP")
+                return self._hook_of(2, "store_attribute", self._name(arg)) + _POP
             case Treatment.DELETE_ATTRIBUTE:
-                self._hook("delete_attribute", self._name(x.arg))
-                self._emit("POP_TOP")
-            case _:
-                self._compute(x)
+                return self._hook("delete_attribute", self._name(arg)) + _POP
+            case treatment:
+                return self._computed(treatment, dis.opname[op], arg, kept)
 
-    def _compute(self, x: Instruction) -> None:
+    def _computed(self, treatment: Treatment, name: str, arg: int, kept: bytes) -> bytes:
         """The same for instructions on items, operators, tests, and the rest."""
-        match TREATMENTS[x.op]:
+        match treatment:
             case Treatment.ITEM:
-                self._hook_of(2, "load_item")
+                return self._hook_of(2, "load_item")
             case Treatment.SLICE:
-                self._emit("BUILD_SLICE", 2)
-                self._hook_of(2, "load_item")
+                return _bytes("BUILD_SLICE", 2) + self._hook_of(2, "load_item")
             case Treatment.STORE_ITEM:
-                self._hook_of(3, "store_item")
-                self._emit("POP_TOP")
+                return self._hook_of(3, "store_item") + _POP
             case Treatment.STORE_SLICE:
-                self._emit("BUILD_SLICE", 2)
-                self._hook_of(3, "store_item")
-                self._emit("POP_TOP")
+                return _bytes("BUILD_SLICE", 2) + self._hook_of(3, "store_item") + _POP
             case Treatment.DELETE_ITEM:
-                self._hook_of(2, "delete_item")
-                self._emit("POP_TOP")
+                return self._hook_of(2, "delete_item") + _POP
             case Treatment.BINARY:
-                self._hook_of(2, "binary", x.arg)
+                return self._hook_of(2, "binary", arg)
             case Treatment.UNARY:
                 symbols = {"UNARY_NEGATIVE": "-", "UNARY_POSITIVE": "+", "UNARY_INVERT": "~"}
-                self._hook("unary", symbols[x.name])
+                return self._hook("unary", symbols[name])
             case Treatment.INTRINSIC:
-                if x.arg == _UNARY_POSITIVE:
-                    self._hook("unary", "+")
-                else:
-                    self._keep(x)
+                return self._hook("unary", "+") if arg == _UNARY_POSITIVE else kept
             case Treatment.COMPARE:
-                self._hook_of(2, "compare", _comparison(x.arg))
-                if VERSION >= (3, 13) and x.arg & 16:
-                    self._hook("truth")
-                    self._emit("TO_BOOL")
+                found = self._hook_of(2, "compare", _comparison(arg))
+                if VERSION >= (3, 13) and arg & 16:
+                    found += self._hook("truth") + _bytes("TO_BOOL")
+                return found
             case Treatment.CONTAINS:
-                self._hook_of(2, "contains", x.arg)
+                return self._hook_of(2, "contains", arg)
             case Treatment.IS:
-                self._hook_of(2, "identical", x.arg)
-            case Treatment.FORMAT if (x.name == "FORMAT_VALUE" and x.arg & 4) or (
-                x.name == "FORMAT_WITH_SPEC"
+                return self._hook_of(2, "identical", arg)
+            case Treatment.FORMAT if (name == "FORMAT_VALUE" and arg & 4) or (
+                name == "FORMAT_WITH_SPEC"
             ):
-                self._emit("SWAP", 2)
-                self._hook("text")
-                self._emit("SWAP", 2)
-                self._keep(x)
-            case Treatment.MATCH if x.name == "MATCH_KEYS":
-                self._keep(x)  # MATCH_MAPPING came before it
-            case Treatment.MATCH if x.name == "MATCH_CLASS":
-                self._emit("SWAP", 3)
-                self._hook("match")
-                self._emit("SWAP", 3)
-                self._keep(x)
+                return _bytes("SWAP", 2) + self._hook("text") + _bytes("SWAP", 2) + kept
+            case Treatment.MATCH if name == "MATCH_KEYS":
+                return kept  # MATCH_MAPPING came before it
+            case Treatment.MATCH if name == "MATCH_CLASS":
+                return _bytes("SWAP", 3) + self._hook("match") + _bytes("SWAP", 3) + kept
             case Treatment.IMPORT:
-                self._keep(x)
-                self._hook("imported", self._name(x.arg))
+                return kept + self._hook("imported", self._name(arg))
             case Treatment.IMPORT_FROM:
-                self._keep(x)
-                self._emit("COPY", 2)
-                self._hook_of(2, "imported_from", self._name(x.arg))
+                hook = self._hook_of(2, "imported_from", self._name(arg))
+                return kept + _bytes("COPY", 2) + hook
             case Treatment.BUILD_CLASS:
-                self._tell("build_class")
-                self._keep(x)
-            case treatment:
-                self._hook(_BEFORE[treatment])
-                self._keep(x)
+                return self._tell("build_class") + kept
+            case _:
+                return self._hook(_BEFORE[treatment]) + kept
 
-    def _before_call(self, number: int) -> None:
+    def _before_call(self, number: int) -> bytes:
         """Let the hook see what is called, before the first instruction of a call."""
-        before = self._old[number - 1].name if number else ""
-        if before in ("KW_NAMES", "PRECALL"):
-            return
-        while self._old[number].name in ("KW_NAMES", "PRECALL"):
+        ops = self._decoded.ops
+        if number and ops[number - 1] in _CALL_PARTS:
+            return b""
+        while ops[number] in _CALL_PARTS:
             number += 1
         depth = self._callables.get(number)
         if depth is None:  # never reached
-            return
-        self._emit("COPY", depth)
-        self._hook("callee")
-        self._emit("SWAP", depth + 1)
-        self._emit("POP_TOP")
+            return b""
+        hook = self._hook("callee")
+        return _bytes("COPY", depth) + hook + _bytes("SWAP", depth + 1) + _POP
 
+
+def _bytes(name: str, arg: int = 0) -> bytes:
+    return instruction(_OPS[name], arg)
+
+
+def _call(count: int) -> bytes:
+    """A call with so many arguments."""
+    call = _bytes("CALL", count)
+    return _bytes("PRECALL", count) + call if VERSION < (3, 12) else call
+
+
+def _callee(flag: int) -> bytes:
+    """Make the top of the stack a callable without an object of its own, if the flag's lowest
+    bit says so.
+    """
+    if not flag & 1:
+        return b""
+    return _bytes("PUSH_NULL") + (_bytes("SWAP", 2) if VERSION < (3, 13) else b"")
+
+
+_POP: Final = _bytes("POP_TOP")
+# Instructions that come before a call and belong to it, and those that call.
+_CALL_PARTS: Final = frozenset(_OPS[name] for name in ("KW_NAMES", "PRECALL") if name in _OPS)
+_CALL_OPS: Final = _CALL_PARTS | {op for op, t in TREATMENTS.items() if t is Treatment.CALL}
 
 _BEFORE: Final = {
     Treatment.TRUTH: "truth",
@@ -430,78 +400,95 @@ def _comparison(arg: int) -> str:
     return dis.cmp_op[arg >> shift]
 
 
-def _callable_depths(
-    instructions: list[Instruction], handlers: list[Handler]
-) -> dict[int, int]:
+def _callable_depths(decoded: Decoded) -> dict[int, int]:
     """How deep in the stack the callable of each call lies, by the number of the instruction.
 
     Up to 3.12 a call has a NULL below its callable, or a callable and its first argument: which
     of them depends on how the stack was filled, so the NULLs are followed through the code.
     """
     found = {}
-    for number, x in enumerate(instructions):
-        if x.name == "CALL_FUNCTION_EX":
-            found[number] = (x.arg & 1) + (2 if VERSION < (3, 13) else 3)
-        elif VERSION >= (3, 13) and x.name in ("CALL", "CALL_KW"):
-            found[number] = x.arg + (2 if x.name == "CALL" else 3)
-    if VERSION < (3, 13):
-        found.update(_depths_by_nulls(instructions, handlers))
+    for number, op in enumerate(decoded.ops):
+        if op == _CALL_FUNCTION_EX:
+            found[number] = (decoded.args[number] & 1) + (2 if VERSION < (3, 13) else 3)
+        elif op in _PLAIN_CALLS and VERSION >= (3, 13):
+            found[number] = decoded.args[number] + _PLAIN_CALLS[op]
+    if VERSION < (3, 13) and _OPS["CALL"] in decoded.ops:
+        found.update(_depths_by_nulls(decoded))
     return found
 
 
-def _depths_by_nulls(
-    instructions: list[Instruction], handlers: list[Handler]
-) -> dict[int, int]:
+_CALL_FUNCTION_EX: Final = _OPS["CALL_FUNCTION_EX"]
+_PLAIN_CALLS: Final = {
+    _OPS[name]: depth for name, depth in (("CALL", 2), ("CALL_KW", 3)) if name in _OPS
+}
+# Instructions that push a NULL, move one, or take it.
+_ON_NULLS: Final = frozenset(
+    _OPS[name]
+    for name in (
+        "PUSH_NULL", "LOAD_GLOBAL", "LOAD_METHOD", "LOAD_ATTR", "LOAD_SUPER_ATTR", "SWAP",
+        "CALL", "CALL_FUNCTION_EX",
+    )
+    if name in _OPS
+)  # fmt: skip
+_NO_NULLS: Final[frozenset[int]] = frozenset()
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _effect(op: int, arg: int, jump: bool) -> int:
+    """By how much an instruction changes the depth of the stack."""
+    return dis.stack_effect(op, arg if op >= dis.HAVE_ARGUMENT else None, jump=jump)
+
+
+def _depths_by_nulls(decoded: Decoded) -> dict[int, int]:
+    ops, args, targets = decoded.ops, decoded.args, decoded.targets
+    call = _OPS["CALL"]
     found: dict[int, int] = {}
-    covering: list[list[Handler]] = [[] for _ in instructions]
-    for handler in handlers:
-        stop = len(instructions) if handler.stop is None else handler.stop.index
-        for number in range(handler.start.index, stop):
-            covering[number].append(handler)
-    seen = bytearray(len(instructions))
-    todo: list[tuple[int, int, frozenset[int]]] = [(0, 0, frozenset())]
+    covering: dict[int, list[Handler]] = {}
+    for handler in decoded.handlers:
+        for number in range(handler.start, handler.stop):
+            covering.setdefault(number, []).append(handler)
+    seen = bytearray(len(ops))
+    todo: list[tuple[int, int, frozenset[int]]] = [(0, 0, _NO_NULLS)]
     while todo:
         number, depth, nulls = todo.pop()
         while not seen[number]:
             seen[number] = 1
-            x = instructions[number]
-            for h in covering[number]:
-                if not seen[h.target.index]:
+            op, arg = ops[number], args[number]
+            for h in covering.get(number, ()):
+                if not seen[h.target]:
                     kept = frozenset(n for n in nulls if n < h.depth)
-                    todo.append((h.target.index, h.depth + h.lasti + 1, kept))
-            if x.name == "CALL":
-                base = depth - (2 if VERSION < (3, 12) else x.arg + 2)
-                found[number] = x.arg + (1 if base in nulls else 2)
-            if x.target is not None:
-                after = depth + dis.stack_effect(x.op, x.arg, jump=True)
-                todo.append((x.target.index, after, nulls))
-            if x.op in _ENDS or x.op in _ALWAYS_JUMPS:
+                    todo.append((h.target, h.depth + h.lasti + 1, kept))
+            if op == call:
+                base = depth - (2 if VERSION < (3, 12) else arg + 2)
+                found[number] = arg + (1 if base in nulls else 2)
+            if number in targets:
+                todo.append((targets[number], depth + _effect(op, arg, True), nulls))
+            if op in _ENDS or op in _ALWAYS_JUMPS:
                 break
-            after = depth + dis.stack_effect(
-                x.op, x.arg if x.op >= dis.HAVE_ARGUMENT else None, jump=False
-            )
-            nulls = _nulls_after(x, nulls, depth, after)
+            after = depth + _effect(op, arg, False)
+            if nulls or op in _ON_NULLS:
+                nulls = _nulls_after(op, arg, nulls, depth, after)
             number, depth = number + 1, after
     return found
 
 
 def _nulls_after(
-    x: Instruction, nulls: frozenset[int], depth: int, after: int
+    op: int, arg: int, nulls: frozenset[int], depth: int, after: int
 ) -> frozenset[int]:
     """Where NULLs lie in the stack, counted from its bottom, after an instruction."""
-    match x.name:
+    match dis.opname[op]:
         case "PUSH_NULL":
             return nulls | {depth}
-        case "LOAD_GLOBAL" if x.arg & 1:
+        case "LOAD_GLOBAL" if arg & 1:
             return nulls | {depth}
         case "LOAD_METHOD":
             return nulls | {depth - 1}
-        case "LOAD_ATTR" if VERSION >= (3, 12) and x.arg & 1:
+        case "LOAD_ATTR" if VERSION >= (3, 12) and arg & 1:
             return nulls | {depth - 1}
-        case "LOAD_SUPER_ATTR" if x.arg & 1:
+        case "LOAD_SUPER_ATTR" if arg & 1:
             return nulls | {depth - 3}
         case "SWAP":
-            top, other = depth - 1, depth - x.arg
+            top, other = depth - 1, depth - arg
             swapped = {top: other, other: top}
             return frozenset(swapped.get(n, n) for n in nulls)
         case "CALL" | "CALL_FUNCTION_EX":

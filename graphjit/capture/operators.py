@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import decimal
 import operator
 import types
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
-from .access import AccessHooks
+import numpy as np
+
+from graphjit.core import float_errors
+from graphjit.numpy_protocol.conversion import may_be_same
+
+from .access import AccessHooks, is_symbolic
 from .callables import (
     is_trusted,
 )
 from .guarding import CONTAINERS, PLAIN, is_plain
-from .hooks import BINARY_NAMES, COMPARISON_NAMES
+from .hooks import BINARY, BINARY_NAMES, COMPARISON_NAMES
 from .sources import (
     MISSING,
     AttributeSource,
@@ -22,6 +28,9 @@ from .sources import (
     static_attribute,
 )
 
+# Names of functions of `operator` that differ from those of methods.
+_FUNCTIONS: Final = {"and": "and_", "or": "or_"}
+
 
 class OperatorHooks(AccessHooks):
     """Hooks that call the methods of classes written in Python with hooks in them."""
@@ -29,11 +38,19 @@ class OperatorHooks(AccessHooks):
     # -- operators
 
     def binary(self, operands: tuple[Any, Any], number: int) -> Any:
-        if not self.closed:
-            operands = self._operands(operands, BINARY_NAMES[number], number >= 13)
-            if len(operands) == 1:
-                return operands[0]
-        return super().binary(operands, number)
+        if (type(operands[0]), type(operands[1])) in self._computed:
+            return BINARY[number](*operands)
+        if self.closed:
+            return super().binary(operands, number)
+        first = len(self._shadows)
+        operands = self._operands(operands, BINARY_NAMES[number], number >= 13)
+        if len(operands) == 1:
+            return self.translated(operands[0], first)
+        if number >= 13:
+            if is_symbolic(operands[1]):
+                self.made.note_written(operands[0])
+            return self.translated(super().binary(operands, number), first)
+        return self.made.add(self.translated(super().binary(operands, number), first))
 
     def compare(self, operands: tuple[Any, Any], symbol: str) -> Any:
         if not self.closed:
@@ -46,6 +63,9 @@ class OperatorHooks(AccessHooks):
         """What an operator computes of; or, in a tuple of one, what it gives."""
         a, b = operands
         if (type(a) in PLAIN or self._traced(a)) and (type(b) in PLAIN or self._traced(b)):
+            if decimal.Decimal in (type(a), type(b)):
+                raise self.refusal("computes with a Decimal, in a precision that may change")
+            self._computed.add((type(a), type(b)))
             return operands
         methods = [
             self.method_of(x, f"__{variant}__")
@@ -55,7 +75,27 @@ class OperatorHooks(AccessHooks):
         ]
         if any(method is not None for method in methods):
             return (self._by_methods(a, b, name),)
-        return (a if in_place else self.shadow(a), self.shadow(b))
+        changed = isinstance(a, (list, dict, set, deque, bytearray))
+        if in_place and changed and not self._is_own(a):
+            if name != "iadd" or type(a) is not list or self.source_of(a) is None:
+                raise self.refusal(f"changes a {type(a).__name__} from outside in place")
+            self._append(a, list(self.shadow(b)))
+            return (a,)
+        a, b = (a if in_place else self.shadow(a)), self.shadow(b)
+        if self.reaches_code(a) or self.reaches_code(b):
+            in_operator = getattr(operator, _FUNCTIONS.get(name, name))
+            return (self.watched(in_operator, a, b),)
+        return (a, b)
+
+    def _append(self, owner: list[Any], values: list[Any]) -> None:
+        """Note that a list from outside is appended to."""
+        if id(owner) in self.overlay.copies:
+            for value in values:
+                self.changed(owner, "append", value)
+            return
+        self._require_no_region()
+        self._alive.append(owner)
+        self.overlay.append(owner, values, self.source_of(owner))
 
     def _by_methods(self, a: Any, b: Any, name: str) -> Any:
         """An operator of objects whose classes are written in Python."""
@@ -100,6 +140,7 @@ class OperatorHooks(AccessHooks):
             function = self.method_of(owner, "__contains__")
             if function is not None:
                 return bool(self.call(function, owner, item)) is not bool(inverted)
+            owner = self.merged(owner)
             source = self.source_of(owner)
             if isinstance(owner, dict) and source is not None and is_plain(item):
                 self._guard_keys(owner, source)
@@ -107,6 +148,8 @@ class OperatorHooks(AccessHooks):
                 owner = self.shadow(owner)
             else:
                 owner = self._items(owner)
+        if not self.closed and (self.reaches_code(item) or self.reaches_code(owner)):
+            return bool(self.watched(super().contains, (item, owner), inverted))
         return super().contains((item, owner), inverted)
 
     def identical(self, operands: tuple[Any, Any], inverted: int) -> bool:
@@ -117,6 +160,8 @@ class OperatorHooks(AccessHooks):
                 self.guard(Check.DISTINCT, one, other)
             elif (one is None) != (other is None) and self._traced(a) and self._traced(b):
                 raise self.refusal("asks whether an argument is an array from outside")
+            elif a is not b and may_be_same(a, b):
+                raise self.refusal("asks whether np.ascontiguousarray gave the array itself")
         return super().identical(operands, inverted)
 
     def truth(self, value: Any) -> Any:
@@ -137,6 +182,8 @@ class OperatorHooks(AccessHooks):
                 break
         source = self.source_of(value)
         if source is not None and hasattr(kind, "__len__") and not isinstance(value, type):
+            if bool(self.merged(value)) is not bool(value):
+                raise self.refusal("tests a container that was written to")
             self.guard(Check.LENGTH, source, len(value))
         return value
 
@@ -149,14 +196,12 @@ class OperatorHooks(AccessHooks):
         if self.closed:
             return value
         if isinstance(value, dict):
+            value = self.merged(value)
             source = self.source_of(value)
             if source is None:
                 return value
             self._guard_keys(value, source)
-            return {
-                k: self.read(v, ItemSource(source, k), self._was_written(value, k))
-                for k, v in value.items()
-            }
+            return {k: self.read(v, ItemSource(source, k)) for k, v in value.items()}
         return self._items(value)
 
     def text(self, value: Any) -> Any:
@@ -175,7 +220,13 @@ class OperatorHooks(AccessHooks):
 
     def enter(self, manager: Any) -> Any:
         kind = type(manager)
-        if self.closed or is_trusted(kind):
+        if self.closed:
+            return manager
+        if kind is np.errstate:
+            if self._outside(manager):
+                raise self.refusal("enters an np.errstate from outside")
+            return ErrorState(self, manager)
+        if is_trusted(kind):
             return manager
         enter = self.method_of(manager, "__enter__")
         leave = self.method_of(manager, "__exit__")
@@ -188,7 +239,7 @@ class OperatorHooks(AccessHooks):
             return subject
         if self.source_of(subject) is not None and not isinstance(subject, CONTAINERS):
             raise self.refusal(f"matches a {type(subject).__name__} from outside")
-        return self.shadow(subject)
+        return self.one_level(subject)
 
     def imported(self, module: Any, name: str) -> Any:
         return module
@@ -218,6 +269,23 @@ class _Manager:
         return self._recorder.call(self._leave, self._manager, *error)
 
 
+class ErrorState:
+    """An np.errstate, refused where it has floating-point errors raised or the like."""
+
+    def __init__(self, recorder: OperatorHooks, manager: Any) -> None:
+        self._recorder, self._manager = recorder, manager
+
+    def __enter__(self) -> Any:
+        entered = self._manager.__enter__()
+        if float_errors.are_reported():
+            self._manager.__exit__()
+            raise self._recorder.refusal("enters an np.errstate that reports errors")
+        return entered
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._manager.__exit__(*error)
+
+
 def checked_length(found: Any) -> int:
     """What `__len__` gave, or a bool."""
     length = operator.index(found)
@@ -236,4 +304,4 @@ def _variants(name: str) -> tuple[str, ...]:
     return name, "r" + name
 
 
-__all__ = ["OperatorHooks", "checked_length"]
+__all__ = ["ErrorState", "OperatorHooks", "checked_length"]

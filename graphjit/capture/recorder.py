@@ -11,13 +11,21 @@ import builtins
 import enum
 import functools
 import types
+import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from graphjit.core import float_errors
+from graphjit.numpy_protocol import detached
+from graphjit.numpy_protocol.conversion import call_maker
+from graphjit.numpy_protocol.promotion import leaves
+from graphjit.numpy_protocol.scipy_calls import call_scipy
+
 from .callables import (
+    HANDING_ON,
     HIGHER_ORDER,
     ITERATE_ONLY,
     READERS,
@@ -26,12 +34,15 @@ from .callables import (
     is_trusted,
     package_of,
 )
-from .guarding import CALLABLES, CONTAINERS, PLAIN, _closed
+from .effects import Effect, EffectKind
+from .guarding import CALLABLES, CONTAINERS, MAX_DEPTH, PLAIN, _closed, is_plain
 from .instrument import CannotInstrument, bind, globals_read, has_hooks, instrumented
-from .operators import OperatorHooks, checked_length
+from .operators import ErrorState, OperatorHooks, checked_length
 from .sources import (
     AttributeSource,
+    CallSource,
     Check,
+    ConstSource,
     ItemSource,
     Source,
     global_source,
@@ -48,9 +59,15 @@ class Recorder(OperatorHooks):
 
     capture: is given each ndarray read and its source, and gives what the code goes on with.
     traced: whether a value is one that `capture` or what traces made. outside: whether an
-    object is known to have been there before. guards: what must hold for another run to read
-    the same. failed: the first refusal.
+    object is known to have been there before. settle: is told that what was changed until now
+    is to stay. in_region: whether a branch or loop of the graph is traced. guards: what must
+    hold for another run to read the same. effects: what each run does outside. failed: the
+    first refusal.
     """
+
+    effects: Sequence[Effect] = ()
+    # Where lists, dicts and the dicts of attributes come from that are read or written.
+    containers: Sequence[Source] = ()
 
     # -- running
 
@@ -61,16 +78,53 @@ class Recorder(OperatorHooks):
         if not isinstance(owner, (*CALLABLES, types.ModuleType)):
             self._register(owner, lasting_source(owner, "self"))
         try:
-            value = self.callee(function)(*args, **kwargs)
+            with float_errors.kept():
+                value = self.callee(function)(*args, **kwargs)
+            self._require_apart()
+            self.containers = self._container_sources()
         except BaseException:
             self.failed = None
             raise
         finally:
+            self.effects = self.overlay.effects
             self._close()
         failed, self.failed = self.failed, None
         if failed is not None:
             raise failed
         return value
+
+    def _require_apart(self) -> None:
+        """Guards that objects of which some are written stay different ones."""
+        effects = [e for e in self.overlay.effects if e.source is not None]
+        named = [e for e in effects if e.kind is EffectKind.ATTRIBUTE]
+        kinds = [*(type(e.owner) for e in effects), *([dict] if named else ())]
+        for kind in dict.fromkeys(kinds):
+            if kind is type:
+                continue
+            known = self._known.values()
+            found = {id(x): source for x, source in known if type(x) is kind}
+            for e in named if kind is dict and found else ():  # the dicts of attributes
+                place = getattr(e.owner, "__dict__", None)
+                if type(place) is dict and e.source is not None:
+                    found.setdefault(id(place), AttributeSource(e.source, "__dict__"))
+            if len(found) > 1:
+                sources = tuple(found.values())
+                self.guard(Check.APART, sources[0], sources)
+
+    def _container_sources(self) -> list[Source]:
+        """Where containers come from that an argument of the function may be, too."""
+        found: list[Source] = []
+        for x, source in self._known.values():
+            if isinstance(x, (list, dict, set, deque)):
+                found.append(source)
+            elif not isinstance(x, CALLABLES) and type(getattr(x, "__dict__", None)) is dict:
+                found.append(AttributeSource(source, "__dict__"))
+        for e in self.overlay.effects:
+            if e.kind is EffectKind.ATTRIBUTE and e.source is not None:
+                found.append(AttributeSource(e.source, "__dict__"))
+            elif e.kind is EffectKind.ITEM and e.source is None:  # globals
+                found.append(ConstSource(e.owner))
+        return list({source.key: source for source in found}.values())
 
     def _close(self) -> None:
         """Let go of all objects.
@@ -80,13 +134,15 @@ class Recorder(OperatorHooks):
         """
         self.closed = True
         self._capture = self._traced = self._outside = self._number = _closed
+        self._settle = self._in_region = _closed
         self._root = None
         for table in (
             self._known, self._copies, self._bound, self._cells, self._globals,
-            self._wrappers, self._libraries,
+            self._wrappers, self._libraries, self._shadows,
         ):  # fmt: skip
             table.clear()
         self._alive.clear()
+        self.overlay.clear()
 
     def argument(self, value: Any, source: Source) -> None:
         """Say where an argument that is an object comes from."""
@@ -111,7 +167,13 @@ class Recorder(OperatorHooks):
         kind = type(function)
         if kind is types.FunctionType:
             if function in STATEFUL:
-                raise self.refusal(f"calls {function.__name__}, which reads NumPy's own state")
+                raise self.refusal(
+                    f"calls {function.__name__}, which is about NumPy's own state"
+                )
+            if function is np.errstate.__enter__:
+                return lambda manager: ErrorState(self, manager).__enter__()
+            if function.__globals__ is vars(functools) and hasattr(function, "dispatch"):
+                return self._dispatched(function)
             return self._library(function) if is_trusted(function) else self._copy(function)
         if kind is types.MethodType:
             return self._method(function)
@@ -122,6 +184,10 @@ class Recorder(OperatorHooks):
             return self._decorated(inner)
         if isinstance(function, type):
             return self._class(function)
+        if isinstance(function, functools._lru_cache_wrapper):
+            return self._remembering(function)
+        if kind is weakref.ref:
+            return self._weakly(function)
         if isinstance(function, (types.BuiltinFunctionType, types.MethodWrapperType)):
             return self._builtin(function)
         if isinstance(function, np.vectorize):
@@ -199,11 +265,19 @@ class Recorder(OperatorHooks):
 
     def _method(self, method: types.MethodType) -> Any:
         function = method.__func__
+        if function is np.errstate.__enter__:
+            return ErrorState(self, method.__self__).__enter__
         inner = getattr(function, "python_function", None)
         if inner is not None:
             function = inner
+        owner = method.__self__
         if isinstance(function, types.FunctionType) and not is_trusted(function):
-            return types.MethodType(self._copy(function), method.__self__)
+            return types.MethodType(self._copy(function), owner)
+        known = is_trusted(type(owner)) or isinstance(owner, (*CALLABLES, *CONTAINERS))
+        if not known and not self._traced(owner) and not self._is_own(owner):
+            raise self.refusal(
+                f"calls .{method.__name__} of a {type(owner).__name__}, which isn't followed"
+            )
         return self._library(method)
 
     def _partial(self, function: functools.partial[Any]) -> Any:
@@ -224,6 +298,52 @@ class Recorder(OperatorHooks):
         called = self.callee(inner)
         return lambda *more, **others: called(*args, *more, **{**named, **others})
 
+    def _weakly(self, reference: Any) -> Any:
+        """What a weak reference gives, read anew by each call."""
+        source = self.source_of(reference)
+        if source is None:
+            if self._outside(reference):
+                raise self.refusal(
+                    "asks a weak reference that was reached in a way not followed"
+                )
+            return reference
+        return lambda: self.read(reference(), CallSource(source, (), {}))
+
+    def _dispatched(self, function: types.FunctionType) -> Any:
+        """A function of functools.singledispatch: which one it calls is under a guard."""
+        where = AttributeSource(lasting_source(function, function.__qualname__), "dispatch")
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            kind = self._type(*args[:1])
+            chosen = function.dispatch(kind)  # type: ignore[attr-defined]
+            self.guard(Check.SAME, CallSource(where, (kind,), {}), chosen)
+            return self.call(chosen, *args, **kwargs)
+
+        return call
+
+    def _remembering(self, function: Any) -> Any:
+        """A function with an lru_cache: it is really called, here and by each call.
+
+        What it reads besides its arguments counts when it runs first, as undecorated.
+        """
+        source = self.source_of(function)
+        if source is None:
+            raise self.refusal("calls a new lru_cache, which isn't followed")
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if not all(map(is_plain, (*args, *kwargs.values()))):
+                raise self.refusal("calls an lru_cache with what isn't a plain value")
+            if self.overlay:
+                raise self.refusal("calls an lru_cache after something was written")
+            found = CallSource(source, args, kwargs)
+            value = function(*args, **kwargs)
+            self._settle(value)
+            if isinstance(value, CONTAINERS) and not is_plain(value):
+                raise self.refusal("gets a container from an lru_cache")
+            return self.read(value, found)
+
+        return call
+
     def _class(self, kind: type) -> Any:
         if kind is super:
             return kind
@@ -231,7 +351,7 @@ class Recorder(OperatorHooks):
             return lambda *args: self._type(*args)
         if is_trusted(kind):
             return self._library(kind)
-        if issubclass(kind, (BaseException, enum.Enum)):
+        if issubclass(kind, enum.Enum):
             return kind
         maker = self.guard_static(kind, "__new__")
         start = self.guard_static(kind, "__init__")
@@ -269,8 +389,10 @@ class Recorder(OperatorHooks):
         asks = not (hands_on or package_of(function) in ("dataclasses", "typing"))
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            given = [self._handed(x) for x in args]
-            named = {k: self._handed(x) for k, x in kwargs.items()}
+            first = len(self._shadows)
+            hand = self._handed_on if hands_on else self._handed
+            given = [hand(x) for x in args]
+            named = {k: hand(x) for k, x in kwargs.items()}
             if not hands_on:
                 for x in given:
                     if isinstance(
@@ -280,9 +402,31 @@ class Recorder(OperatorHooks):
             if asks:
                 for x in (*given, *named.values()):
                     self.require_no_methods(x)
-            return function(*given, **named)
+            for answer in (call_maker, call_scipy):
+                made = answer(function, given, named)
+                if made is not NotImplemented:
+                    return made
+            try:
+                if any(map(self.reaches_code, (*given, *named.values()))):
+                    result = self.watched(function, *given, **named)
+                else:
+                    result = function(*given, **named)
+            except Exception:  # C code may have made another error of a TracingError
+                owner = getattr(function, "__self__", None)
+                for x in (owner, *leaves((*given, *named.values()))):
+                    self.made.note_written(x)
+                raise
+            if len(self._shadows) > first:
+                self.require_unchanged(first)
+                result = self.translated(result, first)
+            return self.made.add(result, function)
 
         return call
+
+    def _handed_on(self, value: Any) -> Any:
+        """What a function gets that hands on the items of what it is given."""
+        container = isinstance(value, (list, tuple, dict, deque))
+        return self.one_level(value) if container else self._handed(value)
 
     def _handed(self, value: Any) -> Any:
         """What a library gets for an argument."""
@@ -298,6 +442,13 @@ class Recorder(OperatorHooks):
         outside = self.source_of(value) is not None or self._outside(value)
         if outside and hasattr(kind, "__next__"):
             raise self.refusal("advances an iterator from outside")
+        if not is_trusted(kind) and not isinstance(value, type):
+            call = self.method_of(value, "__call__")
+            if call is not None:
+                return types.MethodType(self._copy(call), value)
+            for name in ("__iter__", "__next__"):
+                if self.method_of(value, name) is not None:
+                    return self._items(value)
         if outside and not isinstance(value, CALLABLES) and not is_trusted(kind):
             raise self.refusal(
                 f"hands a {kind.__name__} from outside to code that isn't followed"
@@ -327,14 +478,72 @@ class Recorder(OperatorHooks):
                 )
             return function if type(owner) in PLAIN else self._library(function)
         if isinstance(owner, (list, tuple, dict, set, frozenset, deque)):
+            if function.__name__ in HANDING_ON:
+                return self._library(getattr(self.one_level(owner), function.__name__))
             if function.__name__ in READERS:
                 return self._library(getattr(self.shadow(owner), function.__name__))
-            return function  # it changes the container, which is seen afterwards
+            return self._changer(owner, function.__name__)
         if type(owner) in PLAIN or package_of(type(owner)) in _ARRAY_PACKAGES:
             return self._library(function)
         raise self.refusal(
             f"calls .{function.__name__} of a {type(owner).__name__}, of which nothing is known"
         )
+
+    def _changer(self, owner: Any, name: str) -> Any:
+        """What is called in place of a method that changes a container from outside."""
+        if type(owner) is list and name == "append":
+            return lambda value: self._append(owner, [value])
+        if type(owner) is list and name == "extend":
+            return lambda values: self._append(owner, list(self.shadow(values)))
+        if type(owner) is dict and name == "setdefault":
+
+            def setdefault(key: Any, default: Any = None) -> Any:
+                if self.contains((key, owner), 0):
+                    return self.load_item((owner, key))
+                self.store_item((default, owner, key))
+                return default
+
+            return setdefault
+        if type(owner) is dict and name == "update":
+
+            def update(*args: Any, **kwargs: Any) -> None:
+                for key, value in dict(*map(self.shadow, args), **kwargs).items():
+                    self.store_item((value, owner, key))
+
+            return update
+
+        def change(*args: Any, **kwargs: Any) -> Any:
+            if kwargs:
+                raise self.refusal(f"calls .{name} of a {type(owner).__name__} by names")
+            return self.changed(owner, name, *args)
+
+        return change
+
+    # -- builtins that have effects
+
+    def _call_print(self, *args: Any, **kwargs: Any) -> None:
+        if not kwargs.keys() <= {"sep", "end", "flush"} or not all(
+            map(is_plain, kwargs.values())
+        ):
+            raise self.refusal("prints to a file")
+        self._require_no_region()
+        self.overlay.call(print, tuple(map(self._as_printed, args)), kwargs)
+
+    def _as_printed(self, value: Any, depth: int = 0) -> Any:
+        """A value as it is now, for what is printed at the end of a call."""
+        kind = type(value)
+        if kind in PLAIN:
+            return value
+        if self._traced(value):
+            if depth and not value.shape:
+                raise self.refusal("prints a number in a container")
+            return detached(value)
+        if kind in (list, tuple, dict) and depth < MAX_DEPTH:
+            if kind is dict:
+                items = self.shadow(value).items()
+                return {k: self._as_printed(x, depth + 1) for k, x in items}
+            return kind(self._as_printed(x, depth + 1) for x in self.shadow(value))
+        raise self.refusal(f"prints a {kind.__name__}, whose text isn't followed")
 
     # -- builtins that look at objects
 
@@ -358,11 +567,16 @@ class Recorder(OperatorHooks):
 
     def _call_len(self, value: Any) -> int:
         kind = type(value)
+        shape = getattr(value, "shape", None) if self._traced(value) else None
+        if shape:
+            extent: int = shape[0]  # not an int where it is known only at the call
+            return extent
         if kind in PLAIN or self._traced(value):
             return len(value)
         function = self.method_of(value, "__len__")
         if function is not None:
             return checked_length(self.call(function, value))
+        value = self.merged(value)
         source = self.source_of(value)
         if source is not None:
             self.guard(Check.LENGTH, source, len(value))

@@ -18,6 +18,8 @@ import numpy as np
 
 from graphjit.core.frozen import dataclass
 
+# Whole numbers up to this one are inputs: their sums and products can be known to fit 64 bits.
+MAX_INTEGER: Final = 1 << 53
 MAX_TEXT: Final = 60  # characters of a value in a message
 MISSING: Final = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
 
@@ -168,6 +170,29 @@ class ConsensusSource(Source):
         return value if all(source() is value for source in self.sources) else MISSING
 
 
+class CallSource(Source):
+    """What a function that remembers its results gives for arguments that are always the same.
+
+    Reading it calls the function, as undecorated code would at each call.
+    """
+
+    __slots__ = ("args", "function", "kwargs")
+
+    def __init__(self, function: Source, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        given = [*map(repr, args), *(f"{k}={v!r}" for k, v in kwargs.items())]
+        self.text = f"{function.text}({', '.join(given)})"
+        types = tuple(map(type, (*args, *kwargs.values())))
+        self.key = (function.key, "call", types, args, tuple(kwargs.items()))
+
+    def __call__(self) -> Any:
+        """The result."""
+        function: Any = self.function()
+        return function(*self.args, **self.kwargs) if callable(function) else MISSING
+
+
 class NumberSource(Source):
     """A number that a source gives, as an array without axes.
 
@@ -188,10 +213,9 @@ class NumberSource(Source):
         value = self.number()
         if type(value) is not self.kind:
             return MISSING
-        try:
-            return np.array(value, self.dtype)
-        except OverflowError:  # more than 64 bits
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
             return MISSING
+        return np.array(value, self.dtype)
 
 
 def agreed(sources: Sequence[Source]) -> Source | None:
@@ -222,12 +246,14 @@ class Check(Enum):
     EQUAL = "is of the type and value that it was"
     TYPE = "is of this very type"
     LENGTH = "has this length"
+    SMALL = "is a whole number of this absolute value at most"
     KEYS = "is a dict with these keys in this order"
     ABSENT = "isn't there"
     ITEMS = "has the items that weak references refer to"
     WITHOUT = "is a mapping without this key"
     ALIAS = "is the object that another source gives"
     DISTINCT = "is another object than another source gives"
+    APART = "is with others one of as many objects"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,12 +287,17 @@ class Guard:
                 return f"keys of {text}", _shorten(list(self.expected)), _shorten(list(now))
             case Check.ABSENT:
                 return text, "not there", _shorten(now)
+            case Check.SMALL:
+                return f"value of {text}", f"at most {self.expected}", _shorten(now)
             case Check.ITEMS:
                 return f"items of {text}", "as traced", "others"
             case Check.WITHOUT:
                 return f"key {self.expected!r} of {text}", "not there", "there"
             case Check.ALIAS:
                 return f"value of {text}", self.expected.text, "another object"
+            case Check.APART:
+                others = ", ".join(source.text for source in self.expected[1:])
+                return f"value of {text}", f"another object than {others}", "one of them"
             case Check.DISTINCT:
                 return f"value of {text}", f"not {self.expected.text}", "that object"
             case Check.REFERENT:
@@ -284,8 +315,12 @@ class Guard:
                 return f"{self.expected!r} not in {self.source.text}"
             case Check.ALIAS:
                 return f"{self.source.text} is {self.expected.text}"
+            case Check.APART:
+                return ", ".join(s.text for s in self.expected) + " are different objects"
             case Check.DISTINCT:
                 return f"{self.source.text} is not {self.expected.text}"
+            case Check.SMALL:
+                return f"abs({self.source.text}) <= {self.expected}"
             case Check.TYPE:
                 return f"type({self.source.text}) is {self.expected.__qualname__}"
             case Check.LENGTH:
@@ -307,20 +342,24 @@ def holds(check: Check, value: Any, expected: Any) -> bool:
             return value is expected
         case Check.DISTINCT:
             return value is not expected
+        case Check.APART:
+            return len({id(source()) for source in expected}) == len(expected)
         case Check.ITEMS:
             return len(value) == len(expected) and all(
                 x is reference() for x, reference in zip(value, expected, strict=True)
             )
         case Check.WITHOUT:
             return expected not in value
-        case Check.REFERENT:
-            return value is expected()
+        case Check.REFERENT:  # which is None once the object died
+            return value is not None and value is expected()
         case Check.EQUAL:
             return same_value(value, expected)
         case Check.TYPE:
             return type(value) is expected
         case Check.LENGTH:
             return value is not MISSING and len(value) == expected
+        case Check.SMALL:
+            return type(value) is int and abs(value) <= expected
         case Check.KEYS:
             return value is not MISSING and same_value(tuple(value), expected)
         case Check.ABSENT:
@@ -364,8 +403,10 @@ def _same_float(a: float, b: float) -> bool:
 
 
 __all__ = [
+    "MAX_INTEGER",
     "MISSING",
     "AttributeSource",
+    "CallSource",
     "CellSource",
     "Check",
     "ConsensusSource",

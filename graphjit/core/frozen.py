@@ -127,7 +127,7 @@ def _make_init_later(kind: Any, fields: tuple[dataclasses.Field[Any], ...]) -> N
 
 
 def _init(kind: Any, fields: tuple[dataclasses.Field[Any], ...]) -> Any:
-    scope: dict[str, Any] = {"_set": _set}
+    scope: dict[str, Any] = {"_set": _set, "__name__": __name__}
     parameters = ["self"]
     lines = ["  pass"]
     for field in fields:

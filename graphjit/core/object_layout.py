@@ -7,6 +7,7 @@ stay in Python.
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import functools
 import struct
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from . import float_errors
+
 WORD = 8
 # From CPython's headers (3.11 to 3.14, 64 bits) and NumPy 2's ndarraytypes.h [bytes].
 TYPE = 8
@@ -25,10 +28,14 @@ LIST_ITEMS = 24
 FLOAT_VALUE = 16
 SCALAR_VALUE = 16  # of NumPy's scalars
 REFERENT = 16  # of weak references
+CAPSULE_POINTER = 16
+# The state of np.errstate: three bits for each kind of error. Those that are 0 where every mode
+# is "ignore" or "warn".
+ERRORS_REPORTED = 0o6666
 CELL_CONTENT = 16
 TYPE_BASICSIZE, TYPE_VECTORCALL, TYPE_FLAGS = 32, 56, 168
 MEMBER, MEMBER_OFFSET = 40, 16  # a member descriptor's definition, and the offset in that
-ARRAY_DATA, ARRAY_NDIM, ARRAY_SHAPE, ARRAY_BASE = 16, 24, 32, 48
+ARRAY_DATA, ARRAY_NDIM, ARRAY_SHAPE, ARRAY_STRIDES, ARRAY_BASE = 16, 24, 32, 40, 48
 ARRAY_DTYPE, ARRAY_FLAGS = 56, 64
 DTYPE_ORDER, DTYPE_NUMBER = 26, 28
 # An array's flags, as in `ndarray.flags.num`. Compiled code reads arrays with the first two.
@@ -38,7 +45,10 @@ TUPLE_ITEMS = tuple.__basicsize__
 
 HAVE_VECTORCALL, METHOD_DESCRIPTOR = 1 << 11, 1 << 17
 # Places in NumPy's table of functions (`_ARRAY_API`).
-NUMPY_TABLE = {"PyArray_Scalar": 60, "PyArray_NewCopy": 85, "PyArray_NewFromDescr": 94}
+NUMPY_TABLE = {
+    "PyArray_CopyInto": 50, "PyArray_Scalar": 60, "PyArray_NewCopy": 85,
+    "PyArray_NewFromDescr": 94,
+}  # fmt: skip
 _NUMPY_ARRAY_TYPE, _NUMPY_DTYPE_TYPE = 2, 3
 _NUMPY_ABI = 0x2000000  # what the table's first function gives for NumPy 2
 
@@ -97,6 +107,7 @@ def fits() -> bool:
         and types_fit()
         and _python_fits()
         and _arrays_fit()
+        and _float_errors_fit()
         and bool(numpy_functions())
     )
 
@@ -185,6 +196,24 @@ def _arrays_fit() -> bool:
         ):
             return False
     return True
+
+
+def _float_errors_fit() -> bool:
+    modes = ("ignore", "warn", "raise", "call", "print", "log")
+    kinds = ("divide", "over", "under", "invalid")
+    return float_errors.IS_KNOWN and all(
+        contextvars.copy_context().run(_float_error_bits, {kind: mode}) == number << 3 * place
+        for place, kind in enumerate(kinds)
+        for number, mode in enumerate(modes)
+    )
+
+
+def _float_error_bits(modes: dict[str, Any]) -> int:
+    """The bits of np.errstate's state where all kinds but these are ignored. It stays so in
+    this context.
+    """
+    np.seterr(**{"all": "ignore", **modes})
+    return half(word(id(float_errors.STATE.get()) + CAPSULE_POINTER))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import numpy as np
 from graphjit.codegen.ptx.checks import INITIAL, STATUS_WORDS
 from graphjit.codegen.ptx.target import Assembly, compile_ptx
 from graphjit.codegen.runtime.compiled import sizes_of, where_symbols
+from graphjit.core import float_errors
 from graphjit.core.config import config
 from graphjit.core.errors import InvalidArgumentError, UnsupportedError, at_user_line
 from graphjit.core.extents import evaluate
@@ -197,6 +198,8 @@ class CudaFunction(Function):
         if config.functions_run_eagerly:
             args, kwargs = _each((args, kwargs), _on_host)
             return super().__call__(*args, **kwargs)
+        if float_errors.are_reported():
+            self._specializer.refuse_or_warn(float_errors.REASON)
         gpu = driver.gpu()
         gpu.use()
         given: dict[int, tuple[Any, DeviceArray]] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.errors import InvalidArgumentError, SourceLine, at_user_line
 from graphjit.core.tree import Tree, leaf_names
 from graphjit.core.types import TensorSpec, TensorType, as_dtype
 from graphjit.tensors.apply import TensorBase, as_tensor
@@ -47,6 +47,8 @@ class FunctionDefinition:
         # a second value and became inputs, and those of them that Python needs the values of.
         self.varying_numbers: set[Any] = set()
         self.static_numbers: set[Any] = set()
+        # Lines that make arrays into which traced values are written.
+        self.written_lines: frozenset[SourceLine] = frozenset()
         self._parameters: tuple[str, ...] | None = None
 
     def name_leaves(self, tree: Tree) -> list[str]:

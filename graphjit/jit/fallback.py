@@ -86,7 +86,11 @@ class Fallbacks:
 
         Whether the call is at fault is seen when it has run eagerly.
         """
-        reason = f"tracing raised {type(error).__name__}: {error}{describe_origin(error)}"
+        try:
+            text = f": {error}"
+        except TracingError:  # it holds a traced value
+            text = ""
+        reason = f"tracing raised {type(error).__name__}{text}{describe_origin(error)}"
         return Specialization(call.kinds, reason=reason, trace_error=error)
 
     def warn(self, reason: str) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 # Passes, compiler and native entry are for calls that find nothing on disk, and for later ones.
 # What each first call needs is imported here, for that takes longer than such a call.
+from graphjit.core import float_errors
 from graphjit.core.config import config
 from graphjit.core.devices import exporter, runnable_device
 from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
@@ -28,6 +29,7 @@ from graphjit.tensors.apply import current_trace
 from .call_key import ArgumentReader
 from .definition import FunctionDefinition
 from .eager import run_eagerly
+from .effects import EffectsDoNotFit
 from .entry_table import EntryTable, is_native_due
 from .options import DEFAULT_OPTIONS, OPTION_NAMES, FunctionOptions, check_options
 from .specialization import CaptureReplacedError, Specialization
@@ -98,7 +100,8 @@ class Function(Enterable):  # type: ignore[misc]
         self._conform = None if options.input_signature is None else definition.conform
         # The attributes made here; others are the user's, and are pickled.
         self._own_attributes: frozenset[str] = frozenset()
-        self._own_attributes = frozenset(vars(self))
+        users = vars(function) if isinstance(function, types.FunctionType) else {}
+        self._own_attributes = frozenset(vars(self).keys() - users.keys())
 
     # -- calls
 
@@ -113,7 +116,7 @@ class Function(Enterable):  # type: ignore[misc]
             entries.address = native_entry.install_entry_point(Function)
         if self._conform is not None:
             args, kwargs = self._conform(args, kwargs), {}
-        if config.functions_run_eagerly:
+        if config.functions_run_eagerly or float_errors.are_reported():
             return self._run_eagerly(args, kwargs)
         key = None
         if not kwargs:
@@ -145,11 +148,11 @@ class Function(Enterable):  # type: ignore[misc]
         arrays = out_arguments.OutArrays(out)
         if self._conform is not None:
             args, kwargs = self._conform(args, kwargs), {}
-        if config.functions_run_eagerly:
+        if config.functions_run_eagerly or float_errors.are_reported():
             return arrays.fill(self(*args, **kwargs))
         call = self._reader.read(args, kwargs)
         specialization = self._specializer.find_or_make(call)
-        if specialization.reason:
+        if specialization.reason or specialization.effects is not None:
             return arrays.fill(self._run(specialization, call.leaves, args, kwargs))
         return out_arguments.write_results(specialization, call.leaves, (args, kwargs), arrays)
 
@@ -166,8 +169,16 @@ class Function(Enterable):  # type: ignore[misc]
             return specialization.run(leaves, given=(args, kwargs))
         except CaptureReplacedError:  # nothing was done yet
             return self(*args, **kwargs)
+        except EffectsDoNotFit:
+            pass
+        return self._call_python(args, kwargs)
 
     def _run_eagerly(self, args: Any, kwargs: Any) -> Any:
+        if not config.functions_run_eagerly:
+            self._specializer.refuse_or_warn(float_errors.REASON)
+        return self._call_python(args, kwargs)
+
+    def _call_python(self, args: Any, kwargs: Any) -> Any:
         leaves: list[Any] = []
         flatten((args, kwargs), leaves)
         return run_eagerly(self._definition, args, kwargs, leaves)
@@ -273,7 +284,8 @@ Function._native = enterable(Function)
 
 def _compiles_here() -> bool:
     """Whether a call runs what is compiled: no trace is on, and nothing asks for eager mode."""
-    return current_trace.get() is None and not config.functions_run_eagerly
+    eager = config.functions_run_eagerly or float_errors.are_reported()
+    return current_trace.get() is None and not eager
 
 
 def function(

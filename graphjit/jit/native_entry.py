@@ -16,17 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit.capture.sources import (
-    AttributeSource,
-    CellSource,
-    Check,
     ConsensusSource,
-    ConstSource,
-    ItemSource,
     NumberSource,
     Source,
-    WeakRefSource,
 )
-from graphjit.capture.sources import Guard as CaptureGuard
 from graphjit.codegen.cpu.prepare import prepared_positions, symbol_extents
 from graphjit.codegen.runtime.entry_layout import BuildKind, GuardKind, ResultKind
 from graphjit.codegen.runtime.entry_spec import (
@@ -38,6 +31,7 @@ from graphjit.codegen.runtime.entry_spec import (
     NativeLaunch,
     Output,
     SizedLaunch,
+    Step,
     static_leaf,
 )
 from graphjit.codegen.runtime.entry_writer import Entry, make_entry, make_table
@@ -65,6 +59,8 @@ from graphjit.tensors.apply import as_tensor_error
 from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Cell
 
+from .effects import EffectsDoNotFit
+from .guard_roots import NoPath, Paths
 from .specialization import COMPUTED, CaptureReplacedError, Specialization
 
 if TYPE_CHECKING:
@@ -121,6 +117,8 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
     except NotNative:
         return None
     assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
+    if specialization.effects is not None and _has_containers(specialization.argument_tree):
+        return None  # which Python compares with those that are read or written
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     try:
         return make_entry(args.children, named, _make_launch(specialization))
@@ -130,6 +128,16 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
         if any(kind == "given" for kind, _ in specialization.results):
             return _entry_returning_arguments(specialization, args, named)
         return make_entry(args.children, named, _python_runner(specialization))
+
+
+def _has_containers(tree: Tree) -> bool:
+    """Whether there are containers among the arguments that can be changed."""
+    return any(
+        (child.kind not in (None, tuple) and not hasattr(child.kind, "_fields"))
+        or _has_containers(child)
+        for arguments in tree.children
+        for child in arguments.children
+    )
 
 
 def eager_entry(
@@ -237,7 +245,7 @@ def _python_runner(specialization: Specialization) -> Callable[..., Any]:
     def run(*leaves: Any) -> Any:
         try:
             return specialization.run(leaves) if specialization.captures_fit() else MISS
-        except CaptureReplacedError:
+        except (CaptureReplacedError, EffectsDoNotFit):
             return MISS
 
     return run
@@ -247,7 +255,12 @@ def _entry_returning_arguments(
     specialization: Specialization, args: ContainerGuard, named: dict[str, Any]
 ) -> Entry | None:
     """The entry of a specialization that returns containers of its arguments, run by Python."""
-    if specialization.sources or specialization.objects or specialization.guards:
+    if (
+        specialization.sources
+        or specialization.objects
+        or specialization.guards
+        or specialization.effects is not None
+    ):
         return None
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -270,6 +283,11 @@ def _make_launch(specialization: Specialization) -> NativeLaunch:
     assert executable is not None
     program = executable.program
     kinds = {kind for kind, _ in specialization.results}
+    effects = specialization.effects
+    if effects is not None and (
+        executable.checks or any(k.kind == TENSOR for k in specialization.kinds)
+    ):
+        raise NotNative  # only an eager call does what Python does before it raises
     if specialization.donated or not kinds.isdisjoint(
         ("given", "container", "copy", "swapped")
     ):
@@ -279,7 +297,10 @@ def _make_launch(specialization: Specialization) -> NativeLaunch:
     if call is None or len({*program.inputs, *results}) < len(program.inputs) + len(results):
         raise NotNative
     address, wanted = call
-    roots, leaf_numbers = _capture_roots(specialization)
+    try:
+        roots, leaf_numbers = _capture_roots(specialization)
+    except NoPath:
+        raise NotNative from None
     sources: dict[int, tuple[str, Any]] = {}
     for number, buffer in enumerate(program.buffers):
         if buffer.role == "constant":
@@ -291,6 +312,7 @@ def _make_launch(specialization: Specialization) -> NativeLaunch:
     if any(number not in sources for number in wanted):
         raise NotNative
     outputs = _plan_outputs(specialization, leaf_numbers)
+    outputs += _plan_written(specialization, leaf_numbers)
     for number, variable in zip(program.updates, specialization.updated, strict=True):
         outputs.append(
             _plan_array_output(specialization, number, ResultKind.UPDATE, variable.cell)
@@ -303,7 +325,7 @@ def _make_launch(specialization: Specialization) -> NativeLaunch:
         roots,
         tuple((cell.lock.acquire, cell.lock.release) for cell in held),
         tuple(outputs),
-        _plan_assembly(specialization.result_tree, iter(_finishers(specialization))),
+        _plan_values(specialization),
         program.arena_bytes,
         executable.arena_of if is_symbolic((program.arena_bytes,)) else executable.new_arena,
         bool(executable.checks),
@@ -346,7 +368,7 @@ def _plan_outputs(
     numbers = iter(specialization.executable.program.outputs)
     computed = [n for n, (kind, _) in enumerate(specialization.results) if kind in COMPUTED]
     outputs = []
-    for kind, value in specialization.results:
+    for kind, value in _results_before_targets(specialization):
         if kind == "static":
             made = Output(ResultKind.STATIC, value=value)
         elif kind == "again":
@@ -365,6 +387,50 @@ def _plan_outputs(
     if len(computed) < len(specialization.executable.program.outputs):
         raise NotNative
     return outputs
+
+
+def _results_before_targets(specialization: Specialization) -> Sequence[tuple[str, Any]]:
+    """The results without the arrays that are written into, and their new elements."""
+    effects, results = specialization.effects, specialization.results
+    return results if effects is None else results[: len(results) - 2 * len(effects.targets)]
+
+
+def _plan_written(
+    specialization: Specialization, leaf_numbers: dict[tuple[str, int], int]
+) -> list[Output]:
+    """What becomes of the new elements of arrays that are written into."""
+    effects, executable = specialization.effects, specialization.executable
+    if effects is None or not effects.targets:
+        return []
+    assert executable is not None
+    program = executable.program
+    computed = sum(kind in COMPUTED for kind, _ in specialization.results)
+    found = []
+    for k, target in enumerate(effects.targets):
+        number = program.outputs[computed - len(effects.targets) + k]
+        place = target.role, target.number
+        if place not in specialization.parameter_order:
+            raise NotNative  # nothing is read of it: it isn't among the leaves' arrays
+        source = program.inputs[specialization.parameter_order.index(place)]
+        in_place = (number, source) in program.donated and executable.infallible
+        kind = ResultKind.IN_PLACE if in_place else ResultKind.WRITTEN
+        found.append(
+            _plan_array_output(
+                specialization, number, kind, leaf_numbers.get(place, target.number)
+            )
+        )
+    return found
+
+
+def _plan_values(specialization: Specialization) -> Bundle | None:
+    """How results are put together, and what is done with those that are written outside."""
+    effects, tree = specialization.effects, specialization.result_tree
+    finishing = iter(_finishers(specialization))
+    if effects is None:
+        return _plan_assembly(tree, finishing)
+    children = tree.children[: effects.count]
+    parts = tuple(_plan_assembly(child, finishing) for child in children)
+    return parts[0] if len(parts) == 1 else Bundle(BuildKind.CALL, parts, call=effects.finish)
 
 
 def _single_base(view: ResultView) -> BaseArray:
@@ -390,7 +456,7 @@ def _finishers(specialization: Specialization) -> list[Callable[[Any], Any] | No
     numbers = iter(specialization.executable.program.outputs)
     found: list[Callable[[Any], Any] | None] = []
     shared: set[int] = set()  # calls that make views, which several results must not repeat
-    for kind, value in specialization.results:
+    for kind, value in _results_before_targets(specialization):
         call: Callable[[Any], Any] | None = None
         if kind in COMPUTED:
             symbolic = is_symbolic(_buffer_type(specialization, next(numbers)).shape)
@@ -417,87 +483,46 @@ def _capture_roots(
     again: list[GuardedRoot] = []
     leaf_numbers: dict[tuple[str, int], int] = {}
     first = len(specialization.kinds)
+    paths = Paths()
+
+    def add(value: Any, steps: tuple[Step, ...], leaf: LeafGuard | int) -> int:
+        if isinstance(leaf, LeafGuard):
+            roots.append(GuardedRoot(value, steps, leaf, len(roots)))
+            return len(roots) - 1
+        again.append(GuardedRoot(value, steps, leaf))
+        return leaf
+
     for number, (shape, dtype) in enumerate(specialization.capture_types):
         source = specialization.sources[number]
         leaf_numbers["capture", number] = first + len(roots)
         if isinstance(source, NumberSource):
-            value, steps = _source_path(source.number)
-            roots.append(GuardedRoot(value, steps, LeafGuard(_SCALARS[source.kind])))
+            add(*paths.to(source.number), LeafGuard(_SCALARS[source.kind]))
             continue
-        paths = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf: LeafGuard | int = _array_guard(shape, dtype)
-        for path in paths:
-            value, steps = (
-                (specialization.held_captures[number], ())
-                if path is None
-                else _source_path(path)
-            )
-            (roots if isinstance(leaf, LeafGuard) else again).append(
-                GuardedRoot(value, steps, leaf)
-            )
-            leaf = len(roots) - 1
+        for path in _sources(source):
+            if path is None:
+                leaf = add(specialization.held_captures[number], (), leaf)
+            else:
+                leaf = add(*paths.to(path), leaf)
     for number, variable in enumerate(specialization.variables):
         leaf_numbers["variable", number] = first + len(roots)
-        leaf = _array_guard(variable.type.shape, variable.type.dtype.dtype)
-        roots.append(GuardedRoot(variable.cell, ((GuardKind.VARIABLE, None),), leaf))
+        guard = _array_guard(variable.type.shape, variable.type.dtype.dtype)
+        add(variable.cell, (Step(GuardKind.VARIABLE),), guard)
     for number, (source, kind) in enumerate(
         zip(specialization.objects, specialization.object_types, strict=True)
     ):
         leaf_numbers["object", number] = first + len(roots)
-        paths = source.sources if isinstance(source, ConsensusSource) else (source,)
         leaf = LeafGuard(GuardKind.TYPE, value=kind)
-        for path in paths:
-            (roots if isinstance(leaf, LeafGuard) else again).append(
-                GuardedRoot(*_source_path(path), leaf)
-            )
-            leaf = len(roots) - 1
-    roots += map(_guard_root, specialization.guards)
-    return (*roots, *again), leaf_numbers
+        for path in _sources(source):
+            assert path is not None
+            leaf = add(*paths.to(path), leaf)
+    guards = map(paths.guard, specialization.guards)
+    return (*roots, *guards, *again), leaf_numbers
 
 
-def _guard_root(guard: CaptureGuard) -> GuardedRoot:
-    """A guard on what the Python code read, for machine code: read there if that can be."""
-    source, expected = guard.source, guard.expected
-    leaf: LeafGuard | None = None
-    match guard.check:
-        case Check.SAME:
-            leaf = LeafGuard(GuardKind.SAME, value=expected)
-        case Check.REFERENT:
-            leaf = LeafGuard(GuardKind.REFERENT, value=expected)
-        case Check.TYPE:
-            leaf = LeafGuard(GuardKind.TYPE, value=expected)
-        case Check.EQUAL:
-            leaf = static_leaf(expected, by_value=True)
-        case Check.LENGTH:
-            leaf = LeafGuard(GuardKind.LENGTH, value=expected)
-        case Check.ABSENT if isinstance(source, ItemSource):
-            leaf, source = LeafGuard(GuardKind.ABSENT, value=source.item), source.parent
-    if leaf is None:
-        true = LeafGuard(GuardKind.SAME, value=True)
-        return GuardedRoot(guard.holds, ((GuardKind.DEREFERENCE, None),), true)
-    if isinstance(source, ItemSource) and isinstance(source.parent, ConstSource):
-        names = source.parent.value
-        if type(names) is dict:
-            return GuardedRoot(names, ((GuardKind.DICT_ITEM, source.item),), leaf)
-    return GuardedRoot(*_source_path(source), leaf)
-
-
-def _source_path(source: Source) -> tuple[Any, tuple[tuple[GuardKind, Any], ...]]:
-    """The object from which a source starts, and the steps from there."""
-    match source:
-        case ConstSource():
-            return source.value, ()
-        case WeakRefSource():
-            return source.reference, ((GuardKind.DEREFERENCE, None),)
-        case CellSource():
-            return source.cell, ((GuardKind.CONTENT, None),)
-        case ItemSource():
-            value, steps = _source_path(source.parent)
-            return value, (*steps, (GuardKind.ITEM, source.item))
-        case AttributeSource():
-            value, steps = _source_path(source.parent)
-            return value, (*steps, (GuardKind.ATTRIBUTE, source.name))
-    raise NotNative
+def _sources(source: Source | None) -> Sequence[Source | None]:
+    """The sources that agree on one object."""
+    return source.sources if isinstance(source, ConsensusSource) else (source,)
 
 
 def _array_guard(shape: tuple[int, ...], dtype: np.dtype[Any]) -> LeafGuard:

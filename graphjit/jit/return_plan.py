@@ -8,6 +8,8 @@ memory.
 
 from __future__ import annotations
 
+import functools
+import operator
 import types
 from array import array
 from collections import deque
@@ -22,27 +24,59 @@ from graphjit.core.tree import LEAF, Path, Tree, flatten
 from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.tensors.variable import Variable
 from graphjit.tracing.leaks import holds_traced
-from graphjit.tracing.result_views import BaseArray, CallResult, ResultView, full_view
+from graphjit.tracing.result_views import (
+    BaseArray,
+    CallResult,
+    NumpyCall,
+    ResultView,
+    full_view,
+    read_only,
+)
 from graphjit.tracing.side_effects import IMMUTABLE_TYPES, STATELESS_TYPES, memory_owner
 from graphjit.tracing.symbolic_tensor import SymbolicTensor, is_strict
 
 from .eager import is_converted
+from .effects import EffectPlan, WriteTarget, has_fixed_owner
 from .output_memory import share_memory
 from .specialization import COMPUTED
 
 if TYPE_CHECKING:
+    from graphjit.capture.effects import Effect
     from graphjit.tracing.side_effects import SideEffects
     from graphjit.tracing.symbolic_tensor import Storage
     from graphjit.tracing.trace import Trace
 
 # Containers of constants that a result is a copy of: calls must not share them.
 _COPIED_TYPES = (set, bytearray, deque, array)
+# Calls of NumPy that give a view, whatever the layout of the array.
+_VIEWS = frozenset({np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, read_only})
 # How many bytes an array may have that is made to see which of its views overlap.
 _MAX_BYTES = 1 << 30
 
 
+class _Owner:
+    """In place of an object that an effect changes, among the leaves."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Target:
+    """In place of an array that is written into, among the leaves."""
+
+    def __init__(self, base: BaseArray) -> None:
+        self.base = base
+
+
+class _Elements:
+    """In place of the new elements of an array that is written into, among the leaves."""
+
+    def __init__(self, symbol: SymbolicTensor) -> None:
+        self.symbol = symbol
+
+
 class ReturnPlan:
-    """The plan of a function's results."""
+    """The plan of a function's results, and of what it writes outside of it."""
 
     def __init__(
         self,
@@ -54,6 +88,7 @@ class ReturnPlan:
         numpy: bool | None,
         donated: Sequence[int],
         plain: bool,
+        effects: Sequence[Effect] = (),
     ) -> None:
         """Plan the results of a trace.
 
@@ -64,6 +99,7 @@ class ReturnPlan:
         numpy: whether results are to be ndarrays, None for what the Python code makes.
         donated: the leaves whose memory results may take.
         plain: whether all results are made anew, as on a device.
+        effects: what the function does outside.
         """
         self._trace = trace
         self._side_effects = before
@@ -85,8 +121,18 @@ class ReturnPlan:
         found: list[Any] = []
         # How results are put together.
         self.tree = self._flatten(value, found)
+        self._written = trace.views.written_bases()
+        # What is written outside: how, and in the tree after the function's own result.
+        self.effects: EffectPlan | None = None
+        count = len(found)
+        if effects or self._written:
+            self._add_effects(effects, found)
         # Whether results are ndarrays.
-        self.numpy = bool(numpy) if numpy is not None else not any(map(is_strict, found))
+        self.numpy = (
+            bool(numpy) if numpy is not None else not any(map(is_strict, found[:count]))
+        )
+        if any(is_converted(x, self.numpy) for x in found[count:]):
+            raise TracingError(at_user_line("a value is stored as another type than it has"))
         # Of each result the kind and a value: see `specialization.COMPUTED`.
         self.results: list[tuple[str, Any]] = []
         found = [self._normalize_leaf(x) for x in found]
@@ -100,6 +146,25 @@ class ReturnPlan:
             first[id(x)] = number
             self.results.append(arrays.get(number) or self._plan_leaf(x))
         self._number_bases()
+
+    # -- effects
+
+    def _add_effects(self, effects: Sequence[Effect], found: list[Any]) -> None:
+        """Add what is written outside to the leaves and to the tree."""
+        if self._plain:
+            raise TracingError(at_user_line("writes outside of it, which a device can't"))
+        trees = [self.tree]
+        for effect in effects:
+            if not has_fixed_owner(effect):
+                found.append(_Owner(effect.owner))
+                trees.append(LEAF)
+            trees += [self._flatten(x, found) for x in effect.values]
+        for base, symbol in self._written:
+            found += [_Target(base), _Elements(symbol)]
+            trees += [LEAF, LEAF]
+        self.tree = Tree(tuple, (), tuple(trees))
+        targets = [WriteTarget(base.role, base.number) for base, _ in self._written]
+        self.effects = EffectPlan(targets, effects)
 
     # -- containers
 
@@ -150,6 +215,15 @@ class ReturnPlan:
 
     def _plan_leaf(self, x: Any) -> tuple[str, Any]:
         """The kind and value of a leaf that shares no memory with others."""
+        if isinstance(x, _Target):
+            return "view", ResultView(x.base)
+        if isinstance(x, _Elements):
+            self.outputs.append(
+                SymbolicTensor(self._trace, x.symbol.node, x.symbol.type, "numpy")
+            )
+            return "array", None
+        if isinstance(x, _Owner):
+            return self._plan_owner(x.value)
         if id(x) in self._done:
             return "container", self._done[id(x)][0]
         if id(x) in self._given:
@@ -178,10 +252,19 @@ class ReturnPlan:
             )
         return "static", x
 
+    def _plan_owner(self, x: Any) -> tuple[str, Any]:
+        """How each call finds an object that is changed."""
+        if id(x) in self._given:
+            return "given", self._given[id(x)]
+        if id(x) in self._statics:
+            return "view", ResultView(BaseArray("leaf", self._statics[id(x)]))
+        self.objects.append(x)
+        return "object", len(self.objects) - 1
+
     def _plan_computed(self, x: Any) -> tuple[str, Any]:
         weak = getattr(x, "origin", "") == "weak"
-        if weak and x.dtype.kind == "i":  # Python's integers have no end
-            x.__index__()
+        if weak and x.dtype.kind == "i" and not self._trace.fits(x):
+            x.__index__()  # Python's integers have no end
         self.outputs.append(x if weak else as_tensor(x))
         if weak:
             return "python", None
@@ -229,6 +312,14 @@ class ReturnPlan:
             base == BaseArray("leaf", number) for base in view.bases for number in self._donated
         ):
             return False
+        written = {base for base, _ in self._written}
+        certain = view.is_base or all(map(_is_view_for_certain, view.calls))
+        if not certain and not written.isdisjoint(view.bases):
+            raise TracingError(
+                at_user_line(
+                    "what may be a view or a copy of an array that is written into is returned"
+                )
+            )
         return not is_converted(x, self.numpy)
 
     def _without_trace_object(self, view: ResultView) -> ResultView:
@@ -311,6 +402,22 @@ class ReturnPlan:
                     output, self._sharing[sharing][0], node, frozen
                 )
                 self.results[n] = "view", ResultView(made)
+
+
+def _is_view_for_certain(call: NumpyCall) -> bool:
+    """Whether a call of NumPy gives a view, whatever the layout of the array is."""
+    if call.function is operator.getitem:
+        key = call.args[1]
+        parts = key if isinstance(key, tuple) else (key,)
+        return all(
+            isinstance(part, (int, slice, Dim, type(None), types.EllipsisType))
+            for part in parts
+        )
+    if isinstance(call.function, operator.attrgetter):
+        return call.function.__reduce__()[1] in (("T",), ("mT",))
+    if isinstance(call.function, functools.partial):  # a method
+        return call.function.args in (("transpose",), ("swapaxes",))
+    return call.function in _VIEWS
 
 
 def _is_swapped(x: Any) -> bool:

@@ -17,9 +17,11 @@ import numpy as np
 from graphjit.capture.sources import Guard, Source
 from graphjit.core.config import config
 from graphjit.core.errors import (
+    GraphJitError,
     IndexOutOfRangeError,
     InvalidArgumentError,
     OutOfMemoryError,
+    SourceLine,
     at_user_line,
 )
 from graphjit.core.fork_safety import importing
@@ -35,6 +37,7 @@ from graphjit.tensors.tensor import Tensor, _wrap
 from graphjit.tensors.variable import Variable
 
 from . import compile_cache
+from .effects import EffectsDoNotFit
 from .output_memory import WRITABLE_FLAGS, check_donated, choose_output_arrays
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from graphjit.passes import Pass
     from graphjit.passes.pipeline import Observer
     from graphjit.tracing.result_views import ReplayMemo, ResultView
+
+    from .effects import EffectPlan
 else:  # what is found on disk needs none of them
     all_passes = lazy_module("graphjit.passes")
 
@@ -109,6 +114,8 @@ class Specialization:
     capture_types: list[tuple[Any, Any]] = field(default_factory=list)
     # How to look each of them up again; None where only its value is known.
     sources: list[Source | None] = field(default_factory=list)
+    # The user's lines that read them first.
+    source_lines: list[SourceLine | None] = field(default_factory=list)
     # What else the Python code read: what must hold for the trace to be what it does now.
     guards: tuple[Guard, ...] = ()
     # The captures without a source, and None for the others.
@@ -123,6 +130,9 @@ class Specialization:
     result_tree: Tree = LEAF
     # For each result a kind and a value: see COMPUTED above.
     results: list[tuple[str, Any]] = field(default_factory=list)
+    # What calls write outside, besides variables; its values follow the function's result in
+    # the tree of results.
+    effects: EffectPlan | None = None
     # Whether results are ndarrays.
     numpy: bool = False
     # How to look up each object that is returned and was there before the call.
@@ -214,11 +224,10 @@ class Specialization:
                 for k, o in enumerate(self.parameter_order)
                 if o[0] == "leaf" and o[1] in self.donated
             ]
-            key = (
-                None
-                if passes
-                else compile_cache.key_of(self.graph, self.sizes, fast_math, tuple(given))
-            )
+            options: list[Any] = [fast_math, tuple(given)]
+            if pairs := self.written_pairs():
+                options.append(pairs)
+            key = None if passes else compile_cache.key_of(self.graph, self.sizes, *options)
             self.executable = None if key is None else compile_cache.find(key, self.sizes)
         self.from_cache = self.executable is not None
         if self.executable is None:
@@ -231,10 +240,24 @@ class Specialization:
             if key is not None:
                 with stages.stage("keep"):
                     compile_cache.store(key, self.executable, image, self.sizes)
-        self.direct = None if self.sizes is not None or self.guards else _make_direct_call(self)
+        simple = self.sizes is None and not self.guards and self.effects is None
+        self.direct = _make_direct_call(self) if simple else None
         if "compile" in config.log:
             steps = self.executable.program.steps
             log(log_line(self.graph.name, self.graph, steps, self.times_ns, self.from_cache))
+
+    def written_pairs(self) -> tuple[tuple[int, int], ...]:
+        """The outputs that are new elements of inputs, with these, by their numbers."""
+        if self.effects is None or not self.effects.targets:
+            return ()
+        count = sum(kind in COMPUTED for kind, _ in self.results)
+        first = count - len(self.effects.targets)
+        places = {place: number for number, place in enumerate(self.parameter_order)}
+        return tuple(
+            (first + k, places[target.role, target.number])
+            for k, target in enumerate(self.effects.targets)
+            if (target.role, target.number) in places
+        )
 
     @functools.cached_property
     def direct_into(self) -> Callable[[Array, Sequence[Any]], Array | None] | None:
@@ -280,6 +303,8 @@ class Specialization:
         of which containers may be returned.
         """
         assert self.executable is not None
+        if self.effects is not None:
+            return self._run_with_effects(self.effects, leaves, given)
         views, copies = self._views_before_writing(leaves, out) if out else ({}, {})
         if not self.variables:
             return self._build_results(
@@ -290,6 +315,24 @@ class Specialization:
             for variable, array in zip(self.updated, updates, strict=True):
                 variable.cell.array = array
         return self._build_results(leaves, outputs, out, given, views, copies)
+
+    def _run_with_effects(self, effects: EffectPlan, leaves: Sequence[Any], given: Any) -> Any:
+        """The results of a call that writes outside. EffectsDoNotFit where only an eager call
+        does as Python would: nothing was done then.
+        """
+        effects.require_fit(leaves, self.captures if effects.targets else ())
+        effects.require_apart(given)
+        with self.locked_variables():
+            try:
+                outputs, updates = self._compute(leaves, ())
+            except (
+                GraphJitError,
+                ArithmeticError,
+            ) as error:  # what Python does before it raises is to be done
+                raise EffectsDoNotFit from error
+            for variable, array in zip(self.updated, updates, strict=True):
+                variable.cell.array = array
+        return effects.apply(self._build_results(leaves, outputs, (), given))
 
     def _views_before_writing(
         self, leaves: Sequence[Any], out: Sequence[Any]
@@ -488,7 +531,11 @@ def build_program(
         ]
     with stages.stage("fuse"):
         program = all_passes.program_of(
-            optimized, fast_math=fast_math, donated=donated, observers=observers
+            optimized,
+            fast_math=fast_math,
+            donated=donated,
+            written=() if specialization is None else specialization.written_pairs(),
+            observers=observers,
         )
     if specialization is not None:
         specialization.passes = timing.rows

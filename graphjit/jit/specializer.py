@@ -112,7 +112,7 @@ class Specializer:
             self._table.insert_any_size(call, sized)
             self._count_fallback(sized, call)
             return sized
-        call, specialization = self._specialize(call)
+        call, specialization = self._specialize(call, may_settle=not is_retrace)
         if is_retrace:
             specialization.may_settle = False
         history = self._table.size_histories.get(call.rank_key)
@@ -123,14 +123,15 @@ class Specializer:
         self._table.insert(call, specialization)
         return specialization
 
-    def _specialize(self, call: CallKey) -> tuple[CallKey, Specialization]:
+    def _specialize(self, call: CallKey, may_settle: bool) -> tuple[CallKey, Specialization]:
         """Trace and compile for a call, or find that it has to run eagerly.
 
         Gives the call as it is read then: a scalar may have been pinned on the way.
+        may_settle: see `TraceAttempt`.
         """
         options = self._definition.options
         while True:
-            attempt = TraceAttempt(self._definition, call)
+            attempt = TraceAttempt(self._definition, call, may_settle)
             try:
                 self.trace_count += 1
                 specialization = attempt.run()
@@ -196,6 +197,12 @@ class Specializer:
             warnings.warn_explicit(text, recompile.RecompileWarning, line.file, line.line)
 
     # -- eager specializations
+
+    def refuse_or_warn(self, reason: str) -> None:
+        """Warn that calls run eagerly, once; TracingError with fallback="error"."""
+        if self._definition.options.fallback == "error":
+            raise TracingError(at_user_line(f"{self._definition.qualified_name}: {reason}"))
+        self._fallbacks.warn(reason)
 
     def run_eagerly(
         self, specialization: Specialization, leaves: Any, args: Any, kwargs: Any

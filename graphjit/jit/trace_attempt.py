@@ -11,10 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.effects import Effect, EffectKind
+from graphjit.capture.made_arrays import MadeArrays
 from graphjit.capture.recorder import PLAIN, Recorder
-from graphjit.capture.sources import NumberSource, agreed, lasting_source
+from graphjit.capture.sources import (
+    MAX_INTEGER,
+    Check,
+    ConstSource,
+    NumberSource,
+    agreed,
+    lasting_source,
+)
 from graphjit.core.dims import Dim
-from graphjit.core.errors import InternalError, TracingError, at_user_line
+from graphjit.core.errors import (
+    InternalError,
+    SourceLine,
+    TracingError,
+    at_user_line,
+    user_line,
+)
 from graphjit.core.static_lookup import own_attributes
 from graphjit.core.tree import (
     SCALAR,
@@ -23,38 +38,35 @@ from graphjit.core.tree import (
     LeafKind,
     Tree,
     containers,
-    flatten,
     unflatten,
 )
 from graphjit.core.types import TensorType, as_dtype
 from graphjit.tensors.apply import TensorBase
-from graphjit.tracing import code_names, foreign, symbolic_sizes
+from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.leaks import holds_traced
 from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
-from graphjit.tracing.symbolic_tensor import ScalarWithoutIter
-from graphjit.tracing.trace import Trace
+from graphjit.tracing.symbolic_tensor import ScalarWithoutIter, StaticValueNeeded
+from graphjit.tracing.trace import Trace, WrittenAfterUseError
 
+from .effects import do_now
 from .output_memory import donated_leaves
 from .return_plan import ReturnPlan
 from .specialization import Specialization
 
 if TYPE_CHECKING:
     from graphjit.capture.sources import Source
+    from graphjit.core.errors import SourceLine
     from graphjit.tracing.symbolic_sizes import SizeAssumptions
 
     from .call_key import CallKey
     from .definition import FunctionDefinition
 
-# Names by which Python code asks for types, and of the types that symbolic tensors stand for.
-_TYPE_TESTS = {"isinstance", "type", "issubclass", "isscalar"}
-_TYPES = {
-    "ndarray", "generic", "number", "floating", "integer", "inexact", "Number", "Real",
-    "Integral", "int", "float", "complex", "Tensor", "isscalar", "issubdtype",
-}  # fmt: skip
 _DTYPES = {int: "int64", float: "float64", complex: "complex128"}
 # What ends a call whatever `fallback` says, where it comes from outside.
 _INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
+# How many lines may become ones that make traced arrays, each after a trace that failed.
+_MAX_WRITTEN_LINES = 16
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 # Errors that tell of the trace and not of the call.
 _OWN_ERRORS = (TracingError, InternalError, ImportError)
@@ -75,13 +87,20 @@ class ImpureError(TracingError):
 class TraceAttempt:
     """A trace of a function for one call."""
 
-    def __init__(self, definition: FunctionDefinition, call: CallKey) -> None:
+    def __init__(
+        self, definition: FunctionDefinition, call: CallKey, may_settle: bool = True
+    ) -> None:
+        """may_settle: whether what is stored where nothing was is left to an eager call."""
         self._definition = definition
         self._call = call
+        self.may_settle = may_settle
         # Whether a trace that failed had changed what outlives the call, which was put back, or
         # a container among the arguments.
         self.had_effects = False
         self._wrote_arguments = False
+        # What the Python code writes outside, and whether that is elements of arrays.
+        self._effects: Sequence[Effect] = ()
+        self._written_arrays = False
         self._numbers: dict[Any, tuple[Any, np.ndarray[Any, Any]]] = {}
         pairs = zip(call.leaves, call.kinds, strict=True)
         self._statics = [x for x, kind in pairs if kind.kind == STATIC]
@@ -98,7 +117,44 @@ class TraceAttempt:
 
         assumed: which extents are symbolic, if some are.
         """
+        definition, first = self._definition, None
+        known = definition.written_lines
+        forgotten = not known
+        try:
+            while True:
+                try:
+                    specialization = self._run_once(assumed)
+                    definition.written_lines |= known
+                    return specialization
+                except TracingError as error:
+                    first = first or error
+                    if isinstance(error, WrittenAfterUseError):
+                        self._made.note_written(error.array)
+                    if self._written_lines_grow(known):
+                        continue
+                    if not forgotten:  # this call may write into fewer arrays than others
+                        forgotten, definition.written_lines = True, frozenset()
+                        continue
+                    definition.written_lines = known
+                    if isinstance(first, StaticValueNeeded):
+                        raise first from None
+                    raise
+        finally:
+            del first  # whose traceback has this frame
+
+    def _written_lines_grow(self, known: frozenset[SourceLine]) -> bool:
+        """Note the lines that made arrays into which the failed trace wrote; whether there were
+        new ones.
+        """
+        before = self._definition.written_lines
+        after = self._definition.written_lines = before | self._made.found
+        return after != before and len(after - known) <= _MAX_WRITTEN_LINES
+
+    def _run_once(self, assumed: SizeAssumptions | None) -> Specialization:
         started = time.perf_counter_ns()
+        self._made = MadeArrays(self._definition.written_lines)
+        self._effects, self._written_arrays = (), False
+        self._numbers = {}
         self._require_traceable()
         before = SideEffects(self._definition.python_function, self._statics)
         self._require_restorable(before)
@@ -111,13 +167,22 @@ class TraceAttempt:
                 not isinstance(error, _OWN_ERRORS) and holds_symbols(error)
             )
             final = not again and self._ends_call(error, assumed)
-            if final and before.can_stay():
+            if final and before.can_stay() and not self._wrote_traced():
+                do_now(self._effects)
                 self.had_effects = False
             else:
-                self.had_effects = before.restore() or again
+                self.had_effects = before.restore() or again or self._wrote()
             raise
         specialization.times_ns["trace"] = time.perf_counter_ns() - started
         return specialization
+
+    def _wrote(self) -> bool:
+        """Whether the trace wrote what outlives the call, for each call to do."""
+        return bool(self._effects) or self._written_arrays
+
+    def _wrote_traced(self) -> bool:
+        """Whether it wrote traced values."""
+        return self._written_arrays or any(holds_traced(e.values) for e in self._effects)
 
     def _ends_call(self, error: BaseException, assumed: SizeAssumptions | None) -> bool:
         """Whether the caller gets an error of the trace. What the function did until then
@@ -133,7 +198,7 @@ class TraceAttempt:
 
     def _require_traceable(self) -> None:
         """TracingError for arguments whose contents or type the function would see as they are
-        at the trace: arrays of other kinds, sets, and Python code that asks for types.
+        at the trace: arrays of other kinds, sets.
         """
         name, function = self._definition.name, self._definition.python_function
         for x in self._statics:
@@ -144,30 +209,18 @@ class TraceAttempt:
         found = foreign.find_foreign(function, self._statics)
         if found:
             raise self._refuse(f"{name} reads {found}, which can change between calls")
-        asked = code_names.names_of_function(function)
-        tests = asked & _TYPE_TESTS
-        # isinstance is answered while tracing
-        if self._definition.options.fallback == "error":
-            reads_type = code_names.loads_global(function, "type")
-            tests = tests & {"type"} if reads_type else set()
-        if tests and asked & _TYPES:
-            raise self._refuse(f"{name} asks for the type of a value, which tracing changes")
 
     def _require_restorable(self, before: SideEffects) -> None:
-        """TracingError where the trace could change what can't be put back, or where code that
-        the function may call asks for types.
-        """
+        """TracingError where the trace could change what can't be put back."""
         if before.reason:
             raise self._refuse(f"{self._definition.name} {before.reason}")
-        asking = before.find_code(lambda code: code_names.compares_type(code, _TYPES))
-        if asking:
-            raise self._refuse(f"{asking} asks for the type of a value, which tracing changes")
 
     # -- the trace
 
     def _trace(self, before: SideEffects, assumed: SizeAssumptions | None) -> Specialization:
         definition, call = self._definition, self._call
         trace = Trace(definition.name)
+        trace.writes_back = definition.specialization_class is None
         if before.mentions("__iter__"):
             trace.scalar = ScalarWithoutIter
         numpy = definition.wants_numpy(call.leaves)
@@ -184,7 +237,11 @@ class TraceAttempt:
                 numpy,
                 specialization.donated,
                 plain=definition.specialization_class is not None,
+                effects=self._effects,
             )
+            specialization.effects = returned.effects
+            if returned.effects is not None:
+                returned.effects.containers = tuple(self._recorder.containers)
             specialization.result_tree = _with_int_keys(returned.tree)
             specialization.numpy = returned.numpy
             nodes = [trace.node_of(x) for x in returned.outputs]
@@ -238,20 +295,13 @@ class TraceAttempt:
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
             raise self._refuse(f"{name} runs piecemeal: not traced")
         self._recorder = self._start_recorder(trace, before)
-        given: list[Any] = []
-        flatten((args, kwargs), given)
-
-        def is_unchanged() -> bool:
-            """Whether the containers among the arguments hold what they held."""
-            after: list[Any] = []
-            tree = flatten((args, kwargs), after)
-            same = tree == self._call.tree and len(after) == len(given)
-            return same and all(map(operator.is_, after, given))
-
+        held = _ArgumentContents(_argument_containers(self._call.tree, (args, kwargs)))
         try:
             value = self._recorder.run(function, args, kwargs)
         except BaseException as error:
-            self._wrote_arguments = not is_unchanged() or _has_extra_attributes((args, kwargs))
+            self._effects = self._recorder.effects
+            self._written_arrays = bool(trace.views.written_bases())
+            self._wrote_arguments = held.changed()
             if not isinstance(error, Exception):
                 raise
             if trace.refusal is None or error is trace.refusal:
@@ -259,13 +309,12 @@ class TraceAttempt:
             raise trace.refusal from error  # C code may have made another error of it
         if trace.refusal is not None:  # and the function caught the error
             raise trace.refusal
+        self._effects = [*self._recorder.effects, *held.effects()]
+        if self._effects and self.may_settle and all(e.gained for e in self._effects):
+            raise MaySettleError(at_user_line(f"{name}: {self._effects[0].text}, once perhaps"))
         if problem := before.find_problem():
             refusal = MaySettleError if before.only_filled_in else ImpureError
             raise refusal(at_user_line(f"{name} {problem}"))
-        if _has_extra_attributes((args, kwargs)):
-            raise self._refuse(f"{name} adds an attribute to an argument's dataclass")
-        if not is_unchanged():
-            raise self._refuse(f"{name} writes into a container that is its argument")
         return value
 
     def _start_recorder(self, trace: Trace, before: SideEffects) -> Recorder:
@@ -273,16 +322,18 @@ class TraceAttempt:
         arguments come from.
         """
         self._paths: dict[int, list[Source]] = {}
+        self._lines: dict[int, SourceLine | None] = {}
 
         def capture(array: np.ndarray[Any, Any], source: Source) -> Any:
             if array.dtype.kind not in "biufc":
                 raise self._refuse(
                     f"{self._definition.name} reads {source.text}, an array of {array.dtype}"
                 )
+            self._lines.setdefault(id(array), user_line())
             paths = self._paths.setdefault(id(array), [])
             if all(source.key != path.key for path in paths):
                 paths.append(source)
-            return trace.capture(array)
+            return trace.capture(array, outside=True)
 
         varying = self._definition.varying_numbers - self._definition.static_numbers
 
@@ -290,18 +341,30 @@ class TraceAttempt:
             """An input in place of a number that has had several values."""
             if source.key not in varying:
                 return None
-            dtype = as_dtype(_DTYPES[type(value)]).dtype
-            try:
-                array = np.array(value, dtype)
-            except OverflowError:  # more than 64 bits
+            if type(value) is int and abs(value) > MAX_INTEGER:
                 return None
+            dtype = as_dtype(_DTYPES[type(value)]).dtype
+            array = np.array(value, dtype)
             if source.key not in self._numbers:
                 path = NumberSource(source, type(value), dtype)
-                self._numbers[source.key] = trace.capture_number(array), array
+                symbol = trace.capture_number(array)
+                if type(value) is int:
+                    self._recorder.guard(Check.SMALL, source, MAX_INTEGER)
+                    trace.note_bounds(symbol, -MAX_INTEGER, MAX_INTEGER)
+                self._numbers[source.key] = symbol, array
                 self._paths[id(array)] = [path]
+                self._lines[id(array)] = user_line()
             return self._numbers[source.key][0]
 
-        recorder = Recorder(capture, is_traced, before.existed, number)
+        recorder = Recorder(
+            capture,
+            is_traced,
+            before.existed,
+            number,
+            self._made,
+            before.settle,
+            lambda: bool(trace.regions.starts),
+        )
         names = self._definition.name_leaves(self._call.tree)
         for x, kind, name in zip(self._call.leaves, self._call.kinds, names, strict=True):
             if kind.kind == STATIC and type(x) not in PLAIN:
@@ -320,10 +383,21 @@ class TraceAttempt:
             self._statics,
             [*trace.captures, *returned.objects],
         )
+        known = {id(e.owner): e.source for e in self._effects}
+        sources = [
+            *sources[: len(trace.captures)],
+            *(
+                known.get(id(x)) or source
+                for x, source in zip(
+                    returned.objects, sources[len(trace.captures) :], strict=True
+                )
+            ),
+        ]
         specialization.sources = [
             agreed(self._paths.get(id(array), ())) or source
             for array, source in zip(trace.captures, sources[:count], strict=True)
         ]
+        specialization.source_lines = [self._lines.get(id(a)) for a in trace.captures]
         specialization.guards = tuple(self._recorder.guards.values())
         specialization.held_captures = [
             array if source is None else None
@@ -386,23 +460,57 @@ def _argument_containers(tree: Tree, arguments: Any) -> list[Any]:
     ]
 
 
-def _has_extra_attributes(value: Any) -> bool:
-    """Whether a dataclass among containers has attributes that are no fields of it.
+class _ArgumentContents:
+    """What the containers among the arguments hold before a trace.
 
-    The trace is given copies of dataclasses, on which such attributes are new.
+    The trace is given copies of them, which its code may change.
     """
-    kind = type(value)
-    if kind in (tuple, list) or hasattr(kind, "_fields"):
-        return any(map(_has_extra_attributes, value))
-    if isinstance(value, dict):
-        return any(map(_has_extra_attributes, value.values()))
-    fields = getattr(kind, "__dataclass_fields__", None)
-    if fields is None or kind.__module__.startswith("graphjit."):
-        return False
-    attributes = own_attributes(value)
-    if not attributes.keys() <= fields.keys():
-        return True
-    return any(map(_has_extra_attributes, attributes.values()))
+
+    def __init__(self, containers: Sequence[tuple[Any, Any]]) -> None:
+        self._before = [(x, _contents(x)) for _, x in containers]
+
+    def changed(self) -> bool:
+        """Whether one holds something else now."""
+        return any(not _same_contents(_contents(x), before) for x, before in self._before)
+
+    def effects(self) -> list[Effect]:
+        """What each call stores in its containers. TracingError for what is taken out."""
+        found: list[Effect] = []
+        for owner, before in self._before:
+            now = _contents(owner)
+            if _same_contents(now, before):
+                continue
+            if list(now)[: len(before)] != list(before):
+                raise TracingError(
+                    at_user_line("takes out of a container that is its argument")
+                )
+            kind = EffectKind.ATTRIBUTE
+            if isinstance(owner, (list, dict)):
+                kind = EffectKind.ITEM
+            for key, value in now.items():
+                if key in before and value is before[key]:
+                    continue
+                new = isinstance(owner, list) and key not in before
+                found.append(
+                    Effect(
+                        EffectKind.APPEND if new else kind, owner, key, (value,),
+                        source=ConstSource(None, "an argument"),
+                    )
+                )  # fmt: skip
+        return found
+
+
+def _contents(container: Any) -> dict[Any, Any]:
+    """What a list, dict or dataclass holds, by keys; nothing for what can't be changed."""
+    if isinstance(container, list):
+        return dict(enumerate(container))
+    if isinstance(container, dict):
+        return dict(container)
+    return {} if isinstance(container, tuple) else dict(own_attributes(container))
+
+
+def _same_contents(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
+    return list(now) == list(before) and all(map(operator.is_, now.values(), before.values()))
 
 
 def _with_int_keys(tree: Tree) -> Tree:

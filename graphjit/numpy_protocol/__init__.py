@@ -19,6 +19,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import DTypeError, ShapeError, TracingError, at_user_line
+from graphjit.core.frozen import dataclass
 from graphjit.functions import shape
 from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply
@@ -35,6 +36,7 @@ from . import (
     products,
     reductions,
     repetition,
+    selections,
     series,
     shapes,
     statistics,
@@ -44,6 +46,7 @@ from .promotion import (
     Aliased,
     Handler,
     array,
+    broadcast_shape,
     cast,
     convert,
     detached,
@@ -62,7 +65,7 @@ from .promotion import (
     viewing,
 )
 from .scalars import run_python
-from .ufunc_methods import outer, run_accumulate, run_reduce
+from .ufunc_methods import outer, run_accumulate, run_at, run_reduce, run_reduceat
 from .ufuncs import UFUNCS, operator_power, run_ufunc, scalar_power, shape_of
 
 OPERATORS = {
@@ -116,6 +119,9 @@ ARRAYS = {
     np.where, np.select, np.pad, np.cov, np.argsort, np.delete, np.resize, np.tile,
     np.tensordot, np.linalg.tensordot, np.roll, np.isin, np.i0,
 }  # fmt: skip
+_REDUCING: dict[str, Handler] = {
+    "reduce": run_reduce, "accumulate": run_accumulate, "reduceat": run_reduceat,
+}  # fmt: skip
 ATTRIBUTES = dict.fromkeys(methods.KNOWN | methods.UNKNOWN)
 
 
@@ -136,8 +142,18 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str,
             dtype = options.pop("dtype", None)
             _refuse_options(options)
             return owned(outer(ufunc, plain[0], plain[1], dtype), trace)
-        if method in ("reduce", "accumulate"):
-            run = run_reduce if method == "reduce" else run_accumulate
+        if method == "at":
+            target = inputs[0]
+            if not is_symbol(target) or target.origin != "numpy":
+                raise unsupported(f"{what} of an array that isn't traced")
+            target._require_writable(what)
+            indexing.replace(target, run_at(ufunc, *plain))
+            return None
+        if method in _REDUCING:
+            target = _taken_out(options)
+            if target is not None:
+                return _put(target, call_ufunc(ufunc, method, inputs, options))
+            run = _REDUCING[method]
             return owned(run(ufunc, *plain, **options), trace)
         raise unsupported(what)
 
@@ -197,13 +213,36 @@ def _store(target: Any, value: Any, mask: Any) -> None:
         raise DTypeError(
             at_user_line(f"Cannot cast ufunc output from {source.name} to {dtype.name}")
         )
-    if np.broadcast_shapes(value.type.shape, target.type.shape) != target.type.shape:
+    if broadcast_shape(value.type.shape, target.type.shape) != target.type.shape:
         raise ShapeError(at_user_line("non-broadcastable output operand"))
     value = shape.broadcast_to(cast(value, dtype), target.type.shape)
     if mask is not True:
         chosen = shape.broadcast_to(array(mask), target.type.shape)
         value = apply(pw.where, chosen, value, detached(target))
     indexing.replace(target, value)
+
+
+def _taken_out(options: dict[str, Any]) -> Any:
+    """The traced array that is given as out=, taken out of the options; None if none is."""
+    out: Any = options.get("out")
+    if isinstance(out, tuple) and len(out) == 1:
+        out = out[0]
+    if not is_symbol(out) or out.origin != "numpy":
+        return None
+    del options["out"]
+    return out
+
+
+def _put(target: Any, value: Any) -> Any:
+    """Put a function's result into its out= array, if it is of the same dtype and shape: of
+    others it depends on the function what is computed.
+    """
+    same = is_symbol(value) and value.type.dtype is target.type.dtype
+    if not same or value.type.shape != target.type.shape or target.swapped:
+        raise unsupported("out= of another dtype or shape than the result")
+    target._require_writable("out=")
+    indexing.replace(target, detached(value))
+    return target
 
 
 def _transforming(func: Any) -> Handler | None:
@@ -221,6 +260,10 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     trace = trace_of(tuple(args), tuple(kwargs.values()))
     with fallback_on_error(what):
         _refuse_bools(kwargs)
+        options = dict(kwargs)
+        target = _taken_out(options)
+        if target is not None:
+            return _put(target, call_function(func, args, options))
         handler = FUNCTIONS.get(func) or _transforming(func)
         if handler is not None:
             _check_options(handler, what, args, kwargs)
@@ -336,6 +379,10 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     what = f"ndarray.{name}"
     with fallback_on_error(what):
         _refuse_bools(kwargs)
+        options = dict(kwargs)
+        target = _taken_out(options)
+        if target is not None:
+            return _put(target, _method(x, name, args, options))
         if name in methods.VIEW_METHODS:
             handler = methods.VIEW_METHODS[name]
             _check_options(handler, what, (x, *args), kwargs)
@@ -376,6 +423,9 @@ def _noted(made: Any, trace: Any, function: Any, args: Sequence[Any], kwargs: An
 def getitem(x: Any, key: Any) -> Any:
     """x[key]."""
     with fallback_on_error("indexing"):
+        selection = selections.select(x, key)
+        if selection is not None:
+            return selection
         made = indexing.getitem(x, key, x.recorder)
         if is_symbol(made) and made.storage is x.storage:
             return _noted(made, x.recorder, operator.getitem, (x, key), {})
@@ -383,14 +433,30 @@ def getitem(x: Any, key: Any) -> Any:
         return made
 
 
+@dataclass(frozen=True, slots=True)
+class Permutation:
+    """In place of an index: the axes of which a view has those of its array."""
+
+    axes: tuple[int, ...]
+
+
 def part(x: Any, key: Any) -> Any:
-    """x[key] as it is now, under a handle of its own."""
+    """x[key] as it is now, under a handle of its own; x with its axes permuted by a
+    Permutation.
+    """
+    if isinstance(key, Permutation):
+        return shape.transpose(detached(x), key.axes)
     return getitem(detached(x), detached(key))
 
 
 def setitem(x: Any, key: Any, value: Any) -> Any:
     """x as it is after x[key] = value, which NumPy casts without asking."""
+    if isinstance(key, Permutation):  # the value has all elements of x
+        inverse = sorted(range(len(key.axes)), key=key.axes.__getitem__)
+        return shape.transpose(detached(value), inverse)
     with fallback_on_error("assignment to an index"):
+        if isinstance(value, selections.Selection):
+            return selections.put_selection(x, key, value)
         return indexing.setitem(detached(x), detached(key), detached(value))
 
 
@@ -404,7 +470,7 @@ def same_kind(result: TensorBase, x: TensorBase) -> Any:
 
 
 __all__ = [
-    "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "UFUNCS", "VIEWS", "attribute", "call_function",
-    "call_operator", "call_ufunc", "convert", "detached", "getitem", "part", "promoted",
-    "result_dtype", "same_kind", "setitem",
+    "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "Permutation", "UFUNCS", "VIEWS", "attribute",
+    "call_function", "call_operator", "call_ufunc", "convert", "detached", "getitem", "part",
+    "promoted", "result_dtype", "same_kind", "setitem",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 from graphjit.core.errors import ShapeError, at_user_line
 from graphjit.core.types import DType, Shape, float64, int64
 from graphjit.functions import create, shape
+from graphjit.functions.subscript import iota
 from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply, wrap
 
@@ -198,16 +199,18 @@ def linspace(
     target = made if dtype is None else target_dtype(dtype)
     span = run_ufunc(np.subtract, last, first)
     column = (count,) + (1,) * span.ndim
-    steps = wrap(np.arange(0, count).astype(made.dtype).reshape(column))
-    step = run_ufunc(np.divide, span, parts) if parts > 0 else constant(np.nan, made)
+    numbers: Any = wrap(np.arange(0, count)) if type(count) is int else iota((count,), 0)
+    steps = cast(shape.reshape(numbers, column), made)
+    number = parts if type(parts) is int else constant(parts, made)  # known at the call
+    step = run_ufunc(np.divide, span, number) if parts > 0 else constant(np.nan, made)
     values = run_ufunc(np.multiply, steps, step if parts > 0 else span)
     if parts > 0:  # as NumPy does it for all where the step of one is 0
-        other = run_ufunc(np.multiply, run_ufunc(np.divide, steps, parts), span)
+        other = run_ufunc(np.multiply, run_ufunc(np.divide, steps, number), span)
         none = any_(run_ufunc(np.equal, step, 0))
         values = apply(pw.where, none, other, values)
     values = run_ufunc(np.add, values, first)
     if endpoint and count > 1:
-        at_end = wrap((np.arange(count) == count - 1).reshape(column))
+        at_end = shape.reshape(run_ufunc(np.equal, numbers, array(count - 1)), column)
         values = apply(pw.where, at_end, last, values)
     if axis:
         values = shape.moveaxis(values, 0, axis_of(axis, values.ndim))

@@ -274,6 +274,28 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     return subscript.setitem(x, tuple(parts), value)
 
 
+def accumulated(x: Any, key: Any, value: Any, mode: str) -> Any:
+    """x as it is after ufunc.at(x, key, value): equal indices count each.
+
+    mode: of the primitive `scatter`. value: of x's dtype.
+    """
+    parts = _key(key)
+    _check_masks(parts, x)
+    _check_ellipsis(parts, x)
+    if any(_is_mask(p) and p.recorder is not None for p in parts):
+        raise unsupported("ufunc.at with a mask")
+    _check_bounds(parts, x)
+    _check_nothing(parts, x)
+    numbers = shape.reshape(subscript.iota((x.type.size,), 0), x.type.shape)
+    chosen = subscript.getitem(numbers, tuple(parts))
+    if broadcast_or_none(value.type.shape, chosen.type.shape) != chosen.type.shape:
+        raise ShapeError(at_user_line("array is not broadcastable to correct shape"))
+    updates = shape.broadcast_to(value, chosen.type.shape)
+    flat = (shape.reshape(v, (v.type.size,)) for v in (x, updates, chosen))
+    made = apply(ix.scatter, *flat, axes=(0,), mode=mode)
+    return shape.reshape(made, x.type.shape)
+
+
 def _check_rank(x: Any, parts: Key, value: Any) -> None:
     """ValueError for an array put into one element; TracingError for a list that is deeper than
     what it is put into, which NumPy may take or not.

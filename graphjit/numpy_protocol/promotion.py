@@ -127,6 +127,8 @@ def array(value: Any, dtype: Any = None) -> Any:
 
 
 def _as_array(value: Any) -> Any:
+    if type(value) is Dim:
+        return strong(as_tensor(value))
     if isinstance(value, TensorBase):
         tensor: Any = value.as_tensor()
         return strong(tensor) if is_weak_symbol(tensor) else tensor
@@ -154,8 +156,19 @@ def strong(weak: Any) -> Any:
     return type(weak)(weak.recorder, weak.node, weak.type, "numpy")
 
 
+def _strong_dtype(value: Any) -> np.dtype[Any]:
+    """The dtype that a value has as an array: Python's numbers aren't weak in one."""
+    if type(value) is Dim:
+        return int64.dtype
+    if is_symbol(value):
+        found: np.dtype[Any] = value.type.dtype.dtype
+        return found
+    part = promotion_part(value)
+    return part if isinstance(part, np.dtype) else np.array(value).dtype
+
+
 def _stacked(value: Sequence[Any]) -> Any:
-    dtype = result_dtype(*(leaf for leaf in leaves(value)))
+    dtype = as_dtype(np.result_type(*map(_strong_dtype, leaves(value))))
 
     def stack(item: Any) -> Any:
         if not isinstance(item, (list, tuple)):

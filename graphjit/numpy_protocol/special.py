@@ -74,4 +74,17 @@ def special_loop(ufunc: Any) -> Loop | None:
     name = ufunc.__name__
     # SciPy's psi and digamma are one ufunc, whose name is psi.
     found = getattr(scipy_special, name, None) if scipy_special is not None else None
-    return SPECIAL.get(name) if found is ufunc else None
+    if found is None or found is not ufunc:
+        return None
+    return SPECIAL.get(name) or (_of_library(name) if ufunc.nout == 1 else None)
+
+
+def _of_library(name: str) -> Loop:
+    """A ufunc that has no code here, on operands of one dtype."""
+
+    def loop(*tensors: Any) -> Any:
+        if any(x.type.dtype is not tensors[0].type.dtype for x in tensors):
+            raise unsupported(f"scipy.special.{name} of operands of several dtypes")
+        return apply(library.special, *tensors, name=name)
+
+    return _real(loop)

@@ -6,7 +6,10 @@ functions without a polynomial.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from graphjit.core.types import (
     DType,
     TensorType,
     TupleType,
+    as_dtype,
     broadcast_shapes,
     complex64,
     complex128,
@@ -322,7 +326,7 @@ fft = _call("fft", "FFT", _fft_type, _fft_numpy, quiet=True)
 
 def _special_type(op: str) -> Callable[..., TensorType]:
     def rule(*inputs: TensorType, name: str) -> TensorType:
-        if name not in SPECIAL:
+        if name not in SPECIAL and not _is_special(name):
             raise InternalError(f"no special function {name}")
         dtype = require_same_dtype(inputs, op)
         require_kind(dtype, "f", op)
@@ -331,8 +335,17 @@ def _special_type(op: str) -> Callable[..., TensorType]:
     return rule
 
 
+def _is_special(name: str) -> bool:
+    """Whether scipy.special has a ufunc of this name, with one result."""
+    import scipy.special
+
+    found = getattr(scipy.special, name, None)
+    return isinstance(found, np.ufunc) and found.nout == 1
+
+
 # The routines of scipy.special that `special` calls, by its `name`, with the users' names for
-# them. Those with public names have one operand. sici and fresnel give two results: _s and _c.
+# them; it also calls ufuncs that aren't here, by their own names. Those with public names have
+# one operand. sici and fresnel give two results: _s and _c.
 SPECIAL = {
     "digamma": named("digamma psi", "Derivative of lgamma.", scipy="psi digamma"),
     "erfinv": named("erfinv", "Inverse of erf.", scipy="erfinv"),
@@ -391,12 +404,91 @@ def _special_numpy(*arrays: Array, name: str) -> Array:
 
     narrow = arrays[0].dtype.itemsize == 2
     wide = [a.astype(np.float32) if narrow else a for a in arrays]
-    routine, _, part = name.partition("_") if name[-2] == "_" else (name, "", "")
-    result = getattr(scipy.special, routine)(*wide)
+    split = name in SPECIAL and name[-2] == "_"
+    called, _, part = name.partition("_") if split else (name, "", "")
+    result = getattr(scipy.special, called)(*wide)
     if part:
         result = result[0 if part == "s" else 1]
     return np.asarray(result).astype(arrays[0].dtype)
 
 
-# name: one of SPECIAL.
+# name: one of SPECIAL, or a ufunc's.
 special = _call("special", "Special", _special_type("Special"), _special_numpy)
+
+
+# Functions of SciPy that depend on their arguments alone and change nothing, and whose results'
+# types depend on the types and static values among the arguments, by their modules.
+ROUTINES: dict[str, frozenset[str]] = {
+    "scipy.fft": frozenset({
+        "dct", "idct", "dst", "idst", "dctn", "idctn", "dstn", "idstn", "hfft", "ihfft",
+    }),
+    "scipy.linalg": frozenset({
+        "inv", "det", "solve", "solve_triangular", "solve_toeplitz", "cholesky", "eigh",
+        "eigvalsh", "eigvals", "svd", "svdvals", "qr", "lu", "pinv", "pinvh", "expm", "sinhm",
+        "coshm", "polar", "hessenberg", "toeplitz", "circulant", "hankel", "block_diag",
+        "solve_banded", "solveh_banded", "khatri_rao",
+    }),
+    "scipy.signal": frozenset({
+        "convolve", "correlate", "fftconvolve", "oaconvolve", "convolve2d", "correlate2d",
+        "lfilter", "filtfilt", "sosfilt", "sosfiltfilt", "savgol_filter", "hilbert", "detrend",
+        "medfilt", "resample",
+    }),
+    "scipy.ndimage": frozenset({
+        "gaussian_filter", "gaussian_filter1d", "uniform_filter", "uniform_filter1d",
+        "convolve", "convolve1d", "correlate", "correlate1d", "sobel", "prewitt", "laplace",
+        "gaussian_laplace", "gaussian_gradient_magnitude", "median_filter", "maximum_filter",
+        "minimum_filter", "percentile_filter", "rank_filter", "shift", "rotate",
+    }),
+    "scipy.integrate": frozenset({
+        "trapezoid", "cumulative_trapezoid", "simpson", "cumulative_simpson", "romb",
+    }),
+}  # fmt: skip
+
+
+def _routine_type(
+    *inputs: TensorType, function: str, arguments: str, results: Any
+) -> TensorType | TupleType:
+    made = tuple(TensorType(tuple(shape), as_dtype(name)) for name, *shape in results)
+    return made[0] if len(made) == 1 else TupleType(made)
+
+
+@cache
+def _routine_named(function: str) -> Callable[..., Any]:
+    module, _, name = function.rpartition(".")
+    if name not in ROUTINES.get(module, ()):
+        raise InternalError(f"no routine {function}")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def call_routine(function: str, arguments: str, arrays: Any) -> Any:
+    """What a routine gives. arguments: JSON of a list and a dict, in which [k] is an array and
+    {"value": v} anything else.
+    """
+    args, kwargs = json.loads(arguments)
+
+    def given(part: Any) -> Any:
+        return arrays[part[0]] if isinstance(part, list) else part["value"]
+
+    return _routine_named(function)(
+        *map(given, args), **{k: given(v) for k, v in kwargs.items()}
+    )
+
+
+def _routine_numpy(*arrays: Array, function: str, arguments: str, results: Any) -> Any:
+    value = call_routine(function, arguments, arrays)
+    parts = value if len(results) > 1 else (value,)
+    made = []
+    for part, (name, *shape) in zip(parts, results, strict=True):
+        found = np.asarray(part)
+        if found.shape != tuple(shape) or found.dtype != name:
+            raise InternalError(
+                f"{function} gave {found.dtype} of shape {found.shape}, not {name} of {shape}"
+            )
+        own = not any(np.may_share_memory(found, x) for x in arrays)
+        made.append(found if own else found.copy())
+    return tuple(made) if len(results) > 1 else made[0]
+
+
+# function: one of ROUTINES. results: of each the name of its dtype and its extents.
+routine = _call("routine", "Routine", _routine_type, _routine_numpy)

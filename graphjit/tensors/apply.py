@@ -58,6 +58,8 @@ class TensorBase:
 
     # The trace that a symbolic tensor belongs to; None for a tensor with a value.
     recorder: Any = None
+    # Whether this is what a traced mask chooses, of unknown shape: it answers for operators.
+    is_selection = False
     type: TensorType
 
     def as_tensor(self) -> TensorBase:

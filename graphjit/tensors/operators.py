@@ -96,6 +96,8 @@ class Operators(TensorBase):
         other = y if x is self else x
         if not isinstance(other, _OPERANDS):
             return NotImplemented
+        if getattr(type(other), "is_selection", False) and not self.is_selection:
+            return NotImplemented
         return self._operator(name, x, y)
 
     def __add__(self, other: Any) -> Any:

@@ -21,12 +21,6 @@ def names_in(code: types.CodeType) -> list[str]:
     return result
 
 
-def names_of_function(function: Any) -> set[str]:
-    """The globals and attributes that a function's code names."""
-    code = code_of(function)
-    return set(names_in(code)) if code is not None else set()
-
-
 def loads_global(function: Any, name: str) -> bool:
     """Whether a function's code, or code inside it, reads a global or builtin of this name."""
     code = code_of(function)
@@ -40,41 +34,6 @@ def _loads_global(code: types.CodeType, name: str) -> bool:
             i.opname == "LOAD_GLOBAL" and i.argval == name for i in dis.get_instructions(code)
         )
     ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
-
-
-def compares_type(code: types.CodeType, kinds: set[str]) -> bool:
-    """Whether code, or code inside it, compares the type of a value with one of these types."""
-    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
-    if any(compares_type(c, kinds) for c in inner):
-        return True
-    if "type" not in code.co_names or kinds.isdisjoint(code.co_names):
-        return False
-    found = list(dis.get_instructions(code))
-    for place, instruction in enumerate(found):
-        if instruction.opname != "LOAD_GLOBAL" or instruction.argval != "type":
-            continue
-        following = found[place + 1 : place + _NEAR]
-        end = next((k for k, i in enumerate(following) if _is_use(i)), len(following))
-        if end == len(following) or following[end].opname not in _USES:
-            continue
-        before, after = found[max(place - 1, 0) : place], following[:end]
-        near = {i.argval for i in (*before, *after) if i.opname in _LOADS}
-        if not kinds.isdisjoint(near):
-            return True
-    return False
-
-
-# How many instructions after `type` may lead to the comparison.
-_NEAR = 16
-_USES = ("IS_OP", "COMPARE_OP", "CONTAINS_OP")
-_LOADS = ("LOAD_GLOBAL", "LOAD_ATTR", "LOAD_NAME", "LOAD_METHOD")
-
-
-def _is_use(instruction: dis.Instruction) -> bool:
-    """Whether an instruction compares a value, or ends the search for a comparison."""
-    name = instruction.opname
-    again = name == "LOAD_GLOBAL" and instruction.argval == "type"
-    return again or name in _USES or name.startswith(("STORE", "RETURN", "POP_JUMP"))
 
 
 def assigned_names(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
@@ -123,6 +82,6 @@ def writes_items(code: types.CodeType) -> bool:
 
 
 __all__ = [
-    "GLOBAL_ASSIGNMENTS", "assigned_names", "compares_type", "loads_global", "names_in",
-    "names_of_function", "string_constants", "writes_items",
+    "GLOBAL_ASSIGNMENTS", "assigned_names", "loads_global", "names_in", "string_constants",
+    "writes_items",
 ]  # fmt: skip

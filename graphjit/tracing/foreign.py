@@ -2,9 +2,9 @@
 
 A traced function would see their contents as they are at the trace, and NumPy reads them
 without a symbolic tensor noticing. They are data frames, tensors of other libraries,
-`array.array`, memoryviews, deques, sets, iterators, all that converts itself to an array, and
-subclasses of containers and of ndarray. A function that is given one, or reaches one by the
-names in its code, isn't traced and runs eagerly.
+`array.array`, memoryviews, iterators, all that converts itself to an array, and subclasses of
+containers and of ndarray; as arguments deques and sets, too. A function that is given one, or
+reaches one by the names in its code, isn't traced and runs eagerly.
 
 Not foreign are ndarrays (with `np.memmap`, whose results are ndarrays), tensors, variables,
 tuples, lists and dicts, and objects with attributes that are none of the above.
@@ -17,7 +17,7 @@ import os
 import sys
 import types
 import weakref
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from functools import partial
@@ -51,7 +51,7 @@ def is_foreign(value: Any) -> bool:
     """Whether an object's contents can change unnoticed."""
     kind = type(value)
     if kind is np.ndarray or kind is np.memmap:
-        return value.dtype.kind not in "biufcV"
+        return value.dtype.kind not in "biufcV" or value.dtype.names is not None
     found = _type_verdicts.get(kind)
     if found is None:
         found = _type_verdicts[kind] = _is_foreign_type(kind) or _has_buffer(value)
@@ -150,9 +150,9 @@ def _search(start: list[tuple[str, Any]], names: set[str]) -> str:
         if id(value) in seen or depth > DEPTH:
             continue
         seen.add(id(value))
-        if (
-            is_foreign(value) or type(value) is np.memmap
-        ):  # which is an input as an argument only
+        # a memmap is an input as an argument only
+        foreign = is_foreign(value) and type(value) not in (set, deque)
+        if foreign or type(value) is np.memmap:
             return f"{where} ({type(value).__name__})"
         todo += [(w, v, depth + 1) for w, v in _children(where, value, names)]
     return ""

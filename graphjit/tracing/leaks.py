@@ -10,6 +10,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import LeakedTracerError, at_user_line
+from graphjit.numpy_protocol.selections import Selection
 
 from .symbolic_tensor import SymbolicTensor
 
@@ -28,7 +29,7 @@ def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
     todo, seen = [(value, 0)], {id(value)}
     while todo:
         value, level = todo.pop()
-        if isinstance(value, (SymbolicTensor, Dim)):
+        if isinstance(value, (SymbolicTensor, Dim, Selection)):
             return True
         if level == depth or isinstance(value, _OPAQUE) or _is_graphjit_object(value):
             continue

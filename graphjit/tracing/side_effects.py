@@ -85,6 +85,8 @@ STATELESS_TYPES: tuple[Any, ...] = (
     type(namedtuple("Fields", "one").one), type(vars(ABC)["_abc_impl"]),  # type: ignore[attr-defined]
 )  # fmt: skip
 _LOCKS = ("lock", "RLock", "_thread.lock", "_thread.RLock")
+# The type of scipy.fft's functions.
+_TRANSFORM = ("uarray", "_Function")
 # pytest: it writes calls of its own into `assert`.
 _LIBRARIES = frozenset(
     {"numpy", "graphjit", "scipy", "ml_dtypes", "builtins", "pytest", "_pytest", "hypothesis"}
@@ -170,6 +172,19 @@ class SideEffects:
             return f"changes {changed[0].name}, which compiled code would not"
         return ""
 
+    def settle(self, made: Any) -> None:
+        """Let what differs until now stay as it is, whatever the trace comes to, and an object
+        that was made meanwhile be one that was there before.
+        """
+        self._snapshots = [s.renewed() if s.changed() else s for s in self._snapshots]
+        known = len(self._arrays)
+        self._enqueue((made,))
+        while self._queue and not self.reason:
+            self._visit(self._queue.pop())
+        for new in self._arrays[known:]:
+            self._add_snapshot(ElementsSnapshot(new))
+        self._owners = None
+
     def can_stay(self) -> bool:
         """Whether what differs can stay as it is: it holds no traced value."""
         changed = [snapshot for snapshot in self._snapshots if snapshot.changed()]
@@ -187,10 +202,6 @@ class SideEffects:
     def mentions(self, name: str) -> bool:
         """Whether code that may run has a name, as such or as text."""
         return name in self._mentioned
-
-    def find_code(self, test: Callable[[types.CodeType], bool]) -> str:
-        """The name of code that may run and passes a test; an empty string if none does."""
-        return next((code.co_name for code in self._codes if test(code)), "")
 
     def existed(self, value: Any) -> bool:
         """Whether an object was there before the trace."""
@@ -318,7 +329,11 @@ class SideEffects:
             ]
             self._add_snapshot(NamesSnapshot(attributes, names, kind.__name__))
             self._enqueue(attributes[k] for k in names)
-        elif isinstance(value, STATELESS_TYPES) or kind.__name__ in _LOCKS:
+        elif (
+            isinstance(value, STATELESS_TYPES)
+            or kind.__name__ in _LOCKS
+            or (kind.__module__, kind.__name__) == _TRANSFORM
+        ):
             return
         elif not own and not _is_python_object(kind):
             self.reason = (

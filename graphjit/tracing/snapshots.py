@@ -43,6 +43,10 @@ class Snapshot:
         """Make it what it was."""
         raise NotImplementedError
 
+    def renewed(self) -> Snapshot:
+        """A snapshot of what it holds now."""
+        raise NotImplementedError
+
 
 class MappingSnapshot(Snapshot):
     """The items of a dict."""
@@ -53,6 +57,9 @@ class MappingSnapshot(Snapshot):
         self.holder, self.name = holder, name
         self.kind: Any = OrderedDict if isinstance(holder, OrderedDict) else dict
         self.before = dict(self.kind.items(holder))
+
+    def renewed(self) -> Snapshot:
+        return MappingSnapshot(self.holder, self.name)
 
     def changed(self) -> bool:
         now = self.kind.items(self.holder)
@@ -81,6 +88,9 @@ class ItemsSnapshot(Snapshot):
     def __init__(self, holder: Any) -> None:
         self.holder, self.name = holder, f"a {type(holder).__name__} that outlives it"
         self.before = bytes(holder) if isinstance(holder, (bytearray, array)) else list(holder)
+
+    def renewed(self) -> Snapshot:
+        return ItemsSnapshot(self.holder)
 
     def changed(self) -> bool:
         if isinstance(self.holder, (bytearray, array)):
@@ -118,6 +128,11 @@ class NamesSnapshot(Snapshot):
         self.before = {name: holder.get(name, ABSENT) for name in names}
         self.name = f"an attribute of a {owner}" if owner else "a global"
 
+    def renewed(self) -> Snapshot:
+        made = NamesSnapshot(self.holder, self.before)
+        made.name = self.name
+        return made
+
     def changed(self) -> bool:
         get = self.holder.get
         return any(get(name, ABSENT) is not value for name, value in self.before.items())
@@ -147,6 +162,9 @@ class CellSnapshot(Snapshot):
         self.cell = cell
         self.before = _read_cell(cell)
 
+    def renewed(self) -> Snapshot:
+        return CellSnapshot(self.cell)
+
     def changed(self) -> bool:
         return _read_cell(self.cell) is not self.before
 
@@ -172,6 +190,9 @@ class SlotsSnapshot(Snapshot):
         self.owner, self.members = owner, members
         self.name = f"an attribute of a {type(owner).__name__}"
         self.before = self.values()
+
+    def renewed(self) -> Snapshot:
+        return SlotsSnapshot(self.owner, self.members)
 
     def changed(self) -> bool:
         return any(
@@ -207,6 +228,9 @@ class ClassSnapshot(Snapshot):
         self.kind, self.name = kind, f"an attribute of the class {kind.__name__}"
         self.before = dict(vars(kind))
 
+    def renewed(self) -> Snapshot:
+        return ClassSnapshot(self.kind)
+
     def changed(self) -> bool:
         now = vars(self.kind)
         if len(now) != len(self.before):
@@ -238,6 +262,9 @@ class ElementsSnapshot(Snapshot):
         self.array = array.view(np.ndarray)
         self.before = self.array.copy(order="K")
 
+    def renewed(self) -> Snapshot:
+        return ElementsSnapshot(self.array)
+
     def changed(self) -> bool:
         if self.array.dtype.hasobject:
             pairs = zip(self.array.ravel(), self.before.ravel(), strict=True)
@@ -261,6 +288,9 @@ class GeneratorSnapshot(Snapshot):
     ) -> None:
         self.name, self.read, self.put = name, read, put
         self.before = read()
+
+    def renewed(self) -> Snapshot:
+        return GeneratorSnapshot(self.name, self.read, self.put)
 
     def changed(self) -> bool:
         return not equal_states(self.read(), self.before)
@@ -289,6 +319,9 @@ class LruCacheSnapshot(Snapshot):
         held = [x for x in gc.get_referents(self.function) if type(x) is dict and x is not own]
         size = self.function.cache_info().currsize
         return held[0] if len(held) == 1 and len(held[0]) == size else {}
+
+    def renewed(self) -> Snapshot:
+        return LruCacheSnapshot(self.function)
 
     def changed(self) -> bool:
         return bool(self.function.cache_info().misses != self.misses)

@@ -19,8 +19,10 @@ from graphjit import numpy_protocol
 from graphjit.core.dims import Dim
 from graphjit.core.errors import SourceLine, TracingError, asked_by_user, at_user_line
 from graphjit.core.types import TensorShape, TensorType
+from graphjit.ops.view import transpose
 from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.operators import Items, Operators
+from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
 
 if TYPE_CHECKING:
@@ -83,11 +85,13 @@ class StaticValueNeeded(TracingError):
 class Storage:
     """The memory of a traced ndarray, which its views share."""
 
-    __slots__ = ("_handles", "base", "scalar", "shared")
+    __slots__ = ("_handles", "base", "scalar", "shared", "written_back")
 
     def __init__(self, shared: bool, base: Storage | None = None) -> None:
-        # Whether others than the handles see it, so that nothing may be written.
+        # Whether others than the handles see it.
         self.shared = shared
+        # Whether it may be written although it is shared: each call writes the elements back.
+        self.written_back = False
         # Whether it is that of an argument without axes: a NumPy scalar or an array.
         self.scalar = False
         # Of a read-only view: the storage of the array that it is a view of.
@@ -154,8 +158,10 @@ def _get_class(x: SymbolicTensor) -> type:
     frame: Any = sys._getframe(1)
     while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
         frame = frame.f_back
-    if x.origin == "tensor" or x.recorder.closed or not asked_by_user(frame):
+    if x.recorder.closed or not asked_by_user(frame):
         return type(x)
+    if x.origin == "tensor":
+        return Tensor
     if x.origin == "weak":
         return _PYTHON_TYPES[x.type.dtype.kind]
     if x.storage.scalar and not x.type.shape:
@@ -378,6 +384,10 @@ class SymbolicTensor(Operators):
         self.storage = Storage(shared=True, base=base.storage) if frozen else base.storage
         if not self.storage.scalar:
             _set_class(self, SymbolicArray)
+        if key is None and not frozen:
+            node = self.recorder.builder.nodes[self.node]
+            if node.primitive is transpose and node.inputs == (base.node,):
+                key = numpy_protocol.Permutation(tuple(node.attr("perm")))
         if key is not None:
             self._index_source = (base, key)
 
@@ -409,13 +419,13 @@ class SymbolicTensor(Operators):
                     "give the array to the function, write into a copy and return that",
                 )
             )
-        if self.storage.shared or any(
-            h._root_array() is not root for h in self.storage.handles()
-        ):
+        storage = self.storage
+        fixed = storage.shared and (not storage.written_back or storage.scalar)
+        if fixed or any(h._root_array() is not root for h in storage.handles()):
             raise TracingError(
                 at_user_line(
-                    f"{what} writes into an argument, a captured array or an array that has "
-                    "other views than by index, which can't be traced",
+                    f"{what} writes into an array that other code may see, or that has other "
+                    "views than by index, which can't be traced",
                     "write into a copy: x = x.copy()",
                 )
             )
@@ -455,6 +465,8 @@ class SymbolicTensor(Operators):
     def _in_place(self, name: str, other: Any) -> Any:
         result = self._binary(name, self, other)
         if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
+            return result
+        if is_strict(result):  # a tensor's own operator has computed it
             return result
         self._require_writable("an operator such as +=")
         trace = self.recorder

@@ -40,6 +40,14 @@ from .view_history import ViewHistory
 _MAY_FAIL = (Gather, Scatter, Library)
 
 
+class WrittenAfterUseError(TracingError):
+    """A real array was written to after a traced computation had used it."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        super().__init__(at_user_line("an array is written to after it was used in the trace"))
+        self.array = array
+
+
 def _content_checksum(array: np.ndarray[Any, Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
@@ -58,6 +66,8 @@ class Trace:
         # The class of NumPy scalars.
         self.scalar: type[SymbolicTensor] = SymbolicScalar
         self.closed = False
+        # Whether arguments and captured arrays may be written: each call writes them back.
+        self.writes_back = False
         # The first error by which tracing refused something, whether it was caught or not.
         self.refusal: GraphJitError | None = None
         # The ndarrays that the Python code read, each a parameter that every call reads anew.
@@ -99,7 +109,7 @@ class Trace:
                 yield self
             for array, contents in zip(self.captures, self._capture_checksums, strict=True):
                 if _content_checksum(array) != contents:
-                    raise TracingError("an array is written to after it was used in the trace")
+                    raise WrittenAfterUseError(array)
         finally:
             current_trace.reset(token)
             on_refusal.reset(watch)
@@ -162,6 +172,7 @@ class Trace:
         symbol.storage.shared = True
         if leaf >= 0:
             self.views.add_base(symbol, BaseArray("leaf", leaf))
+            symbol.storage.written_back = self.writes_back and origin == "numpy"
         symbol.storage.scalar = not type.shape
         return symbol
 
@@ -186,9 +197,16 @@ class Trace:
         type = TensorType((), as_dtype(array.dtype))
         return self.parameter(type, f"capture{len(self.captures) - 1}", "weak", "capture")
 
-    def capture(self, array: np.ndarray[Any, Any]) -> SymbolicTensor:
-        """The parameter for an ndarray that the function's Python code holds."""
+    def capture(self, array: np.ndarray[Any, Any], outside: bool = False) -> SymbolicTensor:
+        """The parameter for an ndarray that the function's Python code holds.
+
+        outside: whether the code has only the parameter, and so can't write into the array.
+        """
         found = self._capture_symbols.get(id(array))
+        if found is not None and not outside:
+            number = next(k for k, known in enumerate(self.captures) if known is array)
+            if _content_checksum(array) != self._capture_checksums[number]:
+                raise WrittenAfterUseError(array)
         if found is None:
             self.captures.append(array)
             self._capture_checksums.append(_content_checksum(array))
@@ -199,6 +217,7 @@ class Trace:
             found.storage.scalar = False
             found.mark_as_array()
             self.views.add_base(found, BaseArray("capture", len(self.captures) - 1))
+            found.storage.written_back = self.writes_back and array.flags.writeable
             self._capture_symbols[id(array)] = found
         return found
 
@@ -334,6 +353,10 @@ class Trace:
         """Note between which numbers a Python integer is, whatever the call."""
         self._bounds[x.node] = low, high
 
+    def fits(self, x: SymbolicTensor) -> bool:
+        """Whether a Python integer is known to fit in 64 bits."""
+        return x.node in self._bounds
+
     def bounds_after(self, name: str, operands: Sequence[Any]) -> tuple[int, int] | None:
         """Between which numbers arithmetic of Python's integers stays, where that is known and
         fits in 64 bits.
@@ -456,4 +479,4 @@ class Trace:
         return compacted(graph)
 
 
-__all__ = ["Trace"]
+__all__ = ["Trace", "WrittenAfterUseError"]

@@ -48,6 +48,14 @@ class ViewHistory:
         symbol.provenance = base
         self._base_symbols[symbol.node] = symbol
 
+    def written_bases(self) -> list[tuple[BaseArray, SymbolicTensor]]:
+        """The arguments and captured arrays that were written into."""
+        return [
+            (symbol.provenance, symbol)
+            for node, symbol in self._base_symbols.items()
+            if symbol.node != node and isinstance(symbol.provenance, BaseArray)
+        ]
+
     def release(self) -> None:
         """Refer to no symbolic tensors any more: see `Trace.released`."""
         self._base_symbols.clear()

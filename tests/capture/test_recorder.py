@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 import subprocess
@@ -122,17 +121,15 @@ def test_misses_name_what_changed() -> None:
 
 REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "clock": (lambda x: x * time.time(), r"calls time\.time, of which nothing is known"),
-    "print": (lambda x: print("here") or x, r"calls builtins\.print"),
+    "print": (lambda x: print("here", file=None) or x, r"prints to a file"),
     "eval": (lambda x: x * eval("2"), r"calls builtins\.eval"),
     "id": (lambda x: x * (id(STATE) > 0), "asks for the id"),
-    "lru_cache": (lambda x: x * CACHED(2), "calls a _lru_cache_wrapper"),
     "vectorize": (lambda x: VECTORIZED(x), "calls an np.vectorize"),
     "frompyfunc": (lambda x: UFUNC(x), "calls a ufunc"),
     "set": (lambda x: x * (STATE in {STATE: 1}), "hands a|reached"),
     "class": (lambda x: x * make_class()().k, "defines a class"),
     "lt of a class": (lambda x: x * sorted(ORDERED)[0].k, "may call __|reached"),
 }
-CACHED = functools.lru_cache(lambda k: k)
 VECTORIZED = np.vectorize(lambda v: v * 2)
 UFUNC = np.frompyfunc(lambda v: v * 2, 1, 1)
 

@@ -1,64 +1,195 @@
-"""What a decorated function reads outside of it is never frozen: it agrees with undecorated
-Python whatever changes between calls.
+"""What a decorated function reads outside of it is never frozen, and what it writes is written
+at each call. It agrees with undecorated Python, whatever changes between calls, in its results,
+its arguments, its module's state, the texts printed and the warnings given.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.state_cases import CASES
+import state_driver
+from picture import Painter, difference
+from state_driver import CASES, check
 
-import graphjit as gj
+LONG = bool(os.environ.get("GRAPHJIT_LONG_TESTS"))
+STEP = 1 if LONG else 5
+pytestmark = pytest.mark.filterwarnings("ignore")
 
-X = np.linspace(0.5, 3, 6)
-# What can't be followed, or changes what outlives the call, and runs eagerly.
+# Cases that differ from undecorated Python, and why.
+ERRORS = "the error is graphjit's, of a class that is NumPy's too, and names the user's line"
+DIFFERS = {
+    "argument: fields of a structured array": "the second call raises InvalidArgumentError",
+    "argument: shuffled": "a warning of NumPy's about the traced array is given",
+    "argument: shapes that don't fit after a write": ERRORS,
+    "argument: index out of bounds after a write": ERRORS,
+}
+# At most these run eagerly, of those that only read.
 EAGER = {
-    "attribute and property of super", "class that is registered",
-    "set", "default dict", "lru_cache", "deque", "append", "iterator", "counter",
-    "counter on self", "array in place", "array replaced", "attrgetter", "weak reference",
-    "globals()", "exec", "os.environ", "ContextVar", "random state",
+    "default dict", "iterator", "attrgetter", "ContextVar", "globals()", "exec", "os.environ",
+    "random state", "attribute and property of super", "class that is registered",
+}  # fmt: skip
+# And of those that write.
+EAGER_EFFECTS = {
+    "argument: partition", "argument: put, place and putmask", "argument: flat",
+    "argument: real and imaginary part", "argument: nan_to_num in place",
+    "argument: bits through a view", "argument: an argument in Fortran's order",
+    "argument: fields of a structured array", "argument: shape assigned",
+    "argument: flags set", "argument: shuffled", "argument: written in a branch",
+    "argument: written by while", "argument: what may be a copy written",
+    "argument: cast that fails after a write", "argument: assertion after a write",
+    "argument: items of a list argument sorted and deleted",
+    "argument: 0-d argument in place", "array: deque of arrays", "array: best so far",
+    "array: stored for the time of the call", "array: made of the first argument",
+    "array: memo by shape", "array: memo by setdefault", "array: memo with traced elements",
+    "array: k-means", "array: exception between two stores", "array: operator module",
+    "array: random numbers in place", "array: seeded by the call",
+    "array: readings of a generator", "array: sending to a generator",
+    "effect: log of values", "effect: list methods", "effect: list operators in place",
+    "effect: dict methods", "effect: collections", "effect: heap and bisect",
+    "effect: objects linked", "effect: lru_cache with a count", "effect: print of shapes",
+    "effect: print of values", "effect: sys.stdout", "effect: text buffer", "effect: logging",
+    "effect: warning", "effect: warning with a stack level", "effect: warning in a branch",
+    "effect: warning made an error", "effect: __setattr__ that notes",
+    "effect: __setitem__, __delitem__ and __iadd__", "effect: frozen dataclass replaced",
+    "effect: suppress and ExitStack", "effect: class made by the call",
+    "effect: attributes by name", "effect: globals() written",
+    "effect: global that is made and deleted", "effect: environment", "effect: lock",
+    "effect: itertools", "effect: bound append", "effect: StopIteration after a write",
+    "effect: objects as keys", "effect: weak dict", "effect: ContextVar set",
+    "effect: thread's own", "effect: closures returned", "effect: object returned",
+    "effect: identity of what is stored", "effect: id of an object",
+    "effect: abstract method and registry", "written again: a list onto itself",
+    "written again: random state", "written again: dict.__setitem__",
+    "written again: class of an object", "written again: __dict__ of an object",
+    "written again: defaults of a function", "written again: attribute of an enum",
+    "nested: itertools.chain", "library: np.seterr", "library: np.seterrcall",
+    "library: np.setbufsize", "library: np.set_printoptions", "library: decimal context",
+    "library: garbage collector", "library: logging",
 }  # fmt: skip
 
 
-def outcome(function: Any, x: Any) -> Any:
-    try:
-        return function(x)
-    except Exception as error:
-        return type(error)
+def parameters(step: int = 1, first: int = 0, strict: bool = True) -> list[Any]:
+    """Every step-th case, with what is known of those that differ.
+
+    strict: whether these must differ, which they don't in each way to call them.
+    """
+    known = {
+        name: pytest.mark.xfail(reason=why, strict=strict) for name, why in DIFFERS.items()
+    }
+    return [pytest.param(name, marks=known.get(name, ())) for name in list(CASES)[first::step]]
 
 
-def same(found: Any, expected: Any) -> bool:
-    if isinstance(expected, type) or isinstance(found, type):
-        return found is expected
-    return (
-        type(found) is type(expected)
-        and found.dtype == expected.dtype
-        and np.allclose(found, expected, rtol=1e-15 * 8, atol=0, equal_nan=True)
-    )
-
-
-def agree(text: str, changes: list[str]) -> list[Any]:
-    """The specializations after calls between which the changes were made."""
-    spaces: list[dict[str, Any]] = [{"np": np, "__name__": "__main__"} for _ in range(2)]
-    for space in spaces:
-        exec(text, space)
-    plain, decorated = spaces[0]["f"], gj.function(spaces[1]["f"])
-    for change in ["", "", *changes, "", ""]:
-        for space in spaces:
-            exec(change, space)
-        for k in range(2):
-            expected, found = outcome(plain, X + k), outcome(decorated, X + k)
-            assert same(found, expected), (change, found, expected)
-    return decorated.specializations
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_agrees_with_undecorated_python(name: str) -> None:
+def assert_agrees(name: str, **options: Any) -> state_driver.Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        specializations = agree(*CASES[name])
-    eager = [s.reason for s in specializations if s.reason]
-    assert (name in EAGER) == bool(eager), eager
+        differs, made = check(name, **options)
+    assert not differs, differs
+    return made
+
+
+@pytest.mark.parametrize("name", parameters())
+def test_agrees_with_undecorated_python(name: str) -> None:
+    made = assert_agrees(name)
+    assert name in EAGER | EAGER_EFFECTS or not made.reasons()
+
+
+def test_names_are_those_of_cases() -> None:
+    assert {*EAGER, *EAGER_EFFECTS, *DIFFERS} <= {*CASES}
+
+
+@pytest.mark.parametrize("name", parameters(STEP, 1 % STEP, strict=False))
+def test_each_call_in_a_new_thread(name: str) -> None:
+    """All cases with GRAPHJIT_LONG_TESTS=1; so below."""
+    assert_agrees(name, threads=True)
+
+
+@pytest.mark.parametrize("name", parameters(STEP, 2 % STEP, strict=False))
+def test_called_by_way_of_a_pickle(name: str, tmp_path: Path) -> None:
+    assert_agrees(name, folder=str(tmp_path))
+
+
+def test_from_the_disk_cache(tmp_path: Path) -> None:
+    """A second process finds on disk what the first one compiled."""
+    names = list(CASES)[3 % STEP :: STEP]
+    command = [sys.executable, "-W", "ignore", state_driver.__file__, "--json", *names]
+    found = []
+    for _ in range(2):
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "GRAPHJIT_CACHE_DIR": str(tmp_path)},
+        )
+        assert result.returncode == 0, result.stderr
+        found.append(json.loads(result.stdout))
+    for summary in found:
+        assert {n for n in names if summary[n]["differs"]} == {n for n in names if n in DIFFERS}
+    first, second = found
+    compiled = {n: second[n]["compiled"] for n in names}
+    assert compiled == {n: first[n]["compiled"] for n in names}
+    # Of graphs that lead to the same code in one process only the first is written.
+    missing = [n for n in names if second[n]["from_cache"] < compiled[n]]
+    assert len(missing) <= 2, missing
+    assert sum(compiled.values()) > len(names) // 2
+
+
+def test_the_table_of_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    state_driver.main(["global number", "exec"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 cases: 1 compiled, 1 run eagerly"
+    assert lines[-1] == "0 differ from undecorated Python"
+    assert "      exec" in lines and "      global number" not in lines
+
+
+class Box:
+    pass
+
+
+def pictured(*values: Any) -> Any:
+    painter = Painter(__name__)
+    return painter.paint(list(values)), painter.overlaps()
+
+
+def box(**attributes: Any) -> Box:
+    made = Box()
+    vars(made).update(attributes)
+    return made
+
+
+ONES = np.ones(4)
+PAIRS = {
+    "values": (1, 2),
+    "types": (1, 1.0),
+    "signs": (0.0, -0.0),
+    "dtypes": (np.ones(2), np.ones(2, np.float32)),
+    "shapes": (np.ones(2), np.ones((1, 2))),
+    "scalars": (np.float64(1), 1.0),
+    "elements": (ONES, ONES + 1e-9),
+    "order of keys": ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+    "attributes": (box(a=1), box(a=2)),
+    "attributes that are missing": (box(), box(a=2)),
+    "flags": (np.ones(2), np.broadcast_to(1.0, 2)),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pictures_show_differences(name: str) -> None:
+    a, b = PAIRS[name]
+    assert difference(pictured(a), pictured(b))
+    assert not difference(pictured(b), pictured(b))
+
+
+def test_pictures_show_identity_and_shared_memory() -> None:
+    a, b = np.ones(4), np.ones(4)
+    assert difference(pictured(a, a), pictured(a, a.copy()))
+    assert difference(pictured(a, a[1:]), pictured(a, a[1:].copy()))
+    assert difference(pictured(a, a[1:]), pictured(a, a[:-1]))
+    assert not difference(pictured(a, a[1:]), pictured(b, b[1:]))

@@ -78,9 +78,9 @@ def looped(x):
     return x
 
 def untraced(x):
-    if type(x) is not np.ndarray:
-        raise TypeError("arrays only")
-    return x
+    if id(x) == 1:
+        raise TypeError("no such array")
+    return x + 0
 
 def several(x, y):
     t = np.exp(x) + y
@@ -641,8 +641,7 @@ def test_functions_that_cannot_be_traced(command: str, source: str) -> None:
 
 def test_what_works_only_eagerly_cannot_be_traced(source: str) -> None:
     said = fail(3, "run", f"{source}:untraced", "--arg", "f32[3]")
-    asks = "untraced asks for the type of a value, which tracing changes"
-    assert said == f"Error: can't be traced: {asks}\n"
+    assert "can't be traced: asks for the id of an object" in said
 
 
 def test_an_index_out_of_range_is_the_users_error(source: str, tmp_path: Path) -> None:

@@ -581,9 +581,9 @@ def test_leaked_tracers() -> None:
         kept.append(x * 2)
         return x
 
-    with pytest.raises(gj.errors.TracingError, match="stores a traced value"):
-        gj.function(fn, fallback="error")(X)
-    assert not kept
+    gj.function(fn, fallback="error")(X)
+    assert len(kept) == 1 and isinstance(kept[0], np.ndarray)
+    kept.clear()
     trace = Trace("fn")  # of which nobody asks what it left
     with trace.active():
         type = TensorType(X.shape, gj.float64)

@@ -121,7 +121,7 @@ REFUSED: list[Callable[..., Any]] = [
     lambda x: float(x[0]),
     lambda x: bool(x[0] > 0),
     lambda x: np.add.at(x, 0, 1),
-    lambda x: np.add.reduceat(x, [0]),
+    lambda x: np.add.reduceat(x, x[:1]),
     lambda x: np.extract(x > 0, x),
     lambda x: x + np.ma.masked_array([1, 2, 3, 4], [0, 1, 0, 0]),
     lambda x: np.matrix([[1], [2], [3], [4]]) @ x[None],

@@ -29,6 +29,7 @@ Array = np.ndarray[Any, Any]
 LIBRARY = {
     "sort", "argsort", "searchsorted", "cholesky", "inv", "det", "slogdet", "solve",
     "triangular_solve", "qr", "svd", "eigh", "eig", "lstsq", "expm", "fft", "special",
+    "routine",
 }  # fmt: skip
 KINDS = {
     "Source", "Pointwise", "Coordinate", "View", "Reduce", "Scan", "Contract", "Assemble",
@@ -95,6 +96,24 @@ def test_routines_give_arrays_of_their_own() -> None:
             for x in (np.array([1 + 2j]),)
         ),
         ("fft", (vector[:1],), {"transform": "rfft", "axis": 0, "n": 1}),
+        (
+            "routine",
+            (vector,),
+            {
+                "function": "scipy.fft.dct",
+                "arguments": '[[[0]], {"norm": {"value": "ortho"}}]',
+                "results": (("float64", 2),),
+            },
+        ),
+        (
+            "routine",
+            (a,),
+            {
+                "function": "scipy.ndimage.sobel",
+                "arguments": "[[[0]], {}]",
+                "results": (("float64", 2, 2),),
+            },
+        ),
         *(("special", arrays, {"name": name}) for name, arrays in special.items()),
     ]
     assert {name for name, _, _ in calls} == LIBRARY

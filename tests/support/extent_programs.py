@@ -94,7 +94,7 @@ class Writer:
                 self.lines.append(f"{name} = {source} * 1")
                 value = self.rng.choice([
                     self.extent(1), f"{self.rng.choice(self.vectors)}[{self.slice()}]",
-                    f"{name}[{self.slice()}]",
+                    f"{name}[{self.slice()}].copy()",  # NumPy 2.4 copies in order, or not
                 ])  # fmt: skip
                 how = self.rng.choice(["=", "=", "+=", "*="])
                 self.lines.append(f"{name}[{self.slice()}] {how} {value}")

@@ -1,18 +1,22 @@
-"""Small random programs that read state, which changes at random between calls.
+"""Small random programs that read and write state, which changes at random between calls.
 
-    python tests/support/mutated_programs.py [--steps 100000] [--seed 0]
+    python tests/support/mutated_programs.py [--steps 100000] [--seed 0] [--quick]
 
-A program has globals, cells, objects, classes, containers, helpers; its function reads some of
-them in an order that is drawn. Two copies run, one decorated. Before each call a statement that
-is drawn changes something in both. Results must be the same, or both calls raise the same type
-of exception. Prints how many calls ran compiled.
+A program has globals, cells, objects, classes, containers, helpers; its function reads and
+writes some of them in an order that is drawn. Two copies run, one decorated. Before each call a
+statement that is drawn changes something in both. Results must be the same, or both calls raise
+the same type of exception; the argument, all state and what was printed must be the same, too.
+Prints how many specializations run eagerly, and why.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import random
 import sys
+import types
 import warnings
 from typing import Any
 
@@ -55,6 +59,19 @@ class Layer(Base):
         return x * self.k
     def __len__(self):
         return len(self.items)
+    def bump(self):
+        self.k += 1.0
+        self.calls = getattr(self, "calls", 0) + 1
+    @property
+    def level(self):
+        return self._level
+    @level.setter
+    def level(self, value):
+        self._level = value * 2
+    def mix(self, x):
+        self.w = 0.9 * self.w + 0.1 * x
+        self.last = self.w
+        return self.w - x
     def __getitem__(self, n):
         return self.items[n]
 
@@ -86,6 +103,20 @@ def other(x):
 def chosen(x):
     return x + 1
 chosen.rate = 2.0
+def hold(owner, x):
+    owner.held, owner.pair = x, (x.sum(), [x * 2.0])
+def history(x, seen=[]):
+    seen.append(x.sum())
+    return len(seen)
+kept = {}
+def memo(k):
+    if k not in kept:
+        kept[k] = k * 2
+    return kept[k]
+def flip(x, w):
+    t = x.copy()
+    x[:] = w
+    w[:] = t
 bound = functools.partial(np.multiply, 2.0)
 pick = lambda x: x * b
 """
@@ -109,6 +140,22 @@ x * sorted(numbers, key=lambda k: -k * b)[0]|x.reshape(2, 2).sum() * x|x[:: 1 if
 sum(l.apply(x) for l in layers)|Layer(a).apply(x)|x * [k for k in numbers if k > 1][0]
 x * operator.mul(a, b)|x * math.floor(a)|x * (lambda k=a: k)()|np.where(on, x, -x) * a
 """
+# Statements that write outside of the function, or into its argument.
+WRITES = """
+global a; a = a + 1.0|global b; b += 1|global w; w = w * 0.5 + x|global v; v = x|w[1:] = x[1:]
+w[w > 1.0] = 0.25|w += x|v *= 0.5|x[1:] += 1.0|x[x < 0] = 0.5|x += w|r = x[:2]; r[:] = 1.0
+r = x[::2]; r *= 2.0; x = x + r.sum()|np.add(x, 1.0, out=x)|np.copyto(w, x)|x.fill(2.0)|x.sort()
+x[-1] = a; x = x + 0.0|layers[0].k = layers[0].k + 1.0|layers[0].w = layers[0].w + x
+layers[1].w += 0.5|layers[0].w[0] = x[1]|layers[0].extra = x * 1.0|layers[0].items[0] = 3.0
+layers[0].items.append(1.5)|numbers.append(2.5)|numbers[0] = numbers[0] + 1.0|numbers += [1.0]
+arrays[0] = arrays[0] + x|arrays[1] += x|arrays.append(x * 2.0)|table["p"] = table["p"] * 1.5
+table["s"] = 2.0|table.setdefault("t", a)|table.update(p=1.0, u=2.0)|deep["k"]["w"] = x * 0.5
+deep["k"]["n"] += 1.0|module.rate = module.rate * 1.25|module.w = module.w + x|module.w[2] = 1.0
+one.left = one.left + 1.0|two.right += a|put(a)|put(x[0] * 1.0)|chosen.rate = chosen.rate + 1.0
+print("calls", b)|print(x)|print(len(numbers), w.shape)|hold(layers[0], x)|layers[0].bump()
+layers[0].level = a|x = layers[0].mix(x)|nested[0].append(a)|history(x)|memo(b)|global on; on = not on
+x = x + (w is v)|vars(layers[0])["k"] = 1.5|setattr(layers[0], "k", 2.5)|flip(x, w)|first = x; x = x * 1.0; first[0] = 7.0
+"""
 # What changes: `r()` is a random number, `n()` a small whole one, `z()` an array of four floats.
 CHANGES = """
 a = r()|a = n()|b = n()|b = r()|on = not on|on = n()|mode = "mul" if mode == "add" else "add"
@@ -130,6 +177,7 @@ layers[0].__dict__.pop("apply", 0)|Layer.shift = staticmethod(lambda x: x + a)
 Base.double = property(lambda self: self.k * 3)|Layer.__len__ = lambda self: n0|0|0|0|0
 """
 TERM_LIST = [t.strip() for t in TERMS.replace("\n", "|").split("|") if t.strip()]
+WRITE_LIST = [t.strip() for t in WRITES.replace("\n", "|").split("|") if t.strip()]
 CHANGE_LIST = [t.strip() for t in CHANGES.replace("\n", "|").split("|") if t.strip()]
 X = np.array([0.5, 1.5, -2.0, 3.0])
 
@@ -139,9 +187,17 @@ class Steps:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        terms = self.random.sample(TERM_LIST, self.random.randint(1, 5))
-        lines = [f"    x = {term}" for term in terms]
-        self.text = "\n".join(["def f(x):", *lines, "    return x"])
+        terms = self.random.sample(TERM_LIST, self.random.randint(1, 4))
+        lines = [f"x = {term}" for term in terms]
+        writes = self.random.sample(WRITE_LIST, self.random.choice([0, 0, 1, 1, 2, 3]))
+        names = [t.split(";")[0] for t in writes if t.startswith("global")]
+        for text in writes:
+            parts = [t.strip() for t in text.split(";") if not t.startswith("global")]
+            lines.insert(self.random.randint(0, len(lines)), "; ".join(parts))
+        result = self.random.choice(["x", "x", "x", "x, w", "x[1:]", "x * 1.0, first"])
+        result = result.replace("first", "v")
+        body = [*dict.fromkeys(names), *lines, f"return {result}"]
+        self.text = "\n".join(["def f(x):", *(f"    {line}" for line in body)])
         self.history: list[str] = []
         self.spaces: list[dict[str, Any]] = []
         for _ in range(2):
@@ -165,18 +221,57 @@ class Steps:
             except (AttributeError, TypeError):  # such as to append to a tuple, in both
                 continue
         wanted, found = outcome(self.plain), outcome(self.decorated)
-        if not agree(found, wanted):
+        same = all(map(agree, found, wanted)) and len(found) == len(wanted)
+        states = [state(space) for space in self.spaces]
+        same = same and agree(states[1], states[0])
+        if not same:
             changes = "\n".join(self.history)
-            return f"{self.text}\n{changes}\nfound {found!r}\nwanted {wanted!r}"
+            text = f"{self.text}\n{changes}\nfound {found!r}\nwanted {wanted!r}"
+            for name in states[0].keys() | states[1].keys():
+                pair = [space.get(name) for space in states]
+                if not agree(pair[1], pair[0]):
+                    text += f"\n{name}: found {pair[1]!r}, wanted {pair[0]!r}"
+            return text
         return ""
 
 
-def outcome(function: Any) -> Any:
-    """What a call gives, or the type of what it raises."""
-    try:
-        return function(X.copy())
-    except Exception as error:
-        return type(error)
+def outcome(function: Any) -> list[Any]:
+    """What a call gives, or the type of what it raises, the argument after it, what it printed,
+    and whether the result is the argument.
+    """
+    x, text = X.copy(), io.StringIO()
+    with contextlib.redirect_stdout(text):
+        try:
+            result = function(x)
+        except Exception as error:
+            result = type(error)
+    shared = isinstance(result, np.ndarray) and np.may_share_memory(result, x)
+    return [result, x, text.getvalue(), result is x, shared]
+
+
+def state(value: Any, depth: int = 0) -> Any:
+    """All that an object holds, as plain containers."""
+    if depth > 6:
+        return None
+    if isinstance(value, dict):
+        names = [k for k in value if k not in ("__builtins__", "r", "n", "z", "f")]
+        return {k: state(value[k], depth + 1) for k in names}
+    if isinstance(value, (list, tuple)):
+        return [type(value).__name__, *(state(x, depth + 1) for x in value)]
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, types.FunctionType):
+        cells = [c.cell_contents for c in value.__closure__ or ()]
+        held = [vars(value), value.__defaults__, value.__kwdefaults__, cells]
+        return [state(x, depth + 1) for x in held]
+    if isinstance(value, types.ModuleType) and value.__name__ != "settings":
+        return value.__name__
+    own = {} if isinstance(value, type) else getattr(value, "__dict__", {})
+    names = getattr(type(value), "__slots__", ())
+    slots = {k: getattr(value, k, None) for k in names} if isinstance(names, tuple) else {}
+    if own or slots:
+        return [type(value).__name__, state(dict(own), depth + 1), state(slots, depth + 1)]
+    return value if isinstance(value, (int, float, str, np.generic)) else type(value).__name__
 
 
 def agree(found: Any, wanted: Any) -> bool:
@@ -185,6 +280,16 @@ def agree(found: Any, wanted: Any) -> bool:
         if isinstance(wanted, type) and isinstance(found, type):
             return issubclass(found, wanted)
         return False
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return list(found) == list(wanted) and all(agree(found[k], wanted[k]) for k in wanted)
+    if isinstance(wanted, (list, tuple)) and type(found) is type(wanted):
+        return len(found) == len(wanted) and all(map(agree, found, wanted))
+    if isinstance(wanted, (float, int)) and not isinstance(wanted, np.generic):
+        return type(found) is type(wanted) and bool(
+            np.allclose(found, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
+        )
+    if isinstance(wanted, str) or wanted is None:
+        return type(found) is type(wanted) and found == wanted
     if type(found) is not type(wanted) or found.dtype != wanted.dtype:
         return False
     # `exp` of float32 differs from NumPy's in the last bit; changes are larger than that
@@ -198,11 +303,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="see quick_code.py")
     given = parser.parse_args()
+    if given.quick:
+        import quick_code
+
+        quick_code.install()
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
     config.cache = False
-    steps = wrong = programs = eager = 0
+    config.native_after = 0
+    steps = wrong = programs = eager = writing = 0
     reasons: dict[str, int] = {}
     while steps < given.steps:
         program = Steps(given.seed + programs)
@@ -215,11 +326,15 @@ def main() -> int:
                 print(f"seed {given.seed + programs - 1}:\n{difference}\n", flush=True)
                 break
         for made in program.decorated.specializations:
+            writing += made.effects is not None
             if made.reason:
                 eager += 1
                 reason = made.reason.split("\n")[0]
                 reasons[reason] = reasons.get(reason, 0) + 1
-    print(f"{steps} steps of {programs} programs, {wrong} differ; eager: {eager}")
+    print(
+        f"{steps} steps of {programs} programs, {wrong} differ; "
+        f"compiled with writes: {writing}; eager: {eager}"
+    )
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:10]:
         print(f"  {count} {reason}")
     return bool(wrong)

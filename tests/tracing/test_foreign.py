@@ -334,9 +334,9 @@ def test_other_dtypes_scalars_are_told_apart_by_value() -> None:
 
 
 def test_the_error_names_what_is_read() -> None:
-    held = collections.deque([1.0])
+    held = array.array("d", [1.0])
     f = gj.function(lambda x: x * held[0], fallback="error")
-    with pytest.raises(gj.errors.TracingError, match=r"reads held \(deque\), which can change"):
+    with pytest.raises(gj.errors.TracingError, match=r"reads held \(array\), which can change"):
         f(X)
     g = gj.function(lambda x, o: x, fallback="error")
     with pytest.raises(gj.errors.TracingError, match=r"argument that can't be traced: array"):

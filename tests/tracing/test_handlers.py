@@ -102,6 +102,41 @@ def test_what_a_handler_has_is_what_python_gives_it(
             np.testing.assert_allclose(actual[0], expected[0], rtol=1e-12, equal_nan=True)
 
 
+@pytest.mark.parametrize("way", ["except", "later"])
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("np.linalg.inv(np.outer(x, x) * 0)", "np.linalg.LinAlgError"),
+        ("np.linalg.inv(np.outer(x, x))", "IndexError"),
+        ("np.linalg.solve(np.outer(x, x) * 0, x)", "np.linalg.LinAlgError"),
+        ("np.linalg.cholesky(-np.eye(len(x)))", "(ValueError, np.linalg.LinAlgError)"),
+        ("x[10]", "IndexError"),
+        ("x[10]", "KeyError"),
+        ("x[x.astype(int) + 9]", "IndexError"),
+        ("x[x.astype(int) + 9]", "LookupError"),
+        ("x / 0", "ZeroDivisionError"),
+        ("x * (1 / (len(x) - len(x)))", "ZeroDivisionError"),
+        ("x.reshape(7, 5)", "ValueError"),
+        ("np.zeros(3)[x.shape[0]] * x", "IndexError"),
+        ("np.array([x, x[1:]])", "ValueError"),
+        ("np.add(x, x[1:3])", "ValueError"),
+        ("np.array(x, dtype='nothing')", "TypeError"),
+        ("int(np.array([x[0], x[1]]))", "TypeError"),
+    ],
+)
+def test_handlers_of_one_kind_of_error(statement: str, error: str, way: str) -> None:
+    f = guarded(statement, error, way)
+    jitted = gj.function(f)
+    for x in (np.arange(-1.0, 3.0), np.array([2.0, 0.5, 1.0, 3.0]), np.arange(5.0)):
+        for _ in range(2):
+            expected, actual = outcome(f, x), outcome(jitted, x)
+            assert isinstance(actual[0], type) == isinstance(expected[0], type), actual
+            if isinstance(expected[0], type):
+                assert issubclass(actual[0], expected[0])
+            else:
+                np.testing.assert_allclose(actual[0], expected[0], rtol=1e-12, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -341,3 +341,18 @@ def test_a_product_of_extents_that_is_zero_says_which_is(monkeypatch):
                 warnings.simplefilter("ignore")
                 for a, b in zip(jitted(x), f(x), strict=True):
                     np.testing.assert_array_equal(a, b)
+
+
+def test_quotients_of_quotients_that_are_negative() -> None:
+    """`-(-(-(-n // 2)) // 3)` holds the quotient of a negative quotient."""
+
+    def ends(x: Any, y: Any) -> Any:
+        n = (y.shape[0] - 3) * y.shape[1]
+        half = -(-n // 2)
+        return np.concatenate([x, x[: -(-half // 3) : -2]])
+
+    f = gj.function(ends)
+    for m, shape in ((8, (8, 4)), (12, (7, 6)), (17, (9, 5)), (30, (8, 8)), (40, (5, 9))):
+        x, y = normal((m,)), normal(shape)
+        np.testing.assert_array_equal(f(x, y), ends(x, y))
+    assert sized(f)

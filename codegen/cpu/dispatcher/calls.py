@@ -19,6 +19,7 @@ def write_dispatch(offsets: SlotOffsets) -> str:
         a.require(a.same("ptr", a.call("ptr", "eager_here"), "null"), "slow")
     table = a.load("ptr", "%self", offsets.table)
     a.require(a.differ("ptr", table, "null"), "slow")
+    a.require(a.same("ptr", a.call("ptr", "float_errors_reported"), "null"), "slow")
     a.api("Py_IncRef", table)
     words = a.load("ptr", table, object_layout.ARRAY_DATA)
     with a.loop(a.load("i64", words)) as number:
@@ -56,6 +57,26 @@ def write_eager_here() -> str:
     a.ret(MISSED)
     a.label("no")
     a.ret("null")
+    return a.text()
+
+
+def write_float_errors_reported() -> str:
+    """The function that tells whether np.errstate has floating-point errors reported here."""
+    a = ObjectCode("internal float_errors_reported", [])
+    found = a.variable("ptr", "null")
+    failed = a.api("PyContextVar_Get", a.object("float_errors"), "null", found)
+    a.require(a.same("i32", failed, "0"), "unknown")
+    capsule = a.get("ptr", found)
+    a.require(a.differ("ptr", capsule, "null"), "unknown")
+    bits = a.load("i32", a.load("ptr", capsule, object_layout.CAPSULE_POINTER))
+    a.api("Py_DecRef", capsule)
+    reported = a.value(f"and i32 {bits}, {object_layout.ERRORS_REPORTED}")
+    a.require(a.same("i32", reported, "0"), "yes")
+    a.ret("null")
+    a.label("unknown")
+    a.api("PyErr_Clear")
+    a.label("yes")
+    a.ret(MISSED)
     return a.text()
 
 
@@ -112,7 +133,7 @@ def write_release() -> str:
     return a.text()
 
 
-def _match_usual_array(a: ObjectCode, guard: str, x: str, frame: str, otherwise: str) -> str:
+def match_usual_array(a: ObjectCode, guard: str, x: str, frame: str, otherwise: str) -> str:
     """Compare the commonest kind of argument with its guard: an array that needs no copy.
 
     Gives the guard that follows. Jumps to `otherwise` where the guard or the object is of
@@ -171,7 +192,7 @@ def write_enter() -> str:
     with a.loop(a.add("%count", named)) as k:
         x = a.load_item("ptr", "%args", k)
         here = a.get("ptr", guard)
-        a.set("ptr", guard, _match_usual_array(a, here, x, frame, "unusual"))
+        a.set("ptr", guard, match_usual_array(a, here, x, frame, "unusual"))
         a.jump("matched")
         a.label("unusual")
         passed = f"ptr {here}", f"ptr {x}", f"ptr {frame}", "i64 0"

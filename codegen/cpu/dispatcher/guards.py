@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphjit.codegen.runtime.entry_layout import ContainerWord, GuardKind, GuardWord, PathWord
+from graphjit.codegen.runtime.entry_layout import (
+    FORK_STEPS,
+    ContainerWord,
+    GuardKind,
+    GuardWord,
+    PathWord,
+)
 from graphjit.core import object_layout
 from graphjit.core.object_layout import READABLE_FLAGS, WORD
 
@@ -40,7 +46,8 @@ class _MatchWriter:
     def text(self) -> str:
         """The function's text."""
         a = self.code
-        cases = {g: f"on_{g.name}" for g in GuardKind}
+        # those of a fork's own are handled there
+        cases = {g: f"on_{g.name}" for g in GuardKind if g not in FORK_STEPS}
         a.switch(a.load("i64", "%guard"), cases, "refused")
         self._arrays()
         self._numbers()
@@ -182,40 +189,48 @@ class _MatchWriter:
 
         a.label("on_SAME")
         a.require(a.same("ptr", "%object", self._word(GuardWord.VALUE, "ptr")), "refused")
-        self._accept(GuardWord.VALUE + 1)
+        self._accept(GuardWord.OBJECT + 1)
 
         a.label("on_TYPE")
         a.require(a.same("ptr", self.type, self._word(GuardWord.VALUE, "ptr")), "refused")
-        self._accept(GuardWord.VALUE + 1)
+        self._accept(GuardWord.OBJECT + 1)
 
         a.label("on_LENGTH")  # of a list, tuple or dict: asking runs no code of Python's
         length = a.api("PyObject_Size", "%object")
         a.require(a.same("i64", length, self._word(GuardWord.VALUE)), "refused")
-        self._accept(GuardWord.VALUE + 1)
+        self._accept(GuardWord.OBJECT + 1)
 
         a.label("on_ABSENT")
         self._require_type("dict")
         contains = a.api("PyDict_Contains", "%object", self._word(GuardWord.VALUE, "ptr"))
         a.require(a.same("i32", contains, "0"), "refused")
-        self._accept(GuardWord.VALUE + 1)
+        self._accept(GuardWord.OBJECT + 1)
 
         a.label("on_REFERENT")
         reference = self._word(GuardWord.VALUE, "ptr")
         referent = a.load("ptr", reference, object_layout.REFERENT)
+        a.require(a.differ("ptr", referent, a.object("none")), "refused")  # it died
         a.require(a.same("ptr", "%object", referent), "refused")
-        self._accept(GuardWord.VALUE + 1)
+        self._accept(GuardWord.OBJECT + 1)
 
         a.label("on_FLOAT_IS")
         self._require_type("float")
         bits = a.load("i64", "%object", object_layout.FLOAT_VALUE)
         a.require(a.same("i64", bits, self._word(GuardWord.VALUE)), "refused")
-        self._accept(GuardWord.VALUE + 1)
+        self._accept(GuardWord.OBJECT + 1)
+
+        a.label("on_SMALL")
+        limit = self._word(GuardWord.VALUE)
+        moved = a.add(self._integer(overflow), limit)
+        inside = a.value(f"icmp ule i64 {moved}, {a.value(f'shl i64 {limit}, 1')}")
+        a.require(inside, "refused")
+        self._accept(GuardWord.OBJECT + 1)
 
         a.label("on_INTEGER_IS")
         a.require(
             a.same("i64", self._integer(overflow), self._word(GuardWord.VALUE)), "refused"
         )
-        self._accept(GuardWord.VALUE + 1)
+        self._accept(GuardWord.OBJECT + 1)
 
     def _integer(self, overflow: str) -> str:
         a = self.code
@@ -225,13 +240,18 @@ class _MatchWriter:
         return number
 
     def _accepted(self) -> None:
-        """Note the leaf, and hold it if it may go away during the call."""
+        """Note the leaf, and hold it if it may go away during the call.
+
+        An object that is only compared is no leaf.
+        """
         a = self.code
         a.label("accepted")
-        a.store_item("ptr", "%object", "%frame", self._word(GuardWord.LEAF))
-        with a.when(a.differ("i64", "%hold", "0")):
-            a.api("Py_IncRef", "%object")
-            self._hold("%object")
+        leaf = self._word(GuardWord.LEAF)
+        with a.when(a.differ("i64", leaf, "0")):
+            a.store_item("ptr", "%object", "%frame", leaf)
+            with a.when(a.differ("i64", "%hold", "0")):
+                a.api("Py_IncRef", "%object")
+                self._hold("%object")
         a.ret(a.value(f"getelementptr i8, ptr %guard, i64 {a.get('i64', self.size)}"))
 
     def _match(self, guard: str, object: str, hold: str) -> str:
@@ -335,43 +355,40 @@ class _MatchWriter:
             a.api("Py_DecRef", found)
             a.ret(after)
 
-        def operand() -> str:
-            return self._word(PathWord.OPERAND, "ptr")
-
         def field(offset: int) -> str:
             found = a.load("ptr", "%object", offset)
             a.require(a.differ("ptr", found, "null"), "refused")
             a.api("Py_IncRef", found)
             return found
 
+        def referent() -> str:
+            found = a.load("ptr", "%object", object_layout.REFERENT)
+            a.require(a.differ("ptr", found, a.object("none")), "refused")
+            # it may be on its way out: then nothing refers to it any more
+            count = a.load("i32", found)
+            a.require(a.differ("i32", count, "0"), "refused")
+            a.api("Py_IncRef", found)
+            return found
+
         plain, with_operand = PathWord.OPERAND, PathWord.OPERAND + 1  # sizes in words
 
-        def get_item() -> str:
-            return a.api("PyObject_GetItem", "%object", operand())
-
-        follow(GuardKind.ITEM, with_operand, get_item)
-
-        a.label("on_DICT_ITEM")
-        self._require_type("dict")
-        item = a.api("PyDict_GetItemWithError", "%object", operand())
-        with a.when(a.same("ptr", item, "null")):
-            a.api("PyErr_Clear")
-            a.jump("refused")
-        a.ret(self._match(a.at("%guard", with_operand * WORD), item, "0"))
-
-        def get_attribute() -> str:
-            return a.api("PyObject_GetAttr", "%object", operand())
-
-        follow(GuardKind.ATTRIBUTE, with_operand, get_attribute)
-
-        def dereference() -> str:
+        def call() -> str:
             return a.api("PyObject_CallNoArgs", "%object")
 
-        follow(GuardKind.DEREFERENCE, plain, dereference)
+        follow(GuardKind.CALL, plain, call)
+        follow(GuardKind.REFERENCE, plain, referent)
         follow(GuardKind.CONTENT, plain, lambda: field(object_layout.CELL_CONTENT))
         follow(GuardKind.VARIABLE, plain, lambda: field(self.offsets.cell_array))
+
+        a.label("on_CONSTANT")
+        constant = self._word(PathWord.OPERAND, "ptr")
+        a.ret(self._match(a.at("%guard", with_operand * WORD), constant, LOOKED_UP))
 
         a.label("on_AGAIN")
         earlier = a.load_item("ptr", "%frame", self._word(PathWord.OPERAND))
         a.require(a.same("ptr", "%object", earlier), "refused")
         a.ret(a.at("%guard", with_operand * WORD))
+
+        a.label("on_FORK")
+        passed = "ptr %guard", "ptr %object", "ptr %frame", "i64 %hold"
+        a.ret(a.call("ptr", "match_fork", *passed))

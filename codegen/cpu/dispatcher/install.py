@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.codegen.cpu.native_code import lasting_code
-from graphjit.core import object_layout
+from graphjit.core import field_layout, float_errors, object_layout
 
 from .object_code import API, OBJECTS, PYTHON_FUNCTIONS, SlotOffsets
 
@@ -31,7 +31,10 @@ class _Dispatcher:
 
     def __init__(self, objects: dict[str, int], offsets: SlotOffsets) -> None:
         # never unloaded: function objects lead here for as long as any lives
-        words = offsets.table, offsets.tensor_array, offsets.tensor_type, offsets.cell_array
+        words = (
+            offsets.table, offsets.tensor_array, offsets.tensor_type, offsets.cell_array,
+            *field_layout.WORDS,
+        )  # fmt: skip
         self._code = lasting_code("dispatcher", lambda: _write_text(offsets), words)
         addresses = {
             name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
@@ -73,10 +76,12 @@ def install(
         _keep_alive(value)
     types = {
         "ndarray": np.ndarray, "tensor": tensor, "float": float, "int": int,
-        "complex": complex, "list": list, "dict": dict, "bool": bool, "str": str,
+        "complex": complex, "list": list, "tuple": tuple, "dict": dict, "bool": bool,
+        "str": str,
     }  # fmt: skip
     objects = {name: id(t) for name, t in types.items()}
     objects |= {"gates": gates.buffer_info()[0], "eager": id(eager), "slow": id(slow)}
+    objects["float_errors"] = id(float_errors.STATE)
     objects |= {"miss": id(MISS), "none": id(None)}
     objects["exception"] = id(Exception)
     offsets = SlotOffsets(

@@ -135,7 +135,19 @@ class _LaunchWriter:
             known = (ResultKind.STATIC, ResultKind.LEAF, ResultKind.AGAIN)
             cases = dict.fromkeys(ResultKind, "fake")
             cases |= {**dict.fromkeys(arrays, "allocate"), **dict.fromkeys(known, "made")}
+            cases |= {ResultKind.WRITTEN: "written", ResultKind.IN_PLACE: "written"}
             a.switch(kind, cases, "made")
+            a.label("written")
+            leaf_at = a.word(result, ResultWord.OBJECT)
+            passed = "ptr %entry", f"ptr {_FRAME}", f"i64 {leaf_at}"
+            found = a.call("ptr", "writable", *passed)
+            a.require(a.differ("ptr", found, "null"), "no_memory")
+            a.require(a.same("i64", kind, str(ResultKind.IN_PLACE.value)), "allocate")
+            leaf = a.load_item("ptr", _FRAME, leaf_at)
+            a.api("Py_IncRef", leaf)
+            a.store_item("ptr", leaf, self.results, k)
+            a.store_item("ptr", leaf, _FRAME, a.word(result, ResultWord.ARGUMENT))
+            a.jump("made")
             a.label("allocate")
             make = a.word(result, ResultWord.MAKE, "ptr")
             ndim, extents = a.word(result, ResultWord.NDIM), a.variable("ptr", "null")
@@ -292,6 +304,63 @@ def write_locked() -> str:
         a.api("PyErr_Restore", *(a.get("ptr", e) for e in error))
     a.ret(a.get("ptr", result))
     return a.text()
+
+
+_WRITABLE_FLAGS = object_layout.READABLE_FLAGS | object_layout.WRITEABLE
+
+
+def write_writable() -> str:
+    """The function that says whether a leaf can be written: null unless it is an array in C
+    order that shares no memory with another array among the leaves.
+    """
+    parameters = ["ptr entry", "ptr frame", "i64 leaf_at"]
+    a = ObjectCode("internal writable", parameters, "noinline")
+    target = a.load_item("ptr", "%frame", "%leaf_at")
+    a.require(
+        a.same("ptr", a.load("ptr", target, object_layout.TYPE), a.object("ndarray")), "no"
+    )
+    flags = a.load("i32", target, object_layout.ARRAY_FLAGS)
+    flags = a.value(f"and i32 {flags}, {_WRITABLE_FLAGS}")
+    a.require(a.same("i32", flags, str(_WRITABLE_FLAGS)), "no")
+    start, stop = _memory_of(a, target)
+    table = a.word("%entry", EntryWord.ARRAY_TABLE, "ptr")
+    with a.loop(a.word("%entry", EntryWord.ARRAYS)) as k:
+        index = a.load_item("i64", table, k)
+        with a.when(a.differ("i64", index, "%leaf_at")):
+            other = a.load_item("ptr", "%frame", index)
+            with a.when(
+                a.same("ptr", a.load("ptr", other, object_layout.TYPE), a.object("ndarray"))
+            ):
+                flags = a.load("i32", other, object_layout.ARRAY_FLAGS)
+                flags = a.value(f"and i32 {flags}, {object_layout.C_CONTIGUOUS}")
+                a.require(a.differ("i32", flags, "0"), "no")
+                first, last = _memory_of(a, other)
+                below = a.value(f"icmp ule i64 {last}, {start}")
+                above = a.value(f"icmp ule i64 {stop}, {first}")
+                a.require(a.value(f"or i1 {below}, {above}"), "no")
+    a.ret("%frame")
+    a.label("no")
+    a.ret("null")
+    return a.text()
+
+
+def _memory_of(a: ObjectCode, array: str) -> tuple[str, str]:
+    """The addresses where the memory of an array in C order starts and stops, rather more than
+    less: an axis of one element may have any stride.
+    """
+    start = a.value(f"ptrtoint ptr {a.load('ptr', array, object_layout.ARRAY_DATA)} to i64")
+    size = a.variable("i64", "16")  # an element has no more
+    shape = a.load("ptr", array, object_layout.ARRAY_SHAPE)
+    strides = a.load("ptr", array, object_layout.ARRAY_STRIDES)
+    ndim = a.value(f"sext i32 {a.load('i32', array, object_layout.ARRAY_NDIM)} to i64")
+    with a.loop(ndim) as k:
+        extent = a.load_item("i64", shape, k)
+        with a.when(a.value(f"icmp sgt i64 {extent}, 1")):
+            reach = a.value(f"mul i64 {extent}, {a.load_item('i64', strides, k)}")
+            larger = a.value(f"icmp sgt i64 {reach}, {a.get('i64', size)}")
+            with a.when(larger):
+                a.set("i64", size, reach)
+    return start, a.add(start, a.get("i64", size))
 
 
 def write_call_with() -> str:

@@ -51,12 +51,13 @@ NUMPY_FUNCTIONS = {
     "PyArray_NewFromDescr": "ptr (ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)",
     "PyArray_Scalar": "ptr (ptr, ptr, ptr)",
     "PyArray_NewCopy": "ptr (ptr, i32)",
+    "PyArray_CopyInto": "i32 (ptr, ptr)",
 }
 API = {**PYTHON_FUNCTIONS, **NUMPY_FUNCTIONS}
 # Objects and addresses that the code reads from the table @objects.
 OBJECTS = (
-    "gates", "eager", "slow", "miss", "none", "exception",
-    "ndarray", "tensor", "float", "int", "complex", "list", "dict", "bool", "str",
+    "gates", "eager", "float_errors", "slow", "miss", "none", "exception",
+    "ndarray", "tensor", "float", "int", "complex", "list", "tuple", "dict", "bool", "str",
 )  # fmt: skip
 
 
@@ -77,6 +78,10 @@ class SlotOffsets:
 
 class ObjectCode(Assembler):
     """An assembler that knows the tables, the C API and the known objects."""
+
+    def fresh(self, stem: str) -> str:
+        """A label that no other has."""
+        return self._name(stem)[1:]
 
     def word(self, entry: str, index: EntryWord | ResultWord, type: str = "i64") -> str:
         """A word of an entry, or of a result's description."""

@@ -1,0 +1,144 @@
+"""What traced code writes outside of itself: noted while tracing, done by each call.
+
+Nothing is stored into real objects during a trace, where other threads would see traced values.
+An overlay holds what was written, and the code that is traced reads it from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from typing import Any
+
+from graphjit.core.frozen import dataclass
+
+from .sources import MISSING, Source
+
+
+class EffectKind(Enum):
+    """What an effect does."""
+
+    ATTRIBUTE = "stores in an attribute of an object"
+    ITEM = "stores an item of a list or dict"
+    CELL = "stores in a variable of a function around the code"
+    APPEND = "appends to a list"
+    METHOD = "calls a method that changes a container"
+    CALL = "calls a function whose result isn't used"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Effect:
+    """One thing that each call does outside.
+
+    owner: the object that is changed, or the function that is called. key: the attribute's name
+    or the item's key. values: what is stored, or the arguments, the named ones last. names:
+    those of named arguments. gained: whether it is stored where nothing was, or None.
+    source: where the owner comes from; None for a dict of globals, a cell, a function.
+    """
+
+    kind: EffectKind
+    owner: Any
+    key: Any
+    values: tuple[Any, ...]
+    names: tuple[str, ...] = ()
+    gained: bool = False
+    source: Source | None = None
+
+    @property
+    def text(self) -> str:
+        """The effect in words."""
+        name = type(self.owner).__name__
+        match self.kind:
+            case EffectKind.ATTRIBUTE:
+                return f".{self.key} of a {name} is stored"
+            case EffectKind.ITEM:
+                return f"item {self.key!r} of a {name} is stored"
+            case EffectKind.CELL:
+                return f"variable {self.key} is stored"
+            case EffectKind.APPEND:
+                return "a list is appended to"
+            case EffectKind.METHOD:
+                return f"{self.key} of a {name} is called"
+            case _:
+                return f"{getattr(self.owner, '__name__', name)} is called"
+
+
+class Overlay:
+    """What was written outside, in order, and what is there for the code that wrote it."""
+
+    def __init__(self) -> None:
+        self._effects: dict[Any, Effect] = {}
+        # By the ids of lists: what was appended. By those of what holds values: by their keys.
+        self.appended: dict[int, list[Any]] = {}
+        self.written: dict[int, dict[Any, Any]] = {}
+        self._owners: set[int] = set()
+        # How many functions are called.
+        self._calls = 0
+        # By the ids of containers that were changed in other ways: what they would hold.
+        self.copies: dict[int, Any] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._effects)
+
+    @property
+    def effects(self) -> list[Effect]:
+        """All, in order; of several writes to one place between two calls the last."""
+        return list(self._effects.values())
+
+    def owns(self, owner: Any) -> bool:
+        """Whether an object was written to."""
+        return id(owner) in self._owners
+
+    def find(self, place: Any, key: Any) -> Any:
+        """What was written under a key of a dict, list, cell or object, or MISSING."""
+        if id(place) not in self._owners:
+            return MISSING
+        return self.written.get(id(place), {}).get(key, MISSING)
+
+    def store(self, place: Any, effect: Effect) -> None:
+        """Note that a value is stored.
+
+        place: what holds it. That is the owner, or the dict of its attributes.
+        """
+        target = id(place), effect.key, self._calls  # calls may look at what was stored before
+        known = self._effects.get(target)
+        if known is not None:
+            effect = replace(effect, key=known.key, gained=known.gained)
+        self._effects[target] = effect
+        self._owners.add(id(place))
+        self.written.setdefault(id(place), {})[effect.key] = effect.values[0]
+
+    def append(self, owner: list[Any], values: list[Any], source: Source | None) -> None:
+        """Note that a list is appended to."""
+        for value in values:
+            effect = Effect(EffectKind.APPEND, owner, None, (value,), source=source)
+            self._effects[len(self._effects), id(effect)] = effect
+        self._owners.add(id(owner))
+        self.appended.setdefault(id(owner), []).extend(values)
+
+    def method(
+        self, owner: Any, name: str, args: tuple[Any, ...], source: Source | None, copy: Any
+    ) -> None:
+        """Note a call of a method that changes a container, of which a copy was changed."""
+        effect = Effect(EffectKind.METHOD, owner, name, args, source=source)
+        self._effects[len(self._effects), id(effect)] = effect
+        self._owners.add(id(owner))
+        self.copies[id(owner)] = copy
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note a call whose result isn't used."""
+        self._calls += 1
+        values = (*args, *kwargs.values())
+        effect = Effect(EffectKind.CALL, function, None, values, tuple(kwargs))
+        self._effects[len(self._effects), id(effect)] = effect
+
+    def clear(self) -> None:
+        """Let go of all objects."""
+        self._effects.clear()
+        self.appended.clear()
+        self.written.clear()
+        self.copies.clear()
+        self._owners.clear()
+
+
+__all__ = ["Effect", "EffectKind", "Overlay"]

@@ -1,0 +1,218 @@
+"""What each call of a compiled function does besides computing its results.
+
+The values that a call writes are computed with its results. When all are there, the effects are
+done: elements of arrays first, then what is stored and called, in the order of the Python code,
+then what is stored in containers among the arguments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from graphjit.capture.effects import Effect, EffectKind
+from graphjit.capture.sources import Source
+from graphjit.core.frozen import dataclass
+from graphjit.core.static_lookup import own_attributes
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class EffectsDoNotFit(Exception):
+    """Raised before anything was done, where only an eager call does what Python would."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WriteTarget:
+    """An array whose elements a call writes: an argument or a captured array.
+
+    role, number: which leaf or capture it is
+    """
+
+    role: str
+    number: int
+
+
+# What an effect does: the function that does it is called with the owner, the key and a value,
+# and is found among a call's values by numbers. An owner that is the same at each call is there
+# itself, and its number is -1.
+_Action = tuple[Callable[[Any, Any, Any], object], Any, int, Any, int]
+
+
+class EffectPlan:
+    """The effects of a specialization."""
+
+    def __init__(self, targets: Sequence[WriteTarget], effects: Sequence[Effect]) -> None:
+        """Among a call's values, the function's own result is followed by those of each effect,
+        after the owner where that isn't fixed, and these by two for each target: the array and
+        its new elements.
+        """
+        self.targets = tuple(targets)
+        # Where containers come from that no argument may be.
+        self.containers: Sequence[Source] = ()
+        # In words. The effects themselves hold the user's objects and traced values.
+        self.texts = tuple(effect.text for effect in effects)
+        first = 1
+        actions: list[_Action] = []
+        for effect in effects:
+            fixed = has_fixed_owner(effect)
+            owner, owner_at = (effect.owner, -1) if fixed else (None, first)
+            first += not fixed
+            count = len(effect.values)
+            if effect.kind in _STORES:
+                store = _STORES[effect.kind]
+                if effect.kind is EffectKind.ATTRIBUTE and isinstance(effect.owner, type):
+                    store = setattr
+                actions.append((store, owner, owner_at, effect.key, first))
+            else:
+                key = effect.names if effect.kind is EffectKind.CALL else effect.key
+                call = functools.partial(_CALLS[effect.kind], count)
+                actions.append((call, owner, owner_at, key, -first))
+            first += count
+        self._actions = tuple(actions)
+        self._first_target = first
+
+    def apply(self, values: Sequence[Any]) -> Any:
+        """Do all of them; gives the function's own result."""
+        for number in range(self._first_target, len(values), 2):
+            target, elements = values[number], values[number + 1]
+            if target is not elements:
+                np.copyto(target, getattr(elements, "_array", elements))
+        return self.finish(*values)
+
+    def finish(self, *values: Any) -> Any:
+        """Do all but writing elements; gives the function's own result."""
+        for do, owner, owner_at, key, at in self._actions:
+            if owner_at >= 0:
+                owner = values[owner_at]
+            do(owner, key, values[at] if at > 0 else values[-at:])
+        return values[0]
+
+    def require_apart(self, given: Any) -> None:
+        """EffectsDoNotFit where two containers among the arguments are one, or one is a
+        container that the code reads or writes in another way.
+        """
+        found = list(map(id, _mutable_containers(given)))
+        others = {id(source()) for source in self.containers}
+        if len(set(found)) < len(found) or not others.isdisjoint(found):
+            raise EffectsDoNotFit
+
+    @property
+    def count(self) -> int:
+        """How many of a call's values come before those of the targets."""
+        return self._first_target
+
+    def require_fit(
+        self, leaves: Sequence[Any], captures: Sequence[Array]
+    ) -> list[tuple[Array, WriteTarget]]:
+        """The arrays that are written. EffectsDoNotFit where one can't be, or shares memory
+        with another array that the call reads.
+        """
+        arrays = {("leaf", k): getattr(x, "_array", x) for k, x in enumerate(leaves)}
+        arrays |= {("capture", k): x for k, x in enumerate(captures)}
+        found = []
+        for target in self.targets:
+            array = arrays[target.role, target.number]
+            if (
+                type(array) is not np.ndarray
+                or not array.flags.writeable
+                or _may_overlap_itself(array)
+            ):
+                raise EffectsDoNotFit
+            for place, other in arrays.items():
+                if place == (target.role, target.number) or type(other) is not np.ndarray:
+                    continue
+                if np.may_share_memory(array, other):
+                    raise EffectsDoNotFit
+            found.append((array, target))
+        return found
+
+
+def _mutable_containers(value: Any) -> Iterator[Any]:
+    """The lists, dicts and dataclasses in the arguments of a call."""
+    kind = type(value)
+    if kind is tuple or hasattr(kind, "_fields"):
+        for part in value:
+            yield from _mutable_containers(part)
+    elif kind is list:
+        yield value
+        for part in value:
+            yield from _mutable_containers(part)
+    elif isinstance(value, dict):
+        yield value
+        for part in value.values():
+            yield from _mutable_containers(part)
+    elif dataclasses.is_dataclass(kind):
+        yield value
+        for part in own_attributes(value).values():
+            yield from _mutable_containers(part)
+
+
+def do_now(effects: Sequence[Effect]) -> None:
+    """Do effects that store and call what is there, outside of any call."""
+    for effect in effects:
+        if effect.kind is EffectKind.ATTRIBUTE and isinstance(effect.owner, type):
+            setattr(effect.owner, effect.key, effect.values[0])
+        elif effect.kind in _STORES:
+            _STORES[effect.kind](effect.owner, effect.key, effect.values[0])
+        else:
+            key = effect.names if effect.kind is EffectKind.CALL else effect.key
+            _CALLS[effect.kind](len(effect.values), effect.owner, key, effect.values)
+
+
+def _may_overlap_itself(array: Array) -> bool:
+    """Whether two elements of an array may have the same address."""
+    if array.flags.forc:
+        return False
+    reach = 0
+    for stride, extent in sorted(
+        (abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1
+    ):
+        if stride <= reach:
+            return True
+        reach += stride * (extent - 1)
+    return False
+
+
+def has_fixed_owner(effect: Effect) -> bool:
+    """Whether the owner is the same object at each call."""
+    return effect.source is None
+
+
+def _store_in_cell(owner: Any, key: Any, value: Any) -> None:
+    owner.cell_contents = value
+
+
+def _append(owner: Any, key: Any, value: Any) -> None:
+    owner.append(value)
+
+
+def _call_method(count: int, owner: Any, name: str, values: Sequence[Any]) -> None:
+    getattr(owner, name)(*values[:count])
+
+
+def _call(count: int, owner: Any, names: tuple[str, ...], values: Sequence[Any]) -> None:
+    first = count - len(names)
+    owner(*values[:first], **dict(zip(names, values[first:count], strict=True)))
+
+
+# By kinds of effects: what is called with the owner, the key and the value.
+_STORES: Final[dict[EffectKind, Callable[[Any, Any, Any], object]]] = {
+    EffectKind.ATTRIBUTE: object.__setattr__,  # of a class setattr
+    EffectKind.ITEM: operator.setitem,
+    EffectKind.CELL: _store_in_cell,
+    EffectKind.APPEND: _append,
+}
+# What is called with the number of values, the owner, the key or names, and these values,
+# which others may follow.
+_CALLS: Final[dict[EffectKind, Callable[[int, Any, Any, Sequence[Any]], object]]] = {
+    EffectKind.METHOD: _call_method,
+    EffectKind.CALL: _call,
+}
+
+__all__ = ["EffectPlan", "EffectsDoNotFit", "WriteTarget", "do_now", "has_fixed_owner"]

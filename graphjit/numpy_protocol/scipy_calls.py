@@ -1,0 +1,152 @@
+"""Functions of SciPy's modules, which ask no operand what to do.
+
+The hooks of calls bring them here. Transforms that NumPy has, too, are those of `fourier`. For
+others the graph has the call itself: what the results are is seen by calling the function with
+arrays that stand for the traced ones.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from graphjit.core.dims import is_symbolic
+from graphjit.ops import library
+from graphjit.tensors.apply import apply, current_trace
+
+from .promotion import array, fallback_on_error, is_symbol, is_weak_symbol, unsupported
+
+# Functions of scipy.fft that give what those of np.fft of the same name give.
+_TRANSFORMS: Final = frozenset({
+    "fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "fftn", "ifftn", "rfftn",
+    "fftshift", "ifftshift",
+})  # fmt: skip
+_NORMS: Final = (None, "backward", "ortho", "forward")
+_PARAMETERS: Final = ("x", "n", "axis", "norm", "overwrite_x", "workers")
+# Options that change arguments, or are arrays for results.
+_WRITING: Final = ("overwrite", "out")
+# Of how many elements a function is called while it is traced.
+_MAX_ELEMENTS: Final = 1_000_000
+
+
+def _module_and_name(function: Any) -> tuple[str, str] | None:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        return None
+    for module, names in library.ROUTINES.items():
+        known = name in names or (module == "scipy.fft" and name in _TRANSFORMS)
+        if known and getattr(sys.modules.get(module), name, None) is function:
+            return module, name
+    return None
+
+
+def call_scipy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """What a function of SciPy gives for traced arrays; NotImplemented for other functions and
+    arguments.
+    """
+    given = [*args, *kwargs.values()]
+    if not any(map(is_symbol, given)):
+        return NotImplemented
+    found = _module_and_name(function)
+    if found is None or any(is_symbol(x) and x.origin == "tensor" for x in given):
+        return NotImplemented
+    module, name = found
+    trace = current_trace.get()
+    with fallback_on_error(f"{module}.{name}"):
+        if name in _TRANSFORMS and module == "scipy.fft":
+            return _transformed(name, args, kwargs, trace)
+        return trace.with_numpy_rules(lambda: _called(module, name, args, kwargs))
+
+
+def _transformed(name: str, args: Any, kwargs: dict[str, Any], trace: Any) -> Any:
+    """A transform by NumPy's function, where both take the arguments."""
+    function = getattr(np.fft, name)
+    if name.endswith("shift"):
+        return function(*args, **kwargs)
+    options = dict(zip(_PARAMETERS, args, strict=False)) | kwargs
+    x, n, axis = options.pop("x"), options.pop("n", None), options.pop("axis", -1)
+    norm = options.pop("norm", None)
+    if name[-1] in "2n":  # their second and third parameters are `s` and `axes`
+        if n is not None or axis != -1 or any(k not in ("axes", "norm") for k in kwargs):
+            raise unsupported(f"scipy.fft.{name} with these arguments")
+        return function(x, norm=norm, **options)
+    if any(options.values()) or norm not in _NORMS or type(axis) is not int:
+        raise unsupported(f"scipy.fft.{name} with these arguments")
+    if not is_symbol(x) or not -x.ndim <= axis < x.ndim or not (n is None or n > 0):
+        raise unsupported(f"scipy.fft.{name} with these arguments")
+    if name == "rfft" and x.type.dtype.is_complex:
+        raise unsupported("scipy.fft.rfft of complex numbers")
+    if x.type.dtype.is_narrow:  # NumPy may give them back
+        x = x.astype(np.float32)
+    return function(x, n=n, axis=axis, norm=norm)
+
+
+def _called(module: str, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    function = f"{module}.{name}"
+    inputs: list[Any] = []
+
+    def part(value: Any) -> Any:
+        if is_symbol(value):
+            if is_weak_symbol(value) or not value.type.shape:
+                raise unsupported(f"{function} of a number")
+        elif not isinstance(value, np.ndarray):
+            json.dumps(value)  # TypeError for others
+            return {"value": value}
+        inputs.append(array(value))
+        return [len(inputs) - 1]
+
+    for option, value in kwargs.items():
+        if option.startswith(_WRITING) and value not in (None, False):
+            raise unsupported(f"{function} with {option}=")
+    if any(isinstance(x, tuple) for x in (*args, *kwargs.values())):
+        kwargs = {k: list(v) if isinstance(v, tuple) else v for k, v in kwargs.items()}
+        args = tuple(list(v) if isinstance(v, tuple) else v for v in args)
+    arguments = json.dumps([list(map(part, args)), {k: part(v) for k, v in kwargs.items()}])
+    if any(is_symbolic(x.type.shape) for x in inputs):
+        raise unsupported(f"{function} of an array whose size is known only at the call")
+    if sum(x.type.size for x in inputs) > _MAX_ELEMENTS:
+        raise unsupported(f"{function} of more than {_MAX_ELEMENTS} elements")
+    results, rebuild = _results(function, arguments, inputs)
+    found = apply(
+        library.routine, *inputs, function=function, arguments=arguments, results=results
+    )
+    return rebuild(found)
+
+
+def _stand_in(x: Any) -> Any:
+    """An array that most functions take: of matrices the identity, else ones."""
+    extents, dtype = x.type.shape, x.type.dtype.dtype
+    if len(extents) >= 2 and extents[-1] == extents[-2]:
+        return np.broadcast_to(np.eye(extents[-1], dtype=dtype), extents).copy()
+    return np.ones(extents, dtype)
+
+
+def _results(
+    function: str, arguments: str, inputs: list[Any]
+) -> tuple[Any, Callable[[Any], Any]]:
+    """The results' dtypes and extents, and how they are given to the code."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        value = library.call_routine(function, arguments, [_stand_in(x) for x in inputs])
+    parts = value if type(value) is tuple else (value,)
+    if not all(type(p) is np.ndarray or isinstance(p, np.generic) for p in parts):
+        raise unsupported(f"{function}, which gives what isn't arrays,")
+    if not all(p.dtype.kind in "biufc" for p in parts):
+        raise unsupported(f"{function}, which gives other arrays,")
+
+    def rebuild(found: Any) -> Any:
+        symbols = found if isinstance(found, tuple) else (found,)
+        for symbol, known in zip(symbols, parts, strict=True):
+            if type(known) is np.ndarray and not known.shape:
+                symbol.mark_as_array()
+        return tuple(symbols) if type(value) is tuple else symbols[0]
+
+    return tuple((p.dtype.name, *p.shape) for p in parts), rebuild
+
+
+__all__ = ["call_scipy"]

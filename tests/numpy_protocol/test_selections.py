@@ -1,0 +1,179 @@
+"""x[mask] of traced masks: what needs no shape is compiled, all else runs eagerly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from decorated_checks import check_decorated, vectors
+
+import graphjit as gj
+
+SIZES = (3, 4, 5, 6, 2)
+
+
+def increased(x: Any) -> Any:
+    y = x.copy()
+    y[y > 0] += 2
+    y[x < 0] *= -1
+    return y
+
+
+def assigned(x: Any) -> Any:
+    out = np.zeros(x.shape[0])
+    out[x > 0] = x[x > 0]
+    return out
+
+
+def computed(x: Any) -> Any:
+    mask, out = x > 0, np.full(x.shape[0], -1.0)
+    out[mask] = np.sqrt(x[mask]) * 2 + 1 / x[mask]
+    return out
+
+
+def narrowed(x: Any) -> Any:
+    y = x.astype(int)
+    y[x > 0] = y[x > 0] * 0.7
+    return y
+
+
+def read_before_written(x: Any) -> Any:
+    y = x.copy()
+    chosen = y[y > 0]
+    y[0] = 100
+    return chosen.sum(), y
+
+
+def of_matrices(x: Any) -> Any:
+    products = np.outer(x, x)
+    return products[products > 1].sum()
+
+
+def in_a_branch(x: Any) -> Any:
+    return gj.cond(x.sum() > 0, lambda: x[x > 0].sum(), lambda: x.sum())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x[x > 0].sum(),
+        lambda x: np.sum(x[x > 0]),
+        lambda x: x[x > 0].mean(),
+        lambda x: np.mean(x[x > 100]),
+        lambda x: x[x > 0].prod(dtype=np.float32),
+        lambda x: (x[x > 0] > 1).any(),
+        lambda x: np.all(x[x > 0] < 1),
+        lambda x: 0.5 * x[x > 0].sum() + (2 * x[x > 0] - x[x > 0] ** 2).sum(),
+        lambda x: (x.max() * x[x > 0]).sum(),
+        lambda x: ((-x[x > 0]).sum(), abs(x[x < 0]).sum(), x[~(x > 0)].sum()),
+        lambda x: np.exp(x[(x > 0) & (x < 2)]).sum(),
+        lambda x: x.astype(np.float32)[x > 0].mean(),
+        lambda x: x.astype(np.float16)[x > 0].mean(),
+        lambda x: x.astype(np.int8)[x > 0].sum(),
+        lambda x: (x > 1)[x > 0].sum(),
+        lambda x: (x[x > 0].dtype == np.float64, x[x > 0].ndim),
+        lambda x: x[x > 0].sum() / x[x > 0].size,
+        lambda x: x[x > 0].sum() / len(x[x > 0]),
+        increased, assigned, computed, narrowed, read_before_written, of_matrices,
+    ],
+)  # fmt: skip
+def test_what_needs_no_shape_is_compiled(function: Callable[..., Any]) -> None:
+    check_decorated(function, *vectors(*SIZES), traces=4, tolerance=1e-6)
+
+
+def test_the_number_of_chosen_elements_is_a_number() -> None:
+    check_decorated(lambda x: x.sum() / (len(x[x > 0]) + 1), *vectors(*SIZES), tolerance=1e-15)
+    check_decorated(lambda x: x[x > 0].shape[0], *vectors(3, 4))
+
+
+def test_selections_in_branches() -> None:
+    check_decorated(in_a_branch, *vectors(*SIZES))
+
+
+def test_numbers_from_outside_meet_selections() -> None:
+    check_decorated(
+        lambda x, factor: (factor * x[x > factor]).sum(),
+        *((*v, number) for v in vectors(4, 5) for number in (0.5, 1.0, 0.0)),
+        traces=3,
+    )
+
+
+def changed_mask(x: Any) -> Any:
+    mask, out = x > 0, np.zeros(x.shape[0])
+    chosen = x[mask]
+    mask[0] = ~mask[0]
+    out[mask] = chosen[: 1 if mask.sum() else 0]
+    return out
+
+
+def wrong_kind(x: Any) -> Any:
+    y = x.astype(int)
+    y[y > 0] += 0.5
+    return y
+
+
+def other_mask(x: Any) -> Any:
+    out = np.zeros(x.shape[0])
+    out[x > 0] = x[x > 1]
+    return out
+
+
+def stored_under_another(x: Any) -> Any:
+    out, mask = np.zeros(x.shape[0]), x > 0
+    chosen = x[mask]
+    mask = x >= 0
+    out[mask] = chosen
+    return out
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x[x > 0],
+        lambda x: [x[x > 0]],
+        lambda x: (x[x > 0].sum(), x[x > 0])[1],
+        lambda x: [v for v in x[x > 0]],
+        lambda x: x[x > 0][0],
+        lambda x: sum(x[x > 0]),
+        lambda x: str(x[x > 0]),
+        lambda x: x[x > 0] + x[:1],
+        lambda x: x[x > 0] @ x[x > 0],
+        lambda x: x[x > 0].max(),
+        lambda x: x[x > 0].sum(axis=0),
+        lambda x: np.sort(x[x > 0]),
+        lambda x: x if x[x > 0].size else x * 2,
+        lambda x: np.asarray(x[x > 0]),
+        lambda x: x[x > 0] + np.ones(3),
+        changed_mask, wrong_kind, other_mask, stored_under_another,
+    ],
+)  # fmt: skip
+def test_what_needs_the_shape_is_left_to_numpy(function: Callable[..., Any]) -> None:
+    f = gj.function(function)
+    for x, *_ in vectors(3, 5):
+        for _ in range(2):
+            try:
+                expected = function(x)
+            except Exception as error:
+                with pytest.raises(type(error)):
+                    f(x)
+                continue
+            found = f(x)
+            assert type(found) is type(expected)
+            np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+    assert all(s.reason for s in f.specializations)
+
+
+def test_selections_do_not_leak() -> None:
+    kept = []
+
+    def keeps(x: Any) -> Any:
+        kept.append(x[x > 0])
+        return x
+
+    f = gj.function(keeps)
+    x = np.arange(-1.0, 3.0)
+    for _ in range(2):
+        f(x)
+    assert [k.tolist() for k in kept] == [[1.0, 2.0]] * 2

@@ -1,0 +1,81 @@
+"""Decorated functions beside undecorated ones: values, types, aliases, how often traced."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import graphjit as gj
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [value]
+
+
+def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    given = copy.deepcopy(list(arguments))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results = _leaves(function(*given))
+    except Exception as error:
+        return error, given, []
+    places = [next((k for k, x in enumerate(given) if x is r), None) for r in results]
+    return results, given, places
+
+
+def require_same(found: Any, expected: Any, tolerance: float = 0.0) -> None:
+    """The same type, dtype, shape and value."""
+    assert type(found) is type(expected)
+    if isinstance(expected, (np.ndarray, np.generic)):
+        assert found.dtype == expected.dtype
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    else:
+        assert found == expected
+
+
+def check_decorated(
+    function: Callable[..., Any],
+    *calls: Sequence[Any],
+    compiled: bool = True,
+    traces: int | None = None,
+    tolerance: float = 0.0,
+) -> Any:
+    """Call a function decorated and undecorated with each of these arguments, twice.
+
+    compiled: whether it is to be compiled for all of them. traces: how often at most it is
+    traced. Gives the decorated function.
+    """
+    decorated = gj.function(function)
+    for arguments in calls:
+        for _ in range(2):
+            expected, after, places = _outcome(function, arguments)
+            found, changed, found_places = _outcome(decorated, arguments)
+            if isinstance(expected, Exception):
+                assert isinstance(found, type(expected)), (found, expected)
+                continue
+            if isinstance(found, Exception):
+                raise found
+            assert len(found) == len(expected)
+            for x, y in zip(found, expected, strict=True):
+                require_same(x, y, tolerance)
+            assert found_places == places
+            for x, y in zip(changed, after, strict=True):
+                require_same(x, y)
+    reasons = [s.reason for s in decorated.specializations]
+    assert reasons and (not any(reasons) if compiled else all(reasons)), reasons
+    if traces is not None:
+        assert decorated.trace_count <= traces
+    return decorated
+
+
+def vectors(*sizes: int, dtype: Any = float) -> list[tuple[Any]]:
+    """A call for each size: a vector of small numbers, no two alike."""
+    return [((np.arange(n) * 1.25 - 2).astype(dtype),) for n in sizes]
