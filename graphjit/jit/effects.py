@@ -97,10 +97,17 @@ class EffectPlan:
         """EffectsDoNotFit where two containers among the arguments are one, or one is a
         container that the code reads or writes in another way.
         """
+        if not self.writes_objects:
+            return
         found = list(map(id, _mutable_containers(given)))
         others = {id(source()) for source in self.containers}
         if len(set(found)) < len(found) or not others.isdisjoint(found):
             raise EffectsDoNotFit
+
+    @property
+    def writes_objects(self) -> bool:
+        """Whether more is written than elements of arrays."""
+        return bool(self._actions)
 
     @property
     def count(self) -> int:

@@ -117,8 +117,9 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
     except NotNative:
         return None
     assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
-    if specialization.effects is not None and _has_containers(specialization.argument_tree):
-        return None  # which Python compares with those that are read or written
+    effects, tree = specialization.effects, specialization.argument_tree
+    if effects is not None and effects.writes_objects and _has_containers(tree):
+        return None  # Python compares these with what is read and written
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
     try:
         return make_entry(args.children, named, _make_launch(specialization))

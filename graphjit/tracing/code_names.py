@@ -8,9 +8,6 @@ from typing import Any
 
 from graphjit.core.static_lookup import code_of
 
-# The argument of BINARY_OP from which on it is `+=` and its like.
-_FIRST_IN_PLACE = 13
-
 
 def names_in(code: types.CodeType) -> list[str]:
     """The globals and attributes that code, or code inside it, names."""
@@ -68,20 +65,6 @@ def string_constants(code: types.CodeType) -> set[str]:
     return found
 
 
-def writes_items(code: types.CodeType) -> bool:
-    """Whether code has `x[...] = v` or `x += v`."""
-    stores = {dis.opmap[n] for n in ("STORE_SUBSCR", "STORE_SLICE") if n in dis.opmap}
-    binary, raw = dis.opmap["BINARY_OP"], code.co_code
-    if not stores.isdisjoint(raw[::2]):
-        return True
-    if any(
-        o == binary and a >= _FIRST_IN_PLACE for o, a in zip(raw[::2], raw[1::2], strict=True)
-    ):
-        return True
-    return any(writes_items(c) for c in code.co_consts if isinstance(c, types.CodeType))
-
-
 __all__ = [
     "GLOBAL_ASSIGNMENTS", "assigned_names", "loads_global", "names_in", "string_constants",
-    "writes_items",
 ]  # fmt: skip

@@ -43,7 +43,7 @@ from graphjit.core.static_lookup import own_attributes, python_function
 from graphjit.core.types import DType, TensorSpec
 from graphjit.tensors.apply import TensorBase
 
-from .code_names import names_in, string_constants, writes_items
+from .code_names import names_in, string_constants
 from .leaks import holds_traced
 from .snapshots import (
     ABSENT,
@@ -95,12 +95,6 @@ _LIBRARIES = frozenset(
 _BY_ANY_NAME = frozenset({
     "__dict__", "vars", "getattr", "setattr", "delattr", "__setattr__", "__getattribute__",
     "__delattr__", "attrgetter", "methodcaller", "eval", "exec", "globals", "locals",
-})  # fmt: skip
-# Ways to write into an array besides `x[...] = v` and `x += v`.
-_WRITES = frozenset({
-    "out", "fill", "sort", "put", "partition", "itemset", "resize", "copyto", "place",
-    "putmask", "at", "shuffle", "byteswap", "setfield", "fill_diagonal", "put_along_axis",
-    "nan_to_num", "flat", "real", "imag", "data",
 })  # fmt: skip
 
 
@@ -447,15 +441,16 @@ class SideEffects:
                 self._seen[id(value)] = value
 
     def _snapshot_arrays(self) -> None:
-        arrays = [a for a in self._arrays if a.flags.writeable]
-        if sum(a.nbytes for a in arrays) <= MAX_BYTES:
-            for a in arrays:
+        """Copy arrays, up to MAX_BYTES of them, in case code without hooks writes into them.
+
+        What code with hooks writes is in the overlay, and the trace has a checksum of each
+        array that it reads.
+        """
+        room = MAX_BYTES
+        for a in sorted(self._arrays, key=lambda a: a.nbytes):
+            room -= a.nbytes if a.flags.writeable else 0
+            if a.flags.writeable and room >= 0:
                 self._add_snapshot(ElementsSnapshot(a))
-        elif not self._mentioned.isdisjoint(_WRITES) or any(map(writes_items, self._codes)):
-            self.reason = (
-                f"may write into arrays of more than {MAX_BYTES >> 20} MiB, which aren't "
-                "copied for a trace"
-            )
 
 
 @functools.cache
