@@ -29,8 +29,9 @@ from graphjit.core.frozen import dataclass
 VERSION: Final = sys.version_info[:2]
 EXTENDED_ARG: Final = dis.opmap["EXTENDED_ARG"]
 HAVE_ARGUMENT: Final = dis.HAVE_ARGUMENT
-# An entry of the table of positions. Only its first byte has the highest bit; it says the form.
-# Forms below these are on the line of the entry before; _ONE_LINE are up to two lines on.
+# An entry of the table of positions. Only its first byte has the highest bit; its code tells
+# what follows. Codes below _ONE_LINE are on the line of the entry before, those of _ONE_LINE up
+# to two lines on.
 _ENTRY: Final = re.compile(rb"[\x80-\xff][\x00-\x7f]*")
 _ONE_LINE, _NO_COLUMNS, _LONG, _NONE = range(10, 13), 13, 14, 15
 MAX_UNITS: Final = 8  # of an entry of the table of positions
@@ -238,17 +239,17 @@ def _line_table(table: bytes, old: Sequence[int], new: Sequence[int]) -> bytes:
 @functools.lru_cache(maxsize=1 << 14)
 def _stretched(entry: bytes, length: int) -> bytes:
     """An entry of a table of positions as entries for so many units."""
-    form, rest = entry[0] >> 3 & 15, entry[1:]
-    more, after = form, rest  # the same position again, on the same line
-    if form in _ONE_LINE:
+    code, rest = entry[0] >> 3 & 15, entry[1:]
+    more, after = code, rest  # the same position again, on the same line
+    if code in _ONE_LINE:
         more = _ONE_LINE[0]
-    elif form in (_NO_COLUMNS, _LONG):
+    elif code in (_NO_COLUMNS, _LONG):
         after = b"\0" + rest[_number_end(rest) :]
     made = b""
     while length > 0:
         units = min(length, MAX_UNITS)
-        made += bytes([0x80 | form << 3 | units - 1]) + rest
-        form, rest, length = more, after, length - units
+        made += bytes([0x80 | code << 3 | units - 1]) + rest
+        code, rest, length = more, after, length - units
     return made
 
 
@@ -259,10 +260,10 @@ def _number_end(text: bytes) -> int:
 
 def _lines_on(entry: bytes) -> int:
     """How many lines an entry goes on from the one before."""
-    form = entry[0] >> 3 & 15
-    if form in _ONE_LINE:
-        return form - _ONE_LINE[0]
-    if form not in (_NO_COLUMNS, _LONG):
+    code = entry[0] >> 3 & 15
+    if code in _ONE_LINE:
+        return code - _ONE_LINE[0]
+    if code not in (_NO_COLUMNS, _LONG):
         return 0
     value = 0
     for k, byte in enumerate(entry[1 : 1 + _number_end(entry[1:])]):

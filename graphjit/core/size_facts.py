@@ -93,8 +93,9 @@ def constant_of(terms: Terms) -> int:
 
 
 def split(terms: Terms) -> tuple[Terms, int, int]:
-    """(form, factor, constant) so that terms = factor * form + constant. The form's factors
-    have no common divisor, and the first is positive. The form of a number is ().
+    """(linear, factor, constant) so that terms = factor * linear + constant. The factors of
+    `linear`, which has no constant, have no common divisor, and the first is positive. Of a
+    number it is ().
     """
     constant = constant_of(terms)
     named = terms[:-1] if constant else terms
@@ -149,8 +150,8 @@ class Facts:
     def __init__(self) -> None:
         self.floors: dict[str, tuple[Terms, int]] = {}
         self.may_be_one: set[str] = set()
-        self._ranges: dict[Terms, Bounds] = {}  # of a form
-        self._excluded: dict[Terms, set[int]] = {}  # values that a form never has
+        self._ranges: dict[Terms, Bounds] = {}  # of polynomials without a constant
+        self._excluded: dict[Terms, set[int]] = {}  # values that they never have
         self._rules: dict[str, Terms] = {}  # an atom, and what the guards say it equals
         # found before, since the last new fact; floors within floors ask for the same again
         self._bounds: dict[tuple[Terms, int], Bounds] = {}
@@ -160,16 +161,18 @@ class Facts:
     # -- atoms
 
     def floor(self, terms: Terms, by: int) -> Terms:
-        """A polynomial divided by a number above 0 and rounded down, in its normal form."""
+        """A polynomial divided by a number above 0 and rounded down, in one way of
+        writing it.
+        """
         whole, rest, by = floor_parts(terms, by)
-        form, factor, constant = split(rest)
-        if not form or by == 1:
+        linear, factor, constant = split(rest)
+        if not linear or by == 1:
             return added(whole, rest)  # by is 1, or the rest a number below it: 0
-        inner = self.floors.get(form[0][0][0]) if factor == 1 and _is_atom(form) else None
+        inner = self.floors.get(linear[0][0][0]) if factor == 1 and _is_atom(linear) else None
         if inner is not None:  # floor((floor(p / a) + c) / b) is floor((p + a c) / (a b))
             p, a = inner
             return added(whole, self.floor(added(p, (((), a * constant),)), a * by))
-        if factor < 0 and all(c > 0 for _, c in form):
+        if factor < 0 and all(c > 0 for _, c in linear):
             # floor(-p / k) is -floor((p + k - 1) / k): one name for both
             turned = added(scaled(rest, -1), (((), by - 1),))
             return added(whole, self.floor(turned, by), -1)
@@ -197,29 +200,29 @@ class Facts:
         return self._bounds_of(terms, 0)
 
     def _bounds_of(self, terms: Terms, depth: int) -> Bounds:
-        form, factor, constant = split(terms)
-        if not form:
+        linear, factor, constant = split(terms)
+        if not linear:
             return constant, constant
-        known = self._bounds.get((form, 0)) or self._bounds.get((form, depth))
+        known = self._bounds.get((linear, 0)) or self._bounds.get((linear, depth))
         if known is None:
-            known = self._bounds[form, depth] = self._form_bounds(form, depth)
+            known = self._bounds[linear, depth] = self._linear_bounds(linear, depth)
         ends = known[0] * factor + constant, known[1] * factor + constant
         return min(ends), max(ends)
 
-    def _form_bounds(self, form: Terms, depth: int) -> Bounds:
-        low, high = self._interval(form, depth)
-        least, most = self._ranges.get(form, (low, high))
+    def _linear_bounds(self, linear: Terms, depth: int) -> Bounds:
+        low, high = self._interval(linear, depth)
+        least, most = self._ranges.get(linear, (low, high))
         low, high = max(low, least), min(high, most)
         if depth < _MAX_DEPTH:
-            relaxed, by = self._relaxed(form)
+            relaxed, by = self._relaxed(linear)
             if by:
                 least, most = self._relaxed_bounds(relaxed, depth + 1)
                 low, high = max(low, -(-least // by)), min(high, most // by)
-        return self._without_excluded(form, low, high)
+        return self._without_excluded(linear, low, high)
 
-    def _without_excluded(self, form: Terms, low: int, high: int) -> Bounds:
-        excluded = self._excluded.get(form, ())
-        never_one = _is_atom(form) and self._never_one(form[0][0][0])
+    def _without_excluded(self, linear: Terms, low: int, high: int) -> Bounds:
+        excluded = self._excluded.get(linear, ())
+        never_one = _is_atom(linear) and self._never_one(linear[0][0][0])
         while low < high and (low in excluded or (low == 1 and never_one)):
             low += 1
         while low < high and (high in excluded or (high == 1 and never_one)):
@@ -230,22 +233,22 @@ class Facts:
         symbol = name not in self.floors and not name.startswith("%")
         return symbol and name not in self.may_be_one
 
-    def _interval(self, form: Terms, depth: int) -> Bounds:
+    def _interval(self, linear: Terms, depth: int) -> Bounds:
         """By interval arithmetic."""
         low, high = 0, 0
-        for monomial, factor in form:
+        for monomial, factor in linear:
             least, most = 1, 1
             for name in monomial:
-                bottom, top = self._atom_bounds(name, form, depth)
+                bottom, top = self._atom_bounds(name, linear, depth)
                 ends = (least * bottom, least * top, most * bottom, most * top)
                 least, most = min(ends), max(ends)
             low += min(factor * least, factor * most)
             high += max(factor * least, factor * most)
         return low, high
 
-    def _atom_bounds(self, name: str, form: Terms, depth: int) -> Bounds:
+    def _atom_bounds(self, name: str, linear: Terms, depth: int) -> Bounds:
         own: Terms = (((name,), 1),)
-        if own != form:
+        if own != linear:
             return self._bounds_of(own, depth)
         if name.startswith("%"):  # a rest
             return 0, int(name[1:].split("%")[0]) - 1
@@ -256,16 +259,16 @@ class Facts:
         low, high = self._bounds_of(inner, depth + 1)
         return low // by, high // by
 
-    def _relaxed(self, form: Terms) -> tuple[Terms, int]:
-        """(q, k) so that k times the form is q, whose floors are written as what they divide
-        less a rest, an atom `%k%q`; k = 0 where there is no floor.
+    def _relaxed(self, linear: Terms) -> tuple[Terms, int]:
+        """(q, k) so that k times the polynomial is q, whose floors are written as what they
+        divide less a rest, an atom `%k%q`; k = 0 where there is no floor.
         """
-        names = [n for m, _ in form for n in m if n in self.floors and m.count(n) == 1]
+        names = [n for m, _ in linear for n in m if n in self.floors and m.count(n) == 1]
         by = math.lcm(*(self.floors[n][1] for n in dict.fromkeys(names))) if names else 0
         if not by or by > MAX_SIZE:
             return (), 0
         total: Terms = ()
-        for monomial, factor in form:
+        for monomial, factor in linear:
             name = next((n for n in monomial if n in names and monomial.count(n) == 1), None)
             if name is None:
                 total = added(total, ((monomial, factor * by),))
@@ -285,8 +288,8 @@ class Facts:
         rests = tuple((m, c) for m, c in terms if any(n[0] == "%" for n in m))
         low, high = self._bounds_of(plain, depth)
         if rests:
-            form, factor, _ = split(rests)
-            least, most = self._interval(form, depth)
+            linear, factor, _ = split(rests)
+            least, most = self._interval(linear, depth)
             ends = least * factor, most * factor
             low, high = low + min(ends), high + max(ends)
         return low, high
@@ -314,84 +317,84 @@ class Facts:
         return None
 
     def _never_zero(self, terms: Terms) -> bool:
-        """Whether no value of the form makes a polynomial 0."""
-        form, factor, constant = split(terms)
-        if not form:
+        """Whether no value of the sizes makes a polynomial 0."""
+        linear, factor, constant = split(terms)
+        if not linear:
             return constant != 0
         if constant % factor:
             return True
         value = -constant // factor
-        if value in self._excluded.get(form, ()):
+        if value in self._excluded.get(linear, ()):
             return True
         # a product of sizes is 1 only where all are
         return (
             value == 1
-            and len(form) == 1
-            and form[0][1] == 1
-            and any(map(self._never_one, form[0][0]))
-            and all(self._atom_bounds(n, (), 0)[0] >= 0 for n in form[0][0])
+            and len(linear) == 1
+            and linear[0][1] == 1
+            and any(map(self._never_one, linear[0][0]))
+            and all(self._atom_bounds(n, (), 0)[0] >= 0 for n in linear[0][0])
         )
 
     # -- what guards say
 
     def learn(self, terms: Terms, relation: str) -> None:
         """Take it as given that a polynomial relates so to 0."""
-        form, factor, constant = split(terms)
-        if not form:
+        linear, factor, constant = split(terms)
+        if not linear:
             return
         self._forget()
         if relation == "!=":
             if constant % factor == 0:
-                self._excluded.setdefault(form, set()).add(-constant // factor)
+                self._excluded.setdefault(linear, set()).add(-constant // factor)
         elif relation == "==":
             value = -constant // factor
-            self._narrow(form, value, value, 0)
-            self._add_rule(added(form, (((), -value),) if value else ()))
+            self._narrow(linear, value, value, 0)
+            self._add_rule(added(linear, (((), -value),) if value else ()))
         elif factor > 0:
-            self._narrow(form, -(constant // factor), None, 0)
+            self._narrow(linear, -(constant // factor), None, 0)
         else:
-            self._narrow(form, None, constant // -factor, 0)
+            self._narrow(linear, None, constant // -factor, 0)
         self._forget()
 
     def _forget(self) -> None:
         for memo in (self._bounds, self._decided, self._pinned):
             memo.clear()
 
-    def _narrow(self, form: Terms, low: int | None, high: int | None, depth: int) -> None:
-        """Note that a form lies in a range, and what follows for the atoms in it."""
-        least, most = self.bounds(form)
+    def _narrow(self, linear: Terms, low: int | None, high: int | None, depth: int) -> None:
+        """Note that a polynomial lies in a range, and what follows for the atoms in it."""
+        least, most = self.bounds(linear)
         low = least if low is None else max(low, least)
         high = most if high is None else min(high, most)
         if (low, high) == (least, most) or low > high or depth > _MAX_DEPTH:
             return
-        self._ranges[form] = low, high
+        self._ranges[linear] = low, high
         self._bounds.clear()
-        if _is_atom(form) and form[0][0][0] in self.floors:
-            inner, by = self.floors[form[0][0][0]]
+        if _is_atom(linear) and linear[0][0][0] in self.floors:
+            inner, by = self.floors[linear[0][0][0]]
             self._narrow_terms(inner, low * by, high * by + by - 1, depth + 1)
             return
-        for monomial, factor in form if len(form) > 1 else ():
+        for monomial, factor in linear if len(linear) > 1 else ():
             if len(monomial) != 1:
                 continue
             own: Terms = ((monomial, factor),)
-            others = self.bounds(added(form, own, -1))
+            others = self.bounds(added(linear, own, -1))
             self._narrow_terms(own, low - others[1], high - others[0], depth + 1)
 
     def _narrow_terms(self, terms: Terms, low: int, high: int, depth: int) -> None:
-        form, factor, constant = split(terms)
-        if not form:
+        linear, factor, constant = split(terms)
+        if not linear:
             return
         low, high = low - constant, high - constant
         if factor < 0:
             low, high, factor = -high, -low, -factor
-        self._narrow(form, -(-low // factor), high // factor, depth)
+        self._narrow(linear, -(-low // factor), high // factor, depth)
 
     def _add_rule(self, zero: Terms) -> None:
         """Note that a polynomial is 0: one of its atoms is what the others give."""
-        form, factor, constant = split(self.reduced(zero))
-        if not form or constant % factor:
+        linear, factor, constant = split(self.reduced(zero))
+        if not linear or constant % factor:
             return
-        zero = added(form, (((), constant // factor),) if constant else ())
+        zero = added(linear, (((), constant // factor),) if constant else ())
         atoms = [m[0] for m, c in zero if len(m) == 1 and abs(c) == 1]
         # floors first, then the latest symbols
         for name in sorted(atoms, key=lambda n: (n in self.floors, len(n), n), reverse=True):
@@ -481,8 +484,8 @@ class Facts:
         return self._substituted(terms, numbers)
 
 
-def _is_atom(form: Terms) -> bool:
-    return len(form) == 1 and len(form[0][0]) == 1 and form[0][1] == 1
+def _is_atom(linear: Terms) -> bool:
+    return len(linear) == 1 and len(linear[0][0]) == 1 and linear[0][1] == 1
 
 
 __all__ = [

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -63,17 +63,9 @@ class EffectPlan:
             fixed = has_fixed_owner(effect)
             owner, owner_at = (effect.owner, -1) if fixed else (None, first)
             first += not fixed
-            count = len(effect.values)
-            if effect.kind in _STORES:
-                store = _STORES[effect.kind]
-                if effect.kind is EffectKind.ATTRIBUTE and isinstance(effect.owner, type):
-                    store = setattr
-                actions.append((store, owner, owner_at, effect.key, first))
-            else:
-                key = effect.names if effect.kind is EffectKind.CALL else effect.key
-                call = functools.partial(_CALLS[effect.kind], count)
-                actions.append((call, owner, owner_at, key, -first))
-            first += count
+            do, key, takes_all = _doing(effect)
+            actions.append((do, owner, owner_at, key, -first if takes_all else first))
+            first += len(effect.values)
         self._actions = tuple(actions)
         self._first_target = first
 
@@ -163,13 +155,28 @@ def _mutable_containers(value: Any) -> Iterator[Any]:
 def do_now(effects: Sequence[Effect]) -> None:
     """Do effects that store and call what is there, outside of any call."""
     for effect in effects:
-        if effect.kind is EffectKind.ATTRIBUTE and isinstance(effect.owner, type):
-            setattr(effect.owner, effect.key, effect.values[0])
-        elif effect.kind in _STORES:
-            _STORES[effect.kind](effect.owner, effect.key, effect.values[0])
-        else:
-            key = effect.names if effect.kind is EffectKind.CALL else effect.key
-            _CALLS[effect.kind](len(effect.values), effect.owner, key, effect.values)
+        do, key, takes_all = _doing(effect)
+        do(effect.owner, key, effect.values if takes_all else effect.values[0])
+
+
+def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool]:
+    """The function that does an effect, the key that it is given, and whether it takes all
+    values, which others may follow, in place of the one.
+    """
+    match effect.kind:
+        case EffectKind.ATTRIBUTE:
+            of_class = isinstance(effect.owner, type)
+            return setattr if of_class else object.__setattr__, effect.key, False
+        case EffectKind.ITEM:
+            return operator.setitem, effect.key, False
+        case EffectKind.CELL:
+            return _store_in_cell, effect.key, False
+        case EffectKind.APPEND:
+            return _append, effect.key, False
+        case EffectKind.METHOD:
+            return functools.partial(_call_method, len(effect.values)), effect.key, True
+        case EffectKind.CALL:
+            return functools.partial(_call, len(effect.values)), effect.names, True
 
 
 def _may_overlap_itself(array: Array) -> bool:
@@ -207,19 +214,5 @@ def _call(count: int, owner: Any, names: tuple[str, ...], values: Sequence[Any])
     first = count - len(names)
     owner(*values[:first], **dict(zip(names, values[first:count], strict=True)))
 
-
-# By kinds of effects: what is called with the owner, the key and the value.
-_STORES: Final[dict[EffectKind, Callable[[Any, Any, Any], object]]] = {
-    EffectKind.ATTRIBUTE: object.__setattr__,  # of a class setattr
-    EffectKind.ITEM: operator.setitem,
-    EffectKind.CELL: _store_in_cell,
-    EffectKind.APPEND: _append,
-}
-# What is called with the number of values, the owner, the key or names, and these values,
-# which others may follow.
-_CALLS: Final[dict[EffectKind, Callable[[int, Any, Any, Sequence[Any]], object]]] = {
-    EffectKind.METHOD: _call_method,
-    EffectKind.CALL: _call,
-}
 
 __all__ = ["EffectPlan", "EffectsDoNotFit", "WriteTarget", "do_now", "has_fixed_owner"]

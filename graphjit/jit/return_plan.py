@@ -43,7 +43,7 @@ from .specialization import COMPUTED
 if TYPE_CHECKING:
     from graphjit.capture.effects import Effect
     from graphjit.tracing.side_effects import SideEffects
-    from graphjit.tracing.symbolic_tensor import Storage
+    from graphjit.tracing.storage import Storage
     from graphjit.tracing.trace import Trace
 
 # Containers of constants that a result is a copy of: calls must not share them.

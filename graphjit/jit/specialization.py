@@ -20,25 +20,24 @@ from graphjit.core.errors import (
     GraphJitError,
     IndexOutOfRangeError,
     InvalidArgumentError,
-    OutOfMemoryError,
     SourceLine,
     at_user_line,
 )
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
 from graphjit.core.memory_pool import LINE_BYTES
-from graphjit.core.object_layout import READABLE_FLAGS
-from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree, follow, unflatten
+from graphjit.core.tree import LEAF, LeafKind, Tree, follow, unflatten
 from graphjit.core.types import Shape
 from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
 from graphjit.ir.graph import Graph
 from graphjit.tensors.apply import as_tensor_error
-from graphjit.tensors.tensor import Tensor, _wrap
+from graphjit.tensors.tensor import _wrap
 from graphjit.tensors.variable import Variable
 
 from . import compile_cache
+from .direct_calls import as_input, direct_call, direct_into, in_order
 from .effects import EffectsDoNotFit
-from .output_memory import WRITABLE_FLAGS, check_donated, choose_output_arrays
+from .output_memory import check_donated, choose_output_arrays
 
 if TYPE_CHECKING:
     from graphjit import passes as all_passes
@@ -241,10 +240,27 @@ class Specialization:
                 with stages.stage("keep"):
                     compile_cache.store(key, self.executable, image, self.sizes)
         simple = self.sizes is None and not self.guards and self.effects is None
-        self.direct = _make_direct_call(self) if simple else None
+        self.direct = self._make_direct_call() if simple else None
         if "compile" in config.log:
             steps = self.executable.program.steps
             log(log_line(self.graph.name, self.graph, steps, self.times_ns, self.from_cache))
+
+    def _make_direct_call(self) -> Callable[[Sequence[Any]], Any] | None:
+        """The whole call, where arrays go in, arrays come out, and nothing else is to do."""
+        assert self.executable is not None
+        if self.donated or self.variables:
+            return None
+        kinds = {kind for kind, _ in self.results}
+        computes = self.sources or self.executable.program.outputs
+        if kinds <= {"view", "static"} and not computes:
+            if self.result_tree is LEAF and self.results[0][0] == "view":
+                only = self.results[0][1]
+                return lambda args: only.replay({"leaf": args}, {}, {})
+            return lambda args: self._build_results(args, ())
+        leaves = [("leaf", number) for number in range(len(self.kinds))]
+        if self.parameter_order != leaves or kinds != {"array"}:
+            return None
+        return direct_call(self.executable, self.kinds, self.result_tree, self.numpy)
 
     def written_pairs(self) -> tuple[tuple[int, int], ...]:
         """The outputs that are new elements of inputs, with these, by their numbers."""
@@ -264,7 +280,9 @@ class Specialization:
         """A call that writes one result of plain arrays into an array, and that gives None for
         arrays that it can't take. None where more is to do.
         """
-        return None if self.direct is None else _make_direct_into(self)
+        if self.direct is None or self.executable is None:
+            return None
+        return direct_into(self.executable, self.kinds, self.result_tree)
 
     @property
     def program(self) -> Program | None:
@@ -413,7 +431,7 @@ class Specialization:
                 x = captures[number]
             else:
                 x = self.variables[number].cell.array
-            arrays.append(_in_order(x))
+            arrays.append(in_order(x))
         return arrays
 
     def sizes_of(self, leaves: Sequence[Any]) -> dict[str, int]:
@@ -540,145 +558,3 @@ def build_program(
     if specialization is not None:
         specialization.passes = timing.rows
     return program
-
-
-def _in_order(x: Array) -> Array:
-    """The array, or a copy that is aligned, in C order and in this machine's byte order."""
-    if x.flags.num & READABLE_FLAGS == READABLE_FLAGS and x.dtype.isnative:
-        return x
-    try:
-        return np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
-    except MemoryError as error:
-        raise OutOfMemoryError(
-            at_user_line(f"no memory for a copy in order of an array of shape {list(x.shape)}")
-        ) from error
-
-
-def _make_direct_call(specialization: Specialization) -> Callable[[Sequence[Any]], Any] | None:
-    """A call of arrays and floats that gives one array or a tuple of arrays; None where more is
-    to do.
-    """
-    executable = specialization.executable
-    assert executable is not None
-    if all(kind in ("view", "static") for kind, _ in specialization.results) and not (
-        specialization.donated
-        or specialization.variables
-        or specialization.sources
-        or executable.program.outputs
-    ):  # nothing is computed
-        if specialization.result_tree is LEAF and specialization.results[0][0] == "view":
-            only = specialization.results[0][1]
-            return lambda args: only.replay({"leaf": args}, {}, {})
-        return lambda args: specialization._build_results(args, ())
-    plain = specialization.parameter_order == [
-        ("leaf", i) for i in range(len(specialization.kinds))
-    ]
-    plain = plain and not specialization.donated
-    if (
-        not plain
-        or specialization.variables
-        or not all(map(_needs_no_conversion, specialization.kinds))
-    ):
-        return None
-    if any(kind != "array" for kind, _ in specialization.results):
-        return None
-    only_arrays = all(k.kind == ARRAY for k in specialization.kinds)
-
-    def ready(args: Sequence[Any]) -> list[Array]:
-        return [
-            x
-            if type(x) is np.ndarray and x.flags.num & READABLE_FLAGS == READABLE_FLAGS
-            else as_input(x)
-            for x in args
-        ]
-
-    if specialization.result_tree is not LEAF:
-        if specialization.result_tree.kind is not tuple or any(
-            c is not LEAF for c in specialization.result_tree.children
-        ):
-            return None
-        run_all = executable.runner()
-        if specialization.numpy:
-            return lambda args: tuple([a if a.shape else a[()] for a in run_all(ready(args))])
-        return lambda args: tuple(map(_wrap, run_all(ready(args))))
-    run = executable.single_runner()
-    if not specialization.numpy:
-        return lambda args: _wrap(run(ready(args)))
-    scalar = not executable.program.buffers[executable.program.outputs[0]].type.shape
-    if not only_arrays:
-        return lambda args: run(ready(args))[()] if scalar else run(ready(args))
-    if scalar:
-
-        def call_scalar(args: Sequence[Any]) -> Any:
-            for x in args:
-                # a NumPy scalar has flags, too, and no memory where an array has
-                if type(x) is not np.ndarray or x.flags.num & READABLE_FLAGS != READABLE_FLAGS:
-                    return run(ready(args))[()]
-            return run(args)[()]
-
-        return call_scalar
-
-    def call_arrays(args: Sequence[Any]) -> Any:
-        for x in args:
-            if type(x) is not np.ndarray or x.flags.num & READABLE_FLAGS != READABLE_FLAGS:
-                return run(ready(args))
-        return run(args)
-
-    return call_arrays
-
-
-def _make_direct_into(
-    specialization: Specialization,
-) -> Callable[[Array, Sequence[Any]], Array | None] | None:
-    executable = specialization.executable
-    assert executable is not None
-    write = executable.single_writer()
-    if (
-        write is None
-        or specialization.result_tree is not LEAF
-        or any(k.kind != ARRAY for k in specialization.kinds)
-    ):
-        return None
-    (shape, dtype), apart = executable.output_type, np.may_share_memory
-    whole = set(executable.program.outputs) <= set(executable.program.aligned)
-
-    def into(out: Array, args: Sequence[Any]) -> Array | None:
-        if (
-            out.shape != shape
-            or out.dtype is not dtype
-            or out.flags.num & WRITABLE_FLAGS != WRITABLE_FLAGS
-        ):
-            return None
-        if whole and out.ctypes.data % LINE_BYTES:
-            return None
-        for x in args:
-            if (
-                type(x) is not np.ndarray
-                or x.flags.num & READABLE_FLAGS != READABLE_FLAGS
-                or apart(out, x)
-            ):
-                return None
-        write(args, out)
-        return out
-
-    return into
-
-
-def _needs_no_conversion(kind: LeafKind) -> bool:
-    """Whether a leaf is an array of this machine's byte order, a tensor or a Python float."""
-    if kind.kind == ARRAY:
-        return bool(kind.key[1].isnative)
-    return kind.kind == TENSOR or (kind.kind == SCALAR and kind.key is float)
-
-
-def as_input(x: Any) -> Array:
-    """An argument as an array that compiled code can read."""
-    if type(x) is np.ndarray:
-        return _in_order(x)
-    return _in_order(x._array) if isinstance(x, Tensor) else _box_number(x)
-
-
-def _box_number(x: Any) -> Array:
-    if isinstance(x, int):
-        return np.array(x, np.int64)
-    return np.asarray(x)

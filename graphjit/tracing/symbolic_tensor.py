@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import types
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,14 @@ import numpy as np
 from graphjit import numpy_protocol
 from graphjit.core.dims import Dim
 from graphjit.core.errors import SourceLine, TracingError, asked_by_user, at_user_line
-from graphjit.core.types import TensorShape, TensorType
+from graphjit.core.types import TensorType
 from graphjit.ops.view import transpose
 from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.operators import Items, Operators
-from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
+
+from .storage import InPlaceOperators, Storage
+from .symbolic_attributes import get_class, get_dtype, get_ndim, get_shape, unassignable
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -82,94 +83,6 @@ class StaticValueNeeded(TracingError):
         self.params = params
 
 
-class Storage:
-    """The memory of a traced ndarray, which its views share."""
-
-    __slots__ = ("_handles", "base", "scalar", "shared", "written_back")
-
-    def __init__(self, shared: bool, base: Storage | None = None) -> None:
-        # Whether others than the handles see it.
-        self.shared = shared
-        # Whether it may be written although it is shared: each call writes the elements back.
-        self.written_back = False
-        # Whether it is that of an argument without axes: a NumPy scalar or an array.
-        self.scalar = False
-        # Of a read-only view: the storage of the array that it is a view of.
-        self.base = base
-        # The array and its views, where it has any.
-        self._handles: list[weakref.ref[SymbolicTensor]] = []
-
-    def add(self, base: SymbolicTensor, view: SymbolicTensor) -> None:
-        """Note a new view of `base`."""
-        known = self.handles()
-        new = [h for h in (base, view) if all(h is not other for other in known)]
-        self._handles = [weakref.ref(h) for h in (*known, *new)]
-
-    def owner(self) -> Storage:
-        """The storage of the array that this is a view of."""
-        return self if self.base is None else self.base.owner()
-
-    def handles(self) -> list[SymbolicTensor]:
-        """The array and its views that some code can still reach, the oldest first."""
-        return [h for h in (ref() for ref in self._handles) if h is not None]
-
-
-def _unassignable(name: str, known: Any = None) -> Any:
-    """An attribute that can be set on an ndarray, and not on a symbolic tensor."""
-
-    def read(self: SymbolicTensor) -> Any:
-        return self.__getattr__(name) if known is None else known.fget(self)
-
-    def write(self: SymbolicTensor, value: Any) -> None:
-        raise TracingError(at_user_line(f"x.{name} = ... of a traced array can't be traced"))
-
-    return property(read, write)
-
-
-def _get_shape(x: SymbolicTensor) -> tuple[int, ...]:
-    """The extents: a tuple for what is an ndarray, else a TensorShape."""
-    if x.origin == "weak" and asked_by_user(sys._getframe(2)):  # past the property
-        raise x._needs_value("the type of a Python number")
-    return x.type.shape if x.origin == "numpy" else TensorShape(x.type.shape)
-
-
-def _get_ndim(x: SymbolicTensor) -> int:
-    if x.origin == "weak" and asked_by_user(sys._getframe(1)):
-        raise x._needs_value("the type of a Python number")
-    return len(x.type.shape)
-
-
-def _get_dtype(x: SymbolicTensor) -> Any:
-    """The element type. The user's code gets NumPy's own of what is an ndarray."""
-    if x.origin == "weak" and asked_by_user(sys._getframe(2)):  # past the property
-        raise x._needs_value("the type of a Python number")
-    if x.origin == "numpy" and asked_by_user(sys._getframe(2)):
-        return x.type.dtype.dtype.newbyteorder() if x.swapped else x.type.dtype.dtype
-    return x.type.dtype
-
-
-_PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
-
-
-def _get_class(x: SymbolicTensor) -> type:
-    """The class that isinstance sees. In the user's code that is the class of what the tensor
-    represents: ndarray, a NumPy scalar type, or a Python number type.
-    """
-    frame: Any = sys._getframe(1)
-    while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
-        frame = frame.f_back
-    if x.recorder.closed or not asked_by_user(frame):
-        return type(x)
-    if x.origin == "tensor":
-        return Tensor
-    if x.origin == "weak":
-        return _PYTHON_TYPES[x.type.dtype.kind]
-    if x.storage.scalar and not x.type.shape:
-        raise x._needs_value("the type of what is a NumPy scalar or an array")
-    array = bool(x.type.shape) or x.is_zero_dim_array()
-    return np.ndarray if array else x.type.dtype.dtype.type
-
-
 _CHOICES = "use gj.cond for a choice between two computations, gj.where for a choice by element"
 # Attributes that an item of an array has only once it has been recorded.
 _SET_BY_RECORDING = {
@@ -183,7 +96,7 @@ _SET_BY_RECORDING = {
 }
 
 
-class SymbolicTensor(Operators):
+class SymbolicTensor(InPlaceOperators, Operators):
     """A tensor whose type is known and whose value isn't.
 
     One of NumPy origin behaves as an ndarray: ufuncs, NumPy functions, methods, and `x[i] = v`
@@ -475,45 +388,6 @@ class SymbolicTensor(Operators):
         )
         return self
 
-    def __iadd__(self, other: Any) -> Any:
-        return self._in_place("add", other)
-
-    def __isub__(self, other: Any) -> Any:
-        return self._in_place("sub", other)
-
-    def __imul__(self, other: Any) -> Any:
-        return self._in_place("mul", other)
-
-    def __itruediv__(self, other: Any) -> Any:
-        return self._in_place("truediv", other)
-
-    def __ifloordiv__(self, other: Any) -> Any:
-        return self._in_place("floordiv", other)
-
-    def __imod__(self, other: Any) -> Any:
-        return self._in_place("mod", other)
-
-    def __ipow__(self, other: Any) -> Any:
-        return self._in_place("pow", other)
-
-    def __iand__(self, other: Any) -> Any:
-        return self._in_place("and", other)
-
-    def __ior__(self, other: Any) -> Any:
-        return self._in_place("or", other)
-
-    def __ixor__(self, other: Any) -> Any:
-        return self._in_place("xor", other)
-
-    def __ilshift__(self, other: Any) -> Any:
-        return self._in_place("lshift", other)
-
-    def __irshift__(self, other: Any) -> Any:
-        return self._in_place("rshift", other)
-
-    def __imatmul__(self, other: Any) -> Any:
-        return self._in_place("matmul", other)
-
     def __pos__(self) -> Any:
         return self if self.origin == "tensor" else self._operator("pos", self)
 
@@ -540,15 +414,15 @@ class SymbolicTensor(Operators):
             raise TracingError(at_user_line(f"comparison with a {type(other).__name__}"))
         return name == "ne"
 
-    real = _unassignable("real")
-    imag = _unassignable("imag")
-    flat = _unassignable("flat")
-    strides = _unassignable("strides")
-    shape = _unassignable("shape", property(_get_shape))
-    dtype = _unassignable("dtype", property(_get_dtype))
-    ndim = property(_get_ndim)
+    real = unassignable("real")
+    imag = unassignable("imag")
+    flat = unassignable("flat")
+    strides = unassignable("strides")
+    shape = unassignable("shape", property(get_shape))
+    dtype = unassignable("dtype", property(get_dtype))
+    ndim = property(get_ndim)
     if not TYPE_CHECKING:
-        __class__ = property(_get_class)
+        __class__ = property(get_class)
 
     @property
     def T(self) -> Any:

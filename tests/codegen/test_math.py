@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import math
 import sys
 from functools import cache
@@ -16,20 +15,10 @@ import pytest
 import scipy.special
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import math_accuracy as accuracy  # noqa: E402
 
-
-def _load() -> Any:
-    """The accuracy benchmark, whose compiling and measuring the tests share."""
-    place = ROOT / "benchmarks" / "math_accuracy.py"
-    spec = importlib.util.spec_from_file_location("math_accuracy", place)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["math_accuracy"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-accuracy = _load()
+sys.path.remove(str(ROOT / "benchmarks"))
 FLOATS = ("float32", "float64")
 COMPLEX = sorted(n for n in accuracy.MATH if n.startswith("complex_"))
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import io
 import random
+import re
 import sys
 import types
 import warnings
@@ -179,6 +180,7 @@ Base.double = property(lambda self: self.k * 3)|Layer.__len__ = lambda self: n0|
 TERM_LIST = [t.strip() for t in TERMS.replace("\n", "|").split("|") if t.strip()]
 WRITE_LIST = [t.strip() for t in WRITES.replace("\n", "|").split("|") if t.strip()]
 CHANGE_LIST = [t.strip() for t in CHANGES.replace("\n", "|").split("|") if t.strip()]
+NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]\d+)?"
 X = np.array([0.5, 1.5, -2.0, 3.0])
 
 
@@ -288,8 +290,12 @@ def agree(found: Any, wanted: Any) -> bool:
         return type(found) is type(wanted) and bool(
             np.allclose(found, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
         )
-    if isinstance(wanted, str) or wanted is None:
-        return type(found) is type(wanted) and found == wanted
+    if isinstance(wanted, str) and isinstance(found, str):  # the numbers in it are as close
+        texts = [re.split(NUMBER, text) for text in (found, wanted)]
+        numbers = [list(map(float, re.findall(NUMBER, text))) for text in (found, wanted)]
+        return texts[0] == texts[1] and agree(*numbers)
+    if wanted is None or found is None:
+        return wanted is found
     if type(found) is not type(wanted) or found.dtype != wanted.dtype:
         return False
     # `exp` of float32 differs from NumPy's in the last bit; changes are larger than that
