@@ -56,7 +56,6 @@ OLD = {
     "graphjit:forms": "specializations",
     "graphjit:TracedForm": "TracedSpecialization",
     "graphjit:CudaForm": "CudaSpecialization",
-    "graphjit:ScalarByName": "ScalarWithoutIter",
     "graphjit:Seen": "SizeHistory",
     "graphjit:Fit": "SizeDomain",
     "graphjit:Assumptions": "SizeAssumptions",
@@ -91,9 +90,14 @@ OLD_PHRASES = {
 # Old modules: those whose names told too little, or were those of others at another level.
 OLD_MODULES = {
     "passes": ("memory", "expand"),
-    "codegen": ("cpu/entry", "cpu/launch", "math/rules", "runtime/tables"),
-    "graphjit": ("core/memory", "ir/eager", "ir/export", "ops/rules"),
-}
+    "codegen": (
+        "cpu/entry", "cpu/kernel_variants", "cpu/launch", "math/rules", "runtime/tables",
+    ),
+    "graphjit": (
+        "core/field_layout", "core/memory", "ir/eager", "ir/export", "jit/direct_calls",
+        "jit/native_launch", "numpy_protocol/selections", "ops/rules",
+    ),
+}  # fmt: skip
 
 
 def sources() -> list[tuple[str, Path]]:

@@ -42,11 +42,11 @@ from graphjit.ir.verify_program import open_accesses
 from . import processor
 from .kernel_calls import KernelInvocation, write_row_block
 from .kernel_table import KernelTable
-from .kernel_variants import SizedFunctions
 from .native_code import native_code
 from .prepare import write_prepare
 from .processor import Processor
 from .segment_entry import declarations, write_entry
+from .size_variants import SizedFunctions
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.loader import Code

@@ -181,7 +181,7 @@ class StepWord(IntEnum):
 
     KEY: the item's key, or the attribute's name
     INDEX: the key as a number from 0 on, or -1
-    TYPE to HINT: those of field_layout.Place; TYPE is null where that isn't known
+    TYPE to HINT: those of attribute_layout.Place; TYPE is null where that isn't known
     ITEM_HINT: the number of the key's entry in a dict, or -1
     SKIP: the bytes of the step and of the guard that it may pass over
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.field_layout import Place
+from graphjit.core.attribute_layout import Place
 from graphjit.core.frozen import dataclass
 
 from .entry_layout import BuildKind, GuardKind, ResultKind

@@ -116,7 +116,10 @@ class AccessHooks(Guarding):
 
     def load_attribute(self, owner: Any, name: str) -> Any:
         kind = type(owner)
-        if self.closed or kind in PLAIN or self._traced(owner):
+        if self.closed or kind in PLAIN:
+            return getattr(owner, name)
+        if self._traced(owner):
+            owner._require_attribute(name)
             return getattr(owner, name)
         if self.overlay:
             written = self._written_attribute(owner, name)
@@ -232,7 +235,9 @@ class AccessHooks(Guarding):
             if source is None:
                 own[name] = value
             else:
-                self._store(owner, EffectKind.ATTRIBUTE, name, value, MISSING, own)
+                # as cached_property does, past the class's __setattr__
+                self._register(own, AttributeSource(source, "__dict__"))
+                self._store(own, EffectKind.ITEM, name, value, MISSING)
             return value
         if isinstance(get, types.FunctionType):
             return self._described(owner, name, static, get)
@@ -341,7 +346,9 @@ class AccessHooks(Guarding):
         if isinstance(owner, type):
             self._store_in_class(owner, name, value)
             return
-        plain = static_attribute(kind, "__setattr__") is object.__setattr__
+        plain = kind is types.SimpleNamespace or (
+            static_attribute(kind, "__setattr__") is object.__setattr__
+        )
         own = getattr(owner, "_own_attributes", None)  # of a decorated function
         takes = kind is types.FunctionType or (own is not None and name not in own)
         if isinstance(owner, enum.Enum) or (is_trusted(kind) and not takes):

@@ -439,6 +439,10 @@ class Recorder(BuiltinCalls):
             return self._copy(value)
         if kind is types.MethodType:
             return self._method(value)
+        if value is type:
+            return self._type
+        if kind is types.BuiltinFunctionType:
+            return self._followed(value) or value
         outside = self.source_of(value) is not None or self._outside(value)
         if outside and hasattr(kind, "__next__"):
             raise self.refusal("advances an iterator from outside")
@@ -455,15 +459,21 @@ class Recorder(BuiltinCalls):
             )
         return value
 
+    def _followed(self, function: Any) -> Any:
+        """What takes the place of one of Python's functions that need to be followed."""
+        if isinstance(function.__self__, types.ModuleType):
+            return getattr(self, "_call_" + function.__name__, None)
+        return None
+
     def _builtin(self, function: Any) -> Any:
         owner = getattr(function, "__self__", None)
         if isinstance(owner, np.ufunc):  # np.add.reduce
             if is_known(owner):
                 return self._library(function)
             raise self.refusal("calls a ufunc, of which nothing is known")
-        special = getattr(self, "_call_" + function.__name__, None)
-        if special is not None and isinstance(owner, types.ModuleType):
-            return special
+        followed = self._followed(function)
+        if followed is not None:
+            return followed
         if function in HIGHER_ORDER:
             return self._library(function)
         if isinstance(owner, (types.ModuleType, type, type(None))):

@@ -386,6 +386,11 @@ class DimOperators(int if TYPE_CHECKING else object):  # type: ignore[misc]
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.array(int(self), dtype)
 
+    def _require_attribute(self, name: str) -> None:
+        """AttributeError where an int has no such attribute."""
+        if not hasattr(int, name):
+            raise AttributeError(f"'int' object has no attribute {name!r}", name=name)
+
     def __getattr__(self, name: str) -> Any:
         """Another attribute of an int, for this very size."""
         if name.startswith("__") or not hasattr(int, name):

@@ -188,9 +188,9 @@ def of_user(frame: FrameType) -> bool:
 
 
 def asked_by_user(frame: FrameType) -> bool:
-    """Whether a frame runs code that isn't graphjit's, or hooks that such code called."""
+    """Whether a frame runs code that isn't graphjit's, or hooks or `abc` that it called."""
     name = frame.f_globals.get("__name__", "")
-    while name.startswith("graphjit.capture") and frame.f_back is not None:
+    while (name == "abc" or name.startswith("graphjit.capture")) and frame.f_back is not None:
         frame = frame.f_back
         name = frame.f_globals.get("__name__", "")
     return not (name == "graphjit" or name.startswith("graphjit."))

@@ -21,8 +21,8 @@ from graphjit.core.extents import evaluate
 from graphjit.core.tree import flatten, unflatten
 from graphjit.core.types import Array, as_dtype, check_size
 from graphjit.ir.program import Kernel
-from graphjit.jit.direct_calls import as_input
 from graphjit.jit.function import Function
+from graphjit.jit.plain_array_calls import as_input
 from graphjit.jit.specialization import Specialization
 from graphjit.passes import PTX, Pass, optimized, program_of
 from graphjit.tensors.apply import TensorBase, current_trace

@@ -106,15 +106,12 @@ class EffectPlan:
         """How many of a call's values come before those of the targets."""
         return self._first_target
 
-    def require_fit(
-        self, leaves: Sequence[Any], captures: Sequence[Array]
-    ) -> list[tuple[Array, WriteTarget]]:
-        """The arrays that are written. EffectsDoNotFit where one can't be, or shares memory
-        with another array that the call reads.
+    def require_fit(self, leaves: Sequence[Any], captures: Sequence[Array]) -> None:
+        """EffectsDoNotFit where an array can't be written, or shares memory with another one
+        that the call reads.
         """
         arrays = {("leaf", k): getattr(x, "_array", x) for k, x in enumerate(leaves)}
         arrays |= {("capture", k): x for k, x in enumerate(captures)}
-        found = []
         for target in self.targets:
             array = arrays[target.role, target.number]
             if (
@@ -124,12 +121,10 @@ class EffectPlan:
             ):
                 raise EffectsDoNotFit
             for place, other in arrays.items():
-                if place == (target.role, target.number) or type(other) is not np.ndarray:
+                if place == (target.role, target.number) or not isinstance(other, np.ndarray):
                     continue
-                if np.may_share_memory(array, other):
+                if np.may_share_memory(array, other):  # also with that of a memmap
                     raise EffectsDoNotFit
-            found.append((array, target))
-        return found
 
 
 def _mutable_containers(value: Any) -> Iterator[Any]:
@@ -165,8 +160,7 @@ def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool
     """
     match effect.kind:
         case EffectKind.ATTRIBUTE:
-            of_class = isinstance(effect.owner, type)
-            return setattr if of_class else object.__setattr__, effect.key, False
+            return setattr, effect.key, False
         case EffectKind.ITEM:
             return operator.setitem, effect.key, False
         case EffectKind.CELL:

@@ -26,7 +26,7 @@ from graphjit.capture.sources import (
 )
 from graphjit.codegen.runtime.entry_layout import GuardKind
 from graphjit.codegen.runtime.entry_spec import GuardedRoot, LeafGuard, Step, static_leaf
-from graphjit.core.field_layout import Place, Places
+from graphjit.core.attribute_layout import Place, Places
 
 _TRUE: Final = LeafGuard(GuardKind.SAME, value=True)
 # What a class has stored that reading it as an attribute gives, or makes something of without

@@ -42,7 +42,7 @@ from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Cell
 
 from .effects import EffectsDoNotFit
-from .native_launch import SCALARS, NotNative, make_launch
+from .native_plan import SCALARS, NotNative, make_launch
 from .specialization import CaptureReplacedError, Specialization
 
 if TYPE_CHECKING:

@@ -35,9 +35,9 @@ from graphjit.tensors.tensor import _wrap
 from graphjit.tensors.variable import Variable
 
 from . import compile_cache
-from .direct_calls import as_input, direct_call, direct_into, in_order
 from .effects import EffectsDoNotFit
 from .output_memory import check_donated, choose_output_arrays
+from .plain_array_calls import as_input, direct_call, direct_into, in_order
 
 if TYPE_CHECKING:
     from graphjit import passes as all_passes

@@ -13,7 +13,7 @@ from graphjit.core.errors import (
     LeakedTracerError,
 )
 from graphjit.core.tree import LeafKind, flatten
-from graphjit.tracing import code_names, symbolic_sizes
+from graphjit.tracing import symbolic_sizes
 
 from .trace_attempt import TraceAttempt, is_interrupt
 
@@ -38,9 +38,6 @@ def specialize_sizes(
     history.note(symbolic_sizes.extents(call.kinds))
     open_axes = _find_open_axes(definition.options.input_signature, call.kinds)
     if not history.symbolic_axes(open_axes):
-        return None
-    if code_names.loads_global(definition.python_function, "type"):
-        history.impossible = "it may ask for an extent's type, which isn't int"
         return None
     assumed = symbolic_sizes.SizeAssumptions(history, open_axes)
     while assumed.group:

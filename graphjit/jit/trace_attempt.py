@@ -46,7 +46,7 @@ from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.leaks import holds_traced
 from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
-from graphjit.tracing.symbolic_tensor import ScalarWithoutIter, StaticValueNeeded
+from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
 
 from .effects import do_now
@@ -90,10 +90,12 @@ class TraceAttempt:
     def __init__(
         self, definition: FunctionDefinition, call: CallKey, may_settle: bool = True
     ) -> None:
-        """may_settle: whether what is stored where nothing was is left to an eager call."""
+        """may_settle: whether what is stored where nothing was is left to an eager call, where
+        there are some.
+        """
         self._definition = definition
         self._call = call
-        self.may_settle = may_settle
+        self._may_settle = may_settle and definition.options.fallback == "eager"
         # Whether a trace that failed had changed what outlives the call, which was put back, or
         # a container among the arguments.
         self.had_effects = False
@@ -221,8 +223,6 @@ class TraceAttempt:
         definition, call = self._definition, self._call
         trace = Trace(definition.name)
         trace.writes_back = definition.specialization_class is None
-        if before.mentions("__iter__"):
-            trace.scalar = ScalarWithoutIter
         numpy = definition.wants_numpy(call.leaves)
         specialization = self._start(trace, bool(numpy), assumed)
         with trace.released(), trace.active():
@@ -310,7 +310,7 @@ class TraceAttempt:
         if trace.refusal is not None:  # and the function caught the error
             raise trace.refusal
         self._effects = [*self._recorder.effects, *held.effects()]
-        if self._effects and self.may_settle and all(e.gained for e in self._effects):
+        if self._effects and self._may_settle and all(e.gained for e in self._effects):
             raise MaySettleError(at_user_line(f"{name}: {self._effects[0].text}, once perhaps"))
         if problem := before.find_problem():
             refusal = MaySettleError if before.only_filled_in else ImpureError

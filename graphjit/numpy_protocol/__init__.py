@@ -30,13 +30,13 @@ from . import (
     indexing,
     joins,
     linear,
+    masked_arrays,
     methods,
     missing,
     order,
     products,
     reductions,
     repetition,
-    selections,
     series,
     shapes,
     statistics,
@@ -423,7 +423,7 @@ def _noted(made: Any, trace: Any, function: Any, args: Sequence[Any], kwargs: An
 def getitem(x: Any, key: Any) -> Any:
     """x[key]."""
     with fallback_on_error("indexing"):
-        selection = selections.select(x, key)
+        selection = masked_arrays.select(x, key)
         if selection is not None:
             return selection
         made = indexing.getitem(x, key, x.recorder)
@@ -455,8 +455,8 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
         inverse = sorted(range(len(key.axes)), key=key.axes.__getitem__)
         return shape.transpose(detached(value), inverse)
     with fallback_on_error("assignment to an index"):
-        if isinstance(value, selections.Selection):
-            return selections.put_selection(x, key, value)
+        if isinstance(value, masked_arrays.Selection):
+            return masked_arrays.put_selection(x, key, value)
         return indexing.setitem(detached(x), detached(key), detached(value))
 
 

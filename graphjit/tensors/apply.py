@@ -85,6 +85,9 @@ class TensorBase:
         """The extents, under TensorFlow's older name."""
         return self.shape
 
+    def _require_attribute(self, name: str) -> None:
+        """AttributeError where what this represents in a trace has no such attribute."""
+
 
 # The trace that runs in this context, or None.
 current_trace: ContextVar[Any] = ContextVar("graphjit_trace", default=None)

@@ -6,8 +6,6 @@ import dis
 import types
 from typing import Any
 
-from graphjit.core.static_lookup import code_of
-
 
 def names_in(code: types.CodeType) -> list[str]:
     """The globals and attributes that code, or code inside it, names."""
@@ -16,21 +14,6 @@ def names_in(code: types.CodeType) -> list[str]:
         if isinstance(constant, types.CodeType):
             result += names_in(constant)
     return result
-
-
-def loads_global(function: Any, name: str) -> bool:
-    """Whether a function's code, or code inside it, reads a global or builtin of this name."""
-    code = code_of(function)
-    return code is not None and _loads_global(code, name)
-
-
-def _loads_global(code: types.CodeType, name: str) -> bool:
-    return (
-        name in code.co_names
-        and any(
-            i.opname == "LOAD_GLOBAL" and i.argval == name for i in dis.get_instructions(code)
-        )
-    ) or any(_loads_global(c, name) for c in code.co_consts if isinstance(c, types.CodeType))
 
 
 def assigned_names(code: types.CodeType, operations: tuple[str, ...] = ()) -> set[str]:
@@ -66,5 +49,5 @@ def string_constants(code: types.CodeType) -> set[str]:
 
 
 __all__ = [
-    "GLOBAL_ASSIGNMENTS", "assigned_names", "loads_global", "names_in", "string_constants",
+    "GLOBAL_ASSIGNMENTS", "assigned_names", "names_in", "string_constants",
 ]  # fmt: skip

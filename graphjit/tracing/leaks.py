@@ -10,7 +10,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import LeakedTracerError, at_user_line
-from graphjit.numpy_protocol.selections import Selection
+from graphjit.numpy_protocol.masked_arrays import Selection
 
 from .symbolic_tensor import SymbolicTensor
 

@@ -193,10 +193,6 @@ class SideEffects:
             np.random.set_state(initial_numpy_state())
         return bool(changed)
 
-    def mentions(self, name: str) -> bool:
-        """Whether code that may run has a name, as such or as text."""
-        return name in self._mentioned
-
     def existed(self, value: Any) -> bool:
         """Whether an object was there before the trace."""
         return id(value) in self._seen

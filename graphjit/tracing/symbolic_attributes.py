@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from graphjit import numpy_protocol
 from graphjit.core.errors import TracingError, asked_by_user, at_user_line
 from graphjit.core.types import TensorShape
 from graphjit.tensors.tensor import Tensor
+from graphjit.tensors.variable import VariableSlice
 
 
 def unassignable(name: str, known: Any = None) -> Any:
@@ -50,23 +52,50 @@ def get_dtype(x: Any) -> Any:
 _PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
 
 
+def represented_classes(x: Any) -> tuple[type, ...]:
+    """The class of what a symbolic tensor represents: a tensor's, ndarray, a NumPy scalar's or
+    a Python number's. Two where it isn't known whether NumPy has a scalar there or an array.
+    """
+    if x.origin == "tensor":
+        return (Tensor if x._assign_target is None else VariableSlice,)
+    if x.origin == "weak":
+        return (_PYTHON_TYPES[x.type.dtype.kind],)
+    scalar: type = x.type.dtype.dtype.type
+    if x.storage.scalar and not x.type.shape:
+        return np.ndarray, scalar
+    array = bool(x.type.shape) or x.is_zero_dim_array()
+    return (np.ndarray if array else scalar,)
+
+
+def require_attribute(x: Any, name: str) -> None:
+    """AttributeError where what a symbolic tensor represents has no such attribute;
+    TracingError where the trace doesn't know, or has none in its place.
+    """
+    kinds = represented_classes(x)
+    having = [any(name in vars(base) for base in kind.__mro__) for kind in kinds]
+    if not any(having):
+        raise AttributeError(
+            f"{kinds[0].__name__!r} object has no attribute {name!r}", name=name
+        )
+    if not all(having):
+        raise x._needs_value("the type of what is a NumPy scalar or an array")
+    others = ("assign", "numpy") if x.origin == "tensor" else numpy_protocol.ATTRIBUTES
+    if not hasattr(type(x), name) and name not in others:
+        raise x._needs_value(f".{name}")
+
+
 def get_class(x: Any) -> type:
     """The class that isinstance sees. In the user's code that is the class of what the tensor
-    represents: ndarray, a NumPy scalar type, or a Python number type.
+    represents.
     """
-    frame: Any = sys._getframe(1)
-    while frame.f_globals.get("__name__") == "abc" and frame.f_back is not None:
-        frame = frame.f_back
-    if x.recorder.closed or not asked_by_user(frame):
+    if x.recorder.closed or not asked_by_user(sys._getframe(1)):
         return type(x)
-    if x.origin == "tensor":
-        return Tensor
-    if x.origin == "weak":
-        return _PYTHON_TYPES[x.type.dtype.kind]
-    if x.storage.scalar and not x.type.shape:
+    kind, *others = represented_classes(x)
+    if others:
         raise x._needs_value("the type of what is a NumPy scalar or an array")
-    array = bool(x.type.shape) or x.is_zero_dim_array()
-    return np.ndarray if array else x.type.dtype.dtype.type
+    return kind
 
 
-__all__ = ["get_class", "get_dtype", "get_ndim", "get_shape", "unassignable"]
+__all__ = [
+    "get_class", "get_dtype", "get_ndim", "get_shape", "require_attribute", "unassignable",
+]  # fmt: skip

@@ -24,7 +24,14 @@ from graphjit.tensors.operators import Items, Operators
 from graphjit.tensors.variable import Variable
 
 from .storage import InPlaceOperators, Storage
-from .symbolic_attributes import get_class, get_dtype, get_ndim, get_shape, unassignable
+from .symbolic_attributes import (
+    get_class,
+    get_dtype,
+    get_ndim,
+    get_shape,
+    require_attribute,
+    unassignable,
+)
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -40,7 +47,6 @@ if TYPE_CHECKING:
 
         builder: GraphBuilder
         closed: bool
-        scalar: type[SymbolicTensor]
         op_memo: OpMemo
         regions: Regions
 
@@ -125,7 +131,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
         if type.shape or origin == "tensor":
             return object.__new__(SymbolicArray)
         scalar = cls is SymbolicTensor and origin == "numpy"
-        return object.__new__(recorder.scalar if scalar else cls)
+        return object.__new__(SymbolicScalar if scalar else cls)
 
     def __init__(self, recorder: Recorder, node: int, type: TensorType, origin: str) -> None:
         # Of an item that iteration gave, until it is recorded: the array, and which item.
@@ -255,6 +261,8 @@ class SymbolicTensor(InPlaceOperators, Operators):
         self._index_source = item._index_source
         if self._index_source is not None:
             self.storage.add(array, self)
+
+    _require_attribute = require_attribute
 
     def __getattr__(self, name: str) -> Any:
         if name in _SET_BY_RECORDING:
@@ -508,7 +516,7 @@ class SymbolicArray(Items, SymbolicTensor, metaclass=_InstanceByExactType):
         kind = self._type
         known = self.recorder.op_memo.canonical_type(TensorType(kind.shape[1:], kind.dtype))
         for number in range(kind.shape[0]):
-            item = object.__new__(SymbolicArray if known.shape else self.recorder.scalar)
+            item = object.__new__(SymbolicArray if known.shape else SymbolicScalar)
             item.recorder, item.origin, item._type = self.recorder, "numpy", known
             # of one axis: the element as it is now, for it is no view
             item._pending_item = (
@@ -523,10 +531,6 @@ class SymbolicArray(Items, SymbolicTensor, metaclass=_InstanceByExactType):
         raise ValueError("cannot delete array elements")
 
 
-class _NoIterError(AttributeError, TypeError):
-    """Raised for `__iter__`: hasattr expects an AttributeError, and iter a TypeError."""
-
-
 class SymbolicScalar(SymbolicTensor, metaclass=_InstanceByExactType):
     """A NumPy scalar. It can be indexed by () and None, and has no `__iter__`."""
 
@@ -537,22 +541,7 @@ class SymbolicScalar(SymbolicTensor, metaclass=_InstanceByExactType):
         __iter__ = None  # what has items and no __iter__ would be iterated over by these
 
 
-class ScalarWithoutIter(SymbolicTensor, metaclass=_InstanceByExactType):
-    """A NumPy scalar in code that asks for `__iter__` by name, such as with hasattr. To
-    isinstance(x, Iterable) it seems to be iterable.
-    """
-
-    __slots__ = ()
-
-    __getitem__ = _get_item
-    if not TYPE_CHECKING:
-
-        @property
-        def __iter__(self) -> Any:
-            raise _NoIterError("a traced NumPy scalar has no attribute '__iter__'")
-
-
-SYMBOLIC_CLASSES = frozenset({SymbolicTensor, SymbolicArray, SymbolicScalar, ScalarWithoutIter})
+SYMBOLIC_CLASSES = frozenset({SymbolicTensor, SymbolicArray, SymbolicScalar})
 _set_class: Callable[[Any, type], None] = object.__dict__["__class__"].__set__
 
 
@@ -584,6 +573,6 @@ def _are_bools(operands: Sequence[Any]) -> bool:
 
 
 __all__ = [
-    "SYMBOLIC_CLASSES", "ScalarWithoutIter", "StaticValueNeeded", "Storage",
+    "SYMBOLIC_CLASSES", "StaticValueNeeded", "Storage",
     "SymbolicArray", "SymbolicScalar", "SymbolicTensor", "is_strict", "is_weak",
 ]  # fmt: skip

@@ -33,7 +33,7 @@ from .leaks import leak_error
 from .op_memo import OpMemo
 from .regions import Region, Regions, compacted
 from .result_views import BaseArray
-from .symbolic_tensor import SYMBOLIC_CLASSES, SymbolicScalar, SymbolicTensor, is_weak
+from .symbolic_tensor import SYMBOLIC_CLASSES, SymbolicTensor, is_weak
 from .view_history import ViewHistory
 
 # What may raise only when compiled code runs: an index out of range, a singular matrix.
@@ -63,8 +63,6 @@ class Trace:
         self.builder = GraphBuilder(name)
         # The origin of what is recorded now.
         self.origin = "tensor"
-        # The class of NumPy scalars.
-        self.scalar: type[SymbolicTensor] = SymbolicScalar
         self.closed = False
         # Whether arguments and captured arrays may be written: each call writes them back.
         self.writes_back = False

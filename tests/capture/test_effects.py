@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from contextlib import redirect_stdout
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,6 +143,36 @@ def test_arguments_that_overlap_run_eagerly() -> None:
             a, b = np.arange(6.0), np.arange(6.0)
             np.testing.assert_array_equal(f(*pick(a)), move(*pick(b)))
             np.testing.assert_array_equal(a, b)
+
+
+def test_an_argument_in_the_memory_of_a_memmap(tmp_path: Path) -> None:
+    held = np.memmap(tmp_path / "held", np.float64, "w+", shape=(4,))
+
+    def add(x: Any, other: Any) -> Any:
+        x += 1
+        return other * 2
+
+    f = gj.function(add)
+    for _ in range(4):
+        outcomes = []
+        for function in (add, f):
+            held[:] = 0
+            outcomes.append(function(np.asarray(held).view(np.ndarray), held).tolist())
+        assert outcomes[0] == outcomes[1] == [2.0] * 4
+
+
+@pytest.mark.parametrize("fallback", ["eager", "error"])
+def test_an_attribute_that_is_made_by_the_call(fallback: str) -> None:
+    owner = SimpleNamespace()
+
+    def note(x: Any) -> Any:
+        owner.last = x * 2
+        return x + 1
+
+    f = gj.function(note, fallback=fallback)
+    for k in range(4):
+        f(X + k)
+        np.testing.assert_array_equal(owner.last, (X + k) * 2)
 
 
 def test_an_error_leaves_what_was_written_until_then() -> None:

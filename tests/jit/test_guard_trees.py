@@ -22,7 +22,7 @@ import pytest
 import graphjit as gj
 from graphjit.codegen.runtime.entry_layout import GuardKind
 from graphjit.codegen.runtime.entry_spec import GuardedRoot, LeafGuard, Step, guard_trees
-from graphjit.core import field_layout, object_layout
+from graphjit.core import attribute_layout, object_layout
 
 X = np.arange(4, dtype=np.float32)
 NATIVE = object_layout.fits() and os.environ.get("GRAPHJIT_NATIVE_AFTER") != "never"
@@ -634,7 +634,9 @@ def test_owners_are_looked_up_once() -> None:
     assert steps[1][1].in_order() == ([(one, 0)], [])
 
 
-@pytest.mark.skipif(not field_layout.layout_fits(), reason="objects are laid out differently")
+@pytest.mark.skipif(
+    not attribute_layout.layout_fits(), reason="objects are laid out differently"
+)
 class TestPlaces:
     """Where attributes lie, and where they have to be looked up."""
 
@@ -653,8 +655,8 @@ class TestPlaces:
             (owner, "one"), (owner, "two"), (owner, "shared"), (slots, "one"),
             (types.SimpleNamespace(a=1), "a"), (outcome, "__code__"),
         ]:  # fmt: skip
-            place = field_layout.Places().attribute(value, name)
-            assert place is not None and field_layout.reads(place, value, name)
+            place = attribute_layout.Places().attribute(value, name)
+            assert place is not None and attribute_layout.reads(place, value, name)
 
     def test_looked_up(self) -> None:
         class Owner:
@@ -675,7 +677,7 @@ class TestPlaces:
             (owner, "__dict__"), (owner, "__class__"), (strange, "own"), (Owner, "shared"),
             (sys, "path"), (X, "shape"), (1, "real"), (super(Strange, strange), "shared"),
         ]:  # fmt: skip
-            assert field_layout.Places().attribute(value, name) is None
+            assert attribute_layout.Places().attribute(value, name) is None
 
     def test_entries_of_dicts(self) -> None:
         for count in (1, 2, 5, 6, 200, 300, 70_000):
@@ -683,11 +685,11 @@ class TestPlaces:
             if count > 2:
                 del names["name 1"]
             last = f"name {count - 1}"
-            key, hint = field_layout.Places().item(names, last)
+            key, hint = attribute_layout.Places().item(names, last)
             assert hint == count - 1 and key == last and any(key is own for own in names)
-            assert field_layout.Places().item(names, "missing") == ("missing", -1)
-        assert field_layout.Places().item({1: 2, "a": 3}, "a") == ("a", -1)
-        assert field_layout.Places().item([1], 0) == (0, -1)
+            assert attribute_layout.Places().item(names, "missing") == ("missing", -1)
+        assert attribute_layout.Places().item({1: 2, "a": 3}, "a") == ("a", -1)
+        assert attribute_layout.Places().item([1], 0) == (0, -1)
 
     def test_versions(self) -> None:
         class Base:
@@ -696,17 +698,17 @@ class TestPlaces:
         class Owner(Base):
             pass
 
-        before = field_layout.Places().version(Owner)
-        assert before and field_layout.Places().version(Owner) == before
+        before = attribute_layout.Places().version(Owner)
+        assert before and attribute_layout.Places().version(Owner) == before
         Base.new = 1  # type: ignore[attr-defined]
-        assert field_layout.Places().version(Owner) not in (0, before)
+        assert attribute_layout.Places().version(Owner) not in (0, before)
 
 
 @pytest.mark.skipif(not NATIVE, reason="calls go through Python here")
 def test_without_known_layouts(monkeypatch: Any) -> None:
     """Every attribute is looked up, and the results are the same."""
     monkeypatch.setattr(gj.config, "native_after", 0)
-    monkeypatch.setattr(field_layout, "layout_fits", lambda: False)
+    monkeypatch.setattr(attribute_layout, "layout_fits", lambda: False)
     test_fields_of_an_object("native")
     test_the_class_of_an_object("native")
     test_lists_tuples_and_dicts("native")

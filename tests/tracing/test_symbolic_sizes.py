@@ -12,7 +12,7 @@ import pytest
 from symbolic_calls import RNG, both_ways, normal, sized
 
 import graphjit as gj
-from graphjit.codegen.cpu import kernel_variants
+from graphjit.codegen.cpu import size_variants
 from graphjit.core.machine import machine
 
 SIZES = [3, 5, 7, 31, 32, 33, 100, 1000, 1025, 5000, 16385, 40000, 0, 2]
@@ -290,7 +290,7 @@ def test_rows_that_start_anywhere_are_streamed(
         "less their sums": lambda x, y: (x - x.sum(axis=0)) * y,
         "differences": lambda x, y: (x[1:] - x[:-1]) * y,
     }[name]
-    monkeypatch.setattr(kernel_variants, "machine", lambda: replace(machine(), l3_bytes=0))
+    monkeypatch.setattr(size_variants, "machine", lambda: replace(machine(), l3_bytes=0))
     f = gj.function(function, fallback="error")
     for rows, columns in ((3, 5), (4, 6), (600, 1000), (700, 531), (9000, 37), (4000, 70)):
         x = RNG.integers(-9, 9, size=(rows, columns)).astype(dtype)

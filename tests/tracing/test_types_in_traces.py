@@ -132,6 +132,57 @@ def test_arrays(name: str, fallback: Any) -> None:
     agree(OF_ARRAYS[name], [(np.ones(n),) for n in (3, 4, 5)], fallback)
 
 
+def nothing(x: Any) -> int:
+    t = type
+    return t(len(x)) is int
+
+
+#: All of them are compiled, once for all sizes.
+OF_EXTENTS: dict[str, Callable[..., Any]] = {
+    "type": lambda x: x + (type(x.shape[0]) is int),
+    "types": lambda x: x + (type(x.shape[0]) in (int, float)),
+    "called": lambda x: x * type(x.shape[0])(3.5),
+    "table": lambda x: x + {int: 1, float: 2}[type(x.shape[0] // 2)],
+    "each other's": lambda x: x + (type(len(x)) is type(x.shape[0] / 2)),
+    "another name": lambda x: x + nothing(x),
+    "mapped": lambda x: x + (next(map(type, x.shape)) is int),
+    "reduced": lambda x: x + functools.reduce(lambda a, k: k, map(type, x.shape))(2),
+    "sorted": lambda x: x + len(sorted([x.shape[0], 2], key=lambda n: str(type(n)))),
+    "partial": lambda x: x + functools.partial(type)(x.shape[0])(2.5),
+    "set": lambda x: x + (set(map(type, x.shape)) == {int}),
+    "array": lambda x: x + (type(x) is np.ndarray) + (type(x[0]) is np.float64),
+    "chosen": lambda x: x[x > 0].sum() + (type(x[x > 0]) is np.ndarray),
+    "names": lambda x: x + sum(map(hasattr, [x, x], ["node", "shape"])),
+    "classes": lambda x: x + sum(map(isinstance, [x, len(x)], [np.ndarray, int])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_EXTENTS)
+def test_types_of_extents_are_those_of_numbers(name: str) -> None:
+    traced = gj.function(OF_EXTENTS[name], fallback="error")
+    for n in (3, 4, 5, 6, 2, 17):
+        x = np.arange(n) - 1.0
+        np.testing.assert_array_equal(traced(x), OF_EXTENTS[name](x))
+    assert traced.trace_count <= 2
+
+
+def test_functions_that_are_handed_on_write_at_each_call(capsys: Any) -> None:
+    class Box:
+        value: Any = None
+
+    def write(x: Any, box: Any) -> Any:
+        list(map(print, ["a"]))
+        list(map(setattr, [box], ["value"], [x.sum()]))
+        return x + 1
+
+    traced = gj.function(write, fallback="error")
+    for n in (3, 4, 5):
+        box = Box()
+        traced(np.arange(n) + 0.5, box)
+        assert box.value == (np.arange(n) + 0.5).sum()
+        assert capsys.readouterr().out == "a\n"
+
+
 @pytest.mark.parametrize("name", ["type", "table"])
 def test_types_of_numbers_are_those_that_were_given(name: str) -> None:
     functions: dict[str, Callable[[Any, Any], Any]] = {
@@ -164,11 +215,17 @@ SCALARS: dict[str, Callable[[Any, Any], Any]] = {
     "an array": lambda x, n: x,
     "an array without axes": lambda x, n: x[0, ...],
     "a new array without axes": lambda x, n: np.zeros(()) * x[0, ...],
+    "what a mask chooses": lambda x, n: x[x > 0],
+    "an extent": lambda x, n: x.shape[0],
+    "an item": lambda x, n: list(x)[1],
 }
 ATTRIBUTES = [
     "__len__", "__iter__", "__setitem__", "__getitem__", "shape", "dtype", "ndim", "dot",
     "is_integer", "as_integer_ratio", "hex", "real", "T", "tolist", "item", "bit_count",
-    "numerator", "foo", "sort", "fill",
+    "numerator", "foo", "sort", "fill", "__index__", "__complex__", "__float__", "__round__",
+    "__array_ufunc__", "__array_interface__", "__iadd__", "__or__", "__module__", "__floor__",
+    "type", "node", "origin", "line", "storage", "recorder", "terms", "text", "sizes", "name",
+    "_values", "tofile", "as_tensor", "get_shape", "__add__", "__copy__", "__dict__",
 ]  # fmt: skip
 
 
@@ -190,6 +247,33 @@ def test_attributes_are_those_of_what_is_traced(what: str, name: str, fallback: 
             assert fallback == "error"
             continue
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_attributes_of_traced_tensors() -> None:
+    for name in (*ATTRIBUTES, "item", "numpy", "assign", "_array", "__dlpack__", "shape"):
+        names: dict[str, Any] = {"gj": gj}
+        exec(
+            f"def fn(x): return gj.sin(x) * (2. if hasattr(gj.sin(x), {name!r}) else 3.)", names
+        )
+        fast = gj.function(names["fn"], fallback="error")
+        try:
+            found = fast(X)
+        except TracingError:
+            continue
+        np.testing.assert_array_equal(found, names["fn"](X), err_msg=name)
+
+
+def test_default_of_getattr_and_errors_of_attributes() -> None:
+    def fn(x: Any, n: Any) -> Any:
+        try:
+            n.shape  # noqa: B018
+        except AttributeError as error:
+            text = str(error)
+        return x * getattr(n, "origin", 2.0) + len(text) + getattr(x, "node", 1.0)
+
+    fast = gj.function(fn, fallback="error")
+    for n in (2.5, 3.5):
+        np.testing.assert_array_equal(fast(X, n), fn(X, n))
 
 
 @pytest.mark.parametrize("fallback", ["eager", "error"])

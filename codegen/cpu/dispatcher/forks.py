@@ -21,7 +21,7 @@ from graphjit.codegen.runtime.entry_layout import (
     PathWord,
     StepWord,
 )
-from graphjit.core import field_layout, object_layout
+from graphjit.core import attribute_layout, object_layout
 from graphjit.core.object_layout import WORD
 
 from .calls import match_usual_array
@@ -99,7 +99,9 @@ class _ForkWriter:
         a.require(a.same("ptr", kind, a.load("ptr", at, StepWord.TYPE * WORD)), "look_up")
         version = a.load("i64", at, StepWord.VERSION * WORD)
         with a.when(a.differ("i64", version, "0")):  # of a class that can change
-            now = a.value(f"zext i32 {a.load('i32', kind, field_layout.TYPE_VERSION)} to i64")
+            now = a.value(
+                f"zext i32 {a.load('i32', kind, attribute_layout.TYPE_VERSION)} to i64"
+            )
             a.require(a.same("i64", now, version), "look_up")
         place = a.load("i64", at, StepWord.VALUE_AT * WORD)
         valid = a.load("i64", at, StepWord.VALID_AT * WORD)
@@ -137,15 +139,15 @@ class _ForkWriter:
     def _values(self, valid: str, otherwise: str) -> str:
         """The base of the places of values; jumps to `otherwise` where there's only a dict."""
         a = self.code
-        if field_layout.VALUES_INSIDE:
+        if attribute_layout.VALUES_INSIDE:
             holds = a.load("i8", self._offset("%object", valid))
             a.require(a.differ("i8", holds, "0"), otherwise)
             return "%object"
-        values = a.load("i64", "%object", field_layout.VALUES)
-        there = a.value(f"and i64 {values}, 1") if field_layout.VALUES_TAG else values
+        values = a.load("i64", "%object", attribute_layout.VALUES)
+        there = a.value(f"and i64 {values}, 1") if attribute_layout.VALUES_TAG else values
         a.require(a.differ("i64", there, "0"), otherwise)
         # places count from the word before the first value
-        before = a.add(values, str(field_layout.VALUES_TAG - WORD))
+        before = a.add(values, str(attribute_layout.VALUES_TAG - WORD))
         return a.value(f"inttoptr i64 {before} to ptr")
 
     def _own_dict(self, at: str) -> str:
@@ -162,19 +164,19 @@ class _ForkWriter:
         """
         a = self.code
         a.require(a.value(f"icmp sge i64 {hint}, 0"), otherwise)
-        keys = a.load("ptr", names, field_layout.DICT_KEYS)
-        kind = a.load("i8", keys, field_layout.KEYS_KIND)
+        keys = a.load("ptr", names, attribute_layout.DICT_KEYS)
+        kind = a.load("i8", keys, attribute_layout.KEYS_KIND)
         a.require(a.differ("i8", kind, "0"), otherwise)
-        count = a.load("i64", keys, field_layout.KEYS_COUNT)
+        count = a.load("i64", keys, attribute_layout.KEYS_COUNT)
         a.require(a.value(f"icmp ult i64 {hint}, {count}"), otherwise)
-        bits = a.load("i8", keys, field_layout.KEYS_TABLE_BITS)
+        bits = a.load("i8", keys, attribute_layout.KEYS_TABLE_BITS)
         table = a.value(f"shl i64 1, {a.value(f'zext i8 {bits} to i64')}")
-        first = self._offset(a.at(keys, field_layout.KEYS_TABLE), table)
-        entry = self._offset(first, a.value(f"mul i64 {hint}, {field_layout.ENTRY_BYTES}"))
+        first = self._offset(a.at(keys, attribute_layout.KEYS_TABLE), table)
+        entry = self._offset(first, a.value(f"mul i64 {hint}, {attribute_layout.ENTRY_BYTES}"))
         a.require(a.same("ptr", a.load("ptr", entry), key), otherwise)
-        values = a.load("ptr", names, field_layout.DICT_VALUES)
+        values = a.load("ptr", names, attribute_layout.DICT_VALUES)
         shared = a.differ("ptr", values, "null")
-        apart = a.item(a.at(values, field_layout.DICT_FIRST_VALUE), hint)
+        apart = a.item(a.at(values, attribute_layout.DICT_FIRST_VALUE), hint)
         where = a.value(f"select i1 {shared}, ptr {apart}, ptr {a.at(entry, WORD)}")
         value = a.load("ptr", where)
         a.require(a.differ("ptr", value, "null"), otherwise)
@@ -229,9 +231,9 @@ class _ForkWriter:
             a.require(a.differ("ptr", value, "null"), "passed_over")
             a.jump("refused")
         # no object of the class has a value of this name while the class has no more names
-        keys = a.load("ptr", kind, field_layout.SHARED_KEYS)
+        keys = a.load("ptr", kind, attribute_layout.SHARED_KEYS)
         a.require(a.differ("ptr", keys, "null"), "in_general")
-        count = a.load("i64", keys, field_layout.KEYS_COUNT)
+        count = a.load("i64", keys, attribute_layout.KEYS_COUNT)
         wanted = a.load("i64", at, StepWord.KEYS * WORD)
         a.require(a.same("i64", count, wanted), "in_general")
         a.jump("passed_over")
@@ -266,7 +268,7 @@ class _ForkWriter:
         a.label("unchanged")
         kind = a.load("ptr", "%object", object_layout.TYPE)
         a.require(a.same("ptr", kind, a.load("ptr", at, StepWord.TYPE * WORD)), "in_general")
-        now = a.load("i32", "%object", field_layout.TYPE_VERSION)
+        now = a.load("i32", "%object", attribute_layout.TYPE_VERSION)
         wide = a.value(f"zext i32 {now} to i64")
         a.require(a.same("i64", wide, a.load("i64", at, StepWord.VERSION * WORD)), "in_general")
         a.jump("passed_over")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.codegen.cpu.native_code import lasting_code
-from graphjit.core import field_layout, float_errors, object_layout
+from graphjit.core import attribute_layout, float_errors, object_layout
 
 from .object_code import API, OBJECTS, PYTHON_FUNCTIONS, SlotOffsets
 
@@ -33,7 +33,7 @@ class _Dispatcher:
         # never unloaded: function objects lead here for as long as any lives
         words = (
             offsets.table, offsets.tensor_array, offsets.tensor_type, offsets.cell_array,
-            *field_layout.WORDS,
+            *attribute_layout.WORDS,
         )  # fmt: skip
         self._code = lasting_code("dispatcher", lambda: _write_text(offsets), words)
         addresses = {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
-from graphjit.codegen.cpu import kernel_variants, target
+from graphjit.codegen.cpu import size_variants, target
 from graphjit.ir import cost_model
 from graphjit.ir.verify_program import open_accesses
 
@@ -253,8 +253,8 @@ def test_known_numbers_that_many_kernels_differ_in(loop, team, monkeypatch):
         monkeypatch.setattr(cost_model, "CHUNK_NS", 10)
     reference = {}
     for after, many in ((None, 1 << 30), (None, 8), (2, 8)):
-        monkeypatch.setattr(kernel_variants, "MAX_EQUAL_KERNELS", many)
-        monkeypatch.setattr(kernel_variants, "MAX_EQUAL_SIZED_KERNELS", many)
+        monkeypatch.setattr(size_variants, "MAX_EQUAL_KERNELS", many)
+        monkeypatch.setattr(size_variants, "MAX_EQUAL_SIZED_KERNELS", many)
         monkeypatch.setattr(gj.config, "symbolic_after", after)
         f = gj.function(loop, fallback="error")
         for width in (90, 77) if after is None else (80, 90, 77):

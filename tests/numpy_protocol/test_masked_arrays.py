@@ -51,6 +51,33 @@ def of_matrices(x: Any) -> Any:
     return products[products > 1].sum()
 
 
+def changed_under_two_names(x: Any) -> Any:
+    chosen = x[x > 0]
+    others, held = chosen, [chosen]
+    chosen += 1
+    double = chosen * 2
+    chosen *= double
+    return others.sum(), held[0].sum(), double.sum()
+
+
+def changed_in_a_helper(x: Any) -> Any:
+    def increase(part: Any) -> None:
+        part -= 3
+
+    y, mask = x.copy(), x > 0
+    chosen = y[mask]
+    increase(chosen)
+    y[mask] = chosen
+    chosen *= 2
+    return y, chosen.sum()
+
+
+def asked_for_its_class(x: Any) -> Any:
+    chosen = x[x > 0]
+    known = isinstance(chosen, np.ndarray), type(chosen) is np.ndarray
+    return chosen.sum() + sum(known) + hasattr(chosen, "_values")
+
+
 def in_a_branch(x: Any) -> Any:
     return gj.cond(x.sum() > 0, lambda: x[x > 0].sum(), lambda: x.sum())
 
@@ -77,6 +104,7 @@ def in_a_branch(x: Any) -> Any:
         lambda x: x[x > 0].sum() / x[x > 0].size,
         lambda x: x[x > 0].sum() / len(x[x > 0]),
         increased, assigned, computed, narrowed, read_before_written, of_matrices,
+        changed_under_two_names, changed_in_a_helper, asked_for_its_class,
     ],
 )  # fmt: skip
 def test_what_needs_no_shape_is_compiled(function: Callable[..., Any]) -> None:

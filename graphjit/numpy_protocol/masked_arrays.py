@@ -57,7 +57,8 @@ def _in_place(name: str) -> Callable[[Selection, Any], Any]:
         source, target = result._values.type.dtype, self._values.type.dtype
         if not np.can_cast(source.dtype, target.dtype, "same_kind"):
             raise unsupported(f"{source.name} into {target.name}")
-        return Selection(cast(result._values, target), self._mask)
+        self._values = cast(result._values, target)  # other names see it, too
+        return self
 
     return method
 
@@ -77,6 +78,17 @@ class Selection(Operators):
     def recorder(self) -> Any:
         """The trace."""
         return self._values.recorder
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The class that isinstance sees: ndarray, in the user's code."""
+        return np.ndarray if asked_by_user(sys._getframe(1)) else Selection
+
+    def _require_attribute(self, name: str) -> None:
+        if not hasattr(np.ndarray(0), name):
+            raise AttributeError(f"'ndarray' object has no attribute {name!r}", name=name)
+        if name not in _REDUCTIONS and name not in vars(Selection):
+            raise _refusal()
 
     def __getattr__(self, name: str) -> Any:
         reduce = _REDUCTIONS.get(name)
