@@ -7,6 +7,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from graphjit.core.config import config
+
 # (LLVM IR, LLVM's target machine) -> the optimized module.
 Optimizer = Callable[[str, Any], Any]
 
@@ -26,6 +28,8 @@ def optimize(text: str, machine: Any) -> Any:
 def parse_module(text: str, machine: Any) -> Any:
     """The module of a text, for a target machine."""
     module = llvm.parse_assembly(text)
+    if config.verify:
+        module.verify()
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     return module

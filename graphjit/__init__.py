@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from graphjit.functions.elementwise import *
     from graphjit.functions.index import *
     from graphjit.functions.linalg import dot, einsum, matmul, matvec, norm, tensordot
+    from graphjit.functions.loops import *
     from graphjit.functions.math import *
     from graphjit.functions.nn import gelu, layer_norm, log_softmax, relu, silu, softmax
     from graphjit.functions.reduce import *

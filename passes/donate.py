@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from graphjit.core.frozen import dataclass
-from graphjit.ir.program import Program, reads_and_writes
+from graphjit.ir.program import Program
 
+from .liveness import fits
 from .pipeline import ProgramPass
-from .plan_memory import in_place
 
 
 @dataclass(frozen=True)
@@ -42,49 +42,17 @@ def _donate(
     for result, number in wanted:
         output, source = program.outputs[result], program.inputs[number]
         once = program.outputs.count(output) == 1 and output not in program.inputs
-        if once and _fits(program, output, source):
+        if once and fits(program, output, source):
             pairs.append((output, source))
     taken = {output for output, _ in pairs} | {program.outputs[r] for r, _ in wanted}
     free = [n for k, n in enumerate(program.inputs) if k in donated]
     for output in dict.fromkeys(program.outputs):
         for source in free if output not in taken else ():
-            if _fits(program, output, source):
+            if fits(program, output, source):
                 pairs.append((output, source))
                 free.remove(source)
                 break
     return replace(program, donated=tuple(pairs)) if pairs else program
-
-
-def _fits(program: Program, output: int, source: int) -> bool:
-    """Whether a result may lie where an input does."""
-    return program.buffers[source].type == program.buffers[output].type and (
-        _never_live_together(program, output, source)
-        or _may_write_in_place(program, output, source)
-    )
-
-
-def _never_live_together(program: Program, output: int, source: int) -> bool:
-    """Whether all steps that write the result follow all steps that read the source."""
-    first, last = len(program.steps), -1
-    for number, step in enumerate(program.steps):
-        # a row block's kernels run again for each part
-        around = [b for b in program.row_blocks if b.first <= number < b.stop]
-        start, stop = (around[0].first, around[0].stop - 1) if around else (number, number)
-        read, written = reads_and_writes(step)
-        if source in read:
-            last = max(last, stop)
-        if output in (*read, *written):
-            first = min(first, start)
-    return last < first
-
-
-def _may_write_in_place(program: Program, output: int, source: int) -> bool:
-    """Whether a kernel may write the result where it reads the source for the last time."""
-    buffers = [
-        replace(buffer, role="temporary" if number in (output, source) else "input")
-        for number, buffer in enumerate(program.buffers)
-    ]
-    return in_place(replace(program, buffers=tuple(buffers))).get(output) == source
 
 
 __all__ = ["Donate"]

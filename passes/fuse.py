@@ -49,8 +49,6 @@ class Fuse(Conversion):
     def _compile_region(self, graph: Graph, name: str) -> Program:
         """The program of a region. name: the prefix of its kernels' names."""
         program = Fuse(fast_math=self.fast_math).run(graph)
-        if program.symbols:
-            raise Undecided("control flow over arrays of symbolic extents")
         return _prefix_names(program, name)
 
 

@@ -13,17 +13,11 @@ from typing import ClassVar
 
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
-from graphjit.ir.program import (
-    GatherLoad,
-    Index,
-    Kernel,
-    Load,
-    Program,
-    RowBlock,
-    reads_and_writes,
-)
+from graphjit.ir.program import Program, RowBlock, reads_and_writes
 
+from .liveness import in_place, row_block_of
 from .pipeline import ProgramPass
+from .region_memory import place_regions
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -35,84 +29,6 @@ class Lifetime:
     size: int
     first: int
     last: int
-
-
-def in_place(program: Program) -> dict[int, int]:
-    """The temporaries that can take the memory of another, each with the first of its chain.
-
-    A kernel writes an element where it has just read one for the last time. Both buffers have
-    the same size, and the same index at every point. No operand has strided lanes, since its
-    tiles, which overlap, would be read after being written.
-    """
-    first, last = uses_of_buffers(program)
-    found: dict[int, int] = {}
-    around = _row_block_of(program)
-    for number, step in enumerate(program.steps):
-        if not isinstance(step, Kernel) or (step.inner and len(step.stores) > 1):
-            continue
-        # a row block's kernels run again for each part: only its local buffers end inside it
-        in_row_block = number in around
-        read: dict[int, set[Index | None]] = {}
-        for value in step.values:
-            match value:
-                case Load():
-                    read.setdefault(value.buffer, set()).add(value.index)
-                case GatherLoad():
-                    read.setdefault(value.buffer, set()).add(None)
-        if any(
-            _reads_strided_lanes(step, i) for indices in read.values() for i in indices if i
-        ):
-            continue
-        taken: set[int] = set()
-        for store in step.stores:
-            target = program.buffers[store.buffer]
-            if target.role not in ("temporary", "local") or store.choices:
-                continue
-            if in_row_block and target.role != "local":
-                continue
-            if first[store.buffer] != number or _count_stores(step, store.buffer) > 1:
-                continue
-            for buffer, indices in read.items():
-                source = program.buffers[buffer]
-                same = source.role == target.role and source.type.nbytes == target.type.nbytes
-                alike = source.type.dtype.size == target.type.dtype.size
-                ends = last[buffer] == number and buffer not in taken
-                if same and alike and ends and indices == {store.index}:
-                    taken.add(buffer)
-                    found[store.buffer] = found.get(buffer, buffer)
-                    break
-    return found
-
-
-def uses_of_buffers(program: Program) -> tuple[dict[int, int], dict[int, int]]:
-    """The first and the last step that touch each buffer."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for number, step in enumerate(program.steps):
-        for buffers in reads_and_writes(step):
-            for buffer in buffers:
-                first.setdefault(buffer, number)
-                last[buffer] = number
-    return first, last
-
-
-def _row_block_of(program: Program) -> dict[int, RowBlock]:
-    """The row block of each step that is in one."""
-    return {
-        position: block
-        for block in program.row_blocks
-        for position in range(block.first, block.stop)
-    }
-
-
-def _count_stores(kernel: Kernel, buffer: int) -> int:
-    return sum(store.buffer == buffer for store in kernel.stores)
-
-
-def _reads_strided_lanes(kernel: Kernel, index: Index) -> bool:
-    outer = len(kernel.outer_dims)
-    lane = len(kernel.dims) - 1 if kernel.lanes == "inner" else outer - 1
-    return lane >= 0 and index.strides[lane] not in (0, 1)
 
 
 def lifetimes(
@@ -127,7 +43,7 @@ def lifetimes(
     writes.
     """
     found: dict[int, Lifetime] = {}
-    row_blocks = _row_block_of(program) if block is None else {}
+    row_blocks = row_block_of(program) if block is None else {}
     first, stop = (0, len(program.steps)) if block is None else (block.first, block.stop)
     for number in range(first, stop):
         around = row_blocks.get(number)
@@ -204,6 +120,7 @@ class PlanMemory(ProgramPass):
 
 
 def _plan_memory(program: Program) -> Program:
+    program = place_regions(program)
     shared = in_place(program)
     alive = lifetimes(program, shared)
     offsets, total = plan_arena(list(alive.values()))

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from graphjit.core.dims import Undecided
 from graphjit.core.types import TupleType
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import Buffer, LibraryCall, Program, RegionCall, Step
+from graphjit.ir.region_calls import runs_natively
 from graphjit.ops import source
 from graphjit.ops.primitive import Assemble, Control, Item, Library, Scatter, Source
 
@@ -220,22 +222,33 @@ class ProgramAssembler:
         node = self.graph.nodes[number]
         several = isinstance(node.type, TupleType)
         types = node.type.items if isinstance(node.type, TupleType) else (node.type,)
-        outputs = []
-        for index, type in enumerate(types):
-            found = self.routines.get((number, index))
-            outputs.append(
-                self._add_buffer(Buffer(type, "library")) if found is None else found
-            )
-        for user in self.grouping.analysis.users[number] if several else (number,):
-            self.buffer_of[user] = outputs[self._library_result_of(user)[1]]
-        inputs = tuple(self._buffer_of(i) for i in node.inputs)
+        call: RegionCall | None = None
+        role = "library"
         if node.regions:
             programs = tuple(
                 self.compile_region(region, f"k{number}_{k}")
                 for k, region in enumerate(node.regions)
             )
-            call = node.primitive, node.attrs, inputs, tuple(outputs), programs, node.source
-            self.steps.append(RegionCall(*call, (number,)))
+            call = RegionCall(
+                node.primitive, node.attrs, (), (), programs, node.source, (number,)
+            )
+            if runs_natively(call):
+                role = "temporary"  # it writes into what it is given
+            elif any(program.symbols for program in programs):
+                raise Undecided("control flow with library calls over symbolic extents")
+        outputs = []
+        for index, type in enumerate(types):
+            found = self.routines.get((number, index))
+            outputs.append(self._add_buffer(Buffer(type, role)) if found is None else found)
+        for user in self.grouping.analysis.users[number] if several else (number,):
+            self.buffer_of[user] = outputs[self._library_result_of(user)[1]]
+        inputs = tuple(self._buffer_of(i) for i in node.inputs)
+        if call is not None:
+            programs, constants = _with_constants_as_inputs(call.programs)
+            inputs += tuple(map(self._add_buffer, constants))
+            self.steps.append(
+                replace(call, inputs=inputs, outputs=tuple(outputs), programs=programs)
+            )
             return
         self.steps.append(
             LibraryCall(
@@ -248,3 +261,27 @@ class ProgramAssembler:
                 (number,),
             )
         )
+
+
+def _with_constants_as_inputs(
+    programs: tuple[Program, ...],
+) -> tuple[tuple[Program, ...], list[Buffer]]:
+    """The programs of regions with their constants as inputs that all of them have, the last
+    ones, and these constants.
+    """
+    constants = [b for program in programs for b in program.buffers if b.role == "constant"]
+    done, first = [], 0
+    for program in programs:
+        buffers, inputs = list(program.buffers), list(program.inputs)
+        own = [k for k, b in enumerate(buffers) if b.role == "constant"]
+        for number, constant in enumerate(constants):
+            added = Buffer(constant.type, "input", len(inputs))
+            if first <= number < first + len(own):
+                buffers[own[number - first]] = added
+                inputs.append(own[number - first])
+            else:
+                buffers.append(added)
+                inputs.append(len(buffers) - 1)
+        done.append(replace(program, buffers=tuple(buffers), inputs=tuple(inputs)))
+        first += len(own)
+    return tuple(done), constants

@@ -28,8 +28,8 @@ from graphjit.ir.program import (
     merge_outer,
 )
 
+from .liveness import uses_of_buffers
 from .pipeline import ProgramPass
-from .plan_memory import uses_of_buffers
 
 
 @dataclass(frozen=True)

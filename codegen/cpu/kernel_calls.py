@@ -26,6 +26,7 @@ class KernelInvocation:
     sized: whether it takes sizes
     starts: where the kernel's elements of each buffer begin [bytes]; none for 0 everywhere
     sizes: the sizes that it takes
+    regions: whether it is a function that runs regions
     """
 
     symbol: str
@@ -36,6 +37,12 @@ class KernelInvocation:
     sized: bool = False
     starts: tuple[int, ...] = ()
     sizes: tuple[int, ...] = ()
+    regions: bool = False
+
+    @property
+    def polls(self) -> bool:
+        """Whether it takes long enough to ask for signals."""
+        return self.chunks is not None or self.sized or self.regions
 
 
 class Operands:
@@ -80,6 +87,59 @@ class Operands:
                     f"  store i64 {value}, ptr {known}.{position}, align 8",
                 ]
         return known
+
+
+def write_calls(
+    lines: list[str],
+    calls: Sequence[KernelInvocation],
+    operands: Operands,
+    poll: str,
+    polled: bool,
+    timed: bool = False,
+) -> str:
+    """Append the calls, one after another, the blocks `step0` to `step{n}`, whose last one goes
+    to `done`. Gives the operands of the phi of the status there.
+
+    poll: the operand by which long calls ask for signals, if `polled`
+    timed: whether to leave in @cycles what each step took
+    """
+    arrivals = []
+    for number, call in enumerate(calls):
+        lines.append(f"step{number}:")
+        pointers = operands.pointers(call)
+        if timed:
+            lines.append(f"  %before{number} = call i64 @llvm.readcyclecounter()")
+        record = "ptr %record" if call.checked else "ptr null"
+        asked = poll if polled else "ptr null"
+        listed = ", ".join([*(f"ptr {pointer}" for pointer in pointers), record])
+        if call.regions:
+            sizes = "ptr %sizes" if operands.size.symbols else "ptr null"
+            listed += f", {sizes}, {asked}"
+            lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
+        elif call.sized:
+            listed += f", ptr {operands.sizes(call)}, {asked}"
+            lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
+        elif call.chunks is not None:
+            lines += team_call(call, number, f"{record}, {asked}", pointers)
+        else:
+            lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
+        if timed:
+            lines += [
+                f"  %after{number} = call i64 @llvm.readcyclecounter()",
+                f"  %took{number} = sub i64 %after{number}, %before{number}",
+                f"  %cycles{number} = getelementptr i64, ptr @cycles, i64 {call.step}",
+                f"  store i64 %took{number}, ptr %cycles{number}",
+            ]
+        if call.checked or (polled and call.polls):
+            lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
+            lines.append(f"  br i1 %bad{number}, label %done, label %step{number + 1}")
+            arrivals.append(f"[ %status{number}, %step{number} ]")
+        else:
+            lines.append(f"  br label %step{number + 1}")
+    last = len(calls)
+    lines += [f"step{last}:", "  br label %done"]
+    arrivals.append(f"[ 0, %step{last} ]")
+    return ", ".join(arrivals)
 
 
 def write_chunk(call: KernelInvocation) -> str:

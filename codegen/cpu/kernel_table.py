@@ -54,17 +54,22 @@ class KernelTable:
     """The functions of a program's kernels, each written once.
 
     streaming: the buffers to store past the cache
-    checks: what statuses mean
+    checks: what statuses mean; those of its kernels are added
     """
 
     def __init__(
-        self, program: Program, module: Module, vector_bytes: int, streaming: frozenset[int]
+        self,
+        program: Program,
+        module: Module,
+        vector_bytes: int,
+        streaming: frozenset[int],
+        checks: list[Check],
     ) -> None:
         self.program = program
         self.module = module
         self.vector_bytes = vector_bytes
         self.streaming = streaming
-        self.checks: list[Check] = []
+        self.checks = checks
         self._nests: dict[Any, tuple[LoopNest, int]] = {}
         self._symbols: dict[Any, tuple[str, int]] = {}  # symbol, index of its text
         self._chunked: set[str] = set()

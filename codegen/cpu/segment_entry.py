@@ -26,7 +26,7 @@ from graphjit.core.object_layout import WORD
 from graphjit.ir.cost_model import LONG_CODE, RELEASE_BYTES
 from graphjit.ir.program import Program
 
-from .kernel_calls import KernelInvocation, Operands, team_call
+from .kernel_calls import KernelInvocation, Operands, write_calls
 
 
 def data_offset() -> int:
@@ -116,7 +116,7 @@ def write_entry(
             lines.append(f"  %b{number} = getelementptr i8, ptr %arena, i64 {offset}")
     if any(call.checked for call in calls):
         data("%record", len(order) + 1)
-    polled = release and any(call.chunks is not None or call.sized for call in calls)
+    polled = release and any(call.polls for call in calls)
     if program.symbols and release:
         lines += _release_if_long(program, size, "enough" if checks_stack else "entry")
     elif release:
@@ -128,44 +128,9 @@ def write_entry(
             "  store ptr %thread, ptr %poll",
         ]
     lines.append("  br label %step0")
-    arrivals = []
-    operands = Operands(size, lines)
-    for number, call in enumerate(calls):
-        lines.append(f"step{number}:")
-        pointers = operands.pointers(call)
-        if timed:
-            lines.append(f"  %before{number} = call i64 @llvm.readcyclecounter()")
-        record = "ptr %record" if call.checked else "ptr null"
-        if call.sized:
-            poll = "ptr null"
-            if polled:
-                poll = "ptr %polled" if program.symbols else "ptr %poll"
-            listed = ", ".join([*(f"ptr {pointer}" for pointer in pointers), record])
-            listed += f", ptr {operands.sizes(call)}, {poll}"
-            lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
-        elif call.chunks is not None:
-            poll = "ptr %poll" if polled else "ptr null"
-            lines += team_call(call, number, f"{record}, {poll}", pointers)
-        else:
-            listed = ", ".join([*(f"ptr {pointer}" for pointer in pointers), record])
-            lines.append(f"  %status{number} = call i64 @{call.symbol}({listed})")
-        if timed:
-            lines += [
-                f"  %after{number} = call i64 @llvm.readcyclecounter()",
-                f"  %took{number} = sub i64 %after{number}, %before{number}",
-                f"  %cycles{number} = getelementptr i64, ptr @cycles, i64 {call.step}",
-                f"  store i64 %took{number}, ptr %cycles{number}",
-            ]
-        if call.checked or (polled and (call.chunks is not None or call.sized)):
-            lines.append(f"  %bad{number} = icmp ne i64 %status{number}, 0")
-            lines.append(f"  br i1 %bad{number}, label %done, label %step{number + 1}")
-            arrivals.append(f"[ %status{number}, %step{number} ]")
-        else:
-            lines.append(f"  br label %step{number + 1}")
-    last = len(calls)
-    lines += [f"step{last}:", "  br label %done", "done:"]
-    arrivals.append(f"[ 0, %step{last} ]")
-    lines.append(f"  %status = phi i64 {', '.join(arrivals)}")
+    poll = "ptr %polled" if program.symbols else "ptr %poll"
+    arrivals = write_calls(lines, calls, Operands(size, lines), poll, polled, timed)
+    lines += ["done:", f"  %status = phi i64 {arrivals}"]
     if program.symbols and release:
         lines += [
             "  br i1 %long, label %restore, label %restored",

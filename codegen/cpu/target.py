@@ -40,6 +40,7 @@ from graphjit.ir.program import (
 from graphjit.ir.verify_program import open_accesses
 
 from . import processor
+from .control_flow import ControlWriter, write_region
 from .kernel_calls import KernelInvocation, write_row_block
 from .kernel_table import KernelTable
 from .native_code import native_code
@@ -162,13 +163,7 @@ def _emit_steps(
     prefix: what the names of its segments begin with, for a program inside another one's step
     """
     sequence: list[Segment | LibraryCall | RegionCall] = []
-    costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
-    streaming = _streamed_results(program, costs) if streams else frozenset[int]()
-    shared = KernelTable(program, module, processor.host().vector_bytes, streaming)
-    sized = SizedFunctions(program, module, shared)
-    row_blocks = {
-        position: b for b in program.row_blocks for position in range(b.first, b.stop)
-    }
+    emitter = _CallEmitter(program, module, prefix, streams, program.symbols, [])
     for steps in _split_segments(program):
         if isinstance(steps, RegionCall):
             sequence.append(_emit_regions(steps, module, f"{prefix}{len(sequence)}_", streams))
@@ -176,35 +171,102 @@ def _emit_steps(
         if isinstance(steps, LibraryCall):
             sequence.append(steps)
             continue
-        calls: list[KernelInvocation] = []
-        for position, step in steps:
-            block = row_blocks.get(position)
-            if block is not None:
-                if position == block.first:
-                    calls.append(_emit_row_block(program, block, prefix, module, shared))
-                continue
-            if sized.takes(position):
-                calls.append(sized.call(step, position))
-                continue
-            kernel = shared.shared(step)
-            nest, number = shared.nest(kernel)
-            nest, chunks = _choose_chunks(nest, cost_model.time_ns(costs[position]))
-            symbol, checked = shared.function(step.name, kernel, nest, number)
-            call = KernelInvocation(
-                symbol, kernel.buffers, checked, chunks, position, starts=kernel.starts
-            )
-            if chunks is not None:
-                shared.chunk(call)
-            calls.append(call)
+        calls = [call for position, step in steps for call in emitter.calls(position, step)]
         symbol = f"segment{prefix}{len(sequence)}"
         release = bool(program.symbols) or _takes_long(
-            [costs[position] for position, _ in steps]
+            [emitter.costs[position] for position, _ in steps]
         )
+        release = release or any(map(_has_no_known_end, (step for _, step in steps)))
         checks_stack = needs_large_stack(module.functions)
         order, text = write_entry(program, symbol, calls, release, timed, checks_stack)
         module.functions.append(text)
         sequence.append(Segment(order, symbol))
-    return EmittedSteps(program, sequence, shared.checks, streaming)
+    return EmittedSteps(program, sequence, emitter.shared.checks, emitter.streaming)
+
+
+class _CallEmitter:
+    """Writes a program's kernels and regions into a module, and gives the calls of their
+    functions.
+
+    prefix: what the names of its functions begin with, for a program inside another one's step
+    symbols: those of the whole program. checks: what statuses mean, of the whole program
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        module: Module,
+        prefix: str,
+        streams: bool,
+        symbols: tuple[str, ...],
+        checks: list[Check],
+    ) -> None:
+        self.program = program = dataclasses.replace(program, symbols=symbols)
+        self.module, self.prefix, self.symbols = module, prefix, symbols
+        self.costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
+        self.streaming = _streamed_results(program, self.costs) if streams else frozenset[int]()
+        vector_bytes = processor.host().vector_bytes
+        self.shared = KernelTable(program, module, vector_bytes, self.streaming, checks)
+        self._sized = SizedFunctions(program, module, self.shared)
+        self._row_blocks = {
+            position: b for b in program.row_blocks for position in range(b.first, b.stop)
+        }
+
+    def calls(self, position: int, step: Kernel | RegionCall) -> list[KernelInvocation]:
+        """The calls of a step; a row block's are those of its first step."""
+        program, shared = self.program, self.shared
+        if isinstance(step, RegionCall):
+            return [self._call_of_regions(position, step)]
+        block = self._row_blocks.get(position)
+        if block is not None:
+            if position != block.first:
+                return []
+            return [_emit_row_block(program, block, self.prefix, self.module, shared)]
+        if self._sized.takes(position):
+            return [self._sized.call(step, position)]
+        kernel = shared.shared(step)
+        nest, number = shared.nest(kernel)
+        nest, chunks = _choose_chunks(nest, cost_model.time_ns(self.costs[position]))
+        symbol, checked = shared.function(step.name, kernel, nest, number)
+        call = KernelInvocation(
+            symbol, kernel.buffers, checked, chunks, position, starts=kernel.starts
+        )
+        if chunks is not None:
+            shared.chunk(call)
+        return [call]
+
+    def _call_of_regions(self, position: int, step: RegionCall) -> KernelInvocation:
+        """The call of the function that runs regions, which are written with it."""
+        name = f"regions{self.prefix}{position}"
+        checks = len(self.shared.checks)
+        regions = []
+        for k, inner in enumerate(step.programs):
+            emitter = _CallEmitter(
+                inner, self.module, f"{self.prefix}{position}_{k}_", False, self.symbols,
+                self.shared.checks,
+            )  # fmt: skip
+            calls = [c for n, s in enumerate(inner.steps) for c in emitter.calls(n, s)]
+            regions.append(f"{name}_{k}")
+            text = write_region(emitter.program, regions[-1], calls, self.symbols)
+            self.module.functions.append(text)
+        buffers = self.program.buffers
+        writer = ControlWriter(step, buffers, name, regions, self.symbols, self.module)
+        self.module.functions.append(writer.write())
+        return KernelInvocation(
+            name,
+            (*step.inputs, *step.outputs, step.scratch),
+            len(self.shared.checks) > checks,
+            step=position,
+            regions=True,
+        )
+
+
+def _has_no_known_end(step: Kernel | RegionCall) -> bool:
+    """Whether a step has a loop that runs as long as a condition holds."""
+    return isinstance(step, RegionCall) and (
+        step.primitive.name == "while_loop"
+        or any(_has_no_known_end(inner) for p in step.programs for inner in p.steps)
+    )
 
 
 def _emit_regions(call: RegionCall, module: Module, prefix: str, streams: bool) -> RegionCall:
@@ -242,14 +304,15 @@ def _emit_row_block(
     return call
 
 
-KernelRun = list[tuple[int, Kernel]]
+# Kernels and native calls of regions, with their positions in the program.
+NativeRun = list[tuple[int, Kernel | RegionCall]]
 
 
-def _split_segments(program: Program) -> list[KernelRun | LibraryCall | RegionCall]:
-    """Calls, and the runs of kernels between them with their positions in the program."""
-    result: list[KernelRun | LibraryCall | RegionCall] = []
+def _split_segments(program: Program) -> list[NativeRun | LibraryCall | RegionCall]:
+    """Calls from Python, and the runs of native steps between them."""
+    result: list[NativeRun | LibraryCall | RegionCall] = []
     for position, step in enumerate(program.steps):
-        if isinstance(step, (LibraryCall, RegionCall)):
+        if isinstance(step, LibraryCall) or (isinstance(step, RegionCall) and step.scratch < 0):
             result.append(step)
         elif result and isinstance(result[-1], list):
             result[-1].append((position, step))

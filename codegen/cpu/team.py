@@ -19,7 +19,12 @@ import platform
 import sys
 from typing import Any
 
-from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, STACK_END, TEAM_RUN
+from graphjit.codegen.runtime.runtime_symbols import (
+    INTERRUPTED,
+    STACK_END,
+    TEAM_INTERRUPTED,
+    TEAM_RUN,
+)
 
 from .native_code import lasting_code
 from .segment_entry import declarations
@@ -29,6 +34,7 @@ from .segment_entry import declarations
 SPINS = 4000
 # How often a thread that calls long kernels checks for signals.
 POLL_NS = 50_000_000
+_EXPORTED = TEAM_RUN, TEAM_INTERRUPTED, STACK_END
 _MONOTONIC_COARSE = 6
 _POLLING = ("PyEval_RestoreThread", "PyErr_CheckSignals", "PyEval_SaveThread")
 _FUTEX = {"x86_64": 202, "aarch64": 98}
@@ -100,9 +106,15 @@ no:
   ret i1 false
 }
 
+define i1 @team_interrupted(ptr %poll) nounwind {
+  %stop = call i1 @interrupted(ptr %poll)
+  ret i1 %stop
+}
+
 define internal void @work(ptr %poll) nounwind {
 entry:
   %notes = alloca [3 x i64]
+  store [3 x i64] zeroinitializer, ptr %notes
   %job = load ptr, ptr @job
   %context = load ptr, ptr @context
   %extent = load i64, ptr @extent
@@ -385,7 +397,7 @@ class Team:
         # never unloaded: workers sleep in this code until the process ends
         self._code = lasting_code("team", _text)
         ctypes.CFUNCTYPE(None)(self._code.address("prepare"))()
-        self.addresses = {name: self._code.address(name) for name in (TEAM_RUN, STACK_END)}
+        self.addresses = {name: self._code.address(name) for name in _EXPORTED}
         os.register_at_fork(after_in_child=self._forget)
 
     def _word(self, name: str) -> Any:

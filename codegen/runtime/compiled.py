@@ -33,7 +33,8 @@ class Segment:
 class Check:
     """The meaning of a status.
 
-    reason: a message with {0}, {1} for the record's integers
+    reason: a message with {0}, {1} for the record's integers; the third is one more than the
+        number of a loop's iteration, 0 outside of loops
     """
 
     reason: str
@@ -44,7 +45,8 @@ class Check:
         """The exception for a failure with these integers."""
         if self.reason in PYTHON_ERRORS:
             return PYTHON_ERRORS[self.reason](self.reason)
-        message = self.reason.format(*record) + f" [Op:{self.op}]"
+        turn = f", in iteration {record[2] - 1} of a loop" if record[2] > 0 else ""
+        message = self.reason.format(*record) + f"{turn} [Op:{self.op}]"
         kind = IndexOutOfRangeError if self.reason == OUT_OF_RANGE else InvalidArgumentError
         return kind(at_user_line(message, source=self.source))
 

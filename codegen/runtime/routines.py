@@ -109,6 +109,9 @@ def region_routine(
     kind = call.primitive.kind
     assert isinstance(kind, Control)
     body, attrs = kind.run, dict(call.attrs)
+    if kind.stacks:
+        stacked = call.outputs[attrs["carried"] :]
+        attrs["stacked"] = [program.buffers[number].type for number in stacked]
     inputs = tuple((number, _arena_array(program, number)) for number in call.inputs)
 
     def run(held: list[Any], arena: Any, sizes: Sizes) -> None:

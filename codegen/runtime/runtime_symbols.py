@@ -9,10 +9,11 @@ import ctypes
 from collections.abc import Callable
 
 METH_FASTCALL = 0x0080
-TEAM_RUN, STACK_END = "team_run", "stack_end"
+TEAM_RUN, TEAM_INTERRUPTED, STACK_END = "team_run", "team_interrupted", "stack_end"
 # The external functions that a segment's entry calls, found by name when it is loaded.
 OUTSIDE = {
     TEAM_RUN: "i64 (ptr, ptr, i64, i64, ptr, ptr)",
+    TEAM_INTERRUPTED: "i1 (ptr)",
     STACK_END: "i64 ()",
     "PyEval_SaveThread": "ptr ()",
     "PyEval_RestoreThread": "void (ptr)",
@@ -20,7 +21,10 @@ OUTSIDE = {
     "PyLong_FromLongLong": "ptr (i64)",
 }
 # Those that no library has: the function that returns their addresses.
-PROVIDERS = {name: "graphjit.codegen.cpu.team:team_addresses" for name in (TEAM_RUN, STACK_END)}
+PROVIDERS = {
+    name: "graphjit.codegen.cpu.team:team_addresses"
+    for name in (TEAM_RUN, TEAM_INTERRUPTED, STACK_END)
+}
 # The status of a Python exception that is set.
 INTERRUPTED = -1
 # The status of a segment that did nothing, since this thread's stack may be too small.
@@ -71,5 +75,6 @@ __all__ = [
     "SHALLOW",
     "STACK_BYTES",
     "STACK_END",
+    "TEAM_INTERRUPTED",
     "TEAM_RUN",
 ]

@@ -28,7 +28,7 @@ SUBJECTS = {
     "indexing": ("Indexing, sorting, scattering", ["index", "sorting"]),
     "products": ("Products", ["linalg"]),
     "activations": ("Activations at the top level", ["nn"]),
-    "control-flow": ("Control flow", ["control"]),
+    "control-flow": ("Control flow", ["control", "loops"]),
 }
 MODULES = {
     "nn": "Layers and activations",

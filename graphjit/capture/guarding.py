@@ -141,7 +141,7 @@ class Guarding(Hooks):
     def read(self, value: Any, source: Source) -> Any:
         """What the code goes on with for a value that it read."""
         kind = type(value)
-        if kind in PLAIN or isinstance(value, enum.Enum):
+        if kind in PLAIN or issubclass(kind, enum.Enum):
             if kind in (float, int, complex):
                 traced = self._number(value, source)
                 if traced is not None:
@@ -529,7 +529,7 @@ def _closed(*args: Any) -> Any:
 def is_plain(value: Any) -> bool:
     """Whether a value, with all that is in it, can be compared and can't change."""
     kind = type(value)
-    if kind in PLAIN or isinstance(value, enum.Enum):
+    if kind in PLAIN or issubclass(kind, enum.Enum):
         return True
     if kind in (tuple, frozenset, set):
         return all(map(is_plain, value))

@@ -386,13 +386,16 @@ class Recorder(BuiltinCalls):
     def _library(self, function: Any) -> Any:
         """A function of a library or of C that is known: it sees containers that were read."""
         hands_on = isinstance(function, type) and function in ITERATE_ONLY
-        asks = not (hands_on or package_of(function) in ("dataclasses", "typing"))
+        asks = not (hands_on or package_of(function) in ("dataclasses", "graphjit", "typing"))
 
         def call(*args: Any, **kwargs: Any) -> Any:
             first = len(self._shadows)
             hand = self._handed_on if hands_on else self._handed
             given = [hand(x) for x in args]
             named = {k: hand(x) for k, x in kwargs.items()}
+            if package_of(function) == "graphjit":  # functions in lists: branches
+                given = [self._with_functions(x) for x in given]
+                named = {k: self._with_functions(x) for k, x in named.items()}
             if not hands_on:
                 for x in given:
                     if isinstance(
@@ -422,6 +425,14 @@ class Recorder(BuiltinCalls):
             return self.made.add(result, function)
 
         return call
+
+    def _with_functions(self, value: Any) -> Any:
+        """A list, tuple or dict with the functions in it as they are handed on."""
+        if type(value) in (list, tuple):
+            return type(value)(map(self._with_functions, value))
+        if type(value) is dict:
+            return {k: self._with_functions(x) for k, x in value.items()}
+        return self._handed(value) if issubclass(type(value), CALLABLES) else value
 
     def _handed_on(self, value: Any) -> Any:
         """What a function gets that hands on the items of what it is given."""

@@ -13,13 +13,15 @@ from typing import Any
 from graphjit.tensors import tensor as _tensor  # noqa: F401
 
 # The modules whose functions are found as gj.name. A name is looked for in this order: the last
-# four aren't loaded with the class of tensors, as the others are.
+# five aren't loaded with the class of tensors, as the others are.
 MODULES = (
     "elementwise", "math", "reduce", "shape", "create", "index", "sorting", "linalg", "control",
-    "second_names", "nn",
+    "loops", "second_names", "nn",
 )  # fmt: skip
 # Those whose functions are part of `from graphjit import *`, under their first names.
-STARRED = ("control", "create", "elementwise", "index", "math", "reduce", "shape", "sorting")
+STARRED = (
+    "control", "create", "elementwise", "index", "loops", "math", "reduce", "shape", "sorting",
+)  # fmt: skip
 
 
 def names_of(module: str) -> list[str]:

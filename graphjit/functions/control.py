@@ -1,27 +1,23 @@
-"""Control flow that is compiled: a choice between functions, and loops that run a known number
-of times. Eagerly they are Python's `if` and `for`.
-"""
+"""Choices between functions, of which one runs. Eagerly they are Python's `if`."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphjit.core.dims import Dim
-from graphjit.core.errors import DTypeError, InvalidArgumentError, at_user_line
+from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.tree import flatten, unflatten
-from graphjit.core.types import TensorType, int64
+from graphjit.core.types import int64
 from graphjit.ops import control
-from graphjit.tensors.apply import TensorBase, as_tensor, current_trace, wrap
+from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 
 from . import math
+from .region_values import as_operand, is_number, is_numpy, is_symbolic, origin_of, shown
 
-__all__ = ["cond", "fori_loop"]
-
-_NUMBERS = (bool, int, float, complex)
+__all__ = ["case", "cond", "switch", "switch_case"]
 
 
 def cond(
@@ -37,127 +33,156 @@ def cond(
     """
     trace = current_trace.get()
     pred = pred.as_tensor() if isinstance(pred, TensorBase) else pred
-    if trace is None or not _is_symbolic(pred):
+    if trace is None or not is_symbolic(pred):
         return (true_fn if _truth(pred) else false_fn)(*operands)
     if pred.type.shape:
         raise InvalidArgumentError(at_user_line(f"pred is one bool, not {pred.type} [Op:Cond]"))
-    numpy = pred.origin != "tensor"
     predicate = pred if pred.dtype.is_bool else math.not_equal(pred, _zero_like(pred))
-    regions = [
-        trace.region((), lambda f=function: f(*operands)) for function in (true_fn, false_fn)
-    ]
-    flat: list[list[Any]] = [[], []]
-    trees = [flatten(r.result, found) for r, found in zip(regions, flat, strict=True)]
-    if trees[0] != trees[1]:
-        raise InvalidArgumentError(
-            at_user_line(
-                f"true_fn gives {_shown(regions[0].result)}, false_fn "
-                f"{_shown(regions[1].result)} [Op:Cond]"
-            )
-        )
-    numpy = numpy or any(_is_numpy(x) for found in flat for x in found)
-    pairs = [
-        _alike(trace, number, yes, no, numpy)
-        for number, (yes, no) in enumerate(zip(*flat, strict=True))
-    ]
-    origins = [_origin(yes, no, numpy) for yes, no in pairs]
-    outputs = [[pair[k] for pair in pairs] for k in (0, 1)]
-    parts = list(zip(regions, outputs, strict=True))
-    results = iter(trace.control(control.cond, parts, [predicate], origins))
-    return unflatten(trees[0], lambda: next(results))
+    functions = {"true_fn": true_fn, "false_fn": false_fn}
+    return _choose(trace, control.cond, predicate, pred.origin, functions, operands, "Cond")
 
 
-def fori_loop(
-    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any
-) -> Any:
-    """What `for i in range(lower, upper): init_val = body_fun(i, init_val)` leaves.
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """What `branches[index](*operands)` gives; an index below 0 counts as 0, one beyond the end
+    as the last.
 
-    lower, upper: integers that are known when a compiled function is traced. In one, `body_fun`
-    is traced once: i is an integer whose value is known when the loop runs, and what it gives
-    has the structure, shapes and dtypes of `init_val`, where a Python number becomes an array
-    without axes of the dtype that comes back. InvalidArgumentError where they differ.
+    index: one integer. In a compiled function all branches are traced and one runs; they give
+    the same structure of arrays of the same shapes and dtypes. InvalidArgumentError where
+    results differ, there are no branches, or `index` isn't one integer.
     """
-    first, last = _bound(lower, "lower"), _bound(upper, "upper")
+    branches = tuple(branches)
+    if not branches:
+        raise InvalidArgumentError(at_user_line("there are no branches [Op:Case]"))
     trace = current_trace.get()
-    if trace is None:
-        value = init_val
-        for index in range(first, last):
-            value = body_fun(index, value)
-        return value
-    leaves: list[Any] = []
-    tree = flatten(init_val, leaves)
-    carried = [_carried(trace, x) for x in leaves]
-    # a Python number is one in the body, too, unless what comes back is an array
-    origins = [
-        "weak" if _is_number(leaf) else _origin_of(x)
-        for leaf, x in zip(leaves, carried, strict=True)
-    ]
-    for attempt in (0, 1):
-        types = [(TensorType((), int64), "weak")]
-        types += [(x.type, origin) for x, origin in zip(carried, origins, strict=True)]
-        region = trace.region(types, _body(trace, first, last, body_fun, tree))
-        found: list[Any] = []
-        if flatten(region.result, found) != tree:
-            raise InvalidArgumentError(
-                at_user_line(
-                    f"body_fun gives {_shown(region.result)}, init_val is {_shown(init_val)} "
-                    "[Op:ForiLoop]"
-                )
-            )
-        found = [_carried(trace, x, like) for x, like in zip(found, carried, strict=True)]
-        again = [
-            _retyped(before, x) if _is_number(leaf) else before
-            for leaf, before, x in zip(leaves, carried, found, strict=True)
-        ]
-        turned = [
-            _origin_of(x) if _is_number(leaf) else origin
-            for leaf, origin, x in zip(leaves, origins, found, strict=True)
-        ]
-        same = all(a is b for a, b in zip(again, carried, strict=True)) and turned == origins
-        if attempt or same:
-            break
-        carried, origins = again, turned
-    for number, (before, after) in enumerate(zip(carried, found, strict=True)):
-        if before.type != after.type:
-            raise InvalidArgumentError(
-                at_user_line(
-                    f"value {number} of the loop is {before.type} before body_fun and "
-                    f"{after.type} after it [Op:ForiLoop]"
-                )
-            )
-    origins = [_origin_of(x) for x in found]
-    results = iter(
-        trace.control(
-            control.fori_loop, [(region, found)], carried, origins,
-            start=first, count=max(0, last - first), carried=len(carried),
+    index = index.as_tensor() if isinstance(index, TensorBase) else index
+    if trace is None or not is_symbolic(index):
+        return branches[min(max(_whole(index), 0), len(branches) - 1)](*operands)
+    if index.type.shape or not index.type.dtype.is_integer:
+        raise InvalidArgumentError(
+            at_user_line(f"index is one integer, not {index.type} [Op:Case]")
         )
-    )  # fmt: skip
-    return unflatten(tree, lambda: next(results))
+    functions = {f"branch {k}": function for k, function in enumerate(branches)}
+    # an unsigned one beyond int64 would be negative
+    if index.type.dtype.name == "uint64":
+        index = math.minimum(index, as_tensor(len(branches), index.type.dtype))
+    chosen = math.cast(index, int64)
+    return _choose(trace, control.switch, chosen, index.origin, functions, operands, "Case")
 
 
-def _body(
-    trace: Any, first: int, last: int, function: Callable[[Any, Any], Any], tree: Any
-) -> Callable[..., Any]:
-    def body(index: Any, *carried: Any) -> Any:
-        trace.note_bounds(index, first, max(first, last - 1))
-        values = iter(carried)
-        return function(index, unflatten(tree, lambda: next(values)))
+def switch_case(
+    branch_index: Any,
+    branch_fns: Sequence[Any] | Mapping[int, Callable[..., Any]],
+    default: Callable[..., Any] | None = None,
+    name: str = "switch_case",
+) -> Any:
+    """What the function with the number `branch_index` gives, or `default`, where none has it.
 
-    return body
+    branch_fns: functions, pairs (number, function), or a dict of those. default: the function
+    with the greatest number if None. name: for TensorFlow's callers; not used. Otherwise as
+    `gj.switch`.
+    """
+    del name
+    if isinstance(branch_fns, Mapping):
+        pairs = list(branch_fns.items())
+    elif all(callable(f) for f in branch_fns):
+        pairs = list(enumerate(branch_fns))
+    else:
+        pairs = [(k, f) for k, f in branch_fns]
+    if not pairs:
+        raise InvalidArgumentError(at_user_line("there are no branches [Op:Case]"))
+    table: dict[int, Callable[..., Any]] = {}
+    for key, function in pairs:
+        number = _whole(key)
+        if number in table:
+            raise InvalidArgumentError(
+                at_user_line(f"two branches have the number {number} [Op:Case]")
+            )
+        table[number] = function
+    numbers = sorted(table)
+    functions = [table[k] for k in numbers]
+    if default is None:
+        last, default = numbers[-1], functions[-1]
+    else:
+        last = None
+    index = branch_index.as_tensor() if isinstance(branch_index, TensorBase) else branch_index
+    if not is_symbolic(index):
+        return table.get(_whole(index), default)()
+    position: Any = as_tensor(len(functions) - 1 if last is not None else len(functions), int64)
+    wide = math.cast(index, int64)
+    for k, number in enumerate(numbers):
+        here = math.equal(wide, as_tensor(number, int64))
+        position = math.where(here, as_tensor(k, int64), position)
+    return switch(position, functions if last is not None else [*functions, default])
 
 
-def _is_number(x: Any) -> bool:
-    return isinstance(x, _NUMBERS) and not isinstance(x, np.generic)
+def case(
+    pred_fn_pairs: Sequence[tuple[Any, Callable[..., Any]]] | Mapping[Any, Callable[..., Any]],
+    default: Callable[..., Any] | None = None,
+    exclusive: bool = False,
+    strict: bool = False,
+    name: str = "case",
+) -> Any:
+    """What the function of the first predicate that holds gives, else what `default` does.
+
+    default: the last function, whatever its predicate, if None. exclusive: whether to raise
+    InvalidArgumentError where several predicates hold, if they are known when the function is
+    traced. strict, name: for TensorFlow's callers; not used. Otherwise as `gj.cond`.
+    """
+    del strict, name
+    given = pred_fn_pairs.items() if isinstance(pred_fn_pairs, Mapping) else pred_fn_pairs
+    pairs = [(pred, function) for pred, function in given]
+    if not pairs:
+        raise InvalidArgumentError(at_user_line("there are no predicates [Op:Case]"))
+    if exclusive and not any(is_symbolic(pred) for pred, _ in pairs):
+        holding = [k for k, (pred, _) in enumerate(pairs) if _truth(pred)]
+        if len(holding) > 1:
+            raise InvalidArgumentError(
+                at_user_line(f"predicates {holding} hold, which exclude each other [Op:Case]")
+            )
+    if default is None:
+        default = pairs.pop()[1]
+
+    def chosen(k: int) -> Any:
+        if k == len(pairs):
+            return default()
+        return cond(pairs[k][0], pairs[k][1], lambda: chosen(k + 1))
+
+    return chosen(0)
 
 
-def _is_symbolic(x: Any) -> bool:
-    return isinstance(x, TensorBase) and x.recorder is not None
-
-
-def _is_numpy(x: Any) -> bool:
-    if isinstance(x, (np.ndarray, np.generic)):
-        return True
-    return _is_symbolic(x) and x.origin == "numpy"
+def _choose(
+    trace: Any,
+    primitive: Any,
+    selector: Any,
+    origin: str,
+    functions: Mapping[str, Callable[..., Any]],
+    operands: Sequence[Any],
+    op: str,
+) -> Any:
+    """Append a node that runs one of several functions; its results in their structure."""
+    numpy = origin != "tensor"
+    names = list(functions)
+    regions = [trace.region((), lambda f=f: f(*operands)) for f in functions.values()]
+    flat: list[list[Any]] = [[] for _ in regions]
+    trees = [flatten(r.result, found) for r, found in zip(regions, flat, strict=True)]
+    for k, tree in enumerate(trees):
+        if tree != trees[0]:
+            raise InvalidArgumentError(
+                at_user_line(
+                    f"{names[0]} gives {shown(regions[0].result)}, {names[k]} "
+                    f"{shown(regions[k].result)} [Op:{op}]"
+                )
+            )
+    numpy = numpy or any(is_numpy(x) for found in flat for x in found)
+    columns = [
+        _alike(trace, number, values, names, numpy, op)
+        for number, values in enumerate(zip(*flat, strict=True))
+    ]
+    origins = [_origin(values, numpy) for values in columns]
+    outputs = [[values[k] for values in columns] for k in range(len(regions))]
+    parts = list(zip(regions, outputs, strict=True))
+    results = iter(trace.control(primitive, parts, [selector], origins))
+    return unflatten(trees[0], lambda: next(results))
 
 
 def _truth(pred: Any) -> bool:
@@ -170,98 +195,50 @@ def _truth(pred: Any) -> bool:
     return bool(pred)
 
 
+def _whole(index: Any) -> int:
+    try:
+        return operator.index(index.numpy() if isinstance(index, TensorBase) else index)  # type: ignore[attr-defined]
+    except TypeError:
+        raise InvalidArgumentError(
+            at_user_line(f"index is one integer, not {index!r} [Op:Case]")
+        ) from None
+
+
 def _zero_like(x: TensorBase) -> TensorBase:
     return as_tensor(np.zeros((), x.type.dtype.dtype))
 
 
-def _bound(value: Any, name: str) -> int:
-    if getattr(value, "origin", "") == "weak":  # a Python integer: the trace needs its value
-        return operator.index(value)
-    if isinstance(value, TensorBase):
-        value = value.as_tensor()
-        if value.recorder is not None:
+def _alike(
+    trace: Any, number: int, values: Sequence[Any], names: Sequence[str], numpy: bool, op: str
+) -> list[Any]:
+    """One result of each branch, as tensors of one type."""
+    plain = [is_number(x) for x in values]
+    if all(plain) and not numpy:
+        found = [as_tensor(x) for x in values]
+    else:
+        first = next(
+            (
+                as_operand(trace, x)
+                for x, number in zip(values, plain, strict=True)
+                if not number
+            ),
+            None,
+        )
+        found = [as_operand(trace, x, first) for x in values]
+    for k, x in enumerate(found):
+        if x.type != found[0].type:
             raise InvalidArgumentError(
                 at_user_line(
-                    f"{name} is known only when the compiled function runs [Op:ForiLoop]",
-                    "give a Python integer or an extent",
+                    f"result {number} is {found[0].type} of {names[0]} and {x.type} of "
+                    f"{names[k]} [Op:{op}]"
                 )
             )
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise InvalidArgumentError(
-            at_user_line(f"{name} is an integer, not {value!r} [Op:ForiLoop]")
-        ) from None
+    return found
 
 
-def _carried(trace: Any, x: Any, like: TensorBase | None = None) -> Any:
-    """A leaf of a loop's value as a tensor; a number with the dtype of `like`, if it is that of
-    an array without axes.
-    """
-    if isinstance(x, Dim):
-        return trace.extent_value(x)
-    if isinstance(x, np.ndarray):
-        return trace.capture(x)
-    if _is_number(x):
-        if like is not None and not like.type.shape:
-            return _number(x, like)
-        return _number(x, None)
-    if isinstance(x, TensorBase):
-        return x.as_tensor()
-    return as_tensor(x)
-
-
-def _number(x: Any, like: TensorBase | None) -> TensorBase:
-    """A Python number as a tensor, of a dtype like another's."""
-    if like is not None:
-        try:
-            return as_tensor(x, like.type.dtype)
-        except (DTypeError, InvalidArgumentError):
-            pass  # the message that it doesn't fit names both types
-    return wrap(np.asarray(x))
-
-
-def _retyped(before: TensorBase, after: TensorBase) -> TensorBase:
-    """A number that a loop begins with, of the dtype that comes back from its body."""
-    if before.type == after.type or after.type.shape or before.type.shape:
-        return before
-    array = before.numpy()  # type: ignore[attr-defined]
-    return wrap(np.asarray(array, after.type.dtype.dtype))
-
-
-def _alike(trace: Any, number: int, yes: Any, no: Any, numpy: bool) -> tuple[Any, Any]:
-    """The results of two branches as tensors of one type."""
-    plain = [_is_number(x) for x in (yes, no)]
-    if all(plain) and not numpy:
-        yes, no = as_tensor(yes), as_tensor(no)
-    else:
-        first = None if plain[0] else _carried(trace, yes)
-        yes = _carried(trace, yes, None if plain[1] else _carried(trace, no))
-        no = _carried(trace, no, first)
-    if yes.type != no.type:
-        raise InvalidArgumentError(
-            at_user_line(
-                f"result {number} is {yes.type} of true_fn and {no.type} of false_fn [Op:Cond]"
-            )
-        )
-    return yes, no
-
-
-def _origin_of(x: TensorBase) -> str:
-    return str(x.origin) if _is_symbolic(x) else "numpy"  # type: ignore[attr-defined]
-
-
-def _origin(yes: Any, no: Any, numpy: bool) -> str:
-    """Whose rules a result follows: TensorFlow's if either branch's does."""
-    origins = {_origin_of(x) for x in (yes, no) if _is_symbolic(x)}
+def _origin(values: Sequence[Any], numpy: bool) -> str:
+    """Whose rules a result follows: TensorFlow's if any branch's does."""
+    origins = {origin_of(x) for x in values if is_symbolic(x)}
     if "tensor" in origins or (not origins and not numpy):
         return "tensor"
     return "weak" if origins == {"weak"} else "numpy"
-
-
-def _shown(value: Any) -> str:
-    """A structure as text."""
-    leaves: list[Any] = []
-    tree = flatten(value, leaves)
-    kinds = ", ".join(str(getattr(x, "type", type(x).__name__)) for x in leaves)
-    return kinds if tree.kind is None else f"{type(value).__name__} of ({kinds})"

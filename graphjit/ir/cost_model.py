@@ -132,10 +132,14 @@ def passes_cache(nbytes: int) -> bool:
     return guess(nbytes) > 2 * machine().l2_bytes
 
 
+# How many turns a loop that runs while a condition holds is taken to make.
+UNKNOWN_TURNS = 16
+
+
 def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
     """Least bytes moved and rough flops of a step: {"bytes": …, "flops": …}."""
     read, written = reads_and_writes(step)
-    moved = guess(sum(buffers[i].type.nbytes for i in (*read, *written)))
+    moved: float = guess(sum(buffers[i].type.nbytes for i in (*read, *written)))
     flops = 0.0
     if isinstance(step, Kernel):
         points, outer = float(guess(prod(step.dims))), float(guess(prod(step.outer_dims)))
@@ -151,7 +155,8 @@ def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
                 together += 2
         flops = each * (outer if has_product else points) + together * points
     if isinstance(step, RegionCall):
-        times = dict(step.attrs).get("count", 1)
+        turns = UNKNOWN_TURNS if step.primitive.name == "while_loop" else 1
+        times = guess(dict(step.attrs).get("count", turns))
         for program in step.programs:
             for inner in program.steps:
                 cost = step_cost(inner, program.buffers)

@@ -43,9 +43,13 @@ def _exactly(value: Any, type: TensorType) -> np.ndarray[Any, Any]:
 def _run_control(node: Node, arrays: Sequence[Any]) -> tuple[Any, ...]:
     """The results of a node of control flow, its regions run by NumPy, too."""
     regions = [lambda inputs, region=region: run(region, inputs)[0] for region in node.regions]
-    values = node.primitive.kind.run(regions, arrays, **dict(node.attrs))  # type: ignore[union-attr]
-    assert isinstance(node.type, TupleType)
-    return tuple(_exactly(v, t) for v, t in zip(values, node.type.items, strict=True))
+    kind, type = node.primitive.kind, node.type
+    assert isinstance(kind, Control) and isinstance(type, TupleType)
+    attrs = dict(node.attrs)
+    if kind.stacks:
+        attrs["stacked"] = type.items[attrs["carried"] :]
+    values = kind.run(regions, arrays, **attrs)
+    return tuple(_exactly(v, t) for v, t in zip(values, type.items, strict=True))
 
 
 def run(graph: Graph, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:

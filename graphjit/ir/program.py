@@ -333,8 +333,11 @@ class RowBlock:
 
 @dataclass(frozen=True, slots=True)
 class RegionCall:
-    """Control flow between native segments: `primitive` runs programs, one for each region of
-    the node that it was, and gives one array for each of `outputs`.
+    """Control flow: `primitive` runs programs, one for each region of the node that it was, and
+    gives one array for each of `outputs`.
+
+    scratch: the buffer that has its own values and the programs' temporaries, where all of it
+        is machine code; -1 where Python runs it, between native segments
     """
 
     primitive: Primitive
@@ -344,6 +347,7 @@ class RegionCall:
     programs: tuple[Any, ...]  # Programs; once compiled, CompiledPrograms
     source: SourceLine | None = field(default=None, compare=False)
     nodes: tuple[int, ...] = field(default=(), compare=False)
+    scratch: int = -1
 
 
 Step = Kernel | LibraryCall | RegionCall
@@ -386,6 +390,8 @@ def reads_and_writes(step: Step) -> tuple[tuple[int, ...], tuple[int, ...]]:
             read = [v.buffer for v in step.values if isinstance(v, (Load, GatherLoad))]
             written = [s.buffer for s in step.stores]
             return tuple(dict.fromkeys(read)), tuple(dict.fromkeys(written))
+        case RegionCall() if step.scratch >= 0:
+            return step.inputs, (*step.outputs, step.scratch)
         case LibraryCall() | RegionCall():
             return step.inputs, step.outputs
 

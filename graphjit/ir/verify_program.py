@@ -27,6 +27,7 @@ from .program import (
     Store,
     reads_and_writes,
 )
+from .region_calls import wanted_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,9 @@ def accesses(program: Program) -> Iterator[Access]:
     """
     known: set[tuple[Any, ...]] = set()
     for step in program.steps:
+        if isinstance(step, RegionCall) and step.scratch >= 0:
+            for inner in step.programs:
+                yield from accesses(inner)
         if not isinstance(step, Kernel):
             continue
         outer = len(step.outer_dims)
@@ -138,8 +142,8 @@ def _check_dtypes(program: Program) -> None:
 
 def _check_call(step: RegionCall, program: Program) -> None:
     """InternalError where a region gives other types than its call."""
-    wanted = [program.buffers[n].type for n in step.outputs]
-    for inner in step.programs:
+    results = wanted_results(step, [program.buffers[n].type for n in step.outputs])
+    for inner, wanted in zip(step.programs, results, strict=True):
         found = [inner.buffers[n].type for n in inner.outputs]
         if found != wanted or inner.updates:
             raise InternalError(f"a region of {step.primitive.name} gives {found}\n{program}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError
 from graphjit.core.types import Array, TensorType, TupleType, bool_, int64
 
@@ -52,33 +53,105 @@ def _run_cond(regions: Sequence[Region], inputs: Sequence[Array]) -> Sequence[Ar
 cond = define("cond", Control(_run_cond), _cond_type, _no_value, tensorflow="Cond")
 
 
-def _loop_type(
-    *operands: TensorType, start: int, count: int, carried: int, regions: Sequence[RegionTypes]
+def _switch_type(
+    index: TensorType, *operands: TensorType, regions: Sequence[RegionTypes]
 ) -> TupleType:
-    if len(regions) != 1 or regions[0].params != (TensorType((), int64), *operands):
+    if index != TensorType((), int64):
+        raise InternalError(f"an index of type {index}")
+    if not regions or any(region.params != operands for region in regions):
+        raise InternalError(f"regions of {operands}, with other parameters")
+    return _same_types(regions)
+
+
+def _run_switch(regions: Sequence[Region], inputs: Sequence[Array]) -> Sequence[Array]:
+    index, *operands = inputs
+    return regions[min(max(int(index), 0), len(regions) - 1)](operands)
+
+
+# The region whose number the index is, the first below 0, the last beyond the end.
+switch = define("switch", Control(_run_switch), _switch_type, _no_value, tensorflow="Case")
+
+
+def _scan_type(
+    *operands: TensorType,
+    start: int,
+    count: int,
+    carried: int,
+    sliced: int,
+    reverse: bool,
+    regions: Sequence[RegionTypes],
+) -> TupleType:
+    state, arrays = operands[:carried], operands[carried : carried + sliced]
+    if any(not x.shape or x.shape[0] != count for x in arrays):
+        raise InternalError(f"a scan of {count} turns over {arrays}")
+    slices = (TensorType(x.shape[1:], x.dtype) for x in arrays)
+    wanted = (TensorType((), int64), *state, *slices, *operands[carried + sliced :])
+    if len(regions) != 1 or regions[0].params != wanted:
         raise InternalError(f"a loop over {operands}, whose body has other parameters")
-    if count < 0 or regions[0].results != operands[:carried]:
-        raise InternalError(f"a loop over {operands[:carried]} with {regions[0].results}")
+    results = regions[0].results
+    if (not isinstance(count, Dim) and count < 0) or results[:carried] != state:
+        raise InternalError(f"a loop over {state} with {results}")
+    stacked = (TensorType((count, *y.shape), y.dtype) for y in results[carried:])
+    return TupleType((*state, *stacked))
+
+
+def _run_scan(
+    regions: Sequence[Region],
+    inputs: Sequence[Array],
+    start: int,
+    count: int,
+    carried: int,
+    sliced: int,
+    reverse: bool,
+    stacked: Sequence[TensorType] = (),
+) -> Sequence[Array]:
+    (body,) = regions
+    state, arrays = list(inputs[:carried]), inputs[carried : carried + sliced]
+    invariant = inputs[carried + sliced :]
+    made = [np.empty(y.shape, y.dtype.dtype) for y in stacked]
+    for turn in reversed(range(count)) if reverse else range(count):
+        slices = [x[turn, ...] for x in arrays]
+        results = body([np.array(start + turn, np.int64), *state, *slices, *invariant])
+        state = list(results[:carried])
+        for y, value in zip(made, results[carried:], strict=True):
+            y[turn] = value
+    return [*(state if count else map(np.array, state)), *made]
+
+
+# A region that is run `count` times. Its parameters are the index (int64, from `start` on), the
+# `carried` operands as the run before left them, one element along the first axis of each of
+# the `sliced` operands, and the other operands as they are. It gives new values of what is
+# carried, and elements of the results that are stacked along a first axis of length `count`.
+# reverse: the last index comes first.
+scan = define("scan", Control(_run_scan, stacks=True), _scan_type, _no_value, tensorflow="Scan")
+
+
+def _while_type(
+    *operands: TensorType, carried: int, regions: Sequence[RegionTypes]
+) -> TupleType:
+    if len(regions) != 2 or any(region.params != operands for region in regions):
+        raise InternalError(f"a loop over {operands}, whose regions have other parameters")
+    test, body = regions
+    if test.results != (TensorType((), bool_),) or body.results != operands[:carried]:
+        raise InternalError(f"a loop over {operands[:carried]} with {body.results}")
     return TupleType(operands[:carried])
 
 
-def _run_loop(
-    regions: Sequence[Region], inputs: Sequence[Array], start: int, count: int, carried: int
+def _run_while(
+    regions: Sequence[Region], inputs: Sequence[Array], carried: int
 ) -> Sequence[Array]:
-    (body,) = regions
-    state, invariant = list(inputs[:carried]), inputs[carried:]
-    if not count:
-        return [np.array(x) for x in state]
-    for index in range(start, start + count):
-        state = list(body([np.array(index, np.int64), *state, *invariant]))
+    test, body = regions
+    state, invariant = [np.array(x) for x in inputs[:carried]], inputs[carried:]
+    while bool(test([*state, *invariant])[0]):
+        state = list(body([*state, *invariant]))
     return state
 
 
-# A region that is run `count` times: its parameters are the index (int64, from `start` on), the
-# `carried` operands as the run before left them, and the other operands as they are.
-fori_loop = define(
-    "fori_loop", Control(_run_loop), _loop_type, _no_value, tensorflow="ForiLoop"
+# Two regions with the operands for parameters: the second is run, and gives new values of the
+# `carried` operands, while the first gives true.
+while_loop = define(
+    "while_loop", Control(_run_while), _while_type, _no_value, tensorflow="While"
 )
 
 
-__all__ = ["Region", "cond", "fori_loop"]
+__all__ = ["Region", "cond", "scan", "switch", "while_loop"]

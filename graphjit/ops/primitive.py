@@ -145,9 +145,11 @@ class Control:
 
     run: (regions, arrays, **attrs) -> the results, where a region is a function of arrays
         that gives new ones.
+    stacks: whether `run` takes the types of the results that it stacks, as `stacked`
     """
 
     run: Callable[..., Any]
+    stacks: bool = False
 
 
 @dataclass(frozen=True)

@@ -456,6 +456,11 @@ class Trace:
         """A number or bool that NumPy gives as Python's."""
         return SymbolicTensor(self, x.node, x.type, "weak")
 
+    def as_result(self, x: TensorBase, origin: str) -> SymbolicTensor:
+        """A tensor for which the rules of another origin hold."""
+        node = self.node_of(x)
+        return SymbolicTensor(self, node, self.builder.type_of(node), origin)
+
     def updates(self) -> list[tuple[int, int]]:
         """Pairs (a variable's parameter, the node of its last value)."""
         return [

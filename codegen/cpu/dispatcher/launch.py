@@ -223,7 +223,9 @@ class _LaunchWriter:
         cell = a.word("%entry", EntryWord.RECORD_CELL)
         with a.when(a.differ("i64", cell, "0")):
             argument = a.word("%entry", EntryWord.RECORD_ARGUMENT)
-            a.set("ptr", self.record, a.stand_in(_FRAME, argument, cell))
+            record = a.stand_in(_FRAME, argument, cell)
+            a.store("i64", "0", record, 2 * WORD)  # no loop's iteration
+            a.set("ptr", self.record, record)
 
     def _run_segment(self) -> None:
         """Call the segment, give the arena back, and deal with a status other than 0."""

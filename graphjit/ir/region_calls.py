@@ -1,0 +1,96 @@
+"""What a call of regions needs to run as machine code: where its own memory lies, and which
+results its regions give.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphjit.core.dims import Dim
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import TensorType, bool_
+
+from .program import Kernel, Program, RegionCall
+
+ALIGNMENT = 64  # a cache line, and the widest vector
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchLayout:
+    """Where a call of regions keeps what it needs besides its operands and results [bytes].
+
+    spare: for each carried value that isn't changed in place, by its number, a second place
+    index: the number of the turn
+    predicate: what the region of a condition gave
+    arena: the temporaries of the region that runs
+    bytes: the whole
+    """
+
+    spare: tuple[tuple[int, int], ...]
+    index: int
+    predicate: int
+    arena: int
+    bytes: int
+
+
+def runs_natively(step: RegionCall) -> bool:
+    """Whether all that a call runs is machine code."""
+    return all(
+        isinstance(inner, Kernel) or (isinstance(inner, RegionCall) and runs_natively(inner))
+        for program in step.programs
+        for inner in program.steps
+    )
+
+
+def carried_in_place(step: RegionCall) -> frozenset[int]:
+    """The carried values of a loop that each turn changes where they are."""
+    body: Program = step.programs[-1]
+    first = 1 if step.primitive.name == "scan" else 0
+    pairs = set(body.donated)
+    return frozenset(
+        k
+        for k in range(dict(step.attrs).get("carried", 0))
+        if (body.outputs[k], body.inputs[first + k]) in pairs
+    )
+
+
+def scratch_layout(step: RegionCall) -> ScratchLayout:
+    """Where a call of planned programs keeps its own values."""
+    position: Any = 0
+
+    def place(size: Any) -> Any:
+        nonlocal position
+        start = position
+        position = start + (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        return start
+
+    spare = []
+    if "carried" in dict(step.attrs):
+        body, inside = step.programs[-1], carried_in_place(step)
+        for k in range(dict(step.attrs)["carried"]):
+            if k not in inside:
+                spare.append((k, place(body.buffers[body.outputs[k]].type.nbytes)))
+    index, predicate = place(8), place(1)
+    sizes = [program.arena_bytes for program in step.programs]
+    known = max((n for n in sizes if not isinstance(n, Dim)), default=0)
+    arena = place(sum((n for n in sizes if isinstance(n, Dim)), known))
+    return ScratchLayout(tuple(spare), index, predicate, arena, position)
+
+
+def wanted_results(step: RegionCall, types: list[TensorType]) -> list[list[TensorType]]:
+    """The types that each region of a call gives. types: those of the call's results."""
+    attrs = dict(step.attrs)
+    match step.primitive.name:
+        case "while_loop":
+            return [[TensorType((), bool_)], types]
+        case "scan":
+            carried = attrs["carried"]
+            rows = [TensorType(t.shape[1:], t.dtype) for t in types[carried:]]
+            return [[*types[:carried], *rows]]
+    return [types] * len(step.programs)
+
+
+__all__ = [
+    "ALIGNMENT", "ScratchLayout", "carried_in_place", "runs_natively", "scratch_layout",
+    "wanted_results",
+]  # fmt: skip
