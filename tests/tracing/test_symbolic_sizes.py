@@ -385,6 +385,19 @@ def test_few_columns_turned(columns: int, dtype: type) -> None:
     assert sized(f)
 
 
+def test_no_elements_known_by_a_guard_alone() -> None:
+    """A guard says that there are no elements, and not which of two extents is 0."""
+
+    def f(z: Any) -> Any:
+        return z.T.reshape(-1)[::-2], np.exp(-z).T @ z
+
+    jitted = gj.function(f, fallback="error")
+    for shape in [(3, 5), (3, 9), (33, 6), (33, 7), (0, 3), (3, 7), (4, 0), (0, 0)]:
+        z = np.random.default_rng(1).normal(size=shape)
+        for a, b in zip(jitted(z), f(z), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, strict=True)
+
+
 def test_an_empty_batch_after_others() -> None:
     f = gj.function(lambda x: (x.sum(axis=1), x.T[::-1], x.max(axis=1)), fallback="error")
     for rows in (5, 3, 0, 7, 0):
