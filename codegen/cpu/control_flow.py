@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphjit.codegen.module import Module
-from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, TEAM_INTERRUPTED
+from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, NOT_TAKEN, TEAM_INTERRUPTED
 from graphjit.codegen.sizes import SizeEmitter
 from graphjit.core.errors import InternalError
 from graphjit.ir import cost_model
@@ -86,6 +86,8 @@ class ControlWriter:
         match self.call.primitive.name:
             case "cond" | "switch":
                 self.write_choice()
+            case "assume":
+                self.write_assumption()
             case "scan":
                 self.write_scan()
             case "while_loop":
@@ -143,6 +145,20 @@ class ControlWriter:
             self.label(f"region{k}")
             self.run(f"%status{k}", k, given, self.outs)
             self.add(f"ret i64 %status{k}")
+
+    def write_assumption(self) -> None:
+        """The region is run if the predicate is as it was assumed to be."""
+        expected = "ne" if self.attrs["holds"] else "eq"
+        self.add(
+            f"%chosen = load i8, ptr {self.ins[0]}, align 1",
+            f"%holds = icmp {expected} i8 %chosen, 0",
+            "br i1 %holds, label %region, label %elsewhere",
+        )
+        self.label("elsewhere")
+        self.add(f"ret i64 {NOT_TAKEN}")
+        self.label("region")
+        self.run("%status", 0, self.ins[1:], self.outs)
+        self.add("ret i64 %status")
 
     # -- loops
 

@@ -249,6 +249,8 @@ class _CallEmitter:
             regions.append(f"{name}_{k}")
             text = write_region(emitter.program, regions[-1], calls, self.symbols)
             self.module.functions.append(text)
+        if step.primitive.name == "assume":  # a call can end here
+            self.shared.checks.append(Check("the call takes another path", "If", step.source))
         buffers = self.program.buffers
         writer = ControlWriter(step, buffers, name, regions, self.symbols, self.module)
         self.module.functions.append(writer.write())

@@ -29,6 +29,8 @@ PROVIDERS = {
 INTERRUPTED = -1
 # The status of a segment that did nothing, since this thread's stack may be too small.
 SHALLOW = -2
+# The status of a segment that is the code of another path than the call's.
+NOT_TAKEN = -3
 # The stack that a segment may need: row blocks and products take up to 0.6 MB. Segments with
 # frames of less than SMALL_STACK_BYTES don't check.
 STACK_BYTES, SMALL_STACK_BYTES = 1 << 20, 4096
@@ -69,6 +71,7 @@ __all__ = [
     "builtin_function",
     "run_symbol",
     "INTERRUPTED",
+    "NOT_TAKEN",
     "OUTSIDE",
     "PREPARE",
     "PROVIDERS",

@@ -110,6 +110,10 @@ class DeviceError(GraphJitError, RuntimeError):
     """There is no GPU to run on, or it failed."""
 
 
+class PathNotTaken(Exception):  # noqa: N818: no error, and never the user's
+    """A call takes another path through the function than the one that was compiled."""
+
+
 class InternalError(GraphJitError, RuntimeError):
     """A broken invariant of graphjit's own: a bug."""
 

@@ -226,8 +226,11 @@ def map_regions(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
 
 
 def reachable(graph: Graph) -> list[bool]:
-    """For each node whether an output or update needs it."""
-    live = [False] * len(graph.nodes)
+    """For each node whether an output or update needs it, or what may end the call."""
+    live = [
+        isinstance(n.primitive.kind, Control) and n.primitive.kind.ends_call
+        for n in graph.nodes
+    ]
     for root in graph.roots:
         live[root] = True
     for index in range(len(graph.nodes) - 1, -1, -1):

@@ -40,7 +40,7 @@ def _exactly(value: Any, type: TensorType) -> np.ndarray[Any, Any]:
     return np.asarray(value, dtype=type.dtype.dtype).reshape(type.shape)
 
 
-def _run_control(node: Node, arrays: Sequence[Any]) -> tuple[Any, ...]:
+def run_control(node: Node, arrays: Sequence[Any]) -> tuple[Any, ...]:
     """The results of a node of control flow, its regions run by NumPy, too."""
     regions = [lambda inputs, region=region: run(region, inputs)[0] for region in node.regions]
     kind, type = node.primitive.kind, node.type
@@ -63,7 +63,7 @@ def run(graph: Graph, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             continue
         arrays = [results[i] for i in node.inputs]
         if isinstance(node.primitive.kind, Control):
-            results.append(_run_control(node, arrays))
+            results.append(run_control(node, arrays))
             continue
         if isinstance(arrays[0] if arrays else None, tuple):
             arrays = [arrays[0]]

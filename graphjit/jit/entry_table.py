@@ -71,9 +71,10 @@ class EntryTable:
         specialization.entry = entry
         if entry is not None:
             known = () if function._table is None else function._table.entries
-            function._table = native_entry.make_table(
-                (entry, *known[: native_entry.MAX_ENTRIES - 1])
-            )
+            known = known[: native_entry.MAX_ENTRIES - 1]
+            # what runs eagerly is for calls that no path serves
+            entries = (*known, entry) if specialization.follows_paths else (entry, *known)
+            function._table = native_entry.make_table(entries)
             function._entered_at = self.address
 
     def _make_eager_entry(self, specialization: Specialization, call: CallKey) -> Any:

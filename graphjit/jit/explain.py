@@ -54,6 +54,10 @@ def _explain_state(specialization: Specialization) -> list[str]:
         lines.append(f"reads {name}: {dtype} of shape {list(shape)}{_place(line)}")
     lines += [f"reads and locks variable {v.name}" for v in specialization.variables]
     lines += [f"requires {guard}{_place(guard.line)}" for guard in specialization.guards]
+    lines += [
+        f"branches on a traced value, takes {branch.outcome}{_place(branch.source)}"
+        for branch in specialization.branches
+    ]
     if specialization.effects is not None:
         for target in specialization.effects.targets:
             if target.role == "leaf":

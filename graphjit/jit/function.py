@@ -20,7 +20,12 @@ import numpy as np
 from graphjit.core import float_errors
 from graphjit.core.config import config
 from graphjit.core.devices import exporter, runnable_device
-from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
+from graphjit.core.errors import (
+    InvalidArgumentError,
+    PathNotTaken,
+    TracingError,
+    at_user_line,
+)
 from graphjit.core.lazy import lazy_module, load_attribute
 from graphjit.core.tree import flatten
 from graphjit.core.types import TensorSpec
@@ -152,7 +157,11 @@ class Function(Enterable):  # type: ignore[misc]
             return arrays.fill(self(*args, **kwargs))
         call = self._reader.read(args, kwargs)
         specialization = self._specializer.find_or_make(call)
-        if specialization.reason or specialization.effects is not None:
+        if (
+            specialization.reason
+            or specialization.branches
+            or specialization.effects is not None
+        ):
             return arrays.fill(self._run(specialization, call.leaves, args, kwargs))
         return out_arguments.write_results(specialization, call.leaves, (args, kwargs), arrays)
 
@@ -171,7 +180,24 @@ class Function(Enterable):  # type: ignore[misc]
             return self(*args, **kwargs)
         except EffectsDoNotFit:
             pass
+        except PathNotTaken:
+            return self._run_other_path(specialization, args, kwargs)
         return self._call_python(args, kwargs)
+
+    def _run_other_path(self, specialization: Specialization, args: Any, kwargs: Any) -> Any:
+        """The results of a call that goes another way than the specialization that was run."""
+        tried = [specialization]
+        call = self._reader.read(args, kwargs)
+        while True:
+            tried.append(self._specializer.find_or_make_path(call, tried))
+            if tried[-1].reason:
+                return self._specializer.run_eagerly(tried[-1], call.leaves, args, kwargs)
+            try:
+                return tried[-1].run(call.leaves, given=(args, kwargs))
+            except PathNotTaken:
+                continue
+            except (CaptureReplacedError, EffectsDoNotFit):
+                return self._call_python(args, kwargs)
 
     def _run_eagerly(self, args: Any, kwargs: Any) -> Any:
         if not config.functions_run_eagerly:
@@ -213,7 +239,11 @@ class Function(Enterable):  # type: ignore[misc]
         """The specialization that a call with these arguments uses, made if need be."""
         if self._conform is not None:
             args, kwargs = self._conform(args, kwargs), {}
-        return self._specializer.find_or_make(self._reader.read(args, kwargs))
+        call = self._reader.read(args, kwargs)
+        tried = [self._specializer.find_or_make(call)]
+        while not tried[-1].serves(call.leaves):
+            tried.append(self._specializer.find_or_make_path(call, tried))
+        return tried[-1]
 
     def get_graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph as traced for these arguments. TracingError if they can't be traced."""

@@ -20,6 +20,7 @@ from graphjit.core.errors import (
     GraphJitError,
     IndexOutOfRangeError,
     InvalidArgumentError,
+    PathNotTaken,
     SourceLine,
     at_user_line,
 )
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from graphjit.ir.program import Program
     from graphjit.passes import Pass
     from graphjit.passes.pipeline import Observer
+    from graphjit.tracing.branches import Branch
     from graphjit.tracing.result_views import ReplayMemo, ResultView
 
     from .effects import EffectPlan
@@ -134,6 +136,10 @@ class Specialization:
     effects: EffectPlan | None = None
     # Whether results are ndarrays.
     numpy: bool = False
+    # Whether it serves calls that take none of the paths that are compiled.
+    follows_paths: bool = False
+    # The branches on traced values that lead to what is compiled.
+    branches: tuple[Branch, ...] = ()
     # How to look up each object that is returned and was there before the call.
     objects: list[Source] = field(default_factory=list)
     # The types of these objects at the trace.
@@ -165,6 +171,19 @@ class Specialization:
             if type(source()) is not kind:
                 return False
         return all(guard.holds() for guard in self.guards)
+
+    def serves(self, leaves: Sequence[Any]) -> bool:
+        """Whether a call with these leaves takes the path that this was made for."""
+        if not self.branches:
+            return True
+        try:
+            with self.locked_variables():
+                self._compute(leaves, ())
+        except PathNotTaken:
+            return False
+        except (GraphJitError, ArithmeticError):
+            return True  # on the way, an error
+        return True
 
     def _capture_fits(self, number: int, found: Any) -> bool:
         """Whether a captured array is of the traced type."""
@@ -240,6 +259,7 @@ class Specialization:
                 with stages.stage("keep"):
                     compile_cache.store(key, self.executable, image, self.sizes)
         simple = self.sizes is None and not self.guards and self.effects is None
+        simple = simple and not self.branches
         self.direct = self._make_direct_call() if simple else None
         if "compile" in config.log:
             steps = self.executable.program.steps

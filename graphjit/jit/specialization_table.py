@@ -114,6 +114,18 @@ class SpecializationTable:
                 return specialization
         return None
 
+    def paths(self, call: CallKey) -> list[Specialization]:
+        """All specializations that serve a call, if it takes the path that they are for."""
+        sized = [
+            s for s in self.by_rank.get(call.rank_key, ()) if s.size_domain.accepts(call.kinds)
+        ]
+        known = self.by_key.get(call.key, ())
+        return [s for s in (*known, *sized) if s.captures_fit() and not s.retrace_due]
+
+    def has_compiled(self, call: CallKey) -> bool:
+        """Whether there is compiled code for calls like this one, whatever they read."""
+        return any(not s.reason for s in self.by_key.get(call.key, ()))
+
     def varying_numbers(self) -> set[Any]:
         """The sources of numbers, by key, that aren't what a specialization was made for."""
         found = set()

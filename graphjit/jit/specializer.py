@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphjit.core.config import config
@@ -29,6 +30,8 @@ from .trace_attempt import TraceAttempt, holds_symbols, is_interrupt
 
 # After so many specializations a function that reads yet another value runs eagerly.
 MAX_SPECIALIZATIONS = 64
+# After so many paths of calls with the same types the others run eagerly.
+MAX_PATHS = 16
 
 if TYPE_CHECKING:
     from . import recompile
@@ -89,12 +92,52 @@ class Specializer:
                 self._reader.restore_pinned(pinned)
                 raise
 
+    def find_or_make_path(
+        self, call: CallKey, tried: Sequence[Specialization]
+    ) -> Specialization:
+        """A specialization for a call that takes none of the paths of those that were tried."""
+        with self._table.locked():
+            call = self._reader.refresh(call)
+            for found in self._table.paths(call):
+                if all(found is not other for other in tried):
+                    return found
+            if len(tried) >= MAX_PATHS:
+                many = TracingError(
+                    at_user_line(f"{self._definition.name} has taken {MAX_PATHS} paths")
+                )
+                specialization = self._fallbacks.fall_back(call, many)
+                specialization.follows_paths = True
+                self._entries.add(specialization, call)
+                self._table.insert(call, specialization)
+                return specialization
+            self._note_path(tried[-1])
+            return self._make(call, is_retrace=False, follows_paths=True)
+
+    def _note_path(self, specialization: Specialization) -> None:
+        """Keep why a call is compiled for though there is a specialization for its types."""
+        definition, line = self._definition, user_line()
+        taken = ", ".join(
+            f"{b.source.line if b.source else '?'}: {b.outcome}"
+            for b in specialization.branches
+        )
+        miss = recompile.Miss(
+            "the branches by line", taken, "another path", line, self._table.count()
+        )
+        if config.recompiling_forbidden:
+            raise RecompileError(
+                f"{definition.qualified_name} would be compiled again. {miss}\n"
+                "  outside `forbid_recompile` it would be"
+            )
+        self.misses.append(miss)
+
     def _enter_late(self, specialization: Specialization, call: CallKey) -> None:
         if self._entries.is_late(specialization):
             with self._table.lock:
                 self._entries.add(specialization, call)
 
-    def _make(self, call: CallKey, is_retrace: bool) -> Specialization:
+    def _make(
+        self, call: CallKey, is_retrace: bool, follows_paths: bool = False
+    ) -> Specialization:
         self._definition.varying_numbers |= self._table.varying_numbers()
         if self._table.count() >= MAX_SPECIALIZATIONS and self._table.fails_by_guards(call):
             many = TracingError(
@@ -112,9 +155,12 @@ class Specializer:
             self._table.insert_any_size(call, sized)
             self._count_fallback(sized, call)
             return sized
-        call, specialization = self._specialize(call, may_settle=not is_retrace)
-        if is_retrace:
+        # what a compiled call has done before isn't done once
+        may_settle = not is_retrace and not self._table.has_compiled(call)
+        call, specialization = self._specialize(call, may_settle)
+        if is_retrace or follows_paths:
             specialization.may_settle = False
+        specialization.follows_paths = follows_paths and bool(specialization.reason)
         history = self._table.size_histories.get(call.rank_key)
         if history is not None and not specialization.reason:
             history.rule_out()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import opcode
 import operator
@@ -40,7 +41,7 @@ from graphjit.core.tree import (
     containers,
     unflatten,
 )
-from graphjit.core.types import TensorType, as_dtype
+from graphjit.core.types import DType, TensorType, as_dtype
 from graphjit.tensors.apply import TensorBase
 from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.leaks import holds_traced
@@ -223,6 +224,7 @@ class TraceAttempt:
         definition, call = self._definition, self._call
         trace = Trace(definition.name)
         trace.writes_back = definition.specialization_class is None
+        trace.branches.enabled = definition.specialization_class is None
         numpy = definition.wants_numpy(call.leaves)
         specialization = self._start(trace, bool(numpy), assumed)
         with trace.released(), trace.active():
@@ -247,6 +249,7 @@ class TraceAttempt:
             nodes = [trace.node_of(x) for x in returned.outputs]
             trace.require_checks(nodes)
             specialization.graph = trace.graph_of(nodes)
+            specialization.branches = tuple(trace.branches.taken)
         self._bind_captures(specialization, trace, returned)
         specialization.variables = trace.variables
         specialization.order_parameters()
@@ -283,7 +286,9 @@ class TraceAttempt:
                 symbols.append(x)
                 continue
             specialization.parameter_order.append(("leaf", number))
-            symbols.append(_make_symbol(trace, number, x, kind, specialization.leaf_names))
+            symbol = _make_symbol(trace, number, x, kind, specialization.leaf_names)
+            symbols.append(symbol)
+            trace.branches.know(symbol.node, functools.partial(_value_of, x, symbol.type.dtype))
         remaining = iter(symbols)
         return unflatten(self._call.tree, lambda: next(remaining))
 
@@ -448,6 +453,11 @@ def _make_symbol(
     symbol = trace.parameter(type, names[number], origin, "argument", leaf=number)
     symbol.swapped = isinstance(x, np.ndarray) and not x.dtype.isnative
     return symbol
+
+
+def _value_of(x: Any, dtype: DType) -> np.ndarray[Any, Any]:
+    """What a leaf of the arguments is, as an array."""
+    return np.asarray(getattr(x, "_array", x), dtype.dtype)
 
 
 def _argument_containers(tree: Tree, arguments: Any) -> list[Any]:

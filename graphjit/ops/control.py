@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.core.errors import InternalError
+from graphjit.core.errors import InternalError, PathNotTaken
 from graphjit.core.types import Array, TensorType, TupleType, bool_, int64
 
 from .primitive import Control, RegionTypes, define
@@ -154,4 +154,28 @@ while_loop = define(
 )
 
 
-__all__ = ["Region", "cond", "scan", "switch", "while_loop"]
+def _assume_type(
+    predicate: TensorType, *operands: TensorType, holds: bool, regions: Sequence[RegionTypes]
+) -> TupleType:
+    if len(regions) != 1:
+        raise InternalError(f"{len(regions)} regions in place of one")
+    return _cond_type(predicate, *operands, regions=(*regions, *regions))
+
+
+def _run_assume(
+    regions: Sequence[Region], inputs: Sequence[Array], holds: bool
+) -> Sequence[Array]:
+    predicate, *operands = inputs
+    if bool(predicate) is not holds:
+        raise PathNotTaken
+    return regions[0](operands)
+
+
+# Its one region, where the predicate is what `holds` says. Else PathNotTaken: the graph is that
+# of another path through the function.
+assume = define(
+    "assume", Control(_run_assume, ends_call=True), _assume_type, _no_value, tensorflow="If"
+)
+
+
+__all__ = ["Region", "assume", "cond", "scan", "switch", "while_loop"]

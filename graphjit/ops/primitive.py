@@ -146,10 +146,12 @@ class Control:
     run: (regions, arrays, **attrs) -> the results, where a region is a function of arrays
         that gives new ones.
     stacks: whether `run` takes the types of the results that it stacks, as `stacked`
+    ends_call: whether it is run though nothing needs its results, for it may end the call
     """
 
     run: Callable[..., Any]
     stacks: bool = False
+    ends_call: bool = False
 
 
 @dataclass(frozen=True)

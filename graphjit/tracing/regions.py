@@ -8,12 +8,12 @@ use them: `leaked_node` finds those that are used, and `compacted` drops them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from graphjit.core.frozen import dataclass
-from graphjit.ir.graph import Graph, GraphBuilder, Node, Rewriter, reachable
+from graphjit.ir.graph import Graph, GraphBuilder, Node, Rewriter
 from graphjit.ops import source
 
 _SHARED_WITH_REGIONS = (
@@ -57,7 +57,7 @@ class Regions:
         """Whether a node is from outside of the region whose function runs."""
         return bool(self.starts) and node < self.starts[-1]
 
-    def needed(self, region: Region, outputs: Sequence[int]) -> tuple[list[int], list[int]]:
+    def needed(self, region: Region, outputs: Iterable[int]) -> tuple[list[int], list[int]]:
         """The region's nodes that outputs need, and the outside nodes that those read, both in
         order. Constants of outside count as the region's.
         """
@@ -79,14 +79,21 @@ class Regions:
         return sorted(inside), sorted(outside)
 
     def graph(
-        self, region: Region, outputs: Sequence[int], operands: Sequence[int], name: str
+        self,
+        region: Region,
+        outputs: Sequence[int],
+        operands: Sequence[int],
+        name: str,
+        kept: Sequence[int] = (),
     ) -> Graph:
-        """The region's graph. operands: the outside nodes that follow its own parameters."""
+        """The region's graph. operands: the outside nodes that follow its own parameters. kept:
+        nodes that it has though no output needs them.
+        """
         builder, moved = GraphBuilder(name), dict[int, int]()
         for k, number in enumerate((*region.params, *operands)):
             type = self.nodes[number].tensor
             moved[number] = builder.add(source.param, type=type, name=f"p{k}", role="argument")
-        for number in self.needed(region, outputs)[0]:
+        for number in self.needed(region, (*outputs, *kept))[0]:
             node = self.nodes[number]
             inputs = tuple([moved[i] for i in node.inputs])
             made = Node(
@@ -114,9 +121,17 @@ class Regions:
         return None
 
 
-def compacted(graph: Graph) -> Graph:
-    """The graph without nodes that nothing needs, but for parameters."""
-    rewriter, live = Rewriter(graph), reachable(graph)
+def compacted(graph: Graph, kept: Sequence[int] = ()) -> Graph:
+    """The graph without nodes that nothing needs, but for parameters. kept: nodes that stay
+    though no output needs them.
+    """
+    rewriter = Rewriter(graph)
+    live, todo = [False] * len(graph.nodes), [*graph.roots, *kept]
+    while todo:
+        number = todo.pop()
+        if not live[number]:
+            live[number] = True
+            todo += graph.nodes[number].inputs
     for index, node in enumerate(graph.nodes):
         if live[index] or node.primitive is source.param:
             rewriter.map[index] = rewriter.copy(index)

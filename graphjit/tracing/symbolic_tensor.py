@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from graphjit.ir.graph import GraphBuilder
 
+    from .branches import Branches
     from .op_memo import OpMemo
     from .regions import Regions
     from .result_views import BaseArray, CallResult
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         closed: bool
         op_memo: OpMemo
         regions: Regions
+        branches: Branches
 
         def with_numpy_rules(
             self, action: Callable[[], Any], operands: Sequence[Any] = ()
@@ -168,6 +170,9 @@ class SymbolicTensor(InPlaceOperators, Operators):
         return StaticValueNeeded(message, params) if params else TracingError(message)
 
     def __bool__(self) -> bool:
+        outcome: bool | None = self.recorder.branches.outcome(self)
+        if outcome is not None:
+            return outcome
         raise self._needs_value("`if`, `while`, `and`, `or` or bool()", _CHOICES)
 
     def __int__(self) -> int:

@@ -28,6 +28,7 @@ from graphjit.ops.primitive import Gather, Library, Primitive, Scatter, View
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 from graphjit.tensors.variable import Variable
 
+from .branches import Branches
 from .handlers import handled_by_user
 from .leaks import leak_error
 from .op_memo import OpMemo
@@ -92,6 +93,7 @@ class Trace:
         self.sizes = Sizes()
         self.op_memo = OpMemo(self.builder, SYMBOLIC_CLASSES)
         self.regions = Regions(self.builder.nodes)
+        self.branches = Branches()
         # By nodes: the bounds of Python integers that stay within some.
         self._bounds: dict[int, tuple[int, int]] = {}
 
@@ -126,6 +128,7 @@ class Trace:
             self._capture_symbols.clear()
             self._variable_values.clear()
             self._must_be_computed.clear()
+            self.branches.release()
             self.views.release()
 
     def _note_refusal(self, error: GraphJitError) -> None:
@@ -193,7 +196,10 @@ class Trace:
         self.captures.append(array)
         self._capture_checksums.append(_content_checksum(array))
         type = TensorType((), as_dtype(array.dtype))
-        return self.parameter(type, f"capture{len(self.captures) - 1}", "weak", "capture")
+        name = f"capture{len(self.captures) - 1}"
+        symbol = self.parameter(type, name, "weak", "capture")
+        self.branches.know(symbol.node, lambda: array)
+        return symbol
 
     def capture(self, array: np.ndarray[Any, Any], outside: bool = False) -> SymbolicTensor:
         """The parameter for an ndarray that the function's Python code holds.
@@ -211,6 +217,7 @@ class Trace:
             type = TensorType(array.shape, as_dtype(array.dtype))
             name = f"capture{len(self.captures) - 1}"
             found = self.parameter(type, name, "numpy", "capture")
+            self.branches.know(found.node, lambda: array.astype(type.dtype.dtype, copy=False))
             found.swapped = not array.dtype.isnative
             found.storage.scalar = False
             found.mark_as_array()
@@ -226,6 +233,7 @@ class Trace:
             self.variables.append(variable)
             name = variable.name.removesuffix(":0")
             symbol = self.parameter(variable.type, name, "tensor", "variable")
+            self.branches.know(symbol.node, lambda: variable.cell.array)
             self._variable_params[cell] = symbol.node
             self._variable_values[cell] = symbol
         return self._variable_values[cell]
@@ -475,11 +483,15 @@ class Trace:
     def graph_of(self, nodes: Sequence[int]) -> Graph:
         """The graph of these output nodes and of all variables written."""
         updates = self.updates()
-        graph = self.builder.finish(nodes, updates)
-        if not self.regions.closed:
-            return graph
-        self._require_no_leak([*nodes, *(node for _, node in updates)])
-        return compacted(graph)
+        roots = [*nodes, *(node for _, node in updates)]
+        self._require_no_leak(roots)
+        kept: list[int] = []
+        if self.branches.taken:
+            roots, kept = self.branches.nested(self, roots)
+            written = zip(updates, roots[len(nodes) :], strict=True)
+            updates = [(param, node) for (param, _), node in written]
+        graph = self.builder.finish(roots[: len(nodes)], updates)
+        return compacted(graph, kept) if self.regions.closed or kept else graph
 
 
 __all__ = ["Trace", "WrittenAfterUseError"]

@@ -338,7 +338,7 @@ def test_a_fallback_after_an_assignment_counts_once() -> None:
 
     def fn(x: Any) -> Any:
         v.assign_add(x)
-        return v + 1.0 if x > 0 else v - 1.0
+        return v + 1.0 if float(x) > 0 else v - 1.0
 
     step = gj.function(fn)
     with pytest.warns(gj.FallbackWarning):

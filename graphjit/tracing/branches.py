@@ -1,0 +1,226 @@
+"""Branches on traced values: Python takes the one that this call takes, and the graph requires
+it of each call.
+
+What a traced value is in the call that is traced is computed from the call's arrays, by NumPy.
+Everything after the branch becomes the region of an `assume` node: a call for which the branch
+goes the other way runs none of it, and looks for the specialization of another path.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphjit.core.dims import Dim
+from graphjit.core.errors import SourceLine, user_line
+from graphjit.core.extents import evaluate
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import TensorType, TupleType
+from graphjit.ir.interpreter import run_control, run_primitive
+from graphjit.ops import PRIMITIVES, control, source
+from graphjit.ops.primitive import Control, Source
+
+from .regions import Region
+
+if TYPE_CHECKING:
+    from graphjit.ir.graph import Node
+
+# How often a path may branch on one line, and in all: a loop that runs while a traced condition
+# holds would be written out turn by turn.
+MAX_AT_LINE, MAX_IN_PATH = 6, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch that was taken.
+
+    start: the nodes from this one on were recorded after it
+    predicate: the node of the bool that decided, which was `outcome`
+    """
+
+    start: int
+    predicate: int
+    outcome: bool
+    source: SourceLine | None
+
+
+class _Unknown(Exception):
+    """A value that isn't known while the function is traced."""
+
+
+class Branches:
+    """The branches on traced values of one trace."""
+
+    def __init__(self) -> None:
+        self.taken: list[Branch] = []
+        self.enabled = False
+        # By nodes: how to get the values of parameters, and those that were computed.
+        self._given: dict[int, Callable[[], Any]] = {}
+        self._values: dict[int, Any] = {}
+        self._outcomes: dict[int, bool] = {}
+        self._at_lines: Counter[SourceLine | None] = Counter()
+
+    def know(self, node: int, value: Callable[[], Any]) -> None:
+        """Note what a parameter is in the call that is traced."""
+        self._given[node] = value
+
+    def release(self) -> None:
+        """Refer to no array any more."""
+        self._given.clear()
+        self._values.clear()
+
+    def outcome(self, x: Any) -> bool | None:
+        """Whether a value is true in the call that is traced, which each call has to agree
+        with. None where that isn't known, or there are too many branches.
+        """
+        trace = x.recorder
+        if not self.enabled or trace.regions.starts or not _is_one(x.type):
+            return None
+        if not _depends_on_parameters(trace, x.node):
+            return None
+        line = user_line()
+        if x.node in self._outcomes:
+            return self._outcomes[x.node]
+        if len(self.taken) >= MAX_IN_PATH or self._at_lines[line] >= MAX_AT_LINE:
+            return None
+        try:
+            found = bool(self._value(trace, x.node).reshape(())[()])
+        except _Unknown:
+            return None
+        predicate = _predicate(trace, x.node, x.type)
+        self._at_lines[line] += 1
+        self._outcomes[x.node] = found
+        self.taken.append(Branch(len(trace.builder.nodes), predicate, found, line))
+        return found
+
+    # -- values
+
+    def _value(self, trace: Any, wanted: int) -> Any:
+        """The value of a node, or a tuple of values. Raises _Unknown."""
+        nodes, values = trace.builder.nodes, self._values
+        todo = [wanted]
+        while todo:
+            number = todo[-1]
+            if number in values:
+                todo.pop()
+                continue
+            missing = [i for i in nodes[number].inputs if i not in values]
+            if missing:
+                todo += missing
+                continue
+            values[number] = self._computed(nodes[number], number)
+            todo.pop()
+        return values[wanted]
+
+    def _computed(self, node: Node, number: int) -> Any:
+        if node.primitive is source.const:
+            return node.attr("value").array
+        if node.primitive is source.extent:
+            return np.asarray(_known(node.attr("value")), node.tensor.dtype.dtype)
+        if isinstance(node.primitive.kind, Source):
+            if number not in self._given:
+                raise _Unknown
+            return self._given[number]()
+        inputs = [self._values[i] for i in node.inputs]
+        if isinstance(node.primitive.kind, Control):
+            if _holds_dims((node.attrs, *(n.attrs for r in node.regions for n in r.nodes))):
+                raise _Unknown
+            return run_control(node, inputs)
+        if inputs and isinstance(inputs[0], tuple):
+            inputs = [inputs[0]]
+        return run_primitive(
+            node.primitive, inputs, _known(node.type), _known(dict(node.attrs))
+        )
+
+    # -- the graph
+
+    def nested(self, trace: Any, roots: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The nodes of a graph's results, where what follows each branch is in its region, and
+        the node of the first branch, which is computed though no result may need it.
+        """
+        found = list(roots)
+        kept: list[int] = []
+        for number, branch in reversed(list(enumerate(self.taken))):
+            region = Region(branch.start, (), None)
+            inside = [k for k, root in enumerate(found) if _is_after(trace, root, branch.start)]
+            outputs = list(dict.fromkeys(found[k] for k in inside))
+            operands = trace.regions.needed(region, (*outputs, *kept))[1]
+            graph = trace.regions.graph(region, outputs, operands, f"path_{number}", kept)
+            node = trace.builder.add(
+                control.assume,
+                (branch.predicate, *operands),
+                branch.source,
+                (graph,),
+                holds=branch.outcome,
+            )
+            items = {
+                output: trace.builder.add(source.item, (node,), branch.source, index=k)
+                for k, output in enumerate(outputs)
+            }
+            for k in inside:
+                found[k] = items[found[k]]
+            kept = [node]
+        return found, kept
+
+
+def _is_after(trace: Any, node: int, start: int) -> bool:
+    return node >= start and trace.builder.nodes[node].primitive is not source.param
+
+
+def _depends_on_parameters(trace: Any, node: int) -> bool:
+    """Whether a value isn't the same for all calls of the same sizes. What sizes alone decide
+    is a guard on them.
+    """
+    todo, seen = [node], set[int]()
+    while todo:
+        number = todo.pop()
+        if number not in seen:
+            seen.add(number)
+            record = trace.builder.nodes[number]
+            if record.primitive is source.param:
+                return True
+            todo += record.inputs
+    return False
+
+
+def _predicate(trace: Any, node: int, type: TensorType) -> int:
+    """The node of whether a value is true."""
+    builder, line = trace.builder, user_line()
+    if not type.dtype.is_bool:
+        zero = builder.const(np.zeros(type.shape, type.dtype.dtype), line)
+        node = builder.add(PRIMITIVES["ne"], (node, zero), line)
+    if type.shape:
+        node = builder.add(PRIMITIVES["reshape"], (node,), line, shape=())
+    return node
+
+
+def _known(value: Any) -> Any:
+    """An attribute or type with the sizes of this call for its extents."""
+    if isinstance(value, Dim):
+        return evaluate(value, value.sizes.hints)
+    if isinstance(value, TensorType):
+        return TensorType(_known(value.shape), value.dtype)
+    if isinstance(value, TupleType):
+        return TupleType(_known(value.items))
+    if type(value) is tuple:
+        return tuple(map(_known, value))
+    if type(value) is dict:
+        return {name: _known(x) for name, x in value.items()}
+    return value
+
+
+def _is_one(type: TensorType) -> bool:
+    """Whether a value has one element, for all sizes."""
+    return all(not isinstance(n, Dim) and n == 1 for n in type.shape)
+
+
+def _holds_dims(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_holds_dims, value))
+    return isinstance(value, Dim)
+
+
+__all__ = ["MAX_AT_LINE", "MAX_IN_PATH", "Branch", "Branches"]
