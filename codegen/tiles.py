@@ -85,7 +85,7 @@ def lower_product(
     a, b, row_dim, column_dim, batch = axes.a, axes.b, axes.row_dim, axes.column_dim, axes.batch
     m = kernel.dims[row_dim] if row_dim >= 0 else 1
     n, k = kernel.dims[column_dim], kernel.dims[inner]
-    about, wide = guess(m), guess(n)
+    about, wide = _about(m), _about(n)
     lanes = max(1, vector_bytes // product.dtype.size)
     registers = 32 if vector_bytes == 64 else 16
     row_step, vectors = _choose_registers(about, -(-wide // lanes), registers, block_rows)
@@ -99,8 +99,8 @@ def lower_product(
     if about > row_step:
         tile_columns *= max(1, min(cost_model.TILE_COLUMNS, wide) // column_step)
     beside = -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
-    products = min(wide, tile_columns) * guess(k)
-    tile_rows = block_rows or _choose_tile_rows(m, guess(beside), products, row_step)
+    products = min(wide, tile_columns) * _about(k)
+    tile_rows = block_rows or _choose_tile_rows(m, _about(beside), products, row_step)
     count = -(-m // tile_rows) * beside
     abreast = 1 if packed else cost_model.IN_FLIGHT // (row_step * vectors)
     if not isinstance(k, Dim):
@@ -126,7 +126,7 @@ def _choose_tile_rows(m: int, beside: int, row_products: int, row_step: int) -> 
     beside: the tiles beside one another
     row_products: the multiply-adds of one row of a tile
     """
-    about = guess(m)
+    about = _about(m)
     most = min(about, cost_model.TILE_ROWS)
     while (
         most > cost_model.LEAST_TILE_ROWS and about // most * beside < cost_model.TILES_WANTED
@@ -136,6 +136,11 @@ def _choose_tile_rows(m: int, beside: int, row_products: int, row_step: int) -> 
         most //= 2
     equal = most if isinstance(m, Dim) else -(-m // -(-m // most))
     return -(-equal // row_step) * row_step
+
+
+def _about(extent: int) -> int:
+    """About how many elements an extent counts. A guess of a difference can be below 1."""
+    return max(1, guess(extent))
 
 
 def _index(kernel: Kernel, number: int) -> Index:
