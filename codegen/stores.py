@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from graphjit.core.types import bool_, int64
 from graphjit.ir.program import DynamicIndex
+from graphjit.ops.failures import BEYOND_64_BITS
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.primitive import Scatter
 
 from .access import CACHE_LINE, parts_of
 from .kernel_context import KernelContext
 from .runtime.compiled import Check
+from .runtime.runtime_symbols import NEEDS_PYTHON
 from .values import Value
 
 # The least vector that is stored past the cache: what AVX2 writes at once.
@@ -106,7 +108,7 @@ class StoreEmitter(KernelContext):
         b = self.b
         op, source = self.current_op
         self.checks.append(Check(reason, op, source))
-        status = len(self.checks)
+        status = NEEDS_PYTHON if reason == BEYOND_64_BITS else len(self.checks)
         vector = condition.wide and b.width > 1
         bad, good = self.label(), self.label()
         flag = condition.ir

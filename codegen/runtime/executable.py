@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit.core.dims import Guard
-from graphjit.core.errors import InternalError, PathNotTaken
+from graphjit.core.errors import InternalError, NeedsPython, PathNotTaken
 from graphjit.core.extents import evaluate
 from graphjit.core.memory_pool import LARGE_BYTES, empty
 from graphjit.core.types import check_size
@@ -27,7 +27,14 @@ from graphjit.ir.verify_program import check_access
 from .allocation import no_arena, no_memory_for
 from .compiled import CompiledProgram, Segment, sizes_of, where_symbols
 from .routines import Routine, array_type, buffers_read, region_routine, routine, whole_program
-from .runtime_symbols import NOT_TAKEN, PREPARE, SHALLOW, builtin_function, run_symbol
+from .runtime_symbols import (
+    NEEDS_PYTHON,
+    NOT_TAKEN,
+    PREPARE,
+    SHALLOW,
+    builtin_function,
+    run_symbol,
+)
 
 if TYPE_CHECKING:
     from .loader import Code
@@ -383,14 +390,12 @@ class Executable:
         arguments: Sequence[Any],
     ) -> None:
         """Deal with a segment's status: run it again on a larger stack, or raise its error."""
-        if status == NOT_TAKEN:
-            raise PathNotTaken
+        _require_taken(status)
         if status == SHALLOW:
             from .large_stack import run_on_large_stack
 
             status = run_on_large_stack(native, arguments)
-            if status == NOT_TAKEN:
-                raise PathNotTaken
+            _require_taken(status)
         if status:
             raise self._make_error(status, record)
 
@@ -398,6 +403,14 @@ class Executable:
         if record is None or not 0 < status <= len(self.checks):
             return InternalError(f"status {status} of {self.program.name}")
         return self.checks[status - 1].error(record.tolist())
+
+
+def _require_taken(status: int) -> None:
+    """PathNotTaken or NeedsPython where a status says that another code is to run."""
+    if status == NOT_TAKEN:
+        raise PathNotTaken
+    if status == NEEDS_PYTHON:
+        raise NeedsPython
 
 
 def _outputs_of(executable: Executable) -> Callable[[Sequence[Array]], list[Array]]:

@@ -31,6 +31,8 @@ INTERRUPTED = -1
 SHALLOW = -2
 # The status of a segment that is the code of another path than the call's.
 NOT_TAKEN = -3
+# The status of a segment that met what only Python computes.
+NEEDS_PYTHON = -4
 # The stack that a segment may need: row blocks and products take up to 0.6 MB. Segments with
 # frames of less than SMALL_STACK_BYTES don't check.
 STACK_BYTES, SMALL_STACK_BYTES = 1 << 20, 4096
@@ -71,6 +73,7 @@ __all__ = [
     "builtin_function",
     "run_symbol",
     "INTERRUPTED",
+    "NEEDS_PYTHON",
     "NOT_TAKEN",
     "OUTSIDE",
     "PREPARE",

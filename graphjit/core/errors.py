@@ -114,6 +114,10 @@ class PathNotTaken(Exception):  # noqa: N818: no error, and never the user's
     """A call takes another path through the function than the one that was compiled."""
 
 
+class NeedsPython(Exception):  # noqa: N818: no error, and never the user's
+    """A call computes what compiled code can't: Python has to run it."""
+
+
 class InternalError(GraphJitError, RuntimeError):
     """A broken invariant of graphjit's own: a bug."""
 

@@ -22,6 +22,7 @@ from graphjit.core.config import config
 from graphjit.core.devices import exporter, runnable_device
 from graphjit.core.errors import (
     InvalidArgumentError,
+    NeedsPython,
     PathNotTaken,
     TracingError,
     at_user_line,
@@ -159,7 +160,7 @@ class Function(Enterable):  # type: ignore[misc]
         specialization = self._specializer.find_or_make(call)
         if (
             specialization.reason
-            or specialization.branches
+            or specialization.may_be_left
             or specialization.effects is not None
         ):
             return arrays.fill(self._run(specialization, call.leaves, args, kwargs))
@@ -178,7 +179,7 @@ class Function(Enterable):  # type: ignore[misc]
             return specialization.run(leaves, given=(args, kwargs))
         except CaptureReplacedError:  # nothing was done yet
             return self(*args, **kwargs)
-        except EffectsDoNotFit:
+        except (EffectsDoNotFit, NeedsPython):
             pass
         except PathNotTaken:
             return self._run_other_path(specialization, args, kwargs)
@@ -196,7 +197,7 @@ class Function(Enterable):  # type: ignore[misc]
                 return tried[-1].run(call.leaves, given=(args, kwargs))
             except PathNotTaken:
                 continue
-            except (CaptureReplacedError, EffectsDoNotFit):
+            except (CaptureReplacedError, EffectsDoNotFit, NeedsPython):
                 return self._call_python(args, kwargs)
 
     def _run_eagerly(self, args: Any, kwargs: Any) -> Any:

@@ -25,7 +25,7 @@ from graphjit.codegen.runtime.entry_spec import (
 from graphjit.codegen.runtime.entry_writer import Entry, make_entry, make_table
 from graphjit.core import object_layout
 from graphjit.core.config import config
-from graphjit.core.errors import PathNotTaken
+from graphjit.core.errors import NeedsPython, PathNotTaken
 from graphjit.core.fork_safety import importing, new_lock
 from graphjit.core.tree import (
     ARRAY,
@@ -219,7 +219,7 @@ def _python_runner(specialization: Specialization) -> Callable[..., Any]:
     def run(*leaves: Any) -> Any:
         try:
             return specialization.run(leaves) if specialization.captures_fit() else MISS
-        except (CaptureReplacedError, EffectsDoNotFit, PathNotTaken):
+        except (CaptureReplacedError, EffectsDoNotFit, NeedsPython, PathNotTaken):
             return MISS
 
     return run
@@ -234,7 +234,7 @@ def _entry_returning_arguments(
         or specialization.objects
         or specialization.guards
         or specialization.effects is not None
-        or specialization.branches
+        or specialization.may_be_left
     ):
         return None
 

@@ -20,6 +20,7 @@ from graphjit.core.errors import (
     GraphJitError,
     IndexOutOfRangeError,
     InvalidArgumentError,
+    NeedsPython,
     PathNotTaken,
     SourceLine,
     at_user_line,
@@ -140,6 +141,8 @@ class Specialization:
     follows_paths: bool = False
     # The branches on traced values that lead to what is compiled.
     branches: tuple[Branch, ...] = ()
+    # Whether there is what only Python computes.
+    may_need_python: bool = False
     # How to look up each object that is returned and was there before the call.
     objects: list[Source] = field(default_factory=list)
     # The types of these objects at the trace.
@@ -161,6 +164,11 @@ class Specialization:
     # The leaves whose memory results may take.
     donated: tuple[int, ...] = ()
 
+    @property
+    def may_be_left(self) -> bool:
+        """Whether a call may turn out to be one for other code."""
+        return bool(self.branches) or self.may_need_python
+
     def captures_fit(self) -> bool:
         """Whether what the Python code reads is still of the traced types."""
         for number, source in enumerate(self.sources):
@@ -181,7 +189,7 @@ class Specialization:
                 self._compute(leaves, ())
         except PathNotTaken:
             return False
-        except (GraphJitError, ArithmeticError):
+        except (GraphJitError, ArithmeticError, NeedsPython):
             return True  # on the way, an error
         return True
 
@@ -259,7 +267,7 @@ class Specialization:
                 with stages.stage("keep"):
                     compile_cache.store(key, self.executable, image, self.sizes)
         simple = self.sizes is None and not self.guards and self.effects is None
-        simple = simple and not self.branches
+        simple = simple and not self.may_be_left
         self.direct = self._make_direct_call() if simple else None
         if "compile" in config.log:
             steps = self.executable.program.steps
@@ -366,6 +374,7 @@ class Specialization:
             except (
                 GraphJitError,
                 ArithmeticError,
+                NeedsPython,
             ) as error:  # what Python does before it raises is to be done
                 raise EffectsDoNotFit from error
             for variable, array in zip(self.updated, updates, strict=True):

@@ -250,6 +250,7 @@ class TraceAttempt:
             trace.require_checks(nodes)
             specialization.graph = trace.graph_of(nodes)
             specialization.branches = tuple(trace.branches.taken)
+            specialization.may_need_python = trace.branches.may_need_python
         self._bind_captures(specialization, trace, returned)
         specialization.variables = trace.variables
         specialization.order_parameters()

@@ -64,7 +64,7 @@ from .promotion import (
     unsupported,
     viewing,
 )
-from .scalars import run_python
+from .scalars import run_checked, run_python
 from .ufunc_methods import outer, run_accumulate, run_at, run_reduce, run_reduceat
 from .ufuncs import UFUNCS, operator_power, run_ufunc, scalar_power, shape_of
 
@@ -173,6 +173,16 @@ def call_operator(ufunc: Any, inputs: Sequence[Any], trace: Any) -> Any:
             result = function(detached(base), detached(exponent))
         else:
             result = run_ufunc(ufunc, *[detached(x) for x in inputs])
+        return owned(result, trace)
+
+
+def checked_integer(ufunc: Any, inputs: Sequence[Any], trace: Any) -> Any:
+    """The result of an operator on Python's integers, which a call leaves to Python where it
+    may have more than 64 bits.
+    """
+    inputs = [trace.extent_value(x) if isinstance(x, Dim) else x for x in inputs]
+    with fallback_on_error(f"np.{ufunc.__name__}"):
+        result = trace.with_numpy_rules(lambda: run_checked(ufunc, tuple(inputs)))
         return owned(result, trace)
 
 
@@ -471,6 +481,6 @@ def same_kind(result: TensorBase, x: TensorBase) -> Any:
 
 __all__ = [
     "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "Permutation", "UFUNCS", "VIEWS", "attribute",
-    "call_function", "call_operator", "call_ufunc", "convert", "detached", "getitem", "part",
-    "promoted", "result_dtype", "same_kind", "setitem",
+    "call_function", "call_operator", "call_ufunc", "checked_integer", "convert", "detached",
+    "getitem", "part", "promoted", "result_dtype", "same_kind", "setitem",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.core.types import as_dtype, float64
 from graphjit.ops import pointwise as pw
+from graphjit.ops.failures import BEYOND_64_BITS
 from graphjit.tensors.apply import apply
 
 from .promotion import constant, convert, is_symbol, need_value, result_dtype, unsupported
@@ -21,6 +22,8 @@ DIVISIONS: dict[Any, Callable[[Any, Any], Any]] = {
     np.floor_divide: operator.floordiv,
     np.remainder: operator.mod,
 }
+# Below 2^63 by more than float64 rounds by.
+_NEAR_64_BITS = 9.2e18
 _SAMPLE: dict[str, Any] = {"b": 1, "u": 1, "i": 1, "f": 1.0}
 
 
@@ -69,6 +72,16 @@ def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         failing = _SAMPLE["f" if "f" in kinds else "i"]
         return _unless(result, zero, _message(lambda: failing / 0))
     return result
+
+
+def run_checked(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
+    """The result of a ufunc on Python's integers, unless its size, computed in float64, comes
+    near to 64 bits.
+    """
+    result = run_python(ufunc, inputs)
+    about = UFUNCS[ufunc](*(convert(x, float64) for x in inputs))
+    large = apply(pw.ge, apply(pw.abs_, about), constant(_NEAR_64_BITS, float64))
+    return apply(pw.unless, result, large, reason=BEYOND_64_BITS)
 
 
 def _unless(result: Any, failing: Any, reason: str) -> Any:

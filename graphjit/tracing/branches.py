@@ -57,6 +57,8 @@ class Branches:
     def __init__(self) -> None:
         self.taken: list[Branch] = []
         self.enabled = False
+        # Whether an integer of Python's may leave 64 bits, in which case Python is to run.
+        self.may_need_python = False
         # By nodes: how to get the values of parameters, and those that were computed.
         self._given: dict[int, Callable[[], Any]] = {}
         self._values: dict[int, Any] = {}
@@ -88,7 +90,7 @@ class Branches:
             return None
         try:
             found = bool(self._value(trace, x.node).reshape(())[()])
-        except _Unknown:
+        except Exception:  # an error is for an eager call to raise
             return None
         predicate = _predicate(trace, x.node, x.type)
         self._at_lines[line] += 1

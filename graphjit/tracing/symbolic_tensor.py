@@ -81,6 +81,8 @@ if TYPE_CHECKING:
 
 # Operators whose results on Python's integers may pass 64 bits.
 _UNBOUNDED = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
+# Those of which compiled code sees whether they do.
+_CHECKED = {"add", "sub", "mul", "neg", "abs"}
 
 
 class StaticValueNeeded(TracingError):
@@ -232,6 +234,13 @@ class SymbolicTensor(InPlaceOperators, Operators):
             and not _are_bools(operands)
         ):
             bounds = trace.bounds_after(name, operands)
+            if bounds is None and name in _CHECKED and trace.branches.enabled:
+                trace.branches.may_need_python = True
+                result = trace.with_numpy_rules(
+                    lambda: numpy_protocol.checked_integer(ufunc, operands, trace), operands
+                )
+                trace.note_bounds(result, -(2**63), 2**63 - 1)
+                return result
             if bounds is None:
                 raise self._needs_value("arithmetic of Python's integers, which have no end,")
             result = trace.record_memoized(

@@ -441,6 +441,8 @@ class Trace:
         for k, (item, origin) in enumerate(zip(type.items, origins, strict=True)):
             number = self.builder.add(source.item, (node,), line, index=k)
             results.append(SymbolicTensor(self, number, item, origin))
+            if origin == "weak" and item.dtype is int64:  # as all that regions compute
+                self.note_bounds(results[-1], -(2**63), 2**63 - 1)
         return results
 
     def _require_no_leak(self, nodes: Sequence[int], start: int = 0) -> None:

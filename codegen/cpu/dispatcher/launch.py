@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from graphjit.codegen.runtime.entry_layout import EntryWord, ResultKind, ResultWord
-from graphjit.codegen.runtime.runtime_symbols import INTERRUPTED, NOT_TAKEN, SHALLOW
+from graphjit.codegen.runtime.runtime_symbols import (
+    INTERRUPTED,
+    NEEDS_PYTHON,
+    NOT_TAKEN,
+    SHALLOW,
+)
 from graphjit.core import object_layout
 from graphjit.core.memory_pool import LARGE_BYTES
 from graphjit.core.object_layout import WORD
@@ -248,7 +253,11 @@ class _LaunchWriter:
         code = a.get("i64", status)
         with a.when(a.differ("i64", code, "0")):
             a.require(a.differ("i64", code, str(INTERRUPTED)), "failed")
-            for undone in (SHALLOW, NOT_TAKEN):  # nothing was done: Python knows how
+            for undone in (
+                SHALLOW,
+                NOT_TAKEN,
+                NEEDS_PYTHON,
+            ):  # nothing was done: Python knows how
                 with a.when(a.same("i64", code, str(undone))):
                     a.call("ptr", "drop", "ptr %entry", f"ptr {_FRAME}")
                     a.jump("missed")

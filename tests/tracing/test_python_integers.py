@@ -1,0 +1,123 @@
+"""Python's integers, traced: as large as they are in Python."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import graphjit as gj
+
+X = np.arange(3.0)
+EDGES = [
+    0, 1, -1, 2, 3, 7, -8, 2**31, -(2**31), 2**32, 2**53 + 1, 2**62, -(2**62), 2**63 - 1,
+    -(2**63), 2**63, 10**30, 5,
+]  # fmt: skip
+
+
+def same(found: Any, wanted: Any) -> None:
+    assert type(found) is type(wanted)
+    if isinstance(wanted, tuple):
+        for a, b in zip(found, wanted, strict=True):
+            same(a, b)
+    else:
+        np.testing.assert_array_equal(found, wanted)
+
+
+def agree(function: Callable[..., Any], *calls: tuple[Any, ...]) -> Any:
+    decorated = gj.function(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", gj.FallbackWarning)
+        for _ in range(2):
+            for args in calls:
+                same(decorated(*args), function(*args))
+    return decorated
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, n: (x * 2, n * n),
+        lambda x, n: (x, n + 1, n - 1, 3 - n),
+        lambda x, n: (x, -n, abs(n)),
+        lambda x, n: (x, n * 3 + n),
+        lambda x, n: (x, (n - 5) * (n + 5), n * -4),
+        lambda x, n: (x, n // 3, n % 7, n * 2 // 2),
+    ],
+)
+def test_results_beyond_64_bits_are_pythons(function: Callable[..., Any]) -> None:
+    agree(function, *[(X, n) for n in EDGES])
+
+
+def test_one_specialization_serves_all_small_numbers() -> None:
+    for function in (
+        lambda x, n: x * (n + 1),
+        lambda x, n: (x, n * n - n),
+    ):
+        assert agree(function, *[(X, n) for n in range(20)]).trace_count <= 3
+
+
+def test_what_is_written_outside_is_written_once() -> None:
+    class Counter:
+        total = 0
+
+    counter, twin = Counter(), Counter()
+
+    def add(counter: Any, x: Any, n: int) -> Any:
+        counter.total = counter.total + n * n
+        return x * 2
+
+    decorated = gj.function(add)
+    for n in (1, 2, 3, 2**40, 5, 2**40, 6):
+        same(decorated(counter, X, n), add(twin, X, n))
+        assert counter.total == twin.total and type(counter.total) is int
+
+
+def test_they_count_in_loops() -> None:
+    def squares(n: Any) -> Any:
+        return gj.while_loop(lambda i, s: i < n, lambda i, s: (i + 1, s + i * i), (0, 0))
+
+    decorated = gj.function(squares, fallback="error")
+    for n in (3, 4, 5, 40, 0):
+        same(decorated(n), squares(n))
+    powers = gj.function(
+        lambda n: gj.while_loop(lambda i, s: i < n, lambda i, s: (i + 1, s * 3), (0, 1))
+    )
+    for n in (3, 4, 39, 60, 5):
+        assert powers(n) == (n, 3**n)
+
+
+def test_out_arguments() -> None:
+    f = gj.function(lambda x, n: x * (n * n % 1000))
+    out = np.empty(3)
+    for n in (3, 4, 2**40, 5):
+        f(X, n, out=out)
+        np.testing.assert_array_equal(out, X * (n * n % 1000))
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=40)
+def test_random_expressions(seed: int) -> None:
+    rng = random.Random(seed)
+
+    def expression(depth: int) -> str:
+        if not depth or rng.random() < 0.2:
+            return rng.choice(["n", "m", "3", "-2", "n", "m", str(rng.randrange(10**6))])
+        a, b = expression(depth - 1), expression(depth - 1)
+        return rng.choice([f"({a} + {b})", f"({a} - {b})", f"({a} * {b})", f"-{a}", f"abs({a})",
+                           f"({a} // 5)", f"({a} % 9)"])  # fmt: skip
+
+    text = f"lambda x, n, m: (x, {expression(4)}, {expression(3)})"
+    function = eval(text)
+    decorated = gj.function(function)
+    numbers = [rng.choice(EDGES + [rng.randrange(-99, 99)] * 9) for _ in range(16)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for n, m in zip(numbers[::2], numbers[1::2], strict=True):
+            same(decorated(X, n, m), function(X, n, m))
