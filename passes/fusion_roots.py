@@ -74,6 +74,13 @@ class RootAnalysis:
             number = self.nodes[number].inputs[0]
         return number
 
+    def _operand_of_product(self, number: int) -> int:
+        """The node whose buffer a product reads for an operand: what its views look at, unless
+        that is a number.
+        """
+        viewed = self._strip_views(number)
+        return viewed if self.is_in_memory(viewed) else number
+
     def _find_required(self) -> set[int]:
         """Results, and what library calls, regions, products and gathers read."""
         found = set(self.graph.roots)
@@ -84,7 +91,7 @@ class RootAnalysis:
                 case Library() | Control():
                     found.update(node.inputs)
                 case Contract():
-                    found.update(map(self._strip_views, node.inputs))
+                    found.update(map(self._operand_of_product, node.inputs))
                 case Gather():
                     found.add(node.inputs[0])
         return found

@@ -84,6 +84,7 @@ class AccessHooks(Guarding):
     def store_deref(self, given: tuple[Any, types.CellType], name: str) -> None:
         value, cell = given
         if self.closed or self._is_own_cell(cell):
+            self._require_no_turn(f"stores {name}")
             super().store_deref(given, name)
             return
         before = CellSource(cell, name)()
@@ -336,6 +337,7 @@ class AccessHooks(Guarding):
         elif self._is_own(owner) and not isinstance(owner, (type, enum.Enum)):
             if static is MISSING:
                 self.guard_static(kind, name)
+            self._require_no_turn(f"stores .{name}")
             setattr(owner, name, value)
         else:
             self._store_outside(owner, name, value, static)
@@ -453,6 +455,7 @@ class AccessHooks(Guarding):
         if function is not None:
             self.call(function, owner, key, value)
         elif self._is_own(owner):
+            self._require_no_turn("stores an item")
             owner[key] = value
         else:
             self._store_item_outside(owner, key, value)
@@ -481,6 +484,7 @@ class AccessHooks(Guarding):
     def delete_item(self, given: tuple[Any, Any]) -> None:
         owner, key = given
         if self.closed or self._traced(owner) or self._is_own(owner):
+            self._require_no_turn("deletes an item")
             del owner[key]
         else:
             self.changed(owner, "__delitem__", key)

@@ -152,6 +152,7 @@ class BuiltinCalls(OperatorHooks):
             return self.call(function, value)
         if self.source_of(value) is not None or self._outside(value):
             raise self.refusal("advances an iterator from outside")
+        self._require_no_turn("advances an iterator")
         return next(value, *default)
 
 

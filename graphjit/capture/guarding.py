@@ -72,8 +72,9 @@ class Guarding(Hooks):
         made: MadeArrays | None = None,
         settle: Callable[[Any], object] = lambda value: None,
         in_region: Callable[[], bool] = lambda: False,
+        in_turn: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._in_region = in_region
+        self._in_region, self._in_turn = in_region, in_turn
         self.made = made or MadeArrays()
         self._settle = settle
         self._number = number
@@ -210,6 +211,13 @@ class Guarding(Hooks):
         """Refuse what is written in a branch or loop, which may run never or often."""
         if self._in_region():
             raise self.refusal("writes outside of it in a branch or loop")
+
+    def _require_no_turn(self, what: str) -> None:
+        """Refuse what a turn of a loop changes besides variables: it is recorded once or
+        several times, however often it runs.
+        """
+        if self._in_turn():
+            raise self.refusal(f"{what} in a loop")
 
     def merged(self, value: Any) -> Any:
         """A container with what was written into it, as the code that wrote it sees it."""

@@ -60,9 +60,9 @@ class Recorder(BuiltinCalls):
     capture: is given each ndarray read and its source, and gives what the code goes on with.
     traced: whether a value is one that `capture` or what traces made. outside: whether an
     object is known to have been there before. settle: is told that what was changed until now
-    is to stay. in_region: whether a branch or loop of the graph is traced. guards: what must
-    hold for another run to read the same. effects: what each run does outside. failed: the
-    first refusal.
+    is to stay. in_region, in_turn: whether a branch or loop of the graph is traced, and whether
+    one of Python's own is. guards: what must hold for another run to read the same. effects:
+    what each run does outside. failed: the first refusal.
     """
 
     effects: Sequence[Effect] = ()
@@ -134,7 +134,7 @@ class Recorder(BuiltinCalls):
         """
         self.closed = True
         self._capture = self._traced = self._outside = self._number = _closed
-        self._settle = self._in_region = _closed
+        self._settle = self._in_region = self._in_turn = _closed
         self._root = None
         for table in (
             self._known, self._copies, self._bound, self._cells, self._globals,
@@ -497,7 +497,11 @@ class Recorder(BuiltinCalls):
                 raise self.refusal(
                     f"calls .{function.__name__} of what was reached in a way not followed"
                 )
-            return function if type(owner) in PLAIN else self._library(function)
+            if type(owner) in PLAIN:
+                return function
+            if function.__name__ not in READERS and function.__name__ not in HANDING_ON:
+                self._require_no_turn(f"calls .{function.__name__} of a {type(owner).__name__}")
+            return self._library(function)
         if isinstance(owner, (list, tuple, dict, set, frozenset, deque)):
             if function.__name__ in HANDING_ON:
                 return self._library(getattr(self.one_level(owner), function.__name__))

@@ -49,6 +49,8 @@ class FunctionDefinition:
         self.static_numbers: set[Any] = set()
         # Lines that make arrays into which traced values are written.
         self.written_lines: frozenset[SourceLine] = frozenset()
+        # The tests of `while` loops that are traced as paths of branches.
+        self.unstructured: frozenset[Any] = frozenset()
         self._parameters: tuple[str, ...] | None = None
 
     def name_leaves(self, tree: Tree) -> list[str]:

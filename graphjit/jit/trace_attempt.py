@@ -26,6 +26,7 @@ from graphjit.capture.sources import (
 from graphjit.core.dims import Dim
 from graphjit.core.errors import (
     InternalError,
+    LeakedTracerError,
     SourceLine,
     TracingError,
     at_user_line,
@@ -49,6 +50,7 @@ from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
+from graphjit.tracing.while_loops import LoopRefused, WhileLoops
 
 from .effects import do_now
 from .output_memory import donated_leaves
@@ -105,6 +107,8 @@ class TraceAttempt:
         self._effects: Sequence[Effect] = ()
         self._written_arrays = False
         self._numbers: dict[Any, tuple[Any, np.ndarray[Any, Any]]] = {}
+        # The `while` loops of the trace, and whether one was being recorded when it failed.
+        self._loops, self._loops_were_open = WhileLoops(), False
         pairs = zip(call.leaves, call.kinds, strict=True)
         self._statics = [x for x, kind in pairs if kind.kind == STATIC]
 
@@ -129,7 +133,11 @@ class TraceAttempt:
                     specialization = self._run_once(assumed)
                     definition.written_lines |= known
                     return specialization
-                except TracingError as error:
+                except Exception as error:
+                    if self._leaves_loops_alone(error):
+                        continue
+                    if not isinstance(error, TracingError):
+                        raise
                     first = first or error
                     if isinstance(error, WrittenAfterUseError):
                         self._made.note_written(error.array)
@@ -145,6 +153,17 @@ class TraceAttempt:
         finally:
             del first  # whose traceback has this frame
 
+    def _leaves_loops_alone(self, error: Exception) -> bool:
+        """After a trace that failed for loops that were to be one node: whether to trace once
+        more, without that.
+        """
+        failed = self._loops_were_open or isinstance(error, (LeakedTracerError, LoopRefused))
+        new = self._loops.tried - self._definition.unstructured
+        if not failed or not new:
+            return False
+        self._definition.unstructured |= new
+        return True
+
     def _written_lines_grow(self, known: frozenset[SourceLine]) -> bool:
         """Note the lines that made arrays into which the failed trace wrote; whether there were
         new ones.
@@ -157,6 +176,7 @@ class TraceAttempt:
         started = time.perf_counter_ns()
         self._made = MadeArrays(self._definition.written_lines)
         self._effects, self._written_arrays = (), False
+        self._loops_were_open = False
         self._numbers = {}
         self._require_traceable()
         before = SideEffects(self._definition.python_function, self._statics)
@@ -164,6 +184,7 @@ class TraceAttempt:
         try:
             specialization = self._trace(before, assumed)
         except BaseException as error:
+            self._loops_were_open = self._loops.left_open
             # an eager call is to raise the error, for traced values are in this one, or in what
             # it leaves
             again = self._wrote_arguments or (
@@ -192,6 +213,7 @@ class TraceAttempt:
         stays, as undecorated.
         """
         final = is_interrupt(error) or self._definition.options.fallback == "error"
+        final = final and not (self._loops_were_open and isinstance(error, Exception))
         return final and assumed is None and not isinstance(error, _OWN_ERRORS)
 
     # -- before the trace
@@ -225,6 +247,8 @@ class TraceAttempt:
         trace = Trace(definition.name)
         trace.writes_back = definition.specialization_class is None
         trace.branches.enabled = definition.specialization_class is None
+        self._loops = trace.branches.loops
+        self._loops.unstructured = definition.unstructured
         numpy = definition.wants_numpy(call.leaves)
         specialization = self._start(trace, bool(numpy), assumed)
         with trace.released(), trace.active():
@@ -370,6 +394,7 @@ class TraceAttempt:
             self._made,
             before.settle,
             lambda: bool(trace.regions.starts),
+            lambda: trace.branches.loops.is_open,
         )
         names = self._definition.name_leaves(self._call.tree)
         for x, kind, name in zip(self._call.leaves, self._call.kinds, names, strict=True):

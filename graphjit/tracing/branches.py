@@ -8,6 +8,7 @@ goes the other way runs none of it, and looks for the specialization of another 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from graphjit.ops import PRIMITIVES, control, source
 from graphjit.ops.primitive import Control, Source
 
 from .regions import Region
+from .while_loops import WhileLoops
 
 if TYPE_CHECKING:
     from graphjit.ir.graph import Node
@@ -59,6 +61,7 @@ class Branches:
         self.enabled = False
         # Whether an integer of Python's may leave 64 bits, in which case Python is to run.
         self.may_need_python = False
+        self.loops = WhileLoops()
         # By nodes: how to get the values of parameters, and those that were computed.
         self._given: dict[int, Callable[[], Any]] = {}
         self._values: dict[int, Any] = {}
@@ -73,14 +76,21 @@ class Branches:
         """Refer to no array any more."""
         self._given.clear()
         self._values.clear()
+        self.loops.release()
 
     def outcome(self, x: Any) -> bool | None:
         """Whether a value is true in the call that is traced, which each call has to agree
         with. None where that isn't known, or there are too many branches.
         """
         trace = x.recorder
-        if not self.enabled or trace.regions.starts or not _is_one(x.type):
+        if not self.enabled or not _is_one(x.type):
             return None
+        if trace.regions.starts and not self.loops.is_open:
+            return None
+        frame = sys._getframe(2)
+        turn = self.loops.outcome(x, frame, self, lambda: _predicate(trace, x.node, x.type))
+        if turn is not None:
+            return turn
         if not _depends_on_parameters(trace, x.node):
             return None
         line = user_line()
@@ -96,7 +106,13 @@ class Branches:
         self._at_lines[line] += 1
         self._outcomes[x.node] = found
         self.taken.append(Branch(len(trace.builder.nodes), predicate, found, line))
+        self.loops.note(frame, predicate, self, len(trace.builder.nodes))
         return found
+
+    def forget_outcomes(self) -> None:
+        """Ask anew for what branches were taken on."""
+        known = {branch.predicate for branch in self.taken}
+        self._outcomes = {n: found for n, found in self._outcomes.items() if n in known}
 
     # -- values
 

@@ -466,6 +466,10 @@ class Trace:
         """A number or bool that NumPy gives as Python's."""
         return SymbolicTensor(self, x.node, x.type, "weak")
 
+    def symbol_of(self, node: int, origin: str) -> SymbolicTensor:
+        """A symbolic tensor of a node that isn't an operation's result."""
+        return SymbolicTensor(self, node, self.builder.type_of(node), origin)
+
     def as_result(self, x: TensorBase, origin: str) -> SymbolicTensor:
         """A tensor for which the rules of another origin hold."""
         node = self.node_of(x)
@@ -488,6 +492,7 @@ class Trace:
         roots = [*nodes, *(node for _, node in updates)]
         self._require_no_leak(roots)
         kept: list[int] = []
+        self.branches.loops.require_closed()
         if self.branches.taken:
             roots, kept = self.branches.nested(self, roots)
             written = zip(updates, roots[len(nodes) :], strict=True)

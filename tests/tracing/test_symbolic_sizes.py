@@ -401,6 +401,17 @@ def test_products_of_extents_that_are_differences(function: Any) -> None:
         np.testing.assert_allclose(jitted(y, z), function(y, z), rtol=1e-12, atol=1e-12)
 
 
+def test_a_product_of_products_of_nothing() -> None:
+    """The first is known to be 0, whatever its size."""
+
+    def f(z: Any) -> Any:
+        return (z @ z.T) @ (z @ z.T).T
+
+    jitted = gj.function(f, fallback="error")
+    for shape in [(3, 5), (3, 7), (4, 0), (5, 0), (6, 2), (0, 0)]:
+        np.testing.assert_array_equal(jitted(np.ones(shape)), f(np.ones(shape)))
+
+
 def test_no_elements_known_by_a_guard_alone() -> None:
     """A guard says that there are no elements, and not which of two extents is 0."""
 
