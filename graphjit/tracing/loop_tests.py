@@ -60,7 +60,10 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
             for offset in (each.argval, instructions[k + 1].offset)
         )
         targets = {"IF_TRUE" in each.opname: taken, "IF_TRUE" not in each.opname: other}
-        inside = {truth: head <= target <= end for truth, target in targets.items()}
+        inside = {
+            truth: head <= target <= end and not _returns(instructions, target)
+            for truth, target in targets.items()
+        }
         if inside[True] == inside[False]:
             continue
         test = LoopTest(head, targets[not inside[True]], inside[True])
@@ -80,6 +83,21 @@ def _destination(instructions: list[dis.Instruction], offset: int) -> int:
             return _destination(instructions, each.argval)
         return each.offset
     return offset
+
+
+def _returns(instructions: list[dis.Instruction], offset: int) -> bool:
+    """Whether code returns or raises without a jump; the end of a function is copied to where a
+    loop is left for it.
+    """
+    for each in instructions:
+        if each.offset >= offset:
+            if each.opname.startswith("RETURN_") and "GENERATOR" not in each.opname:
+                return True
+            if each.opname in ("RAISE_VARARGS", "RERAISE"):
+                return True
+            if "JUMP" in each.opname or each.opname in ("FOR_ITER", "SEND"):
+                return False
+    return True
 
 
 def _is_over_an_iterator(instructions: list[dis.Instruction], head: int, end: int) -> bool:
