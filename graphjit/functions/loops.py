@@ -119,12 +119,11 @@ def while_loop(
     """What `while cond(value): value = body(value)` leaves of the value `loop_vars`.
 
     loop_vars: any structure (`init_val` is another name for it). A list or tuple is handed to
-        functions that take as many arguments as it has items one by one, as TensorFlow does;
-        `body` then gives a list or tuple of as many items, or the item, where there is one.
-    maximum_iterations: after so many turns the loop ends
-    options: TensorFlow's `shape_invariants`, `parallel_iterations`, `back_prop`,
-        `swap_memory` and `name`, of which only None, or what doesn't change the result, is
-        accepted.
+    functions that take as many arguments as it has items one by one, as TensorFlow does; `body`
+    then gives a list or tuple of as many items, or the item, where there is one.
+    maximum_iterations: after so many turns the loop ends. options: TensorFlow's
+    `shape_invariants`, `parallel_iterations`, `back_prop`, `swap_memory` and `name`, of which
+    only None, or what doesn't change the result, is accepted.
 
     In a compiled function both are traced once, and the number of turns is found when the loop
     runs. What `body` gives has the structure, shapes and dtypes of `loop_vars`, where a
@@ -203,18 +202,13 @@ def scan(
 ) -> Any:
     """A loop through arrays along their first axis: what it leaves, and what its turns made.
 
-    Gives `(carry, ys)` of
+    Gives `(carry, ys)`, where the carry begins as `init`, `carry, y = f(carry, x)` is done for
+    each x of xs, and ys are the y stacked along a first axis. The semantics are those of
+    `jax.lax.scan`.
 
-        carry, ys = init, []
-        for x in xs:
-            carry, y = f(carry, x)
-            ys.append(y)
-
-    with ys stacked along a first axis. The semantics are those of `jax.lax.scan`.
-
-    xs: any structure of arrays with the same first extent; None for `length` turns
-    reverse: from the last element to the first; ys are where the xs were
-    unroll: how many turns are written one after another; True for all. It changes speed only.
+    xs: any structure of arrays with the same first extent; None for `length` turns. reverse:
+    from the last element to the first; ys are where the xs were. unroll: how many turns are
+    written one after another; True for all. It changes speed only.
 
     In a compiled function `f` is traced once, and gives a carry of the structure, shapes and
     dtypes of `init`. InvalidArgumentError where they differ, or lengths do.

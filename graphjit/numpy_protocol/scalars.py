@@ -39,7 +39,9 @@ def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         need_value(next(x for x in inputs if is_symbol(x)), "arithmetic of Python's complex")
     if ufunc in DIVISIONS:
         if is_symbol(inputs[1]) and ufunc is not np.divide:
-            need_value(inputs[1], "division by a traced Python number")
+            if not set(kinds) <= {"i"} or not inputs[1].recorder.branches.enabled:
+                need_value(inputs[1], "division by a traced Python number")
+            return _whole_quotient(ufunc, inputs)
         if not is_symbol(inputs[1]) and inputs[1] == 0:
             return DIVISIONS[ufunc](_SAMPLE[kinds[0]], inputs[1])  # raises Python's error
     if ufunc in (np.left_shift, np.right_shift):
@@ -82,6 +84,20 @@ def run_checked(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     about = UFUNCS[ufunc](*(convert(x, float64) for x in inputs))
     large = apply(pw.ge, apply(pw.abs_, about), constant(_NEAR_64_BITS, float64))
     return apply(pw.unless, result, large, reason=BEYOND_64_BITS)
+
+
+def _whole_quotient(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
+    """What `//` or `%` of Python's integers by a traced one gives, or raises."""
+    integer = as_dtype("int64")
+    x, y = (convert(_within_int64(n), integer) for n in inputs)
+    zero = apply(pw.eq, y, constant(0, integer))
+    divisor = apply(pw.where, zero, constant(1, integer), y)
+    result = UFUNCS[ufunc](x, divisor)
+    least = apply(pw.eq, x, constant(-(2**63), integer))
+    beyond = apply(pw.bit_and, least, apply(pw.eq, y, constant(-1, integer)))
+    y.recorder.branches.may_need_python = True
+    result = apply(pw.unless, result, beyond, reason=BEYOND_64_BITS)
+    return _unless(result, zero, _message(lambda: DIVISIONS[ufunc](1, 0)))
 
 
 def _unless(result: Any, failing: Any, reason: str) -> Any:

@@ -30,6 +30,8 @@ PYTHON_ERRORS: dict[str, Callable[[str], Exception]] = {
     OVERFLOW: lambda text: OverflowError(errno.ERANGE, text),
     _pythons_message(lambda: 1 / 0): ZeroDivisionError,
     _pythons_message(lambda: 1.0 / 0): ZeroDivisionError,
+    _pythons_message(lambda: 1 // 0): ZeroDivisionError,
+    _pythons_message(lambda: 1 % 0): ZeroDivisionError,
     NO_WEIGHT: ZeroDivisionError,
     BEYOND_64_BITS: NeedsPython,
 }

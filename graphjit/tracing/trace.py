@@ -294,6 +294,20 @@ class Trace:
         self._must_be_computed.append(x)
         return x
 
+    def forget_checks(self, start: int, stop: int) -> None:
+        """Leave out nodes that may fail and are no part of any graph."""
+        self._must_be_computed = [
+            x for x in self._must_be_computed if not start <= x.node < stop
+        ]
+
+    def _require_checks_in(self, region: Region, nodes: Sequence[int]) -> None:
+        """Require that a region computes all of its values that may fail."""
+        computed = set(self.regions.needed(region, nodes)[0])
+        inside = [x for x in self._must_be_computed if x.node >= region.start]
+        for x in inside:
+            if x.node in computed:
+                self.forget_checks(x.node, x.node + 1)
+
     def require_checks(self, nodes: Sequence[int]) -> None:
         """Require that a graph of these outputs computes all values that may fail. Where no
         output needs one, Python needs the number now.
@@ -424,6 +438,8 @@ class Trace:
         for (region, _), nodes in zip(regions, outputs, strict=True):
             # from its own nodes on, which leaves the regions inside it
             self._require_no_leak(nodes, region.start + 1)
+        for (region, _), nodes in zip(regions, outputs, strict=True):
+            self._require_checks_in(region, nodes)
         outside = [
             self.regions.needed(region, nodes)[1]
             for (region, _), nodes in zip(regions, outputs, strict=True)

@@ -245,11 +245,17 @@ class WhileLoops:
     ) -> bool:
         """Begin the region of a loop."""
         self.tried.add(key)
-        trace.regions.closed.append((visit.nodes, len(trace.builder.nodes)))
+        self._drop(trace, visit.nodes)
         self._forget_visits(visit.frame)
         loop = _Open(visit, key, test, names)
         self._open.append(loop)
         return self._begin(trace, loop)
+
+    def _drop(self, trace: Any, start: int) -> None:
+        """Let no graph use the nodes from `start` on."""
+        stop = len(trace.builder.nodes)
+        trace.regions.closed.append((start, stop))
+        trace.forget_checks(start, stop)
 
     def _forget_visits(self, frame: FrameType) -> None:
         self._visits = {k: v for k, v in self._visits.items() if v.frame is not frame}
@@ -371,7 +377,7 @@ class WhileLoops:
         if any(_content(values.get(n), 0) != _content(loop.values[n], 0) for n in kept):
             raise self._refusal("changes a container")
         if grown:  # equal to what they were by chance
-            trace.regions.closed.append((trace.regions.starts.pop(), len(trace.builder.nodes)))
+            self._drop(trace, trace.regions.starts.pop())
             self._forget_visits(frame)
             loop.names = [*loop.names, *grown]
             return self._begin(trace, loop)
@@ -469,6 +475,7 @@ class WhileLoops:
                 or nodes[k].type != nodes[new].type
             ):
                 raise self._refusal("is recorded in another way each time")
+        trace.forget_checks(own[0], own[-1])
         stop = max(way.results) + 1
         for number in range(own[-1], stop):
             node = nodes[number]

@@ -93,6 +93,34 @@ def test_they_count_in_loops() -> None:
         assert powers(n) == (n, 3**n)
 
 
+def test_division_by_a_traced_integer() -> None:
+    def both(x: Any, n: int, m: int) -> Any:
+        return x, n // m, n % m
+
+    pairs = [(7, 2), (-7, 2), (7, -2), (-(2**63), -1), (2**62, 3), (3, 5), (-1, 2**63 - 1)]
+    agree(both, *[(X, n, m) for n, m in pairs])
+    decorated = gj.function(both)
+    for n, m in [(7, 2), (1, 3), (9, 4), (5, 0), (7, 2), (0, 0)]:
+        if m:
+            same(decorated(X, n, m), both(X, n, m))
+            continue
+        with pytest.raises(ZeroDivisionError) as wanted:
+            both(X, n, m)
+        with pytest.raises(ZeroDivisionError) as found:
+            decorated(X, n, m)
+        assert str(found.value) == str(wanted.value)
+
+
+def test_euclid() -> None:
+    def gcd(a: int, b: int) -> int:
+        while b:
+            a, b = b, a % b
+        return a
+
+    decorated = agree(gcd, (12, 18), (17, 5), (100, 75), (3, 0), (2**62, 2**40), (-12, 18))
+    assert decorated.trace_count <= 3
+
+
 def test_out_arguments() -> None:
     f = gj.function(lambda x, n: x * (n * n % 1000))
     out = np.empty(3)
