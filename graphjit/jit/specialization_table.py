@@ -193,13 +193,14 @@ class SpecializationTable:
         self._tie_to_owners("fallbacks", call.type_key)
 
     def remove(self, specialization: Specialization) -> None:
-        """Forget a specialization of known extents."""
+        """Forget a specialization."""
         with self.locked():
-            for key, found in list(self.by_key.items()):
-                if specialization in found:
-                    found.remove(specialization)
-                    if not found:
-                        del self.by_key[key]
+            for table in (self.by_key, self.by_rank):
+                for key, found in list(table.items()):
+                    if specialization in found:
+                        found.remove(specialization)
+                        if not found:
+                            del table[key]
 
     # -- lifetimes
 

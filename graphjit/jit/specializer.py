@@ -25,6 +25,7 @@ from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 
 from .eager import run_eagerly
 from .fallback import Fallbacks, describe_origin
+from .specialization import Specialization
 from .specialize_sizes import specialize_sizes
 from .trace_attempt import TraceAttempt, holds_symbols, is_interrupt
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from .call_key import ArgumentReader, CallKey
     from .definition import FunctionDefinition
     from .entry_table import EntryTable
-    from .specialization import Specialization
     from .specialization_table import SpecializationTable
 else:
     recompile = lazy_module("graphjit.jit.recompile")
@@ -111,7 +111,15 @@ class Specializer:
                 self._table.insert(call, specialization)
                 return specialization
             self._note_path(tried[-1])
-            return self._make(call, is_retrace=False, follows_paths=True)
+            made = self._make(call, is_retrace=False, follows_paths=True)
+            if all(made.branches != other.branches for other in tried) or not made.branches:
+                return made
+            # NumPy decides another way than compiled code, whose sums are rounded otherwise
+            self._entries.remove([made])
+            self._table.remove(made)
+            return Specialization(
+                call.kinds, reason="a value at the edge of a branch", may_settle=True
+            )
 
     def _note_path(self, specialization: Specialization) -> None:
         """Keep why a call is compiled for though there is a specialization for its types."""

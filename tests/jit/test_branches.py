@@ -271,6 +271,26 @@ def test_too_many_paths() -> None:
     assert len(compiled) == MAX_PATHS
 
 
+def test_a_value_at_the_edge_of_a_branch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where NumPy, which decides, and compiled code disagree, the call runs eagerly."""
+    from graphjit.tracing import branches
+
+    decorated = gj.function(lambda x: x + 1 if x.sum() > 0 else x - 1)
+    np.testing.assert_array_equal(decorated(X), X + 1)
+    right = branches.Branches._value
+    monkeypatch.setattr(
+        branches.Branches,
+        "_value",
+        lambda *args: ~right(*args),  # as if it were rounded so
+    )
+    for _ in range(3):
+        np.testing.assert_array_equal(decorated(-X), -X - 1)
+    assert len(decorated.specializations) == 1
+    monkeypatch.undo()
+    np.testing.assert_array_equal(decorated(-X), -X - 1)
+    assert len(decorated.specializations) == 2
+
+
 def test_threads_that_take_different_paths() -> None:
     decorated, wrong = gj.function(chain), []
 
