@@ -24,6 +24,8 @@ DIVISIONS: dict[Any, Callable[[Any, Any], Any]] = {
 }
 # Below 2^63 by more than float64 rounds by.
 _NEAR_64_BITS = 9.2e18
+# Up to here float64 has all integers.
+_EXACT = 2**53
 _SAMPLE: dict[str, Any] = {"b": 1, "u": 1, "i": 1, "f": 1.0}
 
 
@@ -53,6 +55,8 @@ def run_python(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
             raise ShapeError(at_user_line("negative shift count"))
     if ufunc is np.power:
         return _python_power(*inputs)
+    if ufunc in COMPARISONS and set(kinds) == {"i", "f"}:
+        return _exact_comparison(ufunc, inputs, kinds)
     inputs = tuple(_within_int64(x) for x in inputs)
     dtype = result_dtype(*inputs)
     if (
@@ -83,6 +87,24 @@ def run_checked(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     result = run_python(ufunc, inputs)
     about = UFUNCS[ufunc](*(convert(x, float64) for x in inputs))
     large = apply(pw.ge, apply(pw.abs_, about), constant(_NEAR_64_BITS, float64))
+    return apply(pw.unless, result, large, reason=BEYOND_64_BITS)
+
+
+def _exact_comparison(ufunc: Any, inputs: tuple[Any, ...], kinds: list[str]) -> Any:
+    """An integer of Python's compared with a float, as Python does it: without rounding the
+    integer. Those that float64 may not have are left to Python.
+    """
+    result = UFUNCS[ufunc](*(convert(x, float64) for x in inputs))
+    whole = inputs[kinds.index("i")]
+    if not is_symbol(whole):
+        if abs(whole) > _EXACT:
+            need_value(next(x for x in inputs if is_symbol(x)), "a comparison with a large int")
+        return result
+    if not whole.recorder.branches.enabled:
+        need_value(whole, "a comparison of a traced Python int and a float")
+    whole.recorder.branches.may_need_python = True
+    size = apply(pw.abs_, convert(whole, float64))
+    large = apply(pw.ge, size, constant(float(_EXACT), float64))
     return apply(pw.unless, result, large, reason=BEYOND_64_BITS)
 
 

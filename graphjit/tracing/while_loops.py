@@ -16,8 +16,16 @@ loops have regions in regions. A turn may store nothing outside of its variables
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
-from types import CodeType, FrameType
+from collections.abc import Callable, Sequence
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
@@ -25,20 +33,26 @@ import numpy as np
 from graphjit.core.dims import Dim
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.frozen import dataclass
-from graphjit.core.types import TensorType, bool_, int64
+from graphjit.core.types import DType, TensorType, bool_, int64
 from graphjit.ir.graph import Node
-from graphjit.ops import PRIMITIVES, control
+from graphjit.ops import PRIMITIVES, control, source
 from graphjit.tensors.apply import TensorBase, wrap
 
 from .loop_tests import LoopTest, loop_tests, set_locals
 from .regions import Region
+from .symbolic_attributes import represented_classes
 
 # How many ways through a turn are recorded.
 MAX_WAYS = 16
 # How many branches and tests are seen in loops that are recorded.
 MAX_ASKED = 2000
-# How deep containers are compared with what they held before.
-_DEPTH = 4
+# Of how many values it is noted what they hold, and how large arrays may be [bytes].
+_ROOM, _MAX_BYTES = 2000, 1 << 20
+_HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
+_UNCHANGING = (
+    bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range,
+    slice, Dim, ModuleType, CodeType, DType, TensorType,
+)  # fmt: skip
 _NUMBERS = (bool, int, float, complex)
 
 
@@ -104,12 +118,20 @@ class _Open:
         self.start = self.first = self.pass_start = 0
         self.params: list[Any] = []
         self.values: dict[str, Any] = {}
+        self.contents: dict[str, Any] = {}
         self.ways: list[_Way] = []
         self.planned: list[_Fork] = []
         self.forks: list[_Fork] = []
         self.counts: Counter[Any] = Counter()
         self.before: list[tuple[int, int, bool, dict[str, Any]]] = []
         self.after: list[tuple[int, int, bool]] = []
+        # Variables that are the same array as one that is carried, with this one.
+        self.twins: dict[str, str] = {}
+
+    def with_twins(self, carried: Sequence[Any]) -> dict[str, Any]:
+        """The variables for values of what is carried."""
+        values = dict(zip(self.names, carried, strict=True))
+        return {**values, **{name: values[other] for name, other in self.twins.items()}}
 
 
 class WhileLoops:
@@ -195,10 +217,13 @@ class WhileLoops:
         if test is None or frame is None:
             return
         values = dict(frame.f_locals)
+        contents = _contents(values)
+        if contents is None:
+            return
         taken = len(branches.taken)
         self._tests_taken[taken - 1] = id(frame), test
         self._visits[id(frame), frame.f_lasti] = _Visit(
-            frame, values, _contents(values), predicate, nodes, taken
+            frame, values, contents, predicate, nodes, taken
         )
 
     # -- the second time
@@ -223,11 +248,11 @@ class WhileLoops:
         frame, names = visit.frame, []
         values = dict(frame.f_locals)
         own = {*frame.f_code.co_cellvars, *frame.f_code.co_freevars}
-        if any(hasattr(type(x), "__next__") for x in values.values()):
-            return None  # where it is isn't seen
+        if values.keys() != visit.values.keys():
+            return None  # the next turn may have all names
         for name, before in visit.values.items():
-            now = values.get(name)
-            if now is before and not _node_changed(before, visit.contents.get(name)):
+            now = values[name]
+            if now is before and not _node_changed(before, visit.contents[name]):
                 continue
             if _same_plain(now, before):
                 continue
@@ -236,9 +261,17 @@ class WhileLoops:
             if now is before or _kind(now) != _kind(before):
                 return None  # a type that is another one now: the next turn may be alike
             names.append(name)
-        others = {n: c for n, c in _contents(values, names).items() if n in visit.values}
-        known = {n: c for n, c in visit.contents.items() if n not in names}
-        return names if others == known else None
+        contents = _contents(values)
+        if contents is None:
+            return None
+        kept = [name for name in values if name not in names]
+        if any(contents[name] != visit.contents[name] for name in kept):
+            return None
+        twins = _twins(names, visit.values, values)
+        both = visit.values, values
+        if any(_has_aliases(each, names, twins) for each in both):
+            return None
+        return [name for name in names if name not in twins]
 
     def _enter(
         self, trace: Any, visit: _Visit, key: Any, test: LoopTest, names: list[str]
@@ -248,6 +281,8 @@ class WhileLoops:
         self._drop(trace, visit.nodes)
         self._forget_visits(visit.frame)
         loop = _Open(visit, key, test, names)
+        loop.twins = _twins(list(visit.values), visit.values, dict(visit.frame.f_locals))
+        loop.twins = {name: other for name, other in loop.twins.items() if other in names}
         self._open.append(loop)
         return self._begin(trace, loop)
 
@@ -269,6 +304,9 @@ class WhileLoops:
         for name in loop.names:
             type, origin = _kind(loop.visit.values[name])
             loop.params.append(trace.placeholder(type, origin))
+            if not type.shape:  # a number, which has no memory
+                storage = loop.params[-1].storage
+                storage.shared = storage.scalar = False
             if origin == "weak" and type.dtype is int64:
                 trace.note_bounds(loop.params[-1], -(2**63), 2**63 - 1)
         loop.first = len(trace.builder.nodes)
@@ -281,8 +319,12 @@ class WhileLoops:
         loop.forks, loop.before = [], []
         loop.counts.clear()
         loop.pass_start = len(trace.builder.nodes)
-        set_locals(frame, dict(zip(loop.names, loop.params[1:], strict=True)))
+        set_locals(frame, loop.with_twins(loop.params[1:]))
         loop.values = dict(frame.f_locals)
+        contents = _contents(loop.values)
+        if contents is None:
+            raise self._refusal("has variables whose contents aren't seen")
+        loop.contents = contents
         return loop.test.stays
 
     # -- while the region is recorded
@@ -337,13 +379,12 @@ class WhileLoops:
         if visit is not None:  # one more turn before the loop, if there is one
             self.tried.add(key)
             raise self._refusal("has a loop whose first turn is of another kind")
+        contents = _contents(values)
         nodes, forks = len(x.recorder.builder.nodes), len(loop.forks)
         # a branch like others, should the code not come back
         outcome = self._fork(x, (frame.f_code, frame.f_lasti), node, test.stays)
-        if outcome is test.stays:
-            self._visits[place] = _Visit(
-                frame, values, _contents(values), node, nodes, forks, 1
-            )
+        if outcome is test.stays and contents is not None:
+            self._visits[place] = _Visit(frame, values, contents, node, nodes, forks, 1)
         return outcome
 
     def _finish(self, trace: Any, loop: _Open, predicate: int) -> bool:
@@ -355,6 +396,8 @@ class WhileLoops:
         for *_, then in loop.before:
             if not _all_same(values, then):
                 raise self._refusal("leaves at several places")
+        if values.keys() != loop.values.keys():
+            raise self._refusal("sets or deletes a variable at some turns only")
         found, grown = [], []
         for name, param in zip(loop.names, loop.params[1:], strict=True):
             value = values.get(name)
@@ -362,20 +405,27 @@ class WhileLoops:
                 raise self._refusal(f"gives {name} another type at each turn")
             found.append(_as_tensor(trace, value))
         for name, value in values.items():
-            start = loop.values.get(name, value)
-            if name in loop.names or value is start or _same_plain(value, start):
+            start = loop.values[name]
+            if name in loop.twins:
+                if value is not values[loop.twins[name]]:
+                    raise self._refusal("gives one array two names at some turns only")
                 continue
-            if name not in loop.visit.values:  # a temporary: of no use before it is set
+            if name in loop.names or value is start or _same_plain(value, start):
                 continue
             if not _may_be_carried(value) or not _may_be_carried(loop.visit.values[name]):
                 raise self._refusal(f"changes {name}")
             if _kind(value) != _kind(loop.visit.values[name]):
                 raise self._refusal(f"gives {name} another type at each turn")
             grown.append(name)
-        kept = [n for n in loop.values if n in loop.visit.values and n not in grown]
-        kept = [n for n in kept if n not in loop.names]
-        if any(_content(values.get(n), 0) != _content(loop.values[n], 0) for n in kept):
-            raise self._refusal("changes a container")
+        contents = _contents(values)
+        if contents is None or any(
+            contents[name] != loop.contents[name]
+            for name in values
+            if name not in grown and name not in loop.names and name not in loop.twins
+        ):
+            raise self._refusal("changes what a variable holds")
+        if _has_aliases(values, [*loop.names, *grown], loop.twins):
+            raise self._refusal("gives one array two names")
         if grown:  # equal to what they were by chance
             self._drop(trace, trace.regions.starts.pop())
             self._forget_visits(frame)
@@ -426,7 +476,10 @@ class WhileLoops:
             ["weak", *(p.origin for p in loop.params[1:])],
             carried=len(outputs),
         )
-        set_locals(frame, dict(zip(loop.names, results[1:], strict=True)))
+        for result in results:
+            if result.type.shape:  # it may be what the loop began with: not to be written to
+                result.storage.shared = True
+        set_locals(frame, loop.with_twins(results[1:]))
         self._open.pop()
         self._forget_visits(frame)
         return not loop.test.stays
@@ -521,17 +574,61 @@ def _kind(value: Any) -> Any:
 
 
 def _may_be_carried(value: Any) -> bool:
-    """Whether a variable's value can be an operand of a loop."""
+    """Whether a variable's value can be an operand of a loop: a number, or an array that was
+    computed, so that nothing else is known to be it or a part of it.
+    """
     kind = type(value)
     if issubclass(kind, Dim):
         return False
     if issubclass(kind, TensorBase):
-        return value.recorder is not None
+        if value.recorder is None or value.is_selection:
+            return False
+        if value.origin == "weak":
+            return True
+        if not value.type.shape:
+            classes = represented_classes(value)
+            return len(classes) == 1 and classes[0] is not np.ndarray
+        return value.origin != "numpy" or _is_computed(value)
     if kind is int:
         return bool(-(2**63) <= value < 2**63)
     if kind in _NUMBERS:
         return True
-    return (kind is np.ndarray or issubclass(kind, np.generic)) and value.dtype.kind in "biufc"
+    if kind is np.ndarray:
+        return value.dtype.kind in "biufc" and bool(value.shape)
+    return issubclass(kind, np.generic) and value.dtype.kind in "biufc"
+
+
+def _is_computed(value: Any) -> bool:
+    """Whether an array is new, or one that a loop carries, and no view."""
+    root = value.recorder.builder.nodes[value.node].primitive
+    return value.provenance is None and root is not source.param
+
+
+def _twins(names: Sequence[str], before: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+    """The names that are the same array as an earlier one, at both times."""
+    found: dict[str, str] = {}
+    for k, name in enumerate(names):
+        if not issubclass(type(before[name]), TensorBase) or not before[name].type.shape:
+            continue
+        for other in names[:k]:
+            if before[other] is before[name] and now[other] is now[name]:
+                found[name] = other
+                break
+    return found
+
+
+def _has_aliases(values: dict[str, Any], names: Sequence[str], twins: dict[str, str]) -> bool:
+    """Whether a variable that is carried is an array that another variable is, too, or shares
+    memory with, but for twins.
+    """
+    seen: dict[int, str] = {}
+    for name, value in values.items():
+        if not issubclass(type(value), TensorBase) or not value.type.shape or name in twins:
+            continue
+        other = seen.setdefault(id(getattr(value, "storage", value)), name)
+        if other != name and (name in names or other in names):
+            return True
+    return False
 
 
 def _as_tensor(trace: Any, value: Any) -> Any:
@@ -556,34 +653,66 @@ def _all_same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 def _node_changed(value: Any, content: Any) -> bool:
     """Whether an array is written to since its content was noted."""
-    return issubclass(type(value), TensorBase) and _content(value, 0) != content
+    return issubclass(type(value), TensorBase) and (id(value), value.node) != content
 
 
-def _contents(values: dict[str, Any], without: Any = ()) -> dict[str, Any]:
-    """What variables hold, to tell whether it is changed."""
-    return {n: _content(x, 0) for n, x in values.items() if n not in without}
+def _contents(values: dict[str, Any]) -> dict[str, Any] | None:
+    """What variables hold, to tell whether it is changed; None where that can't be seen."""
+    room = [_ROOM]
+    try:
+        return {name: _content(value, room) for name, value in values.items()}
+    except _Unseen:
+        return None
 
 
-def _content(value: Any, depth: int) -> Any:
+class _Unseen(Exception):
+    """A value whose contents can't be seen."""
+
+
+def _content(value: Any, room: list[int]) -> Any:
     kind = type(value)
     if issubclass(kind, TensorBase):
         return id(value), getattr(value, "node", None)
-    if depth >= _DEPTH:
+    if kind in _UNCHANGING or isinstance(value, (type, np.ufunc, np.generic, np.dtype)):
         return id(value)
+    room[0] -= 1
+    if room[0] < 0:
+        raise _Unseen
     if kind in (list, tuple, set, frozenset, deque, bytearray):
-        return id(value), tuple(_content(x, depth + 1) for x in value)
+        return id(value), tuple(_content(x, room) for x in value)
     if kind is dict:
-        pairs = ((_content(k, depth + 1), _content(x, depth + 1)) for k, x in value.items())
+        pairs = ((_content(k, room), _content(x, room)) for k, x in value.items())
         return id(value), tuple(pairs)
     if kind is np.ndarray:
-        return id(value), value.tobytes() if value.nbytes < 4096 else None
-    fields = getattr(value, "__dict__", None) if not isinstance(value, type) else None
-    slots = [name for base in kind.__mro__ for name in _slots(base)]
-    if slots:
-        fields = {**(fields or {}), **{n: getattr(value, n, None) for n in slots}}
-    if type(fields) is dict and kind.__module__ != "builtins" and not callable(value):
-        return id(value), tuple((k, _content(x, depth + 1)) for k, x in fields.items())
-    return id(value)
+        if value.nbytes > _MAX_BYTES or value.dtype.hasobject:
+            raise _Unseen
+        return id(value), value.tobytes()
+    if kind is BuiltinFunctionType:
+        owner = value.__self__
+        return id(value) if isinstance(owner, ModuleType) else _content(owner, room)
+    if kind is MethodType:
+        return id(value.__func__), _content(value.__self__, room)
+    if kind is FunctionType:
+        cells = [c.cell_contents for c in value.__closure__ or () if _is_set(c)]
+        held = [cells, value.__defaults__, value.__kwdefaults__, vars(value)]
+        return id(value), tuple(_content(x, room) for x in held)
+    if kind.__module__ in ("builtins", "itertools", "functools", "_functools", "collections"):
+        raise _Unseen
+    if hasattr(kind, "__next__") or hasattr(kind, "__get__"):
+        raise _Unseen
+    if not kind.__flags__ & _HEAP_TYPE and kind.__module__ != "types":
+        raise _Unseen  # it is written in C
+    fields = dict(getattr(value, "__dict__", {}))
+    for base in kind.__mro__:
+        fields.update({n: getattr(value, n, None) for n in _slots(base)})
+    return id(value), tuple((k, _content(x, room)) for k, x in fields.items())
+
+
+def _is_set(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
 
 
 def _slots(kind: type) -> tuple[str, ...]:

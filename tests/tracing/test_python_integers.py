@@ -111,6 +111,16 @@ def test_division_by_a_traced_integer() -> None:
         assert str(found.value) == str(wanted.value)
 
 
+def test_comparisons_with_floats_are_exact() -> None:
+    numbers = [3, 2**53, 2**53 + 1, 2**63 - 1, -(2**53) - 1, 5, 4]
+    for function in (
+        lambda x, n: x + 1 if n == n * 1.0 else x,
+        lambda x, n: x + 1 if n < 4.5 else x,
+        lambda x, n: (x, n > 2.0**53, n != 2.0**53),
+    ):
+        agree(function, *[(X, n) for n in numbers])
+
+
 def test_euclid() -> None:
     def gcd(a: int, b: int) -> int:
         while b:
