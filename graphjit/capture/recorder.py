@@ -54,6 +54,19 @@ from .sources import (
 _ARRAY_PACKAGES: Final = frozenset({"numpy", "scipy", "graphjit", "ml_dtypes", "re"})
 
 
+# Functions of NumPy that write into what they are given.
+_WRITERS = {
+    "at",
+    "copyto",
+    "fill",
+    "fill_diagonal",
+    "place",
+    "put",
+    "put_along_axis",
+    "putmask",
+}
+
+
 class Recorder(BuiltinCalls):
     """The hooks of one run.
 
@@ -393,6 +406,8 @@ class Recorder(BuiltinCalls):
             hand = self._handed_on if hands_on else self._handed
             given = [hand(x) for x in args]
             named = {k: hand(x) for k, x in kwargs.items()}
+            if "out" in named or getattr(function, "__name__", "") in _WRITERS:
+                self._require_no_turn("writes into an array")
             if package_of(function) == "graphjit":  # functions in lists: branches
                 given = [self._with_functions(x) for x in given]
                 named = {k: self._with_functions(x) for k, x in named.items()}

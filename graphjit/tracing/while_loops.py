@@ -15,6 +15,7 @@ loops have regions in regions. A turn may store nothing outside of its variables
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from types import (
@@ -25,6 +26,7 @@ from types import (
     FunctionType,
     MethodType,
     ModuleType,
+    SimpleNamespace,
 )
 from typing import Any
 
@@ -469,6 +471,10 @@ class WhileLoops:
         region = Region(loop.start, tuple(p.node for p in loop.params), None)
         first = self._stays(trace, loop.visit.predicate, loop.test.stays)
         given = [_as_tensor(trace, loop.visit.values[name]) for name in loop.names]
+        for name in loop.names:  # the result may be it, and is to be what it becomes
+            value = loop.visit.values[name]
+            if isinstance(value, TensorBase) and value.type.shape:
+                value.storage.shared = True  # type: ignore[attr-defined]
         results = trace.control(
             control.while_loop,
             [(region, [condition]), (region, outputs)],
@@ -700,12 +706,20 @@ def _content(value: Any, room: list[int]) -> Any:
         raise _Unseen
     if hasattr(kind, "__next__") or hasattr(kind, "__get__"):
         raise _Unseen
-    if not kind.__flags__ & _HEAP_TYPE and kind.__module__ != "types":
-        raise _Unseen  # it is written in C
+    if kind is not SimpleNamespace and any(map(_is_of_c, kind.__mro__[:-1])):
+        raise _Unseen
     fields = dict(getattr(value, "__dict__", {}))
     for base in kind.__mro__:
         fields.update({n: getattr(value, n, None) for n in _slots(base)})
     return id(value), tuple((k, _content(x, room)) for k, x in fields.items())
+
+
+def _is_of_c(kind: type) -> bool:
+    """Whether objects of a class may hold more than their attributes."""
+    package = kind.__module__.partition(".")[0]
+    written = not kind.__flags__ & _HEAP_TYPE
+    private = any(name.startswith("__") for name in _slots(kind))
+    return written or private or package in ("numpy", "scipy", *sys.stdlib_module_names)
 
 
 def _is_set(cell: CellType) -> bool:

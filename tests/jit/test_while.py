@@ -399,26 +399,102 @@ def raises_inside(x: Any) -> Any:
     return x
 
 
+def takes_from_an_iterator_in_a_list(x: Any) -> Any:
+    held = [iter(range(100))]
+    while x.sum() < 1e3:
+        for v in held[0]:
+            x = x * 2 + v
+            break
+    return x, next(held[0])
+
+
+def changes_an_object_by_c_code(x: Any) -> Any:
+    held = [[[[[]]]]]
+    while x.sum() < 1e3:
+        x = x * 2
+        list(map(held[0][0][0][0].append, [1, 2]))
+    return x, len(held[0][0][0][0])
+
+
+def binds_a_name_after_the_test(x: Any) -> Any:
+    while True:
+        if x.sum() >= 1e3:
+            break
+        try:
+            x = x + t  # noqa: F821
+        except UnboundLocalError:
+            x = x + 1
+        t = 100  # noqa: F841
+        x = x * 2
+    return x
+
+
+def writes_what_may_be_its_argument(x: Any) -> Any:
+    while True:
+        if x.sum() >= 1e3:
+            break
+        x = x * 2
+    x += 1
+    return x
+
+
+def has_one_array_under_two_names(x: Any) -> Any:
+    y = x
+    while x.sum() < 1e3:
+        x = x * 2
+        y = x
+    y[0] = -1
+    return x, y
+
+
+class OwnList(list[int]):
+    pass
+
+
+def grows_a_list_of_its_own(x: Any) -> Any:
+    found = OwnList()
+    while x.sum() < 1e3:
+        x = x * 2
+        found += [1]
+    return len(found)
+
+
+def writes_another_name(x: Any) -> Any:
+    y = x * 1
+    held = [y]
+    while True:
+        if y.sum() >= 1e3:
+            break
+        y = y * 2
+    held[0] += 1
+    return y
+
+
 @pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
 @pytest.mark.parametrize(
     "function",
     [
         appends, counts_in_an_object, counts_in_a_list, counts_in_a_closure, counts_elsewhere,
         takes_from_an_iterator, yields, writes_in_place, leaves_by_return, leaves_twice,
-        uses_what_the_last_turn_left, changes_its_kind, goes_round, alternates, raises_inside,
+        takes_from_an_iterator_in_a_list, changes_an_object_by_c_code,
+        binds_a_name_after_the_test, writes_what_may_be_its_argument,
+        has_one_array_under_two_names, uses_what_the_last_turn_left, changes_its_kind,
+        goes_round, alternates, raises_inside, grows_a_list_of_its_own, writes_another_name,
     ],
 )  # fmt: skip
 def test_all_else_is_right_all_the_same(function: Any) -> None:
     decorated = gj.function(function)
     for _ in range(2):
         for scale in (1.0, 0.1, 0.01, 30.0, 1e9, 5.0):
+            mine, theirs = X * scale, X * scale
             try:
-                wanted = function(X * scale)
+                wanted = function(theirs)
             except Exception as error:
                 with pytest.raises(type(error)):
-                    decorated(X * scale)
+                    decorated(mine)
                 continue
-            same(decorated(X * scale), wanted)
+            same(decorated(mine), wanted)
+            np.testing.assert_array_equal(mine, theirs)
 
 
 def test_what_is_outside_is_stored_at_each_turn() -> None:
