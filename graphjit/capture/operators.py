@@ -155,6 +155,11 @@ class OperatorHooks(AccessHooks):
     def identical(self, operands: tuple[Any, Any], inverted: int) -> bool:
         if not self.closed:
             a, b = operands
+            if type(b) is bool:  # a traced bool of Python's is one of the two
+                a = self._bool_of(a)
+            elif type(a) is bool:
+                b = self._bool_of(b)
+            operands = a, b
             one, other = self.source_of(a), self.source_of(b)
             if a is not b and one is not None and other is not None:
                 self.guard(Check.DISTINCT, one, other)
@@ -163,6 +168,11 @@ class OperatorHooks(AccessHooks):
             elif a is not b and may_be_same(a, b):
                 raise self.refusal("asks whether np.ascontiguousarray gave the array itself")
         return super().identical(operands, inverted)
+
+    def _bool_of(self, value: Any) -> Any:
+        """What a traced bool of Python's is in this call; other values are themselves."""
+        weak = self._traced(value) and getattr(value, "origin", "") == "weak"
+        return bool(value) if weak and value.type.dtype.is_bool else value
 
     def truth(self, value: Any) -> Any:
         kind = type(value)

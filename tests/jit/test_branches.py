@@ -291,6 +291,15 @@ def test_a_value_at_the_edge_of_a_branch(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(decorated.specializations) == 2
 
 
+def test_which_bool_a_traced_one_is() -> None:
+    for function in (
+        lambda x, n: (x, (n > 2) is True, (n > 2) is not False),
+        lambda x, n: x + 1 if (n > 2) is False else x,
+        lambda x, n: (x, True is (n > 4)),
+    ):
+        agree(function, *[(X, n) for n in (1, 2, 3, 4, 5)])
+
+
 def test_threads_that_take_different_paths() -> None:
     decorated, wrong = gj.function(chain), []
 
