@@ -13,13 +13,11 @@ from typing import ClassVar
 
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
-from graphjit.ir.program import Program, RowBlock, reads_and_writes
+from graphjit.ir.program import ALIGNMENT, Program, RowBlock, reads_and_writes
 
 from .liveness import in_place, row_block_of
 from .pipeline import ProgramPass
 from .region_memory import place_regions
-
-ALIGNMENT = 64  # a cache line, and the widest vector
 
 
 @dataclass(frozen=True, slots=True)

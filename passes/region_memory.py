@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from graphjit.core.types import TensorType, uint8
 from graphjit.ir.program import Buffer, Program, RegionCall
-from graphjit.ir.region_calls import runs_natively, scratch_layout
+from graphjit.ir.region_calls import carried_buffers, runs_natively, scratch_layout
 
 from .liveness import fits
 
@@ -21,7 +21,7 @@ def place_regions(program: Program) -> Program:
     for number, step in enumerate(steps):
         if not isinstance(step, RegionCall) or not runs_natively(step) or step.scratch >= 0:
             continue
-        if "carried" in dict(step.attrs):
+        if carried_buffers(step):
             step = replace(step, programs=(*step.programs[:-1], _with_carries_in_place(step)))
         size = scratch_layout(step).bytes
         buffers.append(Buffer(TensorType((size,), uint8), "temporary"))
@@ -32,13 +32,8 @@ def place_regions(program: Program) -> Program:
 def _with_carries_in_place(step: RegionCall) -> Program:
     """The body of a loop with pairs (new value, value before) that may lie in one place."""
     body: Program = step.programs[-1]
-    first = 1 if step.primitive.name == "scan" else 0
-    pairs = [
-        (body.outputs[k], body.inputs[first + k])
-        for k in range(dict(step.attrs)["carried"])
-        if fits(body, body.outputs[k], body.inputs[first + k])
-    ]
-    return replace(body, donated=tuple(pairs))
+    pairs = tuple(pair for pair in carried_buffers(step) if fits(body, *pair))
+    return replace(body, donated=pairs)
 
 
 __all__ = ["place_regions"]

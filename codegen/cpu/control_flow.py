@@ -20,6 +20,7 @@ from graphjit.core.errors import InternalError
 from graphjit.ir import cost_model
 from graphjit.ir.program import Buffer, Program, RegionCall, reads_and_writes
 from graphjit.ir.region_calls import carried_in_place, scratch_layout
+from graphjit.ops.primitive import Assumption, Choice, ConditionalLoop, CountedLoop
 
 from .kernel_calls import KernelInvocation, Operands, write_calls
 
@@ -72,6 +73,7 @@ class ControlWriter:
         self.head: list[str] = []  # extents, which all blocks use
         self.size = SizeEmitter(symbols, self.head)
         self.layout = scratch_layout(call)
+        self.buffers = buffers
         self.types = [buffers[n].type for n in call.outputs]
         self.ins = [f"%i{k}" for k in range(len(call.inputs))]
         self.outs = [f"%o{k}" for k in range(len(call.outputs))]
@@ -83,14 +85,14 @@ class ControlWriter:
         parameters = [f"ptr noalias {name}" for name in (*self.ins, *self.outs)]
         parameters += ["ptr noalias %scratch", "ptr %record", "ptr %sizes", "ptr %poll"]
         self.add("%arena = " + self.at("%scratch", self.layout.arena))
-        match self.call.primitive.name:
-            case "cond" | "switch":
+        match self.call.primitive.kind:
+            case Choice():
                 self.write_choice()
-            case "assume":
+            case Assumption():
                 self.write_assumption()
-            case "scan":
+            case CountedLoop():
                 self.write_scan()
-            case "while_loop":
+            case ConditionalLoop():
                 self.write_while()
         head = f"define internal i64 @{self.symbol}({', '.join(parameters)}) nounwind {{"
         return "\n".join([head, "entry:", *self.head, *self.lines, "}"])
@@ -127,7 +129,7 @@ class ControlWriter:
         """One region is run."""
         selector, given = self.ins[0], self.ins[1:]
         last = len(self.regions) - 1
-        if self.call.primitive.name == "cond":
+        if self.buffers[self.call.inputs[0]].type.dtype.is_bool:
             self.add(
                 f"%chosen = load i8, ptr {selector}, align 1",
                 "%holds = icmp ne i8 %chosen, 0",

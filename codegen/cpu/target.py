@@ -38,6 +38,7 @@ from graphjit.ir.program import (
     reads_and_writes,
 )
 from graphjit.ir.verify_program import open_accesses
+from graphjit.ops.primitive import Assumption, ConditionalLoop
 
 from . import processor
 from .control_flow import ControlWriter, write_region
@@ -249,7 +250,7 @@ class _CallEmitter:
             regions.append(f"{name}_{k}")
             text = write_region(emitter.program, regions[-1], calls, self.symbols)
             self.module.functions.append(text)
-        if step.primitive.name == "assume":  # a call can end here
+        if isinstance(step.primitive.kind, Assumption):  # a call can end here
             self.shared.checks.append(Check("the call takes another path", "If", step.source))
         buffers = self.program.buffers
         writer = ControlWriter(step, buffers, name, regions, self.symbols, self.module)
@@ -266,7 +267,7 @@ class _CallEmitter:
 def _has_no_known_end(step: Kernel | RegionCall) -> bool:
     """Whether a step has a loop that runs as long as a condition holds."""
     return isinstance(step, RegionCall) and (
-        step.primitive.name == "while_loop"
+        isinstance(step.primitive.kind, ConditionalLoop)
         or any(_has_no_known_end(inner) for p in step.programs for inner in p.steps)
     )
 

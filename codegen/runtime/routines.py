@@ -17,7 +17,7 @@ from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.extents import evaluate
 from graphjit.core.types import check_size
 from graphjit.ir.program import LibraryCall, RegionCall
-from graphjit.ops.primitive import Control, Library
+from graphjit.ops.primitive import Control, CountedLoop, Library
 
 from .compiled import CompiledProgram, Segment
 
@@ -109,7 +109,7 @@ def region_routine(
     kind = call.primitive.kind
     assert isinstance(kind, Control)
     body, attrs = kind.run, dict(call.attrs)
-    if kind.stacks:
+    if isinstance(kind, CountedLoop):
         stacked = call.outputs[attrs["carried"] :]
         attrs["stacked"] = [program.buffers[number].type for number in stacked]
     inputs = tuple((number, _arena_array(program, number)) for number in call.inputs)

@@ -414,9 +414,7 @@ def _scan_node(
     given = [*(carry.tensors[k] for k in kept), *arrays, *(carry.tensors[k] for k in same)]
     origins = [*(carry.origins[k] for k in kept), *(_row_origin(y) for y in rows)]
     if not outputs:
-        return [
-            trace.as_result(x, o) for x, o in zip(carry.tensors, carry.origins, strict=True)
-        ], []
+        return carry.leaves, []
     results = trace.control(
         control.scan,
         [(type(region)(region.start, order, region.result), outputs)],
@@ -425,11 +423,7 @@ def _scan_node(
         start=start, count=count, carried=len(kept), sliced=len(arrays), reverse=reverse,
     )  # fmt: skip
     last = dict(zip(kept, results, strict=False))
-    finals = [
-        last[k] if k in last else trace.as_result(carry.tensors[k], carry.origins[k])
-        for k in range(len(found))
-    ]
-    return finals, results[len(kept) :]
+    return [last.get(k, x) for k, x in enumerate(carry.leaves)], results[len(kept) :]
 
 
 def _row_origin(y: Any) -> str:

@@ -13,6 +13,7 @@ from math import gcd, prod
 from graphjit.core.dims import Dim
 from graphjit.core.extents import evaluate, guess
 from graphjit.core.machine import machine
+from graphjit.ops.primitive import ConditionalLoop
 
 from .program import (
     Buffer,
@@ -155,7 +156,7 @@ def step_cost(step: Step, buffers: tuple[Buffer, ...]) -> Mapping[str, float]:
                 together += 2
         flops = each * (outer if has_product else points) + together * points
     if isinstance(step, RegionCall):
-        turns = UNKNOWN_TURNS if step.primitive.name == "while_loop" else 1
+        turns = UNKNOWN_TURNS if isinstance(step.primitive.kind, ConditionalLoop) else 1
         times = guess(dict(step.attrs).get("count", turns))
         for program in step.programs:
             for inner in program.steps:

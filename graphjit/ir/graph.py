@@ -17,7 +17,7 @@ from graphjit.core.errors import InternalError, SourceLine
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ops import source
-from graphjit.ops.primitive import Attrs, Control, Primitive, RegionTypes
+from graphjit.ops.primitive import Assumption, Attrs, Control, Primitive, RegionTypes
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +227,7 @@ def map_regions(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
 
 def reachable(graph: Graph) -> list[bool]:
     """For each node whether an output or update needs it, or what may end the call."""
-    live = [
-        isinstance(n.primitive.kind, Control) and n.primitive.kind.ends_call
-        for n in graph.nodes
-    ]
+    live = [isinstance(node.primitive.kind, Assumption) for node in graph.nodes]
     for root in graph.roots:
         live[root] = True
     for index in range(len(graph.nodes) - 1, -1, -1):

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.types import TensorType, TupleType
-from graphjit.ops.primitive import Control
+from graphjit.ops.primitive import Control, CountedLoop
 
 if TYPE_CHECKING:
     from graphjit.ops.primitive import Primitive
@@ -46,7 +46,7 @@ def run_control(node: Node, arrays: Sequence[Any]) -> tuple[Any, ...]:
     kind, type = node.primitive.kind, node.type
     assert isinstance(kind, Control) and isinstance(type, TupleType)
     attrs = dict(node.attrs)
-    if kind.stacks:
+    if isinstance(kind, CountedLoop):
         attrs["stacked"] = type.items[attrs["carried"] :]
     values = kind.run(regions, arrays, **attrs)
     return tuple(_exactly(v, t) for v, t in zip(values, type.items, strict=True))

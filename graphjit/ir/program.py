@@ -20,6 +20,8 @@ from graphjit.ops.primitive import Attrs, Primitive
 
 # The offset of a temporary that no memory plan has placed.
 UNPLANNED = -1
+# Where temporaries begin [bytes]: a cache line, and the widest vector.
+ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)

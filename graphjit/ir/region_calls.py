@@ -9,10 +9,9 @@ from typing import Any
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, bool_
+from graphjit.ops.primitive import ConditionalLoop, CountedLoop
 
-from .program import Kernel, Program, RegionCall
-
-ALIGNMENT = 64  # a cache line, and the widest vector
+from .program import ALIGNMENT, Kernel, Program, RegionCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +41,20 @@ def runs_natively(step: RegionCall) -> bool:
     )
 
 
+def carried_buffers(step: RegionCall) -> list[tuple[int, int]]:
+    """For each value that a loop carries the body's buffers of the new one and of that before;
+    none for other calls.
+    """
+    body: Program = step.programs[-1]
+    first = 1 if isinstance(step.primitive.kind, CountedLoop) else 0  # past the index
+    count = dict(step.attrs).get("carried", 0)
+    return [(body.outputs[k], body.inputs[first + k]) for k in range(count)]
+
+
 def carried_in_place(step: RegionCall) -> frozenset[int]:
     """The carried values of a loop that each turn changes where they are."""
-    body: Program = step.programs[-1]
-    first = 1 if step.primitive.name == "scan" else 0
-    pairs = set(body.donated)
-    return frozenset(
-        k
-        for k in range(dict(step.attrs).get("carried", 0))
-        if (body.outputs[k], body.inputs[first + k]) in pairs
-    )
+    pairs = set(step.programs[-1].donated)
+    return frozenset(k for k, pair in enumerate(carried_buffers(step)) if pair in pairs)
 
 
 def scratch_layout(step: RegionCall) -> ScratchLayout:
@@ -65,11 +68,10 @@ def scratch_layout(step: RegionCall) -> ScratchLayout:
         return start
 
     spare = []
-    if "carried" in dict(step.attrs):
-        body, inside = step.programs[-1], carried_in_place(step)
-        for k in range(dict(step.attrs)["carried"]):
-            if k not in inside:
-                spare.append((k, place(body.buffers[body.outputs[k]].type.nbytes)))
+    inside = carried_in_place(step)
+    for k, (new, _) in enumerate(carried_buffers(step)):
+        if k not in inside:
+            spare.append((k, place(step.programs[-1].buffers[new].type.nbytes)))
     index, predicate = place(8), place(1)
     sizes = [program.arena_bytes for program in step.programs]
     known = max((n for n in sizes if not isinstance(n, Dim)), default=0)
@@ -79,18 +81,17 @@ def scratch_layout(step: RegionCall) -> ScratchLayout:
 
 def wanted_results(step: RegionCall, types: list[TensorType]) -> list[list[TensorType]]:
     """The types that each region of a call gives. types: those of the call's results."""
-    attrs = dict(step.attrs)
-    match step.primitive.name:
-        case "while_loop":
+    match step.primitive.kind:
+        case ConditionalLoop():
             return [[TensorType((), bool_)], types]
-        case "scan":
-            carried = attrs["carried"]
+        case CountedLoop():
+            carried = dict(step.attrs)["carried"]
             rows = [TensorType(t.shape[1:], t.dtype) for t in types[carried:]]
             return [[*types[:carried], *rows]]
     return [types] * len(step.programs)
 
 
 __all__ = [
-    "ALIGNMENT", "ScratchLayout", "carried_in_place", "runs_natively", "scratch_layout",
+    "ScratchLayout", "carried_buffers", "carried_in_place", "runs_natively", "scratch_layout",
     "wanted_results",
 ]  # fmt: skip

@@ -98,6 +98,8 @@ class Specialization:
     impure: bool = False
     # The table by which machine code enters it.
     entry: Any = None
+    # Whether its calls raised, so that they run eagerly until one doesn't.
+    raises: bool = False
     # Whether it has run eagerly, and the function is to be traced again.
     retrace_due: bool = False
     # As traced.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,9 @@ from .trace_attempt import TraceAttempt, holds_symbols, is_interrupt
 MAX_SPECIALIZATIONS = 64
 # After so many paths of calls with the same types the others run eagerly.
 MAX_PATHS = 16
+# After so many calls with the same types that raised, as their trace did, others aren't traced
+# before they have run.
+MAX_RAISED = 3
 
 if TYPE_CHECKING:
     from . import recompile
@@ -65,6 +68,8 @@ class Specializer:
         self.misses: deque[recompile.Miss] = deque(maxlen=_MAX_MISSES)
         # How often the function was traced.
         self.trace_count = 0
+        # How often calls raised what their trace did, by key.
+        self._raised: Counter[Any] = Counter()
 
     def find_or_make(self, call: CallKey) -> Specialization:
         """The specialization that serves a call, made if there is none."""
@@ -98,6 +103,7 @@ class Specializer:
         """A specialization for a call that takes none of the paths of those that were tried."""
         with self._table.locked():
             call = self._reader.refresh(call)
+            self._table.remove_due(call.key)
             for found in self._table.paths(call):
                 if all(found is not other for other in tried):
                     return found
@@ -264,6 +270,10 @@ class Specializer:
         """The results of a call whose specialization runs eagerly."""
         if specialization.trace_error is not None:
             return self._run_after_trace_error(specialization, args, kwargs)
+        if specialization.raises:
+            value = run_eagerly(self._definition, args, kwargs, leaves)
+            specialization.retrace_due = True  # this call goes another way, or another did
+            return value
         specialization.retrace_due = specialization.may_settle
         if not specialization.may_settle:
             self._fallbacks.warn(specialization.reason)
@@ -274,8 +284,9 @@ class Specializer:
     ) -> Any:
         """Run eagerly what raised an error while it was traced.
 
-        If it raises here too, the arguments were bad, and the specialization is forgotten. If
-        not, it goes on running eagerly.
+        If it raises here too, the arguments were bad, and the specialization is forgotten: a
+        call like it may go another way. After some such calls they are no longer traced first.
+        If it doesn't raise, it goes on running eagerly.
         """
         error = specialization.trace_error
         call = self._reader.read(args, kwargs)
@@ -283,10 +294,16 @@ class Specializer:
             value = run_eagerly(self._definition, args, kwargs, call.leaves)
         except BaseException as raised:
             specialization.trace_error = None
-            self._table.remove(specialization)
             if not _tells_more(error, raised):
+                if len(self._raised) > _MAX_MISSES:
+                    self._raised.clear()
+                self._raised[call.key] += 1
+                specialization.raises = self._raised[call.key] >= MAX_RAISED
+                if not specialization.raises:
+                    self._table.remove(specialization)
                 del error  # whose traceback has this frame
                 raise
+            self._table.remove(specialization)
         else:
             error = None
         if error is not None:

@@ -50,7 +50,8 @@ from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
-from graphjit.tracing.while_loops import LoopRefused, WhileLoops
+from graphjit.tracing.turn_ways import LoopRefused
+from graphjit.tracing.while_loops import WhileLoops
 
 from .effects import do_now
 from .output_memory import donated_leaves

@@ -371,7 +371,7 @@ def attribute(x: Any, name: str) -> Any:
     if x.origin == "weak":
         if name not in methods.OF_SCALARS:
             raise AttributeError(f"a traced Python number has no attribute {name!r}")
-        x = strong(x)
+        return _part_of_number(x, name)
     if name in methods.UNKNOWN:
         raise unsupported(f".{name}")
     with fallback_on_error(f".{name}"):
@@ -383,6 +383,17 @@ def attribute(x: Any, name: str) -> Any:
             made = viewing(value, [x], trace, frozen=frozen, renewed=name not in ITSELF)
             return _noted(made, trace, operator.attrgetter(name), (x,), {})
     return lambda *args, **kwargs: _method(x, name, args, kwargs)
+
+
+def _part_of_number(x: Any, name: str) -> Any:
+    """What Python's numbers have: `real`, `imag`, `conjugate`."""
+    if not _is_complex(x):
+        real = x + 0 if x.type.dtype.is_bool else x
+        zero = 0.0 if x.type.dtype.is_inexact else 0
+        return {"real": real, "imag": zero, "conjugate": lambda: real}[name]
+    if name == "conjugate":
+        return lambda: x.recorder.as_weak(methods.VIEW_METHODS[name](strong(x)))
+    return x.recorder.as_weak(methods.VIEW_VALUES[name](strong(x)))
 
 
 def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

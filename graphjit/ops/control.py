@@ -17,7 +17,14 @@ from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError, PathNotTaken
 from graphjit.core.types import Array, TensorType, TupleType, bool_, int64
 
-from .primitive import Control, RegionTypes, define
+from .primitive import (
+    Assumption,
+    Choice,
+    ConditionalLoop,
+    CountedLoop,
+    RegionTypes,
+    define,
+)
 
 Region = Callable[[Sequence[Array]], Sequence[Array]]
 
@@ -50,7 +57,7 @@ def _run_cond(regions: Sequence[Region], inputs: Sequence[Array]) -> Sequence[Ar
 
 # One of two regions: the first where the predicate, a bool, is true. Both have the operands for
 # parameters.
-cond = define("cond", Control(_run_cond), _cond_type, _no_value, tensorflow="Cond")
+cond = define("cond", Choice(_run_cond), _cond_type, _no_value, tensorflow="Cond")
 
 
 def _switch_type(
@@ -69,7 +76,7 @@ def _run_switch(regions: Sequence[Region], inputs: Sequence[Array]) -> Sequence[
 
 
 # The region whose number the index is, the first below 0, the last beyond the end.
-switch = define("switch", Control(_run_switch), _switch_type, _no_value, tensorflow="Case")
+switch = define("switch", Choice(_run_switch), _switch_type, _no_value, tensorflow="Case")
 
 
 def _scan_type(
@@ -123,7 +130,7 @@ def _run_scan(
 # the `sliced` operands, and the other operands as they are. It gives new values of what is
 # carried, and elements of the results that are stacked along a first axis of length `count`.
 # reverse: the last index comes first.
-scan = define("scan", Control(_run_scan, stacks=True), _scan_type, _no_value, tensorflow="Scan")
+scan = define("scan", CountedLoop(_run_scan), _scan_type, _no_value, tensorflow="Scan")
 
 
 def _while_type(
@@ -150,7 +157,7 @@ def _run_while(
 # Two regions with the operands for parameters: the second is run, and gives new values of the
 # `carried` operands, while the first gives true.
 while_loop = define(
-    "while_loop", Control(_run_while), _while_type, _no_value, tensorflow="While"
+    "while_loop", ConditionalLoop(_run_while), _while_type, _no_value, tensorflow="While"
 )
 
 
@@ -173,9 +180,7 @@ def _run_assume(
 
 # Its one region, where the predicate is what `holds` says. Else PathNotTaken: the graph is that
 # of another path through the function.
-assume = define(
-    "assume", Control(_run_assume, ends_call=True), _assume_type, _no_value, tensorflow="If"
-)
+assume = define("assume", Assumption(_run_assume), _assume_type, _no_value, tensorflow="If")
 
 
 __all__ = ["Region", "assume", "cond", "scan", "switch", "while_loop"]

@@ -145,13 +145,38 @@ class Control:
 
     run: (regions, arrays, **attrs) -> the results, where a region is a function of arrays
         that gives new ones.
-    stacks: whether `run` takes the types of the results that it stacks, as `stacked`
-    ends_call: whether it is run though nothing needs its results, for it may end the call
     """
 
     run: Callable[..., Any]
-    stacks: bool = False
-    ends_call: bool = False
+
+
+@dataclass(frozen=True)
+class Choice(Control):
+    """One of the regions is run. The first operand is a bool, which chooses the first of two
+    where it is true, or the number of the region.
+    """
+
+
+@dataclass(frozen=True)
+class Assumption(Control):
+    """Its one region is run, or the call ends: the first operand is a bool, and `holds` says
+    which one it has to be. It is run though nothing may need its results.
+    """
+
+
+@dataclass(frozen=True)
+class CountedLoop(Control):
+    """Its one region is run `count` times. The region's first parameter is the index, those of
+    what is `carried` follow. `run` takes the types of the results that it stacks, too, as
+    `stacked`.
+    """
+
+
+@dataclass(frozen=True)
+class ConditionalLoop(Control):
+    """Its second region is run as long as the first one gives true. The first parameters of
+    both are what is `carried`.
+    """
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.core.errors import SourceLine, user_line
+from graphjit.core.errors import InternalError, SourceLine, user_line
 from graphjit.core.extents import evaluate
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, TupleType
@@ -100,6 +100,8 @@ class Branches:
             return None
         try:
             found = bool(self._value(trace, x.node).reshape(())[()])
+        except InternalError:
+            raise
         except Exception:  # an error is for an eager call to raise
             return None
         predicate = _predicate(trace, x.node, x.type)

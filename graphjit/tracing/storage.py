@@ -29,6 +29,10 @@ class Storage:
         new = [h for h in (base, view) if all(h is not other for other in known)]
         self._handles = [weakref.ref(h) for h in (*known, *new)]
 
+    def freeze(self) -> None:
+        """Let nothing be written into it any more."""
+        self.shared, self.written_back = True, False
+
     def owner(self) -> Storage:
         """The storage of the array that this is a view of."""
         return self if self.base is None else self.base.owner()

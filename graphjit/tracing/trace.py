@@ -24,7 +24,17 @@ from graphjit.core.errors import (
 from graphjit.core.types import DType, TensorType, TupleType, as_dtype, check_size, int64
 from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import source
-from graphjit.ops.primitive import Gather, Library, Primitive, Scatter, View
+from graphjit.ops.primitive import (
+    ConditionalLoop,
+    CountedLoop,
+    Gather,
+    Item,
+    Library,
+    Primitive,
+    Scatter,
+    Source,
+    View,
+)
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 from graphjit.tensors.variable import Variable
 
@@ -459,7 +469,41 @@ class Trace:
             results.append(SymbolicTensor(self, number, item, origin))
             if origin == "weak" and item.dtype is int64:  # as all that regions compute
                 self.note_bounds(results[-1], -(2**63), 2**63 - 1)
+        self._freeze_operands(primitive, regions, inputs, results, attrs)
         return results
+
+    def _freeze_operands(
+        self,
+        primitive: Primitive,
+        regions: Sequence[tuple[Region, Sequence[Any]]],
+        inputs: Sequence[Any],
+        results: Sequence[SymbolicTensor],
+        attrs: dict[str, Any],
+    ) -> None:
+        """Let nothing be written any more into results of control flow that are arrays from
+        outside of its regions where nothing is done to them, nor into these: what is written
+        into one would have to be seen in the other.
+        """
+        loops = isinstance(primitive.kind, (CountedLoop, ConditionalLoop))
+        turns = isinstance(primitive.kind, CountedLoop) and attrs["count"]
+        for k, result in enumerate(results[: attrs.get("carried")]):
+            if not result.type.shape or result.origin != "numpy":
+                continue
+            last = regions[-1:] if loops else regions
+            given = [y[k] for region, y in last if not self._is_new(region, y[k])]
+            if loops and (given or type(turns) is not int or turns == 0):
+                given.append(inputs[k])
+            for x in (result, *given) if given else ():
+                if isinstance(x, SymbolicTensor) and x.type.shape:
+                    x.storage.owner().freeze()
+
+    def _is_new(self, region: Region, x: Any) -> bool:
+        """Whether what a region gives is a constant, or was surely computed there."""
+        if not isinstance(x, SymbolicTensor):
+            return True
+        record = self.builder.nodes[x.node]
+        computed = not isinstance(record.primitive.kind, (Source, Item, View))
+        return record.primitive is source.const or (x.node >= region.start and computed)
 
     def _require_no_leak(self, nodes: Sequence[int], start: int = 0) -> None:
         """LeakedTracerError where nodes need one of a branch or loop that has ended."""

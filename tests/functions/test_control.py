@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from decorated_checks import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,19 +34,6 @@ DTYPES = [
     np.float64, np.float32, np.float16, np.int64, np.int32, np.int8, np.uint8, np.bool_,
     np.complex64, np.complex128,
 ]  # fmt: skip
-
-
-def same(actual: Any, expected: Any) -> None:
-    assert type(actual) is type(expected)
-    if isinstance(expected, (tuple, list)):
-        for a, b in zip(actual, expected, strict=True):
-            same(a, b)
-    elif isinstance(expected, dict):
-        assert list(actual) == list(expected)
-        for key in expected:
-            same(actual[key], expected[key])
-    else:
-        np.testing.assert_array_equal(actual, expected, strict=True)
 
 
 def compiled(function: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import decorated_checks
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,25 +27,11 @@ from graphjit.passes import optimized, program_of
 DTYPES = [np.float64, np.float32, np.float16, np.int64, np.int32, np.uint8, np.complex128]
 
 
+same = functools.partial(decorated_checks.same, types=False)
+
+
 def compiled(function: Callable[..., Any]) -> Any:
     return gj.function(function, fallback="error")
-
-
-def same(actual: Any, expected: Any) -> None:
-    if isinstance(expected, (tuple, list)):
-        assert type(actual) is type(expected)
-        for a, b in zip(actual, expected, strict=True):
-            same(a, b)
-    elif isinstance(expected, dict):
-        assert list(actual) == list(expected)
-        for key in expected:
-            same(actual[key], expected[key])
-    elif expected is None:
-        assert actual is None
-    else:
-        np.testing.assert_array_equal(actual, expected)
-        assert np.asarray(actual).dtype == np.asarray(expected).dtype
-        assert np.shape(actual) == np.shape(expected)
 
 
 def plain_scan(f: Any, carry: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
@@ -406,6 +394,75 @@ def test_it_is_kept_on_disk(tmp_path: Any) -> None:
             env={**os.environ, "GRAPHJIT_CACHE_DIR": str(tmp_path)},
         )  # fmt: skip
         assert done.stdout.strip() == found, done.stderr
+
+
+# -- what is written in place afterwards -------------------------------------------------------
+
+
+def chosen(x: Any) -> Any:
+    y = gj.cond(x.sum() < 10, lambda: x, lambda: x * 2)
+    y += 1
+    return y
+
+
+def chosen_and_written_before(x: Any) -> Any:
+    z = x * 1
+    y = gj.cond(x.sum() < 10, lambda: z, lambda: z * 2)
+    z += 1
+    return y
+
+
+def chosen_by_number(x: Any) -> Any:
+    y = gj.switch((x.sum() > 10).astype(int), [lambda: x[:], lambda: x * 2])
+    y += 1
+    return y
+
+
+def no_turn(x: Any) -> Any:
+    y = gj.while_loop(lambda v: v.sum() < 10, lambda v: v * 2, x)
+    y += 1
+    return y
+
+
+def handed_on(x: Any) -> Any:
+    y, rows = gj.scan(lambda c, v: (c, v + 1), x, x)
+    y += 1
+    rows += 1
+    return y, rows
+
+
+def kept_at_some_turns(x: Any) -> Any:
+    def body(i: Any, c: Any) -> Any:
+        return gj.cond(c.sum() < 10, lambda: c * 2, lambda: c)
+
+    y = gj.fori_loop(0, 3, body, x)
+    y += 1
+    return y
+
+
+def computed_at_each_turn(x: Any) -> Any:
+    y = gj.fori_loop(0, 3, lambda i, c: c * 2, x)
+    y += 1
+    return y
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+@pytest.mark.parametrize(
+    "function",
+    [
+        chosen, chosen_and_written_before, chosen_by_number, no_turn, handed_on,
+        kept_at_some_turns, computed_at_each_turn,
+    ],
+)  # fmt: skip
+def test_what_is_written_is_seen_in_the_operand_that_it_is(function: Any) -> None:
+    decorated = gj.function(function)
+    for _ in range(2):
+        for scale in (1.0, 100.0, 0.01):
+            ours, theirs = np.arange(4.0) * scale, np.arange(4.0) * scale
+            same(decorated(ours), function(theirs))
+            np.testing.assert_array_equal(ours, theirs)
+    compiled_one = function in (handed_on, computed_at_each_turn)
+    assert all(bool(s.reason) is not compiled_one for s in decorated.specializations)
 
 
 # -- what is refused ---------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def agree(function: Callable[..., Any], *calls: tuple[Any, ...], rounds: int = 3
             np.testing.assert_equal(found, wanted)
             for a, b in zip(ours, theirs, strict=True):
                 np.testing.assert_equal(a, b)
-    assert all(not s.reason for s in decorated.specializations)
+    assert all(not s.reason or s.raises for s in decorated.specializations)
     return decorated
 
 
@@ -289,6 +289,29 @@ def test_a_value_at_the_edge_of_a_branch(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.undo()
     np.testing.assert_array_equal(decorated(-X), -X - 1)
     assert len(decorated.specializations) == 2
+
+
+def test_calls_that_raise_are_not_traced_for_ever() -> None:
+    def f(x: Any) -> Any:
+        if x.min() < 0:
+            raise ValueError("negative")
+        if x.max() > 100:
+            return x / 2
+        return np.sqrt(x)
+
+    decorated = gj.function(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", gj.FallbackWarning)
+        for x in [-X - 1] * 20 + [X] * 3 + [-X - 1] * 20 + [X * 100] * 3 + [X, -X - 1] * 20:
+            if x.min() < 0:
+                with pytest.raises(ValueError, match="negative"):
+                    decorated(x)
+            else:
+                np.testing.assert_array_equal(decorated(x), f(x))
+    assert sorted(b.outcome for s in decorated.specializations for b in s.branches) == [
+        False, False, False, True,
+    ]  # fmt: skip
+    assert decorated.trace_count < 12
 
 
 def test_which_bool_a_traced_one_is() -> None:

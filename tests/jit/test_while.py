@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
+import decorated_checks
 import numpy as np
 import pytest
+from decorated_checks import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,27 +20,11 @@ X = np.arange(1.0, 5.0)
 NUMBERS = (1.0, 0.1, 0.01, 3.0, 100.0, 1e9)
 
 
-def same(found: Any, wanted: Any, message: str = "") -> None:
-    assert type(found) is type(wanted), message
-    if isinstance(wanted, (tuple, list)):
-        assert len(found) == len(wanted), message
-        for a, b in zip(found, wanted, strict=True):
-            same(a, b, message)
-    elif isinstance(wanted, (int, str, bool)):
-        assert found == wanted, message
-    else:
-        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-300, err_msg=message)
-        assert np.asarray(found).dtype == np.asarray(wanted).dtype, message
+TOLERANCE = 1e-9
 
 
-def agree(function: Callable[..., Any], *calls: tuple[Any, ...]) -> Any:
-    decorated = gj.function(function)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", gj.FallbackWarning)
-        for _ in range(2):
-            for args in calls:
-                same(decorated(*args), function(*args))
-    return decorated
+def agree(function: Any, *calls: Any) -> Any:
+    return decorated_checks.agree(function, *calls, tolerance=TOLERANCE)
 
 
 def structured(decorated: Any) -> bool:
@@ -493,7 +478,7 @@ def test_all_else_is_right_all_the_same(function: Any) -> None:
                 with pytest.raises(type(error)):
                     decorated(mine)
                 continue
-            same(decorated(mine), wanted)
+            same(decorated(mine), wanted, tolerance=TOLERANCE)
             np.testing.assert_array_equal(mine, theirs)
 
 
@@ -604,7 +589,7 @@ def check(seed: int) -> None:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             found, wanted = [outcome(g, (*args, v.copy())) for g in (decorated, f)]
-        same(found, wanted, f"seed {seed}, {args}, {v}\n{text}")
+        same(found, wanted, f"seed {seed}, {args}, {v}\n{text}", TOLERANCE)
 
 
 def outcome(function: Any, args: Any) -> Any:

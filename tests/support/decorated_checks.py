@@ -41,6 +41,51 @@ def require_same(found: Any, expected: Any, tolerance: float = 0.0) -> None:
         assert found == expected
 
 
+def same(
+    found: Any, expected: Any, message: str = "", tolerance: float = 0.0, types: bool = True
+) -> None:
+    """Two structures of results have the same containers, with the same leaves in them.
+
+    types: whether leaves are of the same Python type, too
+    """
+    if isinstance(expected, (tuple, list)):
+        assert type(found) is type(expected), message
+        assert len(found) == len(expected), message
+        for a, b in zip(found, expected, strict=True):
+            same(a, b, message, tolerance, types)
+        return
+    if isinstance(expected, dict):
+        assert list(found) == list(expected), message
+        for key in expected:
+            same(found[key], expected[key], message, tolerance, types)
+        return
+    assert not types or type(found) is type(expected), message
+    if expected is None or isinstance(expected, (str, int)):
+        assert found == expected, message
+        return
+    assert np.shape(found) == np.shape(expected), message
+    assert np.asarray(found).dtype == np.asarray(expected).dtype, message
+    if tolerance:
+        np.testing.assert_allclose(found, expected, tolerance, 1e-300, err_msg=message)
+    else:
+        np.testing.assert_array_equal(found, expected, err_msg=message)
+
+
+def agree(
+    function: Callable[..., Any], *calls: Sequence[Any], rounds: int = 2, tolerance: float = 0.0
+) -> Any:
+    """Call a function decorated and undecorated with all these arguments by turns, and require
+    that no call runs eagerly. Gives the decorated function.
+    """
+    decorated = gj.function(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", gj.FallbackWarning)
+        for _ in range(rounds):
+            for arguments in calls:
+                same(decorated(*arguments), function(*arguments), tolerance=tolerance)
+    return decorated
+
+
 def check_decorated(
     function: Callable[..., Any],
     *calls: Sequence[Any],

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from decorated_checks import agree, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,25 +20,6 @@ EDGES = [
     0, 1, -1, 2, 3, 7, -8, 2**31, -(2**31), 2**32, 2**53 + 1, 2**62, -(2**62), 2**63 - 1,
     -(2**63), 2**63, 10**30, 5,
 ]  # fmt: skip
-
-
-def same(found: Any, wanted: Any) -> None:
-    assert type(found) is type(wanted)
-    if isinstance(wanted, tuple):
-        for a, b in zip(found, wanted, strict=True):
-            same(a, b)
-    else:
-        np.testing.assert_array_equal(found, wanted)
-
-
-def agree(function: Callable[..., Any], *calls: tuple[Any, ...]) -> Any:
-    decorated = gj.function(function)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", gj.FallbackWarning)
-        for _ in range(2):
-            for args in calls:
-                same(decorated(*args), function(*args))
-    return decorated
 
 
 @pytest.mark.parametrize(

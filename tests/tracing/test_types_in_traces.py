@@ -166,6 +166,19 @@ def test_types_of_extents_are_those_of_numbers(name: str) -> None:
     assert traced.trace_count <= 2
 
 
+@pytest.mark.parametrize(
+    "numbers", [(1, 2, 3, -4), (1.0, 2.5, -0.0), (1 + 2j, 3 - 1j, 0j, -1.5 + 0j)]
+)
+def test_parts_of_numbers_that_vary(numbers: Any) -> None:
+    def parts(n: Any) -> Any:
+        return n.real, n.imag, n.conjugate(), (n != 2).real, (n == 2).imag
+
+    traced = gj.function(parts)
+    for n in numbers:
+        assert repr(traced(n)) == repr(parts(n))
+    assert not any(s.reason for s in traced.specializations)
+
+
 def test_functions_that_are_handed_on_write_at_each_call(capsys: Any) -> None:
     class Box:
         value: Any = None

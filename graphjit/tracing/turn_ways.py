@@ -1,0 +1,106 @@
+"""The ways through a turn of a loop: each is recorded by itself, and they are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphjit.core.errors import TracingError, at_user_line
+from graphjit.core.frozen import dataclass
+from graphjit.ir.graph import Node
+from graphjit.ops import control
+
+from .regions import Region
+
+
+class LoopRefused(TracingError):
+    """A loop that can't be one node, and is to be traced as a path. what: what a turn does."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(at_user_line(f"a turn of a loop {what}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A branch in a turn.
+
+    place: where it is, and how often the turn has come to it
+    start: the nodes from this one on were recorded after it
+    second: whether the other outcome was recorded before
+    """
+
+    place: Any
+    start: int
+    predicate: int
+    outcome: bool
+    second: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """A turn as it was recorded along one way. start: the first of its nodes; results: the node
+    of whether the loop goes on, and those of what is carried.
+    """
+
+    start: int
+    forks: tuple[Fork, ...]
+    results: tuple[int, ...]
+
+
+def joined(trace: Any, ways: list[Way], origins: Sequence[str], depth: int = 0) -> list[Any]:
+    """What a turn gives, by ways that have their first `depth` branches in common.
+
+    origins: of each result, whose rules hold for it. Raises LoopRefused where the ways don't
+    fit together.
+    """
+    first = ways[0]
+    if len(ways) == 1 and len(first.forks) == depth:
+        pairs = zip(first.results, origins, strict=True)
+        return [trace.symbol_of(node, origin) for node, origin in pairs]
+    if any(len(w.forks) <= depth for w in ways):
+        raise LoopRefused("branches in another way each time")
+    fork = first.forks[depth]
+    if any(w.forks[depth].place != fork.place for w in ways):
+        raise LoopRefused("branches in another way each time")
+    parts = []
+    for outcome in (True, False):
+        arm = [way for way in ways if way.forks[depth].outcome is outcome]
+        if not arm:
+            raise LoopRefused("branches in another way each time")
+        for way in arm:  # what comes before the branch is computed once, as in the first
+            _share(trace, first, way, depth)
+        start = arm[0].forks[depth].start
+        parts.append((Region(start, (), None), joined(trace, arm, origins, depth + 1)))
+    selector = trace.symbol_of(fork.predicate, "weak")
+    results: list[Any] = trace.control(control.cond, parts, [selector], origins)
+    return results
+
+
+def _share(trace: Any, first: Way, way: Way, depth: int) -> None:
+    """Let a way read the nodes before its branch that another way has, too."""
+    if way is first:
+        return
+    nodes = trace.builder.nodes
+    before = (first.start, *(f.start for f in first.forks[: depth + 1]))
+    own = (way.start, *(f.start for f in way.forks[: depth + 1]))
+    moved: dict[int, int] = {}
+    low = own[0]
+    for k in range(own[-1] - own[0]):
+        moved[low + k] = before[0] + k
+    if own[-1] - own[0] != before[-1] - before[0]:
+        raise LoopRefused("is recorded in another way each time")
+    for k, new in moved.items():
+        if nodes[k].primitive is not nodes[new].primitive or nodes[k].type != nodes[new].type:
+            raise LoopRefused("is recorded in another way each time")
+    trace.forget_checks(own[0], own[-1])
+    stop = max(way.results) + 1
+    for number in range(own[-1], stop):
+        node = nodes[number]
+        if any(i in moved for i in node.inputs):
+            inputs = tuple(moved.get(i, i) for i in node.inputs)
+            nodes[number] = Node(
+                node.primitive, inputs, node.attrs, node.type, node.source, node.regions
+            )
+
+
+__all__ = ["Fork", "LoopRefused", "Way", "joined"]

@@ -1,0 +1,202 @@
+"""What the variables of a frame hold, and which of them a loop can carry."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Sequence
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.dims import Dim
+from graphjit.core.types import DType, TensorType, as_dtype
+from graphjit.ops import source
+from graphjit.tensors.apply import TensorBase
+
+from .symbolic_attributes import represented_classes
+
+# Of how many values it is noted what they hold, and how large arrays may be [bytes].
+_ROOM, _MAX_BYTES = 2000, 1 << 20
+_HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
+_UNCHANGING = (
+    bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range,
+    slice, Dim, ModuleType, CodeType, DType, TensorType,
+)  # fmt: skip
+_NUMBERS = (bool, int, float, complex)
+
+
+def kind_of(value: Any) -> Any:
+    """The type of a value that can be carried, and whose rules hold for it."""
+    if isinstance(value, TensorBase):
+        return value.type, getattr(value, "origin", "tensor")
+    if isinstance(value, (np.ndarray, np.generic)):
+        return TensorType(value.shape, as_dtype(value.dtype)), "numpy"
+    dtype = {bool: "bool", int: "int64", float: "float64", complex: "complex128"}[type(value)]
+    return TensorType((), as_dtype(dtype)), "weak"
+
+
+def may_be_carried(value: Any) -> bool:
+    """Whether a variable's value can be an operand of a loop: a number, or an array that was
+    computed, so that nothing else is known to be it or a part of it.
+    """
+    kind = type(value)
+    if issubclass(kind, Dim):
+        return False
+    if issubclass(kind, TensorBase):
+        if value.recorder is None or value.is_selection:
+            return False
+        if value.origin == "weak":
+            return True
+        if not value.type.shape:
+            classes = represented_classes(value)
+            return len(classes) == 1 and classes[0] is not np.ndarray
+        return value.origin != "numpy" or _is_computed(value)
+    if kind is int:
+        return bool(-(2**63) <= value < 2**63)
+    if kind in _NUMBERS:
+        return True
+    if kind is np.ndarray:
+        return value.dtype.kind in "biufc" and bool(value.shape)
+    return issubclass(kind, np.generic) and value.dtype.kind in "biufc"
+
+
+def _is_computed(value: Any) -> bool:
+    """Whether an array is new, or one that a loop carries, and no view."""
+    root = value.recorder.builder.nodes[value.node].primitive
+    return value.provenance is None and root is not source.param
+
+
+def twins_of(
+    names: Sequence[str], before: dict[str, Any], now: dict[str, Any]
+) -> dict[str, str]:
+    """The names that are the same array as an earlier one, at both times."""
+    found: dict[str, str] = {}
+    for k, name in enumerate(names):
+        if not issubclass(type(before[name]), TensorBase) or not before[name].type.shape:
+            continue
+        for other in names[:k]:
+            if before[other] is before[name] and now[other] is now[name]:
+                found[name] = other
+                break
+    return found
+
+
+def has_aliases(values: dict[str, Any], names: Sequence[str], twins: dict[str, str]) -> bool:
+    """Whether a variable that is carried is an array that another variable is, too, or shares
+    memory with, but for twins.
+    """
+    seen: dict[int, str] = {}
+    for name, value in values.items():
+        if not issubclass(type(value), TensorBase) or not value.type.shape or name in twins:
+            continue
+        other = seen.setdefault(id(getattr(value, "storage", value)), name)
+        if other != name and (name in names or other in names):
+            return True
+    return False
+
+
+def same_plain(a: Any, b: Any) -> bool:
+    """Whether two values are the same number or text."""
+    if type(a) is not type(b) or type(a) not in (*_NUMBERS, str, bytes, type(None)):
+        return False
+    return bool(a == b) and repr(a) == repr(b)
+
+
+def all_same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether variables are the same ones with the same values."""
+    return a.keys() == b.keys() and all(
+        x is b[name] or same_plain(x, b[name]) for name, x in a.items()
+    )
+
+
+def node_changed(value: Any, content: Any) -> bool:
+    """Whether an array is written to since its content was noted."""
+    return issubclass(type(value), TensorBase) and (id(value), value.node) != content
+
+
+def contents_of(values: dict[str, Any]) -> dict[str, Any] | None:
+    """What variables hold, to tell whether it is changed; None where that can't be seen."""
+    room = [_ROOM]
+    try:
+        return {name: _content(value, room) for name, value in values.items()}
+    except _Unseen:
+        return None
+
+
+class _Unseen(Exception):
+    """A value whose contents can't be seen."""
+
+
+def _content(value: Any, room: list[int]) -> Any:
+    kind = type(value)
+    if issubclass(kind, TensorBase):
+        return id(value), getattr(value, "node", None)
+    if kind in _UNCHANGING or isinstance(value, (type, np.ufunc, np.generic, np.dtype)):
+        return id(value)
+    room[0] -= 1
+    if room[0] < 0:
+        raise _Unseen
+    if kind in (list, tuple, set, frozenset, deque, bytearray):
+        return id(value), tuple(_content(x, room) for x in value)
+    if kind is dict:
+        pairs = ((_content(k, room), _content(x, room)) for k, x in value.items())
+        return id(value), tuple(pairs)
+    if kind is np.ndarray:
+        if value.nbytes > _MAX_BYTES or value.dtype.hasobject:
+            raise _Unseen
+        return id(value), value.tobytes()
+    if kind is BuiltinFunctionType:
+        owner = value.__self__
+        return id(value) if isinstance(owner, ModuleType) else _content(owner, room)
+    if kind is MethodType:
+        return id(value.__func__), _content(value.__self__, room)
+    if kind is FunctionType:
+        cells = [c.cell_contents for c in value.__closure__ or () if _is_set(c)]
+        held = [cells, value.__defaults__, value.__kwdefaults__, vars(value)]
+        return id(value), tuple(_content(x, room) for x in held)
+    if kind.__module__ in ("builtins", "itertools", "functools", "_functools", "collections"):
+        raise _Unseen
+    if hasattr(kind, "__next__") or hasattr(kind, "__get__"):
+        raise _Unseen
+    if kind is not SimpleNamespace and any(map(_is_of_c, kind.__mro__[:-1])):
+        raise _Unseen
+    fields = dict(getattr(value, "__dict__", {}))
+    for base in kind.__mro__:
+        fields.update({n: getattr(value, n, None) for n in _slots(base)})
+    return id(value), tuple((k, _content(x, room)) for k, x in fields.items())
+
+
+def _is_of_c(kind: type) -> bool:
+    """Whether objects of a class may hold more than their attributes."""
+    package = kind.__module__.partition(".")[0]
+    written = not kind.__flags__ & _HEAP_TYPE
+    private = any(name.startswith("__") for name in _slots(kind))
+    return written or private or package in ("numpy", "scipy", *sys.stdlib_module_names)
+
+
+def _is_set(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    found = vars(kind).get("__slots__", ())
+    return (found,) if isinstance(found, str) else tuple(found)
+
+
+__all__ = [
+    "all_same", "contents_of", "has_aliases", "kind_of", "may_be_carried", "node_changed",
+    "same_plain", "twins_of",
+]  # fmt: skip
