@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,15 +20,13 @@ from graphjit.core.errors import InternalError, SourceLine, user_line
 from graphjit.core.extents import evaluate
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, TupleType
+from graphjit.ir.graph import Graph, Node
 from graphjit.ir.interpreter import run_control, run_primitive
 from graphjit.ops import PRIMITIVES, control, source
 from graphjit.ops.primitive import Control, Source
 
 from .regions import Region
 from .while_loops import WhileLoops
-
-if TYPE_CHECKING:
-    from graphjit.ir.graph import Node
 
 # How often a path may branch on one line, and in all: a loop that runs while a traced condition
 # holds would be written out turn by turn.
@@ -146,9 +144,7 @@ class Branches:
             return self._given[number]()
         inputs = [self._values[i] for i in node.inputs]
         if isinstance(node.primitive.kind, Control):
-            if _holds_dims((node.attrs, *(n.attrs for r in node.regions for n in r.nodes))):
-                raise _Unknown
-            return run_control(node, inputs)
+            return run_control(_known_node(node), inputs)
         if inputs and isinstance(inputs[0], tuple):
             inputs = [inputs[0]]
         return run_primitive(
@@ -232,15 +228,22 @@ def _known(value: Any) -> Any:
     return value
 
 
+def _known_node(node: Node) -> Node:
+    """A node with the sizes of this call for extents, in its regions, too."""
+    if node.primitive is source.extent:
+        value = np.asarray(_known(node.attr("value")), node.tensor.dtype.dtype)
+        attrs: Any = (("value", source.Literal(value)),)
+        return Node(source.const, (), attrs, node.type, node.source)
+    attrs = tuple([(name, _known(x)) for name, x in node.attrs])
+    regions = tuple(
+        Graph(r.name, tuple(map(_known_node, r.nodes)), r.outputs) for r in node.regions
+    )
+    return Node(node.primitive, node.inputs, attrs, _known(node.type), node.source, regions)
+
+
 def _is_one(type: TensorType) -> bool:
     """Whether a value has one element, for all sizes."""
     return all(not isinstance(n, Dim) and n == 1 for n in type.shape)
-
-
-def _holds_dims(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return any(map(_holds_dims, value))
-    return isinstance(value, Dim)
 
 
 __all__ = ["MAX_AT_LINE", "MAX_IN_PATH", "Branch", "Branches"]

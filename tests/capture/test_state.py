@@ -75,6 +75,13 @@ EAGER_EFFECTS = {
     "library: garbage collector", "library: logging",
 }  # fmt: skip
 
+# A call that raises is traced three times, then run: a later call has that for a reason.
+RAISING = {
+    "effect: property with a setter", "effect: exception after appends",
+    "effect: exception of a helper with state", "effect: AttributeError after a write",
+    "nested: error with a number that is an input",
+}  # fmt: skip
+
 
 def parameters(step: int = 1, first: int = 0, strict: bool = True) -> list[Any]:
     """Every step-th case, with what is known of those that differ.
@@ -98,11 +105,15 @@ def assert_agrees(name: str, **options: Any) -> state_driver.Run:
 @pytest.mark.parametrize("name", parameters())
 def test_agrees_with_undecorated_python(name: str) -> None:
     made = assert_agrees(name)
-    assert name in EAGER | EAGER_EFFECTS or not made.reasons()
+    reasons = made.reasons()
+    if name in RAISING:
+        assert all(reason.startswith("tracing raised ") for reason in reasons), reasons
+    else:
+        assert name in EAGER | EAGER_EFFECTS or not reasons
 
 
 def test_names_are_those_of_cases() -> None:
-    assert {*EAGER, *EAGER_EFFECTS, *DIFFERS} <= {*CASES}
+    assert {*EAGER, *EAGER_EFFECTS, *RAISING, *DIFFERS} <= {*CASES}
 
 
 @pytest.mark.parametrize("name", parameters(STEP, 1 % STEP, strict=False))

@@ -603,3 +603,13 @@ def outcome(function: Any, args: Any) -> Any:
 @settings(max_examples=60)
 def test_random_programs(seed: int) -> None:
     check(seed)
+
+
+def test_a_branch_after_a_loop_over_sizes_that_vary() -> None:
+    def f(x: Any) -> Any:
+        while x.sum() < 100:
+            x = x * 0.5 + x.mean() + x.shape[0]
+        return x * 2 if x[0] > 20 else x.mean()
+
+    decorated = agree(f, *[(np.arange(n) * s,) for n in (3, 4, 5, 9, 17) for s in (1.0, 9.0)])
+    assert structured(decorated) and decorated.trace_count < 12

@@ -33,7 +33,8 @@ LIBRARY = {
 }  # fmt: skip
 KINDS = {
     "Source", "Pointwise", "Coordinate", "View", "Reduce", "Scan", "Contract", "Assemble",
-    "Gather", "Scatter", "Library", "Control", "Item",
+    "Gather", "Scatter", "Library", "Item", "Choice", "Assumption", "CountedLoop",
+    "ConditionalLoop",
 }  # fmt: skip
 
 
