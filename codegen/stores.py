@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from graphjit.core.types import bool_, int64
 from graphjit.ir.program import DynamicIndex
-from graphjit.ops.failures import BEYOND_64_BITS
+from graphjit.ops.failures import FOR_PYTHON
 from graphjit.ops.index import OUT_OF_RANGE
 from graphjit.ops.primitive import Scatter
 
@@ -108,7 +108,7 @@ class StoreEmitter(KernelContext):
         b = self.b
         op, source = self.current_op
         self.checks.append(Check(reason, op, source))
-        status = NEEDS_PYTHON if reason == BEYOND_64_BITS else len(self.checks)
+        status = NEEDS_PYTHON if reason == FOR_PYTHON else len(self.checks)
         vector = condition.wide and b.width > 1
         bad, good = self.label(), self.label()
         flag = condition.ir

@@ -12,22 +12,30 @@ from graphjit.ir.program import (
     Kernel,
     Load,
     Program,
+    RegionCall,
     RowBlock,
     reads_and_writes,
 )
+from graphjit.ir.region_calls import results_in_place
 
 
 def in_place(program: Program) -> dict[int, int]:
     """The temporaries that can take the memory of another, each with the first of its chain.
 
-    A kernel writes an element where it has just read one for the last time. Both buffers have
-    the same size, and the same index at every point. No operand has strided lanes, since its
-    tiles, which overlap, would be read after being written.
+    A call of regions may change an operand where it lies. A kernel writes an element where it
+    has just read one for the last time. Both buffers have the same size, and the same index at
+    every point. No operand has strided lanes, since its tiles, which overlap, would be read
+    after being written.
     """
     first, last = uses_of_buffers(program)
     found: dict[int, int] = {}
     around = row_block_of(program)
     for number, step in enumerate(program.steps):
+        if isinstance(step, RegionCall):
+            for made, changed in _changed_operands(program, step):
+                if first[made] == last[changed] == number:
+                    found[made] = found.get(changed, changed)
+            continue
         if not isinstance(step, Kernel) or (step.inner and len(step.stores) > 1):
             continue
         # a row block's kernels run again for each part: only its local buffers end inside it
@@ -62,6 +70,18 @@ def in_place(program: Program) -> dict[int, int]:
                     found[store.buffer] = found.get(buffer, buffer)
                     break
     return found
+
+
+def _changed_operands(program: Program, step: RegionCall) -> list[tuple[int, int]]:
+    """Temporaries (result, operand) of a call of regions that may be one."""
+    pairs = [(step.outputs[k], step.inputs[j]) for k, j in results_in_place(step)]
+    return [
+        (made, changed)
+        for made, changed in pairs
+        if program.buffers[made].role == program.buffers[changed].role == "temporary"
+        and step.inputs.count(changed) == 1
+        and changed not in step.outputs
+    ]
 
 
 def uses_of_buffers(program: Program) -> tuple[dict[int, int], dict[int, int]]:

@@ -6,14 +6,21 @@ from dataclasses import replace
 
 from graphjit.core.types import TensorType, uint8
 from graphjit.ir.program import Buffer, Program, RegionCall
-from graphjit.ir.region_calls import carried_buffers, runs_natively, scratch_layout
+from graphjit.ir.region_calls import (
+    carried_buffers,
+    chooses,
+    operands_of_regions,
+    runs_natively,
+    scratch_layout,
+)
 
 from .liveness import fits
+from .update_in_place import whole_copy
 
 
 def place_regions(program: Program) -> Program:
     """The program with a temporary for each call of planned regions, in which the call keeps
-    its own values, and with bodies of loops that change in place what they can.
+    its own values, and with regions that change in place what they can.
     """
     if not any(isinstance(step, RegionCall) for step in program.steps):
         return program
@@ -22,18 +29,64 @@ def place_regions(program: Program) -> Program:
         if not isinstance(step, RegionCall) or not runs_natively(step) or step.scratch >= 0:
             continue
         if carried_buffers(step):
-            step = replace(step, programs=(*step.programs[:-1], _with_carries_in_place(step)))
+            body = _in_place(step.programs[-1], carried_buffers(step))
+            step = replace(step, programs=(*step.programs[:-1], body))
+        elif chooses(step):
+            step = _with_updates(step)
         size = scratch_layout(step).bytes
         buffers.append(Buffer(TensorType((size,), uint8), "temporary"))
         steps[number] = replace(step, scratch=len(buffers) - 1)
     return replace(program, buffers=tuple(buffers), steps=tuple(steps))
 
 
-def _with_carries_in_place(step: RegionCall) -> Program:
-    """The body of a loop with pairs (new value, value before) that may lie in one place."""
-    body: Program = step.programs[-1]
-    pairs = tuple(pair for pair in carried_buffers(step) if fits(body, *pair))
-    return replace(body, donated=pairs)
+def _in_place(region: Program, pairs: list[tuple[int, int]]) -> Program:
+    """A region that writes results where operands lie, of those pairs (result, operand) for
+    which that can be.
+    """
+    donated = tuple(pair for pair in pairs if fits(region, *pair))
+    return _without_copies(replace(region, donated=donated))
+
+
+def _without_copies(region: Program) -> Program:
+    """A region without the copies of what it changes in place."""
+    dropped = {(operand, result) for result, operand in region.donated}
+    if region.row_blocks or not dropped:
+        return region
+    steps = tuple(s for s in region.steps if whole_copy(s, region) not in dropped)
+    return replace(region, steps=steps)
+
+
+def _with_updates(step: RegionCall) -> RegionCall:
+    """A choice whose regions change operands in place: those that one of them gives back as
+    they are, or changes in part.
+    """
+    regions: list[Program] = list(step.programs)
+    pairs: list[tuple[int, int]] = []
+    for result in range(len(step.outputs)):
+        for operand in range(operands_of_regions(step)):
+            ends = [(r.outputs[result], r.inputs[operand]) for r in regions]
+            copies = [
+                whole_copy(inner, r) == (source, target)
+                for r, (target, source) in zip(regions, ends, strict=True)
+                for inner in r.steps
+            ]
+            free = all(operand != used for _, used in pairs)
+            if (
+                free
+                and any(copies)
+                and all(fits(r, *e) for r, e in zip(regions, ends, strict=True))
+            ):
+                pairs.append((result, operand))
+                break
+    if not pairs:
+        return step
+    changed = [
+        _without_copies(
+            replace(r, donated=tuple((r.outputs[k], r.inputs[j]) for k, j in pairs))
+        )
+        for r in regions
+    ]
+    return replace(step, programs=tuple(changed))
 
 
 __all__ = ["place_regions"]

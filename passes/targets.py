@@ -25,6 +25,7 @@ from .row_blocks import RowBlocks
 from .simplify import Simplify
 from .split_reductions import SplitReductions
 from .unroll_reductions import UnrollReductions
+from .update_in_place import UpdateInPlace
 
 PASSES: dict[str, type[Pass]] = {
     step.name: step
@@ -38,6 +39,7 @@ PASSES: dict[str, type[Pass]] = {
         SplitReductions,
         Dce,
         Fuse,
+        UpdateInPlace,
         Pack,
         RowBlocks,
         Divide,
@@ -82,6 +84,7 @@ CPU = Target(
         (
             *DEFAULT.passes,
             Fuse(),
+            UpdateInPlace(),  # before what moves or divides kernels
             Pack(),  # copies that vector lanes read contiguously
             RowBlocks(),  # after packing, which adds kernels; rows that stay in the caches
             PlanMemory(),  # after all passes that add buffers

@@ -19,7 +19,7 @@ from graphjit.codegen.sizes import SizeEmitter
 from graphjit.core.errors import InternalError
 from graphjit.ir import cost_model
 from graphjit.ir.program import Buffer, Program, RegionCall, reads_and_writes
-from graphjit.ir.region_calls import carried_in_place, scratch_layout
+from graphjit.ir.region_calls import carried_in_place, results_in_place, scratch_layout
 from graphjit.ops.primitive import Assumption, Choice, ConditionalLoop, CountedLoop
 
 from .kernel_calls import KernelInvocation, Operands, write_calls
@@ -81,8 +81,13 @@ class ControlWriter:
 
     def write(self) -> str:
         """The function."""
-        # nothing that is written is reached by two of them
-        parameters = [f"ptr noalias {name}" for name in (*self.ins, *self.outs)]
+        # nothing that is written is reached by two of them, but for what is changed in place
+        pairs = results_in_place(self.call)
+        shared = {name for k, j in pairs for name in (self.outs[k], self.ins[j])}
+        parameters = [
+            f"ptr {name}" if name in shared else f"ptr noalias {name}"
+            for name in (*self.ins, *self.outs)
+        ]
         parameters += ["ptr noalias %scratch", "ptr %record", "ptr %sizes", "ptr %poll"]
         self.add("%arena = " + self.at("%scratch", self.layout.arena))
         match self.call.primitive.kind:
@@ -123,10 +128,23 @@ class ControlWriter:
         listed = f"ptr {target}, ptr {source}, i64 {size}, i1 false"
         self.add(f"call void @llvm.memcpy.p0.p0.i64({listed})")
 
+    def fetch(self, number: int, source: str) -> None:
+        """Copy what is changed in place to where the result is, unless it is there."""
+        self.add(
+            f"%there.{number} = icmp eq ptr {source}, {self.outs[number]}",
+            f"br i1 %there.{number}, label %has.{number}, label %lacks.{number}",
+        )
+        self.label(f"lacks.{number}")
+        self.copy(self.outs[number], source, number)
+        self.add(f"br label %has.{number}")
+        self.label(f"has.{number}")
+
     # -- choices
 
     def write_choice(self) -> None:
         """One region is run."""
+        for k, j in results_in_place(self.call):
+            self.fetch(k, self.ins[j])
         selector, given = self.ins[0], self.ins[1:]
         last = len(self.regions) - 1
         if self.buffers[self.call.inputs[0]].type.dtype.is_bool:
@@ -256,7 +274,7 @@ class ControlWriter:
         self.add("%index = " + self.at("%scratch", self.layout.index))
         self.add("%polls = icmp ne ptr %poll, null")
         for k in inside:
-            self.copy(self.outs[k], self.ins[k], k)
+            self.fetch(k, self.ins[k])
         self.add(f"%none = icmp eq i64 {count}, 0", "br i1 %none, label %nothing, label %begin")
         self.label("nothing")
         for k in apart:
@@ -338,14 +356,16 @@ class ControlWriter:
         self.add("%predicate = " + self.at("%scratch", self.layout.predicate))
         self.add("%polls = icmp ne ptr %poll, null")
         for k in inside:
-            self.copy(self.outs[k], self.ins[k], k)
+            self.fetch(k, self.ins[k])
         for k in apart:
             self.add(
                 f"%first{k} = getelementptr i8, ptr {self.outs[k]}, i64 0",
                 f"%second{k} = getelementptr i8, ptr {spares[k]}, i64 0",
             )
+        self.add("br label %begin")
+        self.label("begin")
         self.add("br label %some")
-        self.places(apart, "entry")
+        self.places(apart, "begin")
         carried = self.attrs["carried"]
         state = [self.outs[k] if k in inside else f"%r{k}" for k in range(carried)]
         new = [self.outs[k] if k in inside else f"%w{k}" for k in range(carried)]

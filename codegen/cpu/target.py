@@ -11,6 +11,7 @@ import ctypes
 import dataclasses
 import platform
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -331,6 +332,9 @@ def _streamed_results(program: Program, costs: Sequence[Cost]) -> frozenset[int]
     """
     # what lies where an input does needn't start at a cache line, and that line was just read
     results = {*program.outputs, *program.updates} - {output for output, _ in program.donated}
+    uses = [reads_and_writes(step) for step in program.steps]
+    writes = Counter(n for _, written in uses for n in written)
+    results -= {n for read, _ in uses for n in read} | {n for n in writes if writes[n] > 1}
     found: set[int] = set()
     if program.symbols:  # decided at each call, by its sizes
         return frozenset(results)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphjit.numpy_protocol.promotion import symbols
+from graphjit.numpy_protocol.python_numbers import chosen_number
 
 from .callables import (
     BUILTIN_NAMES,
@@ -415,6 +416,10 @@ class AccessHooks(Guarding):
             if self._outside(owner) and not isinstance(owner, type):
                 raise self.refusal("reads an item of what was reached in a way not followed")
             self.require_no_methods(key)
+            if is_symbolic(key):
+                if kind is np.ndarray:
+                    self.made.note_written(owner)
+                return chosen_number(owner, key)
             return owner[key]
         if isinstance(owner, type):
             return super().load_item(given)
@@ -426,7 +431,7 @@ class AccessHooks(Guarding):
             items = self._items(owner)
             return tuple(items)[key] if kind is tuple else items[key]
         if self._traced(key):
-            return owner[key]  # raises, for its value isn't known
+            return chosen_number(self._items(owner) if kind is not dict else owner, key)
         if self.overlay and self.overlay.owns(owner):
             if kind is list or id(owner) in self.overlay.copies:
                 return self.merged(owner)[key]
@@ -449,7 +454,9 @@ class AccessHooks(Guarding):
         if self.closed or self._traced(owner):
             owner[key] = value
             return
-        if type(owner) is np.ndarray and (is_symbolic(value) or is_symbolic(key)):
+        if type(owner) is np.ndarray and (
+            self._in_turn() or is_symbolic(value) or is_symbolic(key)
+        ):
             self.made.note_written(owner)
         function = self.method_of(owner, "__setitem__")
         if function is not None:

@@ -73,8 +73,9 @@ class Guarding(Hooks):
         settle: Callable[[Any], object] = lambda value: None,
         in_region: Callable[[], bool] = lambda: False,
         in_turn: Callable[[], bool] = lambda: False,
+        steps_of: Callable[..., Any] = lambda *_: None,
     ) -> None:
-        self._in_region, self._in_turn = in_region, in_turn
+        self._in_region, self._in_turn, self._steps_of = in_region, in_turn, steps_of
         self.made = made or MadeArrays()
         self._settle = settle
         self._number = number

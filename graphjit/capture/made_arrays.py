@@ -1,8 +1,9 @@
 """Arrays that code makes of known values, such as `np.zeros(3)`.
 
 They are real ones, of which Python may ask everything. Where a traced value is written into
-one, the trace fails, and the function is traced again: what the same line makes is then
-a traced array from the start, so that no other reference to it or its memory is missed.
+one, or is an index of it, or a loop that is to be one node writes into one, the trace fails,
+and the function is traced again: what the same line makes is then a traced array from the
+start, so that no other reference to it or its memory is missed.
 """
 
 from __future__ import annotations
@@ -47,13 +48,17 @@ class MadeArrays:
             value.fill(0)
         return as_traced(value)
 
-    def note_written(self, value: Any) -> None:
-        """Note that what is traced is written into an array, if it was made meanwhile."""
+    def note_written(self, value: Any) -> bool:
+        """Note that an array is to be traced from the start, if it was made meanwhile; whether
+        it was.
+        """
+        before = len(self.found)
         while type(value) is np.ndarray:
             known = self._made.get(id(value))
             if known is not None and known[0]() is value:
                 self.found.add(known[1])
             value = value.base
+        return len(self.found) > before
 
 
 __all__ = ["MadeArrays"]

@@ -200,7 +200,13 @@ class OperatorHooks(AccessHooks):
     # -- containers, texts, with
 
     def iterate(self, value: Any) -> Any:
-        return value if self.closed else self._items(value)
+        if self.closed:
+            return value
+        steps = self._steps_of(value)
+        if steps is not None:
+            return steps
+        items = self._items(value)
+        return self._steps_of(items) or items
 
     def unpack(self, value: Any) -> Any:
         if self.closed:

@@ -21,6 +21,7 @@ import numpy as np
 from graphjit.core import float_errors
 from graphjit.numpy_protocol.conversion import call_maker
 from graphjit.numpy_protocol.promotion import leaves
+from graphjit.numpy_protocol.python_numbers import call_number
 from graphjit.numpy_protocol.scipy_calls import call_scipy
 
 from .builtin_calls import BuiltinCalls
@@ -74,8 +75,10 @@ class Recorder(BuiltinCalls):
     traced: whether a value is one that `capture` or what traces made. outside: whether an
     object is known to have been there before. settle: is told that what was changed until now
     is to stay. in_region, in_turn: whether a branch or loop of the graph is traced, and whether
-    one of Python's own is. guards: what must hold for another run to read the same. effects:
-    what each run does outside. failed: the first refusal.
+    one of Python's own is. steps_of: gives what a loop over a value, or over what a function
+    gives for arguments, steps through, if its steps are to be seen. guards: what must hold for
+    another run to read the same. effects: what each run does outside. failed: the first
+    refusal.
     """
 
     effects: Sequence[Effect] = ()
@@ -420,10 +423,13 @@ class Recorder(BuiltinCalls):
             if asks:
                 for x in (*given, *named.values()):
                     self.require_no_methods(x)
-            for answer in (call_maker, call_scipy):
+            for answer in (call_maker, call_number, call_scipy):
                 made = answer(function, given, named)
                 if made is not NotImplemented:
                     return made
+            steps = self._steps_of(function, given, named)
+            if steps is not None:
+                return steps
             try:
                 if any(map(self.reaches_code, (*given, *named.values()))):
                     result = self.watched(function, *given, **named)

@@ -300,17 +300,66 @@ def broadcast_value(value: TensorBase, shape: Shape) -> Any:
 
 
 def _set_arrays(x: TensorBase, parts: list[Any], value: TensorBase) -> Any:
-    """Assignment through index arrays: scatter of whole elements."""
-    numbers = reshape(iota((x.type.size,), 0), x.type.shape)
-    chosen = getitem(numbers, tuple(parts))
-    updates = broadcast_value(value, chosen.type.shape)
-    flat = reshape(x, (-1,))
-    result = apply(
-        ix.scatter,
-        flat,
-        reshape(updates, (-1,)),
-        reshape(chosen, (-1,)),
-        axes=(0,),
-        mode="update",
-    )
-    return reshape(result, x.type.shape)
+    """Assignment through index arrays: scatter of elements, or of all along the last axes."""
+    indices, shape, whole = _mesh(parts, x.type.shape)
+    updates = broadcast_value(value, shape)
+    axes = tuple(range(x.ndim - whole))
+    found = [
+        reshape(i if a is None else from_end(i, x.type.shape[a]), (-1,)) for a, i in indices
+    ]
+    rest = x.type.shape[x.ndim - whole :]
+    flat = reshape(updates, (found[0].type.shape[0], *rest))
+    return apply(ix.scatter, x, flat, *found, axes=axes, mode="update")
+
+
+def _mesh(parts: list[Any], extents: Shape) -> tuple[list[tuple[int | None, Any]], Shape, int]:
+    """What a key with index arrays chooses: for each axis but the last ones its indices,
+    broadcast to the leading axes of the assigned shape, with the axis where some may be
+    negative; that shape; and how many last axes are assigned whole.
+    """
+    kinds = [p for p in parts if p is not Ellipsis]
+    arrays = [p for p in kinds if isinstance(p, TensorBase)]
+    chosen = broadcast_shapes(tuple(p.type.shape for p in arrays), "ScatterNd")
+    advanced = [k for k, p in enumerate(parts) if isinstance(p, (int, Dim, TensorBase))]
+    together = advanced == list(range(advanced[0], advanced[-1] + 1))
+    # The assigned shape: the axes of the arrays stand where the first of them does, or first.
+    shape: list[Any] = [] if together else list(chosen)
+    at = None if together else 0
+    axis = 0
+    entries: list[Any] = []  # by axis: where its indices lie in the shape, and what they are
+    for part in kinds:
+        if part is None:
+            shape.append(1)
+            continue
+        extent = extents[axis]
+        if isinstance(part, slice):
+            start, size, step = slice_bounds(part, extent)
+            entries.append((len(shape), (start, size, step), extent))
+            shape.append(size)
+        else:
+            if at is None:
+                at = len(shape)
+                shape += chosen
+            entries.append((-1, part, extent))
+        axis += 1
+    whole = 0
+    while whole < len(entries):
+        place, part, extent = entries[-1 - whole]
+        if place < 0 or place != len(shape) - 1 - whole or part != (0, extent, 1):
+            break
+        whole += 1
+    count = len(shape) - whole
+    assert at is not None
+    found: list[tuple[int | None, Any]] = []
+    for axis, (place, part, extent) in enumerate(entries[: len(entries) - whole]):
+        if place >= 0:
+            start, size, step = part
+            numbers = math.add(math.multiply(iota((size,), 0), step), start)
+            aligned = reshape(numbers, (size, *(1,) * (count - 1 - place)))
+            found.append((None, broadcast_to(aligned, tuple(shape[:count]))))
+            continue
+        if not isinstance(part, TensorBase):
+            part = as_tensor(check_index(part, extent, axis), int64)
+        aligned = reshape(part, (*part.type.shape, *(1,) * (count - at - len(chosen))))
+        found.append((axis, broadcast_to(aligned, tuple(shape[:count]))))
+    return found, tuple(shape), whole

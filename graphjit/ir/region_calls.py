@@ -9,7 +9,7 @@ from typing import Any
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, bool_
-from graphjit.ops.primitive import ConditionalLoop, CountedLoop
+from graphjit.ops.primitive import Choice, ConditionalLoop, CountedLoop
 
 from .program import ALIGNMENT, Kernel, Program, RegionCall
 
@@ -57,6 +57,31 @@ def carried_in_place(step: RegionCall) -> frozenset[int]:
     return frozenset(k for k, pair in enumerate(carried_buffers(step)) if pair in pairs)
 
 
+def chooses(step: RegionCall) -> bool:
+    """Whether a call runs one of its regions."""
+    return isinstance(step.primitive.kind, Choice)
+
+
+def operands_of_regions(step: RegionCall) -> int:
+    """How many operands of a choice its regions have for parameters."""
+    return len(step.inputs) - 1
+
+
+def results_in_place(step: RegionCall) -> list[tuple[int, int]]:
+    """Pairs (result, operand) of a call: where the two lie in one place, the result is made by
+    changing the operand; else by changing a copy of it.
+    """
+    if carried_buffers(step):
+        return [(k, k) for k in sorted(carried_in_place(step))]
+    if not chooses(step):
+        return []
+    region: Program = step.programs[0]
+    return [
+        (region.outputs.index(result), 1 + region.inputs.index(operand))
+        for result, operand in region.donated
+    ]
+
+
 def scratch_layout(step: RegionCall) -> ScratchLayout:
     """Where a call of planned programs keeps its own values."""
     position: Any = 0
@@ -92,6 +117,6 @@ def wanted_results(step: RegionCall, types: list[TensorType]) -> list[list[Tenso
 
 
 __all__ = [
-    "ScratchLayout", "carried_buffers", "carried_in_place", "runs_natively", "scratch_layout",
-    "wanted_results",
+    "ScratchLayout", "carried_buffers", "carried_in_place", "chooses", "operands_of_regions",
+    "results_in_place", "runs_natively", "scratch_layout", "wanted_results",
 ]  # fmt: skip

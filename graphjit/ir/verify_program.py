@@ -88,11 +88,12 @@ def _is(n: int, number: int) -> bool:
     return not isinstance(n, Dim) and n == number
 
 
-def verify_program(program: Program, lifetimes: bool = False) -> None:
+def verify_program(program: Program, lifetimes: bool = False, inside: bool = False) -> None:
     """InternalError where a buffer is read before it is written, a temporary lies outside the
     arena, an access with known sizes leaves its buffer or has another dtype than it.
 
     lifetimes: also where two temporaries that live at the same time share bytes of the arena.
+    inside: whether this is the program of a region
     """
     _check_dtypes(program)
     if lifetimes:
@@ -101,8 +102,10 @@ def verify_program(program: Program, lifetimes: bool = False) -> None:
         if isinstance(step, RegionCall):
             _check_call(step, program)
             for inner in step.programs:
-                verify_program(inner, lifetimes)
+                verify_program(inner, lifetimes, inside=True)
     written = {n for n, b in enumerate(program.buffers) if b.role in ("input", "constant")}
+    if inside:  # an operand that is changed in place is a result from the start
+        written |= {result for result, _ in program.donated}
     for step in program.steps:
         read, stored = reads_and_writes(step)
         for number in read:

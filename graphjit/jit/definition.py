@@ -50,7 +50,7 @@ class FunctionDefinition:
         # Lines that make arrays into which traced values are written.
         self.written_lines: frozenset[SourceLine] = frozenset()
         # The tests of `while` loops that are traced as paths of branches.
-        self.unstructured: frozenset[Any] = frozenset()
+        self.unstructured: dict[Any, str] = {}
         self._parameters: tuple[str, ...] | None = None
 
     def name_leaves(self, tree: Tree) -> list[str]:

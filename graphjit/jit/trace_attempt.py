@@ -46,12 +46,12 @@ from graphjit.core.types import DType, TensorType, as_dtype
 from graphjit.tensors.apply import TensorBase
 from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.leaks import holds_traced
+from graphjit.tracing.python_loops import PythonLoops
 from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
 from graphjit.tracing.turn_ways import LoopRefused
-from graphjit.tracing.while_loops import WhileLoops
 
 from .effects import do_now
 from .output_memory import donated_leaves
@@ -108,8 +108,8 @@ class TraceAttempt:
         self._effects: Sequence[Effect] = ()
         self._written_arrays = False
         self._numbers: dict[Any, tuple[Any, np.ndarray[Any, Any]]] = {}
-        # The `while` loops of the trace, and whether one was being recorded when it failed.
-        self._loops, self._loops_were_open = WhileLoops(), False
+        # The loops of the trace, and whether one was being recorded when it failed.
+        self._loops, self._loops_were_open = PythonLoops(), False
         pairs = zip(call.leaves, call.kinds, strict=True)
         self._statics = [x for x, kind in pairs if kind.kind == STATIC]
 
@@ -135,15 +135,16 @@ class TraceAttempt:
                     definition.written_lines |= known
                     return specialization
                 except Exception as error:
+                    if isinstance(error, WrittenAfterUseError):
+                        self._made.note_written(error.array)
+                    if isinstance(error, TracingError) and self._written_lines_grow(known):
+                        first = first or error
+                        continue
                     if self._leaves_loops_alone(error):
                         continue
                     if not isinstance(error, TracingError):
                         raise
                     first = first or error
-                    if isinstance(error, WrittenAfterUseError):
-                        self._made.note_written(error.array)
-                    if self._written_lines_grow(known):
-                        continue
                     if not forgotten:  # this call may write into fewer arrays than others
                         forgotten, definition.written_lines = True, frozenset()
                         continue
@@ -159,10 +160,11 @@ class TraceAttempt:
         more, without that.
         """
         failed = self._loops_were_open or isinstance(error, (LeakedTracerError, LoopRefused))
-        new = self._loops.tried - self._definition.unstructured
+        new = self._loops.tried - self._definition.unstructured.keys()
         if not failed or not new:
             return False
-        self._definition.unstructured |= new
+        reason = str(error).split("\n")[0]
+        self._definition.unstructured.update(dict.fromkeys(new, reason))
         return True
 
     def _written_lines_grow(self, known: frozenset[SourceLine]) -> bool:
@@ -250,6 +252,7 @@ class TraceAttempt:
         trace.branches.enabled = definition.specialization_class is None
         self._loops = trace.branches.loops
         self._loops.unstructured = definition.unstructured
+        self._loops.note_array = self._made.note_written
         numpy = definition.wants_numpy(call.leaves)
         specialization = self._start(trace, bool(numpy), assumed)
         with trace.released(), trace.active():
@@ -396,6 +399,7 @@ class TraceAttempt:
             before.settle,
             lambda: bool(trace.regions.starts),
             lambda: trace.branches.loops.is_open,
+            functools.partial(trace.branches.loops.steps_of, trace),
         )
         names = self._definition.name_leaves(self._call.tree)
         for x, kind, name in zip(self._call.leaves, self._call.kinds, names, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.core.types import as_dtype, float64
 from graphjit.ops import pointwise as pw
-from graphjit.ops.failures import BEYOND_64_BITS
+from graphjit.ops.failures import FOR_PYTHON
 from graphjit.tensors.apply import apply
 
 from .promotion import constant, convert, is_symbol, need_value, result_dtype, unsupported
@@ -87,7 +87,7 @@ def run_checked(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     result = run_python(ufunc, inputs)
     about = UFUNCS[ufunc](*(convert(x, float64) for x in inputs))
     large = apply(pw.ge, apply(pw.abs_, about), constant(_NEAR_64_BITS, float64))
-    return apply(pw.unless, result, large, reason=BEYOND_64_BITS)
+    return apply(pw.unless, result, large, reason=FOR_PYTHON)
 
 
 def _exact_comparison(ufunc: Any, inputs: tuple[Any, ...], kinds: list[str]) -> Any:
@@ -105,7 +105,7 @@ def _exact_comparison(ufunc: Any, inputs: tuple[Any, ...], kinds: list[str]) -> 
     whole.recorder.branches.may_need_python = True
     size = apply(pw.abs_, convert(whole, float64))
     large = apply(pw.ge, size, constant(float(_EXACT), float64))
-    return apply(pw.unless, result, large, reason=BEYOND_64_BITS)
+    return apply(pw.unless, result, large, reason=FOR_PYTHON)
 
 
 def _whole_quotient(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
@@ -118,7 +118,7 @@ def _whole_quotient(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     least = apply(pw.eq, x, constant(-(2**63), integer))
     beyond = apply(pw.bit_and, least, apply(pw.eq, y, constant(-1, integer)))
     y.recorder.branches.may_need_python = True
-    result = apply(pw.unless, result, beyond, reason=BEYOND_64_BITS)
+    result = apply(pw.unless, result, beyond, reason=FOR_PYTHON)
     return _unless(result, zero, _message(lambda: DIVISIONS[ufunc](1, 0)))
 
 

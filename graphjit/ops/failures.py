@@ -22,8 +22,8 @@ def _pythons_message(operation: Callable[[], Any]) -> str:
 
 
 OVERFLOW = _pythons_message(lambda: 10.0**400)
-# No error: integers of Python's have no end, and Python computes these.
-BEYOND_64_BITS = "a Python integer beyond 64 bits"
+# No error: Python computes these, or raises; its integers have no end.
+FOR_PYTHON = "what is left to Python"
 NO_WEIGHT = "Weights sum to zero, can't be normalized"
 # What a failing `unless` raises, by its message: that of this Python for its own numbers.
 PYTHON_ERRORS: dict[str, Callable[[str], Exception]] = {
@@ -33,5 +33,5 @@ PYTHON_ERRORS: dict[str, Callable[[str], Exception]] = {
     _pythons_message(lambda: 1 // 0): ZeroDivisionError,
     _pythons_message(lambda: 1 % 0): ZeroDivisionError,
     NO_WEIGHT: ZeroDivisionError,
-    BEYOND_64_BITS: NeedsPython,
+    FOR_PYTHON: NeedsPython,
 }

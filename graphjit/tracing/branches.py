@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,8 +25,12 @@ from graphjit.ir.interpreter import run_control, run_primitive
 from graphjit.ops import PRIMITIVES, control, source
 from graphjit.ops.primitive import Control, Source
 
+from .python_loops import PythonLoops
 from .regions import Region
-from .while_loops import WhileLoops
+from .turn_ways import LoopRefused
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 # How often a path may branch on one line, and in all: a loop that runs while a traced condition
 # holds would be written out turn by turn.
@@ -59,7 +63,7 @@ class Branches:
         self.enabled = False
         # Whether an integer of Python's may leave 64 bits, in which case Python is to run.
         self.may_need_python = False
-        self.loops = WhileLoops()
+        self.loops = PythonLoops()
         # By nodes: how to get the values of parameters, and those that were computed.
         self._given: dict[int, Callable[[], Any]] = {}
         self._values: dict[int, Any] = {}
@@ -76,22 +80,44 @@ class Branches:
         self._values.clear()
         self.loops.release()
 
-    def outcome(self, x: Any) -> bool | None:
+    def outcome(self, x: Any, frame: FrameType | None = None, steps: Any = None) -> bool | None:
         """Whether a value is true in the call that is traced, which each call has to agree
         with. None where that isn't known, or there are too many branches.
+
+        frame: what asks, the caller's caller if None. steps: the iterator that asks whether it
+        has one more item
         """
         trace = x.recorder
         if not self.enabled or not _is_one(x.type):
             return None
         if trace.regions.starts and not self.loops.is_open:
             return None
-        frame = sys._getframe(2)
-        turn = self.loops.outcome(x, frame, self, lambda: _predicate(trace, x.node, x.type))
+        frame = frame or sys._getframe(2)
+        turn = self.loops.outcome(
+            x, frame, self, lambda: _predicate(trace, x.node, x.type), steps
+        )
         if turn is not None:
             return turn
         if not _depends_on_parameters(trace, x.node):
             return None
-        line = user_line()
+        return self._taken_on(x, frame, steps)
+
+    def decide(self, x: Any, place: Any) -> bool:
+        """Whether a bool is true where no code of the user's asks for it. place: what asks.
+        Raises LoopRefused where that isn't known.
+        """
+        if self.loops.records_turn:
+            return self.loops.decide(x.recorder, x.node, place)
+        found = self._taken_on(x, None)
+        if found is None:
+            raise LoopRefused("leaves for several places")
+        return found
+
+    def _taken_on(self, x: Any, frame: FrameType | None, steps: Any = None) -> bool | None:
+        """The outcome of a branch that is to be taken; None where it isn't known, or there are
+        too many.
+        """
+        trace, line = x.recorder, user_line()
         if x.node in self._outcomes:
             return self._outcomes[x.node]
         if len(self.taken) >= MAX_IN_PATH or self._at_lines[line] >= MAX_AT_LINE:
@@ -106,13 +132,14 @@ class Branches:
         self._at_lines[line] += 1
         self._outcomes[x.node] = found
         self.taken.append(Branch(len(trace.builder.nodes), predicate, found, line))
-        self.loops.note(frame, predicate, self, len(trace.builder.nodes))
+        self.loops.note(frame, predicate, self, len(trace.builder.nodes), steps)
         return found
 
     def forget_outcomes(self) -> None:
         """Ask anew for what branches were taken on."""
         known = {branch.predicate for branch in self.taken}
         self._outcomes = {n: found for n, found in self._outcomes.items() if n in known}
+        self._at_lines = Counter(branch.source for branch in self.taken)
 
     # -- values
 

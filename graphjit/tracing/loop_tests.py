@@ -1,4 +1,4 @@
-"""Which instructions of a function's code decide whether a `while` loop goes on."""
+"""Where the bytecode of a function decides whether a loop goes on, and what it reads then."""
 
 from __future__ import annotations
 
@@ -12,101 +12,241 @@ from graphjit.core.frozen import dataclass
 
 _PIECEMEAL = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _NEW_LOCALS = sys.version_info >= (3, 13)  # f_locals writes through
+# What happens between leaving a loop and the code after it.
+_NOTHING = ("NOP", "CACHE", "EXTENDED_ARG", "END_FOR", "POP_ITER")
+# What a loop's body may not have if an iterator is to be replaced: values on the stack.
+_COLLECTS = ("LIST_APPEND", "SET_ADD", "MAP_ADD", "YIELD_VALUE")
 
 
 @dataclass(frozen=True, slots=True)
 class LoopTest:
-    """A conditional jump that may leave a loop.
+    """A conditional jump that may leave a loop, or the step of an iterator.
 
-    head: where the loop begins. exit: where the jump leaves it for. stays: the outcome with
-    which it goes on.
+    head: where the loop begins. exit: where it is left for: jumps are followed, and equal
+    endings of the function are one. stays: the outcome with which it goes on. iterates: whether
+    it is an iterator's; steps: whether the loop has one. live: the variables that may be read
+    after it; read_outside: if the loop is left here.
     """
 
     head: int
     exit: int
     stays: bool
+    iterates: bool
+    steps: bool
+    live: frozenset[str]
+    read_outside: frozenset[str]
 
 
 def loop_tests(code: CodeType) -> dict[int, LoopTest]:
-    """The tests of a function's `while` loops, by the offset at which a value is asked for its
-    truth. Loops over iterators have none: what they are at isn't a variable.
+    """The tests of a function's loops, by the offset at which a value is asked for its truth,
+    or an iterator for an item.
     """
     if code.co_flags & _PIECEMEAL:  # other code runs between turns
         return {}
-    instructions = list(dis.get_instructions(code))
-    ends: dict[int, int] = {}
-    for each in instructions:
-        if (
-            "JUMP" in each.opname
-            and isinstance(each.argval, int)
-            and each.argval <= each.offset
-        ):
-            ends[each.argval] = max(each.offset, ends.get(each.argval, 0))
-    loops = sorted(ends.items(), key=lambda loop: loop[1] - loop[0])
+    flow = _Flow(code)
+    if not flow.loops:
+        return {}
+    live = flow.live_variables()
+    exits: dict[int, int] = {}  # by canonical exit: the first equal one
     found: dict[int, LoopTest] = {}
-    for k, each in enumerate(instructions):
-        if "IF_TRUE" not in each.opname and "IF_FALSE" not in each.opname:
+    for k, each in enumerate(flow.instructions):
+        iterates = each.opname == "FOR_ITER"
+        if not iterates and (
+            ("IF_TRUE" not in each.opname and "IF_FALSE" not in each.opname)
+            or "POP" not in each.opname
+            or "OR_POP" in each.opname
+        ):
             continue
-        if "POP" not in each.opname or "OR_POP" in each.opname:
+        loop = next(((head, body) for head, body in flow.loops if k in body), None)
+        if loop is None or k + 1 == len(flow.instructions):
             continue
-        loop = next(((t, j) for t, j in loops if t <= each.offset <= j), None)
-        if loop is None or k + 1 == len(instructions):
+        head, body = loop
+        ends = k + 1, flow.number_of(each.argval)
+        if (ends[0] in body) is (ends[1] in body):
             continue
-        head, end = loop
-        if _is_over_an_iterator(instructions, head, end):
+        iterator = next((n for n in body if flow.is_step_of(n, head)), None)
+        if iterates and iterator != k:
             continue
-        taken, other = (
-            _destination(instructions, offset)
-            for offset in (each.argval, instructions[k + 1].offset)
+        if iterator is not None and flow.collects(body):
+            continue
+        outside = ends[0] if ends[1] in body else ends[1]
+        jumps_on = iterates or "IF_TRUE" in each.opname
+        stays = (ends[1] in body) is jumps_on or iterates
+        place = flow.destination(outside, iterator is not None)
+        same = next((e for e in exits if flow.same_ending(e, place)), place)
+        exits.setdefault(same, same)
+        names = flow.names_of(live[ends[0]] | live[ends[1]])
+        test = LoopTest(
+            flow.instructions[head].offset,
+            flow.instructions[same].offset,
+            stays,
+            iterates,
+            iterator is not None,
+            names,
+            flow.names_of(live[outside]),
         )
-        targets = {"IF_TRUE" in each.opname: taken, "IF_TRUE" not in each.opname: other}
-        inside = {
-            truth: head <= target <= end and not _returns(instructions, target)
-            for truth, target in targets.items()
-        }
-        if inside[True] == inside[False]:
-            continue
-        test = LoopTest(head, targets[not inside[True]], inside[True])
         found[each.offset] = test
         # which ask for the truth themselves, from 3.13 on
-        if k and instructions[k - 1].opname in ("TO_BOOL", "COMPARE_OP"):
-            found[instructions[k - 1].offset] = test
+        if k and not iterates and flow.instructions[k - 1].opname in ("TO_BOOL", "COMPARE_OP"):
+            found[flow.instructions[k - 1].offset] = test
     return found
 
 
-def _destination(instructions: list[dis.Instruction], offset: int) -> int:
-    """Where a jump ends up, jumps that follow it included."""
-    for each in instructions:
-        if each.offset < offset or each.opname in ("NOP", "CACHE", "EXTENDED_ARG"):
-            continue
-        if each.opname in ("JUMP_FORWARD", "JUMP_ABSOLUTE") and each.argval > each.offset:
-            return _destination(instructions, each.argval)
-        return each.offset
-    return offset
+class _Flow:
+    """The instructions of a function, by number, and what may follow each.
 
-
-def _returns(instructions: list[dis.Instruction], offset: int) -> bool:
-    """Whether code returns or raises without a jump; the end of a function is copied to where a
-    loop is left for it.
+    loops: the first instruction and the instructions of each loop, the innermost first
     """
-    for each in instructions:
-        if each.offset >= offset:
-            if each.opname.startswith("RETURN_") and "GENERATOR" not in each.opname:
-                return True
-            if each.opname in ("RAISE_VARARGS", "RERAISE"):
-                return True
-            if "JUMP" in each.opname or each.opname in ("FOR_ITER", "SEND"):
+
+    def __init__(self, code: CodeType) -> None:
+        self.instructions = list(dis.get_instructions(code))
+        self._numbers = {each.offset: k for k, each in enumerate(self.instructions)}
+        self.after = [self._successors(k) for k in range(len(self.instructions))]
+        self._before: list[list[int]] = [[] for _ in self.instructions]
+        for k, following in enumerate(self.after):
+            for other in following:
+                self._before[other].append(k)
+        entries = getattr(dis.Bytecode(code), "exception_entries", ())
+        self._handled = [
+            (range(self.number_of(e.start), self._stop(e.end)), self.number_of(e.target))
+            for e in entries
+        ]
+        self.loops = self._loops()
+        self._names = {name: 1 << k for k, name in enumerate(code.co_varnames)}
+
+    def number_of(self, offset: int) -> int:
+        """The number of the instruction at an offset."""
+        return self._numbers[offset]
+
+    def _stop(self, offset: int) -> int:
+        numbers = (k for k, each in enumerate(self.instructions) if each.offset >= offset)
+        return next(numbers, len(self.instructions))
+
+    def _successors(self, number: int) -> list[int]:
+        each = self.instructions[number]
+        name = each.opname
+        if name.startswith(
+            ("RETURN_V", "RETURN_C", "RAISE_VARARGS", "RERAISE", "JUMP_BACKWARD")
+        ):
+            return [self._numbers[each.argval]] if "JUMP" in name else []
+        if name in ("JUMP_FORWARD", "JUMP_ABSOLUTE", "JUMP"):
+            return [self._numbers[each.argval]]
+        found = [number + 1] if number + 1 < len(self.instructions) else []
+        if ("JUMP" in name or name in ("FOR_ITER", "SEND")) and isinstance(each.argval, int):
+            found.append(self._numbers[each.argval])
+        return found
+
+    def _loops(self) -> list[tuple[int, frozenset[int]]]:
+        bodies: dict[int, set[int]] = {}
+        for k, following in enumerate(self.after):
+            for head in following:
+                if head > k:
+                    continue
+                body = bodies.setdefault(head, {head})
+                todo = [k]
+                while todo:
+                    number = todo.pop()
+                    if number not in body:
+                        body.add(number)
+                        todo += self._before[number]
+        found = [(head, frozenset(body)) for head, body in bodies.items()]
+        return sorted(found, key=lambda loop: len(loop[1]))
+
+    def is_step_of(self, number: int, head: int) -> bool:
+        """Whether an instruction is the step of the iterator that a loop is over."""
+        if self.instructions[number].opname not in ("FOR_ITER", "SEND"):
+            return False
+        while head < number and self.instructions[head].opname in ("EXTENDED_ARG", "NOP"):
+            head += 1
+        return head == number
+
+    def collects(self, body: frozenset[int]) -> bool:
+        """Whether a loop makes a list or the like, or gives its items one by one."""
+        return any(self.instructions[k].opname in _COLLECTS for k in body)
+
+    def destination(self, number: int, iterates: bool) -> int:
+        """Where code ends up that does nothing but drop an iterator and jump on."""
+        dropped = not iterates
+        while number + 1 < len(self.instructions):
+            each = self.instructions[number]
+            if each.opname in ("JUMP_FORWARD", "JUMP_ABSOLUTE") and each.argval > each.offset:
+                number = self._numbers[each.argval]
+            elif each.opname == "POP_TOP" and not dropped:
+                dropped, number = True, number + 1
+            elif each.opname in _NOTHING:
+                dropped = dropped or (each.opname == "END_FOR" and not _NEW_LOCALS)
+                number += 1
+            else:
+                break
+        return number
+
+    def same_ending(self, first: int, second: int) -> bool:
+        """Whether two places are one, or the function ends in the same way from both: the end
+        of a function is copied to where a loop is left for it.
+        """
+        while first != second:
+            if max(first, second) >= len(self.instructions):
                 return False
-    return True
+            a, b = self.instructions[first], self.instructions[second]
+            if a.opname != b.opname or a.arg != b.arg or "JUMP" in a.opname:
+                return False
+            if a.opname.startswith("RETURN_"):
+                return True
+            if a.opname in ("RAISE_VARARGS", "RERAISE", "FOR_ITER", "SEND"):
+                return False
+            first, second = first + 1, second + 1
+        return True
 
+    # -- what is read
 
-def _is_over_an_iterator(instructions: list[dis.Instruction], head: int, end: int) -> bool:
-    return any(
-        each.opname in ("FOR_ITER", "SEND")
-        and head <= each.offset <= end
-        and not head <= each.argval <= end
-        for each in instructions
-    )
+    def names_of(self, bits: int) -> frozenset[str]:
+        """The variables of a set of them."""
+        return frozenset(name for name, bit in self._names.items() if bits & bit)
+
+    def live_variables(self) -> list[int]:
+        """For each instruction the variables that it or what follows may read before they are
+        set.
+        """
+        effects = [self._effect(each) for each in self.instructions]
+        live = [0] * len(self.instructions)
+        handlers: list[list[int]] = [[] for _ in self.instructions]
+        for numbers, target in self._handled:
+            for k in numbers:
+                handlers[k].append(target)
+        changed = True
+        while changed:
+            changed = False
+            for k in reversed(range(len(live))):
+                read, written = effects[k]
+                after = 0
+                for other in self.after[k]:
+                    after |= live[other]
+                now = read | after & ~written
+                for other in handlers[k]:
+                    now |= live[other]
+                if now != live[k]:
+                    live[k], changed = now, True
+        return live
+
+    def _effect(self, each: dis.Instruction) -> tuple[int, int]:
+        """The variables that an instruction reads, and those that it sets and doesn't read
+        before.
+        """
+        if "_FAST" not in each.opname and each.opname != "LOAD_CLOSURE":
+            return 0, 0
+        names = each.argval if isinstance(each.argval, tuple) else (each.argval,)
+        steps = each.opname.replace("STORE_FAST", "S").replace("LOAD_FAST", "L").split("_")
+        kinds = [step for step in steps if step in ("S", "L")]
+        if len(kinds) != len(names):  # DELETE_FAST and others, which want it set
+            kinds = ["L"] * len(names)
+        read = written = 0
+        for kind, name in zip(kinds, names, strict=True):
+            bit = self._names.get(name, 0)
+            if kind == "L":
+                read |= bit & ~written
+            else:
+                written |= bit & ~read
+        return read, written
 
 
 def set_locals(frame: FrameType, values: dict[str, Any]) -> None:

@@ -346,7 +346,9 @@ class SymbolicTensor(InPlaceOperators, Operators):
 
     def _require_writable(self, what: str) -> None:
         root = self._root_array()
-        if self.recorder.regions.is_outside(root.node):
+        trace = self.recorder
+        outside = trace.regions.is_outside(root.node)
+        if outside and not trace.branches.loops.may_write(trace):
             raise TracingError(
                 at_user_line(
                     f"{what} in a branch or loop writes into an array from outside of it, "
@@ -368,6 +370,8 @@ class SymbolicTensor(InPlaceOperators, Operators):
     def _write_elements(self, new: TensorBase) -> None:
         """Replace an array's elements by those of `new`, in the array and all its views."""
         rules = self.recorder.with_numpy_rules
+        root = self._root_array()
+        self.recorder.branches.loops.written.append((root, root.node))
         self.node = self.recorder.node_of(new)
         written, value = [self], self
         while value._index_source is not None:
@@ -376,11 +380,22 @@ class SymbolicTensor(InPlaceOperators, Operators):
             array.node = whole.node
             written.append(array)
             value = array
+        self._refresh_views(written)
+
+    def _refresh_views(self, known: Sequence[Any]) -> None:
+        """Read the views of an array anew, but for those whose elements are known."""
+        rules = self.recorder.with_numpy_rules
         for view in self.storage.handles():
-            if view._index_source is not None and all(view is not h for h in written):
+            if view._index_source is not None and all(view is not h for h in known):
                 array, key = view._index_source
                 part = rules(lambda a=array, k=key: numpy_protocol.part(a, k))
                 view.node = self.recorder.node_of(part)
+
+    def rebase(self, node: int) -> None:
+        """Have the elements that a node gives, in the array and all its views."""
+        if self.node != node:
+            self.node = node
+            self._refresh_views([self])
 
     def mark_as_array(self) -> None:
         """Make this an ndarray without axes, not a NumPy scalar."""
@@ -467,7 +482,8 @@ class SymbolicTensor(InPlaceOperators, Operators):
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
 
     def __str__(self) -> str:
-        if self.origin == "weak" or self._is_shown_to(sys._getframe(1)):
+        number = self.origin == "weak" and not self.recorder.closed
+        if number or self._is_shown_to(sys._getframe(1)):
             raise self._needs_value("str()")
         return repr(self)
 

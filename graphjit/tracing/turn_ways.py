@@ -27,6 +27,7 @@ class Fork:
     place: where it is, and how often the turn has come to it
     start: the nodes from this one on were recorded after it
     second: whether the other outcome was recorded before
+    left: where the other outcome leaves the loop, the nodes of what the turn gives then
     """
 
     place: Any
@@ -34,12 +35,13 @@ class Fork:
     predicate: int
     outcome: bool
     second: bool
+    left: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Way:
-    """A turn as it was recorded along one way. start: the first of its nodes; results: the node
-    of whether the loop goes on, and those of what is carried.
+    """A turn as it was recorded along one way. start: the first of its nodes; results: the
+    nodes of what the turn gives.
     """
 
     start: int
@@ -55,8 +57,7 @@ def joined(trace: Any, ways: list[Way], origins: Sequence[str], depth: int = 0) 
     """
     first = ways[0]
     if len(ways) == 1 and len(first.forks) == depth:
-        pairs = zip(first.results, origins, strict=True)
-        return [trace.symbol_of(node, origin) for node, origin in pairs]
+        return _symbols(trace, first.results, origins)
     if any(len(w.forks) <= depth for w in ways):
         raise LoopRefused("branches in another way each time")
     fork = first.forks[depth]
@@ -64,11 +65,15 @@ def joined(trace: Any, ways: list[Way], origins: Sequence[str], depth: int = 0) 
         raise LoopRefused("branches in another way each time")
     parts = []
     for outcome in (True, False):
+        if fork.left is not None and outcome is not fork.outcome:
+            start = fork.start
+            parts.append((Region(start, (), None), _symbols(trace, fork.left, origins)))
+            continue
         arm = [way for way in ways if way.forks[depth].outcome is outcome]
         if not arm:
             raise LoopRefused("branches in another way each time")
-        for way in arm:  # what comes before the branch is computed once, as in the first
-            _share(trace, first, way, depth)
+        # what comes before the branch is computed once, as in the first
+        arm = [_sharing(trace, first, way, depth) for way in arm]
         start = arm[0].forks[depth].start
         parts.append((Region(start, (), None), joined(trace, arm, origins, depth + 1)))
     selector = trace.symbol_of(fork.predicate, "weak")
@@ -76,10 +81,15 @@ def joined(trace: Any, ways: list[Way], origins: Sequence[str], depth: int = 0) 
     return results
 
 
-def _share(trace: Any, first: Way, way: Way, depth: int) -> None:
-    """Let a way read the nodes before its branch that another way has, too."""
+def _symbols(trace: Any, nodes: Sequence[int], origins: Sequence[str]) -> list[Any]:
+    pairs = zip(nodes, origins, strict=True)
+    return [trace.symbol_of(node, origin) for node, origin in pairs]
+
+
+def _sharing(trace: Any, first: Way, way: Way, depth: int) -> Way:
+    """A way that reads the nodes before its branch that another way has, too."""
     if way is first:
-        return
+        return way
     nodes = trace.builder.nodes
     before = (first.start, *(f.start for f in first.forks[: depth + 1]))
     own = (way.start, *(f.start for f in way.forks[: depth + 1]))
@@ -93,14 +103,30 @@ def _share(trace: Any, first: Way, way: Way, depth: int) -> None:
         if nodes[k].primitive is not nodes[new].primitive or nodes[k].type != nodes[new].type:
             raise LoopRefused("is recorded in another way each time")
     trace.forget_checks(own[0], own[-1])
-    stop = max(way.results) + 1
-    for number in range(own[-1], stop):
+
+    def after(numbers: Sequence[int]) -> tuple[int, ...]:
+        return tuple(moved.get(i, i) for i in numbers)
+
+    forks = []
+    for k, fork in enumerate(way.forks):
+        if k > depth:
+            (predicate,) = after([fork.predicate])
+            left = None if fork.left is None else after(fork.left)
+            fork = Fork(fork.place, fork.start, predicate, fork.outcome, fork.second, left)
+        forks.append(fork)
+    last = [n for fork in forks[depth + 1 :] for n in (fork.predicate, *(fork.left or ()))]
+    for number in range(own[-1], max((*way.results, *last)) + 1):
         node = nodes[number]
         if any(i in moved for i in node.inputs):
-            inputs = tuple(moved.get(i, i) for i in node.inputs)
             nodes[number] = Node(
-                node.primitive, inputs, node.attrs, node.type, node.source, node.regions
+                node.primitive,
+                after(node.inputs),
+                node.attrs,
+                node.type,
+                node.source,
+                node.regions,
             )
+    return Way(way.start, tuple(forks), after(way.results))
 
 
 __all__ = ["Fork", "LoopRefused", "Way", "joined"]

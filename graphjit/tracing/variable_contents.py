@@ -119,11 +119,6 @@ def all_same(a: dict[str, Any], b: dict[str, Any]) -> bool:
     )
 
 
-def node_changed(value: Any, content: Any) -> bool:
-    """Whether an array is written to since its content was noted."""
-    return issubclass(type(value), TensorBase) and (id(value), value.node) != content
-
-
 def contents_of(values: dict[str, Any]) -> dict[str, Any] | None:
     """What variables hold, to tell whether it is changed; None where that can't be seen."""
     room = [_ROOM]
@@ -140,7 +135,7 @@ class _Unseen(Exception):
 def _content(value: Any, room: list[int]) -> Any:
     kind = type(value)
     if issubclass(kind, TensorBase):
-        return id(value), getattr(value, "node", None)
+        return id(value)  # writes into arrays are noted where they happen
     if kind in _UNCHANGING or isinstance(value, (type, np.ufunc, np.generic, np.dtype)):
         return id(value)
     room[0] -= 1
@@ -197,6 +192,6 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 __all__ = [
-    "all_same", "contents_of", "has_aliases", "kind_of", "may_be_carried", "node_changed",
+    "all_same", "contents_of", "has_aliases", "kind_of", "may_be_carried",
     "same_plain", "twins_of",
 ]  # fmt: skip

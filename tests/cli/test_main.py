@@ -618,7 +618,10 @@ def test_a_file_may_not_hide_a_module_in_use(tmp_path: Path) -> None:
         ("fold{max=3}", "options of 'fold{max=3}'"),
         ("fold{16}", "options of 'fold{16}'"),
         ("fold{)+f(}", "options of 'fold{)+f(}'"),
-        ("loop", "the stages are trace, default, fuse, pack, row-blocks, divide, plan-memory"),
+        (
+            "loop",
+            "the stages are trace, default, fuse, update-in-place, pack, row-blocks",
+        ),
         ("dce,fuse", "fuse makes a program: give its name alone"),
     ],
 )

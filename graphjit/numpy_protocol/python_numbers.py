@@ -1,0 +1,181 @@
+"""`int`, `float`, `bool`, `round` and functions of `math` on traced numbers, as of Python's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.types import bool_, float64, int64
+from graphjit.ops import pointwise as pw
+from graphjit.ops.failures import FOR_PYTHON
+from graphjit.tensors.apply import apply, current_trace
+
+from .conversion import new_array
+from .indexing import getitem
+from .promotion import constant, convert, is_symbol, result_dtype
+from .ufuncs import UFUNCS
+
+# From here on floats, truncated, don't fit in int64, by more than they are rounded by.
+_LARGE = 9.2e18
+# What takes one number, by the ufunc that computes it.
+_OF_ONE: dict[Any, np.ufunc] = {
+    math.sqrt: np.sqrt, math.exp: np.exp, math.log: np.log, math.log2: np.log2,
+    math.log10: np.log10, math.log1p: np.log1p, math.expm1: np.expm1, math.sin: np.sin,
+    math.cos: np.cos, math.tan: np.tan, math.asin: np.arcsin, math.acos: np.arccos,
+    math.atan: np.arctan, math.sinh: np.sinh, math.cosh: np.cosh, math.tanh: np.tanh,
+    math.asinh: np.arcsinh, math.acosh: np.arccosh, math.atanh: np.arctanh,
+    math.fabs: np.absolute,
+}  # fmt: skip
+_OF_TWO: dict[Any, np.ufunc] = {
+    math.atan2: np.arctan2, math.hypot: np.hypot, math.copysign: np.copysign,
+}  # fmt: skip
+_TESTS: dict[Any, np.ufunc] = {
+    math.isnan: np.isnan, math.isinf: np.isinf, math.isfinite: np.isfinite,
+}  # fmt: skip
+_WHOLE: dict[Any, np.ufunc] = {math.floor: np.floor, math.ceil: np.ceil, math.trunc: np.trunc}
+
+
+def call_number(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """What a function that gives a Python number gives for traced ones; NotImplemented for
+    other functions and values. Where Python raises, the call is left to it.
+    """
+    trace = current_trace.get()
+    if trace is None or kwargs or not args or not any(map(_is_number, args)):
+        return NotImplemented
+    if not trace.branches.enabled or not all(map(_is_real, args)):
+        return NotImplemented
+    try:
+        answer = _ANSWERS.get(function)
+        ufunc = _OF_ONE.get(function) or _OF_TWO.get(function)
+    except TypeError:  # it has no hash
+        return NotImplemented
+    if ufunc is not None and len(args) == ufunc.nin:
+        return _weak(trace, lambda: _of_floats(ufunc, args))
+    if answer is None or len(args) != 1:
+        return NotImplemented
+    return _weak(trace, lambda: answer(args[0]))
+
+
+def chosen_number(items: Any, key: Any) -> Any:
+    """items[key] for a traced key: a number of a list or tuple of numbers of one type."""
+    number = _is_number(key) and key.type.dtype.kind in "iu"
+    if type(items) in (list, tuple) and items and number:
+        trace = key.recorder
+        kinds = {_kind_of(x) for x in items}
+        if trace.branches.enabled and len(kinds) == 1 and None not in kinds:
+            ((origin, _),) = kinds
+            made = trace.with_numpy_rules(lambda: getitem(new_array(list(items)), key, trace))
+            return trace.as_weak(made) if origin == "weak" else made
+    return items[key]  # raises, for its value isn't known
+
+
+def _kind_of(value: Any) -> Any:
+    """Whose rules hold for a number, and its dtype; None for what is none."""
+    if is_symbol(value):
+        return (value.origin, value.type.dtype) if _is_number(value) else None
+    if type(value) in (bool, int, float):
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            return None
+        return "weak", result_dtype(value)
+    return None
+
+
+def _weak(trace: Any, action: Callable[[], Any]) -> Any:
+    """The result of an action as a number of Python's."""
+    made = trace.as_weak(trace.with_numpy_rules(action))
+    if made.type.dtype is int64 and not trace.fits(made):
+        trace.note_bounds(made, -(2**63), 2**63 - 1)
+    return made
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a traced number, of Python's or NumPy's, or an array of one."""
+    if not is_symbol(value) or value.is_selection:
+        return False
+    return bool(not value.type.shape and value.origin != "tensor")
+
+
+def _is_real(value: Any) -> bool:
+    if is_symbol(value):
+        return _is_number(value) and value.type.dtype.kind in "biuf"
+    return isinstance(value, (int, float, np.floating, np.integer, np.bool_))
+
+
+def _float(x: Any) -> Any:
+    return convert(x, float64)
+
+
+def _bool(x: Any) -> Any:
+    if x.type.dtype.is_bool:
+        return convert(x, bool_)
+    return apply(pw.ne, x, constant(0, x.type.dtype))
+
+
+def _int(x: Any) -> Any:
+    """An integer: floats are truncated. Those beyond int64, and NaN, are left to Python."""
+    dtype = x.type.dtype
+    if dtype.kind in "bi":
+        return convert(x, int64)
+    if dtype.kind == "u":
+        made = convert(x, int64)
+        if dtype.size < 8:
+            return made
+        return _left_to_python(made, apply(pw.lt, made, constant(0, int64)))
+    wide = convert(x, float64)
+    size = apply(pw.abs_, wide)
+    fits = apply(pw.lt, size, constant(_LARGE, float64))  # NaN doesn't
+    whole = convert(apply(pw.where, fits, wide, constant(0.0, float64)), int64)
+    return _left_to_python(whole, apply(pw.logical_not, fits))
+
+
+def _rounded(ufunc: np.ufunc) -> Callable[[Any], Any]:
+    def to_whole(x: Any) -> Any:
+        if x.type.dtype.kind != "f":
+            return _int(x)
+        return _int(UFUNCS[ufunc](convert(x, float64)))
+
+    return to_whole
+
+
+def _test(ufunc: np.ufunc) -> Callable[[Any], Any]:
+    return lambda x: UFUNCS[ufunc](convert(x, float64))
+
+
+def _of_floats(ufunc: np.ufunc, args: Any) -> Any:
+    """A function of `math`: what is NaN or infinite of numbers that aren't is left to Python,
+    for it raises an error there.
+    """
+    given = [convert(x, float64) if is_symbol(x) else constant(float(x), float64) for x in args]
+    result = UFUNCS[ufunc](*given)
+    finite = UFUNCS[np.isfinite]
+    known = finite(given[0])
+    for x in given[1:]:
+        known = apply(pw.bit_and, known, finite(x))
+    lost = apply(pw.bit_and, known, apply(pw.logical_not, finite(result)))
+    if ufunc in (np.sin, np.cos, np.tan):  # which fail for infinities
+        nan = UFUNCS[np.isnan]
+        new = apply(pw.bit_and, nan(result), apply(pw.logical_not, nan(given[0])))
+        lost = apply(pw.bit_or, lost, new)
+    return _left_to_python(result, lost)
+
+
+def _left_to_python(result: Any, failing: Any) -> Any:
+    checked = apply(pw.unless, result, failing, reason=FOR_PYTHON)
+    trace = checked.recorder
+    trace.branches.may_need_python = True
+    return trace.note_checked(checked)
+
+
+_ANSWERS: dict[Any, Callable[[Any], Any]] = {
+    int: _int,
+    float: _float,
+    bool: _bool,
+    round: _rounded(np.rint),
+    **{function: _rounded(ufunc) for function, ufunc in _WHOLE.items()},
+    **{function: _test(ufunc) for function, ufunc in _TESTS.items()},
+}
+
+__all__ = ["call_number", "chosen_number"]

@@ -1,0 +1,135 @@
+"""Random functions with `for` loops that write into arrays, leave early, and nest."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from typing import Any
+
+import numpy as np
+from decorated_checks import same
+
+import graphjit as gj
+
+TOLERANCE = 1e-9
+
+
+def program(rng: random.Random) -> str:
+    """A function of numbers a and b, an int k, vectors v and w of one length, and a matrix."""
+    lines: list[str] = []
+    counters = iter(range(100))
+
+    def index(names: list[str]) -> str:
+        chosen = (
+            rng.choice([*names, "0", "-1", "k % 3"]) if names else rng.choice(["0", "1", "-1"])
+        )
+        if names and rng.random() < 0.3:
+            return rng.choice([f"{chosen} - 1", f"-{names[-1]}", f"({chosen} + 1) % 3"])
+        return chosen
+
+    def test(names: list[str]) -> str:
+        simple = [
+            "a < 4", "b < a", "v.sum() < 30", "k % 3 != 0", "flag", "a > b and v[1] > 0",
+            f"v[{index(names)}] > 1", f"w[{index(names)}] < v[{index(names)}]",
+            f"m[{index(names)}, {index(names)}] > 0",
+        ]  # fmt: skip
+        if names:
+            simple += [f"{names[-1]} % 2 == 0", f"{names[-1]} > 1", f"{names[0]} < k"]
+        return rng.choice(simple)
+
+    def simple(names: list[str]) -> str:
+        i, j = index(names), index(names)
+        choices = [
+            f"v[{i}] = a", f"v[{i}] += w[{j}]", f"w[{i}] = v[{j}] * 0.5 + b", "a = a * 0.5 + 1",
+            f"a = v[{i}] + b", f"b = m[{i}, {j}]", f"m[{i}, {j}] = a", f"m[{i}] = v",
+            f"m[{i}, :] = m[{j}, :] * 0.5", f"m[:, {i}] += 1.0", "v[1:] += w[:-1]", "b += a",
+            f"v[{i}], v[{j}] = v[{j}], v[{i}]", f"row = m[{i}]; a = row.sum()", "k = 5 - k",
+            f"row = m[{i}]; row[0] = b", "v = v * 0.5", "w = v + 1", "w[:] = v", "flag = a > b",
+            f"t = v[{i}]; v[{i}] = w[{j}]; w[{j}] = t", "a = max(a, b)", "b = min(b, v[0])",
+            "v[v > 3] = 0.5", "u = v.copy(); u[0] = a; a = u[1]", "a, b = b, a", "k += 1",
+            "p = v[1:]; p[0] = a", "a = float(3) + b", "v *= 0.9", "b = abs(a - b)",
+        ]  # fmt: skip
+        if names:
+            n = names[-1]
+            choices += [f"a = a + {n}", f"k = k + {n}", f"b = {n} * 0.5", f"v[{n}] = {n}"]
+        return rng.choice(choices)
+
+    def statement(depth: int, indent: str, names: list[str], loop: str) -> None:
+        pick = rng.random()
+        more = indent + "    "
+        if depth and pick < 0.2:
+            lines.append(f"{indent}if {test(names)}:")
+            block(depth - 1, more, names, loop)
+            if rng.random() < 0.5:
+                lines.append(f"{indent}else:")
+                block(depth - 1, more, names, loop)
+        elif depth and pick < 0.5:
+            name = f"i{next(counters)}"
+            least = "3" if rng.random() < 0.8 else "4"
+            bounds = rng.choice(
+                [least, "len(v)", f"0, {least}", "2, -1, -1", "1, 3", "0, 3, 2"]
+            )
+            lines.append(f"{indent}for {name} in range({bounds}):")
+            block(depth - 1, more, [*names, name], "for")
+            if rng.random() < 0.15:
+                lines.append(f"{indent}else:")
+                block(0, more, names, loop)
+        elif depth and pick < 0.56:
+            name = f"i{next(counters)}"
+            lines.append(f"{indent}{name} = 0")
+            lines.append(f"{indent}while {name} < 3 and {test(names)}:")
+            block(depth - 1, more, names, "while")
+            lines.append(f"{more}{name} += 1")
+        elif loop and pick < 0.62:
+            lines.append(f"{indent}if {test(names)}:")
+            ways = ["break", "break", "return a, b, v, 1", "k = 2; break"]
+            ways += ["continue"] * (loop == "for")  # the other kind counts at its end
+            lines.append(more + rng.choice(ways))
+        elif loop and pick < 0.63:
+            lines.append(f"{indent}if {test(names)}:")
+            lines.append(f"{more}raise ValueError(k)")
+        else:
+            lines.append(indent + simple(names))
+
+    def block(depth: int, indent: str, names: list[str], loop: str) -> None:
+        for _ in range(rng.randrange(1, 4)):
+            statement(depth, indent, names, loop)
+
+    block(3, "    ", [], "")
+    block(2, "    ", [], "")
+    start = ["def f(a, b, k, v, w, m):", "    flag = True"]
+    return "\n".join([*start, *lines, "    return a, b, k, v, w, m, flag"])
+
+
+def check(seed: int) -> Any:
+    """Call a random function decorated and undecorated; gives the decorated one."""
+    rng = random.Random(seed)
+    text = program(rng)
+    names: dict[str, Any] = {"np": np}
+    exec(text, names)
+    f, draw = names["f"], np.random.default_rng(seed)
+    decorated = gj.function(f)
+    for _ in range(5):
+        a, b = (np.float64(round(x, 1)) for x in draw.normal(size=2) * 3)
+        size = rng.choice([4, 4, 5])
+        arrays = [np.round(draw.normal(size=s), 1) for s in (size, size, (size, size))]
+        args = (a, b, int(draw.integers(0, 6)), *arrays)
+        outcomes = []
+        for g in (decorated, f):
+            given = tuple(x.copy() if isinstance(x, np.ndarray) else x for x in args)
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                outcomes.append((outcome(g, given), given))
+        same(outcomes[0], outcomes[1], f"seed {seed}, {args}\n{text}", TOLERANCE)
+    return decorated
+
+
+def outcome(function: Any, args: Any) -> Any:
+    """What a call gives, or the name of what it raises."""
+    try:
+        return function(*args)
+    except (ValueError, ArithmeticError, LookupError, UnboundLocalError) as error:
+        return type(error).__name__
+
+
+__all__ = ["check"]
