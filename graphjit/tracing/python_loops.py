@@ -54,6 +54,8 @@ MAX_ASKED = 2000
 MAX_TURNS, MAX_NODES = 128, 600
 # How many nodes a loop that can't be one node may become.
 MAX_WRITTEN_OUT = 5000
+# How often a region is begun anew, with more that is carried.
+MAX_BEGUN = 50
 # At how many first turns such a loop may begin.
 MAX_TRIED = 5
 
@@ -97,6 +99,8 @@ class _Open:
         self.visit, self.key, self.test, self.names = visit, key, test, names
         self.arrays: list[tuple[Any, int]] = []
         self.start = self.first = self.pass_start = 0
+        # How often it was begun anew, with more that is carried.
+        self.begun = 0
         self.goes_on: Any = None
         self.index: Any = None
         self.exit: Any = None
@@ -565,7 +569,7 @@ class PythonLoops:
         loop.pass_start = len(trace.builder.nodes)
         set_locals(frame, loop.with_twins(loop.variables))
         carried = {id(array) for array, _ in loop.arrays}
-        for array, node in self._written_since(loop.visit.written, loop.start):
+        for array, node in self._written_since(loop.visit.written, loop.visit.nodes):
             if id(array) not in carried:
                 array.rebase(node)
         for (array, _), param in zip(loop.arrays, loop.params[len(loop.names) :], strict=True):
@@ -672,7 +676,7 @@ class PythonLoops:
         carried = {id(array) for array, _ in loop.arrays}
         params = loop.params[len(loop.names) :]
         changed = [a.node != p.node for (a, _), p in zip(loop.arrays, params, strict=True)]
-        others = self._written_since(loop.visit.written, loop.start)
+        others = self._written_since(loop.visit.written, loop.visit.nodes)
         changed += [a.node != node for a, node in others if id(a) not in carried]
         return any(changed)
 
@@ -751,13 +755,16 @@ class PythonLoops:
         known = {id(array) for array, _ in loop.arrays}
         grown = [
             (array, node)
-            for array, node in self._written_since(loop.visit.written, loop.start)
+            for array, node in self._written_since(loop.visit.written, loop.visit.nodes)
             if id(array) not in known
         ]
         new = [name for name in loop.wanted if name not in loop.names]
         if new or grown:  # equal to what they were by chance, or written on one way
             for array, node in (*loop.arrays, *grown):
                 array.rebase(node)
+            loop.begun += 1
+            if loop.begun > MAX_BEGUN:
+                raise LoopRefused("changes more and more variables")
             self._drop(trace, trace.regions.starts.pop())
             self._forget_visits(loop.visit)
             loop.names = [*loop.names, *new]

@@ -200,6 +200,21 @@ def lower_half(a: Any, k: int) -> Any:
     return a
 
 
+def settle(grid: Any) -> Any:
+    turns = 0
+    while True:
+        unstable = grid >= 4
+        if not unstable.any():
+            break
+        share = grid // 4
+        share[~unstable] = 0
+        turns += int(share.sum())
+        grid -= 4 * share
+        grid[1:] += share[:-1]
+        grid[:-1] += share[1:]
+    return turns, grid
+
+
 class Body:
     def __init__(self) -> None:
         self.x = np.arange(50.0)
@@ -210,6 +225,7 @@ class Body:
         return self.x.sum()
 
 
+PILES = [DRAW.integers(0, top, size=30) for top in (4, 9, 30)]
 SQUARE = DRAW.normal(size=(70, 4))
 CASES: list[tuple[Any, list[Any]]] = [
     (recurrence, [(x,) for x in VECTORS]),
@@ -230,6 +246,7 @@ CASES: list[tuple[Any, list[Any]]] = [
     (scaled, [(x,) for x in VECTORS]),
     (dot, [(x,) for x in VECTORS]),
     (rows, [(SQUARE,)]),
+    (settle, [(pile,) for pile in PILES]),
     (horner, [(x,) for x in VECTORS]),
     (lower_half, [(DRAW.normal(size=(20, 20)), k) for k in (2, 5, 19)]),
 ]
