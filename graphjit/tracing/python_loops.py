@@ -28,7 +28,7 @@ import numpy as np
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, bool_, int64
-from graphjit.ops import PRIMITIVES, control
+from graphjit.ops import PRIMITIVES, control, source
 from graphjit.tensors.apply import TensorBase, wrap
 
 from .loop_iterators import LoopIterator, items_of, items_of_call
@@ -480,7 +480,9 @@ class PythonLoops:
         """The arrays of before some node that were written to since, with their nodes then."""
         found: dict[int, tuple[Any, int]] = {}
         for array, node in self.written[position:]:
-            if node < nodes:
+            # what is captured is there before, wherever it is read first
+            captured = array.recorder.builder.nodes[node].primitive is source.param
+            if node < nodes or captured:
                 found.setdefault(id(array), (array, node))
         return list(found.values())
 
