@@ -116,6 +116,56 @@ def small_turns_of_a_loop(x: Any) -> Any:
     return gj.fori_loop(0, 1000, lambda i, x: x * 0.999 + 1.0, x)
 
 
+def bubble_sort(a: Any) -> Any:
+    a = a.copy()
+    for i in range(len(a)):
+        for j in range(len(a) - 1 - i):
+            if a[j] > a[j + 1]:
+                a[j], a[j + 1] = a[j + 1], a[j]
+    return a
+
+
+def product(a: Any, b: Any) -> Any:
+    c = np.zeros((a.shape[0], b.shape[1]))
+    for i in range(a.shape[0]):
+        for j in range(b.shape[1]):
+            s = 0.0
+            for k in range(a.shape[1]):
+                s += a[i, k] * b[k, j]
+            c[i, j] = s
+    return c
+
+
+def heat(u: Any) -> Any:
+    u = u.copy()
+    for _ in range(500):
+        u[1:-1] += 0.1 * (u[2:] - 2 * u[1:-1] + u[:-2])
+    return u
+
+
+def first_above(x: Any, limit: float) -> int:
+    for i in range(len(x)):
+        if x[i] > limit:
+            return i
+    return -1
+
+
+def edit_distance(a: Any, b: Any) -> Any:
+    table = np.zeros((len(a) + 1, len(b) + 1), np.int64)
+    for i in range(len(a) + 1):
+        table[i, 0] = i
+    for j in range(len(b) + 1):
+        table[0, j] = j
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            least = min(table[i - 1, j], table[i, j - 1]) + 1
+            changed = table[i - 1, j - 1]
+            if a[i - 1] != b[j - 1]:
+                changed += 1
+            table[i, j] = min(least, changed)
+    return table[len(a), len(b)]
+
+
 def cases() -> list[tuple[str, Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]:
     """Name, function, what is decorated, arguments."""
     rng = np.random.default_rng(0)
@@ -129,6 +179,12 @@ def cases() -> list[tuple[str, Callable[..., Any], Callable[..., Any], tuple[Any
         ("collatz", collatz, (837_799,)),
         ("relaxation, 100", relaxation, (rng.normal(size=100), 1e-9)),
         ("conjugate gradient, 30", conjugate_gradient, (definite, np.ones(30))),
+        ("recurrence of 1e5, for", recurrence, (rng.normal(size=100_000),)),
+        ("bubble sort, 200", bubble_sort, (rng.normal(size=200),)),
+        ("product of loops, 40", product, tuple(rng.normal(size=(2, 40, 40)))),
+        ("heat, 1000, 500 turns", heat, (rng.normal(size=1000),)),
+        ("search of 1e5", first_above, (rng.random(size=100_000), 0.99999)),
+        ("edit distance, 150", edit_distance, tuple(rng.integers(0, 4, size=(2, 150)))),
     ]
     return [
         *((name, f, f, args) for name, f, args in same),

@@ -10,6 +10,7 @@ from graphjit.ir.region_calls import (
     carried_buffers,
     chooses,
     operands_of_regions,
+    results_in_place,
     runs_natively,
     scratch_layout,
 )
@@ -64,18 +65,9 @@ def _with_updates(step: RegionCall) -> RegionCall:
     pairs: list[tuple[int, int]] = []
     for result in range(len(step.outputs)):
         for operand in range(operands_of_regions(step)):
-            ends = [(r.outputs[result], r.inputs[operand]) for r in regions]
-            copies = [
-                whole_copy(inner, r) == (source, target)
-                for r, (target, source) in zip(regions, ends, strict=True)
-                for inner in r.steps
-            ]
+            ends = [(r, r.outputs[result], r.inputs[operand]) for r in regions]
             free = all(operand != used for _, used in pairs)
-            if (
-                free
-                and any(copies)
-                and all(fits(r, *e) for r, e in zip(regions, ends, strict=True))
-            ):
+            if free and any(_changes(*e) for e in ends) and all(fits(*e) for e in ends):
                 pairs.append((result, operand))
                 break
     if not pairs:
@@ -87,6 +79,19 @@ def _with_updates(step: RegionCall) -> RegionCall:
         for r in regions
     ]
     return replace(step, programs=tuple(changed))
+
+
+def _changes(region: Program, result: int, operand: int) -> bool:
+    """Whether a region copies an operand to where a result is to be, or has a call do so."""
+    for step in region.steps:
+        if whole_copy(step, region) == (operand, result):
+            return True
+        if isinstance(step, RegionCall) and any(
+            (step.outputs[k], step.inputs[j]) == (result, operand)
+            for k, j in results_in_place(step)
+        ):
+            return True
+    return False
 
 
 __all__ = ["place_regions"]

@@ -99,8 +99,17 @@ class Branches:
         if turn is not None:
             return turn
         if not _depends_on_parameters(trace, x.node):
-            return None
+            return None if trace.sizes.hints else self._found(x)
         return self._taken_on(x, frame, steps)
+
+    def _found(self, x: Any) -> bool | None:
+        """Whether a value is true in the call that is traced; None where that isn't known."""
+        try:
+            return bool(self._value(x.recorder, x.node).reshape(())[()])
+        except InternalError:
+            raise
+        except Exception:  # an error is for an eager call to raise
+            return None
 
     def decide(self, x: Any, place: Any) -> bool:
         """Whether a bool is true where no code of the user's asks for it. place: what asks.
@@ -122,11 +131,8 @@ class Branches:
             return self._outcomes[x.node]
         if len(self.taken) >= MAX_IN_PATH or self._at_lines[line] >= MAX_AT_LINE:
             return None
-        try:
-            found = bool(self._value(trace, x.node).reshape(())[()])
-        except InternalError:
-            raise
-        except Exception:  # an error is for an eager call to raise
+        found = self._found(x)
+        if found is None:
             return None
         predicate = _predicate(trace, x.node, x.type)
         self._at_lines[line] += 1

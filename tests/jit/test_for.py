@@ -215,6 +215,22 @@ def settle(grid: Any) -> Any:
     return turns, grid
 
 
+def distance(a: Any, b: Any) -> Any:
+    table = np.zeros((len(a) + 1, len(b) + 1), np.int64)
+    for i in range(len(a) + 1):
+        table[i, 0] = i
+    for j in range(len(b) + 1):
+        table[0, j] = j
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            least = min(table[i - 1, j], table[i, j - 1]) + 1
+            changed = table[i - 1, j - 1]
+            if a[i - 1] != b[j - 1]:
+                changed += 1
+            table[i, j] = min(least, changed)
+    return table[len(a), len(b)]
+
+
 class Body:
     def __init__(self) -> None:
         self.x = np.arange(50.0)
@@ -247,6 +263,7 @@ CASES: list[tuple[Any, list[Any]]] = [
     (dot, [(x,) for x in VECTORS]),
     (rows, [(SQUARE,)]),
     (settle, [(pile,) for pile in PILES]),
+    (distance, [tuple(DRAW.integers(0, 3, size=(2, 12))) for _ in range(2)]),
     (horner, [(x,) for x in VECTORS]),
     (lower_half, [(DRAW.normal(size=(20, 20)), k) for k in (2, 5, 19)]),
 ]
@@ -285,7 +302,9 @@ def copies(program: Program) -> int:
     return found
 
 
-@pytest.mark.parametrize("function", [recurrence, bubble_sort, rows, collect, eliminate])
+@pytest.mark.parametrize(
+    "function", [recurrence, bubble_sort, rows, collect, eliminate, distance]
+)
 def test_elements_are_written_where_they_are(function: Any, always_nodes: None) -> None:
     """A turn that writes one element or row doesn't copy the array."""
     (calls,) = [calls for f, calls in CASES if f is function]
