@@ -35,7 +35,7 @@ _OF_TWO: dict[Any, np.ufunc] = {
 _TESTS: dict[Any, np.ufunc] = {
     math.isnan: np.isnan, math.isinf: np.isinf, math.isfinite: np.isfinite,
 }  # fmt: skip
-_WHOLE: dict[Any, np.ufunc] = {math.floor: np.floor, math.ceil: np.ceil, math.trunc: np.trunc}
+_WHOLE: dict[Any, np.ufunc] = {math.floor: np.floor, math.ceil: np.ceil}
 
 
 def call_number(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -85,7 +85,10 @@ def _kind_of(value: Any) -> Any:
 
 def _weak(trace: Any, action: Callable[[], Any]) -> Any:
     """The result of an action as a number of Python's."""
-    made = trace.as_weak(trace.with_numpy_rules(action))
+    result = trace.with_numpy_rules(action)
+    if result is NotImplemented:
+        return result
+    made = trace.as_weak(result)
     if made.type.dtype is int64 and not trace.fits(made):
         trace.note_bounds(made, -(2**63), 2**63 - 1)
     return made
@@ -131,13 +134,27 @@ def _int(x: Any) -> Any:
     return _left_to_python(whole, apply(pw.logical_not, fits))
 
 
+def _round(x: Any) -> Any:
+    if x.origin != "weak" and x.type.dtype.is_bool:  # which has no __round__
+        return NotImplemented
+    return _int(UFUNCS[np.rint](convert(x, float64)) if x.type.dtype.kind == "f" else x)
+
+
 def _rounded(ufunc: np.ufunc) -> Callable[[Any], Any]:
+    """A function of `math` that gives an integer. It takes integers of NumPy's for floats."""
+
     def to_whole(x: Any) -> Any:
-        if x.type.dtype.kind != "f":
+        if x.origin == "weak" and x.type.dtype.kind != "f":
             return _int(x)
         return _int(UFUNCS[ufunc](convert(x, float64)))
 
     return to_whole
+
+
+def _truncated(x: Any) -> Any:
+    if x.origin != "weak" and x.type.dtype is not float64:  # which has no __trunc__
+        return NotImplemented
+    return _int(x)
 
 
 def _test(ufunc: np.ufunc) -> Callable[[Any], Any]:
@@ -150,16 +167,17 @@ def _of_floats(ufunc: np.ufunc, args: Any) -> Any:
     """
     given = [convert(x, float64) if is_symbol(x) else constant(float(x), float64) for x in args]
     result = UFUNCS[ufunc](*given)
-    finite = UFUNCS[np.isfinite]
-    known = finite(given[0])
-    for x in given[1:]:
-        known = apply(pw.bit_and, known, finite(x))
-    lost = apply(pw.bit_and, known, apply(pw.logical_not, finite(result)))
-    if ufunc in (np.sin, np.cos, np.tan):  # which fail for infinities
-        nan = UFUNCS[np.isnan]
-        new = apply(pw.bit_and, nan(result), apply(pw.logical_not, nan(given[0])))
-        lost = apply(pw.bit_or, lost, new)
-    return _left_to_python(result, lost)
+    lost = _new(UFUNCS[np.isnan], result, given)
+    infinite = _new(UFUNCS[np.isinf], result, given)
+    return _left_to_python(result, apply(pw.bit_or, lost, infinite))
+
+
+def _new(test: Any, result: Any, given: Any) -> Any:
+    """Whether a test holds for a result, and for no argument."""
+    found = test(result)
+    for x in given:
+        found = apply(pw.bit_and, found, apply(pw.logical_not, test(x)))
+    return found
 
 
 def _left_to_python(result: Any, failing: Any) -> Any:
@@ -173,7 +191,8 @@ _ANSWERS: dict[Any, Callable[[Any], Any]] = {
     int: _int,
     float: _float,
     bool: _bool,
-    round: _rounded(np.rint),
+    round: _round,
+    math.trunc: _truncated,
     **{function: _rounded(ufunc) for function, ufunc in _WHOLE.items()},
     **{function: _test(ufunc) for function, ufunc in _TESTS.items()},
 }
