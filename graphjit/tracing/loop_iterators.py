@@ -38,15 +38,16 @@ class Turns(Protocol):
 class LoopIterator:
     """What a `for` loop steps through.
 
-    position: the number of the next item. start: how many nodes there were before the loop
+    position: the number of the next item. start: how many nodes there were before the loop.
+    lost: whether nobody knows the position, so that no code may ask for an item
     """
 
-    __slots__ = ("_turns", "ended", "items", "position", "start", "trace")
+    __slots__ = ("_turns", "ended", "items", "lost", "position", "start", "trace")
 
     def __init__(self, items: LoopItems, trace: Any, turns: Turns) -> None:
         self.items, self.trace, self._turns = items, trace, turns
         self.position = self.start = 0
-        self.ended = False
+        self.ended = self.lost = False
 
     def __iter__(self) -> LoopIterator:
         return self
@@ -159,7 +160,10 @@ def items_of(value: Any) -> LoopItems | None:
     if type(value) is range:
         return RangeItems(value) if len(value) > 1 else None
     if isinstance(value, LoopIterator):
-        return value.items if not value.position else None
+        if value.position or value.ended or value.lost:
+            return None
+        value.lost = True  # its items are another's now
+        return value.items
     if not _is_traced(value) or value.origin != "numpy" or value.is_selection:
         return None
     shape = value.type.shape

@@ -101,6 +101,8 @@ class _Open:
         self.start = self.first = self.pass_start = 0
         # How often it was begun anew, with more that is carried.
         self.begun = 0
+        # Whether it may be left in the middle of a turn.
+        self.leaves = False
         self.goes_on: Any = None
         self.index: Any = None
         self.exit: Any = None
@@ -329,6 +331,8 @@ class PythonLoops:
     def next_item(self, steps: LoopIterator, frame: FrameType) -> Any:
         """What an iterator gives next. Raises StopIteration at its end."""
         trace = steps.trace
+        if steps.lost:
+            raise LoopRefused("is over an iterator that is used elsewhere, too")
         if steps.ended:
             raise StopIteration
         test = None if trace.closed else self._test_at(frame)
@@ -347,7 +351,7 @@ class PythonLoops:
                 return self._item_of(loop)
             if self._replay is not None:
                 return steps.items.item(0)
-            steps.ended = True
+            steps.ended, steps.lost = True, loop.leaves
             raise StopIteration
         if not isinstance(steps.items.count, int):
             return self._asked_item(steps, frame)
@@ -797,6 +801,7 @@ class PythonLoops:
         own = [p.origin for p in loop.params]
         goes_on, exit, *outputs = joined(trace, loop.ways, ["weak", "weak", *own])
         leaves = any(fork.left is not None for way in loop.ways for fork in way.forks)
+        loop.leaves = leaves
         given = [self._given(trace, loop, name) for name in loop.names]
         given += [trace.symbol_of(node, "numpy") for _, node in loop.arrays]
         if steps is not None and not leaves and isinstance(steps.items.count, int):
@@ -899,7 +904,7 @@ class PythonLoops:
             set_locals(frame, {n: v for n, v in replay.values.items() if n in read})
             self._forget_visits(loop.visit)
             if loop.visit.steps is not None:
-                loop.visit.steps.ended = True
+                loop.visit.steps.lost = True
             return not replay.test.stays
         place = None if frame is None else (frame.f_code, frame.f_lasti)
         if replay.forks and replay.forks[0].place[0] == place:

@@ -344,6 +344,41 @@ def in_a_dict(x: Any) -> Any:
     return seen
 
 
+def resumed(x: Any) -> Any:
+    steps, s = enumerate(x), 0.0
+    for _, v in steps:
+        if v > 1:
+            break
+    for _, v in steps:
+        s = s * 0.5 + v
+    return s
+
+
+def shared(x: Any) -> Any:
+    steps, s = enumerate(x), 0.0
+    for p, q in zip(steps, steps, strict=False):
+        s = s * 0.5 + p[1] - q[1] * p[0]
+    return s
+
+
+def exhausted(x: Any) -> Any:
+    steps, s = enumerate(x), 0.0
+    for _, v in steps:
+        s += v
+    for _, _ in steps:
+        s -= 1000
+    return s
+
+
+@pytest.mark.parametrize("function", [resumed, shared, exhausted])
+def test_iterators_go_on_where_they_were(function: Any, always_nodes: None) -> None:
+    decorated = gj.function(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for x in VECTORS:
+            same(decorated(x), function(x), tolerance=TOLERANCE)
+
+
 @pytest.mark.parametrize("function", [appended, chosen, other_types, in_a_dict])
 def test_what_no_node_can_do_is_as_undecorated(function: Any) -> None:
     decorated = gj.function(function)
