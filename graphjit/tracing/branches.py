@@ -21,7 +21,7 @@ from graphjit.core.extents import evaluate
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ir.graph import Graph, Node
-from graphjit.ir.interpreter import run_control, run_primitive
+from graphjit.ir.interpreter import run, run_control, run_primitive
 from graphjit.ops import PRIMITIVES, control, source
 from graphjit.ops.primitive import Control, Source
 
@@ -101,6 +101,20 @@ class Branches:
         if not _depends_on_parameters(trace, x.node):
             return None if trace.sizes.hints else self._found(x)
         return self._taken_on(x, frame, steps)
+
+    def goes_on_once(self, trace: Any, loop: int) -> bool:
+        """Whether a loop goes on after its first turn in the call that is traced."""
+        try:
+            inputs = [self._value(trace, i) for i in trace.builder.nodes[loop].inputs]
+            node = _known_node(trace.builder.nodes[loop])
+            test, body = node.regions
+            carried = node.attr("carried")
+            state = [*run(body, inputs), *inputs[carried:]]
+            return bool(run(test, state)[0])
+        except InternalError:
+            raise
+        except Exception:  # which an eager call raises, too
+            return False
 
     def _found(self, x: Any) -> bool | None:
         """Whether a value is true in the call that is traced; None where that isn't known."""

@@ -854,8 +854,24 @@ class PythonLoops:
             [*("weak" for _ in extra), *own],
             carried=len(params),
         )
+        self._require_one_turn(trace, loop, results[0].node)
         number = results[len(extra) - 1] if loop.exits else None
         return self._leave(trace, loop, results[len(extra) :], number)
+
+    def _require_one_turn(self, trace: Any, loop: _Open, item: int) -> None:
+        """Require that what Python did since the visit was one turn of the loop: it may have
+        left the loop by a test of known values, and come to it again.
+        """
+        around = loop.test.around
+        if loop.visit.steps is not None or around < 0:
+            return
+        outside = self._open[:-1]
+        if outside:
+            other = outside[-1]
+            if other.visit.frame is not loop.visit.frame or other.test.head != around:
+                raise LoopRefused("has a loop in a loop that is written out")
+        elif not trace.branches.goes_on_once(trace, trace.builder.nodes[item].inputs[0]):
+            raise LoopRefused("isn't the next one of the same loop")
 
     def _given(self, trace: Any, loop: _Open, name: str) -> Any:
         """What a variable is before the loop; zeros where it is none."""
