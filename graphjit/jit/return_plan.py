@@ -298,6 +298,10 @@ class ReturnPlan:
             if view is not None and self._can_return_view(x, view):
                 arrays[number] = "view", self._without_trace_object(view)
             elif x.origin == "numpy" and self.numpy and not x._is_scalar():
+                if self._trace.views.is_part_of_base(x):
+                    raise TracingError(
+                        at_user_line("a view at a place that is computed is returned")
+                    )
                 base = x.storage.owner()
                 groups.setdefault(id(base), (base, []))[1].append(number)
         for _, numbers in groups.values():

@@ -343,6 +343,7 @@ class TraceAttempt:
             raise trace.refusal from error  # C code may have made another error of it
         if trace.refusal is not None:  # and the function caught the error
             raise trace.refusal
+        trace.branches.loops.require_all_gone()
         self._effects = [*self._recorder.effects, *held.effects()]
         if self._effects and self._may_settle and all(e.gained for e in self._effects):
             raise MaySettleError(at_user_line(f"{name}: {self._effects[0].text}, once perhaps"))

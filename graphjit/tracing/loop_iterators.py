@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from graphjit.core.errors import TracingError, at_user_line
 from graphjit.tensors.apply import TensorBase
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class LoopIterator:
     lost: whether nobody knows the position, so that no code may ask for an item
     """
 
-    __slots__ = ("_turns", "ended", "items", "lost", "position", "start", "trace")
+    __slots__ = (
+        "__weakref__", "_turns", "ended", "items", "lost", "position", "start", "trace",
+    )  # fmt: skip
 
     def __init__(self, items: LoopItems, trace: Any, turns: Turns) -> None:
         self.items, self.trace, self._turns = items, trace, turns
@@ -54,6 +57,27 @@ class LoopIterator:
 
     def __next__(self) -> Any:
         return self._turns.next_item(self, sys._getframe(1))
+
+
+class TracedRange:
+    """A range whose bounds are traced. All that can be done with it is to loop over it."""
+
+    __slots__ = ("__weakref__", "_loop", "items")
+
+    def __init__(self, items: LoopItems, loop: Any) -> None:
+        self.items, self._loop = items, loop
+
+    def __iter__(self) -> LoopIterator:
+        return self._loop(self.items)  # type: ignore[no-any-return]
+
+    def _refuse(self, *_: Any) -> Any:
+        raise TracingError(at_user_line("what is asked of a range with traced bounds"))
+
+    __bool__ = __len__ = __getitem__ = __contains__ = __eq__ = __ne__ = __reversed__ = _refuse
+    __repr__ = __str__ = __reduce__ = _refuse
+    __hash__ = _refuse
+    if not TYPE_CHECKING:
+        __class__ = property(_refuse)
 
 
 class RangeItems:
@@ -159,7 +183,9 @@ def items_of(value: Any) -> LoopItems | None:
     """What a loop over a value goes over; None where that isn't known by numbers."""
     if type(value) is range:
         return RangeItems(value) if len(value) > 1 else None
-    if isinstance(value, LoopIterator):
+    if type(value) is TracedRange:
+        return value.items
+    if type(value) is LoopIterator:
         if value.position or value.ended or value.lost:
             return None
         value.lost = True  # its items are another's now
@@ -188,7 +214,7 @@ def items_of_call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) ->
         return (
             None if kwargs.get("strict") or kwargs.keys() - {"strict"} else ZippedItems(known)
         )
-    one = len(args) == 1 and not isinstance(args[0], LoopIterator)
+    one = len(args) == 1 and type(args[0]) not in (LoopIterator, TracedRange)
     return ReversedItems(known[0]) if one and not kwargs else None
 
 
@@ -212,4 +238,4 @@ def _as_bound(x: Any) -> Any:
     return x if weak else x.recorder.branches.loops.as_int(x)
 
 
-__all__ = ["LoopItems", "LoopIterator", "items_of", "items_of_call"]
+__all__ = ["LoopItems", "LoopIterator", "TracedRange", "items_of", "items_of_call"]

@@ -18,6 +18,7 @@ regions in regions. A turn may store nothing outside of its variables and arrays
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType, FrameType
@@ -31,7 +32,7 @@ from graphjit.core.types import TensorType, bool_, int64
 from graphjit.ops import PRIMITIVES, control, source
 from graphjit.tensors.apply import TensorBase, wrap
 
-from .loop_iterators import LoopIterator, items_of, items_of_call
+from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_tests import LoopTest, loop_tests, set_locals
 from .regions import Region
 from .turn_ways import Fork, LoopRefused, Way, joined
@@ -180,6 +181,8 @@ class PythonLoops:
         # By the code, which holds hooks, and so must not be kept.
         self._tests: dict[CodeType, dict[int, LoopTest]] = {}
         self._asked = self._noted = 0
+        # What took the place of iterators and ranges that the function asked for.
+        self._handed_out: list[weakref.ref[Any]] = []
         # Notes that an array of known values is to be traced from the start, if it can be.
         self.note_array: Callable[[Any], bool] = lambda array: False
 
@@ -315,12 +318,24 @@ class PythonLoops:
         """What is stepped through in place of a value, or of what a function gives for `given`,
         its arguments; None where that stays as it is.
         """
-        if isinstance(value, LoopIterator) and not given:
+        if type(value) is LoopIterator and not given:
             return value
         if not trace.branches.enabled:
             return None
         items = items_of_call(value, *given) if given else items_of(value)
-        return None if items is None else LoopIterator(items, trace, self)
+        if items is None:
+            return None
+        made: Any = LoopIterator(items, trace, self)
+        if given and value is range:
+            made = TracedRange(items, lambda items: LoopIterator(items, trace, self))
+        if given:
+            self._handed_out.append(weakref.ref(made))
+        return made  # type: ignore[no-any-return]
+
+    def require_all_gone(self) -> None:
+        """TracingError where an iterator or range of the trace outlives the function."""
+        if any(made() is not None for made in self._handed_out):
+            raise TracingError(at_user_line("gives an iterator or range that is traced"))
 
     def as_int(self, x: Any) -> Any:
         """An integer of NumPy's as Python's."""

@@ -23,6 +23,7 @@ from graphjit.core.types import DType, TensorType, as_dtype
 from graphjit.ops import source
 from graphjit.tensors.apply import TensorBase
 
+from .loop_iterators import TracedRange
 from .symbolic_attributes import represented_classes
 
 # Of how many values it is noted what they hold, and how large arrays may be [bytes].
@@ -30,7 +31,7 @@ _ROOM, _MAX_BYTES = 2000, 1 << 20
 _HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
 _UNCHANGING = (
     bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range,
-    slice, Dim, ModuleType, CodeType, DType, TensorType,
+    slice, Dim, ModuleType, CodeType, DType, TensorType, TracedRange,
 )  # fmt: skip
 _NUMBERS = (bool, int, float, complex)
 

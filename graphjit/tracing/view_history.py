@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.ir.graph import Node
-from graphjit.ops import pointwise
+from graphjit.ops import index, pointwise
 from graphjit.ops.primitive import View
 from graphjit.tensors.apply import TensorBase
 
@@ -76,6 +76,18 @@ class ViewHistory:
             if all(map(memory_existed, self._captures_in(provenance))):
                 return ResultView(provenance)
         return None
+
+    def is_part_of_base(self, x: SymbolicTensor) -> bool:
+        """Whether NumPy gives a view of an argument or captured array, of which the place is
+        known only at the call: A[i + 1].
+        """
+        node = self._nodes[self.view_chain(x.node)[-1]]
+        if node.primitive is not index.gather or not x.type.shape:
+            return False
+        places = [self._nodes[i].tensor for i in node.inputs[1:]]
+        return all(not place.shape for place in places) and (
+            self.view_chain(node.inputs[0])[-1] in self._base_symbols
+        )
 
     def _captures_in(self, provenance: BaseArray | CallResult) -> list[np.ndarray[Any, Any]]:
         bases = base_arrays(provenance)

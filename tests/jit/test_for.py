@@ -370,6 +370,48 @@ def exhausted(x: Any) -> Any:
     return s
 
 
+def twice(n: int) -> int:
+    s, r = 0, range(n)
+    for i in r:
+        s += i
+    for i in r:
+        s += 10 * i
+    return s
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        twice,
+        lambda n: 1 if range(n) else 0,
+        lambda n: range(n) == range(3),
+        lambda n: isinstance(range(n), range),
+        lambda n: range(n),
+        lambda n: [range(n), list(range(n))],
+        lambda n: (range(n)[-1:], len(range(n)), 2 in range(n)),
+    ],
+)
+def test_ranges_with_traced_bounds(function: Any) -> None:
+    decorated = gj.function(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for n in (2, 3, 4, 0, 7):
+            assert decorated(n) == function(n)
+
+
+def test_iterators_that_outlive_the_call() -> None:
+    def store(x: Any, found: list[Any]) -> Any:
+        found.append(zip(x, x, strict=False))
+        return zip(x, x, strict=False)
+
+    decorated, found = gj.function(store), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            same(list(decorated(VECTORS[0], found)), list(store(VECTORS[0], [])))
+    assert [type(x) for x in found] == [zip, zip]
+
+
 @pytest.mark.parametrize("function", [resumed, shared, exhausted])
 def test_iterators_go_on_where_they_were(function: Any, always_nodes: None) -> None:
     decorated = gj.function(function)

@@ -443,3 +443,23 @@ def test_random_programs(first: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert not [m for seed in range(first, first + 20) if (m := check(seed))]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, n: a[n],
+        lambda a, n: a[n % 4],
+        lambda a, n: a[n + 1],
+        lambda a, n: a[:, -n],
+        lambda a, n: a[int(a[0, 0]) + 1],
+        lambda a, n: a[1:][n],
+    ],
+)
+def test_rows_at_computed_places_are_views(function: Any) -> None:
+    decorated = gj.function(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for n in (1, 2, 1, 3):
+            a = np.arange(15.0).reshape(5, 3)
+            assert np.shares_memory(a, decorated(a, n))
