@@ -134,8 +134,14 @@ def _int(x: Any) -> Any:
     return _left_to_python(whole, apply(pw.logical_not, fits))
 
 
+def _may_be_array(x: Any) -> bool:
+    """Whether a value without axes may be an array. Of an argument that isn't known."""
+    return bool(x.is_zero_dim_array() or x.storage.scalar)
+
+
 def _round(x: Any) -> Any:
-    if x.origin != "weak" and x.type.dtype.is_bool:  # which has no __round__
+    # bools and arrays of NumPy's have no __round__
+    if x.origin != "weak" and (x.type.dtype.is_bool or _may_be_array(x)):
         return NotImplemented
     return _int(UFUNCS[np.rint](convert(x, float64)) if x.type.dtype.kind == "f" else x)
 
@@ -152,7 +158,8 @@ def _rounded(ufunc: np.ufunc) -> Callable[[Any], Any]:
 
 
 def _truncated(x: Any) -> Any:
-    if x.origin != "weak" and x.type.dtype is not float64:  # which has no __trunc__
+    # of NumPy's numbers, and arrays, only float64 has __trunc__
+    if x.origin != "weak" and (x.type.dtype is not float64 or _may_be_array(x)):
         return NotImplemented
     return _int(x)
 

@@ -36,6 +36,8 @@ NUMBERS = [
     *map(np.int8, (-128, 0, 127)),
     True,
     np.bool_(True),
+    np.array(1.5),
+    np.array(7),
 ]
 
 
