@@ -96,14 +96,8 @@ class StaticValueNeeded(TracingError):
 _CHOICES = "use gj.cond for a choice between two computations, gj.where for a choice by element"
 # Attributes that an item of an array has only once it has been recorded.
 _SET_BY_RECORDING = {
-    "_index_source",
-    "_assign_target",
-    "line",
-    "provenance",
-    "node",
-    "storage",
-    "swapped",
-}
+    "_index_source", "_assign_target", "line", "provenance", "node", "storage", "swapped",
+}  # fmt: skip
 
 
 class SymbolicTensor(InPlaceOperators, Operators):
@@ -114,18 +108,8 @@ class SymbolicTensor(InPlaceOperators, Operators):
     """
 
     __slots__ = (
-        "__weakref__",
-        "_assign_target",
-        "_index_source",
-        "_pending_item",
-        "_type",
-        "line",
-        "node",
-        "origin",
-        "provenance",
-        "recorder",
-        "storage",
-        "swapped",
+        "__weakref__", "_assign_target", "_index_source", "_pending_item", "_type", "line",
+        "node", "origin", "provenance", "recorder", "storage", "swapped",
     )  # fmt: skip
 
     def __new__(

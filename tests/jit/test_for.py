@@ -412,6 +412,19 @@ def test_iterators_that_outlive_the_call() -> None:
     assert [type(x) for x in found] == [zip, zip]
 
 
+def test_a_loop_of_known_values_runs_once_while_tracing() -> None:
+    def f(x: Any) -> Any:
+        weights, now = np.zeros(3000), 7
+        for i in range(3000):
+            weights[i] = now / 1000
+            now = (now * 31 + 11) % 1000
+        return x * weights
+
+    x = DRAW.normal(size=3000)
+    decorated = check_decorated(f, (x,), tolerance=TOLERANCE)
+    assert len(decorated.specializations[-1].graph.nodes) < 10
+
+
 @pytest.mark.parametrize("function", [resumed, shared, exhausted])
 def test_iterators_go_on_where_they_were(function: Any, always_nodes: None) -> None:
     decorated = gj.function(function)

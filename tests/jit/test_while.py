@@ -10,7 +10,7 @@ from typing import Any
 import decorated_checks
 import numpy as np
 import pytest
-from decorated_checks import same
+from decorated_checks import outcome, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -586,17 +586,8 @@ def check(seed: int) -> None:
         numbers = [np.float64(round(x, 1)) for x in draw.normal(size=2) * 4]
         v = np.round(draw.normal(size=rng.choice([3, 3, 5])), 1)
         args = (*numbers, int(draw.integers(0, 6)))
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            found, wanted = [outcome(g, (*args, v.copy())) for g in (decorated, f)]
+        found, wanted = [outcome(g, (*args, v.copy())) for g in (decorated, f)]
         same(found, wanted, f"seed {seed}, {args}, {v}\n{text}", TOLERANCE)
-
-
-def outcome(function: Any, args: Any) -> Any:
-    try:
-        return function(*args)
-    except (ValueError, ArithmeticError, UnboundLocalError) as error:
-        return type(error).__name__
 
 
 @given(st.integers(0, 10**9))
@@ -613,3 +604,35 @@ def test_a_branch_after_a_loop_over_sizes_that_vary() -> None:
 
     decorated = agree(f, *[(np.arange(n) * s,) for n in (3, 4, 5, 9, 17) for s in (1.0, 9.0)])
     assert structured(decorated) and decorated.trace_count < 12
+
+
+def left_by_a_known_test(a: Any, turns: int = 4) -> Any:
+    b = a
+    for i in range(turns):
+        k = 0
+        while k < 3 and a < 4:
+            b = i * 0.5
+            k += 1
+    return b
+
+
+def left_and_nothing_told(a: Any) -> Any:
+    b, n = a, 0
+    while n < 6:
+        k = 0
+        while k < 2 and a < 40:
+            b = b + a
+            k += 1
+        n += 1
+    return b
+
+
+@pytest.mark.parametrize("function", [left_by_a_known_test, left_and_nothing_told])
+def test_a_loop_that_was_left_and_come_to_again(function: Any, monkeypatch: Any) -> None:
+    """What Python did between two times at a test isn't one turn of the loop."""
+    monkeypatch.setattr("graphjit.tracing.python_loops.MAX_TURNS", 2)
+    decorated = gj.function(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for a in (1.0, 9.0, 100.0):
+            same(decorated(np.float64(a)), function(np.float64(a)))

@@ -71,6 +71,16 @@ def same(
         np.testing.assert_array_equal(found, expected, err_msg=message)
 
 
+def outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """What a call of a random program gives, or the name of what it raises."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return function(*arguments)
+    except (ValueError, ArithmeticError, LookupError, UnboundLocalError) as error:
+        return type(error).__name__
+
+
 def agree(
     function: Callable[..., Any], *calls: Sequence[Any], rounds: int = 2, tolerance: float = 0.0
 ) -> Any:

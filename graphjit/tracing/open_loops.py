@@ -1,0 +1,130 @@
+"""What is known of a loop of Python's: its state at a test, and the region that is recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from graphjit.core.frozen import dataclass
+
+from .loop_iterators import LoopIterator
+from .loop_tests import LoopTest
+from .turn_ways import Fork, Way
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Visit:
+    """The state of a frame at a test. predicate: the node of the bool that decided, -1 where no
+    value did; nodes: those that were recorded until then; branches: how many were taken, this
+    one included; written: how many writes into arrays were seen; steps: the iterator, with the
+    number of its next item then; number: later visits have higher ones.
+    """
+
+    frame: FrameType
+    values: dict[str, Any]
+    contents: Any
+    predicate: int
+    nodes: int
+    branches: int
+    written: int
+    steps: LoopIterator | None
+    position: int
+    number: int
+
+
+class OpenLoop:
+    """A loop whose region is being recorded.
+
+    names: the variables that are carried; arrays: the arrays that are written to, each with
+    the node that it was before the loop
+    start: the first node of the region; first: that after its parameters
+    goes_on, index, exit: parameters: whether an earlier test says so, the number of the turn,
+    and of the exit; params: those of what is carried, variables before arrays
+    forks: the branches on this way; planned: the first of them, as they are to be taken
+    counts: how often each place was come to
+    after: tests that belong to the condition, come to just after this one: the nodes of their
+        predicates and where the nodes after them begin
+    wanted: variables that an exit needs, with their types
+    """
+
+    def __init__(self, visit: Visit, key: Any, test: LoopTest, names: list[str]) -> None:
+        self.visit, self.key, self.test, self.names = visit, key, test, names
+        self.arrays: list[tuple[Any, int]] = []
+        self.start = self.first = self.pass_start = 0
+        # How often it was begun anew, with more that is carried.
+        self.begun = 0
+        # Its node, once it has one and is a `while_loop`.
+        self.node = -1
+        # Whether it may be left in the middle of a turn.
+        self.leaves = False
+        self.goes_on: Any = None
+        self.index: Any = None
+        self.exit: Any = None
+        self.params: list[Any] = []
+        self.values: dict[str, Any] = {}
+        self.contents: dict[str, Any] = {}
+        self.ways: list[Way] = []
+        self.planned: list[Fork] = []
+        self.forks: list[Fork] = []
+        self.counts: Counter[Any] = Counter()
+        self.after: list[tuple[int, int, bool]] = []
+        self.wanted: dict[str, Any] = {}
+        # The tests that leave for other places, with the branches on the way there.
+        self.exits: list[tuple[Any, LoopTest, tuple[Fork, ...]]] = []
+        # Variables that are the same array as one that is carried, with this one.
+        self.twins: dict[str, str] = {}
+
+    def number_of_exit(self, key: Any, test: LoopTest) -> int:
+        """The number of the place that a test leaves for on this way, from 1 on."""
+        path = [(fork.place, fork.outcome) for fork in self.forks]
+        for k, (other, _, forks) in enumerate(self.exits):
+            if other == key and [(f.place, f.outcome) for f in forks] == path:
+                return k + 1
+        self.exits.append((key, test, tuple(self.forks)))
+        return len(self.exits)
+
+    @property
+    def variables(self) -> list[Any]:
+        """The parameters of the variables."""
+        return self.params[: len(self.names)]
+
+    def with_twins(self, carried: Sequence[Any]) -> dict[str, Any]:
+        """The variables for values of what is carried."""
+        values = dict(zip(self.names, carried, strict=True))
+        return {**values, **{name: values[other] for name, other in self.twins.items()}}
+
+
+class Replay:
+    """The last turn of a loop, run once more to get to where it is left.
+
+    start, written: how many nodes and writes there were before it; forks: the branches on the
+    way; values: the variables there
+    """
+
+    def __init__(
+        self, loop: OpenLoop, number: int, start: int, written: int, values: dict[str, Any]
+    ) -> None:
+        self.key, self.test, forks = loop.exits[number]
+        self.frame, self.start, self.values = loop.visit.frame, start, values
+        self.written = written
+        self.loop, self.forks = loop, list(forks)
+        # The tests of loops inside the turn, which are gone through once.
+        self.seen: set[Any] = set()
+
+
+def key_of(frame: FrameType) -> Any:
+    """A place in a function's code that other frames and traces of it have, too."""
+    code = frame.f_code
+    return code.co_filename, code.co_firstlineno, code.co_name, frame.f_lasti
+
+
+def values_of(frame: FrameType, test: LoopTest) -> dict[str, Any]:
+    """The variables of a frame that may be read after a test."""
+    code = frame.f_code
+    names = {*test.live, *code.co_cellvars, *code.co_freevars}
+    return {name: value for name, value in frame.f_locals.items() if name in names}
+
+
+__all__ = ["OpenLoop", "Replay", "Visit", "key_of", "values_of"]

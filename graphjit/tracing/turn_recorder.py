@@ -1,0 +1,417 @@
+"""The regions of Python's loops: each way through a turn is recorded, then the loop is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.types import TensorType, bool_, int64
+from graphjit.ops import source
+from graphjit.tensors.apply import TensorBase
+
+from .loop_nodes import append_loop, as_tensor, computed, goes_on_by
+from .loop_tests import LoopTest, set_locals
+from .open_loops import OpenLoop, Replay, Visit, key_of, values_of
+from .turn_ways import Fork, LoopRefused, Way
+from .variable_contents import (
+    all_same,
+    contents_of,
+    has_aliases,
+    kind_of,
+    may_be_carried,
+    same_plain,
+    twins_of,
+)
+
+# How many ways through a turn are recorded.
+MAX_WAYS = 16
+# How often a region is begun anew, with more that is carried.
+MAX_BEGUN = 50
+
+
+class TurnRecorder:
+    """The loops of one trace whose regions are recorded, the innermost last."""
+
+    def __init__(self) -> None:
+        # The tests whose loops became nodes, or were to.
+        self.tried: set[Any] = set()
+        # The arrays that were written to, each with its node before that.
+        self.written: list[tuple[Any, int]] = []
+        # By frames and places: the last time at each test.
+        self._visits: dict[Any, Visit] = {}
+        self._open: list[OpenLoop] = []
+        self._replay: Replay | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a loop's region is being recorded, or its last turn run once more."""
+        return bool(self._open) or self._replay is not None
+
+    @property
+    def records_turn(self) -> bool:
+        """Whether a turn is being recorded."""
+        return bool(self._open)
+
+    def may_write(self, trace: Any) -> bool:
+        """Whether arrays from outside of the region that is recorded may be written to."""
+        return bool(self._open) and trace.regions.starts[-1] == self._open[-1].start
+
+    def _written_since(self, position: int, nodes: int) -> list[tuple[Any, int]]:
+        """The arrays of before some node that were written to since, with their nodes then."""
+        found: dict[int, tuple[Any, int]] = {}
+        for array, node in self.written[position:]:
+            # what is captured is there before, wherever it is read first
+            captured = array.recorder.builder.nodes[node].primitive is source.param
+            if node < nodes or captured:
+                found.setdefault(id(array), (array, node))
+        return list(found.values())
+
+    def _enter(
+        self,
+        trace: Any,
+        visit: Visit,
+        key: Any,
+        test: LoopTest,
+        names: list[str],
+        arrays: list[tuple[Any, int]],
+    ) -> bool:
+        """Begin the region of a loop."""
+        self.tried.add(key)
+        self._drop(trace, visit.nodes)
+        self._forget_visits(visit)
+        loop = OpenLoop(visit, key, test, names)
+        loop.twins = twins_of(list(visit.values), visit.values, values_of(visit.frame, test))
+        loop.twins = {name: other for name, other in loop.twins.items() if other in names}
+        loop.arrays = arrays
+        self._open.append(loop)
+        return self._begin(trace, loop)
+
+    def _drop(self, trace: Any, start: int) -> None:
+        """Let no graph use the nodes from `start` on."""
+        stop = len(trace.builder.nodes)
+        trace.regions.closed.append((start, stop))
+        trace.forget_checks(start, stop)
+
+    def _forget_visits(self, since: Visit) -> None:
+        """Forget a visit and later ones, whose nodes may have been dropped."""
+        self._visits = {k: v for k, v in self._visits.items() if v.number < since.number}
+
+    def _begin(self, trace: Any, loop: OpenLoop) -> bool:
+        """Open the region, with symbolic values for what is carried."""
+        regions = trace.regions
+        regions.starts.append(len(trace.builder.nodes))
+        loop.start = regions.starts[-1]
+        loop.goes_on = trace.placeholder(TensorType((), bool_), "weak")
+        loop.index, loop.exit = (
+            trace.placeholder(TensorType((), int64), "weak") for _ in range(2)
+        )
+        if loop.visit.steps is not None:
+            count = loop.visit.steps.items.count
+            known = isinstance(count, int)
+            trace.note_bounds(loop.index, 0, max(count - 1, 0) if known else 2**63 - 2)
+        loop.params = []
+        for name in loop.names:
+            type, origin = self._kind(loop, name)
+            loop.params.append(trace.placeholder(type, origin))
+            if not type.shape:  # a number, which has no memory
+                storage = loop.params[-1].storage
+                storage.shared = storage.scalar = False
+            if origin == "weak" and type.dtype is int64:
+                trace.note_bounds(loop.params[-1], -(2**63), 2**63 - 1)
+        for array, _ in loop.arrays:
+            loop.params.append(trace.placeholder(array.type, "numpy"))
+        loop.first = len(trace.builder.nodes)
+        loop.ways, loop.planned, loop.after, loop.exits = [], [], [], []
+        return self._begin_way(trace, loop)
+
+    def _kind(self, loop: OpenLoop, name: str) -> Any:
+        """The type of a variable that is carried, and whose rules hold for it."""
+        if name in loop.visit.values:
+            return kind_of(loop.visit.values[name])
+        return loop.wanted[name]
+
+    def _forget_dead(self, loop: OpenLoop) -> None:
+        """Let no variable that isn't read any more hold an array of a turn that was dropped."""
+        frame = loop.visit.frame
+        names = {*frame.f_code.co_cellvars, *frame.f_code.co_freevars, *loop.test.live}
+        dead = {
+            name: None
+            for name, value in frame.f_locals.items()
+            if name not in names and issubclass(type(value), TensorBase)
+        }
+        if dead:
+            set_locals(frame, dead)
+
+    def _begin_way(self, trace: Any, loop: OpenLoop) -> bool:
+        """Begin to record a turn."""
+        self._forget_dead(loop)
+        frame = loop.visit.frame
+        loop.forks = []
+        loop.counts.clear()
+        loop.pass_start = len(trace.builder.nodes)
+        set_locals(frame, loop.with_twins(loop.variables))
+        carried = {id(array) for array, _ in loop.arrays}
+        for array, node in self._written_since(loop.visit.written, loop.visit.nodes):
+            if id(array) not in carried:
+                array.rebase(node)
+        for (array, _), param in zip(loop.arrays, loop.params[len(loop.names) :], strict=True):
+            array.rebase(param.node)
+        loop.values = values_of(frame, loop.test)
+        contents = contents_of(loop.values)
+        if contents is None:
+            raise LoopRefused("has variables whose contents aren't seen")
+        loop.contents = contents
+        return loop.test.stays
+
+    def _fork(self, trace: Any, place: Any, node: int, first: bool) -> bool:
+        """The outcome of a branch in a turn: both ways are recorded, one after the other.
+
+        first: the outcome that is taken first
+        """
+        loop = self._open[-1]
+        loop.counts[place] += 1
+        place, number = (place, loop.counts[place]), len(loop.forks)
+        outcome, second = first, False
+        if number < len(loop.planned) and loop.planned[number].place == place:
+            outcome, second = loop.planned[number].outcome, loop.planned[number].second
+        nodes = len(trace.builder.nodes)
+        loop.forks.append(Fork(place, nodes, node, outcome, second))
+        if len(loop.forks) > MAX_WAYS:
+            raise LoopRefused("branches too often")
+        return outcome
+
+    def _may_leave(
+        self, trace: Any, loop: OpenLoop, key: Any, test: LoopTest, node: int
+    ) -> bool:
+        """The outcome of a test in a turn that may leave the loop."""
+        frame = loop.visit.frame
+        values = dict(frame.f_locals)
+        started = not loop.forks and not loop.ways
+        same = all_same(values_of(frame, loop.test), loop.values)
+        same = same and not self._has_written(loop)
+        same = same and test.exit == loop.test.exit and not loop.forks and not test.steps
+        if same and loop.test.live >= test.live:
+            if started:
+                loop.after.append((node, len(trace.builder.nodes), test.stays))
+            return test.stays
+        number = 0
+        if test.exit != loop.test.exit:
+            number = loop.number_of_exit(key, test)
+        goes_on = trace.builder.const(np.zeros((), np.bool_))
+        left = self._results(trace, loop, values, test.read_outside, goes_on, number)
+        place = frame.f_code, frame.f_lasti
+        loop.counts[place] += 1
+        loop.forks.append(
+            Fork(
+                (place, loop.counts[place]),
+                len(trace.builder.nodes),
+                node,
+                test.stays,
+                True,
+                left,
+            )
+        )
+        if len(loop.forks) > MAX_WAYS:
+            raise LoopRefused("branches too often")
+        return test.stays
+
+    def _has_written(self, loop: OpenLoop) -> bool:
+        """Whether a turn has written into arrays so far."""
+        carried = {id(array) for array, _ in loop.arrays}
+        params = loop.params[len(loop.names) :]
+        changed = [a.node != p.node for (a, _), p in zip(loop.arrays, params, strict=True)]
+        others = self._written_since(loop.visit.written, loop.visit.nodes)
+        changed += [a.node != node for a, node in others if id(a) not in carried]
+        return any(changed)
+
+    def _results(
+        self,
+        trace: Any,
+        loop: OpenLoop,
+        values: dict[str, Any],
+        read: frozenset[str],
+        goes_on: int,
+        exit: int,
+    ) -> tuple[int, ...]:
+        """The nodes of what a turn gives where it ends with these variables, of which some are
+        read after that. What isn't carried and should be is noted in `wanted`.
+        """
+        found = []
+        own = {*loop.visit.frame.f_code.co_cellvars, *loop.visit.frame.f_code.co_freevars}
+        for name, param in zip(loop.names, loop.variables, strict=True):
+            value = values.get(name)
+            fits = name in values and may_be_carried(value)
+            if not fits or kind_of(value) != (param.type, param.origin):
+                if name in read:
+                    raise LoopRefused(f"gives {name} another type at each turn")
+                value = param
+            found.append(as_tensor(value))
+        for name, value in values.items():
+            if name in loop.names or (name not in read and name not in own):
+                continue
+            if name in loop.twins:
+                if value is not values[loop.twins[name]]:
+                    raise LoopRefused("gives one array two names at some turns only")
+                continue
+            start = loop.values.get(name, loop.visit.values.get(name))
+            known = name in loop.values
+            if known and (value is start or same_plain(value, start)):
+                continue
+            if not known and exit and not _holds_tensor(value):
+                continue  # set anew on the way to the exit
+            if not may_be_carried(value) or (known and not may_be_carried(start)):
+                raise LoopRefused(f"changes {name}")
+            if known and kind_of(value) != self._kind_at_start(loop, name):
+                raise LoopRefused(f"gives {name} another type at each turn")
+            if not known and not exit:
+                raise LoopRefused(f"sets {name}, which is read after the loop")
+            loop.wanted[name] = kind_of(value)
+        arrays = [array.node for array, _ in loop.arrays]
+        number = trace.builder.const(np.array(exit, np.int64))
+        return (goes_on, number, *(trace.node_of(y) for y in found), *arrays)
+
+    def _kind_at_start(self, loop: OpenLoop, name: str) -> Any:
+        return kind_of(loop.visit.values[name])
+
+    def _finish(self, trace: Any, loop: OpenLoop, predicate: int) -> bool:
+        """End a way through a turn. After the last one, close the region and leave the loop
+        with the results of its node.
+        """
+        frame = loop.visit.frame
+        values = values_of(frame, loop.test)
+        if not loop.values.keys() <= values.keys() or not (
+            values.keys() - loop.values.keys() <= {*loop.names}
+        ):
+            raise LoopRefused("sets or deletes a variable at some turns only")
+        if predicate < 0:
+            goes_on = trace.builder.const(np.ones((), np.bool_))
+        else:
+            goes_on = trace.node_of(goes_on_by(trace, predicate, loop.test.stays))
+        results = self._results(trace, loop, dict(frame.f_locals), loop.test.live, goes_on, 0)
+        contents = contents_of(values)
+        carried = {*loop.names, *loop.twins, *loop.wanted}
+        if contents is None or any(
+            contents[name] != loop.contents[name] for name in values if name not in carried
+        ):
+            raise LoopRefused("changes what a variable holds")
+        if has_aliases(values, [*loop.names, *loop.wanted], loop.twins):
+            raise LoopRefused("gives one array two names")
+        known = {id(array) for array, _ in loop.arrays}
+        grown = [
+            (array, node)
+            for array, node in self._written_since(loop.visit.written, loop.visit.nodes)
+            if id(array) not in known
+        ]
+        new = [name for name in loop.wanted if name not in loop.names]
+        if new or grown:  # equal to what they were by chance, or written on one way
+            for array, node in (*loop.arrays, *grown):
+                array.rebase(node)
+            loop.begun += 1
+            if loop.begun > MAX_BEGUN:
+                raise LoopRefused("changes more and more variables")
+            self._drop(trace, trace.regions.starts.pop())
+            self._forget_visits(loop.visit)
+            loop.names = [*loop.names, *new]
+            loop.arrays += grown
+            return self._begin(trace, loop)
+        loop.ways.append(Way(loop.pass_start, tuple(loop.forks), results))
+        taken = [(fork.place, fork.outcome) for fork in loop.forks]
+        if taken[: len(loop.planned)] != [(f.place, f.outcome) for f in loop.planned]:
+            raise LoopRefused("branches in another way each time")
+        left = list(loop.forks)
+        while left and left[-1].second:
+            left.pop()
+        if left:
+            if len(loop.ways) >= MAX_WAYS:
+                raise LoopRefused("has too many ways through it")
+            last = left.pop()
+            other = Fork(last.place, last.start, last.predicate, not last.outcome, True)
+            loop.planned = [*left, other]
+            self._forget_visits(loop.visit)
+            return self._begin_way(trace, loop)
+        return self._close(trace, loop)
+
+    def _close(self, trace: Any, loop: OpenLoop) -> bool:
+        """Append the node of a loop whose region is complete, and leave the loop."""
+        results, number = append_loop(trace, loop)
+        self._require_one_turn(trace, loop)
+        return self._leave(trace, loop, results, number)
+
+    def _require_one_turn(self, trace: Any, loop: OpenLoop) -> None:
+        """Require that what Python did since the visit was one turn of the loop: it may have
+        left the loop by a test of known values, and come to it again.
+        """
+        around = loop.test.around
+        if loop.visit.steps is not None or around < 0:
+            return
+        outside = self._open[:-1]
+        if outside:
+            other = outside[-1]
+            if other.visit.frame is not loop.visit.frame or other.test.head != around:
+                raise LoopRefused("has a loop in a loop that is written out")
+        elif not trace.branches.goes_on_once(trace, loop.node):
+            raise LoopRefused("isn't the next one of the same loop")
+
+    def _leave(self, trace: Any, loop: OpenLoop, results: Sequence[Any], number: Any) -> bool:
+        """Leave a loop with the results of its node. number: that of the exit."""
+        frame = loop.visit.frame
+        self._open.pop()
+        self._forget_visits(loop.visit)
+        self._forget_dead(loop)
+        for (array, node), result in zip(loop.arrays, results[len(loop.names) :], strict=True):
+            self.written.append((array, node))
+            array.rebase(result.node)
+        values = loop.with_twins(results[: len(loop.names)])
+        for k in range(len(loop.exits)):
+            there = computed(trace, "eq", number, k + 1)
+            if trace.branches.decide(there, (loop.key, k)):
+                nodes, written = len(trace.builder.nodes), len(self.written)
+                self._replay = Replay(loop, k, nodes, written, values)
+                set_locals(frame, values)
+                return loop.test.stays
+        set_locals(frame, {n: v for n, v in values.items() if n in loop.visit.values})
+        return not loop.test.stays
+
+    def decide(self, trace: Any, node: int, place: Any) -> bool:
+        """The outcome of a branch that no code asks for, in the turn that is recorded."""
+        return self._fork(trace, place, node, False)
+
+    def _repeated(
+        self, trace: Any, replay: Replay, frame: FrameType | None, test: LoopTest | None
+    ) -> bool:
+        """The outcome of a test in a turn that is run once more."""
+        if frame is replay.frame and test is not None and key_of(frame) == replay.key:
+            if replay.forks:
+                raise LoopRefused("isn't left where it was to be")
+            self._replay = None
+            self._drop(trace, replay.start)
+            loop = replay.loop
+            for array, node in self._written_since(replay.written, replay.start):
+                array.rebase(node)
+            read = replay.test.read_outside
+            set_locals(frame, {n: v for n, v in replay.values.items() if n in read})
+            self._forget_visits(loop.visit)
+            if loop.visit.steps is not None:
+                loop.visit.steps.lost = True
+            return not replay.test.stays
+        place = None if frame is None else (frame.f_code, frame.f_lasti)
+        if replay.forks and replay.forks[0].place[0] == place:
+            return replay.forks.pop(0).outcome
+        if test is None:  # in a loop inside the turn, whose values don't matter
+            return False
+        if frame is replay.frame and test.head == replay.test.head:
+            return test.stays  # one of the condition
+        again = (id(frame), place) in replay.seen
+        replay.seen.add((id(frame), place))
+        return test.stays is not (again and not test.steps)
+
+
+def _holds_tensor(value: Any) -> bool:
+    """Whether a value is traced, or may hold something that is."""
+    return not isinstance(value, (bool, int, float, complex, str, bytes, type(None), range))
+
+
+__all__ = ["TurnRecorder"]
