@@ -109,8 +109,9 @@ class Branches:
             node = _known_node(trace.builder.nodes[loop])
             test, body = node.regions
             carried = node.attr("carried")
-            state = [*run(body, inputs), *inputs[carried:]]
-            return bool(run(test, state)[0])
+            state = [*run(body, inputs)[0], *inputs[carried:]]
+            ((goes_on,), _) = run(test, state)
+            return bool(goes_on)
         except InternalError:
             raise
         except Exception:  # which an eager call raises, too

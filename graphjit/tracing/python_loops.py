@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import TracingError, at_user_line
+from graphjit.ops import control
 
 from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_nodes import computed
@@ -69,10 +70,25 @@ class PythonLoops(TurnRecorder):
         # By the code, which holds hooks, and so must not be kept.
         self._tests: dict[CodeType, dict[int, LoopTest]] = {}
         self._asked = self._noted = 0
+        # Why turns that were come to by tests weren't the first ones of a loop.
+        self._refusals: dict[Any, str] = {}
         # What took the place of iterators and ranges that the function asked for.
         self._handed_out: list[weakref.ref[Any]] = []
         # Notes that an array of known values is to be traced from the start, if it can be.
         self.note_array: Callable[[Any], bool] = lambda array: False
+
+    def refusal(self, frame: FrameType | None) -> str:
+        """Why a loop that a frame, or one that called it, is in isn't one node; empty where
+        nothing is known of it.
+        """
+        reasons = {**self.unstructured, **self._refusals}
+        while frame is not None:
+            place = key_of(frame)[:-1]
+            found = [why for key, why in reasons.items() if key[:-1] == place]
+            if found:
+                return found[-1]
+            frame = frame.f_back
+        return ""
 
     def require_closed(self) -> None:
         """LoopRefused where the code went on elsewhere while a loop was recorded."""
@@ -311,7 +327,8 @@ class PythonLoops(TurnRecorder):
         turns = visit.steps.items.count - visit.position
         if turns < 3:
             return False
-        if taken > visit.branches:
+        made = visit.steps.trace.builder.nodes[visit.nodes :]
+        if taken > visit.branches or any(n.primitive is control.while_loop for n in made):
             return True
         recorded = nodes - visit.nodes  # nothing where all is known: Python does it once
         return recorded > 0 and (turns > MAX_TURNS or turns * recorded > MAX_NODES)
@@ -382,33 +399,36 @@ class PythonLoops(TurnRecorder):
         frame, names = visit.frame, []
         values = values_of(frame, test)
         own = {*frame.f_code.co_cellvars, *frame.f_code.co_freevars}
-        if values.keys() != visit.values.keys():
-            return None  # the next turn may have all names
+        if values.keys() != visit.values.keys():  # the next turn may have all names
+            return self._refuse(frame, "sets or deletes a variable")
         for name, before in visit.values.items():
             now = values[name]
             if now is before or same_plain(now, before):
                 continue
             if name in own or not may_be_carried(before) or not may_be_carried(now):
-                return None
-            if kind_of(now) != kind_of(before):
-                return None  # a type that is another one now: the next turn may be alike
+                return self._refuse(frame, f"changes {name}")
+            if kind_of(now) != kind_of(before):  # the next turn may be alike
+                return self._refuse(frame, f"gives {name} another type")
             names.append(name)
         contents = contents_of(values)
         if contents is None:
-            return None
+            return self._refuse(frame, "has variables whose contents aren't seen")
         kept = [name for name in values if name not in names]
         changed = [name for name in kept if contents[name] != visit.contents[name]]
         if changed:
             arrays = [values[n] for n in changed if type(values[n]) is np.ndarray]
             if len(arrays) == len(changed) and any([self.note_array(x) for x in arrays]):
                 raise LoopRefused("writes into an array of known values")
-            return None
+            return self._refuse(frame, f"changes what {changed[0]} holds")
         twins = twins_of(names, visit.values, values)
         both = visit.values, values
         if any(has_aliases(each, names, twins) for each in both):
-            return None
+            return self._refuse(frame, "gives one array two names")
         arrays = self._written_since(visit.written, visit.nodes)
         return [name for name in names if name not in twins], arrays
+
+    def _refuse(self, frame: FrameType, what: str) -> None:
+        self._refusals[key_of(frame)] = f"a turn of a loop {what}"
 
 
 __all__ = ["PythonLoops"]

@@ -159,7 +159,9 @@ class SymbolicTensor(InPlaceOperators, Operators):
         outcome: bool | None = self.recorder.branches.outcome(self)
         if outcome is not None:
             return outcome
-        raise self._needs_value("`if`, `while`, `and`, `or` or bool()", _CHOICES)
+        why = self.recorder.branches.loops.refusal(sys._getframe(1))
+        loop = f"{why}, so that the loop can't be one node; " if why else ""
+        raise self._needs_value("`if`, `while`, `and`, `or` or bool()", loop + _CHOICES)
 
     def __int__(self) -> int:
         raise self._needs_value("int()")

@@ -158,7 +158,7 @@ def _content(value: Any, room: list[int]) -> Any:
         return id(value.__func__), _content(value.__self__, room)
     if kind is FunctionType:
         cells = [c.cell_contents for c in value.__closure__ or () if _is_set(c)]
-        held = [cells, value.__defaults__, value.__kwdefaults__, vars(value)]
+        held = [*cells, value.__defaults__, value.__kwdefaults__, vars(value)]
         return id(value), tuple(_content(x, room) for x in held)
     if kind.__module__ in ("builtins", "itertools", "functools", "_functools", "collections"):
         raise _Unseen
