@@ -1,4 +1,6 @@
-"""`int`, `float`, `bool`, `round` and functions of `math` on traced numbers, as of Python's."""
+"""`int`, `float`, `bool`, `round`, `min`, `max` and functions of `math` on traced numbers, as of
+Python's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.types import bool_, float64, int64
+from graphjit.core.types import as_dtype, bool_, float64, int64
 from graphjit.ops import pointwise as pw
 from graphjit.ops.failures import FOR_PYTHON
 from graphjit.tensors.apply import apply, current_trace
@@ -43,7 +45,11 @@ def call_number(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     other functions and values. Where Python raises, the call is left to it.
     """
     trace = current_trace.get()
-    if trace is None or kwargs or not args or not any(map(_is_number, args)):
+    if trace is None or kwargs or not args:
+        return NotImplemented
+    if function is min or function is max:
+        return _extreme(function is max, args, trace)
+    if not any(map(_is_number, args)):
         return NotImplemented
     if not trace.branches.enabled or not all(map(_is_real, args)):
         return NotImplemented
@@ -57,6 +63,29 @@ def call_number(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if answer is None or len(args) != 1:
         return NotImplemented
     return _weak(trace, lambda: answer(args[0]))
+
+
+def _extreme(greatest: bool, args: Any, trace: Any) -> Any:
+    """`min` or `max` of traced numbers of one type, chosen without a branch: the first one of
+    which no later one is less, or greater.
+    """
+    values = args if len(args) > 1 else args[0]
+    if type(values) not in (list, tuple) or not any(map(_is_number, values)):
+        return NotImplemented
+    kinds = {_kind_of(x) for x in values}
+    if len(values) == 1 or len(kinds) > 1 or None in kinds or not trace.branches.enabled:
+        return NotImplemented
+    ((origin, dtype),) = kinds
+    if origin != "weak" and any(is_symbol(x) and _may_be_array(x) for x in values):
+        return NotImplemented
+    first, *others = (convert(x, dtype) if is_symbol(x) else constant(x, dtype) for x in values)
+    found, compared = first, pw.gt if greatest else pw.lt
+    for x in others:
+        found = apply(pw.where, apply(compared, x, found), x, found)
+    made = trace.with_numpy_rules(lambda: trace.symbol(trace.node_of(found), found.type))
+    if origin != "weak":
+        return made
+    return _bounded(trace, trace.as_weak(made))
 
 
 def chosen_number(items: Any, key: Any) -> Any:
@@ -76,6 +105,8 @@ def _kind_of(value: Any) -> Any:
     """Whose rules hold for a number, and its dtype; None for what is none."""
     if is_symbol(value):
         return (value.origin, value.type.dtype) if _is_number(value) else None
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return "numpy", as_dtype(value.dtype)
     if type(value) in (bool, int, float):
         if type(value) is int and not -(2**63) <= value < 2**63:
             return None
@@ -88,7 +119,11 @@ def _weak(trace: Any, action: Callable[[], Any]) -> Any:
     result = trace.with_numpy_rules(action)
     if result is NotImplemented:
         return result
-    made = trace.as_weak(result)
+    return _bounded(trace, trace.as_weak(result))
+
+
+def _bounded(trace: Any, made: Any) -> Any:
+    """An integer of Python's of which it is noted that it fits in 64 bits."""
     if made.type.dtype is int64 and not trace.fits(made):
         trace.note_bounds(made, -(2**63), 2**63 - 1)
     return made
