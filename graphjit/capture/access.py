@@ -521,8 +521,12 @@ class AccessHooks(Guarding):
 
 
 def is_symbolic(value: Any) -> bool:
-    """Whether a value, or one in nested lists, is known only when the graph runs."""
-    return next(symbols((value,)), None) is not None
+    """Whether a value, one in nested lists, or a bound of a slice is known only when the graph
+    runs.
+    """
+    parts = value if isinstance(value, tuple) else (value,)
+    bounds = [b for p in parts if isinstance(p, slice) for b in (p.start, p.stop, p.step)]
+    return next(symbols((value, bounds)), None) is not None
 
 
 def _caller_globals() -> dict[str, Any]:

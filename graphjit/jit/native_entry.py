@@ -94,7 +94,11 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
     if effects is not None and effects.writes_objects and _has_containers(tree):
         return None  # Python compares these with what is read and written
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
+    if specialization.has_handlers and specialization.sizes is not None:
+        return None
     try:
+        if specialization.has_handlers:
+            return make_entry(args.children, named, _python_runner(specialization))
         return make_entry(args.children, named, make_launch(specialization))
     except NotNative:
         if specialization.sizes is not None:

@@ -29,6 +29,7 @@ from graphjit.tracing.result_views import (
     CallResult,
     NumpyCall,
     ResultView,
+    cut,
     full_view,
     read_only,
 )
@@ -136,10 +137,13 @@ class ReturnPlan:
         # Of each result the kind and a value: see `specialization.COMPUTED`.
         self.results: list[tuple[str, Any]] = []
         found = [self._normalize_leaf(x) for x in found]
+        self._require_apart(found)
+        # Of results that are parts of arrays: the arrays.
+        self._cut: list[Any] = []
         arrays = self._plan_arrays(found)
         first: dict[int, int] = {}
         for number, x in enumerate(found):
-            symbol = isinstance(x, SymbolicTensor)
+            symbol = isinstance(x, SymbolicTensor) or _is_cut(x)
             if symbol and id(x) in first and not plain:
                 self.results.append(("again", first[id(x)]))
                 continue
@@ -209,6 +213,8 @@ class ReturnPlan:
         """A leaf; the value of a variable, and the parameter of an ndarray."""
         if isinstance(x, Variable):
             return x.as_tensor()
+        if _is_cut(x):
+            return self._normalize_cut(x)
         if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biufc":
             return self._trace.capture(x)
         return x
@@ -224,6 +230,9 @@ class ReturnPlan:
             return "array", None
         if isinstance(x, _Owner):
             return self._plan_owner(x.value)
+        if _is_cut(x):
+            self._cut.append(x)
+            return "cut", len(self._cut) - 1
         if id(x) in self._done:
             return "container", self._done[id(x)][0]
         if id(x) in self._given:
@@ -251,6 +260,51 @@ class ReturnPlan:
                 at_user_line(f"a new {type(x).__name__} is returned, which calls would share")
             )
         return "static", x
+
+    def _normalize_cut(self, x: Any) -> Any:
+        """An array of unknown length that is to be returned."""
+        x = x.compact()
+        views = self._trace.views
+        outside = not x.new and (
+            views.is_part_of_base(x.source)
+            or views.base_capture(x.source) is not None
+            or views.find_result_view(x.source, self._memory_existed) is not None
+        )
+        if outside or x.base is not None:
+            raise TracingError(at_user_line("a view at a place that is computed is returned"))
+        if self._plain or self._wanted is False:
+            raise TracingError(at_user_line("an array of unknown length is returned"))
+        return x
+
+    def _require_apart(self, found: Sequence[Any]) -> None:
+        """TracingError where a result of unknown length shares memory with another."""
+        owners = {id(x): x.source.storage.owner() for x in found if _is_cut(x)}
+        others = {
+            id(x): x.storage.owner() for x in found if isinstance(x, SymbolicTensor)
+        }
+        seen = [id(owner) for owner in (*owners.values(), *others.values())]
+        if owners and len(set(seen)) < len(seen):
+            raise TracingError(
+                at_user_line("results of unknown length that share memory are returned")
+            )
+
+    def _plan_cut(self, x: Any) -> tuple[str, Any]:
+        """The outputs of which a result is a part, and how."""
+
+        def output(symbol: Any) -> BaseArray:
+            self.outputs.append(symbol)
+            return BaseArray("output", len(self.outputs) - 1)
+
+        def number(n: Any) -> Any:
+            if n.recorder is None:
+                return int(n.numpy())
+            return output(SymbolicTensor(self._trace, n.node, n.type, "numpy"))
+
+        source = SymbolicTensor(self._trace, x.source.node, x.source.type, "numpy")
+        base = output(source)
+        windows = [None if w is None else (number(w.start), number(w.count)) for w in x.windows]
+        call = NumpyCall(cut, (base, x.new, *windows), {})
+        return "view", ResultView(CallResult(call, ()))
 
     def _plan_owner(self, x: Any) -> tuple[str, Any]:
         """How each call finds an object that is changed."""
@@ -399,6 +453,8 @@ class ReturnPlan:
                 type = self._trace.builder.type_of(base)
                 self.outputs.append(SymbolicTensor(self._trace, base, type, "numpy"))
         for n, (kind, value) in enumerate(self.results):
+            if kind == "cut":
+                self.results[n] = self._plan_cut(self._cut[value])
             if kind == "view of output":
                 sharing, node, frozen = value
                 output = BaseArray("output", output_numbers[sharing])
@@ -422,6 +478,11 @@ def _is_view_for_certain(call: NumpyCall) -> bool:
     if isinstance(call.function, functools.partial):  # a method
         return call.function.args in (("transpose",), ("swapaxes",))
     return call.function in _VIEWS
+
+
+def _is_cut(x: Any) -> bool:
+    """Whether a result is an array whose length is known only at the call."""
+    return bool(getattr(type(x), "is_selection", False))
 
 
 def _is_swapped(x: Any) -> bool:

@@ -145,6 +145,8 @@ class Specialization:
     branches: tuple[Branch, ...] = ()
     # Whether there is what only Python computes.
     may_need_python: bool = False
+    # Whether the function handles errors that are found: such a call is Python's.
+    has_handlers: bool = False
     # How to look up each object that is returned and was there before the call.
     objects: list[Source] = field(default_factory=list)
     # The types of these objects at the trace.
@@ -409,6 +411,21 @@ class Specialization:
         return views, copies
 
     def _compute(
+        self, leaves: Sequence[Any], out: Sequence[Any]
+    ) -> tuple[list[Array], list[Array]]:
+        """The outputs and the variables' new values. NeedsPython for an error that the function
+        may handle.
+        """
+        if not self.has_handlers:
+            return self._run_code(leaves, out)
+        try:
+            return self._run_code(leaves, out)
+        except (NeedsPython, PathNotTaken):
+            raise
+        except Exception as error:
+            raise NeedsPython from error
+
+    def _run_code(
         self, leaves: Sequence[Any], out: Sequence[Any]
     ) -> tuple[list[Array], list[Array]]:
         assert self.executable is not None

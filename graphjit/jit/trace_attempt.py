@@ -279,6 +279,7 @@ class TraceAttempt:
             specialization.graph = trace.graph_of(nodes)
             specialization.branches = tuple(trace.branches.taken)
             specialization.may_need_python = trace.branches.may_need_python
+            specialization.has_handlers = trace.branches.has_handlers
         self._bind_captures(specialization, trace, returned)
         specialization.variables = trace.variables
         specialization.order_parameters()

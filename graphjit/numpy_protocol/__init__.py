@@ -25,6 +25,8 @@ from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply
 
 from . import (
+    bounded_arrays,
+    bounded_functions,
     creation,
     elementwise,
     indexing,
@@ -100,6 +102,7 @@ for _functions in (
     products.FUNCTIONS,
     linear.FUNCTIONS,
     indexing.FUNCTIONS,
+    bounded_functions.COUNTING,
 ):
     FUNCTIONS |= _functions
 READ_ONLY = {
@@ -127,6 +130,8 @@ ATTRIBUTES = dict.fromkeys(methods.KNOWN | methods.UNKNOWN)
 
 def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """The result of a ufunc of which a traced array is an operand."""
+    if bounded_arrays.has_bounded(inputs):
+        return bounded_arrays.call_ufunc(ufunc, method, inputs, kwargs)
     what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
     trace = trace_of(tuple(inputs), tuple(kwargs.values()))
     inputs = [trace.extent_value(x) if isinstance(x, Dim) else x for x in inputs]
@@ -266,6 +271,8 @@ def _transforming(func: Any) -> Handler | None:
 
 def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """The result of a NumPy function of which a traced array is an argument."""
+    if bounded_arrays.has_bounded(args):
+        return bounded_arrays.call_function(func, args, kwargs)
     what = f"{getattr(func, '__module__', 'np').replace('numpy', 'np')}.{func.__name__}"
     trace = trace_of(tuple(args), tuple(kwargs.values()))
     with fallback_on_error(what):
@@ -444,9 +451,12 @@ def _noted(made: Any, trace: Any, function: Any, args: Sequence[Any], kwargs: An
 def getitem(x: Any, key: Any) -> Any:
     """x[key]."""
     with fallback_on_error("indexing"):
+        key = bounded_arrays.with_symbols(key)
         selection = masked_arrays.select(x, key)
         if selection is not None:
             return selection
+        if bounded_arrays.needs_bounds(key):
+            return bounded_arrays.part(x, key)
         made = indexing.getitem(x, key, x.recorder)
         if is_symbol(made) and made.storage is x.storage:
             return _noted(made, x.recorder, operator.getitem, (x, key), {})
@@ -477,7 +487,12 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
         return shape.transpose(detached(value), inverse)
     with fallback_on_error("assignment to an index"):
         if isinstance(value, masked_arrays.Selection):
-            return masked_arrays.put_selection(x, key, value)
+            made = masked_arrays.put_selection(x, key, value)
+            if made is not NotImplemented:
+                return made
+        key = bounded_arrays.with_symbols(key)
+        if bounded_arrays.is_bounded(value) or bounded_arrays.needs_window(key):
+            return bounded_arrays.assign(detached(x), key, value)
         return indexing.setitem(detached(x), detached(key), detached(value))
 
 

@@ -193,7 +193,11 @@ def _check_nothing(parts: Key, x: Any) -> None:
     """TracingError for traced indices of which NumPy checks the bounds, where what they choose
     is empty: nothing is computed with them.
     """
-    traced = [p for p in parts if isinstance(p, TensorBase) and p.recorder is not None]
+    traced = [
+        p
+        for p in parts
+        if isinstance(p, TensorBase) and p.recorder is not None and not _fits(p, x.type.shape)
+    ]
     if not traced or (all(p.ndim for p in traced) and not _choose_any(parts)):
         return
     sizes, extents = [p.type.size for p in traced], iter(x.type.shape)
@@ -204,6 +208,14 @@ def _check_nothing(parts: Key, x: Any) -> None:
             next(extents)
     if not _choose_any(parts) or any(n == 0 for n in (*sizes, *extents)):
         raise unsupported("an index that chooses nothing, but may be out of bounds,")
+
+
+def _fits(index: Any, extents: Shape) -> bool:
+    """Whether an index is surely within the bounds of every axis."""
+    known = None if index.ndim else index.recorder.known_bounds(index)
+    return known is not None and all(
+        not isinstance(n, Dim) and -n <= known[0] and known[1] < n for n in extents
+    )
 
 
 def getitem(x: Any, key: Any, trace: Any) -> Any:

@@ -1,8 +1,8 @@
 """x[mask] of a traced mask: elements whose number depends on data.
 
 Their values are computed for all elements of the array, chosen or not. What is done with each
-by itself, reductions, and putting them back where the same mask holds need no more. All else
-raises TracingError, as the shape isn't known.
+by itself, reductions, and putting them back where the same mask holds need no more. For all
+else they are put together: see `bounded_arrays`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from . import reductions
 from .promotion import cast, detached, fallback_on_error, is_symbol, owned, unsupported
 from .ufuncs import PRODUCTS, operator_power, run_ufunc
 
-_OPERATORS: dict[str, Any] = {
+OPERATORS: dict[str, Any] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide,
     "floordiv": np.floor_divide, "mod": np.remainder, "pow": np.power, "and": np.bitwise_and,
     "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
@@ -49,6 +49,11 @@ def _refusal() -> TracingError:
 
 def _needs_shape(*args: Any, **kwargs: Any) -> Any:
     raise _refusal()
+
+
+def _of_bounded(name: str) -> Any:
+    """A method that is carried out on the elements put together."""
+    return lambda self, *args: getattr(self.compact(), name)(*args)
 
 
 def _in_place(name: str) -> Callable[[Selection, Any], Any]:
@@ -88,17 +93,37 @@ class Selection(Operators):
         if not hasattr(np.ndarray(0), name):
             raise AttributeError(f"'ndarray' object has no attribute {name!r}", name=name)
         if name not in _REDUCTIONS and name not in vars(Selection):
-            raise _refusal()
+            self.compact()._require_attribute(name)
 
     def __getattr__(self, name: str) -> Any:
         reduce = _REDUCTIONS.get(name)
         if reduce is None:
-            raise _refusal()
-        return lambda *args, **kwargs: self._reduced(reduce, args, kwargs)
+            return getattr(self.compact(), name)
 
-    def _reduced(self, reduce: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if args or kwargs.keys() - {"dtype"}:
-            raise _refusal()
+        def reduced(*args: Any, **kwargs: Any) -> Any:
+            if args or kwargs.keys() - {"dtype"}:
+                return getattr(self.compact(), name)(*args, **kwargs)
+            return self._reduced(reduce, kwargs)
+
+        return reduced
+
+    def compact(self) -> Any:
+        """The elements as a BoundedArray, put together."""
+        from .bounded_arrays import bounded
+
+        return self._recorded(lambda: bounded(self))
+
+    @property
+    def values(self) -> Any:
+        """What all elements would be."""
+        return self._values
+
+    @property
+    def mask(self) -> Any:
+        """Which elements are chosen."""
+        return self._mask
+
+    def _reduced(self, reduce: Callable[..., Any], kwargs: Any) -> Any:
         return self._recorded(lambda: reduce(self._values, where=self._mask, **kwargs))
 
     def _recorded(self, action: Callable[[], Any]) -> Any:
@@ -107,44 +132,62 @@ class Selection(Operators):
             return trace.with_numpy_rules(lambda: owned(action(), trace))
 
     def _operator(self, name: str, *operands: Any) -> Any:
-        return self._elementwise(_OPERATORS.get(name), operands)
+        return self._elementwise(OPERATORS.get(name), operands)
 
     def _elementwise(self, ufunc: Any, operands: Any) -> Any:
         if ufunc is None or ufunc.nout != 1 or ufunc in PRODUCTS:
-            raise _refusal()
+            return self._put_together(ufunc, operands)
+        if not all(map(self._fits, operands)):
+            return self._put_together(ufunc, operands)
         given = [self._operand(x) for x in operands]
         function = operator_power if ufunc is np.power else lambda *x: run_ufunc(ufunc, *x)
         return Selection(self._recorded(lambda: function(*given)), self._mask)
 
-    def _operand(self, value: Any) -> Any:
-        """An operand for all elements: another selection's values, or a number."""
+    def _put_together(self, ufunc: Any, operands: Any) -> Any:
+        from .bounded_arrays import call_function, elementwise
+
+        if ufunc is np.matmul:
+            return call_function(np.matmul, operands, {})
+        return elementwise(ufunc, operands)
+
+    def _fits(self, value: Any) -> bool:
+        """Whether an operand has a value for each element: another selection by the same mask,
+        or a number.
+        """
         if isinstance(value, Selection):
-            if not same_value(self.recorder, value._mask.node, self._mask.node):
-                raise _refusal()
-            return value._values
+            return same_value(self.recorder, value._mask.node, self._mask.node)
+        if getattr(type(value), "is_selection", False):
+            return False
         if is_symbol(value):
-            if value.origin == "tensor" or value.type.shape:
-                raise _refusal()
-            return detached(value)
-        if isinstance(value, (bool, int, float, complex, np.generic)):
-            return value
-        raise _refusal()
+            return value.origin != "tensor" and not value.type.shape
+        return isinstance(value, (bool, int, float, complex, np.generic))
+
+    def _operand(self, value: Any) -> Any:
+        if isinstance(value, Selection):
+            return value._values
+        return detached(value) if is_symbol(value) else value
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from .bounded_arrays import call_ufunc
+
         if method != "__call__" or kwargs:
-            raise _refusal()
+            return call_ufunc(ufunc, method, inputs, kwargs)
         return self._elementwise(ufunc, inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from .bounded_arrays import call_function
+
         name = _FUNCTIONS.get(func)
-        if name is None or not args or args[0] is not self:
-            raise _refusal()
-        return self._reduced(_REDUCTIONS[name], args[1:], kwargs)
+        if name is None or len(args) != 1 or args[0] is not self or kwargs.keys() - {"dtype"}:
+            return call_function(func, args, kwargs)
+        return self._reduced(_REDUCTIONS[name], kwargs)
+
+    def may_be_put_back(self, mask: Any) -> bool:
+        """Whether these are the elements that a mask chooses, too."""
+        return same_value(self.recorder, mask.node, self._mask.node)
 
     def put_back(self, x: Any, mask: Any) -> Any:
         """x as it is after x[mask] = these."""
-        if not same_value(self.recorder, mask.node, self._mask.node):
-            raise _refusal()
         return apply(pw.where, mask, cast(self._values, x.type.dtype), x)
 
     __iadd__, __isub__, __imul__ = _in_place("add"), _in_place("sub"), _in_place("mul")
@@ -153,7 +196,8 @@ class Selection(Operators):
     __ior__, __ixor__ = _in_place("or"), _in_place("xor")
     __ilshift__, __irshift__ = _in_place("lshift"), _in_place("rshift")
     __bool__ = __int__ = __float__ = __complex__ = __index__ = __len__ = _needs_shape
-    __iter__ = __getitem__ = __setitem__ = __contains__ = __array__ = _needs_shape
+    __iter__ = __setitem__ = __contains__ = __array__ = _needs_shape
+    __getitem__ = _of_bounded("__getitem__")
     __hash__ = __reduce__ = __format__ = __str__ = __round__ = __copy__ = _needs_shape
     __deepcopy__ = _needs_shape
     type = T = mT = property(_needs_shape)
@@ -219,18 +263,20 @@ def select(x: Any, key: Any) -> Selection | None:
 
 
 def _mask_of(x: Any, key: Any) -> Any:
-    if not is_symbol(key) or isinstance(key, Selection) or key.origin != "numpy":
+    if not is_symbol(key) or key.is_selection or key.origin != "numpy":
         return None
     known = key.type.dtype.is_bool and key.type.shape and key.type.shape == x.type.shape
     return key if known and x.origin == "numpy" else None
 
 
 def put_selection(x: Any, key: Any, value: Selection) -> Any:
-    """x as it is after x[key] = the elements that a mask chose."""
+    """x as it is after x[key] = the elements that a mask chose, where the key is that mask; else
+    NotImplemented.
+    """
     mask = _mask_of(x, key)
-    if mask is None:
-        raise _refusal()
+    if mask is None or not value.may_be_put_back(mask):
+        return NotImplemented
     return value.put_back(detached(x), detached(mask))
 
 
-__all__ = ["Selection", "put_selection", "same_value", "select"]
+__all__ = ["OPERATORS", "Selection", "put_selection", "same_value", "select"]

@@ -436,6 +436,8 @@ def detached(value: Any) -> Any:
 def owned(value: Any, trace: Any) -> Any:
     """The result with each tensor in it as an array of its own, of the trace's origin now."""
     if isinstance(value, TensorBase):
+        if value.is_selection:
+            return value
         return trace.symbol(trace.node_of(value), value.type)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(owned(v, trace) for v in value))

@@ -63,6 +63,8 @@ class Branches:
         self.enabled = False
         # Whether an integer of Python's may leave 64 bits, in which case Python is to run.
         self.may_need_python = False
+        # Whether the function handles errors that compiled code may find.
+        self.has_handlers = False
         self.loops = PythonLoops()
         # By nodes: how to get the values of parameters, and those that were computed.
         self._given: dict[int, Callable[[], Any]] = {}

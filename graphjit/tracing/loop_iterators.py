@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphjit.core.errors import TracingError, at_user_line
+from graphjit.numpy_protocol.windows import common_length
 from graphjit.tensors.apply import TensorBase
 
 if TYPE_CHECKING:
@@ -136,6 +137,19 @@ class ArrayItems:
         return self._items[number]
 
 
+class BoundedItems:
+    """The items along the first axis of an array of which only a bound of the length is known."""
+
+    __slots__ = ("_items", "count")
+
+    def __init__(self, array: Any) -> None:
+        self._items, self.count = array, array.shape[0]
+
+    def item(self, number: Any) -> Any:
+        """The item at a place before the end, as it is now."""
+        return self._items.known_item(number)
+
+
 class EnumeratedItems:
     """Pairs of numbers and items."""
 
@@ -148,18 +162,25 @@ class EnumeratedItems:
         """The pair at a place."""
         counted = number + self._start if self._start else number
         if _is_traced(counted):
-            top = self.count - 1 + self._start
+            known = isinstance(self.count, int)
+            top = self.count - 1 + self._start if known else 2**62
             counted.recorder.note_bounds(counted, self._start, max(top, self._start))
         return counted, self._items.item(number)
 
 
 class ZippedItems:
-    """Tuples of the items of several."""
+    """Tuples of the items of several.
+
+    strict: whether they are to be equally many
+    """
 
     __slots__ = ("_parts", "count")
 
-    def __init__(self, parts: Sequence[LoopItems]) -> None:
-        self._parts, self.count = parts, min(part.count for part in parts)
+    def __init__(self, parts: Sequence[LoopItems], strict: bool = False) -> None:
+        self._parts = parts
+        self.count = parts[0].count
+        for part in parts[1:]:
+            self.count = common_length(self.count, part.count, strict)
 
     def item(self, number: Any) -> Any:
         """The tuple at a place."""
@@ -190,8 +211,10 @@ def items_of(value: Any) -> LoopItems | None:
             return None
         value.lost = True  # its items are another's now
         return value.items
-    if not _is_traced(value) or value.origin != "numpy" or value.is_selection:
+    if not _is_traced(value) or value.origin != "numpy":
         return None
+    if value.is_selection:
+        return BoundedItems(value.compact())
     shape = value.type.shape
     return ArrayItems(value) if shape and type(shape[0]) is int else None
 
@@ -203,18 +226,20 @@ def items_of_call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) ->
     if function not in (enumerate, zip, reversed) or not args:
         return None
     parts = [items_of(x) for x in args[: 1 if function is enumerate else len(args)]]
-    if any(part is None or not isinstance(part.count, int) for part in parts):
+    if any(part is None for part in parts):
         return None
     known: list[Any] = parts
+    counted = all(isinstance(part.count, int) for part in known)
     if function is enumerate:
         start = kwargs.get("start", args[1] if len(args) > 1 else 0)
         good = type(start) is int and not kwargs.keys() - {"start"} and len(args) <= 2
         return EnumeratedItems(known[0], start) if good else None
     if function is zip:
-        return (
-            None if kwargs.get("strict") or kwargs.keys() - {"strict"} else ZippedItems(known)
-        )
-    one = len(args) == 1 and type(args[0]) not in (LoopIterator, TracedRange)
+        strict = kwargs.get("strict", False)
+        if kwargs.keys() - {"strict"} or (counted and strict):
+            return None
+        return ZippedItems(known, bool(strict))
+    one = counted and len(args) == 1 and type(args[0]) not in (LoopIterator, TracedRange)
     return ReversedItems(known[0]) if one and not kwargs else None
 
 

@@ -224,6 +224,7 @@ class PythonLoops(TurnRecorder):
 
     def require_all_gone(self) -> None:
         """TracingError where an iterator or range of the trace outlives the function."""
+        self._visits.clear()
         if any(made() is not None for made in self._handed_out):
             raise TracingError(at_user_line("gives an iterator or range that is traced"))
 

@@ -121,6 +121,18 @@ def read_only(view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return view
 
 
+def cut(array: np.ndarray[Any, Any], new: bool, *windows: Any) -> np.ndarray[Any, Any]:
+    """The elements that windows have: for each axis a start and a count, or None.
+
+    new: whether the result has memory of its own
+    """
+    key = tuple(
+        [slice(None) if w is None else slice(int(w[0]), int(w[0]) + int(w[1])) for w in windows]
+    )
+    part = array[key]
+    return array if new and part.size == array.size else part.copy() if new else part
+
+
 def _replay(
     value: Any, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo
 ) -> Any:

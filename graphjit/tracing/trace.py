@@ -286,21 +286,24 @@ class Trace:
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
 
-    def _require_no_handler(self, op: str) -> None:
-        """TracingError where the user's code would handle an error that only compiled code can
-        find.
+    def _note_handler(self, op: str) -> None:
+        """Note where the user's code would handle an error that compiled code finds: a call in
+        which there is one is left to Python. TracingError where that can't be.
         """
-        if handled_by_user(self._tracing_frame):
+        if not handled_by_user(self._tracing_frame):
+            return
+        if not self.branches.enabled:
             raise TracingError(
                 at_user_line(
                     f"what {op} may raise when the compiled function runs is handled in it, by "
                     "a `try` around it"
                 )
             )
+        self.branches.may_need_python = self.branches.has_handlers = True
 
     def note_checked(self, x: SymbolicTensor) -> SymbolicTensor:
         """Note a value whose computation may fail as Python's does, used or not."""
-        self._require_no_handler("arithmetic")
+        self._note_handler("arithmetic")
         self._must_be_computed.append(x)
         return x
 
@@ -325,6 +328,7 @@ class Trace:
         if not self._must_be_computed:
             return
         todo, seen = [*nodes, *(node for _, node in self.updates())], set[int]()
+        todo += [branch.predicate for branch in self.branches.taken]
         while todo:
             index = todo.pop()
             node = self.builder.nodes[index]
@@ -360,7 +364,7 @@ class Trace:
             if isinstance(x, SymbolicTensor) and (x.recorder is not self or x.recorder.closed):
                 raise leak_error(x)
         if isinstance(primitive.kind, _MAY_FAIL):
-            self._require_no_handler(primitive.tensorflow)
+            self._note_handler(primitive.tensorflow)
         line = user_line()
         nodes = [self.node_of(x, line) for x in inputs]
         node = self.builder.add(primitive, nodes, line, **attrs)
@@ -386,6 +390,10 @@ class Trace:
     def fits(self, x: SymbolicTensor) -> bool:
         """Whether a Python integer is known to fit in 64 bits."""
         return x.node in self._bounds
+
+    def known_bounds(self, x: SymbolicTensor) -> tuple[int, int] | None:
+        """Between which numbers an integer is, where that is known."""
+        return self._bounds.get(x.node)
 
     def bounds_after(self, name: str, operands: Sequence[Any]) -> tuple[int, int] | None:
         """Between which numbers arithmetic of Python's integers stays, where that is known and

@@ -113,6 +113,8 @@ OPTIONS: dict[str, Sequence[Any]] = {
     "compute_uv": (True, False), "hermitian": (True,), "UPLO": ("L", "U", "l", "x"),
     "tol": (100, 1e-3), "rcond": (1e-3, 1e-15, [1e-3]), "p": (None, 1, 2, -2, np.inf, "fro"),
     "ord": (None, 0, 1, 2, 3, -1, -2, 2.5, 0.5, np.inf, -np.inf, "fro", "nuc", "bogus"),
+    "return_index": (True, False), "return_inverse": (True, False),
+    "return_counts": (True, False, 1), "sorted": (True, False),
     "wrap": (True, False), "norm": ("ortho", "forward", "backward", None, "bogus"),
     "s": ((2, 2), (4,)), "start": (0, 1, 2, -1, 9), "left": (-7.0, 1),
     "bins": (3, [-1.0, 0, 2]),
@@ -128,7 +130,7 @@ OPTIONS: dict[str, Sequence[Any]] = {
 # Made from the array at hand: what a name stands for as a required parameter.
 MAIN = {
     "a", "x", "m", "v", "arr", "ary", "A", "array", "prototype", "z", "element", "p", "f", "y",
-    "val", "x1", "a1", "object", "from_", "M",
+    "val", "x1", "a1", "object", "from_", "M", "ar",
 }  # fmt: skip
 OTHER = {"b", "x2", "a2", "test_elements", "w"}
 REQUIRED: dict[str, Sequence[Any]] = {

@@ -18,6 +18,7 @@ from graphjit.tracing.trace import Trace
 def traced(case: Case) -> bool:
     """Whether a case can be traced; how exact its ops are is noted in it."""
     trace = Trace("case")
+    trace.branches.enabled = True
     with trace.active():
         symbols = []
         for number, leaf in enumerate(case.leaves):
