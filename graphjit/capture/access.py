@@ -413,7 +413,8 @@ class AccessHooks(Guarding):
         if function is not None:
             return self.call(function, owner, key)
         if source is None:
-            if self._outside(owner) and not isinstance(owner, type):
+            constant = kind is tuple and is_plain(owner)
+            if self._outside(owner) and not isinstance(owner, type) and not constant:
                 raise self.refusal("reads an item of what was reached in a way not followed")
             self.require_no_methods(key)
             if is_symbolic(key):

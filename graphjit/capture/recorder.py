@@ -23,6 +23,7 @@ from graphjit.numpy_protocol.conversion import call_maker
 from graphjit.numpy_protocol.promotion import leaves
 from graphjit.numpy_protocol.python_numbers import call_number
 from graphjit.numpy_protocol.scipy_calls import call_scipy
+from graphjit.tensors.apply import current_trace
 
 from .builtin_calls import BuiltinCalls
 from .callables import (
@@ -521,6 +522,10 @@ class Recorder(BuiltinCalls):
             if type(owner) in PLAIN:
                 return function
             if function.__name__ not in READERS and function.__name__ not in HANDING_ON:
+                adds = type(owner) is list and function.__name__ == "append"
+                if adds and self._in_turn():
+                    loops = current_trace.get().branches.loops
+                    return lambda item: loops.add_to_list(owner, item)
                 self._require_no_turn(f"calls .{function.__name__} of a {type(owner).__name__}")
             return self._library(function)
         if isinstance(owner, (list, tuple, dict, set, frozenset, deque)):

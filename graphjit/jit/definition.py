@@ -51,6 +51,10 @@ class FunctionDefinition:
         self.written_lines: frozenset[SourceLine] = frozenset()
         # The tests of `while` loops that are traced as paths of branches.
         self.unstructured: dict[Any, str] = {}
+        # The kinds of the items of lists, by the loops that make them longer and their names;
+        # and by how much more room they get than at first.
+        self.grows: dict[Any, Any] = {}
+        self.room_scale = 1
         self._parameters: tuple[str, ...] | None = None
 
     def name_leaves(self, tree: Tree) -> list[str]:

@@ -180,7 +180,8 @@ class Function(Enterable):  # type: ignore[misc]
         except CaptureReplacedError:  # nothing was done yet
             return self(*args, **kwargs)
         except (EffectsDoNotFit, NeedsPython):
-            pass
+            if specialization.has_rooms:
+                self._specializer.give_room(specialization)
         except PathNotTaken:
             return self._run_other_path(specialization, args, kwargs)
         return self._call_python(args, kwargs)

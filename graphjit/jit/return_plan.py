@@ -23,12 +23,15 @@ from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.tree import LEAF, Path, Tree, flatten
 from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.tensors.variable import Variable
+from graphjit.tracing.carried_values import shown_kind
+from graphjit.tracing.grown_lists import GrownList
 from graphjit.tracing.leaks import holds_traced
 from graphjit.tracing.result_views import (
     BaseArray,
     CallResult,
     NumpyCall,
     ResultView,
+    as_list,
     cut,
     full_view,
     read_only,
@@ -213,8 +216,12 @@ class ReturnPlan:
         """A leaf; the value of a variable, and the parameter of an ndarray."""
         if isinstance(x, Variable):
             return x.as_tensor()
+        if type(x) is GrownList:
+            return self._normalize_list(x)
         if _is_cut(x):
             return self._normalize_cut(x)
+        if isinstance(x, TensorBase) and x.is_mixed:
+            return x.settled()  # type: ignore[attr-defined]
         if type(x) in (np.ndarray, np.memmap) and x.dtype.kind in "biufc":
             return self._trace.capture(x)
         return x
@@ -278,7 +285,11 @@ class ReturnPlan:
 
     def _require_apart(self, found: Sequence[Any]) -> None:
         """TracingError where a result of unknown length shares memory with another."""
-        owners = {id(x): x.source.storage.owner() for x in found if _is_cut(x)}
+        owners = {
+            id(x): x.source.storage.owner()
+            for x in found
+            if _is_cut(x) and type(x) is not GrownList
+        }
         others = {
             id(x): x.storage.owner() for x in found if isinstance(x, SymbolicTensor)
         }
@@ -288,20 +299,31 @@ class ReturnPlan:
                 at_user_line("results of unknown length that share memory are returned")
             )
 
+    def _normalize_list(self, x: Any) -> Any:
+        """A list that a loop made longer and that is to be returned."""
+        known = self._trace.branches.listed_given and any(b.ndim > 1 for b in x.buffers)
+        if self._plain or self._wanted is False or known:
+            raise TracingError(at_user_line("a list that a loop makes longer is returned"))
+        return x
+
+    def _add_output(self, x: Any) -> BaseArray:
+        """Another output of the graph."""
+        self.outputs.append(SymbolicTensor(self._trace, x.node, x.type, "numpy"))
+        return BaseArray("output", len(self.outputs) - 1)
+
     def _plan_cut(self, x: Any) -> tuple[str, Any]:
         """The outputs of which a result is a part, and how."""
 
-        def output(symbol: Any) -> BaseArray:
-            self.outputs.append(symbol)
-            return BaseArray("output", len(self.outputs) - 1)
+        output = self._add_output
+        if type(x) is GrownList:
+            parts = [output(part) for part in (x.length, *x.buffers)]
+            call = NumpyCall(as_list, (shown_kind(x.item), *parts), {})
+            return "view", ResultView(CallResult(call, ()))
 
         def number(n: Any) -> Any:
-            if n.recorder is None:
-                return int(n.numpy())
-            return output(SymbolicTensor(self._trace, n.node, n.type, "numpy"))
+            return int(n.numpy()) if n.recorder is None else output(n)
 
-        source = SymbolicTensor(self._trace, x.source.node, x.source.type, "numpy")
-        base = output(source)
+        base = output(x.source)
         windows = [None if w is None else (number(w.start), number(w.count)) for w in x.windows]
         call = NumpyCall(cut, (base, x.new, *windows), {})
         return "view", ResultView(CallResult(call, ()))

@@ -147,6 +147,8 @@ class Specialization:
     may_need_python: bool = False
     # Whether the function handles errors that are found: such a call is Python's.
     has_handlers: bool = False
+    # Whether there are lists that have room for so many items only.
+    has_rooms: bool = False
     # How to look up each object that is returned and was there before the call.
     objects: list[Source] = field(default_factory=list)
     # The types of these objects at the trace.

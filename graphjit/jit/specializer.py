@@ -33,6 +33,8 @@ from .trace_attempt import TraceAttempt, holds_symbols, is_interrupt
 MAX_SPECIALIZATIONS = 64
 # After so many paths of calls with the same types the others run eagerly.
 MAX_PATHS = 16
+# Lists that loops make longer get at most so many times the room that they have at first.
+MAX_ROOM_SCALE = 8**4
 # After so many calls with the same types that raised, as their trace did, others aren't traced
 # before they have run.
 MAX_RAISED = 3
@@ -126,6 +128,16 @@ class Specializer:
             return Specialization(
                 call.kinds, reason="a value at the edge of a branch", may_settle=True
             )
+
+    def give_room(self, specialization: Specialization) -> None:
+        """Have a function traced anew with more room for lists, of which one may have been too
+        long.
+        """
+        with self._table.locked():
+            if self._definition.room_scale < MAX_ROOM_SCALE:
+                self._definition.room_scale *= 8
+                self._entries.remove([specialization])
+                self._table.remove(specialization)
 
     def _note_path(self, specialization: Specialization) -> None:
         """Keep why a call is compiled for though there is a specialization for its types."""

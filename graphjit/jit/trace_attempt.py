@@ -51,6 +51,7 @@ from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
+from graphjit.tracing.turn_recorder import ListWanted
 from graphjit.tracing.turn_ways import LoopRefused
 
 from .effects import do_now
@@ -159,6 +160,11 @@ class TraceAttempt:
         """After a trace that failed for loops that were to be one node: whether to trace once
         more, without that.
         """
+        if isinstance(error, ListWanted):
+            known = self._definition.grows
+            new_lists = {k: v for k, v in error.wanted.items() if k not in known}
+            known.update(new_lists)
+            return bool(new_lists)
         failed = self._loops_were_open or isinstance(error, (LeakedTracerError, LoopRefused))
         new = self._loops.tried - self._definition.unstructured.keys()
         if not failed or not new:
@@ -252,6 +258,7 @@ class TraceAttempt:
         trace.branches.enabled = definition.specialization_class is None
         self._loops = trace.branches.loops
         self._loops.unstructured = definition.unstructured
+        self._loops.grows, self._loops.room_scale = definition.grows, definition.room_scale
         self._loops.note_array = self._made.note_written
         numpy = definition.wants_numpy(call.leaves)
         specialization = self._start(trace, bool(numpy), assumed)
@@ -280,6 +287,7 @@ class TraceAttempt:
             specialization.branches = tuple(trace.branches.taken)
             specialization.may_need_python = trace.branches.may_need_python
             specialization.has_handlers = trace.branches.has_handlers
+            specialization.has_rooms = trace.branches.has_rooms
         self._bind_captures(specialization, trace, returned)
         specialization.variables = trace.variables
         specialization.order_parameters()

@@ -92,6 +92,7 @@ class BoundedArray(Operators):
     __slots__ = ("base", "new", "source", "windows")
 
     is_selection = True
+    precedence = 2
 
     def __init__(
         self, source: Any, windows: Windows, new: bool = True, base: Any = None
@@ -200,7 +201,7 @@ class BoundedArray(Operators):
 
     def _operator(self, name: str, *operands: Any) -> Any:
         if name == "matmul":
-            return self.recorded(lambda: FUNCTIONS[np.matmul](*operands))
+            return call_function(np.matmul, operands, {})
         return elementwise(masked_arrays.OPERATORS.get(name), operands)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:

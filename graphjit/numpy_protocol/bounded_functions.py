@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math as pymath
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -227,10 +228,18 @@ def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NO_VALUE) ->
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
-    refuse(ord=(ord,), axis=(axis,), keepdims=(keepdims, False))
+    refuse(ord=(ord,), keepdims=(keepdims, False))
     dtype = x.source.type.dtype
     if dtype.is_complex:
         raise _refusal("the norm of complex numbers")
+    if axis is not None:
+        axes = axes_of(axis, x.ndim)
+        wide = x if dtype.is_inexact else _astype(x, float64)
+        squares = elementwise(np.multiply, (wide, wide))
+        sums = FUNCTIONS[np.sum](squares, axes)
+        if isinstance(sums, BoundedArray):
+            return elementwise(np.sqrt, (sums,))
+        return run_ufunc(np.sqrt, sums)
     wide = x.filled(0) if dtype.is_inexact else cast(x.filled(0), float64)
     flat = shape.reshape(wide, (wide.type.size,))
     return run_ufunc(np.sqrt, products.dot(flat, flat))
@@ -412,6 +421,95 @@ def _median(a: Any, axis: Any = None, **options: Any) -> Any:
     return found
 
 
+def _quantile(a: Any, q: Any, axis: Any = None, **options: Any) -> Any:
+    refuse(**{k: (v, False, "linear") for k, v in options.items()})
+    if a.ndim != 1 or a.source.type.dtype.is_complex:
+        raise _refusal("a quantile")
+    axes_of(axis, 1)
+    a = _require_some(a, (0,))
+    dtype = a.source.type.dtype
+    ordered = _sorted(a)
+    values = ordered.values if dtype.is_inexact else cast(ordered.values, float64)
+    kind = values.type.dtype
+    fractions = np.asarray(static_number(q), float)
+    if fractions.ndim > 1 or not np.all((fractions >= 0) & (fractions <= 1)):
+        raise _refusal("a quantile")
+    count = ordered.count(0)
+    last = cast(plus(count, wrap(np.array(-1))), float64)
+    found = []
+    for fraction in fractions.reshape(-1):
+        place = apply(pw.mul, last, constant(float(fraction), float64))
+        below = apply(pw.floor, place)
+        part = cast(apply(pw.sub, place, below), kind)
+        low = cast(below, int64)
+        high = apply(pw.minimum, plus(low, wrap(np.ones((), np.int64))), plus(count, wrap(np.array(-1))))
+        x, y, end = (
+            shape.reshape(moved(values, 0, k, 1), ())
+            for k in (low, high, plus(count, wrap(np.array(-1))))
+        )
+        step = apply(pw.sub, y, x)
+        up = apply(pw.add, x, apply(pw.mul, step, part))
+        rest = apply(pw.sub, constant(1, kind), part)
+        down = apply(pw.sub, y, apply(pw.mul, step, rest))
+        near = apply(pw.ge, part, constant(0.5, kind))
+        made = apply(pw.where, near, down, up)
+        if dtype.is_floating:
+            made = apply(pw.where, apply(pw.isnan, end), end, made)
+        found.append(made)
+    return found[0] if not fractions.ndim else shape.stack(found)
+
+
+def _percentile(a: Any, q: Any, *args: Any, **options: Any) -> Any:
+    return _quantile(a, np.asarray(static_number(q), float) / 100, *args, **options)
+
+
+def _bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
+    """np.bincount: its length is the greatest number and 1, which there is room for."""
+    a = x if isinstance(x, BoundedArray) else _whole(x)
+    least = static_number(minlength)
+    if a.ndim != 1 or not (a.source.type.dtype.is_integer or a.source.type.dtype.is_bool):
+        raise _refusal("np.bincount")
+    if weights is not None and (isinstance(weights, BoundedArray) or isinstance(x, BoundedArray)):
+        raise _refusal("np.bincount with weights")
+    trace = a.recorder
+    values = cast(a.values, int64)
+    room = int(least)
+    if not room:
+        trace.branches.has_rooms, room = True, ROOM * trace.branches.loops.room_scale
+    size = values.type.shape
+    mask = a.mask
+    zero = shape.broadcast_to(_ZERO, size)
+    kept = apply(pw.where, *_alike(mask, values, zero))
+    negative = apply(rd.any_, apply(pw.lt, kept, zero), axes=(0,))
+    greatest = apply(rd.max_, apply(pw.where, *_alike(mask, values, shape.broadcast_to(wrap(np.array(-1)), size))), axes=(0,)) if size != (0,) else wrap(np.array(-1))
+    large = apply(pw.ge, greatest, wrap(np.array(room)))
+    end = checked(wrap(np.array(room)), apply(pw.bit_or, negative, large))
+    place = apply(pw.where, *_alike(mask, values, shape.broadcast_to(end, size)))
+    kind = int64 if weights is None else float64
+    given = (
+        shape.broadcast_to(constant(1, kind), size)
+        if weights is None
+        else cast(array(weights), float64)
+    )
+    if given.type.shape != size:
+        raise _refusal("np.bincount with weights of another length")
+    base = shape.broadcast_to(constant(0, kind), (room + 1,))
+    made = apply(ix.scatter, base, given, place, axes=(0,), mode="add")
+    made = subscript.getitem(made, slice(0, room))
+    if int(least):
+        return made
+    count = plus(greatest, wrap(np.ones((), np.int64)))
+    return BoundedArray(made, (Window(_ZERO, count),))
+
+
+def _alike(mask: Any, *values: Any) -> tuple[Any, ...]:
+    return (shape.broadcast_to(mask, values[0].type.shape), *values)
+
+
+# How many bins there are at first where nothing says how many there will be.
+ROOM = 1024
+
+
 # -- what has another length
 
 
@@ -568,6 +666,41 @@ def _as_array(a: Any, dtype: Any = None, **options: Any) -> Any:
     return BoundedArray(made, a.windows)
 
 
+def _reshape(a: Any, *shape_given: Any, **options: Any) -> Any:
+    refuse(**{k: (v, "C") for k, v in options.items() if k not in ("shape", "newshape")})
+    wanted = shape_given or (options.get("shape", options.get("newshape")),)
+    if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)):
+        wanted = tuple(wanted[0])
+    first, *rest = a.windows
+    if any(w is not None for w in rest) or not wanted or not _is_free(wanted[0], a):
+        raise _refusal("reshape")
+    sizes = [n if not isinstance(n, np.integer) else int(n) for n in wanted[1:]]
+    if not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise _refusal("reshape")
+    a = _of_start(a)
+    row, new = pymath.prod(a.extents[1:]), pymath.prod(sizes)
+    values, count = a.values, a.count(0)
+    if row != new:
+        if not isinstance(row, int) or row % new:
+            raise _refusal("reshape")
+        count = apply(pw.mul, count, wrap(np.array(row // new)))
+    values = shape.reshape(values, (values.type.shape[0] * row // new, *sizes))
+    return BoundedArray(values, (Window(_ZERO, count), *(None,) * len(sizes)))
+
+
+def _is_free(n: Any, a: Any) -> bool:
+    """Whether a length that is asked for is what there is."""
+    if isinstance(n, (int, np.integer)):
+        return n == -1
+    own = a.windows[0].count
+    return getattr(n, "node", None) == own.node and a.ndim == 1
+
+
+def _ravel(a: Any, order: Any = "C") -> Any:
+    refuse(order=(order, "C"))
+    return _reshape(a, -1)
+
+
 def _size_of(a: Any, axis: Any = None) -> Any:
     return a.size if axis is None else a.shape[axis]
 
@@ -595,6 +728,13 @@ def _argwhere(a: Any) -> Any:
     return BoundedArray(apply(assemble.concat, *columns, axis=1), (places[0].windows[0], None))
 
 
+def _stacked_rows(arrays: Any, axis: Any) -> Any:
+    """Items of a list that a loop made longer, on an axis of their own: the first one."""
+    if not isinstance(arrays, BoundedArray) or axis != 0 or arrays.ndim < 2:
+        raise _refusal("np.stack")
+    return arrays
+
+
 def _where_of_known(condition: Any, x: Any = NO_VALUE, y: Any = NO_VALUE, /) -> Any:
     if x is NO_VALUE and y is NO_VALUE:
         return _nonzero(_whole(condition))
@@ -613,7 +753,7 @@ METHODS.update(
     argmax=_arg(rd.argmax, _least), cumsum=_cumulative(rd.cumsum),
     cumprod=_cumulative(rd.cumprod), nonzero=_nonzero, copy=_copy, astype=_astype,
     argsort=_argsorted, clip=_clip,
-    dot=lambda a, b: FUNCTIONS[np.dot](a, b),
+    dot=lambda a, b: FUNCTIONS[np.dot](a, b), reshape=_reshape, ravel=_ravel, flatten=_ravel,
 )  # fmt: skip
 FUNCTIONS.update(
     {
@@ -634,7 +774,10 @@ FUNCTIONS.update(
         np.flatnonzero: _flatnonzero, np.argwhere: _argwhere, np.zeros_like: _like(0), np.ones_like: _like(1),
         np.full_like: lambda a, fill_value, dtype=None: _like(fill_value)(a, dtype),
         np.empty_like: _like(0), np.size: _size_of, np.flip: _flip,
-        np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim,
+        np.quantile: _quantile, np.percentile: _percentile, np.bincount: _bincount,
+        np.stack: lambda arrays, axis=0: _stacked_rows(arrays, axis),
+        np.vstack: lambda tup: _stacked_rows(tup, 0),
+        np.reshape: _reshape, np.ravel: _ravel, np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim,
     }
 )  # fmt: skip
 
@@ -645,6 +788,7 @@ COUNTING: dict[Any, Callable[..., Any]] = {
     np.argwhere: lambda a: _argwhere(_whole(a)),
     np.unique: _unique,
     np.where: _where_of_known,
+    np.bincount: _bincount,
 }
 
 __all__ = ["COUNTING"]

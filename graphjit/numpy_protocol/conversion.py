@@ -271,6 +271,8 @@ def call_maker(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return NotImplemented
     if convert is None and sized is None:
         return NotImplemented
+    if args and is_symbol(args[0]) and args[0].is_selection:
+        return _of_unknown_length(function, args[0].compact(), args[1:], kwargs)
     trace = current_trace.get()
     if trace is None or kwargs.get("like") is not None:
         return NotImplemented
@@ -287,6 +289,20 @@ def call_maker(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         assert sized is not None
         result = trace.with_numpy_rules(lambda: sized(*args, **kwargs))
         return tuple(map(_own, result)) if isinstance(result, tuple) else _own(result)
+
+
+def _of_unknown_length(function: Any, value: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """What a function that makes an array gives for one of unknown length."""
+    from .bounded_arrays import call_function
+
+    copying = {np.array: np.copy}.get(function)
+    if function not in (np.array, np.asarray, np.asanyarray):
+        return NotImplemented
+    dtype = kwargs.get("dtype", args[0] if args else None)
+    if len(args) > 1 or kwargs.keys() - {"dtype"}:
+        raise unsupported(f"np.{function.__name__} with these arguments")
+    made = call_function(np.copy, (value,), {}) if copying or value.new else value
+    return made if dtype is None else made.astype(dtype)
 
 
 def _listed_arguments(function: Any) -> slice | None:

@@ -33,6 +33,7 @@ from .promotion import (
     refuse,
     strong,
     truth,
+    unmixed,
     unsupported,
     viewing,
 )
@@ -49,6 +50,8 @@ def _key(key: Any) -> Key:
 
 
 def _part(item: Any) -> Any:
+    if is_symbol(item) and item.is_mixed:
+        item = item.as_numpy()
     if item is None or item is Ellipsis:
         return item
     if isinstance(item, slice):
@@ -265,6 +268,7 @@ def assigned(value: Any, dtype: DType) -> Any:
 
 def setitem(x: Any, key: Any, value: Any) -> Any:
     """x as it is after x[key] = value."""
+    value = unmixed(value, x.type.dtype)
     parts = _key(key)
     _check_masks(parts, x)
     _check_ellipsis(parts, x)

@@ -74,6 +74,7 @@ class Selection(Operators):
     __slots__ = ("_mask", "_values")
 
     is_selection = True
+    precedence = 2
 
     def __init__(self, values: Any, mask: Any) -> None:
         # Under handles of their own: as the array and the mask are now.

@@ -39,6 +39,7 @@ from graphjit.core.types import (
 )
 from graphjit.functions import shape
 from graphjit.ops import pointwise as pw
+from graphjit.ops.failures import FOR_PYTHON
 from graphjit.tensors.apply import TensorBase, apply, as_tensor, current_trace, wrap
 
 Handler = Callable[..., Any]
@@ -131,6 +132,8 @@ def _as_array(value: Any) -> Any:
         return strong(as_tensor(value))
     if isinstance(value, TensorBase):
         tensor: Any = value.as_tensor()
+        if tensor.is_mixed and not tensor.whole:
+            return tensor.as_numpy()
         return strong(tensor) if is_weak_symbol(tensor) else tensor
     if isinstance(value, np.ndarray):
         if type(value) not in (np.ndarray, np.memmap):
@@ -220,11 +223,22 @@ def cast(tensor: Any, dtype: DType) -> Any:
 
 def convert(value: Any, dtype: DType) -> Any:
     """A value as an operand of a loop of this dtype; out-of-range Python ints overflow."""
+    value = unmixed(value, dtype)
     if is_weak_symbol(value):
         return _convert_weak(value, dtype)
     if is_python_scalar(value):
         return constant(value, dtype)
     return cast(array(value), dtype)
+
+
+def unmixed(value: Any, dtype: DType) -> Any:
+    """A number of which a call says whose it is, where it becomes the same element of this dtype
+    in any case; else what it is in the call that is traced.
+    """
+    if not is_symbol(value) or not value.is_mixed:
+        return value
+    same = dtype.is_inexact or (value.type.dtype is dtype and not value.whole)
+    return value.as_numpy() if same else value.settled()
 
 
 def constant(value: Any, dtype: DType) -> Any:
@@ -273,12 +287,26 @@ def _convert_weak(value: Any, dtype: DType) -> Any:
     if kind == "c" and not dtype.is_complex:
         raise DTypeError(at_user_line("float() argument must be a real number, not 'complex'"))
     if dtype.is_integer and dtype is not int64 and kind == "i":
+        if value.recorder.branches.enabled:
+            return _fitting(tensor, dtype)
         need_value(value, f"a Python int that must fit {dtype.name}")
     if dtype.is_integer and kind in "fc":
         need_value(value, f"a Python float that becomes {dtype.name}")
     if kind == "i" and dtype.is_inexact:
         tensor = cast(tensor, float64)
     return cast(tensor, dtype)
+
+
+def _fitting(whole: Any, dtype: DType) -> Any:
+    """An integer of Python's in a smaller dtype; one that doesn't fit is left to Python."""
+    info = np.iinfo(dtype.dtype)
+    failing = apply(pw.lt, whole, constant(info.min, int64))
+    if info.max < 2**63:
+        above = apply(pw.gt, whole, constant(int(info.max), int64))
+        failing = apply(pw.bit_or, failing, above)
+    made = apply(pw.unless, cast(whole, dtype), failing, reason=FOR_PYTHON)
+    made.recorder.branches.may_need_python = True
+    return made.recorder.note_checked(made)
 
 
 def promoted(*values: Any, dtype: Any = None) -> list[Any]:
@@ -423,7 +451,7 @@ def broadcast(x: Any, wanted: Shape) -> Any:
 def detached(value: Any) -> Any:
     """The value with each array in it under a new handle: nothing done to it is a view."""
     if is_symbol(value):
-        if value.origin == "weak":
+        if value.is_mixed or value.origin == "weak":
             return value
         return type(value)(value.recorder, value.node, value.type, value.origin)
     if type(value) in (list, tuple):

@@ -47,8 +47,11 @@ def call_number(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     trace = current_trace.get()
     if trace is None or kwargs or not args:
         return NotImplemented
+    if function in _OF_LISTS and len(args) == 1 and getattr(type(args[0]), "is_list", False):
+        return args[0].reduced(_OF_LISTS[function])
     if function is min or function is max:
         return _extreme(function is max, args, trace)
+    args = [x.as_numpy() if is_symbol(x) and x.is_mixed else x for x in args]
     if not any(map(_is_number, args)):
         return NotImplemented
     if not trace.branches.enabled or not all(map(_is_real, args)):
@@ -72,12 +75,20 @@ def _extreme(greatest: bool, args: Any, trace: Any) -> Any:
     values = args if len(args) > 1 else args[0]
     if type(values) not in (list, tuple) or not any(map(_is_number, values)):
         return NotImplemented
-    kinds = {_kind_of(x) for x in values}
-    if len(values) == 1 or len(kinds) > 1 or None in kinds or not trace.branches.enabled:
+    if len(values) == 1 or not trace.branches.enabled:
         return NotImplemented
+    if any(
+        is_symbol(x) and not x.is_mixed and x.origin != "weak" and _may_be_array(x)
+        for x in values
+    ):
+        return NotImplemented
+    mixed = any(is_symbol(x) and x.is_mixed for x in values)
+    kinds = set() if mixed else {_kind_of(x) for x in values}
+    if None in kinds:
+        return NotImplemented
+    if len(kinds) != 1:
+        return _mixed_extreme(greatest, values, trace)
     ((origin, dtype),) = kinds
-    if origin != "weak" and any(is_symbol(x) and _may_be_array(x) for x in values):
-        return NotImplemented
     first, *others = (convert(x, dtype) if is_symbol(x) else constant(x, dtype) for x in values)
     found, compared = first, pw.gt if greatest else pw.lt
     for x in others:
@@ -86,6 +97,19 @@ def _extreme(greatest: bool, args: Any, trace: Any) -> Any:
     if origin != "weak":
         return made
     return _bounded(trace, trace.as_weak(made))
+
+
+def _mixed_extreme(greatest: bool, values: Any, trace: Any) -> Any:
+    """The same of numbers that are Python's and NumPy's."""
+    parts = trace.mixed_parts(values)
+    if parts is None:
+        return NotImplemented
+    numbers, flags, whole = parts
+    found, flag, compared = numbers[0], flags[0], pw.gt if greatest else pw.lt
+    for x, other in zip(numbers[1:], flags[1:], strict=True):
+        better = apply(compared, x, found)
+        found, flag = apply(pw.where, better, x, found), apply(pw.where, better, other, flag)
+    return trace.mixed_number(found, flag, whole)
 
 
 def chosen_number(items: Any, key: Any) -> Any:
@@ -133,6 +157,8 @@ def _is_number(value: Any) -> bool:
     """Whether a value is a traced number, of Python's or NumPy's, or an array of one."""
     if not is_symbol(value) or value.is_selection:
         return False
+    if value.is_mixed:
+        return True
     return bool(not value.type.shape and value.origin != "tensor")
 
 
@@ -161,12 +187,12 @@ def _int(x: Any) -> Any:
         made = convert(x, int64)
         if dtype.size < 8:
             return made
-        return _left_to_python(made, apply(pw.lt, made, constant(0, int64)))
+        return left_to_python(made, apply(pw.lt, made, constant(0, int64)))
     wide = convert(x, float64)
     size = apply(pw.abs_, wide)
     fits = apply(pw.lt, size, constant(_LARGE, float64))  # NaN doesn't
     whole = convert(apply(pw.where, fits, wide, constant(0.0, float64)), int64)
-    return _left_to_python(whole, apply(pw.logical_not, fits))
+    return left_to_python(whole, apply(pw.logical_not, fits))
 
 
 def _may_be_array(x: Any) -> bool:
@@ -211,7 +237,7 @@ def _of_floats(ufunc: np.ufunc, args: Any) -> Any:
     result = UFUNCS[ufunc](*given)
     lost = _new(UFUNCS[np.isnan], result, given)
     infinite = _new(UFUNCS[np.isinf], result, given)
-    return _left_to_python(result, apply(pw.bit_or, lost, infinite))
+    return left_to_python(result, apply(pw.bit_or, lost, infinite))
 
 
 def _new(test: Any, result: Any, given: Any) -> Any:
@@ -222,13 +248,16 @@ def _new(test: Any, result: Any, given: Any) -> Any:
     return found
 
 
-def _left_to_python(result: Any, failing: Any) -> Any:
+def left_to_python(result: Any, failing: Any) -> Any:
+    """The result, in a call where it holds; the others are Python's."""
     checked = apply(pw.unless, result, failing, reason=FOR_PYTHON)
     trace = checked.recorder
     trace.branches.may_need_python = True
     return trace.note_checked(checked)
 
 
+# What is asked of a list that a loop has made longer.
+_OF_LISTS: dict[Any, str] = {min: "min", max: "max", sum: "sum"}
 _ANSWERS: dict[Any, Callable[[Any], Any]] = {
     int: _int,
     float: _float,
@@ -239,4 +268,4 @@ _ANSWERS: dict[Any, Callable[[Any], Any]] = {
     **{function: _test(ufunc) for function, ufunc in _TESTS.items()},
 }
 
-__all__ = ["call_number", "chosen_number"]
+__all__ = ["call_number", "chosen_number", "left_to_python"]

@@ -84,10 +84,45 @@ def run_checked(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     """The result of a ufunc on Python's integers, unless its size, computed in float64, comes
     near to 64 bits.
     """
+    if ufunc is np.left_shift:
+        return _checked_shift(*inputs)
+    if ufunc is np.power:
+        return _checked_power(*inputs)
     result = run_python(ufunc, inputs)
     about = UFUNCS[ufunc](*(convert(x, float64) for x in inputs))
     large = apply(pw.ge, apply(pw.abs_, about), constant(_NEAR_64_BITS, float64))
     return apply(pw.unless, result, large, reason=FOR_PYTHON)
+
+
+def _checked_shift(x: Any, count: Any) -> Any:
+    integer = as_dtype("int64")
+    if not is_symbol(count) and count < 0:
+        raise ShapeError(at_user_line("negative shift count"))
+    x, count = (convert(_within_int64(n), integer) for n in (x, count))
+    zero, one = constant(0, integer), constant(1, integer)
+    beyond = apply(pw.bit_or, apply(pw.lt, count, zero), apply(pw.gt, count, constant(62, integer)))
+    count = apply(pw.where, beyond, zero, count)
+    factor = convert(apply(pw.shift_left, one, count), float64)
+    about = apply(pw.abs_, apply(pw.mul, convert(x, float64), factor))
+    large = apply(pw.ge, about, constant(_NEAR_64_BITS, float64))
+    failing = apply(pw.bit_or, beyond, large)
+    return apply(pw.unless, apply(pw.shift_left, x, count), failing, reason=FOR_PYTHON)
+
+
+def _checked_power(base: Any, exponent: Any) -> Any:
+    integer = as_dtype("int64")
+    if not is_symbol(exponent) and exponent < 0:
+        return _python_power(base, exponent)
+    base, exponent = (convert(_within_int64(n), integer) for n in (base, exponent))
+    zero = constant(0, integer)
+    below = apply(pw.lt, exponent, zero)  # which gives a float
+    exponent = apply(pw.where, below, zero, exponent)
+    about = apply(pw.pow_, convert(base, float64), convert(exponent, float64))
+    large = apply(pw.ge, apply(pw.abs_, about), constant(_NEAR_64_BITS, float64))
+    # no larger numbers than those that are used
+    exponent = apply(pw.where, large, zero, exponent)
+    failing = apply(pw.bit_or, below, large)
+    return apply(pw.unless, power(base, exponent), failing, reason=FOR_PYTHON)
 
 
 def _exact_comparison(ufunc: Any, inputs: tuple[Any, ...], kinds: list[str]) -> Any:
@@ -122,6 +157,23 @@ def _whole_quotient(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     return _unless(result, zero, _message(lambda: DIVISIONS[ufunc](1, 0)))
 
 
+def _power_of_floats(base: Any, exponent: Any) -> Any:
+    """A power of Python's floats; what is complex, or fails, is left to Python."""
+    x, y = (convert(n, float64) for n in (base, exponent))
+    zero = constant(0.0, float64)
+    result = apply(pw.pow_, x, y)
+    broken = apply(pw.ne, apply(pw.floor, y), y)
+    complex_ = apply(pw.bit_and, apply(pw.lt, x, zero), broken)
+    divides = apply(pw.bit_and, apply(pw.eq, x, zero), apply(pw.lt, y, zero))
+    finite = apply(pw.bit_and, isfinite(x), isfinite(y))
+    overflows = apply(pw.bit_and, finite, isinf(result))
+    failing = apply(pw.bit_or, apply(pw.bit_or, complex_, divides), overflows)
+    trace = result.recorder
+    trace.branches.may_need_python = True
+    checked = apply(pw.unless, result, failing, reason=FOR_PYTHON)
+    return trace.note_checked(checked)
+
+
 def _unless(result: Any, failing: Any, reason: str) -> Any:
     checked = apply(pw.unless, result, failing, reason=reason)
     return checked.recorder.note_checked(checked)
@@ -150,6 +202,11 @@ def _python_power(base: Any, exponent: Any) -> Any:
             return _python_power(base, float(exponent))
         return power(*(convert(_within_int64(x), as_dtype("int64")) for x in (base, exponent)))
     whole = not is_symbol(exponent) and float(exponent).is_integer()
+    symbol = base if is_symbol(base) else exponent
+    if symbol.recorder.branches.enabled and not (
+        whole and not is_symbol(base) or (whole and exponent >= 0)
+    ):
+        return _power_of_floats(base, exponent)
     if not whole and (is_symbol(base) or base < 0):  # a negative base gives a complex number
         need_value(base if is_symbol(base) else exponent, "a power of a traced Python number")
     if (not is_symbol(base) and base == 0) or (

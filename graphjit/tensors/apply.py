@@ -58,8 +58,12 @@ class TensorBase:
 
     # The trace that a symbolic tensor belongs to; None for a tensor with a value.
     recorder: Any = None
-    # Whether this is what a traced mask chooses, of unknown shape: it answers for operators.
+    # Whether this is an array whose length is known only at the call.
     is_selection = False
+    # Whether this is a number of which a call says whether it is Python's or NumPy's.
+    is_mixed = False
+    # An operator asks the operand of highest precedence.
+    precedence = 0
     type: TensorType
 
     def as_tensor(self) -> TensorBase:

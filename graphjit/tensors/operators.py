@@ -96,7 +96,7 @@ class Operators(TensorBase):
         other = y if x is self else x
         if not isinstance(other, _OPERANDS):
             return NotImplemented
-        if getattr(type(other), "is_selection", False) and not self.is_selection:
+        if getattr(type(other), "precedence", 0) > self.precedence:
             return NotImplemented
         return self._operator(name, x, y)
 

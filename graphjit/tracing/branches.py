@@ -65,6 +65,10 @@ class Branches:
         self.may_need_python = False
         # Whether the function handles errors that compiled code may find.
         self.has_handlers = False
+        # Whether there are lists that have room for so many items only.
+        self.has_rooms = False
+        # Whether lists that loops make longer got arrays that others may know.
+        self.listed_given = False
         self.loops = PythonLoops()
         # By nodes: how to get the values of parameters, and those that were computed.
         self._given: dict[int, Callable[[], Any]] = {}
@@ -103,6 +107,22 @@ class Branches:
         if not _depends_on_parameters(trace, x.node):
             return None if trace.sizes.hints else self._found(x)
         return self._taken_on(x, frame, steps)
+
+    def ask(self, flag: Any, place: Any) -> bool:
+        """Whether a bool is true that nobody but the trace asks for: a branch. TracingError
+        where that can't be. place: what asks.
+        """
+        trace, loops = flag.recorder, self.loops
+        if flag.recorder is None:
+            return bool(flag.numpy())
+        if trace.closed:
+            return True
+        if loops.is_open:
+            return loops.ask(trace, flag.node, place)
+        found = None if trace.regions.starts else self._taken_on(flag, None)
+        if found is None:
+            raise flag._needs_value("the type of a number")
+        return found
 
     def goes_on_once(self, trace: Any, loop: int) -> bool:
         """Whether a loop goes on after its first turn in the call that is traced."""

@@ -10,6 +10,8 @@ from graphjit.core.errors import TracingError, at_user_line
 from graphjit.numpy_protocol.windows import common_length
 from graphjit.tensors.apply import TensorBase
 
+from .grown_lists import GrownList
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -150,6 +152,19 @@ class BoundedItems:
         return self._items.known_item(number)
 
 
+class ListItems:
+    """The items of a list that a loop has made longer."""
+
+    __slots__ = ("_items", "count")
+
+    def __init__(self, items: Any) -> None:
+        self._items, self.count = items.copy(), items.length
+
+    def item(self, number: Any) -> Any:
+        """The item at a place before the end."""
+        return self._items.item_at(number)
+
+
 class EnumeratedItems:
     """Pairs of numbers and items."""
 
@@ -211,6 +226,8 @@ def items_of(value: Any) -> LoopItems | None:
             return None
         value.lost = True  # its items are another's now
         return value.items
+    if type(value) is GrownList:
+        return ListItems(value)
     if not _is_traced(value) or value.origin != "numpy":
         return None
     if value.is_selection:

@@ -9,10 +9,10 @@ import numpy as np
 from graphjit.ops import PRIMITIVES, control
 from graphjit.tensors.apply import TensorBase, wrap
 
+from .carried_values import parts_of, split, zeros_of
 from .open_loops import OpenLoop
 from .regions import Region
 from .turn_ways import joined
-from .variable_contents import kind_of
 
 
 def append_loop(trace: Any, loop: OpenLoop) -> tuple[list[Any], Any]:
@@ -20,11 +20,13 @@ def append_loop(trace: Any, loop: OpenLoop) -> tuple[list[Any], Any]:
     the number of the exit, None where there is one only.
     """
     regions, steps = trace.regions, loop.visit.steps
-    own = [p.origin for p in loop.params]
+    own = [origin for kind in loop.kinds for _, origin in parts_of(kind)]
+    own += ["numpy" for _ in loop.arrays]
     goes_on, exit, *outputs = joined(trace, loop.ways, ["weak", "weak", *own])
     leaves = any(fork.left is not None for way in loop.ways for fork in way.forks)
     loop.leaves = leaves
-    given = [_given(trace, loop, name) for name in loop.names]
+    pairs = zip(loop.names, loop.kinds, strict=True)
+    given = [part for name, kind in pairs for part in _given(trace, loop, name, kind)]
     given += [trace.symbol_of(node, "numpy") for _, node in loop.arrays]
     if steps is not None and not leaves and isinstance(steps.items.count, int):
         regions.closed.append((regions.starts.pop(), len(trace.builder.nodes)))
@@ -50,7 +52,7 @@ def append_loop(trace: Any, loop: OpenLoop) -> tuple[list[Any], Any]:
         made.append(computed(trace, "add", loop.index, 1))
         first.append(wrap(np.array(loop.visit.position, np.int64)))
         more = computed(trace, "lt", loop.index, steps.items.count)
-        condition = _both(trace, condition, loop.first, more)
+        condition = _both(trace, condition, loop.after_params, more)
     if loop.exits:
         extra.append(loop.exit)
         made.append(exit)
@@ -61,7 +63,7 @@ def append_loop(trace: Any, loop: OpenLoop) -> tuple[list[Any], Any]:
         for k in range(len(loop.after) - 2, -1, -1):
             node, start, stays = loop.after[k]
             last = _both(trace, goes_on_by(trace, node, stays), start, last)
-        condition = _both(trace, condition, loop.first, last)
+        condition = _both(trace, condition, loop.after_params, last)
     regions.closed.append((regions.starts.pop(), len(trace.builder.nodes)))
     if loop.visit.predicate < 0:
         first.insert(0, wrap(np.ones((), np.bool_)))
@@ -81,12 +83,11 @@ def append_loop(trace: Any, loop: OpenLoop) -> tuple[list[Any], Any]:
     return results[len(extra) :], number
 
 
-def _given(trace: Any, loop: OpenLoop, name: str) -> Any:
-    """What a variable is before the loop; zeros where it is none."""
+def _given(trace: Any, loop: OpenLoop, name: str, kind: Any) -> list[Any]:
+    """The arrays for what a variable is before the loop; zeros where it is none."""
     if name in loop.visit.values:
-        return as_tensor(loop.visit.values[name])
-    type, _ = loop.wanted[name]
-    return wrap(np.zeros(type.shape, type.dtype.dtype))
+        return split(trace, loop.first(name), kind)
+    return zeros_of(kind)
 
 
 def goes_on_by(trace: Any, node: int, stays: bool) -> Any:
@@ -108,14 +109,6 @@ def _both(trace: Any, first: Any, start: int, second: Any) -> Any:
     return trace.control(control.cond, parts, [first], ["weak"])[0]
 
 
-def as_tensor(value: Any) -> Any:
-    """A value that is carried as a tensor."""
-    if isinstance(value, TensorBase):
-        return value.as_tensor()
-    type, _ = kind_of(value)
-    return wrap(np.array(value, type.dtype.dtype))
-
-
 def computed(trace: Any, name: str, *operands: Any) -> Any:
     """What a primitive gives for integers of which some are traced."""
     nodes = [
@@ -127,4 +120,4 @@ def computed(trace: Any, name: str, *operands: Any) -> Any:
     return trace.symbol_of(trace.builder.add(PRIMITIVES[name], nodes), "weak")
 
 
-__all__ = ["append_loop", "as_tensor", "computed", "goes_on_by"]
+__all__ = ["append_loop", "computed", "goes_on_by"]

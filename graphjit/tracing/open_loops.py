@@ -9,6 +9,7 @@ from typing import Any
 
 from graphjit.core.frozen import dataclass
 
+from .carried_values import join
 from .loop_iterators import LoopIterator
 from .loop_tests import LoopTest
 from .turn_ways import Fork, Way
@@ -39,9 +40,9 @@ class OpenLoop:
 
     names: the variables that are carried; arrays: the arrays that are written to, each with
     the node that it was before the loop
-    start: the first node of the region; first: that after its parameters
+    start: the first node of the region; after_params: that after its parameters
     goes_on, index, exit: parameters: whether an earlier test says so, the number of the turn,
-    and of the exit; params: those of what is carried, variables before arrays
+    and of the exit
     forks: the branches on this way; planned: the first of them, as they are to be taken
     counts: how often each place was come to
     after: tests that belong to the condition, come to just after this one: the nodes of their
@@ -52,7 +53,7 @@ class OpenLoop:
     def __init__(self, visit: Visit, key: Any, test: LoopTest, names: list[str]) -> None:
         self.visit, self.key, self.test, self.names = visit, key, test, names
         self.arrays: list[tuple[Any, int]] = []
-        self.start = self.first = self.pass_start = 0
+        self.start = self.after_params = self.pass_start = 0
         # How often it was begun anew, with more that is carried.
         self.begun = 0
         # Its node, once it has one and is a `while_loop`.
@@ -62,7 +63,12 @@ class OpenLoop:
         self.goes_on: Any = None
         self.index: Any = None
         self.exit: Any = None
-        self.params: list[Any] = []
+        # Of each variable the kind, and the parameters that stand for it; those of arrays.
+        self.kinds: list[Any] = []
+        self.parts: list[list[Any]] = []
+        self.arrays_in: list[Any] = []
+        # What variables were before the loop, where that isn't in the visit.
+        self.made: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
         self.contents: dict[str, Any] = {}
         self.ways: list[Way] = []
@@ -75,6 +81,8 @@ class OpenLoop:
         self.exits: list[tuple[Any, LoopTest, tuple[Fork, ...]]] = []
         # Variables that are the same array as one that is carried, with this one.
         self.twins: dict[str, str] = {}
+        # The kinds of variables that have other ones than they begin with.
+        self.mixed: dict[str, Any] = {}
 
     def number_of_exit(self, key: Any, test: LoopTest) -> int:
         """The number of the place that a test leaves for on this way, from 1 on."""
@@ -86,9 +94,17 @@ class OpenLoop:
         return len(self.exits)
 
     @property
-    def variables(self) -> list[Any]:
-        """The parameters of the variables."""
-        return self.params[: len(self.names)]
+    def params(self) -> list[Any]:
+        """The parameters of what is carried, variables before arrays."""
+        return [*(p for parts in self.parts for p in parts), *self.arrays_in]
+
+    def variables(self, trace: Any) -> list[Any]:
+        """The variables as a turn begins."""
+        return [join(trace, k, iter(p)) for k, p in zip(self.kinds, self.parts, strict=True)]
+
+    def first(self, name: str) -> Any:
+        """What a variable was before the loop."""
+        return self.made[name] if name in self.made else self.visit.values[name]
 
     def with_twins(self, carried: Sequence[Any]) -> dict[str, Any]:
         """The variables for values of what is carried."""

@@ -28,6 +28,8 @@ import numpy as np
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.ops import control
 
+from .carried_values import common_kind, kind_of, may_be_carried, may_be_item
+from .grown_lists import GrownList, is_held_once
 from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_nodes import computed
 from .loop_tests import LoopTest, loop_tests
@@ -37,8 +39,6 @@ from .turn_ways import LoopRefused
 from .variable_contents import (
     contents_of,
     has_aliases,
-    kind_of,
-    may_be_carried,
     same_plain,
     twins_of,
 )
@@ -195,6 +195,7 @@ class PythonLoops(TurnRecorder):
         if contents is None:
             return False
         position = 0 if steps is None else steps.position
+        values = {n: v.copy() if type(v) is GrownList else v for n, v in values.items()}
         self._visits[id(frame), frame.f_lasti] = Visit(
             frame, values, contents, predicate, nodes, taken, len(self.written), steps,
             position, self._noted,
@@ -364,7 +365,8 @@ class PythonLoops(TurnRecorder):
         node = predicate()
         if visit is not None:  # one more turn before the loop, if there is one
             self.tried.add(key)
-            raise LoopRefused("has a loop whose first turn is of another kind")
+            why = self._refusals.get(key, "its turns aren't alike")
+            raise LoopRefused(f"has a loop whose first turn is of another kind: {why}")
         nodes, forks = len(trace.builder.nodes), len(loop.forks)
         # a branch like others, should the code not come back
         outcome = self._fork(trace, (frame.f_code, frame.f_lasti), node, test.stays)
@@ -409,13 +411,23 @@ class PythonLoops(TurnRecorder):
             if name in own or not may_be_carried(before) or not may_be_carried(now):
                 return self._refuse(frame, f"changes {name}")
             if kind_of(now) != kind_of(before):  # the next turn may be alike
-                return self._refuse(frame, f"gives {name} another type")
+                kind = common_kind(kind_of(before), kind_of(now), [before, now])
+                if kind is None or not self._open:
+                    return self._refuse(frame, f"gives {name} another type")
+                self.mixed_at_first[key_of(frame), name] = kind
             names.append(name)
         contents = contents_of(values)
         if contents is None:
             return self._refuse(frame, "has variables whose contents aren't seen")
         kept = [name for name in values if name not in names]
         changed = [name for name in kept if contents[name] != visit.contents[name]]
+        for name in kept:
+            wanted = (key_of(frame), name) in self.grows
+            if type(values[name]) is list and (wanted or name in changed):
+                if not self._is_grown(visit, name, contents[name], values):
+                    return self._refuse(frame, f"changes what {name} holds")
+                names.append(name)
+        changed = [name for name in changed if name not in names]
         if changed:
             arrays = [values[n] for n in changed if type(values[n]) is np.ndarray]
             if len(arrays) == len(changed) and any([self.note_array(x) for x in arrays]):
@@ -427,6 +439,29 @@ class PythonLoops(TurnRecorder):
             return self._refuse(frame, "gives one array two names")
         arrays = self._written_since(visit.written, visit.nodes)
         return [name for name in names if name not in twins], arrays
+
+    def _is_grown(
+        self, visit: Visit, name: str, content: Any, values: dict[str, Any]
+    ) -> bool:
+        """Whether a turn has only added items to a list, all of one kind, that is nobody else's.
+        """
+        frame, value, (_, before) = visit.frame, values[name], visit.contents[name]
+        if content[1][: len(before)] != before:
+            return False
+        key = key_of(frame), name
+        kind = self.grows.get(key)
+        for x in value:
+            if not may_be_item(x):
+                return False
+            kind = kind_of(x) if kind is None else common_kind(kind, kind_of(x), value)
+            if kind is None:
+                return False
+        known = [values, visit.values, frame.f_locals, *(v.values for v in self._visits.values())]
+        known += [loop.values for loop in self._open] + [loop.visit.values for loop in self._open]
+        if kind is None or not is_held_once(value, frame, known):
+            return False
+        self.grows[key] = kind
+        return True
 
     def _refuse(self, frame: FrameType, what: str) -> None:
         self._refusals[key_of(frame)] = f"a turn of a loop {what}"

@@ -133,6 +133,31 @@ def cut(array: np.ndarray[Any, Any], new: bool, *windows: Any) -> np.ndarray[Any
     return array if new and part.size == array.size else part.copy() if new else part
 
 
+def as_list(item: Any, length: Any, *arrays: Any) -> list[Any]:
+    """The items of a list, of which arrays have the parts.
+
+    item: "weak", "numpy", "array", "mixed" or "mixed int", or a tuple of such
+    """
+    count, parts = int(length), iter(arrays)
+
+    def column(kind: Any) -> list[Any]:
+        if isinstance(kind, tuple):
+            return list(zip(*[column(k) for k in kind], strict=True))
+        part = next(parts)[:count]
+        if kind == "weak":
+            return part.tolist()  # type: ignore[no-any-return]
+        if kind == "array":
+            return [row.copy() for row in part]
+        if kind == "numpy":
+            return list(part)
+        flags, plain = next(parts)[:count].tolist(), part.tolist()
+        if kind == "mixed int":
+            plain = [x if flag else int(x) for x, flag in zip(plain, flags, strict=True)]
+        return [x if flag else y for x, y, flag in zip(part, plain, flags, strict=True)]
+
+    return column(item)
+
+
 def _replay(
     value: Any, arrays: ArraysByRole, sizes: Mapping[str, int], memo: ReplayMemo
 ) -> Any:

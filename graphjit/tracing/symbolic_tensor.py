@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 # Operators whose results on Python's integers may pass 64 bits.
 _UNBOUNDED = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
 # Those of which compiled code sees whether they do.
-_CHECKED = {"add", "sub", "mul", "neg", "abs"}
+_CHECKED = {"add", "sub", "mul", "neg", "abs", "lshift", "pow"}
 
 
 class StaticValueNeeded(TracingError):
@@ -188,6 +188,9 @@ class SymbolicTensor(InPlaceOperators, Operators):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         trace = self.recorder
+        for x in inputs:
+            if type(x) is not type(self) and getattr(type(x), "precedence", 0) == 1:
+                return x.__array_ufunc__(ufunc, method, *inputs, **kwargs)
         if method == "__call__" and not kwargs:
             key = trace.op_memo.key(ufunc, inputs)
             known = None if key is None else trace.op_memo.recall(key, inputs, 1)

@@ -40,6 +40,7 @@ from graphjit.tensors.variable import Variable
 
 from .branches import Branches
 from .handlers import handled_by_user
+from .mixed_numbers import MixedNumber, mixed_parts
 from .leaks import leak_error
 from .op_memo import OpMemo
 from .regions import Region, Regions, compacted
@@ -533,6 +534,20 @@ class Trace:
     def as_weak(self, x: SymbolicTensor) -> SymbolicTensor:
         """A number or bool that NumPy gives as Python's."""
         return SymbolicTensor(self, x.node, x.type, "weak")
+
+    def mixed_number(self, number: TensorBase, flag: TensorBase, whole: bool) -> SymbolicTensor:
+        """A number that is NumPy's where a flag says so: see `mixed_numbers`."""
+        known = self.symbol_of(self.node_of(flag), "weak")
+        made: SymbolicTensor = MixedNumber(
+            self, self.node_of(number), number.type, "", known, whole
+        )
+        return made
+
+    def mixed_parts(self, values: Sequence[Any]) -> Any:
+        """Numbers of two kinds as values of one dtype, with flags that say which of them, and
+        whether Python's are ints; None where they are none.
+        """
+        return mixed_parts(self, values)
 
     def symbol_of(self, node: int, origin: str) -> SymbolicTensor:
         """A symbolic tensor of a node that isn't an operation's result."""

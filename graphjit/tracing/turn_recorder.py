@@ -12,7 +12,21 @@ from graphjit.core.types import TensorType, bool_, int64
 from graphjit.ops import source
 from graphjit.tensors.apply import TensorBase
 
-from .loop_nodes import append_loop, as_tensor, computed, goes_on_by
+from .carried_values import (
+    BoundedKind,
+    ListKind,
+    common_kind,
+    is_part_of,
+    join,
+    kind_of,
+    may_be_carried,
+    may_be_item,
+    parts_of,
+    split,
+)
+from .grown_lists import ROOM, GrownList, grown
+from .loop_iterators import ListItems
+from .loop_nodes import append_loop, computed, goes_on_by
 from .loop_tests import LoopTest, set_locals
 from .open_loops import OpenLoop, Replay, Visit, key_of, values_of
 from .turn_ways import Fork, LoopRefused, Way
@@ -20,8 +34,6 @@ from .variable_contents import (
     all_same,
     contents_of,
     has_aliases,
-    kind_of,
-    may_be_carried,
     same_plain,
     twins_of,
 )
@@ -30,6 +42,16 @@ from .variable_contents import (
 MAX_WAYS = 16
 # How often a region is begun anew, with more that is carried.
 MAX_BEGUN = 50
+
+
+class ListWanted(LoopRefused):
+    """A list that a loop makes longer, and doesn't carry yet. wanted: kinds of items, by the
+    loops and names.
+    """
+
+    def __init__(self, wanted: dict[Any, Any]) -> None:
+        super().__init__("adds to a list")
+        self.wanted = wanted
 
 
 class TurnRecorder:
@@ -44,6 +66,12 @@ class TurnRecorder:
         self._visits: dict[Any, Visit] = {}
         self._open: list[OpenLoop] = []
         self._replay: Replay | None = None
+        # The kinds of the items of lists, by the loops that make them longer and their names.
+        self.grows: dict[Any, Any] = {}
+        # By loops and names the kinds of what is of two kinds from the first turn on.
+        self.mixed_at_first: dict[Any, Any] = {}
+        # By how much more room lists get than at first.
+        self.room_scale = 1
 
     @property
     def is_open(self) -> bool:
@@ -54,6 +82,45 @@ class TurnRecorder:
     def records_turn(self) -> bool:
         """Whether a turn is being recorded."""
         return bool(self._open)
+
+    def _room_of(self, visit: Visit, items: Sequence[Any]) -> int:
+        """How many items a list may have that a loop makes longer."""
+        count = None if visit.steps is None else visit.steps.items.count
+        room = ROOM * self.room_scale
+        if isinstance(count, int):
+            room = (2 * count + 16) * self.room_scale
+        return int(len(items) + room)
+
+    def want_list(self, value: Any, kind: Any) -> None:
+        """Have a list be carried by the loops that are recorded, which an item of a kind is
+        added to in a turn. Raises ListWanted where it is none yet.
+        """
+        wanted = {}
+        for loop in self._open:
+            frame = loop.visit.frame
+            names = [n for n, x in frame.f_locals.items() if x is value]
+            if len(names) != 1:
+                raise LoopRefused("adds to a list that isn't a variable of its own")
+            if loop.visit.steps is not None and type(loop.visit.steps.items) is ListItems:
+                raise LoopRefused("adds to a list while another is gone through")
+            if names[0] not in loop.names:
+                wanted[loop.key, names[0]] = kind
+        if wanted:
+            raise ListWanted(wanted)
+
+    def add_to_list(self, value: list[Any], item: Any) -> None:
+        """What takes the place of an `append` in a turn, which makes the loop be recorded anew
+        with the list in what it carries.
+        """
+        if not may_be_item(item):
+            raise LoopRefused("adds what isn't a number or an array to a list")
+        self.want_list(value, kind_of(item))
+        raise LoopRefused("adds to a list")
+
+    def require_grows(self, value: GrownList) -> None:
+        """Require that each loop that is recorded carries a list."""
+        if self._open:
+            self.want_list(value, value.item)
 
     def may_write(self, trace: Any) -> bool:
         """Whether arrays from outside of the region that is recorded may be written to."""
@@ -83,9 +150,20 @@ class TurnRecorder:
         self._drop(trace, visit.nodes)
         self._forget_visits(visit)
         loop = OpenLoop(visit, key, test, names)
+        for name in names:
+            kind = self.mixed_at_first.pop((key, name), None)
+            if kind is not None:
+                loop.mixed[name] = kind
         loop.twins = twins_of(list(visit.values), visit.values, values_of(visit.frame, test))
         loop.twins = {name: other for name, other in loop.twins.items() if other in names}
         loop.arrays = arrays
+        for name in names:
+            value = visit.values[name]
+            if type(value) is list:
+                items = value[: len(visit.contents[name][1])]
+                loop.made[name] = grown(
+                    trace, items, self.grows[key, name], self._room_of(visit, items)
+                )
         self._open.append(loop)
         return self._begin(trace, loop)
 
@@ -112,25 +190,19 @@ class TurnRecorder:
             count = loop.visit.steps.items.count
             known = isinstance(count, int)
             trace.note_bounds(loop.index, 0, max(count - 1, 0) if known else 2**63 - 2)
-        loop.params = []
-        for name in loop.names:
-            type, origin = self._kind(loop, name)
-            loop.params.append(trace.placeholder(type, origin))
-            if not type.shape:  # a number, which has no memory
-                storage = loop.params[-1].storage
-                storage.shared = storage.scalar = False
-            if origin == "weak" and type.dtype is int64:
-                trace.note_bounds(loop.params[-1], -(2**63), 2**63 - 1)
-        for array, _ in loop.arrays:
-            loop.params.append(trace.placeholder(array.type, "numpy"))
-        loop.first = len(trace.builder.nodes)
+        loop.kinds = [self._kind(loop, name) for name in loop.names]
+        loop.parts = [_placeholders(trace, kind) for kind in loop.kinds]
+        loop.arrays_in = [trace.placeholder(array.type, "numpy") for array, _ in loop.arrays]
+        loop.after_params = len(trace.builder.nodes)
         loop.ways, loop.planned, loop.after, loop.exits = [], [], [], []
         return self._begin_way(trace, loop)
 
     def _kind(self, loop: OpenLoop, name: str) -> Any:
         """The type of a variable that is carried, and whose rules hold for it."""
+        if name in loop.mixed:
+            return loop.mixed[name]
         if name in loop.visit.values:
-            return kind_of(loop.visit.values[name])
+            return kind_of(loop.first(name))
         return loop.wanted[name]
 
     def _forget_dead(self, loop: OpenLoop) -> None:
@@ -152,12 +224,12 @@ class TurnRecorder:
         loop.forks = []
         loop.counts.clear()
         loop.pass_start = len(trace.builder.nodes)
-        set_locals(frame, loop.with_twins(loop.variables))
+        set_locals(frame, loop.with_twins(loop.variables(trace)))
         carried = {id(array) for array, _ in loop.arrays}
         for array, node in self._written_since(loop.visit.written, loop.visit.nodes):
             if id(array) not in carried:
                 array.rebase(node)
-        for (array, _), param in zip(loop.arrays, loop.params[len(loop.names) :], strict=True):
+        for (array, _), param in zip(loop.arrays, loop.arrays_in, strict=True):
             array.rebase(param.node)
         loop.values = values_of(frame, loop.test)
         contents = contents_of(loop.values)
@@ -182,6 +254,19 @@ class TurnRecorder:
         if len(loop.forks) > MAX_WAYS:
             raise LoopRefused("branches too often")
         return outcome
+
+    def ask(self, trace: Any, node: int, place: Any) -> bool:
+        """The outcome of a branch that no code asks for, in a turn: one that was taken, if it
+        is known.
+        """
+        if self._replay is not None:
+            forks = self._replay.forks
+            return forks.pop(0).outcome if forks and forks[0].place[0] == place else True
+        for loop in self._open:
+            for fork in loop.forks:
+                if fork.predicate == node:
+                    return fork.outcome
+        return self._fork(trace, place, node, False)
 
     def _may_leave(
         self, trace: Any, loop: OpenLoop, key: Any, test: LoopTest, node: int
@@ -221,8 +306,8 @@ class TurnRecorder:
     def _has_written(self, loop: OpenLoop) -> bool:
         """Whether a turn has written into arrays so far."""
         carried = {id(array) for array, _ in loop.arrays}
-        params = loop.params[len(loop.names) :]
-        changed = [a.node != p.node for (a, _), p in zip(loop.arrays, params, strict=True)]
+        pairs = zip(loop.arrays, loop.arrays_in, strict=True)
+        changed = [a.node != p.node for (a, _), p in pairs]
         others = self._written_since(loop.visit.written, loop.visit.nodes)
         changed += [a.node != node for a, node in others if id(a) not in carried]
         return any(changed)
@@ -239,16 +324,16 @@ class TurnRecorder:
         """The nodes of what a turn gives where it ends with these variables, of which some are
         read after that. What isn't carried and should be is noted in `wanted`.
         """
-        found = []
+        found: list[Any] = []
         own = {*loop.visit.frame.f_code.co_cellvars, *loop.visit.frame.f_code.co_freevars}
-        for name, param in zip(loop.names, loop.variables, strict=True):
+        for name, kind, parts in zip(loop.names, loop.kinds, loop.parts, strict=True):
             value = values.get(name)
-            fits = name in values and may_be_carried(value)
-            if not fits or kind_of(value) != (param.type, param.origin):
-                if name in read:
-                    raise LoopRefused(f"gives {name} another type at each turn")
-                value = param
-            found.append(as_tensor(value))
+            if name in values and may_be_carried(value) and is_part_of(kind, value):
+                found += split(trace, value, kind)
+                continue
+            if name in read:
+                self._mix(loop, name, kind, value if name in values else None)
+            found += parts
         for name, value in values.items():
             if name in loop.names or (name not in read and name not in own):
                 continue
@@ -265,7 +350,7 @@ class TurnRecorder:
             if not may_be_carried(value) or (known and not may_be_carried(start)):
                 raise LoopRefused(f"changes {name}")
             if known and kind_of(value) != self._kind_at_start(loop, name):
-                raise LoopRefused(f"gives {name} another type at each turn")
+                self._mix(loop, name, self._kind_at_start(loop, name), value)
             if not known and not exit:
                 raise LoopRefused(f"sets {name}, which is read after the loop")
             loop.wanted[name] = kind_of(value)
@@ -273,8 +358,17 @@ class TurnRecorder:
         number = trace.builder.const(np.array(exit, np.int64))
         return (goes_on, number, *(trace.node_of(y) for y in found), *arrays)
 
+    def _mix(self, loop: OpenLoop, name: str, kind: Any, value: Any) -> None:
+        """Note that a variable is to be carried as what is of one kind or another."""
+        wanted = None
+        if may_be_carried(value) and name in loop.visit.values:
+            wanted = common_kind(kind, kind_of(value), [loop.first(name), value])
+        if wanted is None or wanted == kind:
+            raise LoopRefused(f"gives {name} another type at each turn")
+        loop.mixed[name] = wanted
+
     def _kind_at_start(self, loop: OpenLoop, name: str) -> Any:
-        return kind_of(loop.visit.values[name])
+        return kind_of(loop.first(name))
 
     def _finish(self, trace: Any, loop: OpenLoop, predicate: int) -> bool:
         """End a way through a turn. After the last one, close the region and leave the loop
@@ -306,7 +400,9 @@ class TurnRecorder:
             if id(array) not in known
         ]
         new = [name for name in loop.wanted if name not in loop.names]
-        if new or grown:  # equal to what they were by chance, or written on one way
+        pairs = zip(loop.names, loop.kinds, strict=True)
+        mixed = any(loop.mixed.get(name, kind) != kind for name, kind in pairs)
+        if new or grown or mixed:  # equal to what they were by chance, or written on one way
             for array, node in (*loop.arrays, *grown):
                 array.rebase(node)
             loop.begun += 1
@@ -361,10 +457,12 @@ class TurnRecorder:
         self._open.pop()
         self._forget_visits(loop.visit)
         self._forget_dead(loop)
-        for (array, node), result in zip(loop.arrays, results[len(loop.names) :], strict=True):
+        parts = iter(results)
+        variables = [join(trace, kind, parts) for kind in loop.kinds]
+        for (array, node), result in zip(loop.arrays, parts, strict=True):
             self.written.append((array, node))
             array.rebase(result.node)
-        values = loop.with_twins(results[: len(loop.names)])
+        values = loop.with_twins(variables)
         for k in range(len(loop.exits)):
             there = computed(trace, "eq", number, k + 1)
             if trace.branches.decide(there, (loop.key, k)):
@@ -409,9 +507,29 @@ class TurnRecorder:
         return test.stays is not (again and not test.steps)
 
 
+def _placeholders(trace: Any, kind: Any) -> list[Any]:
+    """Parameters for what is of a kind."""
+    found = []
+    for type, origin in parts_of(kind):
+        made = trace.placeholder(type, origin)
+        if not type.shape:  # a number, which has no memory
+            made.storage.shared = made.storage.scalar = False
+        elif type_of_list(kind):  # nobody else sees it
+            made.storage.shared = False
+        if origin == "weak" and type.dtype is int64:
+            trace.note_bounds(made, -(2**63), 2**63 - 1)
+        found.append(made)
+    return found
+
+
+def type_of_list(kind: Any) -> bool:
+    """Whether a kind is one of several arrays, which belong to the value alone."""
+    return type(kind) in (ListKind, BoundedKind)
+
+
 def _holds_tensor(value: Any) -> bool:
     """Whether a value is traced, or may hold something that is."""
     return not isinstance(value, (bool, int, float, complex, str, bytes, type(None), range))
 
 
-__all__ = ["TurnRecorder"]
+__all__ = ["ListWanted", "TurnRecorder"]

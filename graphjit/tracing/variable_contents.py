@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.core.types import DType, TensorType, as_dtype
-from graphjit.ops import source
+from graphjit.core.types import DType, TensorType
+from graphjit.numpy_protocol.bounded_arrays import BoundedArray
 from graphjit.tensors.apply import TensorBase
 
+from .grown_lists import GrownList
 from .loop_iterators import TracedRange
-from .symbolic_attributes import represented_classes
 
 # Of how many values it is noted what they hold, and how large arrays may be [bytes].
 _ROOM, _MAX_BYTES = 2000, 1 << 20
@@ -36,54 +36,13 @@ _UNCHANGING = (
 _NUMBERS = (bool, int, float, complex)
 
 
-def kind_of(value: Any) -> Any:
-    """The type of a value that can be carried, and whose rules hold for it."""
-    if isinstance(value, TensorBase):
-        return value.type, getattr(value, "origin", "tensor")
-    if isinstance(value, (np.ndarray, np.generic)):
-        return TensorType(value.shape, as_dtype(value.dtype)), "numpy"
-    dtype = {bool: "bool", int: "int64", float: "float64", complex: "complex128"}[type(value)]
-    return TensorType((), as_dtype(dtype)), "weak"
-
-
-def may_be_carried(value: Any) -> bool:
-    """Whether a variable's value can be an operand of a loop: a number, or an array that was
-    computed, so that nothing else is known to be it or a part of it.
-    """
-    kind = type(value)
-    if issubclass(kind, Dim):
-        return False
-    if issubclass(kind, TensorBase):
-        if value.recorder is None or value.is_selection:
-            return False
-        if value.origin == "weak":
-            return True
-        if not value.type.shape:
-            classes = represented_classes(value)
-            return len(classes) == 1 and classes[0] is not np.ndarray
-        return value.origin != "numpy" or _is_computed(value)
-    if kind is int:
-        return bool(-(2**63) <= value < 2**63)
-    if kind in _NUMBERS:
-        return True
-    if kind is np.ndarray:
-        return value.dtype.kind in "biufc" and bool(value.shape)
-    return issubclass(kind, np.generic) and value.dtype.kind in "biufc"
-
-
-def _is_computed(value: Any) -> bool:
-    """Whether an array is new, or one that a loop carries, and no view."""
-    root = value.recorder.builder.nodes[value.node].primitive
-    return value.provenance is None and root is not source.param
-
-
 def twins_of(
     names: Sequence[str], before: dict[str, Any], now: dict[str, Any]
 ) -> dict[str, str]:
     """The names that are the same array as an earlier one, at both times."""
     found: dict[str, str] = {}
     for k, name in enumerate(names):
-        if not issubclass(type(before[name]), TensorBase) or not before[name].type.shape:
+        if not _is_array(before[name]):
             continue
         for other in names[:k]:
             if before[other] is before[name] and now[other] is now[name]:
@@ -98,7 +57,9 @@ def has_aliases(values: dict[str, Any], names: Sequence[str], twins: dict[str, s
     """
     seen: dict[int, str] = {}
     for name, value in values.items():
-        if not issubclass(type(value), TensorBase) or not value.type.shape or name in twins:
+        if type(value) is BoundedArray:
+            value = value.source
+        if not _is_array(value) or name in twins:
             continue
         other = seen.setdefault(id(getattr(value, "storage", value)), name)
         if other != name and (name in names or other in names):
@@ -106,8 +67,16 @@ def has_aliases(values: dict[str, Any], names: Sequence[str], twins: dict[str, s
     return False
 
 
+def _is_array(value: Any) -> bool:
+    return bool(
+        issubclass(type(value), TensorBase) and not value.is_selection and value.type.shape
+    )
+
+
 def same_plain(a: Any, b: Any) -> bool:
-    """Whether two values are the same number or text."""
+    """Whether two values are the same number or text, or tuples of such."""
+    if type(a) is tuple and type(b) is tuple:
+        return len(a) == len(b) and all(map(same_plain, a, b))
     if type(a) is not type(b) or type(a) not in (*_NUMBERS, str, bytes, type(None)):
         return False
     return bool(a == b) and repr(a) == repr(b)
@@ -135,6 +104,8 @@ class _Unseen(Exception):
 
 def _content(value: Any, room: list[int]) -> Any:
     kind = type(value)
+    if kind is GrownList:
+        return id(value), value.length.node, tuple(x.node for x in value.buffers)
     if issubclass(kind, TensorBase):
         return id(value)  # writes into arrays are noted where they happen
     if kind in _UNCHANGING or isinstance(value, (type, np.ufunc, np.generic, np.dtype)):
@@ -193,6 +164,5 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 __all__ = [
-    "all_same", "contents_of", "has_aliases", "kind_of", "may_be_carried",
-    "same_plain", "twins_of",
+    "all_same", "contents_of", "has_aliases", "same_plain", "twins_of",
 ]  # fmt: skip

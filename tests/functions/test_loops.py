@@ -350,6 +350,7 @@ def test_an_error_tells_the_line_and_the_iteration() -> None:
 
 def test_a_loop_without_end_can_be_interrupted() -> None:
     jitted = compiled(lambda x: gj.while_loop(lambda s: s[0] > -1, lambda s: s * 0.5 + 1, x))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which may be ignored here
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         jitted(np.arange(4.0))

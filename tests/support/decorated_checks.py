@@ -72,13 +72,15 @@ def same(
 
 
 def outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """What a call of a random program gives, or the name of what it raises."""
+    """What a call of a random program gives, or the name of Python's class that it raises."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return function(*arguments)
     except (ValueError, ArithmeticError, LookupError, UnboundLocalError) as error:
-        return type(error).__name__
+        kinds = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"]
+        own = type(error).__module__.startswith("graphjit")
+        return kinds[0] if own else type(error).__name__
 
 
 def agree(

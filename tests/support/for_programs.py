@@ -48,6 +48,20 @@ def program(rng: random.Random) -> str:
             "v[v > 3] = 0.5", "u = v.copy(); u[0] = a; a = u[1]", "a, b = b, a", "k += 1",
             "p = v[1:]; p[0] = a", "a = float(3) + b", "v *= 0.9", "b = abs(a - b)",
         ]  # fmt: skip
+        if rng.random() < 0.4:
+            choices = [
+                f"a = v[:{i}].sum()", f"b = v[{i}:] @ w[{i}:]", f"m[{i}, :{j}] += 1.0",
+                f"v[:{i}] = a", "a = v[v > b].sum()", "k = len(v[v > 1]) + k % 2",
+                "for q in np.flatnonzero(v > 1): w[q] += 1.0", "a = max(0.0, b)",
+                "p = np.nonzero(v > 0)[0]; v[p] += 1.0", f"b = np.sort(v)[:{i}].sum()",
+                f"v[{i}:] *= 0.5", f"v[:{i}] = w[:{i}]", "v[v > b] = w[v > b]", "a = 0.0",
+                f"q = v[k % 3:]; a = q.max(); q[{i}] = b", "b = np.unique(v).sum()",
+                f"m[k % 2:, {i}:] -= np.outer(v[k % 2:], w[{i}:])", "k = np.argmax(v) + 1",
+                f"p = m[:, {i}:]; a = p.sum(axis=1).max()", f"a = v[:k % 4][::-1].sum() + v[{i}]",
+                "p = v[v > a]; a = p[0] if len(p) > 1 else b", "a = min(a, 1, b)",
+                f"v = np.concatenate([v[:k % 3], v[k % 3:]])[:len(w)] + v[{i}] * 0",
+                f"t = 0\n{{}}for q in range({i}): t += v[q]\n{{}}b = t + 0.5",
+            ]  # fmt: skip
         if names:
             n = names[-1]
             choices += [f"a = a + {n}", f"k = k + {n}", f"b = {n} * 0.5", f"v[{n}] = {n}"]
@@ -88,7 +102,7 @@ def program(rng: random.Random) -> str:
             lines.append(f"{indent}if {test(names)}:")
             lines.append(f"{more}raise ValueError(k)")
         else:
-            lines.append(indent + simple(names))
+            lines.append(indent + simple(names).replace("{}", indent))
 
     def block(depth: int, indent: str, names: list[str], loop: str) -> None:
         for _ in range(rng.randrange(1, 4)):

@@ -1,0 +1,374 @@
+"""Lists that grow in the turns of a loop: their items in arrays that have room for more."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.errors import TracingError, asked_by_user, at_user_line
+from graphjit.core.types import TensorType, float64, int64
+from graphjit.functions import shape, subscript
+from graphjit.numpy_protocol.bounded_arrays import BoundedArray
+from graphjit.numpy_protocol.promotion import (
+    array,
+    cast,
+    convert,
+    is_symbol,
+    owned,
+    promoted,
+)
+from graphjit.numpy_protocol.python_numbers import left_to_python
+from graphjit.numpy_protocol.windows import (
+    Window,
+    checked,
+    moved,
+    number,
+    plus,
+    slice_window,
+)
+from graphjit.ops import index as ix
+from graphjit.ops import pointwise as pw
+from graphjit.tensors.apply import TensorBase, apply, wrap
+
+_ZERO, _ONE = wrap(np.zeros((), np.int64)), wrap(np.ones((), np.int64))
+# The room that a list has at first, in items, and how many bytes all of it may take.
+ROOM, MAX_BYTES = 1024, 1 << 28
+
+
+class GrownList(TensorBase):
+    """In place of a list of items that are alike, which some loop makes longer.
+
+    item: the kind of an item. buffers: arrays with the parts of the items, along the first axis.
+    length: how many there are, of Python's. room: how many there may be
+    """
+
+    __slots__ = ("__weakref__", "_trace", "buffers", "item", "length", "room")
+
+    is_selection = True
+    is_list = True
+    precedence = 2
+
+    def __init__(
+        self, trace: Any, item: Any, buffers: Sequence[Any], length: Any, room: int
+    ) -> None:
+        self._trace, self.item, self.buffers = trace, item, list(buffers)
+        self.length, self.room = length, room
+        trace.note_bounds(length, 0, room)
+
+    @staticmethod
+    def buffer_types(
+        parts: Sequence[tuple[TensorType, str]], room: int
+    ) -> list[tuple[TensorType, str]]:
+        """The types of arrays for so many items, with one place behind the end."""
+        return [(TensorType((room + 1, *t.shape), t.dtype), "numpy") for t, _ in parts]
+
+    @property
+    def recorder(self) -> Any:
+        """The trace."""
+        return self._trace
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The class that isinstance sees: list, in the user's code."""
+        return list if asked_by_user(sys._getframe(1)) else GrownList
+
+    @property
+    def shape(self) -> Any:
+        """Its length, for len()."""
+        return (self.length,)
+
+    def copy(self) -> GrownList:
+        """Another list with the same items."""
+        return GrownList(self._trace, self.item, self.buffers, self.length, self.room)
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TracingError(
+            at_user_line("what is done with a list that a loop makes longer can't be traced")
+        )
+
+    def _require_attribute(self, name: str) -> None:
+        if not hasattr(list, name):
+            raise AttributeError(f"'list' object has no attribute {name!r}", name=name)
+        if name not in ("append", "pop"):
+            self._refuse()
+
+    def append(self, value: Any) -> None:
+        """Add an item at the end. A call in which there is no room is left to Python."""
+        from .carried_values import is_given, is_part_of, may_be_item, split
+
+        trace = self._trace
+        trace.branches.loops.require_grows(self)
+        if not may_be_item(value) or not is_part_of(self.item, value):
+            raise TracingError(
+                at_user_line("a list gets items of several types, or that aren't numbers or arrays")
+            )
+        trace.branches.listed_given |= is_given(value)
+        parts = split(trace, value, self.item)
+        for x in parts:
+            if is_symbol(x) and x.type.shape:
+                x.storage.freeze()
+        trace.branches.has_rooms = True
+
+        def longer() -> list[Any]:
+            length = number(self.length, trace)
+            full = apply(pw.ge, length, wrap(np.array(self.room)))
+            place = shape.reshape(checked(length, full), (1,))
+            made = []
+            for buffer, x in zip(self.buffers, parts, strict=True):
+                row = convert(x, buffer.type.dtype) if not is_symbol(x) else x
+                row = shape.reshape(cast(array(row), buffer.type.dtype), (1, *row.type.shape))
+                found = apply(ix.scatter, buffer, row, place, axes=(0,), mode="update")
+                made.append(owned(found, trace))
+            return [made, owned(plus(length, _ONE), trace)]
+
+        self.buffers, length = trace.with_numpy_rules(longer)
+        self.length = trace.as_weak(length)
+        trace.note_bounds(self.length, 0, self.room)
+
+    def pop(self, place: Any = -1) -> Any:
+        """Remove the last item, and give it."""
+        if type(place) is not int or place != -1:
+            self._refuse()
+        self._trace.branches.loops.require_grows(self)
+        found = self[-1]
+        trace = self._trace
+
+        def shorter() -> Any:
+            return owned(apply(pw.sub, number(self.length, trace), _ONE), trace)
+
+        self.length = trace.as_weak(trace.with_numpy_rules(shorter))
+        trace.note_bounds(self.length, 0, self.room)
+        return found
+
+    def item_at(self, place: Any) -> Any:
+        """The item at a place before the end."""
+        from .carried_values import join, parts_of
+
+        trace = self._trace
+        parts = []
+        for buffer, (type, origin) in zip(self.buffers, parts_of(self.item), strict=True):
+            found = trace.with_numpy_rules(
+                lambda b=buffer, t=type: owned(
+                    shape.reshape(moved(b, 0, number(place, trace), 1), t.shape), trace
+                )
+            )
+            if origin == "weak":
+                found = trace.as_weak(found)
+                if type.dtype is int64:
+                    trace.note_bounds(found, -(2**63), 2**63 - 1)
+            elif type.shape:
+                found.storage.freeze()
+            parts.append(found)
+        return join(trace, self.item, iter(parts))
+
+    def _part(self, key: slice) -> GrownList:
+        """A new list of the items that a slice chooses."""
+        trace = self._trace
+
+        def parts() -> Any:
+            length = number(self.length, trace)
+            window, step = slice_window(key, length, trace)
+            found = [
+                owned(moved(b, 0, window.start, self.room + 1, step), trace)
+                for b in self.buffers
+            ]
+            return found, owned(window.count, trace)
+
+        buffers, count = trace.with_numpy_rules(parts)
+        return GrownList(trace, self.item, buffers, trace.as_weak(count), self.room)
+
+    def reduced(self, name: str) -> Any:
+        """What min(), max() and sum() give for numbers. A call with NaN, or with zeros of both
+        signs for an extreme, or an int that leaves 64 bits, is left to Python.
+        """
+        (type, origin), *others = parts = _plain_parts(self.item)
+        if others or type.shape or origin not in ("weak", "numpy"):
+            self._refuse()
+        assert parts
+        trace, kind = self._trace, type.dtype
+        whole = self.compact()
+
+        def extreme() -> Any:
+            reduce = getattr(whole, name)
+            found = reduce()
+            if not kind.is_floating:
+                return found
+            nan = np.isnan(whole).any()
+            zero = (whole == 0) & np.signbit(whole)
+            both = zero.any() & (found == 0)
+            return left_to_python(found, array(nan | both))
+
+        if name == "sum":
+            if kind is not int64 and kind is not float64:
+                self._refuse()
+            made = trace.with_numpy_rules(whole.sum)
+            if kind is int64:
+                about = trace.with_numpy_rules(lambda: np.abs(whole.astype(float)).sum())
+                large = trace.with_numpy_rules(lambda: about >= 9.2e18)
+                made = trace.with_numpy_rules(
+                    lambda: owned(left_to_python(made, array(large)), trace)
+                )
+                if origin == "numpy":
+                    self._refuse()
+            elif origin == "numpy":  # an int where there is none
+                empty = trace.with_numpy_rules(lambda: owned(array(self.length == 0), trace))
+                made = trace.with_numpy_rules(
+                    lambda: owned(left_to_python(made, empty), trace)
+                )
+        else:
+            made = trace.with_numpy_rules(lambda: owned(extreme(), trace))
+        if origin == "weak":
+            made = trace.as_weak(made)
+            if kind is int64:
+                trace.note_bounds(made, -(2**63), 2**63 - 1)
+            elif name == "sum":
+                empty = trace.with_numpy_rules(lambda: owned(array(self.length == 0), trace))
+                made = trace.as_weak(
+                    trace.with_numpy_rules(lambda: owned(left_to_python(made, empty), trace))
+                )
+        return made
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return self._part(key)
+        if isinstance(key, bool) or not (
+            isinstance(key, (int, np.integer))
+            or (is_symbol(key) and not key.is_selection and not key.type.shape)
+        ):
+            self._refuse()
+        trace = self._trace
+
+        def place() -> Any:
+            length, found = number(self.length, trace), number(key, trace)
+            if found.recorder is None:
+                counted = plus(found, length) if int(found.numpy()) < 0 else found
+            else:
+                negative = apply(pw.lt, found, _ZERO)
+                counted = apply(pw.where, negative, plus(found, length), found)
+            bad = apply(
+                pw.bit_or, apply(pw.lt, counted, _ZERO), apply(pw.ge, counted, length)
+            )
+            return owned(checked(counted, bad), trace)
+
+        return self.item_at(trace.with_numpy_rules(place))
+
+    def __bool__(self) -> bool:
+        found = self.length > 0
+        outcome: bool | None = self._trace.branches.outcome(found, sys._getframe(1))
+        return bool(found) if outcome is None else outcome
+
+    def compact(self) -> Any:
+        """The items as an array of unknown length, as np.array makes it."""
+        trace, kinds = self._trace, _plain_parts(self.item)
+        several = len(self.buffers) > 1
+        if any(origin not in ("weak", "numpy") or (t.shape and several) for t, origin in kinds):
+            self._refuse()
+
+        def made() -> Any:
+            columns = [subscript.getitem(b, slice(0, self.room)) for b in self.buffers]
+            if several or _is_tuple(self.item):
+                columns = [shape.stack(promoted(*columns), axis=1)]
+            values, length = owned(columns[0], trace), number(self.length, trace)
+            if values.ndim > 1 or values.type.dtype is not float64:  # np.array([]) is another
+                length = checked(length, apply(pw.le, length, _ZERO))
+            window = Window(_ZERO, length)
+            return BoundedArray(values, (window, *(None,) * (values.ndim - 1)))
+
+        return trace.with_numpy_rules(made)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        given = [x.compact() if type(x) is GrownList else x for x in args]
+        if any(type(x) is GrownList for x in kwargs.values()):
+            self._refuse()
+        return func(*given, **kwargs)
+
+    __iter__ = __len__ = __setitem__ = __delitem__ = __contains__ = __add__ = __radd__ = _refuse
+    __mul__ = __rmul__ = __iadd__ = __imul__ = __eq__ = __ne__ = __lt__ = __le__ = _refuse  # type: ignore[assignment]
+    __gt__ = __ge__ = __array__ = __reversed__ = __str__ = __format__ = __reduce__ = _refuse  # type: ignore[assignment]
+    __hash__ = object.__hash__
+    __array_ufunc__ = None
+
+    def __repr__(self) -> str:
+        if not self._trace.closed and asked_by_user(sys._getframe(1)):
+            self._refuse()
+        return f"<list that grows, of {self.item}>"
+
+
+def _plain_parts(item: Any) -> list[tuple[TensorType, str]]:
+    from .carried_values import kinds_of_numbers
+
+    return kinds_of_numbers(item)
+
+
+def _is_tuple(item: Any) -> bool:
+    from .carried_values import TupleKind
+
+    return type(item) is TupleKind
+
+
+def grown(trace: Any, items: Sequence[Any], item: Any, room: int) -> GrownList:
+    """A list with these items of one kind, and room for more."""
+    from .carried_values import is_given, parts_of, split
+
+    trace.branches.listed_given |= any(map(is_given, items))
+    kinds = GrownList.buffer_types(parts_of(item), room)
+    if sum(t.nbytes for t, _ in kinds) > MAX_BYTES:
+        raise TracingError(at_user_line("a list that a loop makes longer takes too much room"))
+    rows = [split(trace, x, item) for x in items]
+    for x in (x for row in rows for x in row):
+        if is_symbol(x) and x.type.shape:
+            x.storage.freeze()
+
+    def buffers() -> list[Any]:
+        made = []
+        for k, (type, _) in enumerate(kinds):
+            zero = wrap(np.zeros((), type.dtype.dtype))
+            buffer = shape.broadcast_to(zero, type.shape)
+            if rows:
+                known = shape.stack([cast(array(row[k]), type.dtype) for row in rows])
+                place = subscript.iota((len(rows),), 0)
+                buffer = apply(ix.scatter, buffer, known, place, axes=(0,), mode="update")
+            made.append(owned(buffer, trace))
+        return made
+
+    found = trace.with_numpy_rules(buffers)
+    length = trace.with_numpy_rules(lambda: owned(wrap(np.array(len(items))), trace))
+    return GrownList(trace, item, found, trace.as_weak(length), room)
+
+
+def is_held_once(value: list[Any], frame: FrameType, known: Sequence[Any]) -> bool:
+    """Whether a list is known to a frame's variable alone. known: containers that don't count."""
+    # without closures, whose cells would be holders
+    for holder in gc.get_referrers(value):
+        if isinstance(holder, FrameType):
+            continue
+        for each in known:
+            if holder is each:
+                break
+        else:
+            return False
+    if _times(value, frame) != 1:
+        return False
+    above = frame.f_back
+    while above is not None:
+        own = above.f_globals.get("__name__", "").startswith("graphjit")
+        if not own and _times(value, above):
+            return False
+        above = above.f_back
+    return True
+
+
+def _times(value: Any, frame: FrameType) -> int:
+    """How many variables of a frame are a value."""
+    found = 0
+    for x in frame.f_locals.values():
+        found += x is value
+    return found
+
+
+__all__ = ["ROOM", "GrownList", "grown", "is_held_once"]
