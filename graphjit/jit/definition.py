@@ -55,6 +55,8 @@ class FunctionDefinition:
         # and by how much more room they get than at first.
         self.grows: dict[Any, Any] = {}
         self.room_scale = 1
+        # Branches in loops, with outcomes after which the code only raises.
+        self.raising: set[Any] = set()
         self._parameters: tuple[str, ...] | None = None
 
     def name_leaves(self, tree: Tree) -> list[str]:

@@ -30,8 +30,10 @@ from graphjit.core.errors import (
     SourceLine,
     TracingError,
     at_user_line,
+    of_user,
     user_line,
 )
+from graphjit.core.fork_safety import importing
 from graphjit.core.static_lookup import own_attributes
 from graphjit.core.tree import (
     SCALAR,
@@ -46,6 +48,7 @@ from graphjit.core.types import DType, TensorType, as_dtype
 from graphjit.tensors.apply import TensorBase
 from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.leaks import holds_traced
+from graphjit.tracing.loop_tests import always_raises
 from graphjit.tracing.python_loops import PythonLoops
 from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
@@ -57,7 +60,7 @@ from graphjit.tracing.turn_ways import LoopRefused
 from .effects import do_now
 from .output_memory import donated_leaves
 from .return_plan import ReturnPlan
-from .specialization import Specialization
+from .specialization import Specialization, build_program
 
 if TYPE_CHECKING:
     from graphjit.capture.sources import Source
@@ -165,6 +168,11 @@ class TraceAttempt:
             new_lists = {k: v for k, v in error.wanted.items() if k not in known}
             known.update(new_lists)
             return bool(new_lists)
+        taken = self._loops.last_taken
+        raising = self._definition.raising
+        if taken is not None and taken not in raising and _is_raising(error):
+            raising.add(taken)
+            return True
         failed = self._loops_were_open or isinstance(error, (LeakedTracerError, LoopRefused))
         new = self._loops.tried - self._definition.unstructured.keys()
         if not failed or not new:
@@ -256,8 +264,10 @@ class TraceAttempt:
         trace = Trace(definition.name)
         trace.writes_back = definition.specialization_class is None
         trace.branches.enabled = definition.specialization_class is None
+        trace.branches.run_compiled = _run_compiled
         self._loops = trace.branches.loops
         self._loops.unstructured = definition.unstructured
+        self._loops.raising = definition.raising
         self._loops.grows, self._loops.room_scale = definition.grows, definition.room_scale
         self._loops.note_array = self._made.note_written
         numpy = definition.wants_numpy(call.leaves)
@@ -597,6 +607,28 @@ def _bind_objects(
         specialization.object_types.append(type(returned.objects[value]))
         found.append(("object", len(specialization.objects) - 1))
     return found
+
+
+def _is_raising(error: Exception) -> bool:
+    """Whether an error of the trace's was raised where the user's code only goes on to raise."""
+    trace = error.__traceback__
+    found = False
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if of_user(trace.tb_frame):
+            found = found or always_raises(code, trace.tb_lasti)
+        trace = trace.tb_next
+    return found
+
+
+def _run_compiled(graph: Graph, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """What a graph gives for these arrays, as machine code."""
+    with importing():
+        from graphjit.codegen.cpu.target import compile_program
+
+    executable, _ = compile_program(build_program(graph))
+    given = [np.ascontiguousarray(x) for x in inputs]
+    return tuple(executable(given)[0])
 
 
 __all__ = ["ImpureError", "MaySettleError", "TraceAttempt", "holds_symbols", "is_interrupt"]

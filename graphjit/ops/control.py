@@ -8,7 +8,9 @@ compiled code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -102,6 +104,31 @@ def _scan_type(
     return TupleType((*state, *stacked))
 
 
+class TooManyTurns(Exception):  # noqa: N818: no error, and never the user's
+    """Loops that NumPy was to run for a while only."""
+
+
+# How many turns of loops NumPy may run still; None for any number.
+_turns_left: ContextVar[list[int] | None] = ContextVar("graphjit_turns", default=None)
+
+
+@contextmanager
+def limited_turns(most: int) -> Iterator[None]:
+    """Raise TooManyTurns where loops that NumPy runs come to more turns in all."""
+    token = _turns_left.set([most])
+    try:
+        yield
+    finally:
+        _turns_left.reset(token)
+
+
+def _count_turn(left: list[int] | None) -> None:
+    if left is not None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise TooManyTurns
+
+
 def _run_scan(
     regions: Sequence[Region],
     inputs: Sequence[Array],
@@ -116,7 +143,9 @@ def _run_scan(
     state, arrays = list(inputs[:carried]), inputs[carried : carried + sliced]
     invariant = inputs[carried + sliced :]
     made = [np.empty(y.shape, y.dtype.dtype) for y in stacked]
+    left = _turns_left.get()
     for turn in reversed(range(count)) if reverse else range(count):
+        _count_turn(left)
         slices = [x[turn, ...] for x in arrays]
         results = body([np.array(start + turn, np.int64), *state, *slices, *invariant])
         state = list(results[:carried])
@@ -149,7 +178,9 @@ def _run_while(
 ) -> Sequence[Array]:
     test, body = regions
     state, invariant = [np.array(x) for x in inputs[:carried]], inputs[carried:]
+    left = _turns_left.get()
     while bool(test([*state, *invariant])[0]):
+        _count_turn(left)
         state = list(body([*state, *invariant]))
     return state
 
@@ -183,4 +214,6 @@ def _run_assume(
 assume = define("assume", Assumption(_run_assume), _assume_type, _no_value, tensorflow="If")
 
 
-__all__ = ["Region", "assume", "cond", "scan", "switch", "while_loop"]
+__all__ = [
+    "Region", "TooManyTurns", "assume", "cond", "limited_turns", "scan", "switch", "while_loop",
+]  # fmt: skip

@@ -19,8 +19,8 @@ from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError, SourceLine, user_line
 from graphjit.core.extents import evaluate
 from graphjit.core.frozen import dataclass
-from graphjit.core.types import TensorType, TupleType
-from graphjit.ir.graph import Graph, Node
+from graphjit.core.types import TensorType, TupleType, as_dtype
+from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ir.interpreter import run, run_control, run_primitive
 from graphjit.ops import PRIMITIVES, control, source
 from graphjit.ops.primitive import Control, Source
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 # How often a path may branch on one line, and in all: a loop that runs while a traced condition
 # holds would be written out turn by turn.
 MAX_AT_LINE, MAX_IN_PATH = 6, 24
+# How many turns of a loop NumPy runs to see what it gives: each takes it some 100 microseconds,
+# and compiling some 100 milliseconds.
+MAX_TURNS_OF_NUMPY = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Branches:
         # Whether lists that loops make longer got arrays that others may know.
         self.listed_given = False
         self.loops = PythonLoops()
+        # Runs a graph as machine code.
+        self.run_compiled: Callable[[Graph, Sequence[Any]], Any] = _no_code
         # By nodes: how to get the values of parameters, and those that were computed.
         self._given: dict[int, Callable[[], Any]] = {}
         self._values: dict[int, Any] = {}
@@ -214,7 +219,12 @@ class Branches:
             return self._given[number]()
         inputs = [self._values[i] for i in node.inputs]
         if isinstance(node.primitive.kind, Control):
-            return run_control(_known_node(node), inputs)
+            known = _known_node(node)
+            try:
+                with control.limited_turns(MAX_TURNS_OF_NUMPY):
+                    return run_control(known, inputs)
+            except control.TooManyTurns:
+                return self.run_compiled(_graph_of(known, inputs), inputs)
         if inputs and isinstance(inputs[0], tuple):
             inputs = [inputs[0]]
         return run_primitive(
@@ -250,6 +260,26 @@ class Branches:
                 found[k] = items[found[k]]
             kept = [node]
         return found, kept
+
+
+def _no_code(graph: Graph, inputs: Sequence[Any]) -> Any:
+    raise _Unknown
+
+
+def _graph_of(node: Node, inputs: Sequence[Any]) -> Graph:
+    """A graph that is one node of control flow, whose operands are its parameters."""
+    builder = GraphBuilder("loop")
+    numbers = []
+    for k, x in enumerate(inputs):
+        type = TensorType(x.shape, as_dtype(x.dtype))
+        numbers.append(builder.add(source.param, type=type, name=f"p{k}", role="argument"))
+    made = builder.append(
+        Node(node.primitive, tuple(numbers), node.attrs, node.type, node.source, node.regions)
+    )
+    assert isinstance(node.type, TupleType)
+    return builder.finish(
+        [builder.add(source.item, (made,), index=k) for k in range(len(node.type.items))]
+    )
 
 
 def _is_after(trace: Any, node: int, start: int) -> bool:

@@ -28,7 +28,8 @@ def append_loop(trace: Any, loop: OpenLoop) -> tuple[list[Any], Any]:
     pairs = zip(loop.names, loop.kinds, strict=True)
     given = [part for name, kind in pairs for part in _given(trace, loop, name, kind)]
     given += [trace.symbol_of(node, "numpy") for _, node in loop.arrays]
-    if steps is not None and not leaves and isinstance(steps.items.count, int):
+    counted = steps is not None and isinstance(steps.items.count, int)
+    if steps is not None and counted and not leaves and not loop.may_need_python:
         regions.closed.append((regions.starts.pop(), len(trace.builder.nodes)))
         nodes = tuple(p.node for p in (loop.index, *loop.params))
         results = trace.control(

@@ -97,6 +97,24 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
     return found
 
 
+def always_raises(code: CodeType, offset: int) -> bool:
+    """Whether all ways on from an instruction end in a `raise`."""
+    flow = _Flow(code)
+    todo, seen = [*flow.after[flow.number_of(offset)]], set[int]()
+    while todo:
+        number = todo.pop()
+        if number in seen:
+            return False  # a loop, or ways that meet
+        seen.add(number)
+        name = flow.instructions[number].opname
+        if name.startswith(("RAISE", "RERAISE")):
+            continue
+        if name.startswith("RETURN") or not flow.after[number]:
+            return False
+        todo += flow.after[number]
+    return True
+
+
 class _Flow:
     """The instructions of a function, by number, and what may follow each.
 

@@ -74,6 +74,9 @@ class OpenLoop:
         self.ways: list[Way] = []
         self.planned: list[Fork] = []
         self.forks: list[Fork] = []
+        # Branches on this way of which one outcome is left to Python: nodes and outcomes.
+        self.left_to_python: list[tuple[int, bool]] = []
+        self.may_need_python = False
         self.counts: Counter[Any] = Counter()
         self.after: list[tuple[int, int, bool]] = []
         self.wanted: dict[str, Any] = {}

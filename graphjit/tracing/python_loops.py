@@ -66,6 +66,8 @@ class PythonLoops(TurnRecorder):
         self.unstructured: Mapping[Any, str] = {}
         # Whether a region was being recorded when the trace ended.
         self.left_open = False
+        # The branch that was taken last then.
+        self.last_taken: Any = None
         self._tests_taken: dict[int, tuple[Any, LoopTest]] = {}
         # By the code, which holds hooks, and so must not be kept.
         self._tests: dict[CodeType, dict[int, LoopTest]] = {}
@@ -97,7 +99,7 @@ class PythonLoops(TurnRecorder):
 
     def release(self) -> None:
         """Refer to no frame any more."""
-        self.left_open = self.is_open
+        self.left_open, self.last_taken = self.is_open, self.last_branch()
         self._replay = None
         for table in (self._visits, self._open, self._tests, self.written):
             table.clear()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import FrameType
+from collections.abc import Collection, Sequence
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
 
 from graphjit.core.types import TensorType, bool_, int64
+from graphjit.ops import pointwise as pw
 from graphjit.ops import source
+from graphjit.ops.failures import FOR_PYTHON
 from graphjit.tensors.apply import TensorBase
 
 from .carried_values import (
@@ -70,6 +72,9 @@ class TurnRecorder:
         self.grows: dict[Any, Any] = {}
         # By loops and names the kinds of what is of two kinds from the first turn on.
         self.mixed_at_first: dict[Any, Any] = {}
+        # Branches in turns, with outcomes after which the code only raises: a call that comes
+        # there is left to Python.
+        self.raising: Collection[Any] = ()
         # By how much more room lists get than at first.
         self.room_scale = 1
 
@@ -121,6 +126,17 @@ class TurnRecorder:
         """Require that each loop that is recorded carries a list."""
         if self._open:
             self.want_list(value, value.item)
+
+    def last_branch(self) -> Any:
+        """The branch that was taken last in the turn that is recorded, and its outcome; None
+        where there is none.
+        """
+        for loop in reversed(self._open):
+            if loop.forks and loop.forks[-1].left is None:
+                fork = loop.forks[-1]
+                key = _key_of_place(fork.place[0])
+                return None if key is None else (key, fork.outcome)
+        return None
 
     def may_write(self, trace: Any) -> bool:
         """Whether arrays from outside of the region that is recorded may be written to."""
@@ -221,7 +237,7 @@ class TurnRecorder:
         """Begin to record a turn."""
         self._forget_dead(loop)
         frame = loop.visit.frame
-        loop.forks = []
+        loop.forks, loop.left_to_python = [], []
         loop.counts.clear()
         loop.pass_start = len(trace.builder.nodes)
         set_locals(frame, loop.with_twins(loop.variables(trace)))
@@ -244,6 +260,11 @@ class TurnRecorder:
         first: the outcome that is taken first
         """
         loop = self._open[-1]
+        for outcome in (True, False):
+            if (_key_of_place(place), outcome) in self.raising:
+                loop.left_to_python.append((node, outcome))
+                loop.may_need_python = True
+                return not outcome
         loop.counts[place] += 1
         place, number = (place, loop.counts[place]), len(loop.forks)
         outcome, second = first, False
@@ -286,6 +307,7 @@ class TurnRecorder:
         if test.exit != loop.test.exit:
             number = loop.number_of_exit(key, test)
         goes_on = trace.builder.const(np.zeros((), np.bool_))
+        goes_on = self._unless_raising(trace, loop, goes_on)
         left = self._results(trace, loop, values, test.read_outside, goes_on, number)
         place = frame.f_code, frame.f_lasti
         loop.counts[place] += 1
@@ -311,6 +333,14 @@ class TurnRecorder:
         others = self._written_since(loop.visit.written, loop.visit.nodes)
         changed += [a.node != node for a, node in others if id(a) not in carried]
         return any(changed)
+
+    def _unless_raising(self, trace: Any, loop: OpenLoop, goes_on: int) -> int:
+        """Whether a loop goes on, in a call that takes no way that raises; others are Python's."""
+        for node, outcome in loop.left_to_python:
+            failing = trace.node_of(goes_on_by(trace, node, outcome))
+            trace.branches.may_need_python = True
+            goes_on = trace.builder.add(pw.unless, (goes_on, failing), reason=FOR_PYTHON)
+        return goes_on
 
     def _results(
         self,
@@ -384,6 +414,7 @@ class TurnRecorder:
             goes_on = trace.builder.const(np.ones((), np.bool_))
         else:
             goes_on = trace.node_of(goes_on_by(trace, predicate, loop.test.stays))
+        goes_on = self._unless_raising(trace, loop, goes_on)
         results = self._results(trace, loop, dict(frame.f_locals), loop.test.live, goes_on, 0)
         contents = contents_of(values)
         carried = {*loop.names, *loop.twins, *loop.wanted}
@@ -498,6 +529,9 @@ class TurnRecorder:
         place = None if frame is None else (frame.f_code, frame.f_lasti)
         if replay.forks and replay.forks[0].place[0] == place:
             return replay.forks.pop(0).outcome
+        for outcome in (True, False):
+            if place is not None and (_key_of_place(place), outcome) in self.raising:
+                return not outcome
         if test is None:  # in a loop inside the turn, whose values don't matter
             return False
         if frame is replay.frame and test.head == replay.test.head:
@@ -505,6 +539,14 @@ class TurnRecorder:
         again = (id(frame), place) in replay.seen
         replay.seen.add((id(frame), place))
         return test.stays is not (again and not test.steps)
+
+
+def _key_of_place(place: Any) -> Any:
+    """A branch's place in a function's code that other traces of it have, too."""
+    code, offset = place if len(place) == 2 else (None, None)
+    if not isinstance(code, CodeType):
+        return None
+    return code.co_filename, code.co_firstlineno, code.co_name, offset
 
 
 def _placeholders(trace: Any, kind: Any) -> list[Any]:
