@@ -292,6 +292,9 @@ class TraceAttempt:
             specialization.result_tree = _with_int_keys(returned.tree)
             specialization.numpy = returned.numpy
             nodes = [trace.node_of(x) for x in returned.outputs]
+            if trace.branches.enabled:  # results of which nothing is made
+                unused = [x for x in trace.unused_checks(nodes) if not x.type.shape]
+                nodes += dict.fromkeys(x.node for x in unused)
             trace.require_checks(nodes)
             specialization.graph = trace.graph_of(nodes)
             specialization.branches = tuple(trace.branches.taken)

@@ -133,6 +133,8 @@ class Selection(Operators):
             return trace.with_numpy_rules(lambda: owned(action(), trace))
 
     def _operator(self, name: str, *operands: Any) -> Any:
+        if name == "matmul":
+            return self._put_together(np.matmul, operands)
         return self._elementwise(OPERATORS.get(name), operands)
 
     def _elementwise(self, ufunc: Any, operands: Any) -> Any:

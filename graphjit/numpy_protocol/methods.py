@@ -10,7 +10,16 @@ import numpy as np
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import math, shape
 
-from . import elementwise, indexing, order, products, reductions, repetition, shapes
+from . import (
+    bounded_functions,
+    elementwise,
+    indexing,
+    order,
+    products,
+    reductions,
+    repetition,
+    shapes,
+)
 from .promotion import (
     NO_VALUE,
     Handler,
@@ -143,6 +152,7 @@ METHODS: dict[str, Handler] = {
     "argmax": reductions.argmax,
     "argmin": reductions.argmin,
     "argsort": order.argsort,
+    "nonzero": bounded_functions.COUNTING[np.nonzero],
     "astype": _astype,
     "clip": _clip,
     "copy": _copy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -132,7 +133,8 @@ class ArrayItems:
     __slots__ = ("_items", "count")
 
     def __init__(self, array: Any) -> None:
-        self._items, self.count = array, array.type.shape[0]
+        # a symbolic extent is its number from here on
+        self._items, self.count = array, operator.index(array.type.shape[0])
 
     def item(self, number: Any) -> Any:
         """The item at a place, as it is now."""
@@ -233,7 +235,7 @@ def items_of(value: Any) -> LoopItems | None:
     if value.is_selection:
         return BoundedItems(value.compact())
     shape = value.type.shape
-    return ArrayItems(value) if shape and type(shape[0]) is int else None
+    return ArrayItems(value) if shape else None
 
 
 def items_of_call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

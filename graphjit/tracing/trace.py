@@ -322,12 +322,10 @@ class Trace:
             if x.node in computed:
                 self.forget_checks(x.node, x.node + 1)
 
-    def require_checks(self, nodes: Sequence[int]) -> None:
-        """Require that a graph of these outputs computes all values that may fail. Where no
-        output needs one, Python needs the number now.
-        """
+    def unused_checks(self, nodes: Sequence[int]) -> list[SymbolicTensor]:
+        """The values that may fail and that a graph of these outputs doesn't compute."""
         if not self._must_be_computed:
-            return
+            return []
         todo, seen = [*nodes, *(node for _, node in self.updates())], set[int]()
         todo += [branch.predicate for branch in self.branches.taken]
         while todo:
@@ -337,9 +335,14 @@ class Trace:
             if index not in seen and not empty:  # nothing is computed of empty arrays
                 seen.add(index)
                 todo += node.inputs
-        for x in self._must_be_computed:
-            if x.node not in seen:
-                raise x._needs_value("an operation that may fail and whose result isn't used")
+        return [x for x in self._must_be_computed if x.node not in seen]
+
+    def require_checks(self, nodes: Sequence[int]) -> None:
+        """Require that a graph of these outputs computes all values that may fail. Where no
+        output needs one, Python needs the number now.
+        """
+        for x in self.unused_checks(nodes):
+            raise x._needs_value("an operation that may fail and whose result isn't used")
 
     def node_of(self, x: TensorBase, line: SourceLine | None = None) -> int:
         """The node of an input; a new constant for a tensor that has a value.

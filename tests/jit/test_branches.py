@@ -222,10 +222,10 @@ def test_numbers_that_vary_decide_by_what_is_asked_of_them() -> None:
 
 def test_what_branches_often_runs_eagerly() -> None:
     def f(x: Any) -> Any:
-        turns = []
+        turns = {}
         while x.sum() < 1000:
             x = x * 1.5
-            turns.append(1)
+            turns[len(turns)] = 1
         return x, turns
 
     decorated = gj.function(f)
@@ -240,7 +240,7 @@ def test_what_branches_often_runs_eagerly() -> None:
 
 def test_a_path_that_can_not_be_traced_leaves_the_others_compiled() -> None:
     def f(x: Any) -> Any:
-        return x * len(np.unique(x)) if x.sum() > 0 else x - 1
+        return x * np.packbits(x > 1).sum() if x.sum() > 0 else x - 1
 
     decorated = gj.function(f)
     assert outcome(decorated, (-X,)) is not None

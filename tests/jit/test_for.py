@@ -445,8 +445,10 @@ def test_what_no_node_can_do_is_as_undecorated(function: Any) -> None:
 
 def test_a_long_loop_that_cant_be_a_node_isnt_written_out() -> None:
     def f(a: Any) -> Any:
+        seen = {}
         for i in range(1, len(a)):
-            a[i, :i] -= a[i - 1, :i].sum() * a[i, :i]
+            a[i] -= a[i - 1].sum() * a[i]
+            seen[i] = i
         return a
 
     a = DRAW.normal(size=(600, 600)) * 1e-3

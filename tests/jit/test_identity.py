@@ -339,7 +339,7 @@ def test_eager_calls_return_containers_themselves() -> None:
     @gj.function
     def eager(x: Any, d: Any) -> Any:
         d["loss"] = 1
-        return d, ITEMS, [W, x * len(np.unique(x))]
+        return d, ITEMS, [W, x * float(np.packbits(x > 1)[0])]
 
     with pytest.warns(gj.FallbackWarning):
         eager(X, {})

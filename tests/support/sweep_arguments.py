@@ -114,7 +114,7 @@ OPTIONS: dict[str, Sequence[Any]] = {
     "tol": (100, 1e-3), "rcond": (1e-3, 1e-15, [1e-3]), "p": (None, 1, 2, -2, np.inf, "fro"),
     "ord": (None, 0, 1, 2, 3, -1, -2, 2.5, 0.5, np.inf, -np.inf, "fro", "nuc", "bogus"),
     "return_index": (True, False), "return_inverse": (True, False),
-    "return_counts": (True, False, 1), "sorted": (True, False),
+    "return_counts": (True, False, 1), "sorted": (True, False), "minlength": (0, 7, 300),
     "wrap": (True, False), "norm": ("ortho", "forward", "backward", None, "bogus"),
     "s": ((2, 2), (4,)), "start": (0, 1, 2, -1, 9), "left": (-7.0, 1),
     "bins": (3, [-1.0, 0, 2]),
