@@ -290,9 +290,7 @@ class ReturnPlan:
             for x in found
             if _is_cut(x) and type(x) is not GrownList
         }
-        others = {
-            id(x): x.storage.owner() for x in found if isinstance(x, SymbolicTensor)
-        }
+        others = {id(x): x.storage.owner() for x in found if isinstance(x, SymbolicTensor)}
         seen = [id(owner) for owner in (*owners.values(), *others.values())]
         if owners and len(set(seen)) < len(seen):
             raise TracingError(
@@ -313,7 +311,6 @@ class ReturnPlan:
 
     def _plan_cut(self, x: Any) -> tuple[str, Any]:
         """The outputs of which a result is a part, and how."""
-
         output = self._add_output
         if type(x) is GrownList:
             parts = [output(part) for part in (x.length, *x.buffers)]

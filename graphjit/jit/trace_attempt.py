@@ -45,6 +45,7 @@ from graphjit.core.tree import (
     unflatten,
 )
 from graphjit.core.types import DType, TensorType, as_dtype
+from graphjit.ir.graph import Graph
 from graphjit.tensors.apply import TensorBase
 from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.leaks import holds_traced
@@ -613,7 +614,7 @@ def _bind_objects(
 
 
 def _is_raising(error: Exception) -> bool:
-    """Whether an error of the trace's was raised where the user's code only goes on to raise."""
+    """Whether an error of the trace's comes from where the code only goes on to raise."""
     trace = error.__traceback__
     found = False
     while trace is not None:

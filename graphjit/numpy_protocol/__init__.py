@@ -27,6 +27,7 @@ from graphjit.tensors.apply import TensorBase, apply
 from . import (
     bounded_arrays,
     bounded_functions,
+    bounded_indexing,
     creation,
     elementwise,
     indexing,
@@ -451,12 +452,12 @@ def _noted(made: Any, trace: Any, function: Any, args: Sequence[Any], kwargs: An
 def getitem(x: Any, key: Any) -> Any:
     """x[key]."""
     with fallback_on_error("indexing"):
-        key = bounded_arrays.with_symbols(key)
+        key = bounded_indexing.with_symbols(key)
         selection = masked_arrays.select(x, key)
         if selection is not None:
             return selection
-        if bounded_arrays.needs_bounds(key):
-            return bounded_arrays.part(x, key)
+        if bounded_indexing.needs_bounds(key):
+            return bounded_indexing.part(x, key)
         made = indexing.getitem(x, key, x.recorder)
         if is_symbol(made) and made.storage is x.storage:
             return _noted(made, x.recorder, operator.getitem, (x, key), {})
@@ -490,9 +491,9 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
             made = masked_arrays.put_selection(x, key, value)
             if made is not NotImplemented:
                 return made
-        key = bounded_arrays.with_symbols(key)
-        if bounded_arrays.is_bounded(value) or bounded_arrays.needs_window(key):
-            return bounded_arrays.assign(detached(x), key, value)
+        key = bounded_indexing.with_symbols(key)
+        if bounded_arrays.is_bounded(value) or bounded_indexing.needs_window(key):
+            return bounded_indexing.assign(detached(x), key, value)
         return indexing.setitem(detached(x), detached(key), detached(value))
 
 

@@ -273,8 +273,8 @@ def _mask_of(x: Any, key: Any) -> Any:
 
 
 def put_selection(x: Any, key: Any, value: Selection) -> Any:
-    """x as it is after x[key] = the elements that a mask chose, where the key is that mask; else
-    NotImplemented.
+    """x as it is after x[key] = the elements that a mask chose, where the key is that mask;
+    else NotImplemented.
     """
     mask = _mask_of(x, key)
     if mask is None or not value.may_be_put_back(mask):

@@ -232,8 +232,8 @@ def convert(value: Any, dtype: DType) -> Any:
 
 
 def unmixed(value: Any, dtype: DType) -> Any:
-    """A number of which a call says whose it is, where it becomes the same element of this dtype
-    in any case; else what it is in the call that is traced.
+    """A number of which a call says whose it is, where it becomes the same element of this
+    dtype in any case; else what it is in the call that is traced.
     """
     if not is_symbol(value) or not value.is_mixed:
         return value

@@ -1,5 +1,5 @@
-"""`int`, `float`, `bool`, `round`, `min`, `max` and functions of `math` on traced numbers, as of
-Python's.
+"""`int`, `float`, `bool`, `round`, `min`, `max` and functions of `math` on traced numbers, as
+of Python's.
 """
 
 from __future__ import annotations

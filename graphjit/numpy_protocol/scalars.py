@@ -100,7 +100,9 @@ def _checked_shift(x: Any, count: Any) -> Any:
         raise ShapeError(at_user_line("negative shift count"))
     x, count = (convert(_within_int64(n), integer) for n in (x, count))
     zero, one = constant(0, integer), constant(1, integer)
-    beyond = apply(pw.bit_or, apply(pw.lt, count, zero), apply(pw.gt, count, constant(62, integer)))
+    beyond = apply(
+        pw.bit_or, apply(pw.lt, count, zero), apply(pw.gt, count, constant(62, integer))
+    )
     count = apply(pw.where, beyond, zero, count)
     factor = convert(apply(pw.shift_left, one, count), float64)
     about = apply(pw.abs_, apply(pw.mul, convert(x, float64), factor))
@@ -204,7 +206,7 @@ def _python_power(base: Any, exponent: Any) -> Any:
     whole = not is_symbol(exponent) and float(exponent).is_integer()
     symbol = base if is_symbol(base) else exponent
     if symbol.recorder.branches.enabled and not (
-        whole and not is_symbol(base) or (whole and exponent >= 0)
+        (whole and not is_symbol(base)) or (whole and exponent >= 0)
     ):
         return _power_of_floats(base, exponent)
     if not whole and (is_symbol(base) or base < 0):  # a negative base gives a complex number

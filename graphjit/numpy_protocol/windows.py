@@ -13,7 +13,7 @@ from graphjit.functions import shape, subscript
 from graphjit.ops import index as ix
 from graphjit.ops import pointwise as pw
 from graphjit.ops.failures import FOR_PYTHON
-from graphjit.tensors.apply import TensorBase, apply, wrap
+from graphjit.tensors.apply import apply, wrap
 
 from .promotion import array, cast, is_symbol, owned, unsupported
 
@@ -96,7 +96,9 @@ def common_length(a: Any, b: Any, strict: bool) -> Any:
     return as_count(least_one, _MAX, trace)
 
 
-def same_number(trace: Any, a: Any, b: Any, same_value: Callable[[Any, int, int], bool]) -> bool:
+def same_number(
+    trace: Any, a: Any, b: Any, same_value: Callable[[Any, int, int], bool]
+) -> bool:
     """Whether two integers are the same, as far as is known while tracing."""
     if a.recorder is None or b.recorder is None:
         return a.recorder is b.recorder and int(a.numpy()) == int(b.numpy())
@@ -134,9 +136,7 @@ def _below(place: Any, end: Any) -> Any:
 
 
 def _together(a: Any, b: Any) -> tuple[Any, Any]:
-    whole = tuple(
-        m if n == 1 else n for n, m in zip(a.type.shape, b.type.shape, strict=True)
-    )
+    whole = tuple(m if n == 1 else n for n, m in zip(a.type.shape, b.type.shape, strict=True))
     return shape.broadcast_to(a, whole), shape.broadcast_to(b, whole)
 
 
@@ -227,6 +227,7 @@ def _bound(
 
 
 __all__ = [
-    "Window", "as_count", "checked", "common_length", "greatest", "inside", "is_known", "least", "minus",
-    "moved", "number", "places", "plus", "same_number", "shape_alike", "slice_window", "taken",
+    "Window", "as_count", "checked", "common_length", "greatest", "inside", "is_known",
+    "least", "minus", "moved", "number", "places", "plus", "same_number", "shape_alike",
+    "slice_window", "taken",
 ]  # fmt: skip

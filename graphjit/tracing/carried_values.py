@@ -1,8 +1,8 @@
 """What a loop of Python's can carry from turn to turn, and the arrays that stand for it.
 
 A number is one array without axes, two if it may be Python's or NumPy's; a tuple the arrays of
-its items; a list that grows its items, with room for more, and their number; an array of unknown
-length the larger one and its windows.
+its items; a list that grows its items, with room for more, and their number; an array of
+unknown length the larger one and its windows.
 """
 
 from __future__ import annotations
@@ -105,14 +105,14 @@ def may_be_carried(value: Any) -> bool:
 
 
 def may_be_item(value: Any) -> bool:
-    """Whether a value can be an item of a list that grows: a copy of it is kept, and it must not
-    be written into from then on.
+    """Whether a value can be an item of a list that grows: a copy of it is kept, and it must
+    not be written into from then on.
     """
     if type(value) is GrownList or type(value) is BoundedArray:
         return False
     is_array = isinstance(value, TensorBase) and not value.is_selection and not value.is_mixed
     if is_array and value.recorder is not None and value.type.shape:
-        return bool(value.origin == "numpy")  # type: ignore[attr-defined]
+        return bool(value.origin == "numpy")
     return may_be_carried(value)
 
 
@@ -168,7 +168,7 @@ def is_part_of(kind: Any, value: Any) -> bool:
 
 
 def parts_of(kind: Any) -> list[tuple[TensorType, str]]:
-    """The types of the arrays that stand for what is of a kind, and whose rules hold for them."""
+    """The types of the arrays that stand for what is of a kind, and whose rules hold."""
     if type(kind) is TupleKind:
         return [part for item in kind.items for part in parts_of(item)]
     if type(kind) is ListKind:
@@ -188,9 +188,7 @@ def split(trace: Any, value: Any, kind: Any) -> list[Any]:
     """The arrays that stand for a value."""
     if type(kind) is TupleKind:
         return [
-            part
-            for x, k in zip(value, kind.items, strict=True)
-            for part in split(trace, x, k)
+            part for x, k in zip(value, kind.items, strict=True) for part in split(trace, x, k)
         ]
     if type(kind) is ListKind:
         return [*value.buffers, value.length]
@@ -211,7 +209,7 @@ def join(trace: Any, kind: Any, parts: Iterator[Any]) -> Any:
         return GrownList(trace, kind.item, buffers, next(parts), kind.room)
     if type(kind) is BoundedKind:
         values = next(parts)
-        windows = []
+        windows: list[Window | None] = []
         for axis, moves in enumerate(kind.moving):
             if not moves:
                 windows.append(None)
@@ -262,6 +260,7 @@ def as_tensor(value: Any) -> Any:
 
 
 __all__ = [
-    "MIXED", "BoundedKind", "ListKind", "TupleKind", "as_tensor", "common_kind", "is_given", "is_part_of",
-    "join", "kind_of", "kinds_of_numbers", "may_be_carried", "may_be_item", "parts_of", "shown_kind", "split", "zeros_of",
+    "MIXED", "BoundedKind", "ListKind", "TupleKind", "as_tensor", "common_kind", "is_given",
+    "is_part_of", "join", "kind_of", "kinds_of_numbers", "may_be_carried", "may_be_item",
+    "parts_of", "shown_kind", "split", "zeros_of",
 ]  # fmt: skip

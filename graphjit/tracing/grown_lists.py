@@ -43,8 +43,8 @@ ROOM, MAX_BYTES = 1024, 1 << 28
 class GrownList(TensorBase):
     """In place of a list of items that are alike, which some loop makes longer.
 
-    item: the kind of an item. buffers: arrays with the parts of the items, along the first axis.
-    length: how many there are, of Python's. room: how many there may be
+    item: the kind of an item. buffers: arrays with the parts of the items, along the first
+    axis. length: how many there are, of Python's. room: how many there may be
     """
 
     __slots__ = ("__weakref__", "_trace", "buffers", "item", "length", "room")
@@ -105,7 +105,9 @@ class GrownList(TensorBase):
         trace.branches.loops.require_grows(self)
         if not may_be_item(value) or not is_part_of(self.item, value):
             raise TracingError(
-                at_user_line("a list gets items of several types, or that aren't numbers or arrays")
+                at_user_line(
+                    "a list gets items of several types, or that aren't numbers or arrays"
+                )
             )
         trace.branches.listed_given |= is_given(value)
         parts = split(trace, value, self.item)
@@ -217,9 +219,7 @@ class GrownList(TensorBase):
                     self._refuse()
             elif origin == "numpy":  # an int where there is none
                 empty = trace.with_numpy_rules(lambda: owned(array(self.length == 0), trace))
-                made = trace.with_numpy_rules(
-                    lambda: owned(left_to_python(made, empty), trace)
-                )
+                made = trace.with_numpy_rules(lambda: owned(left_to_python(made, empty), trace))
         else:
             made = trace.with_numpy_rules(lambda: owned(extreme(), trace))
         if origin == "weak":
@@ -250,9 +250,7 @@ class GrownList(TensorBase):
             else:
                 negative = apply(pw.lt, found, _ZERO)
                 counted = apply(pw.where, negative, plus(found, length), found)
-            bad = apply(
-                pw.bit_or, apply(pw.lt, counted, _ZERO), apply(pw.ge, counted, length)
-            )
+            bad = apply(pw.bit_or, apply(pw.lt, counted, _ZERO), apply(pw.ge, counted, length))
             return owned(checked(counted, bad), trace)
 
         return self.item_at(trace.with_numpy_rules(place))
@@ -288,8 +286,8 @@ class GrownList(TensorBase):
         return func(*given, **kwargs)
 
     __iter__ = __len__ = __setitem__ = __delitem__ = __contains__ = __add__ = __radd__ = _refuse
-    __mul__ = __rmul__ = __iadd__ = __imul__ = __eq__ = __ne__ = __lt__ = __le__ = _refuse  # type: ignore[assignment]
-    __gt__ = __ge__ = __array__ = __reversed__ = __str__ = __format__ = __reduce__ = _refuse  # type: ignore[assignment]
+    __mul__ = __rmul__ = __iadd__ = __imul__ = __eq__ = __ne__ = __lt__ = __le__ = _refuse
+    __gt__ = __ge__ = __array__ = __reversed__ = __str__ = __format__ = __reduce__ = _refuse
     __hash__ = object.__hash__
     __array_ufunc__ = None
 
@@ -342,7 +340,7 @@ def grown(trace: Any, items: Sequence[Any], item: Any, room: int) -> GrownList:
 
 
 def is_held_once(value: list[Any], frame: FrameType, known: Sequence[Any]) -> bool:
-    """Whether a list is known to a frame's variable alone. known: containers that don't count."""
+    """Whether only a frame's variable knows a list. known: containers that don't count."""
     # without closures, whose cells would be holders
     for holder in gc.get_referrers(value):
         if isinstance(holder, FrameType):

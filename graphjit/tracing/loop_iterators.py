@@ -142,7 +142,7 @@ class ArrayItems:
 
 
 class BoundedItems:
-    """The items along the first axis of an array of which only a bound of the length is known."""
+    """The items along the first axis of an array of unknown length."""
 
     __slots__ = ("_items", "count")
 

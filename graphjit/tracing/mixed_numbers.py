@@ -135,13 +135,15 @@ def alike(operands: Sequence[Any]) -> tuple[Any, ...]:
     if any(x.whole or not x.type.dtype.is_floating for x in operands if is_mixed(x)):
         others = [x for x in strong if not is_weak(x)]
         wide = all(_dtype(x) in ("f8", "c16") for x in others)
-        return strong if wide and len(others) > len(list(filter(is_mixed, operands))) else (
-            tuple(operands)
+        return (
+            strong
+            if wide and len(others) > len(list(filter(is_mixed, operands)))
+            else (tuple(operands))
         )
     weak = tuple(x.as_weak() if is_mixed(x) else x for x in operands)
     try:
         same = result_dtype(*strong) is result_dtype(*weak)
-    except Exception:  # noqa: BLE001  what NumPy's rules refuse is refused where it is computed
+    except Exception:
         return tuple(operands)
     return strong if same else tuple(operands)
 
@@ -171,7 +173,7 @@ def _of_numbers(trace: Any, name: str, operands: Sequence[Any]) -> Any:
     if name == "truediv" and "f" in kinds:
         strong = [x.as_numpy() if is_mixed(x) else x for x in operands]
         divisor = strong[1]
-        given = [
+        given: list[Any] = [
             trace.symbol_of(x.node, "numpy") if isinstance(x, SymbolicTensor) else np.float64(x)
             for x in strong
         ]
@@ -208,9 +210,7 @@ def _either(trace: Any, flags: Sequence[Any]) -> Any:
 
 
 def _mixed(trace: Any, made: Any, flag: Any) -> MixedNumber:
-    number: MixedNumber = MixedNumber(
-        trace, trace.node_of(made), made.type, flag=flag
-    )
+    number: MixedNumber = MixedNumber(trace, trace.node_of(made), made.type, flag=flag)
     return number
 
 
@@ -262,7 +262,9 @@ def _kind_of_number(value: Any) -> Any:
     if is_mixed(value):
         return value.type, "mixed int" if value.whole else "mixed"
     if isinstance(value, SymbolicTensor):
-        return None if value.type.shape or value.origin == "tensor" else (value.type, value.origin)
+        return (
+            None if value.type.shape or value.origin == "tensor" else (value.type, value.origin)
+        )
     dtype = {bool: bool_, int: int64, float: float64}.get(type(value))
     if dtype is not None:
         return TensorType((), dtype), "weak"
@@ -289,7 +291,6 @@ def value_for(trace: Any, value: Any, kind: Any) -> tuple[Any, Any]:
 def is_exact(value: Any) -> bool:
     """Whether an int is one that a float64 holds as it is."""
     return isinstance(value, int) and abs(value) <= 2**53
-
 
 
 __all__ = [

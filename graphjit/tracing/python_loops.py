@@ -405,48 +405,52 @@ class PythonLoops(TurnRecorder):
         values = values_of(frame, test)
         own = {*frame.f_code.co_cellvars, *frame.f_code.co_freevars}
         if values.keys() != visit.values.keys():  # the next turn may have all names
-            return self._refuse(frame, "sets or deletes a variable")
+            self._refuse(frame, "sets or deletes a variable")
+            return None
         for name, before in visit.values.items():
             now = values[name]
             if now is before or same_plain(now, before):
                 continue
             if name in own or not may_be_carried(before) or not may_be_carried(now):
-                return self._refuse(frame, f"changes {name}")
+                self._refuse(frame, f"changes {name}")
+                return None
             if kind_of(now) != kind_of(before):  # the next turn may be alike
                 kind = common_kind(kind_of(before), kind_of(now), [before, now])
                 if kind is None or not self._open:
-                    return self._refuse(frame, f"gives {name} another type")
+                    self._refuse(frame, f"gives {name} another type")
+                    return None
                 self.mixed_at_first[key_of(frame), name] = kind
             names.append(name)
         contents = contents_of(values)
         if contents is None:
-            return self._refuse(frame, "has variables whose contents aren't seen")
+            self._refuse(frame, "has variables whose contents aren't seen")
+            return None
         kept = [name for name in values if name not in names]
         changed = [name for name in kept if contents[name] != visit.contents[name]]
         for name in kept:
             wanted = (key_of(frame), name) in self.grows
             if type(values[name]) is list and (wanted or name in changed):
                 if not self._is_grown(visit, name, contents[name], values):
-                    return self._refuse(frame, f"changes what {name} holds")
+                    self._refuse(frame, f"changes what {name} holds")
+                    return None
                 names.append(name)
         changed = [name for name in changed if name not in names]
         if changed:
             arrays = [values[n] for n in changed if type(values[n]) is np.ndarray]
             if len(arrays) == len(changed) and any([self.note_array(x) for x in arrays]):
                 raise LoopRefused("writes into an array of known values")
-            return self._refuse(frame, f"changes what {changed[0]} holds")
+            self._refuse(frame, f"changes what {changed[0]} holds")
+            return None
         twins = twins_of(names, visit.values, values)
         both = visit.values, values
         if any(has_aliases(each, names, twins) for each in both):
-            return self._refuse(frame, "gives one array two names")
+            self._refuse(frame, "gives one array two names")
+            return None
         arrays = self._written_since(visit.written, visit.nodes)
         return [name for name in names if name not in twins], arrays
 
-    def _is_grown(
-        self, visit: Visit, name: str, content: Any, values: dict[str, Any]
-    ) -> bool:
-        """Whether a turn has only added items to a list, all of one kind, that is nobody else's.
-        """
+    def _is_grown(self, visit: Visit, name: str, content: Any, values: dict[str, Any]) -> bool:
+        """Whether a turn has only added items of one kind to a list that is nobody else's."""
         frame, value, (_, before) = visit.frame, values[name], visit.contents[name]
         if content[1][: len(before)] != before:
             return False
@@ -458,8 +462,15 @@ class PythonLoops(TurnRecorder):
             kind = kind_of(x) if kind is None else common_kind(kind, kind_of(x), value)
             if kind is None:
                 return False
-        known = [values, visit.values, frame.f_locals, *(v.values for v in self._visits.values())]
-        known += [loop.values for loop in self._open] + [loop.visit.values for loop in self._open]
+        known = [
+            values,
+            visit.values,
+            frame.f_locals,
+            *(v.values for v in self._visits.values()),
+        ]
+        known += [loop.values for loop in self._open] + [
+            loop.visit.values for loop in self._open
+        ]
         if kind is None or not is_held_once(value, frame, known):
             return False
         self.grows[key] = kind

@@ -40,8 +40,8 @@ from graphjit.tensors.variable import Variable
 
 from .branches import Branches
 from .handlers import handled_by_user
-from .mixed_numbers import MixedNumber, mixed_parts
 from .leaks import leak_error
+from .mixed_numbers import MixedNumber, mixed_parts
 from .op_memo import OpMemo
 from .regions import Region, Regions, compacted
 from .result_views import BaseArray

@@ -335,7 +335,7 @@ class TurnRecorder:
         return any(changed)
 
     def _unless_raising(self, trace: Any, loop: OpenLoop, goes_on: int) -> int:
-        """Whether a loop goes on, in a call that takes no way that raises; others are Python's."""
+        """Whether a loop goes on, in a call that takes no way that raises."""
         for node, outcome in loop.left_to_python:
             failing = trace.node_of(goes_on_by(trace, node, outcome))
             trace.branches.may_need_python = True

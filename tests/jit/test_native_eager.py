@@ -79,7 +79,10 @@ def eager_cases() -> dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any,
         "keywords": (lambda x, *, y=None: np.packbits(y > 1), lambda: (X,)),
         "tensor": (lambda x: x[int(x[1]) :], lambda: (gj.constant(X),)),
         "scalar": (lambda x, a: np.packbits(x > a), lambda: (X, 1.5)),
-        "an object": (lambda x, o: np.packbits(x > o["a"]), lambda: (X, collections.UserDict(a=1))),
+        "an object": (
+            lambda x, o: np.packbits(x > o["a"]),
+            lambda: (X, collections.UserDict(a=1)),
+        ),
     }
 
 

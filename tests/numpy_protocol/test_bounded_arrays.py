@@ -177,7 +177,7 @@ def numbered(x: Any) -> Any:
 
 def widest(x: Any) -> Any:
     values, found = np.unique(np.round(x)), 0.0
-    for low, high in zip(values[:-1], values[1:], strict=True):
+    for low, high in zip(values[:-1], values[1:], strict=True):  # noqa: RUF007
         found = max(found, high - low)
     return found
 
@@ -252,7 +252,7 @@ def test_what_raises_undecorated_raises(number: int) -> None:
     "function",
     [
         lambda x: x[int(x[0]) :],  # a view of the argument
-        lambda x: (x[x > 0].reshape(2, -1) if len(x[x > 0]) % 2 == 0 else None),
+        lambda x: x[x > 0].reshape(2, -1) if len(x[x > 0]) % 2 == 0 else None,
         lambda x: np.gradient(x[x > 0]) if len(x[x > 0]) > 1 else None,
     ],
 )
