@@ -12,7 +12,7 @@ import functools
 import operator
 import types
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +143,7 @@ class ReturnPlan:
         self._require_apart(found)
         # Of results that are parts of arrays: the arrays.
         self._cut: list[Any] = []
+        self._cut_bases: dict[int, BaseArray] = {}
         arrays = self._plan_arrays(found)
         first: dict[int, int] = {}
         for number, x in enumerate(found):
@@ -277,7 +278,7 @@ class ReturnPlan:
             or views.base_capture(x.source) is not None
             or views.find_result_view(x.source, self._memory_existed) is not None
         )
-        if outside or x.base is not None:
+        if outside or (x.base is not None and not x.new):
             raise TracingError(at_user_line("a view at a place that is computed is returned"))
         if self._plain or self._wanted is False:
             raise TracingError(at_user_line("an array of unknown length is returned"))
@@ -285,11 +286,18 @@ class ReturnPlan:
 
     def _require_apart(self, found: Sequence[Any]) -> None:
         """TracingError where a result of unknown length shares memory with another."""
+        # those of one array are views of it, as undecorated
         owners = {
-            id(x): x.source.storage.owner()
+            id(x.source): (x.source if x.base is None else x.base[0]).storage.owner()
             for x in found
             if _is_cut(x) and type(x) is not GrownList
         }
+        counts = Counter(
+            id(x.source)
+            for x in {id(x): x for x in found if _is_cut(x)}.values()
+            if type(x) is not GrownList
+        )
+        self._shared_cuts = {source for source, count in counts.items() if count > 1}
         others = {id(x): x.storage.owner() for x in found if isinstance(x, SymbolicTensor)}
         seen = [id(owner) for owner in (*owners.values(), *others.values())]
         if owners and len(set(seen)) < len(seen):
@@ -320,9 +328,12 @@ class ReturnPlan:
         def number(n: Any) -> Any:
             return int(n.numpy()) if n.recorder is None else output(n)
 
-        base = output(x.source)
+        shared = id(x.source) in self._shared_cuts
+        base = self._cut_bases.get(id(x.source)) if shared else None
+        if base is None:
+            base = self._cut_bases[id(x.source)] = output(x.source)
         windows = [None if w is None else (number(w.start), number(w.count)) for w in x.windows]
-        call = NumpyCall(cut, (base, x.new, *windows), {})
+        call = NumpyCall(cut, (base, x.new and not shared, *windows), {})
         return "view", ResultView(CallResult(call, ()))
 
     def _plan_owner(self, x: Any) -> tuple[str, Any]:

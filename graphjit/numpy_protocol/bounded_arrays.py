@@ -216,10 +216,11 @@ class BoundedArray(Operators):
     def __setitem__(self, key: Any, value: Any) -> None:
         if value is self and is_all(key):  # x[...] += v has written already
             return
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(p is Ellipsis or isinstance(p, slice) or is_number(p) for p in parts):
+            raise refusal("an assignment to this index")
         target = self if is_all(key) else self[key]
-        if (isinstance(target, BoundedArray) and not target.new) or (
-            isinstance(target, BoundedArray) and is_all(key)
-        ):
+        if isinstance(target, BoundedArray):
             target.write(value)
         else:
             self._write_elements(key, value)
@@ -331,7 +332,7 @@ def has_bounded(values: Any) -> bool:
 def bounded(value: Any) -> Any:
     """What a mask chose as an array of unknown length; other values as they are."""
     if isinstance(value, Selection):
-        return compacted(value.mask, [value.values])[0]
+        return value.compact()
     if type(value) in (list, tuple):
         return type(value)(bounded(v) for v in value)
     return value

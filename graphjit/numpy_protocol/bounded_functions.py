@@ -400,7 +400,7 @@ def _reshape(a: Any, *shape_given: Any, **options: Any) -> Any:
     sizes = [n if not isinstance(n, np.integer) else int(n) for n in wanted[1:]]
     if not all(isinstance(n, int) and n > 0 for n in sizes):
         raise refusal("reshape")
-    a = of_start(a)
+    base, a = a.source, of_start(a)
     row, new = pymath.prod(a.extents[1:]), pymath.prod(sizes)
     values, count = a.values, a.count(0)
     if row != new:
@@ -408,7 +408,7 @@ def _reshape(a: Any, *shape_given: Any, **options: Any) -> Any:
             raise refusal("reshape")
         count = apply(pw.mul, count, wrap(np.array(row // new)))
     values = shape.reshape(values, (values.type.shape[0] * row // new, *sizes))
-    return BoundedArray(values, (Window(ZERO, count), *(None,) * len(sizes)))
+    return BoundedArray(values, (Window(ZERO, count), *(None,) * len(sizes)), base=base)
 
 
 def _is_free(n: Any, a: Any) -> bool:
@@ -417,6 +417,10 @@ def _is_free(n: Any, a: Any) -> bool:
         return n == -1
     own = a.windows[0].count
     return bool(getattr(n, "node", None) == own.node and a.ndim == 1)
+
+
+def _flatten(a: Any, order: Any = "C") -> Any:
+    return _copy(_ravel(a, order))
 
 
 def _ravel(a: Any, order: Any = "C") -> Any:
@@ -472,7 +476,7 @@ METHODS.update(
     clip=_clip,
     reshape=_reshape,
     ravel=_ravel,
-    flatten=_ravel,
+    flatten=_flatten,
 )
 FUNCTIONS.update(
     {

@@ -301,8 +301,9 @@ def _of_unknown_length(function: Any, value: Any, args: Any, kwargs: dict[str, A
     dtype = kwargs.get("dtype", args[0] if args else None)
     if len(args) > 1 or kwargs.keys() - {"dtype"}:
         raise unsupported(f"np.{function.__name__} with these arguments")
-    made = call_function(np.copy, (value,), {}) if copying or value.new else value
-    return made if dtype is None else made.astype(dtype)
+    made = call_function(np.copy, (value,), {}) if copying else value
+    same = dtype is None or np.dtype(dtype) == value.source.type.dtype.dtype
+    return made if same else made.astype(dtype)
 
 
 def _listed_arguments(function: Any) -> slice | None:

@@ -59,7 +59,12 @@ def _of_bounded(name: str) -> Any:
 def _in_place(name: str) -> Callable[[Selection, Any], Any]:
     def method(self: Selection, other: Any) -> Any:
         result = self._operator(name, self, other)
+        if self._made is not None or not isinstance(result, Selection):
+            self.compact().write(result)
+            return self
         source, target = result._values.type.dtype, self._values.type.dtype
+        if self.recorder.regions.is_outside(self._mask.node):
+            raise unsupported("an operator such as += that writes into what a mask chose")
         if not np.can_cast(source.dtype, target.dtype, "same_kind"):
             raise unsupported(f"{source.name} into {target.name}")
         self._values = cast(result._values, target)  # other names see it, too
@@ -69,9 +74,12 @@ def _in_place(name: str) -> Callable[[Selection, Any], Any]:
 
 
 class Selection(Operators):
-    """The elements of an array where a traced mask of its shape holds."""
+    """The elements of an array where a traced mask of its shape holds.
 
-    __slots__ = ("_mask", "_values")
+    Once they were put together, that is what they are.
+    """
+
+    __slots__ = ("_made", "_mask", "_values")
 
     is_selection = True
     precedence = 2
@@ -79,6 +87,7 @@ class Selection(Operators):
     def __init__(self, values: Any, mask: Any) -> None:
         # Under handles of their own: as the array and the mask are now.
         self._values, self._mask = values, mask
+        self._made: Any = None
 
     @property
     def recorder(self) -> Any:
@@ -102,7 +111,7 @@ class Selection(Operators):
             return getattr(self.compact(), name)
 
         def reduced(*args: Any, **kwargs: Any) -> Any:
-            if args or kwargs.keys() - {"dtype"}:
+            if args or kwargs.keys() - {"dtype"} or self._made is not None:
                 return getattr(self.compact(), name)(*args, **kwargs)
             return self._reduced(reduce, kwargs)
 
@@ -110,19 +119,16 @@ class Selection(Operators):
 
     def compact(self) -> Any:
         """The elements as a BoundedArray, put together."""
-        from .bounded_arrays import bounded
+        from .bounded_arrays import compacted
 
-        return self._recorded(lambda: bounded(self))
-
-    @property
-    def values(self) -> Any:
-        """What all elements would be."""
-        return self._values
-
-    @property
-    def mask(self) -> Any:
-        """Which elements are chosen."""
-        return self._mask
+        if self._made is not None:
+            return self._made
+        made = self._recorded(lambda: compacted(self._mask, [self._values])[0])
+        if self.recorder.regions.is_outside(self._mask.node):
+            made.base = self._values, self._values.node  # a copy, for this region alone
+        else:
+            self._made = made
+        return made
 
     def _reduced(self, reduce: Callable[..., Any], kwargs: Any) -> Any:
         return self._recorded(lambda: reduce(self._values, where=self._mask, **kwargs))
@@ -138,7 +144,7 @@ class Selection(Operators):
         return self._elementwise(OPERATORS.get(name), operands)
 
     def _elementwise(self, ufunc: Any, operands: Any) -> Any:
-        if ufunc is None or ufunc.nout != 1 or ufunc in PRODUCTS:
+        if ufunc is None or ufunc.nout != 1 or ufunc in PRODUCTS or self._made is not None:
             return self._put_together(ufunc, operands)
         if not all(map(self._fits, operands)):
             return self._put_together(ufunc, operands)
@@ -158,7 +164,8 @@ class Selection(Operators):
         or a number.
         """
         if isinstance(value, Selection):
-            return same_value(self.recorder, value._mask.node, self._mask.node)
+            own = value._made is None
+            return own and same_value(self.recorder, value._mask.node, self._mask.node)
         if getattr(type(value), "is_selection", False):
             return False
         if is_symbol(value):
@@ -181,13 +188,15 @@ class Selection(Operators):
         from .bounded_arrays import call_function
 
         name = _FUNCTIONS.get(func)
-        if name is None or len(args) != 1 or args[0] is not self or kwargs.keys() - {"dtype"}:
+        plain = len(args) == 1 and args[0] is self and self._made is None
+        if name is None or not plain or kwargs.keys() - {"dtype"}:
             return call_function(func, args, kwargs)
         return self._reduced(_REDUCTIONS[name], kwargs)
 
     def may_be_put_back(self, mask: Any) -> bool:
         """Whether these are the elements that a mask chooses, too."""
-        return same_value(self.recorder, mask.node, self._mask.node)
+        own = self._made is None
+        return own and same_value(self.recorder, mask.node, self._mask.node)
 
     def put_back(self, x: Any, mask: Any) -> Any:
         """x as it is after x[mask] = these."""
@@ -199,8 +208,8 @@ class Selection(Operators):
     __ior__, __ixor__ = _in_place("or"), _in_place("xor")
     __ilshift__, __irshift__ = _in_place("lshift"), _in_place("rshift")
     __bool__ = __int__ = __float__ = __complex__ = __index__ = __len__ = _needs_shape
-    __iter__ = __setitem__ = __contains__ = __array__ = _needs_shape
-    __getitem__ = _of_bounded("__getitem__")
+    __iter__ = __contains__ = __array__ = _needs_shape
+    __getitem__, __setitem__ = _of_bounded("__getitem__"), _of_bounded("__setitem__")
     __hash__ = __reduce__ = __format__ = __str__ = __round__ = __copy__ = _needs_shape
     __deepcopy__ = _needs_shape
     type = T = mT = property(_needs_shape)
