@@ -88,6 +88,10 @@ def unflatten(tree: Tree, next_leaf: Callable[[], Any], made: list[Any] | None =
     return whole
 
 
+# What no change of leaves is for.
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
+
+
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     """A value with what `change` gives for each of its leaves; containers in which nothing is
     another object than before are themselves.
@@ -95,6 +99,11 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     known: dict[int, tuple[Any, Any]] = {}
 
     def walk(value: Any) -> Any:
+        kind = type(value)
+        if kind in _PLAIN or (
+            (kind is list or kind is tuple) and _PLAIN.issuperset(map(type, value))
+        ):
+            return value  # nothing is to be changed
         if id(value) in known:
             return known[id(value)][1]
         known[id(value)] = value, value  # what holds itself is left as it is

@@ -132,8 +132,8 @@ def _as_array(value: Any) -> Any:
         return strong(as_tensor(value))
     if isinstance(value, TensorBase):
         tensor: Any = value.as_tensor()
-        if tensor.is_mixed and not tensor.whole:
-            return tensor.as_numpy()
+        if tensor.is_mixed:
+            tensor = tensor.settled() if tensor.whole else tensor.as_numpy()
         return strong(tensor) if is_weak_symbol(tensor) else tensor
     if isinstance(value, np.ndarray):
         if type(value) not in (np.ndarray, np.memmap):
@@ -156,6 +156,8 @@ def _as_array(value: Any) -> Any:
 
 def strong(weak: Any) -> Any:
     """A traced Python scalar as the 0-d array that np.asarray makes of it."""
+    if weak.is_mixed:
+        weak = weak.settled()
     return type(weak)(weak.recorder, weak.node, weak.type, "numpy")
 
 
@@ -164,6 +166,8 @@ def _strong_dtype(value: Any) -> np.dtype[Any]:
     if type(value) is Dim:
         return int64.dtype
     if is_symbol(value):
+        if value.is_mixed:
+            value = value.settled()
         found: np.dtype[Any] = value.type.dtype.dtype
         return found
     part = promotion_part(value)
@@ -186,6 +190,8 @@ def _stacked(value: Sequence[Any]) -> Any:
 
 def promotion_part(value: Any) -> Any:
     """An operand as NumPy's resolvers take it: a dtype, or int, float, complex if weak."""
+    if is_symbol(value) and value.is_mixed:
+        value = value.settled()
     if is_weak_symbol(value):
         return _WEAK[value.type.dtype.kind]
     if isinstance(value, TensorBase):

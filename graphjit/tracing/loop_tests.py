@@ -100,7 +100,9 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
 def always_raises(code: CodeType, offset: int) -> bool:
     """Whether all ways on from an instruction end in a `raise`."""
     flow = _Flow(code)
-    todo, seen = [*flow.after[flow.number_of(offset)]], set[int]()
+    # an instruction's inline cache may be what the offset is of
+    first = sum(each.offset <= offset for each in flow.instructions) - 1
+    todo, seen = [*flow.after[first]], set[int]()
     while todo:
         number = todo.pop()
         if number in seen:

@@ -22,7 +22,7 @@ from graphjit.numpy_protocol.python_numbers import left_to_python
 from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import apply, wrap
 
-from .symbolic_tensor import SymbolicTensor, is_strict, is_weak
+from .symbolic_tensor import SET_BY_RECORDING, SymbolicTensor, is_strict, is_weak
 
 # What Python and NumPy compute alike of their own numbers, but for overflow of integers.
 _ALIKE = {"add", "sub", "mul", "neg", "pos", "abs", "lt", "le", "gt", "ge", "eq", "ne"}
@@ -87,6 +87,11 @@ class MixedNumber(SymbolicTensor):
     def settled(self) -> SymbolicTensor:
         """The number as what it is in a call that is traced, after a branch."""
         return self.as_weak() if self.origin == "weak" else self.as_numpy()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in SET_BY_RECORDING:
+            raise AttributeError(name)
+        return getattr(self.settled(), name)
 
     def _operator(self, name: str, *operands: Any) -> Any:
         return operator(self.recorder, name, operands)

@@ -56,6 +56,8 @@ def represented_classes(x: Any) -> tuple[type, ...]:
     """The class of what a symbolic tensor represents: a tensor's, ndarray, a NumPy scalar's or
     a Python number's. Two where it isn't known whether NumPy has a scalar there or an array.
     """
+    if x.is_mixed:
+        x = x.settled()
     if x.origin == "tensor":
         return (Tensor if x._assign_target is None else VariableSlice,)
     if x.origin == "weak":

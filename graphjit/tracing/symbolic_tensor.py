@@ -81,6 +81,8 @@ if TYPE_CHECKING:
 
 # Operators whose results on Python's integers may pass 64 bits.
 _UNBOUNDED = {"add", "sub", "mul", "pow", "lshift", "neg", "abs"}
+# Those whose results are in 64 bits if the operands are.
+_WITHIN = {"floordiv", "mod", "and", "or", "xor", "rshift", "invert"}
 # Those of which compiled code sees whether they do.
 _CHECKED = {"add", "sub", "mul", "neg", "abs", "lshift", "pow"}
 
@@ -95,7 +97,7 @@ class StaticValueNeeded(TracingError):
 
 _CHOICES = "use gj.cond for a choice between two computations, gj.where for a choice by element"
 # Attributes that an item of an array has only once it has been recorded.
-_SET_BY_RECORDING = {
+SET_BY_RECORDING = {
     "_index_source", "_assign_target", "line", "provenance", "node", "storage", "swapped",
 }  # fmt: skip
 
@@ -240,12 +242,15 @@ class SymbolicTensor(InPlaceOperators, Operators):
             return result
         if self.origin == "weak" and any(isinstance(x, (list, tuple)) for x in operands):
             raise self._needs_value("arithmetic of a number and a list")
-        return trace.record_memoized(
+        result = trace.record_memoized(
             key,
             operands,
             lambda: numpy_protocol.call_operator(ufunc, operands, trace),
             operands,
         )
+        if name in _WITHIN and all(map(_is_python_int, operands)):
+            trace.note_bounds(result, -(2**63), 2**63 - 1)
+        return result
 
     def _record_pending(self) -> None:
         """Record an item that iterating over an array gave."""
@@ -268,7 +273,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
     _require_attribute = require_attribute
 
     def __getattr__(self, name: str) -> Any:
-        if name in _SET_BY_RECORDING:
+        if name in SET_BY_RECORDING:
             self._record_pending()
             return getattr(self, name)
         if name == "assign" and self._assign_target is not None:
@@ -592,6 +597,6 @@ def _are_bools(operands: Sequence[Any]) -> bool:
 
 
 __all__ = [
-    "SYMBOLIC_CLASSES", "StaticValueNeeded", "Storage",
+    "SET_BY_RECORDING", "SYMBOLIC_CLASSES", "StaticValueNeeded", "Storage",
     "SymbolicArray", "SymbolicScalar", "SymbolicTensor", "is_strict", "is_weak",
 ]  # fmt: skip
