@@ -1,7 +1,7 @@
 """Whole programs and kernels as they are written in NumPy, decorated beside undecorated.
 
     python benchmarks/whole_programs.py                 # the programs of tests/programs
-    python benchmarks/whole_programs.py --kernels       # the classic kernels, at benchmark sizes
+    python benchmarks/whole_programs.py --kernels       # the classic kernels
     python benchmarks/whole_programs.py life_steps lu   # these alone
 
 For each: the time of a call undecorated and decorated, the least of interleaved rounds; the

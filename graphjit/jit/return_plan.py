@@ -23,9 +23,9 @@ from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.tree import LEAF, Path, Tree, flatten
 from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.tensors.variable import Variable
-from graphjit.tracing.carried_values import shown_kind
 from graphjit.tracing.grown_lists import GrownList
 from graphjit.tracing.leaks import holds_traced
+from graphjit.tracing.number_kinds import shown_kind
 from graphjit.tracing.result_views import (
     BaseArray,
     CallResult,

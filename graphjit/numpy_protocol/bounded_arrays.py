@@ -54,6 +54,8 @@ Windows = tuple[Window | None, ...]
 # `bounded_functions`.
 METHODS: dict[str, Callable[..., Any]] = {}
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+# How elements are found. Filled by `bounded_indexing`.
+INDEXING: dict[str, Callable[..., Any]] = {}
 
 
 def refusal(what: str) -> TracingError:
@@ -207,11 +209,11 @@ class BoundedArray(Operators):
         return call_function(func, args, kwargs)
 
     def __getitem__(self, key: Any) -> Any:
-        return self.recorded(lambda: _indexing().part(self, key))
+        return self.recorded(lambda: INDEXING["part"](self, key))
 
     def known_item(self, number_of: Any) -> Any:
         """The item along the first axis at a place that is surely before its end."""
-        return self.recorded(lambda: _indexing().known_item(self, number_of))
+        return self.recorded(lambda: INDEXING["known_item"](self, number_of))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if value is self and is_all(key):  # x[...] += v has written already
@@ -230,7 +232,7 @@ class BoundedArray(Operators):
         if len(parts) != self.ndim or not all(map(is_number, parts)):
             raise refusal("an assignment to an index")
         self._require_writable()
-        places = [_indexing().place_of(self, k, p) for k, p in enumerate(parts)]
+        places = [INDEXING["place_of"](self, k, p) for k, p in enumerate(parts)]
         self.recorded(lambda: self._replace_at(places, value))
 
     def _replace_at(self, places: Sequence[Any], value: Any) -> None:
@@ -289,13 +291,6 @@ class BoundedArray(Operators):
 
 def _transposed(x: BoundedArray) -> BoundedArray:
     return BoundedArray(shape.transpose(x.values), x.windows[::-1], x.new, base=x.source)
-
-
-def _indexing() -> Any:
-    """What stands above this module: an index may be such an array, too."""
-    from . import bounded_indexing
-
-    return bounded_indexing
 
 
 def _owned(value: Any, trace: Any) -> Any:
@@ -550,9 +545,14 @@ def is_number(part: Any) -> bool:
     return isinstance(part, (int, np.integer, Dim))
 
 
+masked_arrays.TOGETHER.update(
+    compacted=compacted, elementwise=elementwise, call_function=call_function,
+    call_ufunc=call_ufunc,
+)  # fmt: skip
+
 __all__ = [
-    "FUNCTIONS", "METHODS", "BoundedArray", "Windows", "bounded", "call_function", "call_ufunc",
-    "compacted", "elementwise", "extents_of", "has_bounded", "in_shape", "is_all",
-    "is_bounded", "is_number", "mapped",
-    "plain", "refusal", "same_value_of", "together", "windows_of",
+    "FUNCTIONS", "INDEXING", "METHODS", "BoundedArray", "Windows", "bounded", "call_function",
+    "call_ufunc", "compacted", "elementwise", "extents_of", "has_bounded", "in_shape", "is_all",
+    "is_bounded", "is_number", "mapped", "plain", "refusal", "same_value_of", "together",
+    "windows_of",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from graphjit.tensors.apply import apply, wrap
 
 from . import indexing
 from .bounded_arrays import (
+    INDEXING,
     BoundedArray,
     Windows,
     bounded,
@@ -461,6 +462,8 @@ def _assign_chosen(x: Any, parts: list[Any], value: Any, mode: str = "update") -
     )  # fmt: skip
     return subscript.getitem(made, slice(0, x.type.shape[0]))
 
+
+INDEXING.update(part=part, known_item=known_item, place_of=place_of)
 
 __all__ = [
     "assign", "known_item", "needs_bounds", "needs_window", "nonzero",

@@ -41,6 +41,10 @@ _FUNCTIONS: dict[Any, str] = {
 }  # fmt: skip
 
 
+# What is done with the elements put together. Filled by `bounded_arrays`.
+TOGETHER: dict[str, Callable[..., Any]] = {}
+
+
 def _refusal() -> TracingError:
     return unsupported(
         "x[mask], whose shape depends on data (write np.where(mask, x, 0)): indexing"
@@ -119,11 +123,9 @@ class Selection(Operators):
 
     def compact(self) -> Any:
         """The elements as a BoundedArray, put together."""
-        from .bounded_arrays import compacted
-
         if self._made is not None:
             return self._made
-        made = self._recorded(lambda: compacted(self._mask, [self._values])[0])
+        made = self._recorded(lambda: TOGETHER["compacted"](self._mask, [self._values])[0])
         if self.recorder.regions.is_outside(self._mask.node):
             made.base = self._values, self._values.node  # a copy, for this region alone
         else:
@@ -153,11 +155,9 @@ class Selection(Operators):
         return Selection(self._recorded(lambda: function(*given)), self._mask)
 
     def _put_together(self, ufunc: Any, operands: Any) -> Any:
-        from .bounded_arrays import call_function, elementwise
-
         if ufunc is np.matmul:
-            return call_function(np.matmul, operands, {})
-        return elementwise(ufunc, operands)
+            return TOGETHER["call_function"](np.matmul, operands, {})
+        return TOGETHER["elementwise"](ufunc, operands)
 
     def _fits(self, value: Any) -> bool:
         """Whether an operand has a value for each element: another selection by the same mask,
@@ -178,19 +178,15 @@ class Selection(Operators):
         return detached(value) if is_symbol(value) else value
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        from .bounded_arrays import call_ufunc
-
         if method != "__call__" or kwargs:
-            return call_ufunc(ufunc, method, inputs, kwargs)
+            return TOGETHER["call_ufunc"](ufunc, method, inputs, kwargs)
         return self._elementwise(ufunc, inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        from .bounded_arrays import call_function
-
         name = _FUNCTIONS.get(func)
         plain = len(args) == 1 and args[0] is self and self._made is None
         if name is None or not plain or kwargs.keys() - {"dtype"}:
-            return call_function(func, args, kwargs)
+            return TOGETHER["call_function"](func, args, kwargs)
         return self._reduced(_REDUCTIONS[name], kwargs)
 
     def may_be_put_back(self, mask: Any) -> bool:
@@ -291,4 +287,4 @@ def put_selection(x: Any, key: Any, value: Selection) -> Any:
     return value.put_back(detached(x), detached(mask))
 
 
-__all__ = ["OPERATORS", "Selection", "put_selection", "same_value", "select"]
+__all__ = ["OPERATORS", "TOGETHER", "Selection", "put_selection", "same_value", "select"]

@@ -35,6 +35,18 @@ from graphjit.ops import index as ix
 from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply, wrap
 
+from .number_kinds import (
+    TupleKind,
+    common_kind,
+    is_given,
+    join,
+    kind_of,
+    kinds_of_numbers,
+    may_be_item,
+    parts_of,
+    split,
+)
+
 _ZERO, _ONE = wrap(np.zeros((), np.int64)), wrap(np.ones((), np.int64))
 # The room that a list has at first, in items, and how many bytes all of it may take.
 ROOM, MAX_BYTES = 1024, 1 << 28
@@ -99,11 +111,9 @@ class GrownList(TensorBase):
 
     def append(self, value: Any) -> None:
         """Add an item at the end. A call in which there is no room is left to Python."""
-        from .carried_values import is_given, is_part_of, may_be_item, split
-
         trace = self._trace
         trace.branches.loops.require_grows(self)
-        if not may_be_item(value) or not is_part_of(self.item, value):
+        if not may_be_item(value) or not _is_of(self.item, value):
             raise TracingError(
                 at_user_line(
                     "a list gets items of several types, or that aren't numbers or arrays"
@@ -149,8 +159,6 @@ class GrownList(TensorBase):
 
     def item_at(self, place: Any) -> Any:
         """The item at a place before the end."""
-        from .carried_values import join, parts_of
-
         trace = self._trace
         parts = []
         for buffer, (type, origin) in zip(self.buffers, parts_of(self.item), strict=True):
@@ -188,7 +196,7 @@ class GrownList(TensorBase):
         """What min(), max() and sum() give for numbers. A call with NaN, or with zeros of both
         signs for an extreme, or an int that leaves 64 bits, is left to Python.
         """
-        (type, origin), *others = parts = _plain_parts(self.item)
+        (type, origin), *others = parts = kinds_of_numbers(self.item)
         if others or type.shape or origin not in ("weak", "numpy"):
             self._refuse()
         assert parts
@@ -262,14 +270,14 @@ class GrownList(TensorBase):
 
     def compact(self) -> Any:
         """The items as an array of unknown length, as np.array makes it."""
-        trace, kinds = self._trace, _plain_parts(self.item)
+        trace, kinds = self._trace, kinds_of_numbers(self.item)
         several = len(self.buffers) > 1
         if any(origin not in ("weak", "numpy") or (t.shape and several) for t, origin in kinds):
             self._refuse()
 
         def made() -> Any:
             columns = [subscript.getitem(b, slice(0, self.room)) for b in self.buffers]
-            if several or _is_tuple(self.item):
+            if several or type(self.item) is TupleKind:
                 columns = [shape.stack(promoted(*columns), axis=1)]
             values, length = owned(columns[0], trace), number(self.length, trace)
             if values.ndim > 1 or values.type.dtype is not float64:  # np.array([]) is another
@@ -297,22 +305,12 @@ class GrownList(TensorBase):
         return f"<list that grows, of {self.item}>"
 
 
-def _plain_parts(item: Any) -> list[tuple[TensorType, str]]:
-    from .carried_values import kinds_of_numbers
-
-    return kinds_of_numbers(item)
-
-
-def _is_tuple(item: Any) -> bool:
-    from .carried_values import TupleKind
-
-    return type(item) is TupleKind
+def _is_of(item: Any, value: Any) -> bool:
+    return bool(common_kind(item, kind_of(value), [value]) == item)
 
 
 def grown(trace: Any, items: Sequence[Any], item: Any, room: int) -> GrownList:
     """A list with these items of one kind, and room for more."""
-    from .carried_values import is_given, parts_of, split
-
     trace.branches.listed_given |= any(map(is_given, items))
     kinds = GrownList.buffer_types(parts_of(item), room)
     if sum(t.nbytes for t, _ in kinds) > MAX_BYTES:

@@ -28,11 +28,12 @@ import numpy as np
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.ops import control
 
-from .carried_values import common_kind, kind_of, may_be_carried, may_be_item
+from .carried_values import kind_of, may_be_carried
 from .grown_lists import GrownList, is_held_once
 from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_nodes import computed
 from .loop_tests import LoopTest, loop_tests
+from .number_kinds import common_kind, may_be_item
 from .open_loops import OpenLoop, Visit, key_of, values_of
 from .turn_recorder import TurnRecorder
 from .turn_ways import LoopRefused

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from graphjit.ir.graph import GraphBuilder
 
-    from .branches import Branches
     from .op_memo import OpMemo
     from .regions import Regions
     from .result_views import BaseArray, CallResult
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
         closed: bool
         op_memo: OpMemo
         regions: Regions
-        branches: Branches
+        branches: Any
 
         def with_numpy_rules(
             self, action: Callable[[], Any], operands: Sequence[Any] = ()

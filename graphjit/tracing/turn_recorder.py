@@ -17,12 +17,10 @@ from graphjit.tensors.apply import TensorBase
 from .carried_values import (
     BoundedKind,
     ListKind,
-    common_kind,
     is_part_of,
     join,
     kind_of,
     may_be_carried,
-    may_be_item,
     parts_of,
     split,
 )
@@ -30,6 +28,7 @@ from .grown_lists import ROOM, GrownList, grown
 from .loop_iterators import ListItems
 from .loop_nodes import append_loop, computed, goes_on_by
 from .loop_tests import LoopTest, set_locals
+from .number_kinds import common_kind, may_be_item
 from .open_loops import OpenLoop, Replay, Visit, key_of, values_of
 from .turn_ways import Fork, LoopRefused, Way
 from .variable_contents import (
