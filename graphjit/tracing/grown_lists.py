@@ -39,6 +39,7 @@ from .number_kinds import (
     TupleKind,
     common_kind,
     is_given,
+    is_traced_array,
     join,
     kind_of,
     kinds_of_numbers,
@@ -120,6 +121,8 @@ class GrownList(TensorBase):
                 )
             )
         trace.branches.listed_given |= is_given(value)
+        if is_traced_array(value):
+            trace.branches.loops.require_new(value)
         parts = split(trace, value, self.item)
         for x in parts:
             if is_symbol(x) and x.type.shape:
@@ -337,8 +340,8 @@ def grown(trace: Any, items: Sequence[Any], item: Any, room: int) -> GrownList:
     return GrownList(trace, item, found, trace.as_weak(length), room)
 
 
-def is_held_once(value: list[Any], frame: FrameType, known: Sequence[Any]) -> bool:
-    """Whether only a frame's variable knows a list. known: containers that don't count."""
+def is_held_by(value: Any, known: Sequence[Any]) -> bool:
+    """Whether no other containers than these, and no other objects, hold a value."""
     # without closures, whose cells would be holders
     for holder in gc.get_referrers(value):
         if isinstance(holder, FrameType):
@@ -348,6 +351,13 @@ def is_held_once(value: list[Any], frame: FrameType, known: Sequence[Any]) -> bo
                 break
         else:
             return False
+    return True
+
+
+def is_held_once(value: list[Any], frame: FrameType, known: Sequence[Any]) -> bool:
+    """Whether only a frame's variable knows a list. known: containers that don't count."""
+    if not is_held_by(value, known):
+        return False
     if _times(value, frame) != 1:
         return False
     above = frame.f_back
@@ -367,4 +377,4 @@ def _times(value: Any, frame: FrameType) -> int:
     return found
 
 
-__all__ = ["ROOM", "GrownList", "grown", "is_held_once"]
+__all__ = ["ROOM", "GrownList", "grown", "is_held_by", "is_held_once"]

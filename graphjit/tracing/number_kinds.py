@@ -185,5 +185,5 @@ def as_tensor(value: Any) -> Any:
 
 __all__ = [
     "MIXED", "TupleKind", "as_tensor", "common_kind", "has_kind", "is_given", "join", "kind_of",
-    "kinds_of_numbers", "may_be_item", "parts_of", "shown_kind", "split",
+    "is_traced_array", "kinds_of_numbers", "may_be_item", "parts_of", "shown_kind", "split",
 ]  # fmt: skip

@@ -103,7 +103,14 @@ class OpenLoop:
 
     def variables(self, trace: Any) -> list[Any]:
         """The variables as a turn begins."""
-        return [join(trace, k, iter(p)) for k, p in zip(self.kinds, self.parts, strict=True)]
+        made = []
+        for kind, parts in zip(self.kinds, self.parts, strict=True):
+            # under handles of their own, for a turn may write into arrays
+            fresh = [trace.symbol_of(p.node, p.origin) for p in parts]
+            for new, p in zip(fresh, parts, strict=True):
+                new.storage.shared = p.storage.shared
+            made.append(join(trace, kind, iter(fresh)))
+        return made
 
     def first(self, name: str) -> Any:
         """What a variable was before the loop."""

@@ -24,11 +24,11 @@ from .carried_values import (
     parts_of,
     split,
 )
-from .grown_lists import ROOM, GrownList, grown
+from .grown_lists import ROOM, GrownList, grown, is_held_by
 from .loop_iterators import ListItems
 from .loop_nodes import append_loop, computed, goes_on_by
 from .loop_tests import LoopTest, set_locals
-from .number_kinds import common_kind, may_be_item
+from .number_kinds import common_kind, is_traced_array, may_be_item
 from .open_loops import OpenLoop, Replay, Visit, key_of, values_of
 from .turn_ways import Fork, LoopRefused, Way
 from .variable_contents import (
@@ -111,6 +111,16 @@ class TurnRecorder:
                 wanted[loop.key, names[0]] = kind
         if wanted:
             raise ListWanted(wanted)
+
+    def require_new(self, array: Any) -> None:
+        """Require that an array which is added to a list isn't one that the turns write into:
+        the list would have one array several times.
+        """
+        root = array._root_array()
+        for loop in self._open:
+            for other, node in self.written[loop.visit.written :]:
+                if other is root and node < loop.pass_start:
+                    raise LoopRefused("adds an array to a list that it writes into")
 
     def add_to_list(self, value: list[Any], item: Any) -> None:
         """What takes the place of an `append` in a turn, which makes the loop be recorded anew
@@ -206,11 +216,27 @@ class TurnRecorder:
             known = isinstance(count, int)
             trace.note_bounds(loop.index, 0, max(count - 1, 0) if known else 2**63 - 2)
         loop.kinds = [self._kind(loop, name) for name in loop.names]
-        loop.parts = [_placeholders(trace, kind) for kind in loop.kinds]
+        loop.parts = [
+            _placeholders(trace, kind, self._is_alone(loop, name))
+            for name, kind in zip(loop.names, loop.kinds, strict=True)
+        ]
         loop.arrays_in = [trace.placeholder(array.type, "numpy") for array, _ in loop.arrays]
         loop.after_params = len(trace.builder.nodes)
         loop.ways, loop.planned, loop.after, loop.exits = [], [], [], []
         return self._begin_way(trace, loop)
+
+    def _is_alone(self, loop: OpenLoop, name: str) -> bool:
+        """Whether nothing but a variable has the array that it was before the loop: then a turn
+        may write into what the turn before it gave.
+        """
+        value = loop.visit.values.get(name)
+        if not is_traced_array(value) or name in loop.twins or name in loop.twins.values():
+            return False
+        known = [v.values for v in self._visits.values()]
+        known += [
+            x for o in self._open for x in (o.visit.values, o.values, o.visit.frame.f_locals)
+        ]
+        return is_held_by(value, [*known, loop.visit.values, loop.visit.frame.f_locals])
 
     def _kind(self, loop: OpenLoop, name: str) -> Any:
         """The type of a variable that is carried, and whose rules hold for it."""
@@ -548,14 +574,14 @@ def _key_of_place(place: Any) -> Any:
     return code.co_filename, code.co_firstlineno, code.co_name, offset
 
 
-def _placeholders(trace: Any, kind: Any) -> list[Any]:
-    """Parameters for what is of a kind."""
+def _placeholders(trace: Any, kind: Any, alone: bool) -> list[Any]:
+    """Parameters for what is of a kind. alone: whether no other code has the array that it is."""
     found = []
     for type, origin in parts_of(kind):
         made = trace.placeholder(type, origin)
         if not type.shape:  # a number, which has no memory
             made.storage.shared = made.storage.scalar = False
-        elif type_of_list(kind):  # nobody else sees it
+        elif alone or type_of_list(kind):
             made.storage.shared = False
         if origin == "weak" and type.dtype is int64:
             trace.note_bounds(made, -(2**63), 2**63 - 1)

@@ -362,3 +362,78 @@ def inverse(x: Any) -> Any:
 @pytest.mark.parametrize("function", [roots, by_an_index, inverse])
 def test_errors_that_the_function_handles(function: Callable[..., Any]) -> None:
     agree(function, *VECTORS, tolerance=1e-9)
+
+
+def carried_and_written(x: Any) -> Any:
+    y = x * 1
+    for i in range(len(x)):
+        y[i] = y.sum()
+        y = y * 0.5
+    return y
+
+
+def carried_and_known_to_a_list(x: Any) -> Any:
+    y = x * 1
+    held = [y]
+    for i in range(len(x)):
+        y[i] = y.sum()
+        y = y * 0.5
+    return y, held[0]
+
+
+def carried_and_known_by_a_view(x: Any) -> Any:
+    y = x * 1
+    part = y[1:]
+    for i in range(len(x)):
+        y[i] = y.sum()
+        y = y * 0.5
+    return y, part
+
+
+def exchanged(x: Any) -> Any:
+    y, p = x.copy(), x * 2
+    for i in range(len(x)):
+        y[i] = 1
+        p[i] = y.sum()
+        y, p = p, y * 0.5
+    return y, p
+
+
+def one_array_again_and_again(x: Any) -> Any:
+    out, y = [], np.zeros(2)
+    for v in x:
+        y[0] += v
+        out.append(y)
+    return np.array(out)
+
+
+def new_arrays(x: Any) -> Any:
+    out = []
+    for v in x:
+        y = np.zeros(2)
+        y[0] = v
+        out.append(y)
+    return np.array(out)
+
+
+def rows_of_one_array(x: Any) -> Any:
+    out, y = [], np.zeros((3, 2))
+    for i in range(len(x)):
+        y[0] = x[i]
+        out.append(y[0])
+    return np.array(out)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        carried_and_written, carried_and_known_to_a_list, carried_and_known_by_a_view,
+        exchanged, one_array_again_and_again, new_arrays, rows_of_one_array,
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+def test_arrays_that_turns_write_into(function: Callable[..., Any]) -> None:
+    decorated = gj.function(function)
+    for _ in range(2):
+        for (x,) in VECTORS:
+            same(decorated(x.copy()), function(x.copy()), tolerance=1e-12)

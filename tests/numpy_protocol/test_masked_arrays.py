@@ -223,3 +223,46 @@ def test_selections_do_not_leak() -> None:
     for _ in range(2):
         f(x)
     assert [k.tolist() for k in kept] == [[1.0, 2.0]] * 2
+
+
+def shifted(x: Any) -> Any:
+    chosen = x[x > 0]
+    part = chosen[1:]
+    part += 100
+    return chosen
+
+
+def doubled(x: Any) -> Any:
+    chosen = x[x > 0]
+    first = chosen[:2]
+    chosen *= 2
+    return first.sum(), chosen.sum()
+
+
+def by_places(x: Any) -> Any:
+    chosen = x[x > -9]
+    chosen[0] = 7
+    chosen[1:] = 3
+    return chosen
+
+
+def as_array(x: Any) -> Any:
+    chosen = x[x > -9][:3]
+    other = np.asarray(chosen)
+    other[0] = 5
+    return chosen
+
+
+def in_another_shape(x: Any) -> Any:
+    chosen = x[x > -9]
+    column = chosen.reshape(-1, 1)
+    flat = chosen.ravel()
+    column += 1
+    flat *= 2
+    return chosen
+
+
+@pytest.mark.parametrize("function", [shifted, doubled, by_places, as_array, in_another_shape])
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+def test_views_of_what_was_chosen(function: Callable[..., Any]) -> None:
+    both_ways(function)
