@@ -575,7 +575,7 @@ def _key_of_place(place: Any) -> Any:
 
 
 def _placeholders(trace: Any, kind: Any, alone: bool) -> list[Any]:
-    """Parameters for what is of a kind. alone: whether no other code has the array that it is."""
+    """Parameters for what is of a kind. alone: whether nothing else has that array."""
     found = []
     for type, origin in parts_of(kind):
         made = trace.placeholder(type, origin)
