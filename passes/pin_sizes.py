@@ -43,7 +43,11 @@ class PinSizes(Pass):
                 continue
             type = _pin_type(node.type)
             inputs = tuple([rewriter.map[i] for i in node.inputs])
-            made = Node(node.primitive, inputs, attrs, type, node.source, node.regions)
+            regions = tuple(map(_with_pinned_params, node.regions))
+            changed = changed or any(
+                a is not b for a, b in zip(regions, node.regions, strict=True)
+            )
+            made = Node(node.primitive, inputs, attrs, type, node.source, regions)
             rewriter.map[index] = rewriter.append(made)
             same = all(new is old for (_, new), (_, old) in zip(attrs, node.attrs, strict=True))
             changed = changed or type is not node.type or not same
@@ -54,6 +58,26 @@ class PinSizes(Pass):
         return rewriter.finish(
             [to[i] for i in graph.outputs], [(to[p], to[v]) for p, v in graph.updates]
         )
+
+
+def _with_pinned_params(region: Graph) -> Graph:
+    """A region with numbers for known extents of its parameters, which are values of the graph
+    around it.
+    """
+    nodes = []
+    for node in region.nodes:
+        if node.primitive is source.param:
+            attrs = tuple(
+                (name, _pin_type(value) if name == "type" else value)
+                for name, value in node.attrs
+            )
+            type = _pin_type(node.type)
+            if type is not node.type:
+                node = Node(node.primitive, (), attrs, type, node.source)
+        nodes.append(node)
+    if all(a is b for a, b in zip(nodes, region.nodes, strict=True)):
+        return region
+    return Graph(region.name, tuple(nodes), region.outputs, region.updates)
 
 
 def _has_symbols(node: Node) -> bool:

@@ -244,11 +244,11 @@ class _CallEmitter:
         regions = []
         for k, inner in enumerate(step.programs):
             emitter = _CallEmitter(
-                inner, self.module, f"{self.prefix}{position}_{k}_", False, self.symbols,
+                inner, self.module, f"{self.prefix}{position}r{k}_", False, self.symbols,
                 self.shared.checks,
             )  # fmt: skip
             calls = [c for n, s in enumerate(inner.steps) for c in emitter.calls(n, s)]
-            regions.append(f"{name}_{k}")
+            regions.append(f"{name}r{k}")
             text = write_region(emitter.program, regions[-1], calls, self.symbols)
             self.module.functions.append(text)
         if isinstance(step.primitive.kind, Assumption):  # a call can end here

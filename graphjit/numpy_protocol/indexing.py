@@ -242,6 +242,9 @@ def getitem(x: Any, key: Any, trace: Any) -> Any:
     if not copied and not scalar:
         return viewing(chosen, [x], trace, key, renewed=True)
     made = owned(chosen, trace)
+    traced = [p for p in arrays if p.recorder is not None]
+    if is_symbol(made) and any(not _fits(p, x.type.shape) for p in traced):
+        trace.note_index(made)
     if scalar and not copied and not made.type.shape:  # x[...] of one is an array
         made.mark_as_array()
     return made

@@ -86,6 +86,8 @@ class OpenLoop:
         self.twins: dict[str, str] = {}
         # The kinds of variables that have other ones than they begin with.
         self.mixed: dict[str, Any] = {}
+        # Variables that are arrays which others have, too, as lists that they were added to.
+        self.known_elsewhere: set[str] = set()
 
     def number_of_exit(self, key: Any, test: LoopTest) -> int:
         """The number of the place that a test leaves for on this way, from 1 on."""

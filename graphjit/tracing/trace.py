@@ -287,12 +287,12 @@ class Trace:
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
 
-    def _note_handler(self, op: str) -> None:
-        """Note where the user's code would handle an error that compiled code finds: a call in
+    def _note_handler(self, op: str) -> bool:
+        """Whether the user's code would handle an error that compiled code finds: a call in
         which there is one is left to Python. TracingError where that can't be.
         """
         if not handled_by_user(self._tracing_frame):
-            return
+            return False
         if not self.branches.enabled:
             raise TracingError(
                 at_user_line(
@@ -301,6 +301,12 @@ class Trace:
                 )
             )
         self.branches.may_need_python = self.branches.has_handlers = True
+        return True
+
+    def note_index(self, x: SymbolicTensor) -> None:
+        """Note an element that is read by an index which may be out of range, used or not."""
+        if self.branches.enabled and not self.regions.starts and not x.type.shape:
+            self._must_be_computed.append(x)
 
     def note_checked(self, x: SymbolicTensor) -> SymbolicTensor:
         """Note a value whose computation may fail as Python's does, used or not."""
@@ -367,8 +373,9 @@ class Trace:
         for x in inputs:
             if isinstance(x, SymbolicTensor) and (x.recorder is not self or x.recorder.closed):
                 raise leak_error(x)
-        if isinstance(primitive.kind, _MAY_FAIL):
-            self._note_handler(primitive.tensorflow)
+        handled = isinstance(primitive.kind, _MAY_FAIL) and self._note_handler(
+            primitive.tensorflow
+        )
         line = user_line()
         nodes = [self.node_of(x, line) for x in inputs]
         node = self.builder.add(primitive, nodes, line, **attrs)
@@ -378,11 +385,14 @@ class Trace:
                 self.builder.add(source.item, (node,), line, index=i)
                 for i in range(len(type.items))
             ]
-            return tuple(
-                self.symbol(item, t) for item, t in zip(items, type.items, strict=True)
-            )
+            made = [self.symbol(item, t) for item, t in zip(items, type.items, strict=True)]
+            if handled:
+                self._must_be_computed.append(made[0])
+            return tuple(made)
         check_size(type.shape, type.dtype, primitive.tensorflow)
         symbol = self.symbol(node, type)
+        if handled:
+            self._must_be_computed.append(symbol)
         if isinstance(primitive.kind, View) and isinstance(inputs[0], SymbolicTensor):
             symbol._become_view_of(inputs[0])
         return symbol

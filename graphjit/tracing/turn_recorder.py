@@ -384,6 +384,9 @@ class TurnRecorder:
         for name, kind, parts in zip(loop.names, loop.kinds, loop.parts, strict=True):
             value = values.get(name)
             if name in values and may_be_carried(value) and is_part_of(kind, value):
+                if is_traced_array(value) and value.storage.shared:  # others have it, too
+                    loop.known_elsewhere.add(name)
+                    trace.branches.listed_given = True
                 found += split(trace, value, kind)
                 continue
             if name in read:
@@ -515,6 +518,9 @@ class TurnRecorder:
         self._forget_dead(loop)
         parts = iter(results)
         variables = [join(trace, kind, parts) for kind in loop.kinds]
+        for name, value in zip(loop.names, variables, strict=True):
+            if name in loop.known_elsewhere:
+                value.storage.freeze()
         for (array, node), result in zip(loop.arrays, parts, strict=True):
             self.written.append((array, node))
             array.rebase(result.node)

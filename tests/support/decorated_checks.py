@@ -77,7 +77,7 @@ def outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return function(*arguments)
-    except (ValueError, ArithmeticError, LookupError, UnboundLocalError) as error:
+    except (ValueError, ArithmeticError, LookupError, UnboundLocalError, TypeError) as error:
         kinds = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"]
         own = type(error).__module__.startswith("graphjit")
         return kinds[0] if own else type(error).__name__

@@ -16,6 +16,7 @@ TOLERANCE = 1e-9
 def program(rng: random.Random) -> str:
     """A function of numbers a and b, an int k, vectors v and w of one length, and a matrix."""
     lines: list[str] = []
+    listing = rng.random() < 0.3
     counters = iter(range(100))
 
     def index(names: list[str]) -> str:
@@ -63,6 +64,15 @@ def program(rng: random.Random) -> str:
                 f"v = np.concatenate([v[:k % 3], v[k % 3:]])[:len(w)] + v[{i}] * 0",
                 f"t = 0\n{{}}for q in range({i}): t += v[q]\n{{}}b = t + 0.5",
             ]  # fmt: skip
+        if listing and rng.random() < 0.5:
+            choices = [
+                "out.append(a)", "out.append(b)", f"out.append(v[{i}])", "out.append(float(a))",
+                "k = len(out) % 5", "a = out[-1] if len(out) > 2 else a", "out.append(v * 1)",
+                "a = sum(out) if len(out) else b", "out = []", f"b = out[{i}] if out else b",
+                "b = max(out) if len(out) > 1 else b", "out.append((k, a))", "out.append(k)",
+                "t = out.pop() if out else a",
+            ]  # fmt: skip
+            choices = choices if rng.random() < 0.3 else choices[:4]
         if names:
             n = names[-1]
             choices += [f"a = a + {n}", f"k = k + {n}", f"b = {n} * 0.5", f"v[{n}] = {n}"]
@@ -111,8 +121,9 @@ def program(rng: random.Random) -> str:
 
     block(3, "    ", [], "")
     block(2, "    ", [], "")
-    start = ["def f(a, b, k, v, w, m):", "    flag = True"]
-    return "\n".join([*start, *lines, "    return a, b, k, v, w, m, flag"])
+    start = ["def f(a, b, k, v, w, m):", "    flag, out = True, []"]
+    result = "out, flag" if listing else "flag"
+    return "\n".join([*start, *lines, f"    return a, b, k, v, w, m, {result}"])
 
 
 def check(seed: int) -> Any:
