@@ -305,7 +305,8 @@ class Trace:
 
     def note_index(self, x: SymbolicTensor) -> None:
         """Note an element that is read by an index which may be out of range, used or not."""
-        if self.branches.enabled and not self.regions.starts and not x.type.shape:
+        inside = bool(self.regions.starts) and not self.branches.loops.is_open
+        if self.branches.enabled and not inside and not x.type.shape:
             self._must_be_computed.append(x)
 
     def note_checked(self, x: SymbolicTensor) -> SymbolicTensor:
