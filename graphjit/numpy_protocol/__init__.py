@@ -497,6 +497,13 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
         return indexing.setitem(detached(x), detached(key), detached(value))
 
 
+def as_whole(result: Any, x: Any) -> Any:
+    """x as it is after all of it was set to an array of unknown length."""
+    if not np.can_cast(result.dtype.dtype, x.type.dtype.dtype, "same_kind"):
+        raise TracingError(at_user_line("an in-place operator that casts"))
+    return setitem(x, Ellipsis, result)
+
+
 def same_kind(result: TensorBase, x: TensorBase) -> Any:
     """The result of an in-place operator in x's dtype, if NumPy allows the cast."""
     if not np.can_cast(result.type.dtype.dtype, x.type.dtype.dtype, "same_kind"):
@@ -507,7 +514,7 @@ def same_kind(result: TensorBase, x: TensorBase) -> Any:
 
 
 __all__ = [
-    "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "Permutation", "UFUNCS", "VIEWS", "attribute",
+    "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "Permutation", "UFUNCS", "VIEWS", "as_whole", "attribute",
     "call_function", "call_operator", "call_ufunc", "checked_integer", "convert", "detached",
     "getitem", "part", "promoted", "result_dtype", "same_kind", "setitem",
 ]  # fmt: skip

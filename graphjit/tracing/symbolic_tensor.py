@@ -407,15 +407,18 @@ class SymbolicTensor(InPlaceOperators, Operators):
 
     def _in_place(self, name: str, other: Any) -> Any:
         result = self._binary(name, self, other)
+        if result is NotImplemented and getattr(type(other), "precedence", 0):
+            result = other._operator(name, self, other)  # which answers for operators
         if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
             return result
         if is_strict(result):  # a tensor's own operator has computed it
             return result
         self._require_writable("an operator such as +=")
         trace = self.recorder
-        self._write_elements(
-            trace.with_numpy_rules(lambda: numpy_protocol.same_kind(result, self))
-        )
+        rules = numpy_protocol.same_kind
+        if result.is_selection:
+            rules = numpy_protocol.as_whole
+        self._write_elements(trace.with_numpy_rules(lambda: rules(result, self)))
         return self
 
     def __pos__(self) -> Any:

@@ -517,10 +517,10 @@ class TurnRecorder:
         self._forget_visits(loop.visit)
         self._forget_dead(loop)
         parts = iter(results)
-        variables = [join(trace, kind, parts) for kind in loop.kinds]
-        for name, value in zip(loop.names, variables, strict=True):
+        variables: list[Any] = [join(trace, kind, parts) for kind in loop.kinds]
+        for name, variable in zip(loop.names, variables, strict=True):
             if name in loop.known_elsewhere:
-                value.storage.freeze()
+                variable.storage.freeze()
         for (array, node), result in zip(loop.arrays, parts, strict=True):
             self.written.append((array, node))
             array.rebase(result.node)

@@ -437,3 +437,49 @@ def test_arrays_that_turns_write_into(function: Callable[..., Any]) -> None:
     for _ in range(2):
         for (x,) in VECTORS:
             same(decorated(x.copy()), function(x.copy()), tolerance=1e-12)
+
+
+def moved_by_the_greatest(x: Any) -> Any:
+    y, m = x.copy(), max(0.0, x[0])
+    z = y
+    y += m
+    y[1:] *= max(1.0, x[1])
+    for v in x:
+        y += min(0.0, v)
+    return y, z
+
+
+def moved_by_what_was_chosen(x: Any) -> Any:
+    y = x.copy()
+    z = y
+    y += x[x > -99]
+    y -= x[: int(x[0] * 0) + len(x)][::-1]
+    return y, z
+
+
+@pytest.mark.parametrize("function", [moved_by_the_greatest, moved_by_what_was_chosen])
+def test_operators_in_place(function: Callable[..., Any]) -> None:
+    agree(function, *VECTORS, tolerance=1e-12)
+
+
+def read_in_vain(x: Any) -> Any:
+    for v in x:
+        _ = x[int(abs(v))]
+    return 1
+
+
+def handled_in_vain(x: Any) -> Any:
+    try:
+        _ = x[int(x[0])]
+    except IndexError:
+        return "no"
+    return 1
+
+
+@pytest.mark.parametrize("function", [read_in_vain, handled_in_vain])
+def test_elements_that_are_not_used(function: Callable[..., Any]) -> None:
+    decorated = gj.function(function)
+    for _ in range(2):
+        for x in ([0.0, 1.0, 1.0, 2.0], [9.0, 1.0, 1.0, 2.0], [0.0, 1.0, 2.0]):
+            given = (np.array(x),)
+            same(outcome(decorated, given), outcome(function, given))
