@@ -299,6 +299,10 @@ class ReturnPlan:
         )
         self._shared_cuts = {source for source, count in counts.items() if count > 1}
         others = {id(x): x.storage.owner() for x in found if isinstance(x, SymbolicTensor)}
+        listed = {id(x.storage.owner()) for x in self._trace.branches.in_lists}
+        lists = any(type(x) is GrownList and any(b.ndim > 1 for b in x.buffers) for x in found)
+        if lists and any(id(owner) in listed for owner in others.values()):
+            raise TracingError(at_user_line("an array is returned, and a list that it is in"))
         seen = [id(owner) for owner in (*owners.values(), *others.values())]
         if owners and len(set(seen)) < len(seen):
             raise TracingError(

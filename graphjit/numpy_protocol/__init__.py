@@ -514,7 +514,8 @@ def same_kind(result: TensorBase, x: TensorBase) -> Any:
 
 
 __all__ = [
-    "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "Permutation", "UFUNCS", "VIEWS", "as_whole", "attribute",
+    "ATTRIBUTES", "FUNCTIONS", "OPERATORS", "Permutation", "UFUNCS", "VIEWS", "as_whole",
+    "attribute",
     "call_function", "call_operator", "call_ufunc", "checked_integer", "convert", "detached",
     "getitem", "part", "promoted", "result_dtype", "same_kind", "setitem",
 ]  # fmt: skip

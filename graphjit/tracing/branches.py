@@ -72,6 +72,8 @@ class Branches:
         self.has_rooms = False
         # Whether lists that loops make longer got arrays that others may know.
         self.listed_given = False
+        # The arrays that are items of such lists.
+        self.in_lists: list[Any] = []
         self.loops = PythonLoops()
         # Runs a graph as machine code.
         self.run_compiled: Callable[[Graph, Sequence[Any]], Any] = _no_code
@@ -88,6 +90,7 @@ class Branches:
     def release(self) -> None:
         """Refer to no array any more."""
         self._given.clear()
+        self.in_lists.clear()
         self._values.clear()
         self.loops.release()
 

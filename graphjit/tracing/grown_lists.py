@@ -127,6 +127,7 @@ class GrownList(TensorBase):
         for x in parts:
             if is_symbol(x) and x.type.shape:
                 x.storage.freeze()
+                trace.branches.in_lists.append(x)
         trace.branches.has_rooms = True
 
         def longer() -> list[Any]:
@@ -176,6 +177,7 @@ class GrownList(TensorBase):
                     trace.note_bounds(found, -(2**63), 2**63 - 1)
             elif type.shape:
                 found.storage.freeze()
+                trace.branches.in_lists.append(found)
             parts.append(found)
         return join(trace, self.item, iter(parts))
 
@@ -322,6 +324,7 @@ def grown(trace: Any, items: Sequence[Any], item: Any, room: int) -> GrownList:
     for x in (x for row in rows for x in row):
         if is_symbol(x) and x.type.shape:
             x.storage.freeze()
+            trace.branches.in_lists.append(x)
 
     def buffers() -> list[Any]:
         made = []

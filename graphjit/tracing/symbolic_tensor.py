@@ -407,7 +407,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
 
     def _in_place(self, name: str, other: Any) -> Any:
         result = self._binary(name, self, other)
-        if result is NotImplemented and getattr(type(other), "precedence", 0):
+        if result is NotImplemented and getattr(type(other), "precedence", 0) > 0:
             result = other._operator(name, self, other)  # which answers for operators
         if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
             return result

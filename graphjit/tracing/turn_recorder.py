@@ -384,9 +384,11 @@ class TurnRecorder:
         for name, kind, parts in zip(loop.names, loop.kinds, loop.parts, strict=True):
             value = values.get(name)
             if name in values and may_be_carried(value) and is_part_of(kind, value):
-                if is_traced_array(value) and value.storage.shared:  # others have it, too
+                listed: Any = value
+                if is_traced_array(value) and any(
+                    listed.storage is x.storage for x in trace.branches.in_lists
+                ):
                     loop.known_elsewhere.add(name)
-                    trace.branches.listed_given = True
                 found += split(trace, value, kind)
                 continue
             if name in read:
@@ -520,7 +522,9 @@ class TurnRecorder:
         variables: list[Any] = [join(trace, kind, parts) for kind in loop.kinds]
         for name, variable in zip(loop.names, variables, strict=True):
             if name in loop.known_elsewhere:
-                variable.storage.freeze()
+                found: Any = variable
+                found.storage.freeze()
+                trace.branches.in_lists.append(found)
         for (array, node), result in zip(loop.arrays, parts, strict=True):
             self.written.append((array, node))
             array.rebase(result.node)

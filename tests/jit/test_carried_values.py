@@ -186,7 +186,7 @@ def path(x: Any) -> Any:
         out.append(x)
         if x.sum() < 0.5:
             break
-    return np.array(out), out, out[-1]
+    return np.array(out), out, out[-1].sum()
 
 
 def taken_again(x: Any) -> Any:
