@@ -278,7 +278,7 @@ class ReturnPlan:
             or views.base_capture(x.source) is not None
             or views.find_result_view(x.source, self._memory_existed) is not None
         )
-        if outside or (x.base is not None and not x.new):
+        if outside or (x.copied_from is not None and not x.new):
             raise TracingError(at_user_line("a view at a place that is computed is returned"))
         if self._plain or self._wanted is False:
             raise TracingError(at_user_line("an array of unknown length is returned"))
@@ -288,7 +288,9 @@ class ReturnPlan:
         """TracingError where a result of unknown length shares memory with another."""
         # those of one array are views of it, as undecorated
         owners = {
-            id(x.source): (x.source if x.base is None else x.base[0]).storage.owner()
+            id(x.source): (
+                x.source if x.copied_from is None else x.copied_from[0]
+            ).storage.owner()
             for x in found
             if _is_cut(x) and type(x) is not GrownList
         }

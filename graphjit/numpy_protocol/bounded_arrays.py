@@ -84,10 +84,10 @@ class BoundedArray(Operators):
 
     source: the array. windows: for each axis its window, or None where it has all of it.
     new: whether it has memory of its own, as undecorated; else it is a view of the source.
-    base: of a copy that stands for a view, the array, and what it was then
+    copied_from: of a copy that stands for a view, the array, and what it was then
     """
 
-    __slots__ = ("base", "new", "source", "windows")
+    __slots__ = ("copied_from", "new", "source", "windows")
 
     is_selection = True
     precedence = 2
@@ -98,7 +98,7 @@ class BoundedArray(Operators):
         if source.recorder is not None and not source.recorder.branches.enabled:
             raise refusal("what is asked")
         self.source, self.windows, self.new = source, windows, new
-        self.base = None if base is None else (base, base.node)
+        self.copied_from = None if base is None else (base, base.node)
 
     @property
     def recorder(self) -> Any:
@@ -118,7 +118,7 @@ class BoundedArray(Operators):
 
     def require_fresh(self) -> None:
         """TracingError for the copy of a view whose array has changed since."""
-        if self.base is not None and self.base[0].node != self.base[1]:
+        if self.copied_from is not None and self.copied_from[0].node != self.copied_from[1]:
             raise refusal("a view with steps, after an assignment,")
 
     @property
@@ -258,7 +258,7 @@ class BoundedArray(Operators):
         self.source._write_elements(made)
 
     def _require_writable(self) -> None:
-        if self.base is not None:
+        if self.copied_from is not None:
             raise refusal("an assignment through a view with steps")
         self.source._require_writable("x[...] = v")
 

@@ -279,7 +279,7 @@ def _view(x: Any, key: Any) -> Any:
                 made.append(found)
         axis += 1
     new = is_view and x.new
-    base = x.base[0] if is_view and x.base is not None else None
+    base = x.copied_from[0] if is_view and x.copied_from is not None else None
     chosen = source[tuple(parts)] if any(not is_all(p) for p in parts) else source
     if not made:
         return chosen
@@ -306,7 +306,7 @@ def known_item(x: BoundedArray, item: Any) -> Any:
     chosen = x.source[place]
     if all(w is None for w in x.windows[1:]):
         return chosen
-    base = None if x.base is None else x.base[0]
+    base = None if x.copied_from is None else x.copied_from[0]
     return BoundedArray(chosen, x.windows[1:], x.new, base)
 
 

@@ -127,7 +127,7 @@ class Selection(Operators):
             return self._made
         made = self._recorded(lambda: TOGETHER["compacted"](self._mask, [self._values])[0])
         if self.recorder.regions.is_outside(self._mask.node):
-            made.base = self._values, self._values.node  # a copy, for this region alone
+            made.copied_from = self._values, self._values.node  # a copy, for this region alone
         else:
             self._made = made
         return made

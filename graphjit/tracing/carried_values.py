@@ -58,7 +58,7 @@ def may_be_carried(value: Any) -> bool:
     if type(value) is GrownList:
         return True
     if type(value) is BoundedArray:
-        return value.new and value.base is None
+        return value.new and value.copied_from is None
     return has_kind(value)
 
 

@@ -293,10 +293,12 @@ class GrownList(TensorBase):
         return trace.with_numpy_rules(made)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        given = [x.compact() if type(x) is GrownList else x for x in args]
-        if any(type(x) is GrownList for x in kwargs.values()):
-            self._refuse()
-        return func(*given, **kwargs)
+        def given(value: Any) -> Any:
+            if type(value) in (list, tuple):
+                return type(value)(given(x) for x in value)
+            return value.compact() if type(value) is GrownList else value
+
+        return func(*map(given, args), **{k: given(x) for k, x in kwargs.items()})
 
     __iter__ = __len__ = __setitem__ = __delitem__ = __contains__ = __add__ = __radd__ = _refuse
     __mul__ = __rmul__ = __iadd__ = __imul__ = __eq__ = __ne__ = __lt__ = __le__ = _refuse

@@ -6,7 +6,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,6 +64,13 @@ def _content_checksum(array: np.ndarray[Any, Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
+class _Run(NamedTuple):
+    """A node of control flow in which something may fail, and one of its results."""
+
+    node: int
+    result: SymbolicTensor
+
+
 class Trace:
     """One run of a Python function on symbolic tensors.
 
@@ -97,7 +104,7 @@ class Trace:
         # The parameters that are Python scalars.
         self._weak_params: set[int] = set()
         # Values whose computation may fail, and so must not be left out.
-        self._must_be_computed: list[SymbolicTensor] = []
+        self._must_be_computed: list[SymbolicTensor | _Run] = []
         # The id of the frame that traces.
         self._tracing_frame = 0
         self.views = ViewHistory(self.builder.nodes, self.captures)
@@ -321,13 +328,16 @@ class Trace:
             x for x in self._must_be_computed if not start <= x.node < stop
         ]
 
-    def _require_checks_in(self, region: Region, nodes: Sequence[int]) -> None:
-        """Require that a region computes all of its values that may fail."""
+    def _require_checks_in(self, region: Region, nodes: Sequence[int]) -> bool:
+        """Require that a region computes all of its values that may fail. Whether there are
+        any.
+        """
         computed = set(self.regions.needed(region, nodes)[0])
         inside = [x for x in self._must_be_computed if x.node >= region.start]
-        for x in inside:
-            if x.node in computed:
-                self.forget_checks(x.node, x.node + 1)
+        found = [x for x in inside if x.node in computed]
+        for x in found:
+            self.forget_checks(x.node, x.node + 1)
+        return bool(found)
 
     def unused_checks(self, nodes: Sequence[int]) -> list[SymbolicTensor]:
         """The values that may fail and that a graph of these outputs doesn't compute."""
@@ -342,7 +352,8 @@ class Trace:
             if index not in seen and not empty:  # nothing is computed of empty arrays
                 seen.add(index)
                 todo += node.inputs
-        return [x for x in self._must_be_computed if x.node not in seen]
+        unused = [x for x in self._must_be_computed if x.node not in seen]
+        return [x.result if isinstance(x, _Run) else x for x in unused]
 
     def require_checks(self, nodes: Sequence[int]) -> None:
         """Require that a graph of these outputs computes all values that may fail. Where no
@@ -471,8 +482,8 @@ class Trace:
         for (region, _), nodes in zip(regions, outputs, strict=True):
             # from its own nodes on, which leaves the regions inside it
             self._require_no_leak(nodes, region.start + 1)
-        for (region, _), nodes in zip(regions, outputs, strict=True):
-            self._require_checks_in(region, nodes)
+        pairs = zip(regions, outputs, strict=True)
+        fails = [self._require_checks_in(region, nodes) for (region, _), nodes in pairs]
         outside = [
             self.regions.needed(region, nodes)[1]
             for (region, _), nodes in zip(regions, outputs, strict=True)
@@ -493,6 +504,9 @@ class Trace:
             if origin == "weak" and item.dtype is int64:  # as all that regions compute
                 self.note_bounds(results[-1], -(2**63), 2**63 - 1)
         self._freeze_operands(primitive, regions, inputs, results, attrs)
+        if any(fails) and results:  # it is run even where no result is used
+            numbers = [x for x in results if not x.type.shape]
+            self._must_be_computed.append(_Run(node, (numbers or results)[0]))
         return results
 
     def _freeze_operands(

@@ -476,7 +476,23 @@ def handled_in_vain(x: Any) -> Any:
     return 1
 
 
-@pytest.mark.parametrize("function", [read_in_vain, handled_in_vain])
+def listed_in_vain(x: Any) -> Any:
+    out = []
+    for v in x:
+        out.append(x[int(abs(v))])
+    return len(out)
+
+
+def converted_in_vain(x: Any) -> Any:
+    out = []
+    for k in range(len(x)):
+        out.append(int(1 / (9.0 - x[k])) % 7)
+    return 1
+
+
+@pytest.mark.parametrize(
+    "function", [read_in_vain, handled_in_vain, listed_in_vain, converted_in_vain]
+)
 def test_elements_that_are_not_used(function: Callable[..., Any]) -> None:
     decorated = gj.function(function)
     for _ in range(2):

@@ -15,7 +15,7 @@ import graphjit as gj
 
 MODULES = (linear_algebra, stencils, learning, others)
 KERNELS: list[Kernel] = [k for module in MODULES for k in module.KERNELS]
-EAGER = {"azimint_hist", "crc16", "scattering_self_energies"}
+EAGER = {"azimint_hist", "scattering_self_energies"}
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
