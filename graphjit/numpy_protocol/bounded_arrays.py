@@ -219,8 +219,23 @@ class BoundedArray(Operators):
         if value is self and is_all(key):  # x[...] += v has written already
             return
         parts = key if isinstance(key, tuple) else (key,)
+        mask = bounded(key)
+        several = _has_axes(bounded(value)) or isinstance(value, (np.ndarray, list, tuple))
+        flags = (
+            isinstance(mask, BoundedArray)
+            and mask.source.type.dtype.is_bool
+            and mask.extents == self.extents
+        )
+        if flags and not several:
+            kept = self.recorded(lambda: value_of_kind(value, self.source.type.dtype))
+            self.write(call_function(np.where, (mask, kept, self), {}))
+            return
         if not all(p is Ellipsis or isinstance(p, slice) or is_number(p) for p in parts):
-            raise refusal("an assignment to this index")
+            self._require_writable()
+            self.source._write_elements(
+                self.recorded(lambda: INDEXING["put"](self, key, value))
+            )
+            return
         target = self if is_all(key) else self[key]
         if isinstance(target, BoundedArray):
             target.write(value)
@@ -287,6 +302,11 @@ class BoundedArray(Operators):
         if not self.recorder.closed and asked_by_user(sys._getframe(1)):
             raise refusal("text")
         return f"<windows of {self.source!r}>"
+
+
+def value_of_kind(value: Any, dtype: Any) -> Any:
+    """A number as an assignment casts it, without axes."""
+    return indexing.assigned(value, dtype)
 
 
 def _transposed(x: BoundedArray) -> BoundedArray:

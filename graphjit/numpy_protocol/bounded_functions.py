@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.core.dims import Dim
 from graphjit.core.types import float64, int64
 from graphjit.functions import shape, subscript
 from graphjit.ops import assemble
@@ -23,6 +24,7 @@ from .bounded_arrays import (
     BoundedArray,
     compacted,
     elementwise,
+    is_number,
     mapped,
     refusal,
     windows_of,
@@ -30,6 +32,7 @@ from .bounded_arrays import (
 from .bounded_indexing import nonzero
 from .bounded_reductions import ZERO, of_start, require_some, values_of
 from .elementwise import where
+from .indexing import assigned
 from .promotion import (
     NO_VALUE,
     array,
@@ -38,6 +41,8 @@ from .promotion import (
     broadcast_shape,
     cast,
     constant,
+    is_symbol,
+    owned,
     promoted,
     refuse,
     result_dtype,
@@ -468,6 +473,76 @@ def _where_of_known(condition: Any, x: Any = NO_VALUE, y: Any = NO_VALUE, /) -> 
     return where(condition, x, y)
 
 
+# New arrays of a length that is known only at the call: what their elements are.
+_CREATED: dict[Any, Any] = {
+    np.zeros: 0,
+    np.ones: 1,
+    np.empty: 0,
+    np.full: None,
+    np.arange: None,
+}
+
+
+def created(function: Any, args: Any, kwargs: dict[str, Any], trace: Any) -> Any:
+    """What a function that makes an array gives for a traced length; NotImplemented where it is
+    none of these, or given other arguments.
+    """
+    if function not in _CREATED or not trace.branches.enabled:
+        return NotImplemented
+    named = dict(kwargs)
+    dtype = named.pop("dtype", None)
+    rest = list(args[1:])
+    value = _CREATED[function]
+    if function is np.full:
+        if not rest:
+            return NotImplemented
+        value = rest.pop(0)
+    if rest and dtype is None:
+        dtype = rest.pop(0)
+    if rest or named or (function is np.arange and len(args) != 1):
+        return NotImplemented
+    lengths = list(args[0]) if isinstance(args[0], (tuple, list)) else [args[0]]
+    if function is np.arange and lengths[0] is not args[0]:
+        return NotImplemented
+    if not all(map(is_number, lengths)) or not any(map(_is_traced_length, lengths)):
+        return NotImplemented
+    windows: list[Window | None] = []
+    extents: list[Any] = []
+    for n in lengths:
+        if not _is_traced_length(n):
+            extents.append(n if isinstance(n, Dim) else int(n))
+            windows.append(None)
+            continue
+        count, known = number(n, trace), trace.known_bounds(n)
+        room = known[1] if known is not None and known[1] <= LARGEST else None
+        failing = apply(pw.lt, count, ZERO)
+        if room is None:
+            room = ROOM * trace.branches.loops.room_scale
+            trace.branches.has_rooms = True
+            failing = apply(pw.bit_or, failing, apply(pw.gt, count, wrap(np.array(room))))
+        if known is None or known[0] < 0 or trace.branches.has_rooms:
+            count = checked(count, failing)
+        extents.append(room)
+        windows.append(Window(ZERO, count))
+    if function is np.arange:
+        target = int64 if dtype is None else target_dtype(dtype)
+        values = cast(subscript.iota((extents[0],), 0), target)
+    else:
+        if dtype is not None:
+            target = target_dtype(dtype)
+        else:
+            target = result_dtype(array(value)) if function is np.full else float64
+        values = shape.broadcast_to(assigned(value, target), tuple(extents))
+    return BoundedArray(owned(values, trace), tuple(windows))
+
+
+def _is_traced_length(n: Any) -> bool:
+    return is_symbol(n) and not isinstance(n, Dim)
+
+
+# How long a new array may be made for.
+LARGEST = 1 << 22
+
 METHODS.update(
     nonzero=_nonzero,
     copy=_copy,
@@ -504,4 +579,4 @@ COUNTING: dict[Any, Callable[..., Any]] = {
     np.bincount: _bincount,
 }
 
-__all__ = ["COUNTING"]
+__all__ = ["COUNTING", "created"]

@@ -437,8 +437,12 @@ def _assign_chosen(x: Any, parts: list[Any], value: Any, mode: str = "update") -
         raise refusal("an assignment to this index")
     indices = [_as_index(parts[k]) for k in at]
     values, windows = _mixed(indices, x)
+    given, x = x, x.values if isinstance(x, BoundedArray) else x
+    if any(w is not None for w in windows_of(given)[len(at) :]):
+        raise refusal("an assignment to this index")
     found = [
-        _places(x, axis, v, windows, end=axis == 0) for axis, v in zip(at, values, strict=True)
+        _places(given, axis, v, windows, end=axis == 0)
+        for axis, v in zip(at, values, strict=True)
     ]
     others = x.type.shape[len(at) :]
     chosen = BoundedArray(
@@ -463,7 +467,12 @@ def _assign_chosen(x: Any, parts: list[Any], value: Any, mode: str = "update") -
     return subscript.getitem(made, slice(0, x.type.shape[0]))
 
 
-INDEXING.update(part=part, known_item=known_item, place_of=place_of)
+def _put(x: BoundedArray, key: Any, value: Any) -> Any:
+    """The larger array of one of unknown length, after x[key] = value for index arrays."""
+    return _assign_chosen(x, _expanded(tuple(_plain_key(x, key)), x.ndim), bounded(value))
+
+
+INDEXING.update(part=part, known_item=known_item, place_of=place_of, put=_put)
 
 __all__ = [
     "assign", "known_item", "needs_bounds", "needs_window", "nonzero",

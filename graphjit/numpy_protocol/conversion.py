@@ -19,6 +19,8 @@ from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply, current_trace, wrap
 
 from . import creation
+from .bounded_arrays import call_function
+from .bounded_functions import created
 from .promotion import (
     Handler,
     array,
@@ -287,14 +289,15 @@ def call_maker(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if not any(_holds(v, _is_known_later) for v in given):
             return NotImplemented
         assert sized is not None
+        made = trace.with_numpy_rules(lambda: created(function, args, kwargs, trace))
+        if made is not NotImplemented:
+            return made
         result = trace.with_numpy_rules(lambda: sized(*args, **kwargs))
         return tuple(map(_own, result)) if isinstance(result, tuple) else _own(result)
 
 
 def _of_unknown_length(function: Any, value: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """What a function that makes an array gives for one of unknown length."""
-    from .bounded_arrays import call_function
-
     copying = {np.array: np.copy}.get(function)
     if function not in (np.array, np.asarray, np.asanyarray):
         return NotImplemented

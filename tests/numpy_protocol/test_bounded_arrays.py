@@ -69,6 +69,53 @@ def of_an_argument(x: Any) -> Any:
     return x.sum()
 
 
+def written_by_masks(x: Any) -> Any:
+    p = x[x > -0.5]
+    p[p > 0] = 0
+    q = x[int(np.argmax(x)) :].copy()
+    q[q > 0] *= 2
+    y = x.copy()
+    part = y[int(np.argmax(y)) :]
+    part[part > 1] = -1
+    return p, q, y
+
+
+def written_by_places(x: Any) -> Any:
+    p = x[x > -9]
+    i = np.flatnonzero(p > 0)
+    p[i] = p[i] * 2 + 1
+    p[i[::-1]] = np.arange(len(i))
+    return p
+
+
+def ranks(x: Any) -> Any:
+    i = np.flatnonzero(x > 0)
+    rank = np.empty(len(i))
+    rank[np.argsort(x[i], kind="stable")] = np.arange(len(i))
+    return rank
+
+
+def created(x: Any) -> Any:
+    p = x[x > -0.5]
+    z = np.zeros(len(p))
+    z += p
+    return (
+        z,
+        np.arange(len(p)),
+        np.ones(len(p), int),
+        np.full(len(p), 2.5),
+        np.zeros((len(p), 2)),
+    )
+
+
+def as_many_as_counted(x: Any) -> Any:
+    n = 0
+    for v in x:
+        if v > 0:
+            n += 1
+    return np.zeros(n)
+
+
 OF_VECTORS = [
     lambda x: np.nonzero(x > 0)[0],
     lambda x: np.where(x > 0),
@@ -98,7 +145,8 @@ OF_VECTORS = [
     without_the_empty(lambda y: np.quantile(y, [0.1, 0.5])),
     without_the_empty(lambda y: np.percentile(y, 30)),
     written_to_the_left, written_through_a_view, read_after_a_write, by_places,
-    below_and_above, through_masks_of_masks,
+    below_and_above, through_masks_of_masks, written_by_masks, written_by_places, ranks, created,
+    as_many_as_counted,
 ]  # fmt: skip
 
 
@@ -121,6 +169,15 @@ def cleared(a: Any) -> Any:
     return b, rows, columns, a[rows, columns]
 
 
+def rows_written(a: Any) -> Any:
+    b = a.copy()
+    q = b[: int(np.argmax(a[:, 0])) + 1]
+    q[q[:, 0] > 0, 1] = 5
+    r = a[a[:, 0] > -9]
+    r[r[:, 0] > 0] = 0
+    return b, r
+
+
 OF_MATRICES = [
     lambda a: a[:, : int(np.argmax(a[0]))].sum(axis=1),
     lambda a: a[:, int(np.argmax(a[0])) :].max(),
@@ -132,7 +189,7 @@ OF_MATRICES = [
     lambda a: np.linalg.norm(a[a[:, 0] > 0], axis=1),
     lambda a: np.argwhere(a > 0),
     lambda a: a[a > 0],
-    eliminated, cleared,
+    eliminated, cleared, rows_written,
 ]  # fmt: skip
 
 
