@@ -53,7 +53,7 @@ def _without_copies(region: Program) -> Program:
     dropped = {(operand, result) for result, operand in region.donated}
     if region.row_blocks or not dropped:
         return region
-    steps = tuple(s for s in region.steps if whole_copy(s, region) not in dropped)
+    steps = tuple(s for s in region.steps if whole_copy(s, region.buffers) not in dropped)
     return replace(region, steps=steps)
 
 
@@ -84,7 +84,7 @@ def _with_updates(step: RegionCall) -> RegionCall:
 def _changes(region: Program, result: int, operand: int) -> bool:
     """Whether a region copies an operand to where a result is to be, or has a call do so."""
     for step in region.steps:
-        if whole_copy(step, region) == (operand, result):
+        if whole_copy(step, region.buffers) == (operand, result):
             return True
         if isinstance(step, RegionCall) and any(
             (step.outputs[k], step.inputs[j]) == (result, operand)

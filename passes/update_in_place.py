@@ -42,7 +42,8 @@ class UpdateInPlace(ProgramPass):
 
     def run(self, program: Program) -> Program:
         """The program with fewer copies."""
-        found = [k for k, step in enumerate(program.steps) if whole_copy(step, program)]
+        buffers = program.buffers
+        found = [k for k, step in enumerate(program.steps) if whole_copy(step, buffers)]
         if not found:
             return program
         updates = _Updates(program)
@@ -51,7 +52,7 @@ class UpdateInPlace(ProgramPass):
         return updates.result()
 
 
-def whole_copy(step: Step, program: Program) -> tuple[int, int] | None:
+def whole_copy(step: Step, buffers: Sequence[Buffer]) -> tuple[int, int] | None:
     """The buffers (from, to) of a kernel that only copies all of an array with axes."""
     if not isinstance(step, Kernel) or step.inner or len(step.stores) != 1:
         return None
@@ -61,7 +62,6 @@ def whole_copy(step: Step, program: Program) -> tuple[int, int] | None:
     load = values[0]
     if load.index != store.index or store.primitive is not None:
         return None
-    buffers = program.buffers
     type = buffers[load.buffer].type
     if type != buffers[store.buffer].type or not type.shape or load.buffer == store.buffer:
         return None
@@ -119,7 +119,9 @@ class _Updates:
         """Leave out a step that copies an array that is written to, or have it be the last one
         to read that, if it can be.
         """
-        copied = whole_copy(self._rows[number][0], self._program)
+        if len(self._rows[number]) != 1:  # what it reads was read before by now, or it reads so
+            return
+        copied = whole_copy(self._rows[number][0], self._buffers)
         if copied is None:  # from itself to itself by now
             return
         source, target = map(self._name, copied)

@@ -297,7 +297,7 @@ def copies(program: Program) -> int:
     for step in program.steps:
         if isinstance(step, RegionCall):
             for inner in step.programs:
-                found += sum(whole_copy(s, inner) is not None for s in inner.steps)
+                found += sum(whole_copy(s, inner.buffers) is not None for s in inner.steps)
                 found += copies(inner)
     return found
 

@@ -354,3 +354,23 @@ def slicing(open_start: bool, open_stop: bool, step: int) -> Any:
 
 
 SLICES: dict[Any, Any] = {}
+
+
+def test_what_is_read_before_a_copy() -> None:
+    def f(x: Any, y: Any) -> Any:
+        first = x[x > 0]
+        x[:-1] *= 0.5
+        chosen = y[np.flatnonzero(y > 0)]
+        both = np.concatenate([chosen, chosen])
+        y[int(x[0] * 2) :] = both
+        y += chosen
+        x[0:] = x
+        return y.max(), chosen, both, first
+
+    decorated = gj.function(f)
+    draw = np.random.default_rng(1149)
+    for size in (5, 5, 5, 7, 7, 3):
+        x, y = (np.round(draw.normal(size=size), 1) for _ in range(2))
+        given, plain = (x.copy(), y.copy()), (x.copy(), y.copy())
+        found, wanted = outcome(decorated, given), outcome(f, plain)
+        same((found, given), (wanted, plain), tolerance=1e-12)
