@@ -31,7 +31,7 @@ from .bounded_arrays import (
 )
 from .bounded_indexing import nonzero
 from .bounded_reductions import ZERO, of_start, require_some, values_of
-from .elementwise import where
+from .elementwise import fix, isclose, nan_to_num, round_, where
 from .indexing import assigned
 from .promotion import (
     NO_VALUE,
@@ -441,6 +441,16 @@ def _of_ufunc(ufunc: Any) -> Callable[..., Any]:
     return lambda *args: elementwise(ufunc, args)
 
 
+def _of_elements(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of elements that is no ufunc."""
+
+    def handler(*args: Any, **kwargs: Any) -> Any:
+        given = [array(x) if isinstance(x, (list, tuple, np.ndarray)) else x for x in args]
+        return mapped(lambda *values: function(*values, **kwargs), given)
+
+    return handler
+
+
 def _flip(m: Any, axis: Any = None) -> Any:
     axes = axes_of(axis, m.ndim)
     return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
@@ -566,6 +576,9 @@ FUNCTIONS.update(
         np.stack: lambda arrays, axis=0: _stacked_rows(arrays, axis),
         np.vstack: lambda tup: _stacked_rows(tup, 0), np.reshape: _reshape,
         np.ravel: _ravel, np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim,
+        np.round: _of_elements(round_), np.around: _of_elements(round_),
+        np.nan_to_num: _of_elements(nan_to_num), np.isclose: _of_elements(isclose),
+        np.fix: _of_elements(fix),
     }
 )  # fmt: skip
 

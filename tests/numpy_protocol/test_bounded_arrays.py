@@ -145,7 +145,8 @@ OF_VECTORS = [
     without_the_empty(lambda y: np.quantile(y, [0.1, 0.5])),
     without_the_empty(lambda y: np.percentile(y, 30)),
     written_to_the_left, written_through_a_view, read_after_a_write, by_places,
-    below_and_above, through_masks_of_masks, written_by_masks, written_by_places, ranks, created,
+    below_and_above, through_masks_of_masks, written_by_masks, written_by_places, ranks,
+    created,
     as_many_as_counted,
 ]  # fmt: skip
 
