@@ -1,19 +1,18 @@
-"""What is called in place of builtins that look at objects, print, or change containers."""
+"""What is called in place of builtins that look at objects, or change containers."""
 
 from __future__ import annotations
 
 import enum
 from typing import Any
 
-from graphjit.numpy_protocol import detached
-
 from .callables import is_trusted
-from .guarding import MAX_DEPTH, PLAIN, is_plain
-from .operators import OperatorHooks, checked_length
+from .draws import DrawCalls
+from .guarding import PLAIN
+from .operators import checked_length
 from .sources import Check
 
 
-class BuiltinCalls(OperatorHooks):
+class BuiltinCalls(DrawCalls):
     """`_call_` with a builtin's name is called in its place, so that hooks see what it does."""
 
     # -- methods of containers
@@ -47,32 +46,6 @@ class BuiltinCalls(OperatorHooks):
             return self.changed(owner, name, *args)
 
         return change
-
-    # -- builtins that have effects
-
-    def _call_print(self, *args: Any, **kwargs: Any) -> None:
-        if not kwargs.keys() <= {"sep", "end", "flush"} or not all(
-            map(is_plain, kwargs.values())
-        ):
-            raise self.refusal("prints to a file")
-        self._require_no_region()
-        self.overlay.call(print, tuple(map(self._as_printed, args)), kwargs)
-
-    def _as_printed(self, value: Any, depth: int = 0) -> Any:
-        """A value as it is now, for what is printed at the end of a call."""
-        kind = type(value)
-        if kind in PLAIN:
-            return value
-        if self._traced(value):
-            if depth and not value.shape:
-                raise self.refusal("prints a number in a container")
-            return detached(value)
-        if kind in (list, tuple, dict) and depth < MAX_DEPTH:
-            if kind is dict:
-                items = self.shadow(value).items()
-                return {k: self._as_printed(x, depth + 1) for k, x in items}
-            return kind(self._as_printed(x, depth + 1) for x in self.shadow(value))
-        raise self.refusal(f"prints a {kind.__name__}, whose text isn't followed")
 
     # -- builtins that look at objects
 

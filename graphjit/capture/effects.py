@@ -24,6 +24,7 @@ class EffectKind(Enum):
     APPEND = "appends to a list"
     METHOD = "calls a method that changes a container"
     CALL = "calls a function whose result isn't used"
+    WARN = "gives a warning, which may be raised"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +60,8 @@ class Effect:
                 return "a list is appended to"
             case EffectKind.METHOD:
                 return f"{self.key} of a {name} is called"
+            case EffectKind.WARN:
+                return "a warning is given"
             case _:
                 return f"{getattr(self.owner, '__name__', name)} is called"
 
@@ -125,11 +128,17 @@ class Overlay:
         self._owners.add(id(owner))
         self.copies[id(owner)] = copy
 
-    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def call(
+        self,
+        function: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        kind: EffectKind = EffectKind.CALL,
+    ) -> None:
         """Note a call whose result isn't used."""
         self._calls += 1
         values = (*args, *kwargs.values())
-        effect = Effect(EffectKind.CALL, function, None, values, tuple(kwargs))
+        effect = Effect(kind, function, None, values, tuple(kwargs))
         self._effects[len(self._effects), id(effect)] = effect
 
     def clear(self) -> None:

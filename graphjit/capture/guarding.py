@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphjit.core.errors import TracingError, at_user_line, user_line
+from graphjit.numpy_protocol.deferred_texts import DeferredText
 
 from .callables import (
     ASKED_BY_C,
@@ -30,6 +31,7 @@ from .callables import (
     is_trusted,
 )
 from .effects import Effect, EffectKind, Overlay
+from .generators import is_generator
 from .hooks import Hooks
 from .instrument import has_hooks
 from .made_arrays import MadeArrays
@@ -49,7 +51,7 @@ PLAIN: Final = frozenset({
     int, float, complex, bool, str, bytes, type(None), types.EllipsisType,
     types.NotImplementedType, range, np.dtype, decimal.Decimal, fractions.Fraction,
     datetime.date, datetime.time, datetime.datetime, datetime.timedelta,
-    *(np.dtype(code).type for code in "?bhilqBHILQefdgFDG"),
+    *(np.dtype(code).type for code in "?bhilqBHILQefdgFDG"), DeferredText,
 })  # fmt: skip
 CALLABLES: Final = (
     types.FunctionType, types.BuiltinFunctionType, type, np.ufunc, type(np.sum),
@@ -85,12 +87,17 @@ class Guarding(Hooks):
         self.guards: dict[Any, Guard] = {}
         self.failed: TracingError | None = None
         self.closed = False
+        # Whether code was called that may change what is read after it.
+        self.opaque = False
         self._root: Any = None
         self._known: dict[int, tuple[Any, Source]] = {}
         self._alive: list[Any] = []
         self.overlay = Overlay()
         # Containers that C code was given in place of others, what was in them, the others.
         self._shadows: list[tuple[Any, list[Any], Any]] = []
+        # By the ids of random generators, or of what has their state: the copies, and they.
+        self._generators: dict[int, tuple[Any, Any]] = {}
+        self._given: set[int] = set()  # the ids of objects that are arguments
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._bound: dict[int, types.CodeType] = {}
         # Globals read before: the value, and what the code went on with.
@@ -111,7 +118,10 @@ class Guarding(Hooks):
 
     def refusal(self, what: str) -> TracingError:
         """The error for what can't be followed; noted, for the code may catch it."""
-        error = TracingError(at_user_line(what))
+        return self.noted(TracingError(at_user_line(what)))
+
+    def noted(self, error: TracingError) -> TracingError:
+        """The error, which ends the run even where the code catches it."""
         if self.failed is None:
             self.failed = error
         return error
@@ -133,6 +143,8 @@ class Guarding(Hooks):
         # of two guards on one source: on another source, or on a name that a dict hasn't
         other = expected if type(expected) is str else getattr(expected, "key", None)
         key = check, source.key, other
+        if self.opaque and check not in (Check.SAME, Check.REFERENT, Check.ABSENT):
+            raise self.refusal("reads what a logging handler may have changed")
         if key not in self.guards:
             if check is Check.SAME and isinstance(
                 expected, (types.FunctionType, types.CodeType, type)
@@ -166,7 +178,7 @@ class Guarding(Hooks):
             self.guard(Check.SAME, AttributeSource(source, "__func__"), value.__func__)
             self.read(value.__self__, AttributeSource(source, "__self__"))
             return value
-        elif is_trusted(kind) and kind not in CONTAINERS:
+        elif is_trusted(kind) and kind not in CONTAINERS and not is_generator(value):
             self.guard(Check.SAME, source, value)
         else:
             self.guard(Check.TYPE, source, kind)

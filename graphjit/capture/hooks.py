@@ -54,6 +54,10 @@ class Hooks:
     def delete_deref(self, cell: CellType, name: str) -> None:
         """A closure's cell is about to be emptied."""
 
+    def join_texts(self, parts: tuple[str, ...]) -> str:
+        """The text of which these are the parts."""
+        return "".join(parts)
+
     def store_global(self, value: Any, name: str) -> None:
         """Store a global of the calling frame."""
         sys._getframe(1).f_globals[name] = value

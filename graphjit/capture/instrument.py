@@ -332,6 +332,8 @@ class _Instrumenter:
                 name == "FORMAT_WITH_SPEC"
             ):
                 return _bytes("SWAP", 2) + self._hook("text") + _bytes("SWAP", 2) + kept
+            case Treatment.JOIN:
+                return self._hook_of(arg, "join_texts")
             case Treatment.MATCH if name == "MATCH_KEYS":
                 return kept  # MATCH_MAPPING came before it
             case Treatment.MATCH if name == "MATCH_CLASS":

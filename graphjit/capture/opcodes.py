@@ -46,6 +46,7 @@ class Treatment(Enum):
     ITERATE = "iterate gets the object before its iterator is asked for"
     UNPACK = "unpack gets the object before its items are taken"
     FORMAT = "text gets the value before it is formatted"
+    JOIN = "join_texts puts the parts of an f-string together"
     ENTER = "enter gets the context manager before it is entered"
     MATCH = "match gets the subject before a pattern looks into it"
     IMPORT = "imported gets the module"
@@ -60,11 +61,12 @@ _PLAIN = """
     GET_AITER GET_ANEXT END_ASYNC_FOR FOR_ITER JUMP_FORWARD JUMP_BACKWARD
     JUMP_BACKWARD_NO_INTERRUPT PUSH_EXC_INFO POP_EXCEPT CHECK_EXC_MATCH CHECK_EG_MATCH RERAISE
     RAISE_VARARGS LOAD_ASSERTION_ERROR WITH_EXCEPT_START BUILD_TUPLE BUILD_LIST BUILD_SET
-    BUILD_MAP BUILD_STRING BUILD_SLICE LIST_APPEND SET_ADD MAP_ADD MAKE_FUNCTION
+    BUILD_MAP BUILD_SLICE LIST_APPEND SET_ADD MAP_ADD MAKE_FUNCTION
     EXTENDED_ARG CACHE
 """
 _COMMON: Final = {
     **dict.fromkeys(_PLAIN.split(), T.PLAIN),
+    "BUILD_STRING": T.JOIN,
     "LOAD_GLOBAL": T.GLOBAL,
     "LOAD_NAME": T.NAME,
     "STORE_NAME": T.NAME,

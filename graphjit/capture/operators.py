@@ -12,6 +12,13 @@ import numpy as np
 
 from graphjit.core import float_errors
 from graphjit.numpy_protocol.conversion import may_be_same
+from graphjit.numpy_protocol.deferred_texts import (
+    PLACEHOLDER,
+    DeferredText,
+    container_text,
+    is_deferred,
+)
+from graphjit.tensors.apply import current_trace
 
 from .access import AccessHooks, is_symbolic
 from .callables import (
@@ -28,6 +35,8 @@ from .sources import (
     static_attribute,
 )
 
+# The numbers of % and %=, which format texts.
+_REMAINDERS: Final = (BINARY_NAMES.index("mod"), BINARY_NAMES.index("imod"))
 # Names of functions of `operator` that differ from those of methods.
 _FUNCTIONS: Final = {"and": "and_", "or": "or_"}
 
@@ -38,6 +47,9 @@ class OperatorHooks(AccessHooks):
     # -- operators
 
     def binary(self, operands: tuple[Any, Any], number: int) -> Any:
+        if number in _REMAINDERS and type(operands[0]) is str and is_deferred(operands[1:]):
+            self._note_text()
+            return DeferredText(operator.mod, operands)
         if (type(operands[0]), type(operands[1])) in self._computed:
             return BINARY[number](*operands)
         if self.closed:
@@ -225,10 +237,40 @@ class OperatorHooks(AccessHooks):
             return value
         return self._printable(value)
 
+    def join_texts(self, parts: tuple[str, ...]) -> str:
+        if not self.closed and any(type(part) is DeferredText for part in parts):
+            return DeferredText("".join, (list(parts),))
+        return str(self.checked_text("".join(parts)))
+
+    def _note_text(self) -> None:
+        """Note that there are deferred texts, into which no C code may look."""
+        self._require_no_region()
+        self._require_no_turn("makes a text of traced values")
+        current_trace.get().branches.has_texts = True
+
+    def has_texts(self) -> bool:
+        """Whether there are deferred texts."""
+        trace = current_trace.get()
+        return trace is not None and trace.branches.has_texts
+
+    def checked_text(self, value: Any) -> Any:
+        """What C code gave; refused where it has copied a deferred text."""
+        if type(value) is str and not self.closed and PLACEHOLDER in value:
+            raise self.refusal("makes a text of traced values in a way that isn't followed")
+        return value
+
+    def text_of(self, value: Any) -> Any:
+        """The text of a list, tuple or dict with traced values in it, which each call makes."""
+        self._note_text()
+        return DeferredText(container_text, (value,))
+
     def _printable(self, value: Any) -> Any:
         kind = type(value)
         if kind in PLAIN or self._traced(value):
             return value
+        if kind in (list, tuple, dict):
+            value = self.shadow(value)
+            return self.text_of(value) if is_deferred(value) else value
         for name in ("__format__", "__str__", "__repr__"):
             if self.method_of(value, name) is not None:
                 raise self.refusal(f"formats a {kind.__name__}, which isn't followed")

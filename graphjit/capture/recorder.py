@@ -20,6 +20,12 @@ import numpy as np
 
 from graphjit.core import float_errors
 from graphjit.numpy_protocol.conversion import call_maker
+from graphjit.numpy_protocol.deferred_texts import (
+    call_text_method,
+    holds_text,
+    is_deferred,
+    value_needed,
+)
 from graphjit.numpy_protocol.promotion import leaves
 from graphjit.numpy_protocol.python_numbers import call_number
 from graphjit.numpy_protocol.scipy_calls import call_scipy
@@ -67,6 +73,23 @@ _WRITERS = {
     "put_along_axis",
     "putmask",
 }
+
+
+_TEXTS: Final = (str, repr)
+
+
+def _is_deferred_container(value: Any) -> bool:
+    return type(value) in (list, tuple, dict) and is_deferred((value,))
+
+
+def _may_have_texts(function: Any) -> bool:
+    """Whether a function of C may be given deferred texts: it doesn't look into them."""
+    if isinstance(function, type) and issubclass(function, BaseException):
+        return True
+    owner = getattr(function, "__self__", None)
+    return isinstance(owner, (list, dict, deque)) or any(
+        function is f for f in (str, repr, format, list, tuple, dict, zip, enumerate, reversed)
+    )
 
 
 class Recorder(BuiltinCalls):
@@ -152,10 +175,10 @@ class Recorder(BuiltinCalls):
         self.closed = True
         self._capture = self._traced = self._outside = self._number = _closed
         self._settle = self._in_region = self._in_turn = _closed
-        self._root = None
+        self._root = self.draw = None
         for table in (
             self._known, self._copies, self._bound, self._cells, self._globals,
-            self._wrappers, self._libraries, self._shadows,
+            self._wrappers, self._libraries, self._shadows, self._generators,
         ):  # fmt: skip
             table.clear()
         self._alive.clear()
@@ -163,6 +186,7 @@ class Recorder(BuiltinCalls):
 
     def argument(self, value: Any, source: Source) -> None:
         """Say where an argument that is an object comes from."""
+        self._given.add(id(value))
         self._register(value, source)
 
     # -- calls
@@ -182,7 +206,17 @@ class Recorder(BuiltinCalls):
 
     def _called_instead(self, function: Any) -> Any:
         kind = type(function)
+        drawing = self.drawing(function)
+        if drawing is not None:
+            return drawing
         if kind is types.FunctionType:
+            if function.__module__ == "logging":
+                called = self.logging_call(function.__name__)
+                if (
+                    called is not None
+                    and function.__globals__.get(function.__name__) is function
+                ):
+                    return called
             if function in STATEFUL:
                 raise self.refusal(
                     f"calls {function.__name__}, which is about NumPy's own state"
@@ -288,6 +322,10 @@ class Recorder(BuiltinCalls):
         if inner is not None:
             function = inner
         owner = method.__self__
+        if function.__module__ == "logging":
+            called = self.logger_call(method)
+            if called is not None:
+                return called
         if isinstance(function, types.FunctionType) and not is_trusted(function):
             return types.MethodType(self._copy(function), owner)
         known = is_trusted(type(owner)) or isinstance(owner, (*CALLABLES, *CONTAINERS))
@@ -424,6 +462,12 @@ class Recorder(BuiltinCalls):
             if asks:
                 for x in (*given, *named.values()):
                     self.require_no_methods(x)
+            if function in _TEXTS and len(given) == 1 and _is_deferred_container(given[0]):
+                return self.text_of(given[0])
+            if self.has_texts() and not _may_have_texts(function):
+                for x in (*given, *named.values()):
+                    if holds_text(x):
+                        raise self.noted(value_needed(x))
             for answer in (call_maker, call_number, call_scipy):
                 made = answer(function, given, named)
                 if made is not NotImplemented:
@@ -444,7 +488,22 @@ class Recorder(BuiltinCalls):
             if len(self._shadows) > first:
                 self.require_unchanged(first)
                 result = self.translated(result, first)
-            return self.made.add(result, function)
+            return self.made.add(self.checked_text(result), function)
+
+        return call
+
+    def _of_plain(self, owner: Any, function: Any) -> Any:
+        """A method of a plain value."""
+        if not isinstance(owner, str):
+            return function
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = tuple(map(self._handed, args))
+            made = call_text_method(owner, function.__name__, given, kwargs)
+            if made is not NotImplemented:
+                self._note_text()
+                return made
+            return self.checked_text(function(*given, **kwargs))
 
         return call
 
@@ -520,7 +579,7 @@ class Recorder(BuiltinCalls):
                     f"calls .{function.__name__} of what was reached in a way not followed"
                 )
             if type(owner) in PLAIN:
-                return function
+                return self._of_plain(owner, function)
             if function.__name__ not in READERS and function.__name__ not in HANDING_ON:
                 adds = type(owner) is list and function.__name__ == "append"
                 if adds and self._in_turn():
@@ -534,7 +593,12 @@ class Recorder(BuiltinCalls):
             if function.__name__ in READERS:
                 return self._library(getattr(self.shadow(owner), function.__name__))
             return self._changer(owner, function.__name__)
-        if type(owner) in PLAIN or package_of(type(owner)) in _ARRAY_PACKAGES:
+        if type(owner) in PLAIN:
+            return self._of_plain(owner, function)
+        writer = self.writer(owner, function.__name__)
+        if writer is not None:
+            return writer
+        if package_of(type(owner)) in _ARRAY_PACKAGES:
             return self._library(function)
         raise self.refusal(
             f"calls .{function.__name__} of a {type(owner).__name__}, of which nothing is known"

@@ -169,7 +169,7 @@ def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool
             return _append, effect.key, False
         case EffectKind.METHOD:
             return functools.partial(_call_method, len(effect.values)), effect.key, True
-        case EffectKind.CALL:
+        case EffectKind.CALL | EffectKind.WARN:
             return functools.partial(_call, len(effect.values)), effect.names, True
 
 

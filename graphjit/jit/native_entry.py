@@ -159,8 +159,11 @@ def eager_entry(
 
 
 def _unknown_dtype(kind: LeafKind) -> bool:
-    """Whether a leaf is of a dtype that tensors don't have, such as long double."""
-    return kind.kind == ARRAY and kind.key[1].char in "gG"
+    """Whether a leaf is of a dtype that tensors don't have, such as long double or a record."""
+    if kind.kind != ARRAY:
+        return False
+    dtype = kind.key[1]
+    return dtype.char in "gG" or dtype.names is not None
 
 
 def _leaf_guard(kind: LeafKind, x: Any) -> LeafGuard:

@@ -69,8 +69,10 @@ def make_launch(specialization: Specialization) -> NativeLaunch:
         executable.checks or any(k.kind == TENSOR for k in specialization.kinds)
     ):
         raise NotNative  # only an eager call does what Python does before it raises
-    if specialization.donated or not kinds.isdisjoint(
-        ("given", "container", "copy", "swapped")
+    if (
+        specialization.draws
+        or specialization.donated
+        or not kinds.isdisjoint(("given", "container", "copy", "swapped"))
     ):
         raise NotNative
     call = executable.native_call()
@@ -215,8 +217,8 @@ def _plan_values(specialization: Specialization) -> Bundle | None:
 
 
 def _single_base(view: ResultView) -> BaseArray:
-    """The one array that a view is made of. NotNative where there are more."""
-    if len(view.bases) > 1:
+    """The one array that a view is made of. NotNative where there are more or none."""
+    if len(view.bases) != 1:
         raise NotNative
     return next(iter(view.bases))
 

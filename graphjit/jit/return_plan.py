@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.effects import EffectKind
 from graphjit.core.dims import Dim
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.tree import LEAF, Path, Tree, flatten
+from graphjit.numpy_protocol.deferred_texts import DeferredText, as_formatted
+from graphjit.numpy_protocol.promotion import is_symbol
 from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.tensors.variable import Variable
 from graphjit.tracing.grown_lists import GrownList
@@ -34,6 +37,7 @@ from graphjit.tracing.result_views import (
     as_list,
     cut,
     full_view,
+    map_parts,
     read_only,
 )
 from graphjit.tracing.side_effects import IMMUTABLE_TYPES, STATELESS_TYPES, memory_owner
@@ -161,6 +165,9 @@ class ReturnPlan:
         """Add what is written outside to the leaves and to the tree."""
         if self._plain:
             raise TracingError(at_user_line("writes outside of it, which a device can't"))
+        if self._written and any(e.kind is EffectKind.WARN for e in effects):
+            # elements are written first, also those that aren't where the warning is raised
+            raise TracingError(at_user_line("writes into an array and gives a warning"))
         trees = [self.tree]
         for effect in effects:
             if not has_fixed_owner(effect):
@@ -238,7 +245,7 @@ class ReturnPlan:
             return "array", None
         if isinstance(x, _Owner):
             return self._plan_owner(x.value)
-        if _is_cut(x):
+        if _is_cut(x) or type(x) is DeferredText:
             self._cut.append(x)
             return "cut", len(self._cut) - 1
         if id(x) in self._done:
@@ -324,8 +331,12 @@ class ReturnPlan:
         return BaseArray("output", len(self.outputs) - 1)
 
     def _plan_cut(self, x: Any) -> tuple[str, Any]:
-        """The outputs of which a result is a part, and how."""
+        """The outputs of which a result is a part or a text, and how."""
         output = self._add_output
+        if type(x) is DeferredText:
+            if self._plain:
+                raise TracingError(at_user_line("a text of traced values is returned"))
+            return "view", ResultView(self._plan_text(x))
         if type(x) is GrownList:
             parts = [output(part) for part in (x.length, *x.buffers)]
             call = NumpyCall(as_list, (shown_kind(x.item), *parts), {})
@@ -341,6 +352,34 @@ class ReturnPlan:
         windows = [None if w is None else (number(w.start), number(w.count)) for w in x.windows]
         call = NumpyCall(cut, (base, x.new and not shared, *windows), {})
         return "view", ResultView(CallResult(call, ()))
+
+    def _plan_text(self, x: DeferredText) -> CallResult:
+        """How each call makes a text."""
+        return CallResult(NumpyCall(x.function, tuple(map(self._plan_part, x.args)), {}), ())
+
+    def _plan_part(self, x: Any) -> Any:
+        """A part of what a text is made of."""
+        if type(x) is DeferredText:
+            return self._plan_text(x)
+        if type(x) is dict:
+            items = [(k, self._plan_part(value)) for k, value in x.items()]
+            return CallResult(NumpyCall(dict, (items,), {}), ())
+        if type(x) in (list, tuple):
+            return map_parts(x, self._plan_part)
+        if isinstance(x, Dim):
+            x = self._trace.extent_value(x)
+        if not is_symbol(x):
+            return x
+        known = isinstance(x, SymbolicTensor) and not (x.is_mixed or x.is_selection)
+        if not known or x.origin == "tensor":
+            raise TracingError(at_user_line("a text of such a value can't be made"))
+        weak = x.origin == "weak"
+        if weak and x.dtype.kind == "i" and not self._trace.fits(x):
+            x.__index__()  # Python's integers have no end
+        bare = x.is_zero_dim_array()
+        kind = "python" if weak else "array" if x.type.shape or bare else "numpy"
+        output = self._add_output(x)
+        return CallResult(NumpyCall(as_formatted, (kind, output), {}), ())
 
     def _plan_owner(self, x: Any) -> tuple[str, Any]:
         """How each call finds an object that is changed."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.generators import Draw, GeneratorState, state_of
 from graphjit.capture.sources import Guard, Source
 from graphjit.core.config import config
 from graphjit.core.errors import (
@@ -126,7 +127,10 @@ class Specialization:
     held_captures: list[Array | None] = field(default_factory=list)
     # The variables that are read or written.
     variables: list[Variable] = field(default_factory=list)
-    # Where each parameter of the graph comes from: a leaf, capture or variable, by number.
+    # What each call draws of random generators, in order.
+    draws: tuple[Draw, ...] = ()
+    # Where each parameter of the graph comes from: a leaf, capture, variable or drawn array, by
+    # number.
     parameter_order: list[tuple[str, int]] = field(default_factory=list)
     # The variables that are written.
     updated: list[Variable] = field(default_factory=list)
@@ -191,8 +195,13 @@ class Specialization:
         if not self.branches:
             return True
         try:
-            with self.locked_variables():
-                self._compute(leaves, ())
+            states = self._generator_states()
+            try:
+                with self.locked_variables():
+                    self._compute(leaves, ())
+            finally:
+                for state in states:
+                    state.restore()
         except PathNotTaken:
             return False
         except (GraphJitError, ArithmeticError, NeedsPython):
@@ -227,7 +236,7 @@ class Specialization:
     def order_parameters(self) -> None:
         """Where each parameter of the graph comes from at a call."""
         assert self.graph is not None
-        counts = {"capture": 0, "variable": 0}
+        counts = {"capture": 0, "variable": 0, "draw": 0}
         for node in self.graph.params:
             role = self.graph.nodes[node].attr("role")
             if role in counts:
@@ -273,7 +282,7 @@ class Specialization:
                 with stages.stage("keep"):
                     compile_cache.store(key, self.executable, image, self.sizes)
         simple = self.sizes is None and not self.guards and self.effects is None
-        simple = simple and not self.may_be_left
+        simple = simple and not self.may_be_left and not self.draws
         self.direct = self._make_direct_call() if simple else None
         if "compile" in config.log:
             steps = self.executable.program.steps
@@ -418,6 +427,33 @@ class Specialization:
         """The outputs and the variables' new values. NeedsPython for an error that the function
         may handle.
         """
+        if self.draws and self._may_draw_again:
+            states = self._generator_states()
+            try:
+                return self._run_handled(leaves, out)
+            except BaseException as error:  # Python is to draw the same, or nothing was
+                for state in states:
+                    state.restore()
+                if isinstance(error, (GraphJitError, ArithmeticError)):
+                    raise NeedsPython from error  # it draws what comes before the error
+                raise
+        return self._run_handled(leaves, out)
+
+    @functools.cached_property
+    def _may_draw_again(self) -> bool:
+        """Whether a call may turn out, after it drew, to be for other code or for Python."""
+        assert self.executable is not None
+        whole = any(kind is int for draw in self.draws for kind, _, _ in draw.kinds)
+        return whole or self.may_be_left or not self.executable.infallible
+
+    def _generator_states(self) -> list[GeneratorState]:
+        """The states of the generators that a call draws from."""
+        generators = [draw.source() for draw in self.draws]
+        return [state_of(x) for x in {id(x): x for x in generators}.values()]
+
+    def _run_handled(
+        self, leaves: Sequence[Any], out: Sequence[Any]
+    ) -> tuple[list[Array], list[Array]]:
         if not self.has_handlers:
             return self._run_code(leaves, out)
         try:
@@ -474,11 +510,14 @@ class Specialization:
         """The program's inputs for these leaves: arguments, captured arrays, variables."""
         arrays = []
         captures = self.captures if self.sources else ()
+        drawn = [x for draw in self.draws for x in draw(draw.source())]
         for role, number in self.parameter_order:
             if role == "leaf":
                 x = as_input(leaves[number])
             elif role == "capture":
                 x = captures[number]
+            elif role == "draw":
+                x = drawn[number]
             else:
                 x = self.variables[number].cell.array
             arrays.append(in_order(x))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit.capture.effects import Effect, EffectKind
+from graphjit.capture.generators import Draw
 from graphjit.capture.made_arrays import MadeArrays
 from graphjit.capture.recorder import PLAIN, Recorder
 from graphjit.capture.sources import (
@@ -112,6 +113,9 @@ class TraceAttempt:
         # What the Python code writes outside, and whether that is elements of arrays.
         self._effects: Sequence[Effect] = ()
         self._written_arrays = False
+        # What each call draws of random generators.
+        self._draws: list[Draw] = []
+        self._sizes_vary = False
         self._numbers: dict[Any, tuple[Any, np.ndarray[Any, Any]]] = {}
         # The loops of the trace, and whether one was being recorded when it failed.
         self._loops, self._loops_were_open = PythonLoops(), False
@@ -194,6 +198,7 @@ class TraceAttempt:
         started = time.perf_counter_ns()
         self._made = MadeArrays(self._definition.written_lines)
         self._effects, self._written_arrays = (), False
+        self._draws, self._sizes_vary = [], assumed is not None
         self._loops_were_open = False
         self._numbers = {}
         self._require_traceable()
@@ -304,6 +309,7 @@ class TraceAttempt:
             specialization.has_rooms = trace.branches.has_rooms
         self._bind_captures(specialization, trace, returned)
         specialization.variables = trace.variables
+        specialization.draws = tuple(self._draws)
         specialization.order_parameters()
         return specialization
 
@@ -425,6 +431,13 @@ class TraceAttempt:
             lambda: trace.branches.loops.is_open,
             functools.partial(trace.branches.loops.steps_of, trace),
         )
+        if trace.branches.enabled and not self._sizes_vary:
+
+            def draw(made: Draw, values: Sequence[Any]) -> list[Any]:
+                self._draws.append(made)
+                return [trace.drawn(x) for x in values]
+
+            recorder.draw = draw
         names = self._definition.name_leaves(self._call.tree)
         for x, kind, name in zip(self._call.leaves, self._call.kinds, names, strict=True):
             if kind.kind == STATIC and type(x) not in PLAIN:

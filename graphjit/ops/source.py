@@ -72,8 +72,9 @@ def _param_type(type: TensorType, name: str, role: str) -> TensorType:
     return type
 
 
-ROLES = ("argument", "variable", "capture")
-# role: "argument", "variable" or "capture" (an array that the function's Python code reads).
+ROLES = ("argument", "variable", "capture", "draw")
+# role: "argument", "variable", "capture" (an array that the function's Python code reads) or
+# "draw" (random numbers that each call draws first).
 param = define(
     "param",
     Source(),

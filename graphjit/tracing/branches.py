@@ -70,6 +70,8 @@ class Branches:
         self.has_handlers = False
         # Whether there are lists that have room for so many items only.
         self.has_rooms = False
+        # Whether there are texts of traced values.
+        self.has_texts = False
         # Whether lists that loops make longer got arrays that others may know.
         self.listed_given = False
         # The arrays that are items of such lists.

@@ -13,11 +13,12 @@ tuples, lists and dicts, and objects with attributes that are none of the above.
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import sys
 import types
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from functools import partial
@@ -43,6 +44,8 @@ _ARRAY_LIKE = (
     "__cuda_array_interface__", "__buffer__",
 )  # fmt: skip
 _SEQUENCES = (Mapping, Set, Sequence, Iterator, np.nditer)
+# What isn't an argument: the code's own hooks see what it does with these.
+_SEEN_BY_HOOKS = (set, deque, Iterator, io.TextIOBase, os._Environ, Counter)
 # Whether all objects of a type are foreign.
 _type_verdicts: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
@@ -151,7 +154,7 @@ def _search(start: list[tuple[str, Any]], names: set[str]) -> str:
             continue
         seen.add(id(value))
         # a memmap is an input as an argument only
-        foreign = is_foreign(value) and type(value) not in (set, deque)
+        foreign = is_foreign(value) and not isinstance(value, _SEEN_BY_HOOKS)
         if foreign or type(value) is np.memmap:
             return f"{where} ({type(value).__name__})"
         todo += [(w, v, depth + 1) for w, v in _children(where, value, names)]

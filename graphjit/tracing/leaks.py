@@ -10,6 +10,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import LeakedTracerError, at_user_line
+from graphjit.numpy_protocol.deferred_texts import DeferredText
 from graphjit.numpy_protocol.masked_arrays import Selection
 
 from .symbolic_tensor import SymbolicTensor
@@ -29,7 +30,7 @@ def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
     todo, seen = [(value, 0)], {id(value)}
     while todo:
         value, level = todo.pop()
-        if isinstance(value, (SymbolicTensor, Dim, Selection)):
+        if isinstance(value, (SymbolicTensor, Dim, Selection, DeferredText)):
             return True
         if level == depth or isinstance(value, _OPAQUE) or _is_graphjit_object(value):
             continue

@@ -43,6 +43,8 @@ class Regions:
         self.starts: list[int] = []
         # First and last node of the regions that ended.
         self.closed: list[tuple[int, int]] = []
+        # Where those start that became part of a node. The others were tries.
+        self.used: set[int] = set()
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -52,6 +54,12 @@ class Regions:
             yield self.starts[-1]
         finally:
             self.closed.append((self.starts.pop(), len(self.nodes)))
+
+    def was_dropped(self, node: int) -> bool:
+        """Whether a node is of a region that was only tried."""
+        return any(
+            first <= node < last and first not in self.used for first, last in self.closed
+        )
 
     def is_outside(self, node: int) -> bool:
         """Whether a node is from outside of the region whose function runs."""

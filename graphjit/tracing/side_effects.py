@@ -326,10 +326,7 @@ class SideEffects:
         ):
             return
         elif not own and not _is_python_object(kind):
-            self.reason = (
-                f"can reach a {kind.__module__}.{kind.__qualname__}, whose state couldn't be "
-                "put back"
-            )
+            return  # only C code changes it, of which nothing is called that isn't known
         else:
             self._visit_attributes(value, kind)
 

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphjit import numpy_protocol
+from graphjit.capture.instrument import has_hooks
 from graphjit.core.dims import Dim
-from graphjit.core.errors import SourceLine, TracingError, asked_by_user, at_user_line
+from graphjit.core.errors import SourceLine, TracingError, asked_by_user, at_user_line, of_user
 from graphjit.core.types import TensorType
+from graphjit.numpy_protocol.deferred_texts import DeferredText
 from graphjit.ops.view import transpose
 from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.operators import Items, Operators
@@ -181,8 +183,19 @@ class SymbolicTensor(InPlaceOperators, Operators):
 
     def __format__(self, spec: str) -> str:
         if spec or self.origin == "weak" or self._is_shown_to(sys._getframe(1)):
-            raise self._needs_value(f"formatting by {spec!r}")
+            return self._deferred_text(format, spec)
         return repr(self)
+
+    def _deferred_text(self, function: Callable[..., Any], *more: Any) -> str:
+        """A text of the value, which each call makes."""
+        branches = self.recorder.branches
+        inside = self.recorder.regions.starts or branches.loops.is_open
+        fits = self.origin != "tensor" and not self.is_mixed and not self.is_selection
+        if not branches.enabled or inside or not fits or not _is_followed():
+            how = f"formatting by {more[0]!r}" if more else f"{function.__name__}()"
+            raise self._needs_value(how)
+        branches.has_texts = True
+        return DeferredText(function, (self, *more))
 
     def __reduce__(self) -> Any:
         raise self._needs_value("pickling")
@@ -474,13 +487,13 @@ class SymbolicTensor(InPlaceOperators, Operators):
 
     def __repr__(self) -> str:
         if self._is_shown_to(sys._getframe(1)):
-            raise self._needs_value("the text of an array, as of print(),")
+            return self._deferred_text(repr)
         return f"<gj.SymbolicTensor %{self.node}: {self._type}, {self.origin} rules>"
 
     def __str__(self) -> str:
         number = self.origin == "weak" and not self.recorder.closed
         if number or self._is_shown_to(sys._getframe(1)):
-            raise self._needs_value("str()")
+            return self._deferred_text(str)
         return repr(self)
 
     def _is_shown_to(self, frame: types.FrameType) -> bool:
@@ -494,6 +507,14 @@ class SymbolicTensor(InPlaceOperators, Operators):
         if self.origin != "tensor" and not self._type.shape:  # a number, which has one
             raise self._needs_value("hash()")
         return Operators.__hash__(self)
+
+
+def _is_followed() -> bool:
+    """Whether the code that runs has hooks, which see what becomes of a text."""
+    frame: types.FrameType | None = sys._getframe(3)
+    while frame is not None and not of_user(frame):
+        frame = frame.f_back
+    return frame is not None and has_hooks(frame.f_code)
 
 
 def _get_item(x: SymbolicTensor, key: Any) -> Any:

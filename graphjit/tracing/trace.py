@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphjit.capture.sources import MAX_INTEGER
 from graphjit.core.config import config
 from graphjit.core.dims import Dim, Sizes
 from graphjit.core.errors import (
@@ -89,6 +90,8 @@ class Trace:
         self.refusal: GraphJitError | None = None
         # The ndarrays that the Python code read, each a parameter that every call reads anew.
         self.captures: list[np.ndarray[Any, Any]] = []
+        # How many parameters are drawn.
+        self.draw_count = 0
         # The variables that were read or written.
         self.variables: list[Variable] = []
         # By the ids of arrays: the parameters of captures.
@@ -244,6 +247,23 @@ class Trace:
             self._capture_symbols[id(array)] = found
         return found
 
+    def drawn(self, value: Any) -> SymbolicTensor:
+        """The parameter for random numbers that each call draws. value: those of the trace."""
+        array = np.asarray(value)
+        self.draw_count += 1
+        type_ = TensorType(array.shape, as_dtype(array.dtype))
+        weak = type(value) in (int, float)
+        symbol = self.parameter(
+            type_, f"draw{self.draw_count - 1}", "weak" if weak else "numpy", "draw"
+        )
+        if isinstance(value, np.ndarray):
+            symbol.storage.scalar = False
+            symbol.mark_as_array()
+        if type(value) is int:
+            self.note_bounds(symbol, -MAX_INTEGER, MAX_INTEGER)
+        self.branches.know(symbol.node, lambda: array)
+        return symbol
+
     def read(self, variable: Variable) -> TensorBase:
         """A variable's value at this point of the trace."""
         cell = id(variable.cell)
@@ -294,11 +314,15 @@ class Trace:
             todo += self.builder.nodes[index].inputs
         return frozenset(found)
 
+    def is_handled(self) -> bool:
+        """Whether the user's code would handle what is raised here."""
+        return handled_by_user(self._tracing_frame)
+
     def _note_handler(self, op: str) -> bool:
         """Whether the user's code would handle an error that compiled code finds: a call in
         which there is one is left to Python. TracingError where that can't be.
         """
-        if not handled_by_user(self._tracing_frame):
+        if not self.is_handled():
             return False
         if not self.branches.enabled:
             raise TracingError(
@@ -352,7 +376,11 @@ class Trace:
             if index not in seen and not empty:  # nothing is computed of empty arrays
                 seen.add(index)
                 todo += node.inputs
-        unused = [x for x in self._must_be_computed if x.node not in seen]
+        unused = [
+            x
+            for x in self._must_be_computed
+            if x.node not in seen and not self.regions.was_dropped(x.node)
+        ]
         return [x.result if isinstance(x, _Run) else x for x in unused]
 
     def require_checks(self, nodes: Sequence[int]) -> None:
@@ -489,6 +517,7 @@ class Trace:
             for (region, _), nodes in zip(regions, outputs, strict=True)
         ]
         operands = list(dict.fromkeys(number for found in outside for number in found))
+        self.regions.used.update(region.start for region, _ in regions)
         graphs = tuple(
             self.regions.graph(region, nodes, operands, f"{primitive.name}_{k}")
             for k, ((region, _), nodes) in enumerate(zip(regions, outputs, strict=True))

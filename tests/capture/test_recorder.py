@@ -121,7 +121,6 @@ def test_misses_name_what_changed() -> None:
 
 REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "clock": (lambda x: x * time.time(), r"calls time\.time, of which nothing is known"),
-    "print": (lambda x: print("here", file=None) or x, r"prints to a file"),
     "eval": (lambda x: x * eval("2"), r"calls builtins\.eval"),
     "id": (lambda x: x * (id(STATE) > 0), "asks for the id"),
     "vectorize": (lambda x: VECTORIZED(x), "calls an np.vectorize"),

@@ -26,8 +26,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 # Cases that differ from undecorated Python, and why.
 ERRORS = "the error is graphjit's, of a class that is NumPy's too, and names the user's line"
 DIFFERS = {
-    "argument: fields of a structured array": "the second call raises InvalidArgumentError",
-    "argument: shuffled": "a warning of NumPy's about the traced array is given",
     "argument: shapes that don't fit after a write": ERRORS,
     "argument: index out of bounds after a write": ERRORS,
 }

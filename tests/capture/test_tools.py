@@ -47,7 +47,7 @@ def compiled(x: Any) -> Any:
 
 def eager(x: Any) -> Any:
     z = helper(x)
-    print("", end="", file=sys.stdout)  # which isn't followed
+    id(z)  # which isn't followed
     return z - 1
 
 
