@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import builtins
 import enum
 import functools
@@ -9,7 +10,7 @@ import operator
 import sys
 import types
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any, Final
 
 import numpy as np
@@ -38,6 +39,7 @@ from .sources import (
 
 # Containers of C whose items can be read one by one.
 _INDEXED: Final = (list, tuple, dict, deque, OrderedDict, types.MappingProxyType)
+_DICTS: Final = (dict, defaultdict, OrderedDict, Counter)
 
 
 class AccessHooks(Guarding):
@@ -48,7 +50,7 @@ class AccessHooks(Guarding):
     def load_global(self, value: Any, name: str) -> Any:
         if self.closed:
             return value
-        names = _caller_globals()
+        names = caller_globals()
         if self.overlay:
             written = self.overlay.find(names, name)
             if written is not MISSING:
@@ -98,7 +100,7 @@ class AccessHooks(Guarding):
             raise self.refusal(f"deletes {name}, which other code sees")
 
     def store_global(self, value: Any, name: str) -> None:
-        names = _caller_globals()
+        names = caller_globals()
         if self.closed:
             names[name] = value
         elif name not in names:
@@ -109,7 +111,7 @@ class AccessHooks(Guarding):
     def delete_global(self, name: str) -> None:
         if not self.closed:
             raise self.refusal(f"deletes the global {name}")
-        names = _caller_globals()
+        names = caller_globals()
         if name not in names:
             raise NameError(f"name '{name}' is not defined", name=name)
         del names[name]
@@ -343,14 +345,25 @@ class AccessHooks(Guarding):
         else:
             self._store_outside(owner, name, value, static)
 
-    def _store_outside(self, owner: Any, name: str, value: Any, static: Any) -> None:
+    def store_by_object(self, owner: Any, name: str, value: Any) -> None:
+        """Store as `object.__setattr__` does, past a class's own."""
+        static = static_attribute(type(owner), name)
+        if self._is_own(owner) and not isinstance(owner, (type, enum.Enum)):
+            self._require_no_turn(f"stores .{name}")
+            object.__setattr__(owner, name, value)
+        else:
+            self._store_outside(owner, name, value, static, by_object=True)
+
+    def _store_outside(
+        self, owner: Any, name: str, value: Any, static: Any, by_object: bool = False
+    ) -> None:
         """Note that an attribute of an object from outside is stored."""
         kind = type(owner)
         if isinstance(owner, type):
             self._store_in_class(owner, name, value)
             return
         plain = kind is types.SimpleNamespace or (
-            static_attribute(kind, "__setattr__") is object.__setattr__
+            by_object or static_attribute(kind, "__setattr__") is object.__setattr__
         )
         own = getattr(owner, "_own_attributes", None)  # of a decorated function
         takes = kind is types.FunctionType or (own is not None and name not in own)
@@ -373,10 +386,18 @@ class AccessHooks(Guarding):
         ):
             raise self.refusal(f"stores .{name}, a {type(static).__name__}")
         if slot:
+            if by_object:
+                raise self.refusal(f"stores .{name}, a slot, past its class")
             before = AttributeSource(ConstSource(owner), name)()
             self._store(owner, EffectKind.ATTRIBUTE, name, value, before)
             return
         own = vars(owner)
+        if by_object:  # each call stores it past the class, too
+            source = self.source_of(owner)
+            assert source is not None
+            self._register(own, AttributeSource(source, "__dict__"))
+            self._store(own, EffectKind.ITEM, name, value, own.get(name, MISSING))
+            return
         before = own.get(name, MISSING)
         surely = static is MISSING
         self._store(owner, EffectKind.ATTRIBUTE, name, value, before, own, surely)
@@ -390,7 +411,8 @@ class AccessHooks(Guarding):
             hasattr(x, "__get__") is False or x is MISSING
             for x in (value, static_attribute(owner, name))
         )
-        if type(owner) is not type or is_trusted(owner) or name[:2] == "__" or not simple:
+        known = type(owner) in (type, abc.ABCMeta)
+        if not known or is_trusted(owner) or name[:2] == "__" or not simple:
             raise self.refusal(f"stores .{name} of a class, which isn't followed")
         if self.source_of(owner) is None:
             raise self.refusal(f"stores .{name} of a class reached in a way not followed")
@@ -424,8 +446,6 @@ class AccessHooks(Guarding):
             return owner[key]
         if isinstance(owner, type):
             return super().load_item(given)
-        if isinstance(owner, defaultdict):
-            raise self.refusal("reads an item of a defaultdict, which may make it")
         if not isinstance(owner, _INDEXED):
             raise self.refusal(f"reads an item of a {kind.__name__} from outside")
         if isinstance(key, slice):
@@ -443,12 +463,28 @@ class AccessHooks(Guarding):
         if not is_plain(key) and not isinstance(key, (type, types.FunctionType, enum.Enum)):
             raise self.refusal("reads an item by a key that is an object")
         item = ItemSource(source, key)
+        if isinstance(owner, defaultdict) and key not in owner:
+            return self._made_item(owner, key, source)
         try:
             value = owner[key]
         except (KeyError, IndexError):
             self.guard(Check.ABSENT, item, None)
             raise
+        if kind is Counter and key not in owner:
+            self.guard(Check.ABSENT, item, None)
+            return value
         return self.read(value, item)
+
+    def _made_item(self, owner: defaultdict[Any, Any], key: Any, source: Source) -> Any:
+        """An item that a defaultdict makes."""
+        self.guard(Check.ABSENT, ItemSource(source, key), None)
+        where = AttributeSource(source, "default_factory")
+        factory: Any = self.read(owner.default_factory, where)
+        if factory is None:
+            raise KeyError(key)
+        made = self.call(factory)
+        self.store_item((made, owner, key))
+        return made
 
     def store_item(self, given: tuple[Any, Any, Any]) -> None:
         value, owner, key = given
@@ -474,11 +510,14 @@ class AccessHooks(Guarding):
         if id(owner) in self.overlay.copies:
             self.changed(owner, "__setitem__", key, value)
             return
-        if kind not in (list, dict) or source is None or isinstance(key, slice):
+        if kind is list and type(key) is slice and source is not None:
+            self.changed(owner, "__setitem__", key, list(self.one_level(value)))
+            return
+        if kind not in (list, *_DICTS) or source is None or isinstance(key, slice):
             raise self.refusal(f"stores an item of a {kind.__name__} from outside")
         if self._traced(key) or not is_plain(key):
             raise self.refusal("stores an item by a key that is an object")
-        if kind is dict:
+        if kind in _DICTS:
             before = owner.get(key, MISSING)
         else:
             self.guard(Check.LENGTH, source, len(owner))
@@ -491,34 +530,61 @@ class AccessHooks(Guarding):
 
     def delete_item(self, given: tuple[Any, Any]) -> None:
         owner, key = given
-        if self.closed or self._traced(owner) or self._is_own(owner):
+        function = None
+        if not self.closed and not self._traced(owner):
+            function = self.method_of(owner, "__delitem__")
+        if function is not None:
+            self.call(function, owner, key)
+        elif self.closed or self._traced(owner) or self._is_own(owner):
             self._require_no_turn("deletes an item")
             del owner[key]
         else:
             self.changed(owner, "__delitem__", key)
 
-    def changed(self, owner: Any, name: str, *args: Any) -> Any:
+    def changed(self, owner: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
         """What a method that changes a container from outside gives. Each call will call it.
 
-        The method changes a copy, with all that was in the container under guards.
+        The method changes a copy, with all that was in the container under guards. method: its
+        name, or a function that is given the container first
         """
         kind, source = type(owner), self.source_of(owner)
-        if kind not in (list, dict, set, deque) or source is None:
-            raise self.refusal(f"calls .{name} of a {kind.__name__} from outside")
-        hashed = kind is set or (kind is dict and name not in ("clear", "popitem"))
-        if any(map(self.reaches_code, args)) or (hashed and not is_plain(args[0])):
-            raise self.refusal(f"calls .{name} with what isn't followed")
-        if isinstance(args[0] if args else None, slice):
-            raise self.refusal(f"calls .{name} with a slice")
+        name = method if isinstance(method, str) else method.__name__
+        if kind not in (list, set, deque, *_DICTS) or source is None:
+            raise self.refusal(f"calls {name} of a {kind.__name__} from outside")
+        hashed = kind is set or (kind in _DICTS and name not in ("clear", "popitem"))
+        if any(map(self.reaches_code, args)) or (hashed and not _has_plain_keys(args)):
+            raise self.refusal(f"calls {name} with what isn't followed")
+        if not all(map(is_plain, kwargs.values())):
+            raise self.refusal(f"calls {name} with what isn't plain")
         copy = self.overlay.copies.get(id(owner))
         if copy is None:
-            found = self.one_level(owner)
-            copy = deque(found, owner.maxlen) if kind is deque else kind(found)
-        result = getattr(copy, name)(*args)  # what it raises is what Python raises
+            copy = _container_like(owner, self.one_level(owner))
+        if isinstance(method, str):
+            result = getattr(copy, method)(*args, **kwargs)  # raises what Python raises
+        else:
+            result = method(copy, *args, **kwargs)
         self._require_no_region()
         self._alive.append(owner)
-        self.overlay.method(owner, name, args, source, copy)
-        return result
+        self.overlay.method(owner, method, args, source, copy, kwargs)
+        return owner if result is copy else result
+
+
+def _has_plain_keys(args: tuple[Any, ...]) -> bool:
+    """Whether the first of a method's arguments is plain, or a dict or set whose keys are."""
+    if not args:
+        return True
+    if type(args[0]) in (dict, set):
+        return all(map(is_plain, args[0]))
+    return is_plain(args[0])
+
+
+def _container_like(owner: Any, found: Any) -> Any:
+    """A container of the type of another."""
+    if isinstance(owner, deque):
+        return deque(found, owner.maxlen)
+    if isinstance(owner, defaultdict):
+        return defaultdict(owner.default_factory, found)
+    return type(owner)(found)
 
 
 def is_symbolic(value: Any) -> bool:
@@ -530,7 +596,7 @@ def is_symbolic(value: Any) -> bool:
     return next(symbols((value, bounds)), None) is not None
 
 
-def _caller_globals() -> dict[str, Any]:
+def caller_globals() -> dict[str, Any]:
     """The globals of the user's function that called a hook."""
     frame: types.FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
@@ -542,4 +608,4 @@ def _caller_globals() -> dict[str, Any]:
 _OWN: Final = "graphjit.capture"
 
 
-__all__ = ["AccessHooks", "is_symbolic"]
+__all__ = ["AccessHooks", "caller_globals", "is_symbolic"]

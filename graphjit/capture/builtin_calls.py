@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import abc
+import dataclasses
 import enum
+import functools
+import operator
 from typing import Any
 
+from .access import caller_globals
 from .callables import is_trusted
 from .draws import DrawCalls
-from .guarding import PLAIN
+from .guarding import PLAIN, is_plain
 from .operators import checked_length
-from .sources import Check
+from .sources import CallSource, Check, ConstSource
 
 
 class BuiltinCalls(DrawCalls):
@@ -40,12 +45,90 @@ class BuiltinCalls(DrawCalls):
 
             return update
 
-        def change(*args: Any, **kwargs: Any) -> Any:
-            if kwargs:
-                raise self.refusal(f"calls .{name} of a {type(owner).__name__} by names")
-            return self.changed(owner, name, *args)
+        return functools.partial(self.changed, owner, name)
 
-        return change
+    def of_container(self, name: str) -> Any:
+        """What is called in place of `list.append` and the like, given the container first."""
+
+        def call(owner: Any, *args: Any, **kwargs: Any) -> Any:
+            match name:
+                case "__getitem__":
+                    return self.load_item((owner, *args))
+                case "__setitem__":
+                    return self.store_item((args[1], owner, args[0]))
+                case "__delitem__":
+                    return self.delete_item((owner, *args))
+            return self.call(getattr(owner, name), *args, **kwargs)
+
+        return call
+
+    def _call_setitem(self, owner: Any, key: Any, value: Any) -> None:
+        self.store_item((value, owner, key))
+
+    def _call_getitem(self, owner: Any, key: Any) -> Any:
+        return self.load_item((owner, key))
+
+    def _call_delitem(self, owner: Any, key: Any) -> None:
+        self.delete_item((owner, key))
+
+    def by_getter(self, getter: Any) -> Any:
+        """What is called in place of an operator.attrgetter, itemgetter or methodcaller."""
+        kind, (made, args, *_) = type(getter), getter.__reduce__()
+        if kind is operator.methodcaller:
+            if made is not operator.methodcaller:
+                raise self.refusal("calls a methodcaller with named arguments")
+            name, *given = args
+            return lambda x: self.call(self.load_attribute(x, name), *given)
+
+        def read(x: Any, step: Any) -> Any:
+            if kind is operator.itemgetter:
+                return self.load_item((x, step))
+            for name in step.split("."):
+                x = self.load_attribute(x, name)
+            return x
+
+        if len(args) == 1:
+            return lambda x: read(x, args[0])
+        return lambda x: tuple(read(x, step) for step in args)
+
+    def changing(self, function: Any) -> Any:
+        """What is called in place of functions of `heapq` and `bisect` that change a list."""
+
+        def call(owner: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_own(owner):
+                return self.of_plain_list(function)(owner, *args, **kwargs)
+            if not all(map(is_plain, (*owner, *args))):
+                raise self.refusal(f"calls {function.__name__} with what isn't plain")
+            return self.changed(owner, function, *args, **kwargs)
+
+        return call
+
+    def of_plain_list(self, function: Any) -> Any:
+        """A function of `heapq` or `bisect`, called with plain values only, also in a list."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._require_no_turn(f"calls {function.__name__}")
+            given = [self.shadow(x) if type(x) is list else x for x in args]
+            for x in given:
+                if not all(map(is_plain, x if type(x) is list else (x,))):
+                    raise self.refusal(f"calls {function.__name__} with what isn't plain")
+            return function(*given, **kwargs)
+
+        return call
+
+    def _call_globals(self) -> dict[str, Any]:
+        names = caller_globals()
+        self._register(names, ConstSource(names, "globals()"))
+        return names
+
+    def replaced(self, value: Any, /, **changes: Any) -> Any:
+        """What `dataclasses.replace` gives."""
+        for field in dataclasses.fields(value):
+            if not field.init:
+                raise self.refusal("replaces a dataclass with fields that it makes itself")
+            if field.name not in changes:
+                changes[field.name] = self.load_attribute(value, field.name)
+        return self.call(type(value), **changes)
 
     # -- builtins that look at objects
 
@@ -99,6 +182,14 @@ class BuiltinCalls(DrawCalls):
                 and not is_trusted(kind)
                 and not issubclass(kind, enum.Enum)
             ):
+                if type(kind) is abc.ABCMeta and not any(
+                    "__subclasshook__" in vars(base) for base in kind.__mro__[:-1]
+                ):
+                    # whoever registers a class changes the token
+                    token = ConstSource(abc.get_cache_token, "abc.get_cache_token")
+                    now = abc.get_cache_token()
+                    self.guard(Check.EQUAL, CallSource(token, (), {}), now)
+                    continue
                 raise self.refusal(f"asks for {kind.__name__}, whose class isn't followed")
 
     def _call_issubclass(self, kind: Any, kinds: Any) -> bool:

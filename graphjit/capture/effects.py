@@ -59,7 +59,7 @@ class Effect:
             case EffectKind.APPEND:
                 return "a list is appended to"
             case EffectKind.METHOD:
-                return f"{self.key} of a {name} is called"
+                return f"{getattr(self.key, '__name__', self.key)} of a {name} is called"
             case EffectKind.WARN:
                 return "a warning is given"
             case _:
@@ -120,10 +120,21 @@ class Overlay:
         self.appended.setdefault(id(owner), []).extend(values)
 
     def method(
-        self, owner: Any, name: str, args: tuple[Any, ...], source: Source | None, copy: Any
+        self,
+        owner: Any,
+        name: Any,
+        args: tuple[Any, ...],
+        source: Source | None,
+        copy: Any,
+        kwargs: dict[str, Any] | None = None,
     ) -> None:
-        """Note a call of a method that changes a container, of which a copy was changed."""
-        effect = Effect(EffectKind.METHOD, owner, name, args, source=source)
+        """Note a call of a method that changes a container, of which a copy was changed.
+
+        name: the method's, or a function that is given the container first
+        """
+        kwargs = kwargs or {}
+        values = (*args, *kwargs.values())
+        effect = Effect(EffectKind.METHOD, owner, name, values, tuple(kwargs), source=source)
         self._effects[len(self._effects), id(effect)] = effect
         self._owners.add(id(owner))
         self.copies[id(owner)] = copy

@@ -89,9 +89,12 @@ class OperatorHooks(AccessHooks):
             return (self._by_methods(a, b, name),)
         changed = isinstance(a, (list, dict, set, deque, bytearray))
         if in_place and changed and not self._is_own(a):
-            if name != "iadd" or type(a) is not list or self.source_of(a) is None:
+            if name == "iadd" and type(a) is list and self.source_of(a) is not None:
+                self._append(a, list(self.shadow(b)))
+            elif hasattr(a, f"__{name}__"):
+                self.changed(a, f"__{name}__", self.shadow(b))
+            else:
                 raise self.refusal(f"changes a {type(a).__name__} from outside in place")
-            self._append(a, list(self.shadow(b)))
             return (a,)
         a, b = (a if in_place else self.shadow(a)), self.shadow(b)
         if self.reaches_code(a) or self.reaches_code(b):

@@ -8,8 +8,11 @@ what it calls. What can't be followed is refused.
 from __future__ import annotations
 
 import builtins
+import contextvars
+import dataclasses
 import enum
 import functools
+import operator
 import types
 import weakref
 from collections import deque
@@ -75,6 +78,7 @@ _WRITERS = {
 }
 
 
+_GETTERS: Final = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
 _TEXTS: Final = (str, repr)
 
 
@@ -217,6 +221,8 @@ class Recorder(BuiltinCalls):
                     and function.__globals__.get(function.__name__) is function
                 ):
                     return called
+            if function is dataclasses.replace:
+                return self.replaced
             if function in STATEFUL:
                 raise self.refusal(
                     f"calls {function.__name__}, which is about NumPy's own state"
@@ -241,6 +247,14 @@ class Recorder(BuiltinCalls):
             return self._weakly(function)
         if isinstance(function, (types.BuiltinFunctionType, types.MethodWrapperType)):
             return self._builtin(function)
+        if kind in _GETTERS:
+            return self.by_getter(function)
+        if kind in (types.WrapperDescriptorType, types.MethodDescriptorType):
+            name, owner = function.__name__, function.__objclass__
+            if owner is object and name == "__setattr__":
+                return self.store_by_object
+            if owner in (list, dict, set, deque):
+                return self._of_exactly(owner, function, self.of_container(name))
         if isinstance(function, np.vectorize):
             raise self.refusal("calls an np.vectorize, which isn't followed")
         if is_known(function) or (
@@ -251,6 +265,15 @@ class Recorder(BuiltinCalls):
         if call is not None:
             return types.MethodType(self._copy(call), function)
         raise self.refusal(f"calls a {kind.__name__}, which isn't followed")
+
+    def _of_exactly(self, kind: type, function: Any, call: Any) -> Any:
+        """A method called by its class, where the object is of just that class."""
+        library = self._library(function)
+        return lambda *args, **kwargs: (
+            call(*args, **kwargs)
+            if args and type(args[0]) is kind
+            else library(*args, **kwargs)
+        )
 
     def _copy(self, function: types.FunctionType) -> Any:
         """A function of the user's with hooks in it."""
@@ -328,6 +351,8 @@ class Recorder(BuiltinCalls):
                 return called
         if isinstance(function, types.FunctionType) and not is_trusted(function):
             return types.MethodType(self._copy(function), owner)
+        if isinstance(owner, dict) and not self._is_own(owner):
+            raise self.refusal(f"calls .{method.__name__} of a {type(owner).__name__}")
         known = is_trusted(type(owner)) or isinstance(owner, (*CALLABLES, *CONTAINERS))
         if not known and not self._traced(owner) and not self._is_own(owner):
             raise self.refusal(
@@ -386,6 +411,9 @@ class Recorder(BuiltinCalls):
             raise self.refusal("calls a new lru_cache, which isn't followed")
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            for x in (*args, *kwargs.values()):
+                if self._traced(x) and hasattr(x, "_needs_value"):
+                    raise self.noted(x._needs_value("an lru_cache"))
             if not all(map(is_plain, (*args, *kwargs.values()))):
                 raise self.refusal("calls an lru_cache with what isn't a plain value")
             if self.overlay:
@@ -468,6 +496,8 @@ class Recorder(BuiltinCalls):
                 for x in (*given, *named.values()):
                     if holds_text(x):
                         raise self.noted(value_needed(x))
+            if package_of(function) == "numpy":
+                given = [list(x) if type(x) is deque else x for x in given]
             for answer in (call_maker, call_number, call_scipy):
                 made = answer(function, given, named)
                 if made is not NotImplemented:
@@ -504,6 +534,22 @@ class Recorder(BuiltinCalls):
                 self._note_text()
                 return made
             return self.checked_text(function(*given, **kwargs))
+
+        return call
+
+    def _context_value(self, get: Any) -> Any:
+        """The value of a context variable, read anew by each call."""
+        source = self.source_of(get.__self__)
+        if source is None:
+            raise self.refusal(
+                "reads a context variable that was reached in a way not followed"
+            )
+
+        def call(*default: Any) -> Any:
+            if not all(map(is_plain, default)):
+                raise self.refusal("reads a context variable, with what isn't plain else")
+            found = CallSource(AttributeSource(source, "get"), default, {})
+            return self.read(get(*default), found)
 
         return call
 
@@ -566,6 +612,11 @@ class Recorder(BuiltinCalls):
         followed = self._followed(function)
         if followed is not None:
             return followed
+        if isinstance(owner, types.ModuleType) and owner.__name__ in ("_heapq", "_bisect"):
+            changes = function.__name__.startswith(("heap", "insort"))
+            return self.changing(function) if changes else self.of_plain_list(function)
+        if type(owner) is contextvars.ContextVar and function.__name__ == "get":
+            return self._context_value(function)
         if function in HIGHER_ORDER:
             return self._library(function)
         if isinstance(owner, (types.ModuleType, type, type(None))):
@@ -573,6 +624,9 @@ class Recorder(BuiltinCalls):
                 return self._library(function)
             name = f"{getattr(owner, '__name__', '')}.{function.__name__}".lstrip(".")
             raise self.refusal(f"calls {name}, of which nothing is known")
+        where = self.source_of(function)
+        if where is not None and self.source_of(owner) is None:  # note = log.append
+            self._register(owner, AttributeSource(where, "__self__"))
         if self.source_of(owner) is None:
             if self._outside(owner):
                 raise self.refusal(

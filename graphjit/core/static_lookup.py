@@ -48,4 +48,42 @@ def code_of(value: Any) -> types.CodeType | None:
     return value.__code__ if isinstance(value, types.FunctionType) else None
 
 
-__all__ = ["attribute", "code_of", "own_attributes", "python_function", "underlying"]
+def is_plain_object(value: Any) -> bool:
+    """Whether an object of a class written in Python is its attributes, and nothing else."""
+    kind = type(value)
+    if isinstance(value, (type, BaseException)) or kind.__module__ == "builtins":
+        return False
+    own = own_attributes(value)
+    return (
+        _static(kind, "__new__") is vars(object)["__new__"]
+        and kind.__basicsize__ == _Plain.__basicsize__
+        and kind.__itemsize__ == 0
+        and kind.__dictoffset__ != 0
+        and not any(
+            vars(base).get("__slots__") or "__del__" in vars(base) or not _is_heap_type(base)
+            for base in kind.__mro__[:-1]
+        )
+        and not any(hasattr(_static(kind, name), "__set__") for name in own)
+    )
+
+
+class _Plain:
+    """A class whose objects have attributes."""
+
+
+def _is_heap_type(kind: type) -> bool:
+    return bool(kind.__flags__ & 1 << 9)  # Py_TPFLAGS_HEAPTYPE
+
+
+def _static(kind: type, name: str) -> Any:
+    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+
+
+__all__ = [
+    "attribute",
+    "code_of",
+    "is_plain_object",
+    "own_attributes",
+    "python_function",
+    "underlying",
+]

@@ -168,7 +168,8 @@ def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool
         case EffectKind.APPEND:
             return _append, effect.key, False
         case EffectKind.METHOD:
-            return functools.partial(_call_method, len(effect.values)), effect.key, True
+            count = len(effect.values)
+            return functools.partial(_call_method, count, effect.names), effect.key, True
         case EffectKind.CALL | EffectKind.WARN:
             return functools.partial(_call, len(effect.values)), effect.names, True
 
@@ -200,8 +201,11 @@ def _append(owner: Any, key: Any, value: Any) -> None:
     owner.append(value)
 
 
-def _call_method(count: int, owner: Any, name: str, values: Sequence[Any]) -> None:
-    getattr(owner, name)(*values[:count])
+def _call_method(
+    count: int, names: tuple[str, ...], owner: Any, name: Any, values: Sequence[Any]
+) -> None:
+    method = functools.partial(name, owner) if callable(name) else getattr(owner, name)
+    _call(count, method, names, values)
 
 
 def _call(count: int, owner: Any, names: tuple[str, ...], values: Sequence[Any]) -> None:

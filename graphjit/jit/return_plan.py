@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.callables import is_trusted
 from graphjit.capture.effects import EffectKind
 from graphjit.core.dims import Dim
 from graphjit.core.errors import TracingError, at_user_line
+from graphjit.core.static_lookup import is_plain_object
 from graphjit.core.tree import LEAF, Path, Tree, flatten
 from graphjit.numpy_protocol.deferred_texts import DeferredText, as_formatted
 from graphjit.numpy_protocol.promotion import is_symbol
@@ -193,10 +195,16 @@ class ReturnPlan:
         if id(value) in self._open:
             raise TracingError(at_user_line("a container that is returned holds itself"))
         self._open[id(value)] = value
-        tree = flatten(value, leaves, self._flatten)
+        own = not self._plain and is_plain_object(value) and not is_trusted(type(value))
+        if own and type(value).__module__.partition(".")[0] != "graphjit":
+            names = tuple(vars(value))
+            parts = [self._flatten(vars(value)[name], leaves) for name in names]
+            tree = Tree(type(value), names, tuple(parts))
+        else:
+            tree = flatten(value, leaves, self._flatten)
         del self._open[id(value)]
         if tree.kind is not None:
-            if value != ():  # of which Python has one
+            if type(value) is not tuple or value:  # Python has one empty tuple
                 self._done[id(value)] = self._count, value
             self._count += 1
         return tree
