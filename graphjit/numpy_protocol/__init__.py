@@ -21,6 +21,7 @@ from graphjit.core.dims import Dim
 from graphjit.core.errors import DTypeError, ShapeError, TracingError, at_user_line
 from graphjit.core.frozen import dataclass
 from graphjit.functions import shape
+from graphjit.ops import library
 from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, apply
 
@@ -40,6 +41,7 @@ from . import (
     products,
     reductions,
     repetition,
+    scipy_calls,
     series,
     shapes,
     statistics,
@@ -278,6 +280,8 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     trace = trace_of(tuple(args), tuple(kwargs.values()))
     with fallback_on_error(what):
         _refuse_bools(kwargs)
+        if func is np.nan_to_num and not elementwise.makes_copy(*args, **kwargs):
+            return elementwise.nan_to_num_in_place(*args, **kwargs)
         options = dict(kwargs)
         target = _taken_out(options)
         if target is not None:
@@ -321,6 +325,8 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
         if handler is not None:
             _check_options(handler, what, args, kwargs)
             return handler(*args, **kwargs)
+        if func.__name__ in library.ROUTINES["numpy"] and what == f"np.{func.__name__}":
+            return owned(scipy_calls.called("numpy", func.__name__, args, kwargs), trace)
         raise unsupported(what)
 
 

@@ -22,7 +22,9 @@ from .promotion import (
     chosen,
     constant,
     convert,
+    detached,
     is_python_scalar,
+    is_symbol,
     is_weak_symbol,
     refuse,
     result_dtype,
@@ -220,6 +222,24 @@ def nan_to_num(
     result = apply(pw.where, apply(pw.isnan, t), convert(nan, dtype), t)
     result = apply(pw.where, apply(pw.eq, t, infinity), high, result)
     return apply(pw.where, apply(pw.eq, t, math.negative(infinity)), low, result)
+
+
+def makes_copy(
+    x: Any, copy: Any = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
+) -> bool:
+    """Whether np.nan_to_num is to leave its argument as it is."""
+    return bool(copy) or not is_symbol(x)
+
+
+def nan_to_num_in_place(x: Any, copy: Any = False, *args: Any, **kwargs: Any) -> Any:
+    """np.nan_to_num(copy=False)."""
+    x._require_writable("np.nan_to_num")
+    if x.storage.scalar:
+        raise unsupported("np.nan_to_num(copy=False) of a number")
+    if not x.type.dtype.is_inexact:
+        return x
+    x._write_elements(nan_to_num(detached(x), True, *args, **kwargs))
+    return x
 
 
 def sinc(x: Any) -> Any:

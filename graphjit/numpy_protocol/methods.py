@@ -13,6 +13,7 @@ from graphjit.functions import math, shape
 from . import (
     bounded_functions,
     elementwise,
+    flat_writes,
     indexing,
     order,
     products,
@@ -25,6 +26,7 @@ from .promotion import (
     Handler,
     array,
     cast,
+    detached,
     need_value,
     refuse,
     refuse_order,
@@ -112,6 +114,19 @@ def _sort(x: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> No
     indexing.replace(x, order.sort(x, axis, kind, stable=stable))
 
 
+def _partition(x: Any, kth: Any, axis: Any = -1, kind: Any = "introselect") -> None:
+    x._require_writable("x.partition")
+    indexing.replace(x, np.partition(detached(x), kth, axis, kind))
+
+
+def _argpartition(x: Any, kth: Any, axis: Any = -1, kind: Any = "introselect") -> Any:
+    return np.argpartition(x, kth, axis, kind)
+
+
+def _put(x: Any, indices: Any, values: Any, mode: Any = "raise") -> None:
+    flat_writes.put(x, indices, values, mode)
+
+
 def _round(x: Any, decimals: Any = 0, out: Any = None) -> Any:
     return elementwise.round_(x, decimals, out)
 
@@ -151,6 +166,7 @@ METHODS: dict[str, Handler] = {
     "any": reductions.any_,
     "argmax": reductions.argmax,
     "argmin": reductions.argmin,
+    "argpartition": _argpartition,
     "argsort": order.argsort,
     "nonzero": bounded_functions.COUNTING[np.nonzero],
     "astype": _astype,
@@ -193,9 +209,15 @@ VIEW_METHODS: dict[str, Handler] = {
     "transpose": _transpose,
     "view": _view,
 }
-IN_PLACE_METHODS: dict[str, Handler] = {"fill": indexing.fill, "sort": _sort}
+IN_PLACE_METHODS: dict[str, Handler] = {
+    "fill": indexing.fill,
+    "partition": _partition,
+    "put": _put,
+    "sort": _sort,
+}
 VALUES: dict[str, Callable[[Any], Any]] = {
     "device": lambda x: "cpu",
+    "flat": flat_writes.TracedFlat,
     "itemsize": lambda x: x.type.dtype.size,
     "nbytes": lambda x: x.type.nbytes,
     "size": lambda x: x.type.size,

@@ -39,6 +39,8 @@ def _module_and_name(function: Any) -> tuple[str, str] | None:
     if not isinstance(name, str):
         return None
     for module, names in library.ROUTINES.items():
+        if module == "numpy":  # which asks its operands what to do
+            continue
         known = name in names or (module == "scipy.fft" and name in _TRANSFORMS)
         if known and getattr(sys.modules.get(module), name, None) is function:
             return module, name
@@ -60,7 +62,7 @@ def call_scipy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     with fallback_on_error(f"{module}.{name}"):
         if name in _TRANSFORMS and module == "scipy.fft":
             return _transformed(name, args, kwargs, trace)
-        return trace.with_numpy_rules(lambda: _called(module, name, args, kwargs))
+        return trace.with_numpy_rules(lambda: called(module, name, args, kwargs))
 
 
 def _transformed(name: str, args: Any, kwargs: dict[str, Any], trace: Any) -> Any:
@@ -86,7 +88,8 @@ def _transformed(name: str, args: Any, kwargs: dict[str, Any], trace: Any) -> An
     return function(x, n=n, axis=axis, norm=norm)
 
 
-def _called(module: str, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+def called(module: str, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    """What one of `library.ROUTINES` gives, as a node of the graph that calls it."""
     function = f"{module}.{name}"
     inputs: list[Any] = []
 
@@ -149,4 +152,4 @@ def _results(
     return tuple((p.dtype.name, *p.shape) for p in parts), rebuild
 
 
-__all__ = ["call_scipy"]
+__all__ = ["call_scipy", "called"]

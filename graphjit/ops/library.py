@@ -416,9 +416,13 @@ def _special_numpy(*arrays: Array, name: str) -> Array:
 special = _call("special", "Special", _special_type("Special"), _special_numpy)
 
 
-# Functions of SciPy that depend on their arguments alone and change nothing, and whose results'
-# types depend on the types and static values among the arguments, by their modules.
+# Functions of SciPy and NumPy that depend on their arguments alone, change nothing, and whose
+# results' types depend on the types and static values among the arguments, by their modules.
 ROUTINES: dict[str, frozenset[str]] = {
+    "numpy": frozenset({
+        "partition", "argpartition", "polyfit", "unravel_index", "packbits", "unpackbits",
+        "sort_complex", "histogram2d",
+    }),
     "scipy.fft": frozenset({
         "dct", "idct", "dst", "idst", "dctn", "idctn", "dstn", "idstn", "hfft", "ihfft",
     }),
