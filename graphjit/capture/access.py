@@ -22,7 +22,7 @@ from .callables import (
     BUILTIN_NAMES,
     is_trusted,
 )
-from .effects import EffectKind
+from .effects import DELETED, EffectKind
 from .guarding import PLAIN, Guarding, is_plain
 from .sources import (
     MISSING,
@@ -160,6 +160,12 @@ class AccessHooks(Guarding):
         kind, own = type(owner), getattr(owner, "__dict__", None)
         if isinstance(own, dict):
             found = self.overlay.find(own, name)
+            if found is DELETED:
+                if static_attribute(kind, name) is not MISSING or self.method_of(
+                    owner, "__getattr__"
+                ):
+                    raise self.refusal(f"reads .{name}, which was deleted")
+                raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
             if found is not MISSING or name in own:
                 return found
         for place in (owner, *(owner.__mro__ if isinstance(owner, type) else kind.__mro__)):
@@ -419,9 +425,33 @@ class AccessHooks(Guarding):
         self._store(owner, EffectKind.ATTRIBUTE, name, value, before, None, False)
 
     def delete_attribute(self, owner: Any, name: str) -> None:
-        if not self.closed and self.source_of(owner) is not None:
-            raise self.refusal(f"deletes .{name} of an object from outside")
-        delattr(owner, name)
+        if self.closed or self._traced(owner):
+            delattr(owner, name)
+            return
+        kind, source = type(owner), self.source_of(owner)
+        static = static_attribute(kind, name)
+        deleter = self.method_of(owner, "__delattr__")
+        if deleter is not None:
+            self.call(deleter, owner, name)
+        elif isinstance(static, property) and not is_trusted(kind):
+            self.guard_static(kind, name)
+            if static.fdel is None:
+                raise AttributeError(f"property {name!r} of {kind.__name__!r} has no deleter")
+            self.call(static.fdel, owner)
+        elif self._is_own(owner):
+            self._require_no_turn(f"deletes .{name}")
+            delattr(owner, name)
+        else:
+            own = getattr(owner, "__dict__", None)
+            simple = type(own) is dict and static is MISSING and not is_trusted(kind)
+            if isinstance(owner, type) or not simple or source is None:
+                raise self.refusal(f"deletes .{name} of an object from outside")
+            assert own is not None
+            self.load_attribute(owner, name)  # it is there, or AttributeError
+            self._require_no_region()
+            self._require_no_turn(f"deletes .{name}")
+            self._alive += (owner, own)
+            self.overlay.delete(owner, own, name, source)
 
     # -- items
 
@@ -457,6 +487,8 @@ class AccessHooks(Guarding):
             if kind is list or id(owner) in self.overlay.copies:
                 return self.merged(owner)[key]
             written = self.overlay.find(owner, key)
+            if written is DELETED:
+                raise KeyError(key)
             if written is not MISSING:
                 return written
         key = operator.index(key) if isinstance(owner, (list, tuple, deque)) else key

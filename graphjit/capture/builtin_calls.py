@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import abc
+import contextvars
 import dataclasses
 import enum
 import functools
 import operator
+import os
 from typing import Any
 
+from graphjit.core.errors import TracingError, at_user_line
+
 from .access import caller_globals
-from .callables import is_trusted
+from .callables import TRUSTED, is_trusted
 from .draws import DrawCalls
+from .effects import Effect, EffectKind
 from .guarding import PLAIN, is_plain
 from .operators import checked_length
-from .sources import CallSource, Check, ConstSource
+from .sources import MISSING, AttributeSource, CallSource, Check, ConstSource
 
 
 class BuiltinCalls(DrawCalls):
@@ -121,6 +126,68 @@ class BuiltinCalls(DrawCalls):
         self._register(names, ConstSource(names, "globals()"))
         return names
 
+    # -- context variables
+
+    def context_call(self, variable: contextvars.ContextVar[Any], name: str) -> Any:
+        """What is called in place of a context variable's method. What is set during the run is
+        in the overlay; what is left of it at the end each call sets.
+        """
+        source = self.source_of(variable)
+        if source is None:
+            raise self.refusal("uses a context variable that was reached in a way not followed")
+        library = caller_globals().get("__name__", "").partition(".")[0] in TRUSTED
+        if library and name != "get":  # such as NumPy's for np.errstate, which code of C reads
+            raise self.refusal("sets a library's context variable")
+
+        def get(*default: Any) -> Any:
+            found = self.overlay.find(variable, "value")
+            if found is not MISSING:
+                return found
+            if not all(map(is_plain, default)):
+                raise self.refusal("reads a context variable, with what isn't plain else")
+            where = CallSource(AttributeSource(source, "get"), default, {})
+            return self.read(variable.get(*default), where)
+
+        def put(value: Any) -> Any:
+            self._require_no_turn("sets a context variable")
+            self._require_no_region()
+            before = self.overlay.find(variable, "value")
+            effect = Effect(EffectKind.CONTEXT, variable, "value", (value,), (), False, source)
+            self._alive.append(variable)
+            self.overlay.store(variable, effect)
+            return _Token(variable, before)
+
+        def reset(token: Any) -> None:
+            self._require_no_turn("sets a context variable")
+            if type(token) is not _Token or token.variable is not variable:
+                raise self.refusal("resets a context variable by a token from outside")
+            if token.before is not MISSING:
+                put(token.before)
+            elif not self.overlay.forget(variable, "value"):
+                raise self.refusal("resets a context variable after a call")
+
+        return {"get": get, "set": put, "reset": reset}[name]
+
+    def environment_value(self, key: Any, default: Any = None) -> Any:
+        """What `os.environ.get` gives."""
+        try:
+            return self.load_item((os.environ, key))
+        except KeyError:
+            return default
+
+    def _call_putenv(self, *args: Any) -> None:
+        self._change_environment(os.putenv, args)
+
+    def _call_unsetenv(self, *args: Any) -> None:
+        self._change_environment(os.unsetenv, args)
+
+    def _change_environment(self, function: Any, args: tuple[Any, ...]) -> None:
+        if not all(type(x) in (str, bytes) for x in args):
+            raise self.refusal("changes the environment by what isn't plain")
+        self._require_no_region()
+        self._require_no_turn("changes the environment")
+        self.overlay.call(function, args, {})
+
     def replaced(self, value: Any, /, **changes: Any) -> Any:
         """What `dataclasses.replace` gives."""
         for field in dataclasses.fields(value):
@@ -149,6 +216,9 @@ class BuiltinCalls(DrawCalls):
 
     def _call_setattr(self, owner: Any, name: str, value: Any) -> None:
         self.store_attribute((value, owner), name)
+
+    def _call_delattr(self, owner: Any, name: str) -> None:
+        self.delete_attribute(owner, name)
 
     def _call_len(self, value: Any) -> int:
         kind = type(value)
@@ -218,6 +288,18 @@ class BuiltinCalls(DrawCalls):
             raise self.refusal("advances an iterator from outside")
         self._require_no_turn("advances an iterator")
         return next(value, *default)
+
+
+class _Token:
+    """What setting a context variable gives in a run."""
+
+    __slots__ = ("before", "variable")
+
+    def __init__(self, variable: Any, before: Any) -> None:
+        self.variable, self.before = variable, before
+
+    def __getattr__(self, name: str) -> Any:
+        raise TracingError(at_user_line(f"asks a context variable's token for .{name}"))
 
 
 __all__ = ["BuiltinCalls"]

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from graphjit.core.frozen import dataclass
 
 from .sources import MISSING, Source
+
+# What is in the overlay for an attribute that was deleted.
+DELETED: Final = type("Deleted", (), {"__repr__": lambda self: "<deleted>"})()
 
 
 class EffectKind(Enum):
     """What an effect does."""
 
     ATTRIBUTE = "stores in an attribute of an object"
+    CONTEXT = "sets a context variable"
+    DELETE = "deletes an attribute of an object"
     ITEM = "stores an item of a list or dict"
     CELL = "stores in a variable of a function around the code"
     APPEND = "appends to a list"
@@ -52,6 +57,10 @@ class Effect:
         match self.kind:
             case EffectKind.ATTRIBUTE:
                 return f".{self.key} of a {name} is stored"
+            case EffectKind.CONTEXT:
+                return "a context variable is set"
+            case EffectKind.DELETE:
+                return f".{self.key} of a {name} is deleted"
             case EffectKind.ITEM:
                 return f"item {self.key!r} of a {name} is stored"
             case EffectKind.CELL:
@@ -111,6 +120,28 @@ class Overlay:
         self._owners.add(id(place))
         self.written.setdefault(id(place), {})[effect.key] = effect.values[0]
 
+    def delete(self, owner: Any, place: dict[str, Any], name: str, source: Source) -> None:
+        """Note that an attribute is deleted, which was there or was stored before."""
+        target = id(place), name, self._calls
+        if name not in place and target in self._effects:  # nothing is left of it
+            del self._effects[target]
+            del self.written[id(place)][name]
+            return
+        self._effects.pop(target, None)
+        effect = Effect(EffectKind.DELETE, owner, name, (), source=source)
+        self._effects[len(self._effects), id(effect)] = effect
+        self._owners.add(id(place))
+        self.written.setdefault(id(place), {})[name] = DELETED
+
+    def forget(self, place: Any, key: Any) -> bool:
+        """Note that what was stored is gone again; whether that can be."""
+        target = id(place), key, self._calls
+        if target not in self._effects:  # a function was called since, which may have seen it
+            return False
+        del self._effects[target]
+        del self.written[id(place)][key]
+        return True
+
     def append(self, owner: list[Any], values: list[Any], source: Source | None) -> None:
         """Note that a list is appended to."""
         for value in values:
@@ -161,4 +192,4 @@ class Overlay:
         self._owners.clear()
 
 
-__all__ = ["Effect", "EffectKind", "Overlay"]
+__all__ = ["DELETED", "Effect", "EffectKind", "Overlay"]

@@ -30,7 +30,7 @@ from .callables import (
     TRUSTED,
     is_trusted,
 )
-from .effects import Effect, EffectKind, Overlay
+from .effects import DELETED, Effect, EffectKind, Overlay
 from .generators import is_generator
 from .hooks import Hooks
 from .instrument import has_hooks
@@ -250,7 +250,8 @@ class Guarding(Hooks):
                 k: written[k] if k in written else self.read(v, ItemSource(source, k))
                 for k, v in value.items()
             }
-            return found | {k: v for k, v in written.items() if k not in found}
+            found |= {k: v for k, v in written.items() if k not in found}
+            return {k: v for k, v in found.items() if v is not DELETED}
         self.guard(Check.LENGTH, source, len(value))
         items = [
             written[k] if k in written else self.read(x, ItemSource(source, k))

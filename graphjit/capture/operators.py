@@ -6,6 +6,7 @@ import decimal
 import operator
 import types
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -153,6 +154,12 @@ class OperatorHooks(AccessHooks):
         item, owner = operands
         if not self.closed and type(owner) not in PLAIN and not self._traced(owner):
             function = self.method_of(owner, "__contains__")
+            if function is Mapping.__contains__:
+                try:
+                    self.load_item((owner, item))
+                except KeyError:
+                    return bool(inverted)
+                return not inverted
             if function is not None:
                 return bool(self.call(function, owner, item)) is not bool(inverted)
             owner = self.merged(owner)

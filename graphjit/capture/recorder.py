@@ -13,6 +13,7 @@ import dataclasses
 import enum
 import functools
 import operator
+import os
 import types
 import weakref
 from collections import deque
@@ -22,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphjit.core import float_errors
+from graphjit.core.static_lookup import own_attributes, underlying
 from graphjit.numpy_protocol.conversion import call_maker
 from graphjit.numpy_protocol.deferred_texts import (
     call_text_method,
@@ -52,6 +54,7 @@ from .operators import ErrorState
 from .sources import (
     AttributeSource,
     CallSource,
+    CellSource,
     Check,
     ConstSource,
     ItemSource,
@@ -351,6 +354,8 @@ class Recorder(BuiltinCalls):
                 return called
         if isinstance(function, types.FunctionType) and not is_trusted(function):
             return types.MethodType(self._copy(function), owner)
+        if owner is os.environ and method.__name__ == "get":
+            return self.environment_value
         if isinstance(owner, dict) and not self._is_own(owner):
             raise self.refusal(f"calls .{method.__name__} of a {type(owner).__name__}")
         known = is_trusted(type(owner)) or isinstance(owner, (*CALLABLES, *CONTAINERS))
@@ -470,6 +475,7 @@ class Recorder(BuiltinCalls):
         """A function of a library or of C that is known: it sees containers that were read."""
         hands_on = isinstance(function, type) and function in ITERATE_ONLY
         asks = not (hands_on or package_of(function) in ("dataclasses", "graphjit", "typing"))
+        wraps = self._wraps_code(function)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             first = len(self._shadows)
@@ -506,7 +512,7 @@ class Recorder(BuiltinCalls):
             if steps is not None:
                 return steps
             try:
-                if any(map(self.reaches_code, (*given, *named.values()))):
+                if wraps or any(map(self.reaches_code, (*given, *named.values()))):
                     result = self.watched(function, *given, **named)
                 else:
                     result = function(*given, **named)
@@ -522,6 +528,14 @@ class Recorder(BuiltinCalls):
 
         return call
 
+    def _wraps_code(self, function: Any) -> bool:
+        """Whether a library's callable was made around others, which may be the user's."""
+        function = underlying(function)
+        if isinstance(function, types.FunctionType):
+            cells = function.__closure__ or ()
+            return any(self.reaches_code(CellSource(cell, "")()) for cell in cells)
+        return any(map(self.reaches_code, own_attributes(function).values()))
+
     def _of_plain(self, owner: Any, function: Any) -> Any:
         """A method of a plain value."""
         if not isinstance(owner, str):
@@ -534,22 +548,6 @@ class Recorder(BuiltinCalls):
                 self._note_text()
                 return made
             return self.checked_text(function(*given, **kwargs))
-
-        return call
-
-    def _context_value(self, get: Any) -> Any:
-        """The value of a context variable, read anew by each call."""
-        source = self.source_of(get.__self__)
-        if source is None:
-            raise self.refusal(
-                "reads a context variable that was reached in a way not followed"
-            )
-
-        def call(*default: Any) -> Any:
-            if not all(map(is_plain, default)):
-                raise self.refusal("reads a context variable, with what isn't plain else")
-            found = CallSource(AttributeSource(source, "get"), default, {})
-            return self.read(get(*default), found)
 
         return call
 
@@ -615,8 +613,8 @@ class Recorder(BuiltinCalls):
         if isinstance(owner, types.ModuleType) and owner.__name__ in ("_heapq", "_bisect"):
             changes = function.__name__.startswith(("heap", "insort"))
             return self.changing(function) if changes else self.of_plain_list(function)
-        if type(owner) is contextvars.ContextVar and function.__name__ == "get":
-            return self._context_value(function)
+        if type(owner) is contextvars.ContextVar:
+            return self.context_call(owner, function.__name__)
         if function in HIGHER_ORDER:
             return self._library(function)
         if isinstance(owner, (types.ModuleType, type, type(None))):

@@ -161,6 +161,10 @@ def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool
     match effect.kind:
         case EffectKind.ATTRIBUTE:
             return setattr, effect.key, False
+        case EffectKind.CONTEXT:
+            return _set_context, effect.key, False
+        case EffectKind.DELETE:
+            return _delete, effect.key, True
         case EffectKind.ITEM:
             return operator.setitem, effect.key, False
         case EffectKind.CELL:
@@ -195,6 +199,14 @@ def has_fixed_owner(effect: Effect) -> bool:
 
 def _store_in_cell(owner: Any, key: Any, value: Any) -> None:
     owner.cell_contents = value
+
+
+def _set_context(owner: Any, key: Any, value: Any) -> None:
+    owner.set(value)
+
+
+def _delete(owner: Any, key: Any, values: Any) -> None:
+    delattr(owner, key)
 
 
 def _append(owner: Any, key: Any, value: Any) -> None:

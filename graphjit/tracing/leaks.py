@@ -20,10 +20,13 @@ _OPAQUE = (
     str, bytes, bool, int, float, complex, type(None), type, range, np.dtype, np.generic,
     types.ModuleType, types.CodeType, types.BuiltinFunctionType,
 )  # fmt: skip
+# Rooms whose objects stand for traced values and for what a run does with them.
+_STAND_INS = ("capture", "numpy_protocol", "tracing")
 
 
 def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
-    """Whether a value is a symbolic tensor or extent, or an object that holds one.
+    """Whether a value is a symbolic tensor or extent or another stand-in of a trace, or an
+    object that holds one.
 
     Looked at are attributes, items, closures, and what else the garbage collector sees.
     """
@@ -32,7 +35,12 @@ def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
         value, level = todo.pop()
         if isinstance(value, (SymbolicTensor, Dim, Selection, DeferredText)):
             return True
-        if level == depth or isinstance(value, _OPAQUE) or _is_graphjit_object(value):
+        if isinstance(value, _OPAQUE):
+            continue
+        package, _, rest = str(type(value).__module__).partition(".")
+        if package == "graphjit" and rest.partition(".")[0] in _STAND_INS:
+            return True
+        if level == depth or package == "graphjit":
             continue
         if isinstance(value, types.FunctionType):
             items = [value.__closure__, value.__defaults__, value.__kwdefaults__]
@@ -45,11 +53,6 @@ def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
                 seen.add(id(item))
                 todo.append((item, level + 1))
     return False
-
-
-def _is_graphjit_object(value: Any) -> bool:
-    """Whether a class of graphjit's made it, such as a compiled function."""
-    return type(value).__module__.split(".")[0] == "graphjit"
 
 
 def leak_error(x: SymbolicTensor) -> LeakedTracerError:

@@ -240,7 +240,7 @@ def test_what_branches_often_runs_eagerly() -> None:
 
 def test_a_path_that_can_not_be_traced_leaves_the_others_compiled() -> None:
     def f(x: Any) -> Any:
-        return x * np.packbits(x > 1).sum() if x.sum() > 0 else x - 1
+        return x * eval("2") if x.sum() > 0 else x - 1
 
     decorated = gj.function(f)
     assert outcome(decorated, (-X,)) is not None

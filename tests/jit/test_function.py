@@ -178,7 +178,7 @@ def test_graphs() -> None:
     assert isinstance(graph, gj.Graph) and "mul" in str(graph)
     assert str(double.get_graph(tensor(X))) != "" and double.trace_count >= 1
     with pytest.raises(gj.errors.TracingError):
-        gj.function(lambda x: x * np.packbits(x > 0).sum(), fallback="error").get_graph(X)
+        gj.function(lambda x: x * eval("2"), fallback="error").get_graph(X)
 
 
 def test_options_are_checked() -> None:

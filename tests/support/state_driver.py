@@ -293,8 +293,16 @@ def _print_table(found: dict[str, Any]) -> None:
         for reason in dict.fromkeys(map(_kind, what["reasons"])):
             groups.setdefault(reason, []).append(name)
     eager = [name for name, what in found.items() if what["reasons"]]
+    raising = [
+        name
+        for name in eager
+        if all(reason.startswith("tracing raised") for reason in found[name]["reasons"])
+    ]
     differing = {name: what["differs"] for name, what in found.items() if what["differs"]}
-    print(f"{len(found)} cases: {len(found) - len(eager)} compiled, {len(eager)} run eagerly")
+    print(
+        f"{len(found)} cases: {len(found) - len(eager)} compiled, "
+        f"{len(raising)} but for calls that raise, {len(eager) - len(raising)} run eagerly"
+    )
     counts = Counter({reason: len(names) for reason, names in groups.items()})
     for reason, count in counts.most_common():
         print(f"\n{count}  {reason}")

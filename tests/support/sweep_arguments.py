@@ -161,6 +161,8 @@ def _values(name: str, place: int, x: Array, y: Array) -> Sequence[Any] | None:
         return REQUIRED[name]
     if name in OTHER or name in MAIN or name in ("values", "bins"):
         return (y, 2, -1.5, [1, 2, 3])
+    if name == "kth":
+        return (0, -1, 1, [0, 1], (1, 0), 7, np.int64(0))
     if name == "indices":
         return (np.array([0, -1]), [0, 1], 0, np.array(1))
     if name == "indices_or_sections":

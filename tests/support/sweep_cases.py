@@ -165,6 +165,11 @@ def _by_hand(x: Array, y: Array) -> Iterator[tuple[Any, tuple[Any, ...], dict[st
     yield _on_a_copy(np.putmask), (x, real > 0, y), {}
     yield _on_a_copy(np.putmask), (x, real > 0, 3), {}
     yield _on_a_copy(np.putmask), (x, x, [1, 2]), {}
+    for places in ([0, -1], [0, 0, 1], 0, [], [99], np.array([[0, 2]])):
+        for values in (7, [1, 2], x, []):
+            yield _on_a_copy(np.put), (x, places, values), {}
+    for values in (7, [1, 2], x, []):
+        yield _on_a_copy(np.place), (x, real > 0, values), {}
     yield _on_a_copy(np.fill_diagonal), (x, 3), {}
     yield _on_a_copy(np.fill_diagonal), (x, -1.5), {}
     yield np.compress, ([True, False, True], x), {}
@@ -188,7 +193,8 @@ BY_HAND_ONLY = {
     "np.where", "np.select", "np.result_type", "np.common_type", "np.ix_", "np.meshgrid",
     "np.einsum", "np.broadcast_arrays", "np.interp", "np.digitize", "np.linspace",
     "np.logspace", "np.take", "np.take_along_axis", "np.put_along_axis", "np.copyto",
-    "np.putmask", "np.fill_diagonal", "np.compress", "np.full", "np.zeros", "np.ones",
+    "np.putmask", "np.put", "np.place",
+    "np.fill_diagonal", "np.compress", "np.full", "np.zeros", "np.ones",
     "np.empty",
     "np.atleast_1d", "np.atleast_2d", "np.atleast_3d", "np.cross", "np.linalg.cross",
     "ndarray.take", "np.block", "np.linalg.multi_dot", "np.can_cast", "ndarray.transpose",
