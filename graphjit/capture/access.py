@@ -11,6 +11,7 @@ import sys
 import types
 import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
+from inspect import CO_GENERATOR
 from typing import Any, Final
 
 import numpy as np
@@ -87,7 +88,10 @@ class AccessHooks(Guarding):
     def store_deref(self, given: tuple[Any, types.CellType], name: str) -> None:
         value, cell = given
         if self.closed or self._is_own_cell(cell):
-            self._require_no_turn(f"stores {name}")
+            code = sys._getframe(1).f_code
+            if name not in code.co_cellvars or code.co_flags & CO_GENERATOR:
+                # its own function may be around the loop
+                self._require_no_turn(f"stores {name}")
             super().store_deref(given, name)
             return
         before = CellSource(cell, name)()
@@ -623,8 +627,12 @@ def is_symbolic(value: Any) -> bool:
     """Whether a value, one in nested lists, or a bound of a slice is known only when the graph
     runs.
     """
+    if (
+        getattr(type(value), "is_mixed", False) is True
+    ):  # which asks of what class it is, as others don't
+        return True
     parts = value if isinstance(value, tuple) else (value,)
-    bounds = [b for p in parts if isinstance(p, slice) for b in (p.start, p.stop, p.step)]
+    bounds = [b for p in parts if type(p) is slice for b in (p.start, p.stop, p.step)]
     return next(symbols((value, bounds)), None) is not None
 
 

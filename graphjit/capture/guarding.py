@@ -112,6 +112,10 @@ class Guarding(Hooks):
 
     # -- sources and guards
 
+    def with_hooks(self, function: Any) -> Any:
+        """A function of the user's with hooks in it."""
+        raise NotImplementedError
+
     def call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function of Python with hooks in it."""
         return self.callee(function)(*args, **kwargs)

@@ -121,6 +121,14 @@ class Hooks:
         """A value is about to be tested; gives what is tested."""
         return value
 
+    def made_list(self, value: list[Any]) -> list[Any]:
+        """A list was made; gives what the code goes on with."""
+        return value
+
+    def collect(self, given: tuple[Any, list[Any]]) -> None:
+        """Add a value to the list of a comprehension."""
+        given[1].append(given[0])
+
     def callee(self, function: Any) -> Any:
         """Something is about to be called; gives what is called."""
         return function

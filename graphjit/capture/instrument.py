@@ -174,11 +174,14 @@ class _Instrumenter:
         self._consts = consts
         self._numbers: dict[Any, int] = {}  # of constants that were added
         self._decoded = decode(code)
+        self._lists = _comprehensions(self._decoded)
         self._callables: dict[int, int] = {}
         self._calls: dict[Any, bytes] = {}  # of hooks
 
     def result(self) -> CodeType:
         decoded = self._decoded
+        if self._lists:
+            self._make_room(decoded)
         # opcode and argument in one number, for the garbage collector looks at tuples
         words = [arg << 8 | op for op, arg in zip(decoded.ops, decoded.args, strict=True)]
         known = dict.fromkeys(words, b"")
@@ -192,11 +195,46 @@ class _Instrumenter:
             for number, op in enumerate(decoded.ops):
                 if op in _CALL_OPS:
                     parts[number] = self._before_call(number) + parts[number]
+        if self._lists:
+            self._collect(parts)
         copy, starts = encode(self._code, decoded, parts, self._code.co_stacksize + _MARGIN)
+        if self._lists:
+            lists = tuple(f".list{k}" for k in range(len(self._lists)))
+            count = copy.co_nlocals + len(lists)
+            copy = copy.replace(co_varnames=copy.co_varnames + lists, co_nlocals=count)
         read = _OPS["LOAD_GLOBAL"]
         names = frozenset(self._name(word >> 9) for word in known if word & 255 == read)
         origin = _Origin(weakref.ref(self._code), starts, names)
         return copy.replace(co_consts=(*self._consts, origin))
+
+    # -- lists of comprehensions, which become variables
+
+    def _make_room(self, decoded: Decoded) -> None:
+        """Count cells from where they are when there are more variables before them."""
+        first, more = self._code.co_nlocals, len(self._lists)
+        for number, op in enumerate(decoded.ops):
+            if op in _ON_VARIABLES and decoded.args[number] >= first:
+                decoded.args[number] += more
+
+    def _collect(self, parts: list[bytes]) -> None:
+        """Keep the list of a comprehension in a variable: a loop may then be one node."""
+        decoded, first = self._decoded, self._code.co_nlocals
+        append, within = _OPS["LIST_APPEND"], [-1] * len(parts)
+        for k, (start, end) in enumerate(self._lists):  # inner ones come later
+            within[start:end] = [k] * (end - start)
+        for number, op in enumerate(decoded.ops):
+            if op == append and within[number] >= 0:
+                place = first + within[number]
+                parts[number] = _bytes("LOAD_FAST", place) + self._hook_of(2, "collect") + _POP
+        for k, (start, end) in enumerate(self._lists):
+            place = first + k
+            parts[start] += _bytes("STORE_FAST", place) + self._load(None)
+            made = _bytes("LOAD_FAST", place) + _bytes("SWAP", 2) + _POP
+            made += _bytes("DELETE_FAST", place)
+            if VERSION < (3, 12):
+                parts[end] = made + parts[end]
+            else:  # the loop drops its iterator first
+                parts[end + (VERSION >= (3, 13))] += made
 
     # -- what bytecode is made of
 
@@ -252,7 +290,7 @@ class _Instrumenter:
         if number < len(names):
             return names[number]
         others = [name for name in code.co_cellvars if name not in names]
-        return (*others, *code.co_freevars)[number - len(names)]
+        return (*others, *code.co_freevars)[number - len(names) - len(self._lists)]
 
     # -- one instruction
 
@@ -332,6 +370,8 @@ class _Instrumenter:
                 name == "FORMAT_WITH_SPEC"
             ):
                 return _bytes("SWAP", 2) + self._hook("text") + _bytes("SWAP", 2) + kept
+            case Treatment.LIST:
+                return kept + self._hook("made_list")
             case Treatment.JOIN:
                 return self._hook_of(arg, "join_texts")
             case Treatment.MATCH if name == "MATCH_KEYS":
@@ -362,6 +402,19 @@ class _Instrumenter:
         return _bytes("COPY", depth) + hook + _bytes("SWAP", depth + 1) + _POP
 
 
+def _comprehensions(decoded: Decoded) -> list[tuple[int, int]]:
+    """Where each list comprehension begins, and where its loop is left for."""
+    ops = decoded.ops
+    found: list[tuple[int, int]] = []
+    made, step = _OPS["BUILD_LIST"], _OPS["FOR_ITER"]
+    if _OPS["LIST_APPEND"] not in ops:
+        return found
+    for number in range(len(ops) - 2):
+        if ops[number] == made and not decoded.args[number] and ops[number + 2] == step:
+            found.append((number, decoded.targets[number + 2]))
+    return found
+
+
 def _bytes(name: str, arg: int = 0) -> bytes:
     return instruction(_OPS[name], arg)
 
@@ -382,6 +435,10 @@ def _callee(flag: int) -> bytes:
 
 
 _POP: Final = _bytes("POP_TOP")
+# Instructions whose argument is the number of a variable or cell.
+_ON_VARIABLES: Final = frozenset({*dis.haslocal, *dis.hasfree} & TREATMENTS.keys()) - {
+    op for name, op in _OPS.items() if name.count("_FAST") > 1
+}
 # Instructions that come before a call and belong to it, and those that call.
 _CALL_PARTS: Final = frozenset(_OPS[name] for name in ("KW_NAMES", "PRECALL") if name in _OPS)
 _CALL_OPS: Final = _CALL_PARTS | {op for op, t in TREATMENTS.items() if t is Treatment.CALL}

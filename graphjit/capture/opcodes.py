@@ -47,6 +47,7 @@ class Treatment(Enum):
     UNPACK = "unpack gets the object before its items are taken"
     FORMAT = "text gets the value before it is formatted"
     JOIN = "join_texts puts the parts of an f-string together"
+    LIST = "made_list gets the list that was made"
     ENTER = "enter gets the context manager before it is entered"
     MATCH = "match gets the subject before a pattern looks into it"
     IMPORT = "imported gets the module"
@@ -60,13 +61,14 @@ _PLAIN = """
     COPY_FREE_VARS RESUME RETURN_VALUE RETURN_GENERATOR YIELD_VALUE SEND GET_AWAITABLE
     GET_AITER GET_ANEXT END_ASYNC_FOR FOR_ITER JUMP_FORWARD JUMP_BACKWARD
     JUMP_BACKWARD_NO_INTERRUPT PUSH_EXC_INFO POP_EXCEPT CHECK_EXC_MATCH CHECK_EG_MATCH RERAISE
-    RAISE_VARARGS LOAD_ASSERTION_ERROR WITH_EXCEPT_START BUILD_TUPLE BUILD_LIST BUILD_SET
+    RAISE_VARARGS LOAD_ASSERTION_ERROR WITH_EXCEPT_START BUILD_TUPLE BUILD_SET
     BUILD_MAP BUILD_SLICE LIST_APPEND SET_ADD MAP_ADD MAKE_FUNCTION
     EXTENDED_ARG CACHE
 """
 _COMMON: Final = {
     **dict.fromkeys(_PLAIN.split(), T.PLAIN),
     "BUILD_STRING": T.JOIN,
+    "BUILD_LIST": T.LIST,
     "LOAD_GLOBAL": T.GLOBAL,
     "LOAD_NAME": T.NAME,
     "STORE_NAME": T.NAME,

@@ -150,6 +150,18 @@ class OperatorHooks(AccessHooks):
                 return self.call(function, operand)
         return super().unary(operand, symbol)
 
+    def made_list(self, value: list[Any]) -> list[Any]:
+        if self._in_turn():
+            current_trace.get().branches.loops.note_made(value)
+        return value
+
+    def collect(self, given: tuple[Any, Any]) -> None:
+        value, found = given
+        if self.closed or (type(found) is list and not self._in_turn()):
+            found.append(value)
+        else:
+            self.callee(self.load_attribute(found, "append"))(value)
+
     def contains(self, operands: tuple[Any, Any], inverted: int) -> bool:
         item, owner = operands
         if not self.closed and type(owner) not in PLAIN and not self._traced(owner):

@@ -36,7 +36,6 @@ from graphjit.numpy_protocol.python_numbers import call_number
 from graphjit.numpy_protocol.scipy_calls import call_scipy
 from graphjit.tensors.apply import current_trace
 
-from .builtin_calls import BuiltinCalls
 from .callables import (
     HANDING_ON,
     HIGHER_ORDER,
@@ -48,6 +47,7 @@ from .callables import (
     package_of,
 )
 from .effects import Effect, EffectKind
+from .elementwise_calls import ElementwiseCalls
 from .guarding import CALLABLES, CONTAINERS, PLAIN, _closed, is_plain
 from .instrument import CannotInstrument, bind, globals_read, has_hooks, instrumented
 from .operators import ErrorState
@@ -99,7 +99,7 @@ def _may_have_texts(function: Any) -> bool:
     )
 
 
-class Recorder(BuiltinCalls):
+class Recorder(ElementwiseCalls):
     """The hooks of one run.
 
     capture: is given each ndarray read and its source, and gives what the code goes on with.
@@ -234,7 +234,9 @@ class Recorder(BuiltinCalls):
                 return lambda manager: ErrorState(self, manager).__enter__()
             if function.__globals__ is vars(functools) and hasattr(function, "dispatch"):
                 return self._dispatched(function)
-            return self._library(function) if is_trusted(function) else self._copy(function)
+            return (
+                self._library(function) if is_trusted(function) else self.with_hooks(function)
+            )
         if kind is types.MethodType:
             return self._method(function)
         if kind is functools.partial:
@@ -259,14 +261,14 @@ class Recorder(BuiltinCalls):
             if owner in (list, dict, set, deque):
                 return self._of_exactly(owner, function, self.of_container(name))
         if isinstance(function, np.vectorize):
-            raise self.refusal("calls an np.vectorize, which isn't followed")
+            return self.elementwise(function)
         if is_known(function) or (
             is_trusted(kind) and kind.__module__ != "functools" and kind is not np.ufunc
         ):
             return self._library(function)
         call = self.method_of(function, "__call__")
         if call is not None:
-            return types.MethodType(self._copy(call), function)
+            return types.MethodType(self.with_hooks(call), function)
         raise self.refusal(f"calls a {kind.__name__}, which isn't followed")
 
     def _of_exactly(self, kind: type, function: Any, call: Any) -> Any:
@@ -278,7 +280,7 @@ class Recorder(BuiltinCalls):
             else library(*args, **kwargs)
         )
 
-    def _copy(self, function: types.FunctionType) -> Any:
+    def with_hooks(self, function: Any) -> Any:
         """A function of the user's with hooks in it."""
         known = self._copies.get(id(function))
         if known is not None and known[0] is function:
@@ -353,7 +355,7 @@ class Recorder(BuiltinCalls):
             if called is not None:
                 return called
         if isinstance(function, types.FunctionType) and not is_trusted(function):
-            return types.MethodType(self._copy(function), owner)
+            return types.MethodType(self.with_hooks(function), owner)
         if owner is os.environ and method.__name__ == "get":
             return self.environment_value
         if isinstance(owner, dict) and not self._is_own(owner):
@@ -572,7 +574,7 @@ class Recorder(BuiltinCalls):
         if isinstance(value, (*CONTAINERS, deque, slice)):
             return self.shadow(value)
         if kind is types.FunctionType and not is_trusted(value):
-            return self._copy(value)
+            return self.with_hooks(value)
         if kind is types.MethodType:
             return self._method(value)
         if value is type:
@@ -585,7 +587,7 @@ class Recorder(BuiltinCalls):
         if not is_trusted(kind) and not isinstance(value, type):
             call = self.method_of(value, "__call__")
             if call is not None:
-                return types.MethodType(self._copy(call), value)
+                return types.MethodType(self.with_hooks(call), value)
             for name in ("__iter__", "__next__"):
                 if self.method_of(value, name) is not None:
                     return self._items(value)

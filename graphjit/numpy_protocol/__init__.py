@@ -426,8 +426,9 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             made = viewing(made, [x], x.recorder, frozen=frozen, renewed=renewed)
             called = functools.partial(_call_method, name)
             return _noted(made, x.recorder, called, (x, *args), kwargs)
-        if name in methods.IN_PLACE_METHODS:
-            handler = methods.IN_PLACE_METHODS[name]
+        handlers = methods.IN_PLACE_METHODS | methods.PYTHON_METHODS
+        if name in handlers:
+            handler = handlers[name]
             _check_options(handler, what, (x, *args), kwargs)
             return handler(x, *args, **kwargs)
         handler = methods.METHODS[name]

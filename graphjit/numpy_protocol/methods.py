@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.core.dims import is_symbolic
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
 from graphjit.functions import math, shape
 
@@ -33,6 +34,7 @@ from .promotion import (
     target_dtype,
     unsupported,
 )
+from .python_numbers import call_number
 from .ufuncs import run_ufunc
 
 
@@ -99,12 +101,48 @@ def _view(x: Any, dtype: Any = NO_VALUE, type: Any = None) -> Any:
     return math.bitcast(x, target)
 
 
+def _python_number(x: Any, what: str) -> Any:
+    """A traced number as one of Python's, of the same kind."""
+    function = {"b": bool, "i": int, "u": int, "f": float}.get(x.type.dtype.kind)
+    made = NotImplemented if function is None else call_number(function, (x,), {})
+    if made is NotImplemented:
+        need_value(x, what)
+    return made
+
+
 def _item(x: Any, *args: Any) -> Any:
-    need_value(x, "item()")
+    if len(args) == 1 and isinstance(args[0], tuple):
+        args = args[0]
+    if len(args) == 1 and x.ndim != 1:
+        x, args = shape.reshape(x, (-1,)), (args[0],)
+    if args and len(args) == x.ndim and not any(isinstance(k, (slice, bool)) for k in args):
+        x, args = x[tuple(args)], ()
+    if args or is_symbolic(x.type.shape) or x.type.size != 1:
+        need_value(x, "item()")
+    return _python_number(shape.reshape(x, ()) if x.ndim else x, "item()")
+
+
+# Arrays of at most so many elements become lists of Python's, longer ones of one dimension
+# lists that a loop makes: a branch for an element is then part of a loop, and not a path.
+_SHORT, _FEW = 4, 32
+
+
+def _nested(x: Any) -> Any:
+    if not x.ndim:
+        return _python_number(x, "tolist()")
+    return [_nested(x[k]) for k in range(x.type.shape[0])]
 
 
 def _tolist(x: Any) -> Any:
-    need_value(x, "tolist()")
+    if is_symbolic(x.type.shape):
+        need_value(x, "tolist()")
+    if not x.ndim:
+        return _python_number(x, "tolist()")
+    if x.type.size <= (_SHORT if x.ndim == 1 else _FEW):
+        return _nested(x)
+    if x.ndim > 1 or x.type.dtype.kind not in "bif" or not x.recorder.branches.enabled:
+        need_value(x, "tolist()")
+    return x.recorder.branches.loops.as_list(x)
 
 
 def _sort(x: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> None:
@@ -160,6 +198,8 @@ def _device(x: Any, device: Any, /, *, stream: Any = None) -> Any:
     return x
 
 
+# Methods whose results are numbers and lists of Python's.
+PYTHON_METHODS: dict[str, Handler] = {"item": _item, "tolist": _tolist}
 # Methods whose results are new arrays: name -> (x, *args, **kwargs).
 METHODS: dict[str, Handler] = {
     "all": reductions.all_,
@@ -176,7 +216,6 @@ METHODS: dict[str, Handler] = {
     "cumsum": reductions.cumsum,
     "dot": products.dot,
     "flatten": _flatten,
-    "item": _item,
     "max": reductions.maximum,
     "mean": reductions.mean,
     "min": reductions.minimum,
@@ -187,7 +226,6 @@ METHODS: dict[str, Handler] = {
     "std": _spread(reductions.std),
     "sum": reductions.total,
     "take": indexing.take,
-    "tolist": _tolist,
     "trace": products.trace,
     "var": _spread(reductions.var),
     "__array_namespace__": lambda x, api_version=None: np,
@@ -228,9 +266,13 @@ VIEW_VALUES: dict[str, Callable[[Any], Any]] = {
     "mT": shapes.matrix_transpose,
     "real": elementwise.real,
 }
+_TABLES = (
+    METHODS, VIEW_METHODS, IN_PLACE_METHODS, PYTHON_METHODS, VALUES, VIEW_VALUES,
+)  # fmt: skip
 KNOWN = {
     name
-    for name in (*METHODS, *VIEW_METHODS, *IN_PLACE_METHODS, *VALUES, *VIEW_VALUES)
+    for table in _TABLES
+    for name in table
     if not name.startswith("__") or name in ("__array_namespace__", "__divmod__", "__rdivmod__")
 }
 # What an ndarray has and a traced one hasn't: TracingError, not AttributeError.

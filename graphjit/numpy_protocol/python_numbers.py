@@ -51,6 +51,8 @@ def call_number(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return args[0].reduced(_OF_LISTS[function])
     if function is min or function is max:
         return _extreme(function is max, args, trace)
+    if (function is all or function is any) and len(args) == 1:
+        return _together(function is all, args[0], trace)
     args = [x.as_numpy() if is_symbol(x) and x.is_mixed else x for x in args]
     if not any(map(_is_number, args)):
         return NotImplemented
@@ -97,6 +99,30 @@ def _extreme(greatest: bool, args: Any, trace: Any) -> Any:
     if origin != "weak":
         return made
     return _bounded(trace, trace.as_weak(made))
+
+
+def _together(every: bool, values: Any, trace: Any) -> Any:
+    """`all` or `any` of a list or tuple of numbers, of which some are traced, without a
+    branch.
+    """
+    if type(values) not in (list, tuple) or not any(map(_is_number, values)):
+        return NotImplemented
+    if not trace.branches.enabled or not all(map(_is_real, values)):
+        return NotImplemented
+    known = [bool(x) for x in values if not is_symbol(x)]
+    if (not every) in known:
+        return not every
+    combine = pw.bit_and if every else pw.bit_or
+
+    def made() -> Any:
+        found = None
+        for x in values:
+            if is_symbol(x):
+                truth = _bool(x.as_numpy() if x.is_mixed else x)
+                found = truth if found is None else apply(combine, found, truth)
+        return found
+
+    return _weak(trace, made)
 
 
 def _mixed_extreme(greatest: bool, values: Any, trace: Any) -> Any:
@@ -257,7 +283,9 @@ def left_to_python(result: Any, failing: Any) -> Any:
 
 
 # What is asked of a list that a loop has made longer.
-_OF_LISTS: dict[Any, str] = {min: "min", max: "max", sum: "sum"}
+_OF_LISTS: dict[Any, str] = {
+    min: "min", max: "max", sum: "sum", all: "all", any: "any",
+}  # fmt: skip
 _ANSWERS: dict[Any, Callable[[Any], Any]] = {
     int: _int,
     float: _float,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import TracingError, asked_by_user, at_user_line
-from graphjit.core.types import TensorType, float64, int64
+from graphjit.core.types import TensorType, bool_, float64, int64
 from graphjit.functions import shape, subscript
 from graphjit.numpy_protocol.bounded_arrays import BoundedArray
 from graphjit.numpy_protocol.promotion import (
@@ -33,6 +33,7 @@ from graphjit.numpy_protocol.windows import (
 )
 from graphjit.ops import index as ix
 from graphjit.ops import pointwise as pw
+from graphjit.ops import source
 from graphjit.tensors.apply import TensorBase, apply, wrap
 
 from .number_kinds import (
@@ -94,6 +95,13 @@ class GrownList(TensorBase):
     def shape(self) -> Any:
         """Its length, for len()."""
         return (self.length,)
+
+    def known_length(self) -> Any:
+        """How many items there are: an int if that doesn't depend on the call."""
+        node = self._trace.builder.nodes[self.length.node]
+        while node.primitive is pw.cast:
+            node = self._trace.builder.nodes[node.inputs[0]]
+        return int(node.attr("value").array) if node.primitive is source.const else self.length
 
     def copy(self) -> GrownList:
         """Another list with the same items."""
@@ -198,8 +206,9 @@ class GrownList(TensorBase):
         return GrownList(trace, self.item, buffers, trace.as_weak(count), self.room)
 
     def reduced(self, name: str) -> Any:
-        """What min(), max() and sum() give for numbers. A call with NaN, or with zeros of both
-        signs for an extreme, or an int that leaves 64 bits, is left to Python.
+        """What min(), max(), sum(), all() and any() give for numbers. A call with NaN, or
+        with zeros of both signs for an extreme, or an int that leaves 64 bits, is left to
+        Python.
         """
         (type, origin), *others = parts = kinds_of_numbers(self.item)
         if others or type.shape or origin not in ("weak", "numpy"):
@@ -207,6 +216,10 @@ class GrownList(TensorBase):
         assert parts
         trace, kind = self._trace, type.dtype
         whole = self.compact()
+        if name in ("all", "any"):
+            return trace.as_weak(
+                trace.with_numpy_rules(lambda: owned(array(getattr(whole != 0, name)()), trace))
+            )
 
         def extreme() -> Any:
             reduce = getattr(whole, name)
@@ -345,6 +358,29 @@ def grown(trace: Any, items: Sequence[Any], item: Any, room: int) -> GrownList:
     return GrownList(trace, item, found, trace.as_weak(length), room)
 
 
+def listed(trace: Any, x: Any) -> GrownList:
+    """The list of Python's numbers that `tolist` of an array gives, with room for as many."""
+    count = x.type.shape[0]
+    dtype = {"b": bool_, "i": int64, "f": float64}[x.type.dtype.kind]
+
+    def parts() -> tuple[list[Any], Any]:
+        rest = wrap(np.zeros(count + 1, dtype.dtype))
+        found = shape.concat([cast(array(x), dtype), rest])
+        return [owned(found, trace)], owned(wrap(np.array(count)), trace)
+
+    buffers, length = trace.with_numpy_rules(parts)
+    item = (TensorType((), dtype), "weak")
+    return GrownList(trace, item, buffers, trace.as_weak(length), 2 * count)
+
+
+def same_items(a: Any, b: Any) -> bool:
+    """Whether two values are such lists with the same items."""
+    if type(a) is not GrownList or type(b) is not GrownList:
+        return False
+    nodes = ([x.length.node, *(buffer.node for buffer in x.buffers)] for x in (a, b))
+    return next(nodes) == next(nodes)
+
+
 def is_held_by(value: Any, known: Sequence[Any]) -> bool:
     """Whether no other containers than these, and no other objects, hold a value."""
     # without closures, whose cells would be holders
@@ -382,4 +418,4 @@ def _times(value: Any, frame: FrameType) -> int:
     return found
 
 
-__all__ = ["ROOM", "GrownList", "grown", "is_held_by", "is_held_once"]
+__all__ = ["ROOM", "GrownList", "grown", "is_held_by", "is_held_once", "listed", "same_items"]

@@ -157,14 +157,14 @@ class BoundedItems:
 class ListItems:
     """The items of a list that a loop has made longer."""
 
-    __slots__ = ("_items", "count")
+    __slots__ = ("count", "values")
 
-    def __init__(self, items: Any) -> None:
-        self._items, self.count = items.copy(), items.length
+    def __init__(self, values: Any) -> None:
+        self.values, self.count = values.copy(), values.known_length()
 
     def item(self, number: Any) -> Any:
         """The item at a place before the end."""
-        return self._items.item_at(number)
+        return self.values.item_at(number)
 
 
 class EnumeratedItems:

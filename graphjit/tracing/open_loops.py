@@ -56,6 +56,8 @@ class OpenLoop:
         self.start = self.after_params = self.pass_start = 0
         # How often it was begun anew, with more that is carried.
         self.begun = 0
+        # The number of the turn that is recorded, of all loops' turns.
+        self.turn = 0
         # Its node, once it has one and is a `while_loop`.
         self.node = -1
         # Whether it may be left in the middle of a turn.

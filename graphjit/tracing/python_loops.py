@@ -29,7 +29,7 @@ from graphjit.core.errors import TracingError, at_user_line
 from graphjit.ops import control
 
 from .carried_values import kind_of, may_be_carried
-from .grown_lists import GrownList, is_held_once
+from .grown_lists import GrownList, is_held_once, same_items
 from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_nodes import computed
 from .loop_tests import LoopTest, loop_tests
@@ -404,15 +404,15 @@ class PythonLoops(TurnRecorder):
         """
         frame, names = visit.frame, []
         values = values_of(frame, test)
-        own = {*frame.f_code.co_cellvars, *frame.f_code.co_freevars}
+        outer = frame.f_code.co_freevars
         if values.keys() != visit.values.keys():  # the next turn may have all names
             self._refuse(frame, "sets or deletes a variable")
             return None
         for name, before in visit.values.items():
             now = values[name]
-            if now is before or same_plain(now, before):
+            if now is before or same_plain(now, before) or same_items(now, before):
                 continue
-            if name in own or not may_be_carried(before) or not may_be_carried(now):
+            if name in outer or not may_be_carried(before) or not may_be_carried(now):
                 self._refuse(frame, f"changes {name}")
                 return None
             if kind_of(now) != kind_of(before):  # the next turn may be alike

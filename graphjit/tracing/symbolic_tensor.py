@@ -422,7 +422,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
         result = self._binary(name, self, other)
         if result is NotImplemented and getattr(type(other), "precedence", 0) > 0:
             result = other._operator(name, self, other)  # which answers for operators
-        if self.origin != "numpy" or result is NotImplemented or self._is_scalar():
+        if result is NotImplemented or self._is_scalar() or self.origin != "numpy":
             return result
         if is_strict(result):  # a tensor's own operator has computed it
             return result

@@ -24,7 +24,7 @@ from .carried_values import (
     parts_of,
     split,
 )
-from .grown_lists import ROOM, GrownList, grown, is_held_by
+from .grown_lists import ROOM, GrownList, grown, is_held_by, listed, same_items
 from .loop_iterators import ListItems
 from .loop_nodes import append_loop, computed, goes_on_by
 from .loop_tests import LoopTest, set_locals
@@ -76,6 +76,9 @@ class TurnRecorder:
         self.raising: Collection[Any] = ()
         # By how much more room lists get than at first.
         self.room_scale = 1
+        # How many turns were begun to be recorded, and at which each list was made in one.
+        self._turns = 0
+        self._births: dict[int, int] = {}
 
     @property
     def is_open(self) -> bool:
@@ -95,22 +98,48 @@ class TurnRecorder:
             room = (2 * count + 16) * self.room_scale
         return int(len(items) + room)
 
+    def note_made(self, value: list[Any] | GrownList) -> None:
+        """Note that a list was made in the turn that is recorded."""
+        self._births[id(value)] = self._turns
+
+    def _note_same(self, value: Any, other: Any) -> None:
+        """Note that what stands for a list was made when that was."""
+        if type(value) is GrownList and id(other) in self._births:
+            self._births[id(value)] = self._births[id(other)]
+
+    def _is_born_in(self, loop: OpenLoop, value: Any) -> bool:
+        """Whether a list was made in the turn of a loop that is recorded."""
+        return self._births.get(id(value), -1) >= loop.turn
+
     def want_list(self, value: Any, kind: Any) -> None:
-        """Have a list be carried by the loops that are recorded, which an item of a kind is
-        added to in a turn. Raises ListWanted where it is none yet.
+        """Have a list be carried by the loops that are recorded, but for those in whose turn it
+        was made, which an item of a kind is added to in a turn. Raises ListWanted where it is
+        none yet.
         """
         wanted = {}
         for loop in self._open:
+            if self._is_born_in(loop, value):
+                continue
             frame = loop.visit.frame
             names = [n for n, x in frame.f_locals.items() if x is value]
             if len(names) != 1:
                 raise LoopRefused("adds to a list that isn't a variable of its own")
-            if loop.visit.steps is not None and type(loop.visit.steps.items) is ListItems:
-                raise LoopRefused("adds to a list while another is gone through")
+            items = None if loop.visit.steps is None else loop.visit.steps.items
+            if type(items) is ListItems and same_items(
+                items.values, loop.visit.values.get(names[0])
+            ):
+                raise LoopRefused("adds to a list while it is gone through")
             if names[0] not in loop.names:
                 wanted[loop.key, names[0]] = kind
         if wanted:
             raise ListWanted(wanted)
+
+    def as_list(self, array: Any) -> GrownList:
+        """The list that `tolist` of a traced array gives."""
+        found = listed(array.recorder, array)
+        if self._open:
+            self.note_made(found)
+        return found
 
     def require_new(self, array: Any) -> None:
         """Require that an array which is added to a list isn't one that the turns write into:
@@ -126,6 +155,9 @@ class TurnRecorder:
         """What takes the place of an `append` in a turn, which makes the loop be recorded anew
         with the list in what it carries.
         """
+        if all(self._is_born_in(loop, value) for loop in self._open):
+            value.append(item)
+            return
         if not may_be_item(item):
             raise LoopRefused("adds what isn't a number or an array to a list")
         self.want_list(value, kind_of(item))
@@ -265,7 +297,12 @@ class TurnRecorder:
         loop.forks, loop.left_to_python = [], []
         loop.counts.clear()
         loop.pass_start = len(trace.builder.nodes)
-        set_locals(frame, loop.with_twins(loop.variables(trace)))
+        self._turns += 1
+        loop.turn = self._turns
+        variables = loop.with_twins(loop.variables(trace))
+        for name in loop.names:
+            self._note_same(variables[name], loop.visit.values.get(name))
+        set_locals(frame, variables)
         carried = {id(array) for array, _ in loop.arrays}
         for array, node in self._written_since(loop.visit.written, loop.visit.nodes):
             if id(array) not in carried:
@@ -521,6 +558,7 @@ class TurnRecorder:
         parts = iter(results)
         variables: list[Any] = [join(trace, kind, parts) for kind in loop.kinds]
         for name, variable in zip(loop.names, variables, strict=True):
+            self._note_same(variable, loop.visit.values.get(name))
             if name in loop.known_elsewhere:
                 found: Any = variable
                 found.storage.freeze()

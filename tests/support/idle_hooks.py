@@ -6,12 +6,14 @@ test failed that passes without hooks.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import io
 import sys
 import types
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +46,22 @@ def _instrumented(code: types.CodeType) -> types.CodeType:
         return code
 
 
-def import_instrumented(name: str) -> None:
-    """Import a module anew, and its submodules, with hooks in all of its functions."""
-    for other in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
+@contextlib.contextmanager
+def instrumented_imports(name: str) -> Iterator[None]:
+    """Within, a module, its submodules and what it is in Python have hooks in all functions."""
+    tops = name, f"_py{name}"
+    for other in [m for m in sys.modules if m.partition(".")[0] in tops]:
         del sys.modules[other]
     original = importlib.machinery.SourceFileLoader.get_code
 
     def get_code(self: Any, module: str) -> Any:
         code = original(self, module)
-        ours = module == name or module.startswith(name + ".")
+        ours = module.partition(".")[0] in tops
         return _instrumented(code) if ours and code is not None else code
 
     importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
     try:
-        importlib.import_module(name)
+        yield
     finally:
         importlib.machinery.SourceFileLoader.get_code = original  # type: ignore[method-assign]
 
@@ -66,11 +70,12 @@ def main(names: list[str]) -> int:
     """Run the tests of these modules; gives how many of them had a failure."""
     bad = 0
     for name in names:
-        import_instrumented(name)
-        suite = unittest.defaultTestLoader.loadTestsFromName(f"test.test_{name}")
         before = CountingHooks.seen
         stream = io.StringIO()
-        result = unittest.TextTestRunner(stream=stream, verbosity=0).run(suite)
+        with instrumented_imports(name):
+            importlib.import_module(name)
+            suite = unittest.defaultTestLoader.loadTestsFromName(f"test.test_{name}")
+            result = unittest.TextTestRunner(stream=stream, verbosity=0).run(suite)
         failed = len(result.failures) + len(result.errors)
         seen = CountingHooks.seen - before
         print(
