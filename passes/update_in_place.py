@@ -282,7 +282,8 @@ def _read_apart(
             stores.append(Store(-len(made), _in_order(step.dims), number))
             values[number] = Load(-len(made), _in_order(step.dims), value.dtype)
     first = _needed(step, step.values, tuple(stores), f"{step.name}_read")
-    return first, _needed(step, values, step.stores, step.name), made
+    # of another name, too, for it may be taken apart once more
+    return first, _needed(step, values, step.stores, f"{step.name}_rest"), made
 
 
 def _needed(

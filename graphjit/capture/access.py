@@ -18,6 +18,7 @@ import numpy as np
 
 from graphjit.numpy_protocol.promotion import symbols
 from graphjit.numpy_protocol.python_numbers import chosen_number
+from graphjit.tensors.apply import current_trace
 
 from .callables import (
     BUILTIN_NAMES,
@@ -144,7 +145,9 @@ class AccessHooks(Guarding):
         if isinstance(owner, type):
             return self._of_class(owner, name)
         if kind is super:
-            return self.load_super(getattr(owner, name), name)
+            if owner.__self__ is None:
+                raise self.refusal("reads an attribute of super() without an object")
+            return self._of_super(owner.__thisclass__, owner.__self__, name)
         if isinstance(owner, enum.Enum) and name in ("value", "_value_", "name", "_name_"):
             member = ConstSource(owner, str(owner))
             return self._present(owner, name, AttributeSource(member, name))
@@ -299,28 +302,43 @@ class AccessHooks(Guarding):
             return getattr(owner, name)
         return self._present(owner, name, AttributeSource(source, name))
 
-    def load_super(self, value: Any, name: str) -> Any:
+    def load_super(self, given: tuple[Any, type, Any], name: str, explicit: bool) -> Any:
+        maker, this, owner = given
         if self.closed:
-            return value
-        native = (types.BuiltinFunctionType, types.MethodWrapperType)
-        if not isinstance(value, (types.MethodType, *native)):
-            raise self.refusal(f"reads .{name} of super(), which isn't followed")
-        owner = value.__self__
-        kind = owner if isinstance(owner, type) else type(owner)
+            return super().load_super(given, name, explicit)
+        if maker is super:
+            return self._of_super(this, owner, name)
+        found = self.call(maker, this, owner) if explicit else self.call(maker)
+        return self.load_attribute(found, name)
+
+    def _of_super(self, this: type, owner: Any, name: str) -> Any:
+        """An attribute of `super(this, owner)`."""
+        made = super(this, owner)
+        kind = owner if isinstance(owner, type) and issubclass(owner, this) else type(owner)
         where = AttributeSource(lasting_source(kind, kind.__qualname__), "__mro__")
         self.guard(Check.ITEMS, where, tuple(map(weakref.ref, kind.__mro__)))
-        function = getattr(value, "__func__", None)
-        for base in kind.__mro__:
+        for base in kind.__mro__[kind.__mro__.index(this) + 1 :]:
             found = vars(base).get(name, MISSING)
             if is_trusted(base):
-                continue
+                if found is MISSING:
+                    continue
+                break
+            source = lasting_source(base, base.__qualname__)
             if found is MISSING:
-                names = AttributeSource(lasting_source(base, base.__qualname__), "__dict__")
-                self.guard(Check.WITHOUT, names, name)
-            elif function is not None and getattr(found, "__func__", found) is function:
+                self.guard(Check.WITHOUT, AttributeSource(source, "__dict__"), name)
+                continue
+            if isinstance(found, property) and owner is not kind:
+                self.guard_static(base, name)
+                if found.fget is None:
+                    raise AttributeError(f"property {name!r} has no getter")
+                return self.call(found.fget, owner)
+            if isinstance(found, (types.FunctionType, staticmethod, classmethod)):
                 self.guard_static(base, name)
                 break
-        return value
+            if static_attribute(type(found), "__get__") is not MISSING:
+                raise self.refusal(f"reads .{name} of super(), which isn't followed")
+            return self.read(found, AttributeSource(source, name))
+        return getattr(made, name)
 
     def store_attribute(self, given: tuple[Any, Any], name: str) -> None:
         value, owner = given
@@ -534,11 +552,31 @@ class AccessHooks(Guarding):
         function = self.method_of(owner, "__setitem__")
         if function is not None:
             self.call(function, owner, key, value)
+        elif type(owner) is list and self._is_own(owner) and type(key) is not slice:
+            self._store_in_list(owner, key, value, sys._getframe(1), [given])
         elif self._is_own(owner):
             self._require_no_turn("stores an item")
             owner[key] = value
         else:
             self._store_item_outside(owner, key, value)
+
+    def _store_in_list(
+        self, owner: list[Any], key: Any, value: Any, frame: types.FrameType, known: list[Any]
+    ) -> None:
+        """Store an item in a list that was made meanwhile."""
+        trace, traced = current_trace.get(), self._traced(key)
+        if trace is None or not (traced or self._in_turn()):
+            owner[key] = value
+            return
+        loops = trace.branches.loops
+        if traced:
+            made = loops.replaced_list(trace, owner, value, frame, known)
+            if made is not None:
+                made[key] = value
+                return
+        if not self._in_turn():
+            owner[key] = value  # which says why it can't be
+        loops.store_in_list(owner, key, value)
 
     def _store_item_outside(self, owner: Any, key: Any, value: Any) -> None:
         """Note that an item of a container from outside is stored."""

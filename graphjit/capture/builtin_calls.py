@@ -9,6 +9,7 @@ import enum
 import functools
 import operator
 import os
+import sys
 from typing import Any
 
 from graphjit.core.errors import TracingError, at_user_line
@@ -174,6 +175,17 @@ class BuiltinCalls(DrawCalls):
             return self.load_item((os.environ, key))
         except KeyError:
             return default
+
+    def _call_exc_info(self) -> Any:
+        """`sys.exc_info` where nothing is handled."""
+        found = sys.exc_info()
+        if found != (None, None, None):
+            raise self.refusal("asks for the exception that is handled")
+        return found
+
+    def _call_exception(self) -> Any:
+        """`sys.exception` likewise."""
+        return self._call_exc_info()[1]
 
     def _call_putenv(self, *args: Any) -> None:
         self._change_environment(os.putenv, args)

@@ -73,9 +73,14 @@ class Hooks:
         """Read an attribute."""
         return getattr(owner, name)
 
-    def load_super(self, value: Any, name: str) -> Any:
-        """An attribute of `super()` was read."""
-        return value
+    def load_super(self, given: tuple[Any, type, Any], name: str, explicit: bool) -> Any:
+        """Read an attribute of what `super` gives for a class and an object. explicit: whether
+        it was called with them.
+        """
+        maker, this, owner = given
+        if maker is super:
+            return getattr(super(this, owner), name)
+        return getattr(maker(this, owner) if explicit else maker(), name)
 
     def store_attribute(self, given: tuple[Any, Any], name: str) -> None:
         """Store a value in an attribute; given: the value, the object."""

@@ -328,8 +328,8 @@ class _Instrumenter:
             case Treatment.METHOD:
                 return self._hook("load_attribute", self._name(arg)) + _callee(1)
             case Treatment.SUPER:
-                found = instruction(op, arg & ~1)
-                return found + self._hook("load_super", self._name(arg >> 2)) + _callee(arg)
+                hook = self._hook_of(3, "load_super", self._name(arg >> 2), bool(arg & 2))
+                return hook + _callee(arg)
             case Treatment.STORE_ATTRIBUTE:
                 return self._hook_of(2, "store_attribute", self._name(arg)) + _POP
             case Treatment.DELETE_ATTRIBUTE:

@@ -27,7 +27,7 @@ class Treatment(Enum):
     DELETE_GLOBAL = "delete_global deletes"
     ATTRIBUTE = "load_attribute reads"
     METHOD = "load_attribute reads; what is called is then no method with its object apart"
-    SUPER = "load_super gets the value"
+    SUPER = "load_super gets `super`, the class and the object"
     STORE_ATTRIBUTE = "store_attribute stores"
     DELETE_ATTRIBUTE = "delete_attribute deletes"
     ITEM = "load_item reads"

@@ -414,6 +414,8 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     what = f"ndarray.{name}"
     with fallback_on_error(what):
         _refuse_bools(kwargs)
+        if name == "astype" and "copy" in kwargs and methods.is_itself(x, *args, **kwargs):
+            return x
         options = dict(kwargs)
         target = _taken_out(options)
         if target is not None:

@@ -236,6 +236,9 @@ class BoundedArray(Operators):
                 self.recorded(lambda: INDEXING["put"](self, key, value))
             )
             return
+        if len(parts) == self.ndim and all(map(is_number, parts)):
+            self._write_elements(key, value)  # without reading what is there
+            return
         target = self if is_all(key) else self[key]
         if isinstance(target, BoundedArray):
             target.write(value)

@@ -409,6 +409,8 @@ def assign(x: Any, key: Any, value: Any) -> Any:
             parts.append(p)
     if any(p is None for p in expanded):
         raise refusal("an assignment with new axes")
+    if not any(windows) and not isinstance(value, BoundedArray):
+        return indexing.setitem(x, tuple(parts), indexing.assigned(value, x.type.dtype))
     old = detached(indexing.getitem(x, tuple(parts), x.recorder))
     target = BoundedArray(old, tuple(windows))
     if not isinstance(value, BoundedArray):

@@ -54,6 +54,13 @@ def _astype(
     return cast(array(x), target)
 
 
+def is_itself(x: Any, dtype: Any, *args: Any, copy: Any = True, **options: Any) -> bool:
+    """Whether `astype` with these arguments gives the array itself."""
+    return not (args or options or copy or x._is_scalar()) and (
+        target_dtype(dtype) is x.type.dtype
+    )
+
+
 def _copy(x: Any, order: Any = "C") -> Any:
     refuse_order(order)
     return array(x)
@@ -154,6 +161,8 @@ def _sort(x: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> No
 
 def _partition(x: Any, kth: Any, axis: Any = -1, kind: Any = "introselect") -> None:
     x._require_writable("x.partition")
+    if axis is None:  # which np.partition takes, and the method does not
+        raise unsupported("x.partition along no axis")
     indexing.replace(x, np.partition(detached(x), kth, axis, kind))
 
 

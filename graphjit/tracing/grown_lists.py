@@ -118,10 +118,9 @@ class GrownList(TensorBase):
         if name not in ("append", "pop"):
             self._refuse()
 
-    def append(self, value: Any) -> None:
-        """Add an item at the end. A call in which there is no room is left to Python."""
+    def _parts_of(self, value: Any) -> list[Any]:
+        """The arrays that stand for a value that becomes an item."""
         trace = self._trace
-        trace.branches.loops.require_grows(self)
         if not may_be_item(value) or not _is_of(self.item, value):
             raise TracingError(
                 at_user_line(
@@ -136,18 +135,30 @@ class GrownList(TensorBase):
             if is_symbol(x) and x.type.shape:
                 x.storage.freeze()
                 trace.branches.in_lists.append(x)
+        return parts
+
+    def _with(self, parts: Sequence[Any], place: Any) -> list[Any]:
+        """The buffers with an item at a place that they have."""
+        made = []
+        for buffer, x in zip(self.buffers, parts, strict=True):
+            row = convert(x, buffer.type.dtype) if not is_symbol(x) else x
+            row = shape.reshape(cast(array(row), buffer.type.dtype), (1, *row.type.shape))
+            where = shape.reshape(place, (1,))
+            found = apply(ix.scatter, buffer, row, where, axes=(0,), mode="update")
+            made.append(owned(found, self._trace))
+        return made
+
+    def append(self, value: Any) -> None:
+        """Add an item at the end. A call in which there is no room is left to Python."""
+        trace = self._trace
+        trace.branches.loops.require_grows(self)
+        parts = self._parts_of(value)
         trace.branches.has_rooms = True
 
         def longer() -> list[Any]:
             length = number(self.length, trace)
             full = apply(pw.ge, length, wrap(np.array(self.room)))
-            place = shape.reshape(checked(length, full), (1,))
-            made = []
-            for buffer, x in zip(self.buffers, parts, strict=True):
-                row = convert(x, buffer.type.dtype) if not is_symbol(x) else x
-                row = shape.reshape(cast(array(row), buffer.type.dtype), (1, *row.type.shape))
-                found = apply(ix.scatter, buffer, row, place, axes=(0,), mode="update")
-                made.append(owned(found, trace))
+            made = self._with(parts, checked(length, full))
             return [made, owned(plus(length, _ONE), trace)]
 
         self.buffers, length = trace.with_numpy_rules(longer)
@@ -158,14 +169,18 @@ class GrownList(TensorBase):
         """Remove the last item, and give it."""
         if type(place) is not int or place != -1:
             self._refuse()
-        self._trace.branches.loops.require_grows(self)
-        found = self[-1]
         trace = self._trace
+        trace.branches.loops.require_grows(self)
 
         def shorter() -> Any:
-            return owned(apply(pw.sub, number(self.length, trace), _ONE), trace)
+            # the check is part of the length, which is needed where the item isn't
+            length = number(self.length, trace)
+            length = checked(length, apply(pw.le, length, _ZERO))
+            return owned(apply(pw.sub, length, _ONE), trace)
 
-        self.length = trace.as_weak(trace.with_numpy_rules(shorter))
+        place = trace.with_numpy_rules(shorter)
+        found = self.item_at(place)
+        self.length = trace.as_weak(place)
         trace.note_bounds(self.length, 0, self.room)
         return found
 
@@ -262,6 +277,17 @@ class GrownList(TensorBase):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             return self._part(key)
+        return self.item_at(self._place_of(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._trace.branches.loops.require_grows(self, longer=False)
+        place, parts = self._place_of(key), self._parts_of(value)
+        self.buffers = self._trace.with_numpy_rules(lambda: self._with(parts, place))
+
+    def _place_of(self, key: Any) -> Any:
+        """The place of an item, counted from the beginning. A call in which it isn't there is
+        left to Python.
+        """
         if isinstance(key, bool) or not (
             isinstance(key, (int, np.integer))
             or (is_symbol(key) and not key.is_selection and not key.type.shape)
@@ -279,7 +305,7 @@ class GrownList(TensorBase):
             bad = apply(pw.bit_or, apply(pw.lt, counted, _ZERO), apply(pw.ge, counted, length))
             return owned(checked(counted, bad), trace)
 
-        return self.item_at(trace.with_numpy_rules(place))
+        return trace.with_numpy_rules(place)
 
     def __bool__(self) -> bool:
         found = self.length > 0
@@ -289,6 +315,10 @@ class GrownList(TensorBase):
     def compact(self) -> Any:
         """The items as an array of unknown length, as np.array makes it."""
         trace, kinds = self._trace, kinds_of_numbers(self.item)
+        if type(self.item) is tuple and kinds[0][1] == "mixed":  # of either kind the array's
+            return GrownList(
+                trace, (kinds[0][0], "numpy"), self.buffers[:1], self.length, self.room
+            ).compact()
         several = len(self.buffers) > 1
         if any(origin not in ("weak", "numpy") or (t.shape and several) for t, origin in kinds):
             self._refuse()
@@ -313,7 +343,7 @@ class GrownList(TensorBase):
 
         return func(*map(given, args), **{k: given(x) for k, x in kwargs.items()})
 
-    __iter__ = __len__ = __setitem__ = __delitem__ = __contains__ = __add__ = __radd__ = _refuse
+    __iter__ = __len__ = __delitem__ = __contains__ = __add__ = __radd__ = _refuse
     __mul__ = __rmul__ = __iadd__ = __imul__ = __eq__ = __ne__ = __lt__ = __le__ = _refuse
     __gt__ = __ge__ = __array__ = __reversed__ = __str__ = __format__ = __reduce__ = _refuse
     __hash__ = object.__hash__

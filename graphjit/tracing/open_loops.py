@@ -20,7 +20,8 @@ class Visit:
     """The state of a frame at a test. predicate: the node of the bool that decided, -1 where no
     value did; nodes: those that were recorded until then; branches: how many were taken, this
     one included; written: how many writes into arrays were seen; steps: the iterator, with the
-    number of its next item then; number: later visits have higher ones.
+    number of its next item then; number: later visits have higher ones; lists: what was in the
+    variables that are lists.
     """
 
     frame: FrameType
@@ -33,6 +34,7 @@ class Visit:
     steps: LoopIterator | None
     position: int
     number: int
+    lists: dict[str, list[Any]]
 
 
 class OpenLoop:

@@ -35,7 +35,7 @@ from .loop_nodes import computed
 from .loop_tests import LoopTest, loop_tests
 from .number_kinds import common_kind, may_be_item
 from .open_loops import OpenLoop, Visit, key_of, values_of
-from .turn_recorder import TurnRecorder
+from .turn_recorder import LONGER, TurnRecorder
 from .turn_ways import LoopRefused
 from .variable_contents import (
     contents_of,
@@ -51,6 +51,8 @@ MAX_ASKED = 2000
 MAX_TURNS, MAX_NODES = 128, 600
 # How many nodes a loop that can't be one node may become.
 MAX_WRITTEN_OUT = 5000
+# Lists with more items aren't carried.
+MAX_KEPT = 10_000
 # At how many first turns such a loop may begin.
 MAX_TRIED = 5
 
@@ -166,6 +168,25 @@ class PythonLoops(TurnRecorder):
         visit = self._visits.get((id(frame), frame.f_lasti))
         return None if visit is None or visit.frame is not frame else visit
 
+    def _forget_inner(self, frame: FrameType, test: LoopTest) -> None:
+        """Forget visits of loops in a loop that comes to its test: they begin anew."""
+        if not any(visit.frame is frame for visit in self._visits.values()):
+            return
+        tests = self._tests[frame.f_code]
+        around = {each.head: each.around for each in tests.values()}
+
+        def is_inner(place: int) -> bool:
+            head = tests[place].around
+            while head >= 0 and head != test.head:
+                head = around.get(head, -1)
+            return head >= 0
+
+        self._visits = {
+            (number, place): visit
+            for (number, place), visit in self._visits.items()
+            if visit.frame is not frame or not is_inner(place)
+        }
+
     def note(
         self,
         frame: FrameType | None,
@@ -199,9 +220,10 @@ class PythonLoops(TurnRecorder):
             return False
         position = 0 if steps is None else steps.position
         values = {n: v.copy() if type(v) is GrownList else v for n, v in values.items()}
+        lists = {n: v[:MAX_KEPT] for n, v in values.items() if type(v) is list}
         self._visits[id(frame), frame.f_lasti] = Visit(
             frame, values, contents, predicate, nodes, taken, len(self.written), steps,
-            position, self._noted,
+            position, self._noted, lists,
         )  # fmt: skip
         self._noted += 1
         return True
@@ -248,6 +270,7 @@ class PythonLoops(TurnRecorder):
         test = None if trace.closed else self._test_at(frame)
         if test is None or not test.iterates or (trace.regions.starts and not self._open):
             return self._plain_item(steps)
+        self._forget_inner(frame, test)
         if self._replay is not None:
             if frame is self._replay.frame and steps is self._replay.loop.visit.steps:
                 raise LoopRefused("isn't left where it was to be")
@@ -410,7 +433,9 @@ class PythonLoops(TurnRecorder):
             return None
         for name, before in visit.values.items():
             now = values[name]
-            if now is before or same_plain(now, before) or same_items(now, before):
+            if now is before or same_plain(now, before):
+                continue
+            if same_items(now, before) and (key_of(frame), name) not in self.grows:
                 continue
             if name in outer or not may_be_carried(before) or not may_be_carried(now):
                 self._refuse(frame, f"changes {name}")
@@ -431,7 +456,7 @@ class PythonLoops(TurnRecorder):
         for name in kept:
             wanted = (key_of(frame), name) in self.grows
             if type(values[name]) is list and (wanted or name in changed):
-                if not self._is_grown(visit, name, contents[name], values):
+                if not self._is_of_items(visit, name, values):
                     self._refuse(frame, f"changes what {name} holds")
                     return None
                 names.append(name)
@@ -450,14 +475,16 @@ class PythonLoops(TurnRecorder):
         arrays = self._written_since(visit.written, visit.nodes)
         return [name for name in names if name not in twins], arrays
 
-    def _is_grown(self, visit: Visit, name: str, content: Any, values: dict[str, Any]) -> bool:
-        """Whether a turn has only added items of one kind to a list that is nobody else's."""
-        frame, value, (_, before) = visit.frame, values[name], visit.contents[name]
-        if content[1][: len(before)] != before:
+    def _is_of_items(self, visit: Visit, name: str, values: dict[str, Any]) -> bool:
+        """Whether a turn has only added and stored items of one kind in a list that is nobody
+        else's.
+        """
+        frame, value, before = visit.frame, values[name], visit.lists[name]
+        if not len(before) <= len(value) <= MAX_KEPT:
             return False
         key = key_of(frame), name
         kind = self.grows.get(key)
-        for x in value:
+        for x in (*before, *value):
             if not may_be_item(x):
                 return False
             kind = kind_of(x) if kind is None else common_kind(kind, kind_of(x), value)
@@ -475,6 +502,8 @@ class PythonLoops(TurnRecorder):
         if kind is None or not is_held_once(value, frame, known):
             return False
         self.grows[key] = kind
+        if len(before) < len(value):
+            self.grows[(*key, LONGER)] = True
         return True
 
     def _refuse(self, frame: FrameType, what: str) -> None:

@@ -24,7 +24,15 @@ from .carried_values import (
     parts_of,
     split,
 )
-from .grown_lists import ROOM, GrownList, grown, is_held_by, listed, same_items
+from .grown_lists import (
+    ROOM,
+    GrownList,
+    grown,
+    is_held_by,
+    is_held_once,
+    listed,
+    same_items,
+)
 from .loop_iterators import ListItems
 from .loop_nodes import append_loop, computed, goes_on_by
 from .loop_tests import LoopTest, set_locals
@@ -43,6 +51,10 @@ from .variable_contents import (
 MAX_WAYS = 16
 # How often a region is begun anew, with more that is carried.
 MAX_BEGUN = 50
+
+
+# What is noted of a list that gets longer.
+LONGER = "longer"
 
 
 class ListWanted(LoopRefused):
@@ -111,12 +123,12 @@ class TurnRecorder:
         """Whether a list was made in the turn of a loop that is recorded."""
         return self._births.get(id(value), -1) >= loop.turn
 
-    def want_list(self, value: Any, kind: Any) -> None:
+    def want_list(self, value: Any, kind: Any, longer: bool = True) -> None:
         """Have a list be carried by the loops that are recorded, but for those in whose turn it
-        was made, which an item of a kind is added to in a turn. Raises ListWanted where it is
-        none yet.
+        was made, which an item of a kind is stored in in a turn, or added to it where it gets
+        longer. Raises ListWanted where it is none yet.
         """
-        wanted = {}
+        wanted: dict[Any, Any] = {}
         for loop in self._open:
             if self._is_born_in(loop, value):
                 continue
@@ -129,8 +141,11 @@ class TurnRecorder:
                 items.values, loop.visit.values.get(names[0])
             ):
                 raise LoopRefused("adds to a list while it is gone through")
+            key = loop.key, names[0]
             if names[0] not in loop.names:
-                wanted[loop.key, names[0]] = kind
+                wanted[key] = kind
+            if longer and (*key, LONGER) not in self.grows:
+                wanted[(*key, LONGER)] = True
         if wanted:
             raise ListWanted(wanted)
 
@@ -163,10 +178,52 @@ class TurnRecorder:
         self.want_list(value, kind_of(item))
         raise LoopRefused("adds to a list")
 
-    def require_grows(self, value: GrownList) -> None:
+    def store_in_list(self, value: list[Any], key: Any, item: Any) -> None:
+        """What takes the place of an assignment to an item in a turn, likewise."""
+        if all(self._is_born_in(loop, value) for loop in self._open):
+            value[key] = item
+            return
+        if not may_be_item(item):
+            raise LoopRefused("stores what isn't a number or an array in a list")
+        self.want_list(value, kind_of(item), longer=False)
+        raise LoopRefused("stores in a list")
+
+    def replaced_list(
+        self, trace: Any, value: list[Any], item: Any, frame: FrameType, known: Sequence[Any]
+    ) -> GrownList | None:
+        """A list of items of one kind that a frame's variable is from now on.
+
+        It takes the place of one that only this variable knows. None where that can't be. item:
+        what it is to take, too.
+        """
+        names = []  # without closures, whose cells would hold the list
+        for name, x in frame.f_locals.items():
+            if x is value:
+                names.append(name)
+        for loop in self._open:
+            if not self._is_born_in(loop, value):
+                return None
+        kind = None
+        for x in (*value, item):
+            if not may_be_item(x):
+                return None
+            kind = kind_of(x) if kind is None else common_kind(kind, kind_of(x), (*value, item))
+            if kind is None:
+                return None
+        visits = [each for v in self._visits.values() for each in (v.values, v.lists)]
+        open_ = [x for o in self._open for x in (o.visit.values, o.values)]
+        known = [*known, *visits, *open_, frame.f_locals]
+        if len(names) != 1 or not is_held_once(value, frame, known):
+            return None
+        made = grown(trace, value, kind, max(len(value), 1))
+        self._note_same(made, value)
+        set_locals(frame, {names[0]: made})
+        return made
+
+    def require_grows(self, value: GrownList, longer: bool = True) -> None:
         """Require that each loop that is recorded carries a list."""
         if self._open:
-            self.want_list(value, value.item)
+            self.want_list(value, value.item, longer)
 
     def last_branch(self) -> Any:
         """The branch that was taken last in the turn that is recorded, and its outcome; None
@@ -217,10 +274,10 @@ class TurnRecorder:
         for name in names:
             value = visit.values[name]
             if type(value) is list:
-                items = value[: len(visit.contents[name][1])]
-                loop.made[name] = grown(
-                    trace, items, self.grows[key, name], self._room_of(visit, items)
-                )
+                items = visit.lists[name]
+                longer = (key, name, LONGER) in self.grows
+                room = self._room_of(visit, items) if longer else max(len(items), 1)
+                loop.made[name] = grown(trace, items, self.grows[key, name], room)
         self._open.append(loop)
         return self._begin(trace, loop)
 
@@ -647,4 +704,4 @@ def _holds_tensor(value: Any) -> bool:
     return not isinstance(value, (bool, int, float, complex, str, bytes, type(None), range))
 
 
-__all__ = ["ListWanted", "TurnRecorder"]
+__all__ = ["LONGER", "ListWanted", "TurnRecorder"]

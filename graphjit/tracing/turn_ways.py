@@ -8,9 +8,12 @@ from typing import Any
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.frozen import dataclass
 from graphjit.ir.graph import Node
-from graphjit.ops import control
+from graphjit.ops import control, source
 
 from .regions import Region
+
+# Constants of more bytes are the same if they are one array.
+_LARGEST = 1 << 12
 
 
 class LoopRefused(TracingError):
@@ -72,9 +75,9 @@ def joined(trace: Any, ways: list[Way], origins: Sequence[str], depth: int = 0) 
         arm = [way for way in ways if way.forks[depth].outcome is outcome]
         if not arm:
             raise LoopRefused("branches in another way each time")
-        # what comes before the branch is computed once, as in the first
+        # what comes before the branch is computed once, as in the first, where that has it
         arm = [_sharing(trace, first, way, depth) for way in arm]
-        start = arm[0].forks[depth].start
+        start = arm[0].forks[depth].start if arm[0] is first else arm[0].start
         parts.append((Region(start, (), None), joined(trace, arm, origins, depth + 1)))
     selector = trace.symbol_of(fork.predicate, "weak")
     results: list[Any] = trace.control(control.cond, parts, [selector], origins)
@@ -93,15 +96,7 @@ def _sharing(trace: Any, first: Way, way: Way, depth: int) -> Way:
     nodes = trace.builder.nodes
     before = (first.start, *(f.start for f in first.forks[: depth + 1]))
     own = (way.start, *(f.start for f in way.forks[: depth + 1]))
-    moved: dict[int, int] = {}
-    low = own[0]
-    for k in range(own[-1] - own[0]):
-        moved[low + k] = before[0] + k
-    if own[-1] - own[0] != before[-1] - before[0]:
-        raise LoopRefused("is recorded in another way each time")
-    for k, new in moved.items():
-        if nodes[k].primitive is not nodes[new].primitive or nodes[k].type != nodes[new].type:
-            raise LoopRefused("is recorded in another way each time")
+    moved = _counterparts(nodes, (own[0], own[-1]), (before[0], before[-1]))
     trace.forget_checks(own[0], own[-1])
 
     def after(numbers: Sequence[int]) -> tuple[int, ...]:
@@ -115,7 +110,7 @@ def _sharing(trace: Any, first: Way, way: Way, depth: int) -> Way:
             fork = Fork(fork.place, fork.start, predicate, fork.outcome, fork.second, left)
         forks.append(fork)
     last = [n for fork in forks[depth + 1 :] for n in (fork.predicate, *(fork.left or ()))]
-    for number in range(own[-1], max((*way.results, *last)) + 1):
+    for number in range(own[0], max((*way.results, *last)) + 1):
         node = nodes[number]
         if any(i in moved for i in node.inputs):
             nodes[number] = Node(
@@ -127,6 +122,52 @@ def _sharing(trace: Any, first: Way, way: Way, depth: int) -> Way:
                 node.regions,
             )
     return Way(way.start, tuple(forks), after(way.results))
+
+
+def _counterparts(
+    nodes: Sequence[Node], own: tuple[int, int], others: tuple[int, int]
+) -> dict[int, int]:
+    """For nodes of one part of a trace those that do the same in another part, which was
+    recorded of the same code. What is made once in a trace may be missing in either, where the
+    other part has or finds it.
+    """
+    found: dict[int, int] = {}
+    other, end = others
+    for number in range(*own):
+        node = nodes[number]
+        if node.primitive is source.const:
+            if other < end and _same_constant(node, nodes[other]):
+                found[number] = other
+                other += 1
+            continue
+        for k in range(other, end):
+            if _are_alike(nodes, found, number, k):
+                found[number], other = k, k + 1
+                break
+    return found
+
+
+def _are_alike(nodes: Sequence[Node], found: dict[int, int], number: int, other: int) -> bool:
+    """Whether two nodes compute the same, their operands being alike."""
+    a, b = nodes[number], nodes[other]
+    return (
+        a.primitive is b.primitive
+        and a.type == b.type
+        and len(a.inputs) == len(b.inputs)
+        and len(a.regions) == len(b.regions)
+        and bool(a.attrs == b.attrs)
+        and all(
+            found.get(x, x) == y or _same_constant(nodes[x], nodes[y])
+            for x, y in zip(a.inputs, b.inputs, strict=True)
+        )
+    )
+
+
+def _same_constant(a: Node, b: Node) -> bool:
+    if a.primitive is not source.const or b.primitive is not source.const or a.type != b.type:
+        return False
+    one, other = a.attr("value").array, b.attr("value").array
+    return one is other or (one.nbytes <= _LARGEST and one.tobytes() == other.tobytes())
 
 
 __all__ = ["Fork", "LoopRefused", "Way", "joined"]

@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "class": (lambda x: x * make_class()().k, "defines a class"),
     "lt of a class": (lambda x: x * sorted(ORDERED)[0].k, "may call __|reached"),
 }
-VECTORIZED = np.vectorize(lambda v: v * 2)
+VECTORIZED = np.vectorize(lambda v: v * 2, signature="()->()")
 UFUNC = np.frompyfunc(lambda v: v * 2, 1, 1)
 
 

@@ -302,7 +302,7 @@ def test_a_list_of_what_a_loop_made() -> None:
         (lambda x: np.asarray(x, order="F"), np.ones((2, 3))),
         (lambda x: np.fromiter((v for v in x), float, count=9), np.ones(2)),
         (lambda x: np.fromiter((v for v in x), int), np.ones(2)),
-        (lambda x: np.array([v for v in x]), np.ones(MAX_LISTED + 1)),
+        (lambda x: np.array([*x]), np.ones(MAX_LISTED + 1)),
     ],
 )
 def test_other_conversions_are_left_to_numpy(

@@ -70,7 +70,15 @@ def program(rng: random.Random) -> str:
                 "k = len(out) % 5", "a = out[-1] if len(out) > 2 else a", "out.append(v * 1)",
                 "a = sum(out) if len(out) else b", "out = []", f"b = out[{i}] if out else b",
                 "b = max(out) if len(out) > 1 else b", "out.append((k, a))", "out.append(k)",
-                "t = out.pop() if out else a",
+                "t = out.pop() if out else a", f"table[{i}] = a", "table[k % 3] = b",
+                f"a = table[{i}]", "table = [0.0] * 3", f"table[{i}] += v[{j}]",
+                "out = [x * a for x in v]", "out = [q + k for q in range(k % 4)]",
+                f"t = [v[q] * a for q in range(3)]; b = t[{i}]", "out = v.tolist()",
+                "a = sum([x for x in v if x > b])", "flag = all([x < 4 for x in v])",
+                "k = len([x for x in w if x > a])", "out = [x for x in out if x]",
+                "t = [0, 0, 0]\n{}t[k % 3] = k\n{}k = k + sum(t) % 4",
+                "b = max([abs(x) for x in v] + [1.0])", f"a = v.item({i}) + w[0].item()",
+                "t = []\n{}for q in v: t.append(q * a)\n{}b = t[-1]",
             ]  # fmt: skip
             choices = choices if rng.random() < 0.3 else choices[:4]
         if names:
@@ -121,8 +129,8 @@ def program(rng: random.Random) -> str:
 
     block(3, "    ", [], "")
     block(2, "    ", [], "")
-    start = ["def f(a, b, k, v, w, m):", "    flag, out = True, []"]
-    result = "out, flag" if listing else "flag"
+    start = ["def f(a, b, k, v, w, m):", "    flag, out, table = True, [], [0.0, 1.0, 2.0]"]
+    result = "out, table, flag" if listing else "flag"
     return "\n".join([*start, *lines, f"    return a, b, k, v, w, m, {result}"])
 
 
