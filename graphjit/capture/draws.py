@@ -107,6 +107,7 @@ class DrawCalls(ReportCalls):
     def _draw(self, owner: Any, source: Source, name: str, *args: Any, **kwargs: Any) -> Any:
         self._require_no_region()
         self._require_no_turn("draws random numbers")
+        self.drawn.append(name)
         given = [_known_extents(self._handed(x)) for x in args]
         named = {k: _known_extents(self._handed(x)) for k, x in kwargs.items()}
         if given and is_symbol(given[0]) and name in ("shuffle", "permutation", "choice"):

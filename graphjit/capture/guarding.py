@@ -97,6 +97,7 @@ class Guarding(Hooks):
         self._shadows: list[tuple[Any, list[Any], Any]] = []
         # By the ids of random generators, or of what has their state: the copies, and they.
         self._generators: dict[int, tuple[Any, Any]] = {}
+        self.drawn: list[str] = []  # the methods by which random numbers were drawn
         self._given: set[int] = set()  # the ids of objects that are arguments
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._bound: dict[int, types.CodeType] = {}

@@ -48,11 +48,14 @@ class CannotInstrument(GraphJitError):
     """The code has an instruction that isn't known in this version of Python."""
 
 
-def instrument(code: CodeType, hooks: Hooks, *, nested: bool = False) -> CodeType:
+def instrument(
+    code: CodeType, hooks: Hooks, *, nested: bool = False, listing: bool = False
+) -> CodeType:
     """A copy of a function's code that calls these hooks.
 
     nested: also the code of functions inside it; else it stays as it is, and is instrumented
-    when it is called. Bodies of classes and modules call no hooks themselves.
+    when it is called. Bodies of classes and modules call no hooks themselves. listing: of a
+    generator expression, a function that gives a list of what that yields.
     Raises CannotInstrument for an instruction that this version's table doesn't have.
     """
     consts = [
@@ -63,7 +66,7 @@ def instrument(code: CodeType, hooks: Hooks, *, nested: bool = False) -> CodeTyp
     ]
     if code.co_flags & _IS_FUNCTION != _IS_FUNCTION:
         return code.replace(co_consts=tuple(consts)) if nested else code
-    return _Instrumenter(code, hooks, consts).result()
+    return _Instrumenter(code, hooks, consts, listing).result()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,21 +120,21 @@ class _Places(Hooks):
 
 
 _PLACES: Final = _Places()
-_templates: dict[int, tuple[weakref.ref[CodeType], CodeType]] = {}
+_templates: dict[tuple[int, bool], tuple[weakref.ref[CodeType], CodeType]] = {}
 
 
-def bind(code: CodeType, hooks: Hooks) -> CodeType:
+def bind(code: CodeType, hooks: Hooks, listing: bool = False) -> CodeType:
     """What `instrument` gives, made from a copy that is kept as long as the code lives."""
-    known = _templates.get(id(code))
+    number = id(code), listing
+    known = _templates.get(number)
     if known is None or known[0]() is not code:
-        number = id(code)
 
-        def forget(reference: Any, templates: dict[int, Any] = _templates) -> None:
+        def forget(reference: Any, templates: dict[Any, Any] = _templates) -> None:
             found = templates.get(number)
             if found is not None and found[0] is reference:
                 del templates[number]
 
-        known = weakref.ref(code, forget), instrument(code, _PLACES)
+        known = weakref.ref(code, forget), instrument(code, _PLACES, listing=listing)
         _templates[number] = known
     template = known[1]
     if template is code:  # the body of a class or module
@@ -168,19 +171,22 @@ class _Instrumenter:
     What it is depends on the opcode and its argument alone, but for calls.
     """
 
-    def __init__(self, code: CodeType, hooks: Hooks, consts: list[Any]) -> None:
+    def __init__(self, code: CodeType, hooks: Hooks, consts: list[Any], listing: bool) -> None:
         self._code = code
         self._hooks = hooks
         self._consts = consts
         self._numbers: dict[Any, int] = {}  # of constants that were added
         self._decoded = decode(code)
         self._lists = _comprehensions(self._decoded)
+        self._listing = listing
+        # How many variables there are besides the code's own.
+        self._added = len(self._lists) + listing
         self._callables: dict[int, int] = {}
         self._calls: dict[Any, bytes] = {}  # of hooks
 
     def result(self) -> CodeType:
         decoded = self._decoded
-        if self._lists:
+        if self._added:
             self._make_room(decoded)
         # opcode and argument in one number, for the garbage collector looks at tuples
         words = [arg << 8 | op for op, arg in zip(decoded.ops, decoded.args, strict=True)]
@@ -197,11 +203,15 @@ class _Instrumenter:
                     parts[number] = self._before_call(number) + parts[number]
         if self._lists:
             self._collect(parts)
+        if self._listing:
+            self._list_yielded(parts)
         copy, starts = encode(self._code, decoded, parts, self._code.co_stacksize + _MARGIN)
-        if self._lists:
-            lists = tuple(f".list{k}" for k in range(len(self._lists)))
+        if self._added:
+            lists = tuple(f".list{k}" for k in range(self._added))
             count = copy.co_nlocals + len(lists)
             copy = copy.replace(co_varnames=copy.co_varnames + lists, co_nlocals=count)
+        if self._listing:
+            copy = copy.replace(co_flags=copy.co_flags & ~inspect.CO_GENERATOR)
         read = _OPS["LOAD_GLOBAL"]
         names = frozenset(self._name(word >> 9) for word in known if word & 255 == read)
         origin = _Origin(weakref.ref(self._code), starts, names)
@@ -211,7 +221,7 @@ class _Instrumenter:
 
     def _make_room(self, decoded: Decoded) -> None:
         """Count cells from where they are when there are more variables before them."""
-        first, more = self._code.co_nlocals, len(self._lists)
+        first, more = self._code.co_nlocals, self._added
         for number, op in enumerate(decoded.ops):
             if op in _ON_VARIABLES and decoded.args[number] >= first:
                 decoded.args[number] += more
@@ -235,6 +245,26 @@ class _Instrumenter:
                 parts[end] = made + parts[end]
             else:  # the loop drops its iterator first
                 parts[end + (VERSION >= (3, 13))] += made
+
+    def _list_yielded(self, parts: list[bytes]) -> None:
+        """Make the code of a generator give a list of what it yields."""
+        place = self._code.co_nlocals + len(self._lists)
+        found = _bytes("LOAD_FAST", place)
+        give = found + _bytes("RETURN_VALUE")
+        for number, op in enumerate(self._decoded.ops):
+            match dis.opname[op]:
+                case "RETURN_GENERATOR":  # what it gives is dropped
+                    made = _bytes("BUILD_LIST") + self._hook("made_list")
+                    parts[number] = made + _bytes("STORE_FAST", place)
+                    parts[number + 1] = b""
+                case "YIELD_VALUE":
+                    parts[number] = found + self._hook_of(2, "collect")
+                case "RESUME" if self._decoded.args[number]:
+                    parts[number] = b""
+                case "RETURN_VALUE":
+                    parts[number] = _POP + give
+                case "RETURN_CONST":
+                    parts[number] = give
 
     # -- what bytecode is made of
 
@@ -290,7 +320,7 @@ class _Instrumenter:
         if number < len(names):
             return names[number]
         others = [name for name in code.co_cellvars if name not in names]
-        return (*others, *code.co_freevars)[number - len(names) - len(self._lists)]
+        return (*others, *code.co_freevars)[number - len(names) - self._added]
 
     # -- one instruction
 

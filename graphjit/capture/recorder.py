@@ -51,6 +51,7 @@ from .elementwise_calls import ElementwiseCalls
 from .guarding import CALLABLES, CONTAINERS, PLAIN, _closed, is_plain
 from .instrument import CannotInstrument, bind, globals_read, has_hooks, instrumented
 from .operators import ErrorState
+from .pending_generators import PendingGenerator, is_generator_expression
 from .sources import (
     AttributeSource,
     CallSource,
@@ -97,6 +98,11 @@ def _may_have_texts(function: Any) -> bool:
     return isinstance(owner, (list, dict, deque)) or any(
         function is f for f in (str, repr, format, list, tuple, dict, zip, enumerate, reversed)
     )
+
+
+_BUILTINS: Final = (type, types.BuiltinFunctionType)
+# What takes all items of a generator, or may.
+_TAKE_ALL: Final = frozenset({list, sum, min, max, all, any})
 
 
 class Recorder(ElementwiseCalls):
@@ -234,9 +240,11 @@ class Recorder(ElementwiseCalls):
                 return lambda manager: ErrorState(self, manager).__enter__()
             if function.__globals__ is vars(functools) and hasattr(function, "dispatch"):
                 return self._dispatched(function)
-            return (
-                self._library(function) if is_trusted(function) else self.with_hooks(function)
-            )
+            if is_trusted(function):
+                return self._library(function)
+            if id(function.__code__) in self._inner and is_generator_expression(function):
+                return self._generator_expression(function)
+            return self.with_hooks(function)
         if kind is types.MethodType:
             return self._method(function)
         if kind is functools.partial:
@@ -270,6 +278,39 @@ class Recorder(ElementwiseCalls):
         if call is not None:
             return types.MethodType(self.with_hooks(call), function)
         raise self.refusal(f"calls a {kind.__name__}, which isn't followed")
+
+    def _generator_expression(self, function: types.FunctionType) -> Any:
+        """What is called in place of the function that makes the generator."""
+
+        def listed(steps: Any) -> Any:
+            try:
+                code = bind(function.__code__, self, listing=True)
+            except CannotInstrument as error:
+                raise self.refusal(f"{function.__qualname__}: {error}") from None
+            return instrumented(function, code)(steps)
+
+        def make(steps: Any) -> Any:
+            return self.with_hooks(function)(steps)
+
+        return lambda steps: PendingGenerator(steps, make, listed)
+
+    def _listed(self, function: Any, generator: PendingGenerator) -> Any:
+        """What is handed to a function that takes all items of a generator expression. `all`
+        and `any` may stop early: then nothing may be noted that items do.
+        """
+        before = self._noted_so_far()
+        found = generator.listed()
+        after = self._noted_so_far()
+        same = len(before) == len(after) and all(map(operator.is_, before, after))
+        if function in (all, any) and not same:
+            raise self.refusal(f"does something for each item of {function.__name__}()")
+        return found
+
+    def _noted_so_far(self) -> list[Any]:
+        """What was written and drawn."""
+        trace = current_trace.get()
+        written = [] if trace is None else [x for x, _ in trace.branches.loops.written]
+        return [*self.overlay.effects, *written, *self.drawn]
 
     def _of_exactly(self, kind: type, function: Any, call: Any) -> Any:
         """A method called by its class, where the object is of just that class."""
@@ -478,8 +519,17 @@ class Recorder(ElementwiseCalls):
         hands_on = isinstance(function, type) and function in ITERATE_ONLY
         asks = not (hands_on or package_of(function) in ("dataclasses", "graphjit", "typing"))
         wraps = self._wraps_code(function)
+        takes_all = isinstance(function, _BUILTINS) and function in _TAKE_ALL
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            if (
+                takes_all
+                and len(args) == 1
+                and not kwargs
+                and type(args[0]) is PendingGenerator
+                and not args[0].is_started()
+            ):
+                args = (self._listed(function, args[0]),)
             first = len(self._shadows)
             hand = self._handed_on if hands_on else self._handed
             given = [hand(x) for x in args]

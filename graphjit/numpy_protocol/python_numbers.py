@@ -47,8 +47,11 @@ def call_number(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     trace = current_trace.get()
     if trace is None or kwargs or not args:
         return NotImplemented
-    if function in _OF_LISTS and len(args) == 1 and getattr(type(args[0]), "is_list", False):
-        return args[0].reduced(_OF_LISTS[function])
+    if len(args) == 1 and getattr(type(args[0]), "is_list", False):
+        if function is list:
+            return args[0].copy()
+        if function in _OF_LISTS:
+            return args[0].reduced(_OF_LISTS[function])
     if function is min or function is max:
         return _extreme(function is max, args, trace)
     if (function is all or function is any) and len(args) == 1:

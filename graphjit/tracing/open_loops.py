@@ -149,7 +149,9 @@ class Replay:
 def key_of(frame: FrameType) -> Any:
     """A place in a function's code that other frames and traces of it have, too."""
     code = frame.f_code
-    return code.co_filename, code.co_firstlineno, code.co_name, frame.f_lasti
+    # of expressions on one line the columns tell them apart
+    where = code.co_linetable if code.co_name.startswith("<") else b""
+    return code.co_filename, code.co_firstlineno, code.co_name, where, frame.f_lasti
 
 
 def values_of(frame: FrameType, test: LoopTest) -> dict[str, Any]:

@@ -154,6 +154,58 @@ def every(x: Any) -> Any:
     return all([v > -100 for v in x]), any([v > 3 for v in x]), all([x[0] < 9, x[1] < x[0]])
 
 
+# -- generator expressions
+
+
+def summed(x: Any) -> Any:
+    return sum(t * 2 for t in x if t > 0), sum(1 for s in x[-4:] if s > 0.5)
+
+
+def asked(x: Any) -> Any:
+    rises = any(x[i + 1] < x[i] for i in range(len(x) - 1))
+    return any(t > 3 for t in x), all(t > -100 for t in x), rises
+
+
+def greatest(x: Any) -> Any:
+    return max(abs(t) for t in x), min(t * k for k, t in enumerate(x))
+
+
+def as_a_list(x: Any) -> Any:
+    return list(t for t in x if t > 0)
+
+
+def begun(x: Any) -> Any:
+    g = (t * 2 for t in x)
+    first = next(g)
+    return first, sum(g)
+
+
+def taken_by_others(x: Any) -> Any:
+    a, b = (t * 2 for t in x[:2])
+    pairs = dict((k, 1) for k in "ab")
+    texts = ",".join(str(k) for k in range(3))
+    return tuple(t for t in x[:3]), a + b, pairs, texts, [*(t for t in x[:2])]
+
+
+def one_in_another(x: Any) -> Any:
+    return sum(sum(a * b for b in x[:3]) for a in x)
+
+
+def in_each_turn(x: Any) -> Any:
+    total = 0.0
+    for i in range(len(x)):
+        if all(x[j] <= x[i] for j in range(i)):
+            total += x[i]
+    return total
+
+
+def error_in_one(x: Any) -> Any:
+    try:
+        return sum(1 / (t - t) for t in [1.0, 2.0])
+    except ZeroDivisionError:
+        return x * 2
+
+
 # -- tolist and item
 
 
@@ -196,7 +248,8 @@ def with_dtypes(x: Any) -> Any:
 FUNCTIONS = (
     of_a_function, with_a_condition, of_places, nested, of_a_closure, grown_on, extremes,
     written_out, around_cells, counted_in_a_turn, appended_in_a_turn, all_of_a_turn,
-    few_of_a_turn, sums_of_turns, loop_in_a_helper, cell_in_a_turn, every, listed,
+    few_of_a_turn, sums_of_turns, summed, asked, greatest, as_a_list, begun, taken_by_others,
+    one_in_another, in_each_turn, error_in_one, loop_in_a_helper, cell_in_a_turn, every, listed,
     chosen_of_a_list, items, vectorized, of_two, as_a_decorator, of_bools, with_dtypes,
 )  # fmt: skip
 
@@ -213,9 +266,9 @@ def equal(found: Any, expected: Any) -> bool:
         )
     if isinstance(found, np.ndarray) and found.dtype != expected.dtype:
         return False
-    return (
-        bool(np.allclose(found, expected)) if not isinstance(found, set) else found == expected
-    )
+    if isinstance(found, (set, str)):
+        return bool(found == expected)
+    return bool(np.allclose(found, expected))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
@@ -229,6 +282,26 @@ def test_agrees_and_is_compiled(function: Callable[[Any], Any]) -> None:
             assert equal(f(x), function(x)), n
     G = 3.0
     assert equal(f(x), function(x))
+
+
+told: list[float] = []
+
+
+def told_until_one(x: Any) -> Any:
+    return any(told.append(t) or t > 0 for t in x), len(told)  # type: ignore[func-returns-value]
+
+
+def test_what_any_does_not_come_to_is_not_done() -> None:
+    f = gj.function(told_until_one)
+    for seed in range(4):
+        x = np.random.default_rng(seed).normal(size=9)
+        found = []
+        for function in (told_until_one, f):
+            told.clear()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", gj.FallbackWarning)
+                found.append((function(x), list(told)))
+        assert found[0] == found[1]
 
 
 def first_of_each(x: Any) -> Any:
