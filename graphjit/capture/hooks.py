@@ -126,6 +126,10 @@ class Hooks:
         """A value is about to be tested; gives what is tested."""
         return value
 
+    def test(self, value: Any) -> Any:
+        """A value is about to decide about a jump; gives what decides."""
+        return self.truth(value)
+
     def made_list(self, value: list[Any]) -> list[Any]:
         """A list was made; gives what the code goes on with."""
         return value

@@ -390,7 +390,7 @@ class _Instrumenter:
             case Treatment.COMPARE:
                 found = self._hook_of(2, "compare", _comparison(arg))
                 if VERSION >= (3, 13) and arg & 16:
-                    found += self._hook("truth") + _bytes("TO_BOOL")
+                    found += self._hook("test") + _bytes("TO_BOOL")
                 return found
             case Treatment.CONTAINS:
                 return self._hook_of(2, "contains", arg)
@@ -402,6 +402,8 @@ class _Instrumenter:
                 return _bytes("SWAP", 2) + self._hook("text") + _bytes("SWAP", 2) + kept
             case Treatment.LIST:
                 return kept + self._hook("made_list")
+            case Treatment.TRUTH if name.startswith("POP_JUMP") or name == "TO_BOOL":
+                return self._hook("test") + kept
             case Treatment.JOIN:
                 return self._hook_of(arg, "join_texts")
             case Treatment.MATCH if name == "MATCH_KEYS":

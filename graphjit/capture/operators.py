@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import operator
+import sys
 import types
 from collections import deque
 from collections.abc import Mapping
@@ -207,6 +208,13 @@ class OperatorHooks(AccessHooks):
         """What a traced bool of Python's is in this call; other values are themselves."""
         weak = self._traced(value) and getattr(value, "origin", "") == "weak"
         return bool(value) if weak and value.type.dtype.is_bool else value
+
+    def test(self, value: Any) -> Any:
+        value = self.truth(value)
+        trace = current_trace.get()
+        if type(value) is not bool or self.closed or trace is None:
+            return value
+        return trace.branches.loops.known_test(trace, value, sys._getframe(1).f_code)
 
     def truth(self, value: Any) -> Any:
         kind = type(value)

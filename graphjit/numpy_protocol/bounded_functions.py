@@ -64,10 +64,14 @@ def _sorted(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, **optio
     refuse(order=(order,), **{k: (v,) for k, v in options.items()})
     if a.source.type.dtype.is_complex:
         raise refusal("a sort of complex numbers")
-    k = axis_of(axis, a.ndim)
+    behind = _behind(a.source.type.dtype)
+    if axis is None and a.ndim > 1:  # what is outside of the windows comes last, too
+        flat = shape.reshape(a.filled(behind), (-1,))
+        window = Window(ZERO, number(a.size, a.recorder))
+        return BoundedArray(_sort(flat, 0, kind), (window,))
+    k = axis_of(0 if axis is None else axis, a.ndim)
     a = of_start(a)
-    filled = a.filled(_behind(a.source.type.dtype))
-    return BoundedArray(_sort(filled, k, kind), a.windows)
+    return BoundedArray(_sort(a.filled(behind), k, kind), a.windows)
 
 
 def _sort(x: Any, axis: int, kind: Any) -> Any:

@@ -255,7 +255,8 @@ def items_of_call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) ->
         return EnumeratedItems(known[0], start) if good else None
     if function is zip:
         strict = kwargs.get("strict", False)
-        if kwargs.keys() - {"strict"} or (counted and strict):
+        uneven = counted and strict and len({part.count for part in known}) > 1
+        if kwargs.keys() - {"strict"} or uneven:  # Python raises at the end
             return None
         return ZippedItems(known, bool(strict))
     one = counted and len(args) == 1 and type(args[0]) not in (LoopIterator, TracedRange)

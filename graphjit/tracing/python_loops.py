@@ -18,7 +18,9 @@ regions in regions. A turn may store nothing outside of its variables and arrays
 
 from __future__ import annotations
 
+import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import CodeType, FrameType
 from typing import Any
@@ -33,6 +35,7 @@ from .grown_lists import GrownList, is_held_once, same_items
 from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_nodes import computed
 from .loop_tests import LoopTest, loop_tests
+from .mixed_numbers import is_mixed
 from .number_kinds import common_kind, may_be_item
 from .open_loops import OpenLoop, Visit, key_of, values_of
 from .turn_recorder import LONGER, TurnRecorder
@@ -57,6 +60,18 @@ MAX_KEPT = 10_000
 MAX_TRIED = 5
 
 
+class KnownTest:
+    """A bool that decides about a jump in code with loops."""
+
+    __slots__ = ("_loops", "_trace", "_value")
+
+    def __init__(self, trace: Any, value: bool, loops: PythonLoops) -> None:
+        self._trace, self._value, self._loops = trace, value, loops
+
+    def __bool__(self) -> bool:
+        return self._loops.known_outcome(self._trace, self._value, sys._getframe(1))
+
+
 class PythonLoops(TurnRecorder):
     """The loops of one trace.
 
@@ -75,6 +90,8 @@ class PythonLoops(TurnRecorder):
         # By the code, which holds hooks, and so must not be kept.
         self._tests: dict[CodeType, dict[int, LoopTest]] = {}
         self._asked = self._noted = 0
+        # How often there was a test of known values, by frames and places.
+        self._known_tests: Counter[Any] = Counter()
         # Why turns that were come to by tests weren't the first ones of a loop.
         self._refusals: dict[Any, str] = {}
         # What took the place of iterators and ranges that the function asked for.
@@ -167,6 +184,48 @@ class PythonLoops(TurnRecorder):
     def _visit_of(self, frame: FrameType) -> Visit | None:
         visit = self._visits.get((id(frame), frame.f_lasti))
         return None if visit is None or visit.frame is not frame else visit
+
+    def known_test(self, trace: Any, value: bool, code: CodeType) -> Any:
+        """What decides in place of a bool."""
+        if not trace.branches.enabled:
+            return value
+        tests = self._tests.get(code)
+        if tests is None:
+            tests = self._tests[code] = loop_tests(code)
+        return KnownTest(trace, value, self) if tests else value
+
+    def known_outcome(self, trace: Any, value: bool, frame: FrameType) -> bool:
+        """The outcome of a test whose values are known. A turn that branches on others may
+        begin a loop all the same: there its values are what turns change.
+        """
+        test = self._test_at(frame)
+        if (
+            test is None
+            or test.steps
+            or value is not test.stays
+            or trace.closed
+            or self._replay is not None
+            or self._open
+            or trace.regions.starts
+        ):
+            return value
+        self._forget_inner(frame, test)
+        key, branches = key_of(frame), trace.branches
+        visit = self._visit_of(frame)
+        if key in self.unstructured:
+            return value
+        branched = visit is not None and len(branches.taken) > visit.branches
+        if visit is not None and visit.steps is None and branched:
+            found = self._enter_after(trace, visit, key, test, branches)
+            if found is not None:
+                return found
+        place = id(frame), frame.f_lasti
+        self._known_tests[place] += 1
+        self._visits.pop(place, None)
+        if self._known_tests[place] <= MAX_TRIED or branched:
+            nodes = len(trace.builder.nodes)
+            self._note(frame, test, -1, nodes, len(branches.taken))
+        return value
 
     def _forget_inner(self, frame: FrameType, test: LoopTest) -> None:
         """Forget visits of loops in a loop that comes to its test: they begin anew."""
@@ -442,7 +501,8 @@ class PythonLoops(TurnRecorder):
                 return None
             if kind_of(now) != kind_of(before):  # the next turn may be alike
                 kind = common_kind(kind_of(before), kind_of(now), [before, now])
-                if kind is None or not self._open:
+                later = not (self._open or is_mixed(before) or is_mixed(now))
+                if kind is None or later:
                     self._refuse(frame, f"gives {name} another type")
                     return None
                 self.mixed_at_first[key_of(frame), name] = kind
