@@ -521,6 +521,10 @@ class PythonLoops(TurnRecorder):
                     return None
                 names.append(name)
         changed = [name for name in changed if name not in names]
+        for name in names:
+            if type(values[name]) is GrownList and not self._is_held_once(visit, name, values):
+                self._refuse(frame, f"changes {name}, a list that has another name")
+                return None
         if changed:
             arrays = [values[n] for n in changed if type(values[n]) is np.ndarray]
             if len(arrays) == len(changed) and any([self.note_array(x) for x in arrays]):
@@ -550,21 +554,21 @@ class PythonLoops(TurnRecorder):
             kind = kind_of(x) if kind is None else common_kind(kind, kind_of(x), value)
             if kind is None:
                 return False
-        known = [
-            values,
-            visit.values,
-            frame.f_locals,
-            *(v.values for v in self._visits.values()),
-        ]
-        known += [loop.values for loop in self._open] + [
-            loop.visit.values for loop in self._open
-        ]
-        if kind is None or not is_held_once(value, frame, known):
+        if kind is None or not self._is_held_once(visit, name, values):
             return False
         self.grows[key] = kind
         if len(before) < len(value):
             self.grows[(*key, LONGER)] = True
         return True
+
+    def _is_held_once(self, visit: Visit, name: str, values: dict[str, Any]) -> bool:
+        """Whether only a variable knows the list that it is."""
+        frame = visit.frame
+        known = [values, visit.values, frame.f_locals]
+        known += [v.values for v in self._visits.values()]
+        for loop in self._open:
+            known += [loop.values, loop.visit.values]
+        return is_held_once(values[name], frame, known)
 
     def _refuse(self, frame: FrameType, what: str) -> None:
         self._refusals[key_of(frame)] = f"a turn of a loop {what}"

@@ -474,7 +474,8 @@ class TurnRecorder:
         read after that. What isn't carried and should be is noted in `wanted`.
         """
         found: list[Any] = []
-        own = {*loop.visit.frame.f_code.co_cellvars, *loop.visit.frame.f_code.co_freevars}
+        code = loop.visit.frame.f_code
+        read = read.union(code.co_cellvars, code.co_freevars)  # which others may read
         for name, kind, parts in zip(loop.names, loop.kinds, loop.parts, strict=True):
             value = values.get(name)
             if name in values and may_be_carried(value) and is_part_of(kind, value):
@@ -489,7 +490,7 @@ class TurnRecorder:
                 self._mix(loop, name, kind, value if name in values else None)
             found += parts
         for name, value in values.items():
-            if name in loop.names or (name not in read and name not in own):
+            if name in loop.names or name not in read:
                 continue
             if name in loop.twins:
                 if value is not values[loop.twins[name]]:
