@@ -130,6 +130,9 @@ class GrownList(TensorBase):
         trace.branches.listed_given |= is_given(value)
         if is_traced_array(value):
             trace.branches.loops.require_new(value)
+            again = any(value.storage is x.storage for x in trace.branches.in_lists)
+            if again or trace.branches.loops.is_older(value):  # one array, several times
+                trace.branches.listed_given = True
         parts = split(trace, value, self.item)
         for x in parts:
             if is_symbol(x) and x.type.shape:
@@ -336,6 +339,12 @@ class GrownList(TensorBase):
         return trace.with_numpy_rules(made)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func is np.shape and len(args) == 1 and args[0] is self:
+            (kind, *others) = kinds_of_numbers(self.item)
+            if others or kind[0].shape:
+                self._refuse()
+            return self.shape
+
         def given(value: Any) -> Any:
             if type(value) in (list, tuple):
                 return type(value)(given(x) for x in value)

@@ -62,7 +62,14 @@ def _protected_ranges(code: CodeType) -> tuple[tuple[int, int, tuple[str, ...]],
     catches, to raise it again, doesn't count.
     """
     found = []
-    for first, last, handler in _table_entries(code.co_exceptiontable):
+    entries = list(_table_entries(code.co_exceptiontable))
+    for first, last, handler in entries:
+        # that of a comprehension puts variables back, and raises again in what is around it
+        for _ in entries:
+            if code.co_code[handler] == _PUSH:
+                break
+            around = (h for f, stop, h in entries if f <= handler < stop and h != handler)
+            handler = next(around, handler)
         words = code.co_code[handler : handler + 2 * _WORD]
         if len(words) == 2 * _WORD and words[0] == _PUSH:
             manager = _context_manager_names(code, first) if words[_WORD] == _WITH else ()

@@ -102,6 +102,8 @@ def _is_number(value: Any) -> bool:
 
 def is_computed(value: Any) -> bool:
     """Whether an array is new, or one that a loop carries, and no view."""
+    if value._index_source is not None:
+        return False
     root = value.recorder.builder.nodes[value.node].primitive
     return value.provenance is None and root is not source.param
 

@@ -60,6 +60,14 @@ MAX_KEPT = 10_000
 MAX_TRIED = 5
 
 
+def _has_another_name(values: dict[str, Any], name: str) -> bool:
+    """Whether a list that grows is the value of two variables."""
+    value = values[name]
+    return type(value) is GrownList and any(
+        x is value and other != name for other, x in values.items()
+    )
+
+
 class KnownTest:
     """A bool that decides about a jump in code with loops."""
 
@@ -278,7 +286,8 @@ class PythonLoops(TurnRecorder):
         if contents is None:
             return False
         position = 0 if steps is None else steps.position
-        values = {n: v.copy() if type(v) is GrownList else v for n, v in values.items()}
+        copies = {id(v): v.copy() for v in values.values() if type(v) is GrownList}
+        values = {n: copies.get(id(v), v) for n, v in values.items()}
         lists = {n: v[:MAX_KEPT] for n, v in values.items() if type(v) is list}
         self._visits[id(frame), frame.f_lasti] = Visit(
             frame, values, contents, predicate, nodes, taken, len(self.written), steps,
@@ -522,7 +531,10 @@ class PythonLoops(TurnRecorder):
                 names.append(name)
         changed = [name for name in changed if name not in names]
         for name in names:
-            if type(values[name]) is GrownList and not self._is_held_once(visit, name, values):
+            both = values, visit.values
+            listed = any(type(each[name]) is GrownList for each in both)
+            other = any(_has_another_name(each, name) for each in both)
+            if listed and (other or not self._is_held_once(visit, name, values)):
                 self._refuse(frame, f"changes {name}, a list that has another name")
                 return None
         if changed:

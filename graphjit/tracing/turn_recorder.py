@@ -149,6 +149,10 @@ class TurnRecorder:
         if wanted:
             raise ListWanted(wanted)
 
+    def is_older(self, array: Any) -> bool:
+        """Whether an array was there before the turn that is recorded."""
+        return bool(self._open) and array.node < self._open[-1].pass_start
+
     def as_list(self, array: Any) -> GrownList:
         """The list that `tolist` of a traced array gives."""
         found = listed(array.recorder, array)
@@ -478,6 +482,10 @@ class TurnRecorder:
         read = read.union(code.co_cellvars, code.co_freevars)  # which others may read
         for name, kind, parts in zip(loop.names, loop.kinds, loop.parts, strict=True):
             value = values.get(name)
+            if type(value) is GrownList:
+                for other, x in values.items():
+                    if x is value and other != name:
+                        raise LoopRefused("gives one list two names")
             if name in values and may_be_carried(value) and is_part_of(kind, value):
                 listed: Any = value
                 if is_traced_array(value) and any(
