@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphjit.core.errors import GraphJitError
+from graphjit.numpy_protocol.deferred_texts import DeferredText
 from graphjit.numpy_protocol.promotion import symbols
 from graphjit.numpy_protocol.python_numbers import chosen_number
 from graphjit.tensors.apply import current_trace
@@ -25,7 +27,7 @@ from .callables import (
     is_trusted,
 )
 from .effects import DELETED, EffectKind
-from .guarding import PLAIN, Guarding, is_plain
+from .guarding import PLAIN, Guarding, container_like, is_plain
 from .sources import (
     MISSING,
     AttributeSource,
@@ -41,6 +43,7 @@ from .sources import (
 
 # Containers of C whose items can be read one by one.
 _INDEXED: Final = (list, tuple, dict, deque, OrderedDict, types.MappingProxyType)
+_OF_FUNCTIONS: Final = ("__kwdefaults__", "__defaults__", "__dict__")
 _DICTS: Final = (dict, defaultdict, OrderedDict, Counter)
 
 
@@ -51,6 +54,7 @@ class AccessHooks(Guarding):
 
     def load_global(self, value: Any, name: str) -> Any:
         if self.closed:
+            self.end_if_abandoned()
             return value
         names = caller_globals()
         if self.overlay:
@@ -75,6 +79,7 @@ class AccessHooks(Guarding):
     def load_deref(self, found: tuple[Any, types.CellType], name: str) -> Any:
         value, cell = found
         if self.closed or self._is_own_cell(cell):
+            self.end_if_abandoned()
             return value
         if self.overlay:
             written = self.overlay.find(cell, name)
@@ -89,6 +94,7 @@ class AccessHooks(Guarding):
     def store_deref(self, given: tuple[Any, types.CellType], name: str) -> None:
         value, cell = given
         if self.closed or self._is_own_cell(cell):
+            self.end_if_abandoned()
             code = sys._getframe(1).f_code
             if name not in code.co_cellvars or code.co_flags & CO_GENERATOR:
                 # its own function may be around the loop
@@ -107,6 +113,7 @@ class AccessHooks(Guarding):
     def store_global(self, value: Any, name: str) -> None:
         names = caller_globals()
         if self.closed:
+            self.end_if_abandoned()
             names[name] = value
         elif name not in names:
             raise self.refusal(f"stores {name}, which had no value")
@@ -126,7 +133,18 @@ class AccessHooks(Guarding):
     def load_attribute(self, owner: Any, name: str) -> Any:
         kind = type(owner)
         if self.closed or kind in PLAIN:
+            self.end_if_abandoned()
             return getattr(owner, name)
+        if kind is DeferredText and name == "__class__":
+            return str
+        if name == "__dict__" and not self._traced(owner):
+            trace = current_trace.get()
+            if trace is not None and isinstance(getattr(owner, name, None), dict):
+                trace.attribute_dicts.append(getattr(owner, name))
+        if isinstance(owner, GraphJitError) and name in ("args", "message"):
+            raise self.refusal("looks into an error of NumPy's")
+        if kind is functools.partial and self.source_of(owner) is None:
+            raise self.refusal(f"reads .{name} of a functools.partial")
         if self._traced(owner):
             owner._require_attribute(name)
             return getattr(owner, name)
@@ -134,6 +152,8 @@ class AccessHooks(Guarding):
             written = self._written_attribute(owner, name)
             if written is not MISSING:
                 return written
+        if kind is types.FunctionType and name in _OF_FUNCTIONS:
+            raise self.refusal(f"reads .{name} of a function")
         if kind is types.ModuleType:
             if id(owner) in self._libraries:
                 return getattr(owner, name)
@@ -152,6 +172,11 @@ class AccessHooks(Guarding):
             member = ConstSource(owner, str(owner))
             return self._present(owner, name, AttributeSource(member, name))
         if isinstance(owner, enum.Enum):
+            static = static_attribute(kind, name)
+            if isinstance(static, property) and not is_trusted(kind):
+                raise self.refusal(f"reads .{name}, a property of an enum")
+            if isinstance(static, (types.FunctionType, staticmethod, classmethod)):
+                self.guard(Check.SAME, AttributeSource(ConstSource(kind), name), static)
             return getattr(owner, name)
         source = self.source_of(owner)
         if source is None and self._outside(owner):
@@ -193,7 +218,13 @@ class AccessHooks(Guarding):
         return self.read(value, source)
 
     def _of_class(self, owner: type, name: str) -> Any:
-        value = getattr(owner, name)
+        try:
+            value = getattr(owner, name)
+        except AttributeError:
+            if not is_trusted(owner):
+                where = AttributeSource(lasting_source(owner, owner.__qualname__), name)
+                self.guard(Check.ABSENT, where, None)
+            raise
         if is_trusted(owner):
             return value
         source = AttributeSource(lasting_source(owner, owner.__qualname__), name)
@@ -343,6 +374,7 @@ class AccessHooks(Guarding):
     def store_attribute(self, given: tuple[Any, Any], name: str) -> None:
         value, owner = given
         if self.closed or self._traced(owner):
+            self.end_if_abandoned()
             setattr(owner, name, value)
             return
         kind = type(owner)
@@ -478,6 +510,10 @@ class AccessHooks(Guarding):
     # -- items
 
     def load_item(self, given: tuple[Any, Any]) -> Any:
+        if not self.closed and type(given[1]) not in PLAIN and not self._traced(given[1]):
+            number = self.method_of(given[1], "__index__")
+            if number is not None and not isinstance(given[0], dict):
+                given = given[0], self.call(number, given[1])
         owner, key = given
         kind = type(owner)
         if self.closed or kind in PLAIN or self._traced(owner):
@@ -502,7 +538,7 @@ class AccessHooks(Guarding):
             raise self.refusal(f"reads an item of a {kind.__name__} from outside")
         if isinstance(key, slice):
             items = self._items(owner)
-            return tuple(items)[key] if kind is tuple else items[key]
+            return tuple(items)[key] if isinstance(owner, tuple) else items[key]
         if self._traced(key):
             return chosen_number(self._items(owner) if kind is not dict else owner, key)
         if self.overlay and self.overlay.owns(owner):
@@ -543,6 +579,7 @@ class AccessHooks(Guarding):
     def store_item(self, given: tuple[Any, Any, Any]) -> None:
         value, owner, key = given
         if self.closed or self._traced(owner):
+            self.end_if_abandoned()
             owner[key] = value
             return
         if type(owner) is np.ndarray and (
@@ -593,6 +630,8 @@ class AccessHooks(Guarding):
             raise self.refusal("stores an item by a key that is an object")
         if kind in _DICTS:
             before = owner.get(key, MISSING)
+            new = before is MISSING and self.overlay.find(owner, key) is MISSING
+            self.require_not_viewed(owner, new)
         else:
             self.guard(Check.LENGTH, source, len(owner))
             key = operator.index(key)
@@ -630,9 +669,10 @@ class AccessHooks(Guarding):
             raise self.refusal(f"calls {name} with what isn't followed")
         if not all(map(is_plain, kwargs.values())):
             raise self.refusal(f"calls {name} with what isn't plain")
+        self.require_not_viewed(owner)
         copy = self.overlay.copies.get(id(owner))
         if copy is None:
-            copy = _container_like(owner, self.one_level(owner))
+            copy = container_like(owner, self.one_level(owner))
         if isinstance(method, str):
             result = getattr(copy, method)(*args, **kwargs)  # raises what Python raises
         else:
@@ -652,22 +692,11 @@ def _has_plain_keys(args: tuple[Any, ...]) -> bool:
     return is_plain(args[0])
 
 
-def _container_like(owner: Any, found: Any) -> Any:
-    """A container of the type of another."""
-    if isinstance(owner, deque):
-        return deque(found, owner.maxlen)
-    if isinstance(owner, defaultdict):
-        return defaultdict(owner.default_factory, found)
-    return type(owner)(found)
-
-
 def is_symbolic(value: Any) -> bool:
     """Whether a value, one in nested lists, or a bound of a slice is known only when the graph
     runs.
     """
-    if (
-        getattr(type(value), "is_mixed", False) is True
-    ):  # which asks of what class it is, as others don't
+    if getattr(type(value), "is_mixed", False) is True:  # it asks of what class it is
         return True
     parts = value if isinstance(value, tuple) else (value,)
     bounds = [b for p in parts if type(p) is slice for b in (p.start, p.stop, p.step)]

@@ -290,7 +290,10 @@ class BuiltinCalls(DrawCalls):
         return self.load_attribute(args[0], "__dict__")
 
     def _call_iter(self, value: Any, *sentinel: Any) -> Any:
-        return iter(self.callee(value), *sentinel) if sentinel else iter(self._items(value))
+        if sentinel:
+            return iter(self.callee(value), *sentinel)
+        found = self.stepped_through(value)
+        return iter(self._items(value) if found is None else found)
 
     def _call_next(self, value: Any, *default: Any) -> Any:
         function = self.method_of(value, "__next__")

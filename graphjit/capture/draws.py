@@ -19,6 +19,7 @@ import numpy as np
 from graphjit.core.dims import Dim
 from graphjit.numpy_protocol.promotion import is_symbol
 
+from .effects import EffectKind
 from .generators import Draw, is_generator, kind_of, values_of
 from .guarding import is_plain
 from .report_calls import ReportCalls
@@ -107,6 +108,8 @@ class DrawCalls(ReportCalls):
     def _draw(self, owner: Any, source: Source, name: str, *args: Any, **kwargs: Any) -> Any:
         self._require_no_region()
         self._require_no_turn("draws random numbers")
+        if any(effect.kind is EffectKind.WARN for effect in self.overlay.effects):
+            raise self.refusal("draws random numbers after a warning, which may be an error")
         self.drawn.append(name)
         given = [_known_extents(self._handed(x)) for x in args]
         named = {k: _known_extents(self._handed(x)) for k, x in kwargs.items()}

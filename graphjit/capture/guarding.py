@@ -16,7 +16,7 @@ import signal
 import sys
 import types
 import weakref
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -87,6 +87,8 @@ class Guarding(Hooks):
         self.guards: dict[Any, Guard] = {}
         self.failed: TracingError | None = None
         self.closed = False
+        # Whether the run failed: what is left of it must do nothing any more.
+        self.abandoned = False
         # Whether code was called that may change what is read after it.
         self.opaque = False
         self._root: Any = None
@@ -97,6 +99,9 @@ class Guarding(Hooks):
         self._shadows: list[tuple[Any, list[Any], Any]] = []
         # By the ids of random generators, or of what has their state: the copies, and they.
         self._generators: dict[int, tuple[Any, Any]] = {}
+        # The ids of dicts of which views were asked for, and those of values.
+        self._viewed: set[int] = set()
+        self._values_viewed: set[int] = set()
         self.drawn: list[str] = []  # the methods by which random numbers were drawn
         self._given: set[int] = set()  # the ids of objects that are arguments
         self._copies: dict[int, tuple[Any, Any]] = {}
@@ -110,6 +115,11 @@ class Guarding(Hooks):
         self._libraries: dict[int, types.ModuleType] = {}  # modules that aren't followed
         self._inner: set[int] = set()  # code of functions that code with hooks makes
         self._cells: dict[int, types.CellType] = {}  # of functions from outside
+
+    def end_if_abandoned(self) -> None:
+        """End code that goes on after its run has failed, such as a generator's `finally`."""
+        if self.abandoned:
+            raise GeneratorExit
 
     # -- sources and guards
 
@@ -177,7 +187,7 @@ class Guarding(Hooks):
         if kind in (tuple, frozenset, slice) and is_plain(value):
             self.guard(Check.EQUAL, source, value)
             return value
-        if isinstance(value, CALLABLES):
+        if isinstance(value, CALLABLES) or _is_one_value(value):
             self.guard(Check.SAME, source, value)
         elif kind is types.MethodType:
             self.guard(Check.SAME, AttributeSource(source, "__func__"), value.__func__)
@@ -256,13 +266,38 @@ class Guarding(Hooks):
                 for k, v in value.items()
             }
             found |= {k: v for k, v in written.items() if k not in found}
-            return {k: v for k, v in found.items() if v is not DELETED}
+            return _dict_like(value, {k: v for k, v in found.items() if v is not DELETED})
         self.guard(Check.LENGTH, source, len(value))
         items = [
             written[k] if k in written else self.read(x, ItemSource(source, k))
             for k, x in enumerate(value)
         ]
         return items + overlay.appended.get(id(value), [])
+
+    def length_now(self, value: Any) -> int:
+        """How long a list or dict is for the code that has written into it."""
+        overlay = self.overlay
+        copy = overlay.copies.get(id(value))
+        if copy is not None:
+            return len(copy)
+        if not isinstance(value, dict):
+            return len(value) + len(overlay.appended.get(id(value), ()))
+        written = overlay.written.get(id(value), {})
+        new = sum(v is not DELETED and k not in value for k, v in written.items())
+        return len(value) + new - sum(v is DELETED and k in value for k, v in written.items())
+
+    def version_of(self, value: Any) -> int:
+        """A number that changes when a dict changes its size, or a deque is changed at all."""
+        if isinstance(value, dict):
+            return self.length_now(value)
+        return sum(effect.owner is value for effect in self.overlay.effects)
+
+    def require_not_viewed(self, value: Any, new: bool = True) -> None:
+        """Refuse to change a dict of which the code has views, which are what it was. new:
+        whether its keys change.
+        """
+        if id(value) in (self._viewed if new else self._values_viewed):
+            raise self.refusal("changes a dict of which there are views")
 
     def shadow(self, value: Any, depth: int = 0) -> Any:
         """What C code may look into in place of a container: all that is in it was read."""
@@ -342,7 +377,8 @@ class Guarding(Hooks):
             raise self.refusal(f"a container of more than {MAX_ITEMS} items can't be traced")
         if isinstance(value, dict):
             self._guard_keys(value, source)
-            return {k: self.read(v, ItemSource(source, k)) for k, v in value.items()}
+            found = {k: self.read(v, ItemSource(source, k)) for k, v in value.items()}
+            return _dict_like(value, found)
         self.guard(Check.LENGTH, source, len(value))
         items = [self.read(x, ItemSource(source, k)) for k, x in enumerate(value)]
         return _rebuilt(value, items)
@@ -370,10 +406,11 @@ class Guarding(Hooks):
             raise self.refusal(f"a container of more than {MAX_ITEMS} items can't be traced")
         if isinstance(value, dict):
             self._guard_keys(value, source)
-            return {
+            items = {
                 k: self.shadow(self.read(v, ItemSource(source, k)), depth + 1)
                 for k, v in value.items()
             }
+            return _dict_like(value, items)
         if isinstance(value, (set, frozenset)):  # itself, for a copy may be in another order
             if not all(map(is_plain, value)):
                 raise self.refusal("a set from outside that holds objects can't be traced")
@@ -553,6 +590,34 @@ def _closed(*args: Any) -> Any:
     raise AssertionError("the recorder is closed")
 
 
+# Types whose objects are values, which objects of classes derived from them are, too.
+_VALUES: Final = (int, float, complex, str, bytes, BaseException)
+
+
+def _is_one_value(value: Any) -> bool:
+    """Whether an object of a class of the user's is a number, a text, or a tuple of such."""
+    if is_trusted(type(value)) or isinstance(value, np.generic):
+        return False
+    if isinstance(value, (tuple, frozenset)):
+        return all(map(is_plain, value))
+    return isinstance(value, _VALUES)
+
+
+def container_like(owner: Any, found: Any) -> Any:
+    """A container of the type of another."""
+    if isinstance(owner, deque):
+        return deque(found, owner.maxlen)
+    if isinstance(owner, defaultdict):
+        return defaultdict(owner.default_factory, found)
+    return type(owner)(found)
+
+
+def _dict_like(owner: dict[Any, Any], found: dict[Any, Any]) -> dict[Any, Any]:
+    """A dict of the type of another, where that is one of Python's."""
+    known = type(owner) in (defaultdict, OrderedDict, Counter)
+    return container_like(owner, found) if known else found
+
+
 def is_plain(value: Any) -> bool:
     """Whether a value, with all that is in it, can be compared and can't change."""
     kind = type(value)
@@ -581,4 +646,12 @@ def _rebuilt(value: Any, items: list[Any]) -> Any:
     return items if isinstance(value, list) else tuple(items)
 
 
-__all__ = ["CALLABLES", "CONTAINERS", "MAX_ITEMS", "PLAIN", "Guarding", "is_plain"]
+__all__ = [
+    "CALLABLES",
+    "CONTAINERS",
+    "MAX_ITEMS",
+    "PLAIN",
+    "Guarding",
+    "container_like",
+    "is_plain",
+]

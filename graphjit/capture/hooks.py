@@ -126,6 +126,10 @@ class Hooks:
         """A value is about to be tested; gives what is tested."""
         return value
 
+    def kept_truth(self, value: Any) -> Any:
+        """A value is about to be tested, with which the code may go on."""
+        return self.truth(value)
+
     def test(self, value: Any) -> Any:
         """A value is about to decide about a jump; gives what decides."""
         return self.truth(value)

@@ -333,6 +333,10 @@ class _Instrumenter:
                     f"{dis.opname[op]} in {self._code.co_qualname} is unknown in this version "
                     "of Python"
                 )
+            case Treatment.CALL if op == _CALL_FUNCTION_EX:
+                unpack = self._hook("unpack")
+                swap = _bytes("SWAP", 2)
+                return (swap + unpack + swap if arg & 1 else unpack) + kept
             case Treatment.PLAIN | Treatment.CALL:
                 return kept
             case Treatment.GLOBAL:
@@ -404,6 +408,8 @@ class _Instrumenter:
                 return kept + self._hook("made_list")
             case Treatment.TRUTH if name.startswith("POP_JUMP") or name == "TO_BOOL":
                 return self._hook("test") + kept
+            case Treatment.TRUTH if name.endswith("_OR_POP"):
+                return self._hook("kept_truth") + kept
             case Treatment.JOIN:
                 return self._hook_of(arg, "join_texts")
             case Treatment.MATCH if name == "MATCH_KEYS":

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphjit.core import float_errors
+from graphjit.core.errors import GraphJitError
 from graphjit.numpy_protocol.conversion import may_be_same
 from graphjit.numpy_protocol.deferred_texts import (
     PLACEHOLDER,
@@ -36,6 +37,7 @@ from .sources import (
     ItemSource,
     static_attribute,
 )
+from .steps import CountedSteps, ListSteps
 
 # The numbers of % and %=, which format texts.
 _REMAINDERS: Final = (BINARY_NAMES.index("mod"), BINARY_NAMES.index("imod"))
@@ -49,6 +51,8 @@ class OperatorHooks(AccessHooks):
     # -- operators
 
     def binary(self, operands: tuple[Any, Any], number: int) -> Any:
+        if number in _REMAINDERS and type(operands[0]) is str and not self.closed:
+            self._require_texts(operands[1])
         if number in _REMAINDERS and type(operands[0]) is str and is_deferred(operands[1:]):
             self._note_text()
             return DeferredText(operator.mod, operands)
@@ -87,6 +91,8 @@ class OperatorHooks(AccessHooks):
             if not self._traced(x)
             for variant in _variants(name)
         ]
+        if name == "ne":  # which asks __eq__
+            methods += [self.method_of(x, "__eq__") for x in operands if not self._traced(x)]
         if any(method is not None for method in methods):
             return (self._by_methods(a, b, name),)
         changed = isinstance(a, (list, dict, set, deque, bytearray))
@@ -128,8 +134,12 @@ class OperatorHooks(AccessHooks):
             function = static_attribute(type(owner), method)
             if function is MISSING:
                 continue
+            equal = self.method_of(owner, "__eq__") if method == "__ne__" else None
             if isinstance(function, types.FunctionType):
                 value = self.call(function, owner, other)
+            elif equal is not None and function is vars(object)["__ne__"]:
+                value = self.call(equal, owner, other)
+                value = value if value is NotImplemented else not self.truth(value)
             else:
                 value = getattr(type(owner), method)(owner, self.shadow(other))
             if value is not NotImplemented:
@@ -175,6 +185,8 @@ class OperatorHooks(AccessHooks):
                 return not inverted
             if function is not None:
                 return bool(self.call(function, owner, item)) is not bool(inverted)
+            if isinstance(item, CONTAINERS) and not is_plain(item):
+                item = self.shadow(item)
             owner = self.merged(owner)
             source = self.source_of(owner)
             if isinstance(owner, dict) and source is not None and is_plain(item):
@@ -216,6 +228,12 @@ class OperatorHooks(AccessHooks):
             return value
         return trace.branches.loops.known_test(trace, value, sys._getframe(1).f_code)
 
+    def kept_truth(self, value: Any) -> Any:
+        found = self.truth(value)
+        if found is not value:
+            raise self.refusal("goes on with an object that was tested")
+        return found
+
     def truth(self, value: Any) -> Any:
         kind = type(value)
         if self.closed or kind in PLAIN or self._traced(value):
@@ -247,8 +265,21 @@ class OperatorHooks(AccessHooks):
         steps = self._steps_of(value)
         if steps is not None:
             return steps
+        found = self.stepped_through(value)
+        if found is not None:
+            return found
         items = self._items(value)
         return self._steps_of(items) or items
+
+    def stepped_through(self, value: Any) -> Any:
+        """What is stepped through in place of a container from outside, into which the code may
+        write meanwhile; None for others.
+        """
+        if self._traced(value) or self.source_of(value) is None:
+            return None
+        if isinstance(value, (dict, deque)):
+            return CountedSteps(self, value, self._items(value))
+        return ListSteps(self, value) if type(value) is list else None
 
     def unpack(self, value: Any) -> Any:
         if self.closed:
@@ -289,6 +320,12 @@ class OperatorHooks(AccessHooks):
             raise self.refusal("makes a text of traced values in a way that isn't followed")
         return value
 
+    def _require_texts(self, value: Any) -> None:
+        """Refuse to format containers, in which there may be traced values."""
+        for x in value if type(value) is tuple else (value,):
+            if isinstance(x, (list, tuple, dict, set, deque)) and not is_plain(x):
+                raise self.refusal("formats a container by %")
+
     def text_of(self, value: Any) -> Any:
         """The text of a list, tuple or dict with traced values in it, which each call makes."""
         self._note_text()
@@ -301,6 +338,8 @@ class OperatorHooks(AccessHooks):
         if kind in (list, tuple, dict):
             value = self.shadow(value)
             return self.text_of(value) if is_deferred(value) else value
+        if isinstance(value, GraphJitError):  # its text has more in it than NumPy's
+            raise self.refusal("formats an error of NumPy's")
         for name in ("__format__", "__str__", "__repr__"):
             if self.method_of(value, name) is not None:
                 raise self.refusal(f"formats a {kind.__name__}, which isn't followed")

@@ -23,9 +23,11 @@ from typing import Any, Final
 import numpy as np
 
 from graphjit.core import float_errors
+from graphjit.core.errors import GraphJitError
 from graphjit.core.static_lookup import own_attributes, underlying
 from graphjit.numpy_protocol.conversion import call_maker
 from graphjit.numpy_protocol.deferred_texts import (
+    DeferredText,
     call_text_method,
     holds_text,
     is_deferred,
@@ -101,6 +103,11 @@ def _may_have_texts(function: Any) -> bool:
 
 
 _BUILTINS: Final = (type, types.BuiltinFunctionType)
+# What calls an argument, and packages whose other functions don't.
+_CALLING: Final = frozenset({map, filter, functools.reduce, sorted, min, max})
+_LAZY: Final = frozenset({zip, enumerate, map, filter, iter})
+_CALL_NOTHING: Final = ("builtins", "operator", "_operator", "copy", "math")
+_KEEPING: Final = ("append", "appendleft", "insert")
 # What takes all items of a generator, or may.
 _TAKE_ALL: Final = frozenset({list, sum, min, max, all, any})
 
@@ -136,13 +143,14 @@ class Recorder(ElementwiseCalls):
             self._require_apart()
             self.containers = self._container_sources()
         except BaseException:
-            self.failed = None
+            self.failed, self.abandoned = None, True
             raise
         finally:
             self.effects = self.overlay.effects
             self._close()
         failed, self.failed = self.failed, None
         if failed is not None:
+            self.abandoned = True
             raise failed
         return value
 
@@ -206,6 +214,7 @@ class Recorder(ElementwiseCalls):
 
     def callee(self, function: Any) -> Any:
         if self.closed:
+            self.end_if_abandoned()
             return function
         known = self._wrappers.get(id(function))
         if known is not None and known[0] is function:
@@ -496,6 +505,9 @@ class Recorder(ElementwiseCalls):
         ):
             return self._library(kind)
 
+        if isinstance(static_attribute(kind, "__del__"), types.FunctionType):
+            raise self.refusal(f"makes a {kind.__name__}, which has a finalizer")
+
         def make(*args: Any, **kwargs: Any) -> Any:
             if isinstance(new, types.FunctionType):
                 made = self.call(new, kind, *args, **kwargs)
@@ -512,7 +524,12 @@ class Recorder(ElementwiseCalls):
     def _type(self, *args: Any) -> Any:
         if len(args) != 1:
             raise self.refusal("makes a class, which can't be traced")
-        return getattr(args[0], "__class__", type(args[0]))
+        kind = type(args[0])
+        if kind is DeferredText:
+            return str
+        if kind.__module__.startswith("graphjit.tracing.loop_iterators"):
+            raise self.refusal("asks for the type of an iterator")
+        return getattr(args[0], "__class__", kind)
 
     def _library(self, function: Any) -> Any:
         """A function of a library or of C that is known: it sees containers that were read."""
@@ -520,6 +537,8 @@ class Recorder(ElementwiseCalls):
         asks = not (hands_on or package_of(function) in ("dataclasses", "graphjit", "typing"))
         wraps = self._wraps_code(function)
         takes_all = isinstance(function, _BUILTINS) and function in _TAKE_ALL
+        calls = package_of(function) not in _CALL_NOTHING or function in HIGHER_ORDER
+        handed = functools.partial(self._handed, calls=calls)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if (
@@ -531,7 +550,11 @@ class Recorder(ElementwiseCalls):
             ):
                 args = (self._listed(function, args[0]),)
             first = len(self._shadows)
-            hand = self._handed_on if hands_on else self._handed
+            if function in _LAZY:
+                args = tuple(self._in_steps(x) for x in args)
+            if function in _CALLING:  # what they call has hooks, be it of C
+                args, kwargs = self._with_callees(function, args, kwargs)
+            hand = self._handed_on if hands_on else handed
             given = [hand(x) for x in args]
             named = {k: hand(x) for k, x in kwargs.items()}
             if "out" in named or getattr(function, "__name__", "") in _WRITERS:
@@ -548,6 +571,8 @@ class Recorder(ElementwiseCalls):
             if asks:
                 for x in (*given, *named.values()):
                     self.require_no_methods(x)
+            if function in _TEXTS and any(isinstance(x, GraphJitError) for x in given):
+                raise self.refusal("formats an error of NumPy's")
             if function in _TEXTS and len(given) == 1 and _is_deferred_container(given[0]):
                 return self.text_of(given[0])
             if self.has_texts() and not _may_have_texts(function):
@@ -579,6 +604,25 @@ class Recorder(ElementwiseCalls):
             return self.made.add(self.checked_text(result), function)
 
         return call
+
+    def _in_steps(self, value: Any) -> Any:
+        found = self.stepped_through(value)
+        return value if found is None else found
+
+    def _with_callees(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of a function that calls one of them, with what has hooks for that."""
+
+        def callee(x: Any) -> Any:
+            own = isinstance(x, (types.FunctionType, types.MethodType, type(None)))
+            return x if own or not callable(x) else self.callee(x)
+
+        if function in (map, filter, functools.reduce):
+            args = (callee(args[0]), *args[1:]) if args else args
+        elif "key" in kwargs:
+            kwargs = {**kwargs, "key": callee(kwargs["key"])}
+        return args, kwargs
 
     def _wraps_code(self, function: Any) -> bool:
         """Whether a library's callable was made around others, which may be the user's."""
@@ -616,8 +660,8 @@ class Recorder(ElementwiseCalls):
         container = isinstance(value, (list, tuple, dict, deque))
         return self.one_level(value) if container else self._handed(value)
 
-    def _handed(self, value: Any) -> Any:
-        """What a library gets for an argument."""
+    def _handed(self, value: Any, calls: bool = True) -> Any:
+        """What a library gets for an argument. calls: whether it may call it."""
         kind = type(value)
         if kind in PLAIN or self._traced(value):
             return value
@@ -636,6 +680,8 @@ class Recorder(ElementwiseCalls):
             raise self.refusal("advances an iterator from outside")
         if not is_trusted(kind) and not isinstance(value, type):
             call = self.method_of(value, "__call__")
+            if call is not None and not calls:
+                raise self.refusal(f"hands on a {kind.__name__}, which can be called")
             if call is not None:
                 return types.MethodType(self.with_hooks(call), value)
             for name in ("__iter__", "__next__"):
@@ -686,6 +732,9 @@ class Recorder(ElementwiseCalls):
                 return self._of_plain(owner, function)
             if function.__name__ not in READERS and function.__name__ not in HANDING_ON:
                 adds = type(owner) is list and function.__name__ == "append"
+                keeps = type(owner) in (list, deque) and function.__name__ in _KEEPING
+                if keeps and not self._in_turn():  # the objects, which C doesn't look into
+                    return function
                 if adds and self._in_turn():
                     loops = current_trace.get().branches.loops
                     return lambda item: loops.add_to_list(owner, item)
@@ -693,6 +742,10 @@ class Recorder(ElementwiseCalls):
             return self._library(function)
         if isinstance(owner, (list, tuple, dict, set, frozenset, deque)):
             if function.__name__ in HANDING_ON:
+                if isinstance(owner, dict):
+                    self._viewed.add(id(owner))
+                    if function.__name__ == "values":
+                        self._values_viewed.add(id(owner))
                 return self._library(getattr(self.one_level(owner), function.__name__))
             if function.__name__ in READERS:
                 return self._library(getattr(self.shadow(owner), function.__name__))

@@ -20,11 +20,12 @@ from graphjit.numpy_protocol import detached
 from graphjit.numpy_protocol.deferred_texts import DeferredText, is_deferred
 from graphjit.tensors.apply import current_trace
 
+from .callables import package_of
 from .effects import EffectKind
 from .guarding import MAX_DEPTH, PLAIN, is_plain
 from .instrument import has_hooks
 from .operators import OperatorHooks
-from .sources import CallSource, Check, ConstSource, Source, lasting_source
+from .sources import AttributeSource, CallSource, Check, ConstSource, Source, lasting_source
 
 # Handlers and filters of these modules report, and change nothing that other code reads.
 _LOGGING: Final = ("logging", "logging.handlers", "_pytest.logging")
@@ -33,6 +34,10 @@ _LEVELS: Final = {
     "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "critical": 50,
     "fatal": 50,
 }  # fmt: skip
+
+
+# Packages whose files do nothing but show what is written.
+_FILES: Final = ("_io", "io", "_pytest", "ipykernel", "idlelib", "tempfile")
 
 
 class ReportCalls(OperatorHooks):
@@ -49,7 +54,11 @@ class ReportCalls(OperatorHooks):
         self._require_no_region()
         shown = tuple(map(self._as_printed, args))
         if file is None:
+            where = AttributeSource(lasting_source(sys, "sys"), "stdout")
+            self.guard(Check.TYPE, where, type(sys.stdout))
             self.overlay.call(print, shown, kwargs)
+            if package_of(type(sys.stdout)) not in _FILES:  # it may change what is read now
+                self.opaque = True
         else:
             ends = tuple(kwargs.get(name) for name in ("sep", "end"))
             parts = (*ends, *shown)
@@ -127,7 +136,11 @@ class ReportCalls(OperatorHooks):
         self._require_no_region()
         frame = self._frame_above(stacklevel)
         report = functools.partial(_warn, category, _Place(frame))
+        where = AttributeSource(lasting_source(warnings, "warnings"), "showwarning")
+        self.guard(Check.SAME, where, warnings.showwarning)
         self.overlay.call(report, (message,), {}, EffectKind.WARN)
+        if package_of(warnings.showwarning) != "warnings":  # it may change what is read now
+            self.opaque = True
 
     def _frame_above(self, level: int) -> types.FrameType:
         """The frame of the user's code so many levels up; refused where it isn't traced."""

@@ -135,7 +135,13 @@ class Function(Enterable):  # type: ignore[misc]
                 found = self._specializations.find(key)
                 if found is not None and not entries.is_late(found):
                     return self._run(found, args, args, kwargs)
-        call = self._reader.read_with(key, args, kwargs)
+        try:
+            call = self._reader.read_with(key, args, kwargs)
+        except RecursionError:
+            self._specializer.refuse_or_warn(
+                "an argument holds itself, or is nested too deeply"
+            )
+            return self.python_function(*args, **kwargs)
         return self._run(self._specializer.find_or_make(call), call.leaves, args, kwargs)
 
     def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -8,8 +8,10 @@ memory.
 
 from __future__ import annotations
 
+import enum
 import functools
 import operator
+import sys
 import types
 from array import array
 from collections import Counter, deque
@@ -192,6 +194,10 @@ class ReturnPlan:
         if not self._plain and known and not self._holds_converted(value):
             leaves.append(value)
             return LEAF
+        if any(value is x for x in self._trace.attribute_dicts):
+            raise TracingError(at_user_line("the dict of an object's attributes is returned"))
+        if isinstance(value, dict) and not all(map(_is_immutable, value)):
+            raise TracingError(at_user_line("a dict with keys that are objects is returned"))
         if id(value) in self._open:
             raise TracingError(at_user_line("a container that is returned holds itself"))
         self._open[id(value)] = value
@@ -584,8 +590,13 @@ def _is_immutable(x: Any) -> bool:
         return x.__closure__ is None
     if isinstance(x, types.MethodType):
         return _is_immutable(x.__self__)
-    own = type(x).__module__.partition(".")[0] == "graphjit"
-    return own or isinstance(x, (*STATELESS_TYPES, type, types.ModuleType))
+    kind = type(x)
+    if kind.__module__.partition(".")[0] == "graphjit":
+        return True
+    if isinstance(x, (type, types.ModuleType, enum.Enum)):
+        return True
+    values = isinstance(x, STATELESS_TYPES) and not isinstance(x, BaseException)
+    return values and (is_trusted(kind) or kind.__module__ in sys.stdlib_module_names)
 
 
 __all__ = ["ReturnPlan"]

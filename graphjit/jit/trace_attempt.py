@@ -554,6 +554,7 @@ class _ArgumentContents:
     def effects(self) -> list[Effect]:
         """What each call stores in its containers. TracingError for what is taken out."""
         found: list[Effect] = []
+        given = {id(owner) for owner, _ in self._before}
         for owner, before in self._before:
             now = _contents(owner)
             if _same_contents(now, before):
@@ -568,6 +569,10 @@ class _ArgumentContents:
             for key, value in now.items():
                 if key in before and value is before[key]:
                     continue
+                if id(value) in given or id(before.get(key)) in given:
+                    raise TracingError(
+                        at_user_line("stores in a container that is its argument for another")
+                    )
                 new = isinstance(owner, list) and key not in before
                 found.append(
                     Effect(

@@ -56,8 +56,8 @@ def _astype(
 
 def is_itself(x: Any, dtype: Any, *args: Any, copy: Any = True, **options: Any) -> bool:
     """Whether `astype` with these arguments gives the array itself."""
-    return not (args or options or copy or x._is_scalar()) and (
-        target_dtype(dtype) is x.type.dtype
+    return (
+        bool(x.ndim) and not (args or options or copy) and (target_dtype(dtype) is x.type.dtype)
     )
 
 

@@ -97,6 +97,8 @@ class Trace:
         # By the ids of arrays: the parameters of captures.
         self._capture_symbols: dict[int, SymbolicTensor] = {}
         self._capture_checksums: list[int] = []
+        # The dicts of objects' attributes that the code has, which Python makes when asked.
+        self.attribute_dicts: list[dict[str, Any]] = []
         # By the ids of tensors with a value: the tensor and its node.
         self._constants: dict[int, tuple[TensorBase, int]] = {}
         # By the ids of variables' cells: the parameter, and the value at this point.
