@@ -615,8 +615,10 @@ class Recorder(ElementwiseCalls):
         """Arguments of a function that calls one of them, with what has hooks for that."""
 
         def callee(x: Any) -> Any:
-            own = isinstance(x, (types.FunctionType, types.MethodType, type(None)))
-            return x if own or not callable(x) else self.callee(x)
+            if isinstance(x, (types.FunctionType, types.MethodType)) or not callable(x):
+                return x
+            made = self.callee(x)
+            return lambda *args, **kwargs: made(*args, **kwargs)
 
         if function in (map, filter, functools.reduce):
             args = (callee(args[0]), *args[1:]) if args else args
