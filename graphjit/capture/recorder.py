@@ -632,7 +632,10 @@ class Recorder(ElementwiseCalls):
         if isinstance(function, types.FunctionType):
             cells = function.__closure__ or ()
             return any(self.reaches_code(CellSource(cell, "")()) for cell in cells)
-        return any(map(self.reaches_code, own_attributes(function).values()))
+        if isinstance(function, np.ufunc):
+            return False
+        held = own_attributes(function).values()
+        return any(callable(x) and self.reaches_code(x) for x in held)
 
     def _of_plain(self, owner: Any, function: Any) -> Any:
         """A method of a plain value."""

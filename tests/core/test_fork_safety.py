@@ -81,12 +81,14 @@ def test_a_lock_held_elsewhere_is_free_in_the_child() -> None:
 
 
 def test_while_another_thread_traces() -> None:
-    stops: list[Callable[[], None]] = []
+    stops: list[tuple[threading.Event, threading.Event]] = []
 
     @unseen
     def wait() -> None:
         while stops:
-            stops.pop()()
+            inside, leave = stops.pop()
+            inside.set()
+            assert leave.wait(60)
 
     @gj.function(fallback="error")
     def fn(x: Any) -> Any:
@@ -102,8 +104,8 @@ def test_while_another_thread_traces() -> None:
         stops.clear()
         return decided == 0 and np.array_equal(fn(X), X * 2 + 1) and other(X)[0] == 1
 
-    def work(stop: Callable[[], None]) -> None:
-        stops.append(stop)
+    def work(stop: Any) -> None:
+        stops.append((stop.__self__._inside, stop.__self__._leave))
         fn(X)
 
     with Elsewhere(work):
