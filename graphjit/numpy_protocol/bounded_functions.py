@@ -65,10 +65,8 @@ def _sorted(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, **optio
     if a.source.type.dtype.is_complex:
         raise refusal("a sort of complex numbers")
     behind = _behind(a.source.type.dtype)
-    if axis is None and a.ndim > 1:  # what is outside of the windows comes last, too
-        flat = shape.reshape(a.filled(behind), (-1,))
-        window = Window(ZERO, number(a.size, a.recorder))
-        return BoundedArray(_sort(flat, 0, kind), (window,))
+    if axis is None and a.ndim > 1:  # all of the larger array would be sorted
+        raise refusal("a sort of all elements of an array with several axes")
     k = axis_of(0 if axis is None else axis, a.ndim)
     a = of_start(a)
     return BoundedArray(_sort(a.filled(behind), k, kind), a.windows)

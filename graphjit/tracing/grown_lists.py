@@ -434,25 +434,34 @@ def is_held_by(value: Any, known: Sequence[Any]) -> bool:
     return True
 
 
-def is_held_once(value: list[Any], frame: FrameType, known: Sequence[Any]) -> bool:
-    """Whether only a frame's variable knows a list. known: containers that don't count."""
+def is_held_once(
+    value: list[Any],
+    frame: FrameType,
+    known: Sequence[Any],
+    variables: dict[str, Any] | None = None,
+) -> bool:
+    """Whether only a frame's variable knows a list.
+
+    known: containers that don't count.
+    variables: those that may still be read, if not all of the frame's.
+    """
     if not is_held_by(value, known):
         return False
-    if _times(value, frame) != 1:
+    if _times(value, frame.f_locals if variables is None else variables) != 1:
         return False
     above = frame.f_back
     while above is not None:
         own = above.f_globals.get("__name__", "").startswith("graphjit")
-        if not own and _times(value, above):
+        if not own and _times(value, above.f_locals):
             return False
         above = above.f_back
     return True
 
 
-def _times(value: Any, frame: FrameType) -> int:
-    """How many variables of a frame are a value."""
+def _times(value: Any, variables: dict[str, Any]) -> int:
+    """How many variables are a value."""
     found = 0
-    for x in frame.f_locals.values():
+    for x in variables.values():
         found += x is value
     return found
 

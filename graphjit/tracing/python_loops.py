@@ -580,7 +580,8 @@ class PythonLoops(TurnRecorder):
         known += [v.values for v in self._visits.values()]
         for loop in self._open:
             known += [loop.values, loop.visit.values]
-        return is_held_once(values[name], frame, known)
+        grown = type(values[name]) is GrownList
+        return is_held_once(values[name], frame, known, values if grown else None)
 
     def _refuse(self, frame: FrameType, what: str) -> None:
         self._refusals[key_of(frame)] = f"a turn of a loop {what}"

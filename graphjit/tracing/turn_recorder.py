@@ -484,7 +484,7 @@ class TurnRecorder:
             value = values.get(name)
             if type(value) is GrownList:
                 for other, x in values.items():
-                    if x is value and other != name:
+                    if x is value and other != name and other in read:
                         raise LoopRefused("gives one list two names")
             if name in values and may_be_carried(value) and is_part_of(kind, value):
                 listed: Any = value
