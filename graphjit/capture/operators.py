@@ -23,12 +23,12 @@ from graphjit.numpy_protocol.deferred_texts import (
 )
 from graphjit.tensors.apply import current_trace
 
-from .access import AccessHooks, is_symbolic
 from .callables import (
     is_trusted,
 )
 from .guarding import CONTAINERS, PLAIN, is_plain
 from .hooks import BINARY, BINARY_NAMES, COMPARISON_NAMES
+from .items import ItemHooks, is_symbolic
 from .sources import (
     MISSING,
     AttributeSource,
@@ -45,7 +45,7 @@ _REMAINDERS: Final = (BINARY_NAMES.index("mod"), BINARY_NAMES.index("imod"))
 _FUNCTIONS: Final = {"and": "and_", "or": "or_"}
 
 
-class OperatorHooks(AccessHooks):
+class OperatorHooks(ItemHooks):
     """Hooks that call the methods of classes written in Python with hooks in them."""
 
     # -- operators

@@ -23,25 +23,11 @@ from typing import Any, Final
 import numpy as np
 
 from graphjit.core import float_errors
-from graphjit.core.errors import GraphJitError
-from graphjit.core.static_lookup import own_attributes, underlying
-from graphjit.numpy_protocol.conversion import call_maker
-from graphjit.numpy_protocol.deferred_texts import (
-    DeferredText,
-    call_text_method,
-    holds_text,
-    is_deferred,
-    value_needed,
-)
-from graphjit.numpy_protocol.promotion import leaves
-from graphjit.numpy_protocol.python_numbers import call_number
-from graphjit.numpy_protocol.scipy_calls import call_scipy
 from graphjit.tensors.apply import current_trace
 
 from .callables import (
     HANDING_ON,
     HIGHER_ORDER,
-    ITERATE_ONLY,
     READERS,
     STATEFUL,
     is_known,
@@ -49,15 +35,14 @@ from .callables import (
     package_of,
 )
 from .effects import Effect, EffectKind
-from .elementwise_calls import ElementwiseCalls
 from .guarding import CALLABLES, CONTAINERS, PLAIN, _closed, is_plain
 from .instrument import CannotInstrument, bind, globals_read, has_hooks, instrumented
+from .library_calls import LibraryCalls
 from .operators import ErrorState
-from .pending_generators import PendingGenerator, is_generator_expression
+from .pending_generators import is_generator_expression
 from .sources import (
     AttributeSource,
     CallSource,
-    CellSource,
     Check,
     ConstSource,
     ItemSource,
@@ -71,48 +56,13 @@ from .sources import (
 _ARRAY_PACKAGES: Final = frozenset({"numpy", "scipy", "graphjit", "ml_dtypes", "re"})
 
 
-# Functions of NumPy that write into what they are given.
-_WRITERS = {
-    "at",
-    "copyto",
-    "fill",
-    "fill_diagonal",
-    "place",
-    "put",
-    "put_along_axis",
-    "putmask",
-}
-
-
 _GETTERS: Final = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
-_TEXTS: Final = (str, repr)
 
 
-def _is_deferred_container(value: Any) -> bool:
-    return type(value) in (list, tuple, dict) and is_deferred((value,))
-
-
-def _may_have_texts(function: Any) -> bool:
-    """Whether a function of C may be given deferred texts: it doesn't look into them."""
-    if isinstance(function, type) and issubclass(function, BaseException):
-        return True
-    owner = getattr(function, "__self__", None)
-    return isinstance(owner, (list, dict, deque)) or any(
-        function is f for f in (str, repr, format, list, tuple, dict, zip, enumerate, reversed)
-    )
-
-
-_BUILTINS: Final = (type, types.BuiltinFunctionType)
-# What calls an argument, and packages whose other functions don't.
-_CALLING: Final = frozenset({map, filter, functools.reduce, sorted, min, max})
-_LAZY: Final = frozenset({zip, enumerate, map, filter, iter})
-_CALL_NOTHING: Final = ("builtins", "operator", "_operator", "copy", "math")
 _KEEPING: Final = ("append", "appendleft", "insert")
-# What takes all items of a generator, or may.
-_TAKE_ALL: Final = frozenset({list, sum, min, max, all, any})
 
 
-class Recorder(ElementwiseCalls):
+class Recorder(LibraryCalls):
     """The hooks of one run.
 
     capture: is given each ndarray read and its source, and gives what the code goes on with.
@@ -287,39 +237,6 @@ class Recorder(ElementwiseCalls):
         if call is not None:
             return types.MethodType(self.with_hooks(call), function)
         raise self.refusal(f"calls a {kind.__name__}, which isn't followed")
-
-    def _generator_expression(self, function: types.FunctionType) -> Any:
-        """What is called in place of the function that makes the generator."""
-
-        def listed(steps: Any) -> Any:
-            try:
-                code = bind(function.__code__, self, listing=True)
-            except CannotInstrument as error:
-                raise self.refusal(f"{function.__qualname__}: {error}") from None
-            return instrumented(function, code)(steps)
-
-        def make(steps: Any) -> Any:
-            return self.with_hooks(function)(steps)
-
-        return lambda steps: PendingGenerator(steps, make, listed)
-
-    def _listed(self, function: Any, generator: PendingGenerator) -> Any:
-        """What is handed to a function that takes all items of a generator expression. `all`
-        and `any` may stop early: then nothing may be noted that items do.
-        """
-        before = self._noted_so_far()
-        found = generator.listed()
-        after = self._noted_so_far()
-        same = len(before) == len(after) and all(map(operator.is_, before, after))
-        if function in (all, any) and not same:
-            raise self.refusal(f"does something for each item of {function.__name__}()")
-        return found
-
-    def _noted_so_far(self) -> list[Any]:
-        """What was written and drawn."""
-        trace = current_trace.get()
-        written = [] if trace is None else [x for x, _ in trace.branches.loops.written]
-        return [*self.overlay.effects, *written, *self.drawn]
 
     def _of_exactly(self, kind: type, function: Any, call: Any) -> Any:
         """A method called by its class, where the object is of just that class."""
@@ -520,189 +437,6 @@ class Recorder(ElementwiseCalls):
             return made
 
         return make
-
-    def _type(self, *args: Any) -> Any:
-        if len(args) != 1:
-            raise self.refusal("makes a class, which can't be traced")
-        kind = type(args[0])
-        if kind is DeferredText:
-            return str
-        if kind.__module__.startswith("graphjit.tracing.loop_iterators"):
-            raise self.refusal("asks for the type of an iterator")
-        return getattr(args[0], "__class__", kind)
-
-    def _library(self, function: Any) -> Any:
-        """A function of a library or of C that is known: it sees containers that were read."""
-        hands_on = isinstance(function, type) and function in ITERATE_ONLY
-        asks = not (hands_on or package_of(function) in ("dataclasses", "graphjit", "typing"))
-        wraps = self._wraps_code(function)
-        takes_all = isinstance(function, _BUILTINS) and function in _TAKE_ALL
-        calls = package_of(function) not in _CALL_NOTHING or function in HIGHER_ORDER
-        handed = functools.partial(self._handed, calls=calls)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if (
-                takes_all
-                and len(args) == 1
-                and not kwargs
-                and type(args[0]) is PendingGenerator
-                and not args[0].is_started()
-            ):
-                args = (self._listed(function, args[0]),)
-            first = len(self._shadows)
-            if function in _LAZY:
-                args = tuple(self._in_steps(x) for x in args)
-            if function in _CALLING:  # what they call has hooks, be it of C
-                args, kwargs = self._with_callees(function, args, kwargs)
-            hand = self._handed_on if hands_on else handed
-            given = [hand(x) for x in args]
-            named = {k: hand(x) for k, x in kwargs.items()}
-            if "out" in named or getattr(function, "__name__", "") in _WRITERS:
-                self._require_no_turn("writes into an array")
-            if package_of(function) == "graphjit":  # functions in lists: branches
-                given = [self._with_functions(x) for x in given]
-                named = {k: self._with_functions(x) for k, x in named.items()}
-            if not hands_on:
-                for x in given:
-                    if isinstance(
-                        static_attribute(type(x), "__post_init__"), types.FunctionType
-                    ):
-                        raise self.refusal(f"hands on a {type(x).__name__}: __post_init__")
-            if asks:
-                for x in (*given, *named.values()):
-                    self.require_no_methods(x)
-            if function in _TEXTS and any(isinstance(x, GraphJitError) for x in given):
-                raise self.refusal("formats an error of NumPy's")
-            if function in _TEXTS and len(given) == 1 and _is_deferred_container(given[0]):
-                return self.text_of(given[0])
-            if self.has_texts() and not _may_have_texts(function):
-                for x in (*given, *named.values()):
-                    if holds_text(x):
-                        raise self.noted(value_needed(x))
-            if package_of(function) == "numpy":
-                given = [list(x) if type(x) is deque else x for x in given]
-            for answer in (call_maker, call_number, call_scipy):
-                made = answer(function, given, named)
-                if made is not NotImplemented:
-                    return made
-            steps = self._steps_of(function, given, named)
-            if steps is not None:
-                return steps
-            try:
-                if wraps or any(map(self.reaches_code, (*given, *named.values()))):
-                    result = self.watched(function, *given, **named)
-                else:
-                    result = function(*given, **named)
-            except Exception:  # C code may have made another error of a TracingError
-                owner = getattr(function, "__self__", None)
-                for x in (owner, *leaves((*given, *named.values()))):
-                    self.made.note_written(x)
-                raise
-            if len(self._shadows) > first:
-                self.require_unchanged(first)
-                result = self.translated(result, first)
-            return self.made.add(self.checked_text(result), function)
-
-        return call
-
-    def _in_steps(self, value: Any) -> Any:
-        found = self.stepped_through(value)
-        return value if found is None else found
-
-    def _with_callees(
-        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments of a function that calls one of them, with what has hooks for that."""
-
-        def callee(x: Any) -> Any:
-            if isinstance(x, (types.FunctionType, types.MethodType)) or not callable(x):
-                return x
-            made = self.callee(x)
-            return lambda *args, **kwargs: made(*args, **kwargs)
-
-        if function in (map, filter, functools.reduce):
-            args = (callee(args[0]), *args[1:]) if args else args
-        elif "key" in kwargs:
-            kwargs = {**kwargs, "key": callee(kwargs["key"])}
-        return args, kwargs
-
-    def _wraps_code(self, function: Any) -> bool:
-        """Whether a library's callable was made around others, which may be the user's."""
-        function = underlying(function)
-        if isinstance(function, types.FunctionType):
-            cells = function.__closure__ or ()
-            return any(self.reaches_code(CellSource(cell, "")()) for cell in cells)
-        if isinstance(function, np.ufunc):
-            return False
-        held = own_attributes(function).values()
-        return any(callable(x) and self.reaches_code(x) for x in held)
-
-    def _of_plain(self, owner: Any, function: Any) -> Any:
-        """A method of a plain value."""
-        if not isinstance(owner, str):
-            return function
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            given = tuple(map(self._handed, args))
-            made = call_text_method(owner, function.__name__, given, kwargs)
-            if made is not NotImplemented:
-                self._note_text()
-                return made
-            return self.checked_text(function(*given, **kwargs))
-
-        return call
-
-    def _with_functions(self, value: Any) -> Any:
-        """A list, tuple or dict with the functions in it as they are handed on."""
-        if type(value) in (list, tuple):
-            return type(value)(map(self._with_functions, value))
-        if type(value) is dict:
-            return {k: self._with_functions(x) for k, x in value.items()}
-        return self._handed(value) if issubclass(type(value), CALLABLES) else value
-
-    def _handed_on(self, value: Any) -> Any:
-        """What a function gets that hands on the items of what it is given."""
-        container = isinstance(value, (list, tuple, dict, deque))
-        return self.one_level(value) if container else self._handed(value)
-
-    def _handed(self, value: Any, calls: bool = True) -> Any:
-        """What a library gets for an argument. calls: whether it may call it."""
-        kind = type(value)
-        if kind in PLAIN or self._traced(value):
-            return value
-        if isinstance(value, (*CONTAINERS, deque, slice)):
-            return self.shadow(value)
-        if kind is types.FunctionType and not is_trusted(value):
-            return self.with_hooks(value)
-        if kind is types.MethodType:
-            return self._method(value)
-        if value is type:
-            return self._type
-        if kind is types.BuiltinFunctionType:
-            return self._followed(value) or value
-        outside = self.source_of(value) is not None or self._outside(value)
-        if outside and hasattr(kind, "__next__"):
-            raise self.refusal("advances an iterator from outside")
-        if not is_trusted(kind) and not isinstance(value, type):
-            call = self.method_of(value, "__call__")
-            if call is not None and not calls:
-                raise self.refusal(f"hands on a {kind.__name__}, which can be called")
-            if call is not None:
-                return types.MethodType(self.with_hooks(call), value)
-            for name in ("__iter__", "__next__"):
-                if self.method_of(value, name) is not None:
-                    return self._items(value)
-        if outside and not isinstance(value, CALLABLES) and not is_trusted(kind):
-            raise self.refusal(
-                f"hands a {kind.__name__} from outside to code that isn't followed"
-            )
-        return value
-
-    def _followed(self, function: Any) -> Any:
-        """What takes the place of one of Python's functions that need to be followed."""
-        if isinstance(function.__self__, types.ModuleType):
-            return getattr(self, "_call_" + function.__name__, None)
-        return None
 
     def _builtin(self, function: Any) -> Any:
         owner = getattr(function, "__self__", None)

@@ -56,7 +56,7 @@ from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
-from graphjit.tracing.turn_recorder import ListWanted
+from graphjit.tracing.turn_lists import ListWanted
 from graphjit.tracing.turn_ways import LoopRefused
 
 from .effects import do_now

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections import Counter
 from collections.abc import Callable, Mapping
 from types import CodeType, FrameType
 from typing import Any
@@ -38,7 +37,8 @@ from .loop_tests import LoopTest, loop_tests
 from .mixed_numbers import is_mixed
 from .number_kinds import common_kind, may_be_item
 from .open_loops import OpenLoop, Visit, key_of, values_of
-from .turn_recorder import LONGER, TurnRecorder
+from .turn_lists import LONGER
+from .turn_recorder import TurnRecorder
 from .turn_ways import LoopRefused
 from .variable_contents import (
     contents_of,
@@ -98,8 +98,8 @@ class PythonLoops(TurnRecorder):
         # By the code, which holds hooks, and so must not be kept.
         self._tests: dict[CodeType, dict[int, LoopTest]] = {}
         self._asked = self._noted = 0
-        # How often there was a test of known values, by frames and places.
-        self._known_tests: Counter[Any] = Counter()
+        # By frames and places of tests of known values: how much was recorded until the last.
+        self._known_tests: dict[Any, tuple[int, int]] = {}
         # Why turns that were come to by tests weren't the first ones of a loop.
         self._refusals: dict[Any, str] = {}
         # What took the place of iterators and ranges that the function asked for.
@@ -228,11 +228,11 @@ class PythonLoops(TurnRecorder):
             if found is not None:
                 return found
         place = id(frame), frame.f_lasti
-        self._known_tests[place] += 1
+        recorded = len(trace.builder.nodes), len(branches.taken)
         self._visits.pop(place, None)
-        if self._known_tests[place] <= MAX_TRIED or branched:
-            nodes = len(trace.builder.nodes)
-            self._note(frame, test, -1, nodes, len(branches.taken))
+        if self._known_tests.get(place) != recorded:  # turns that record nothing are Python's
+            self._known_tests[place] = recorded
+            self._note(frame, test, -1, *recorded)
         return value
 
     def _forget_inner(self, frame: FrameType, test: LoopTest) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.frozen import dataclass
-from graphjit.ir.graph import Node
+from graphjit.ir.graph import Graph, Node
 from graphjit.ops import control, source
 
 from .regions import Region
@@ -144,6 +144,8 @@ def _counterparts(
             if _are_alike(nodes, found, number, k):
                 found[number], other = k, k + 1
                 break
+            if nodes[k].regions:  # these are matched in order
+                break
     return found
 
 
@@ -154,11 +156,32 @@ def _are_alike(nodes: Sequence[Node], found: dict[int, int], number: int, other:
         a.primitive is b.primitive
         and a.type == b.type
         and len(a.inputs) == len(b.inputs)
-        and len(a.regions) == len(b.regions)
         and bool(a.attrs == b.attrs)
+        and len(a.regions) == len(b.regions)
+        and all(map(_are_same, a.regions, b.regions))
         and all(
             found.get(x, x) == y or _same_constant(nodes[x], nodes[y])
             for x, y in zip(a.inputs, b.inputs, strict=True)
+        )
+    )
+
+
+def _are_same(a: Graph, b: Graph) -> bool:
+    """Whether two graphs compute the same in the same order."""
+    return (
+        len(a.nodes) == len(b.nodes)
+        and list(a.roots) == list(b.roots)
+        and all(
+            _same_constant(x, y)
+            or (
+                x.primitive is y.primitive
+                and x.type == y.type
+                and x.inputs == y.inputs
+                and bool(x.attrs == y.attrs)
+                and len(x.regions) == len(y.regions)
+                and all(map(_are_same, x.regions, y.regions))
+            )
+            for x, y in zip(a.nodes, b.nodes, strict=True)
         )
     )
 
