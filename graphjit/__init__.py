@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
 
-    from . import errors, keras, memory
+    from . import errors, keras, memory, random
 
 __version__ = "0.1.0"
 
@@ -89,7 +89,8 @@ _MODULES = {
     name: f"graphjit.{name}"
     for name in (
         "capture", "cli", "codegen", "core", "cuda", "errors", "export", "functions", "ir",
-        "jit", "keras", "memory", "numpy_protocol", "ops", "passes", "tensors", "tracing",
+        "jit", "keras", "memory", "numpy_protocol", "ops", "passes", "random", "tensors",
+        "tracing",
     )
 } | {
     name: f"graphjit.functions.{name}"

@@ -206,6 +206,17 @@ class Interpreted:
 
 
 @dataclass(frozen=True, slots=True)
+class LeafCall:
+    """A Python function that is called with the leaves: of the arguments, then of the roots.
+
+    function: returns `dispatcher.MISS` where the specialization doesn't fit after all
+    """
+
+    function: Callable[..., Any]
+    roots: tuple[GuardedRoot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SizedLaunch:
     """What a launch has besides where extents are symbolic.
 
@@ -239,6 +250,7 @@ def static_leaf(value: Any, by_value: bool) -> LeafGuard:
 
 __all__ = [
     "GuardNode", "Step", "guard_trees",
-    "Bundle", "ContainerGuard", "GuardedRoot", "Interpreted", "LeafGuard", "NativeLaunch",
+    "Bundle", "ContainerGuard", "GuardedRoot", "Interpreted", "LeafCall", "LeafGuard",
+    "NativeLaunch",
     "Output", "SizedLaunch", "static_leaf",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from .entry_spec import (
     ContainerGuard,
     GuardNode,
     Interpreted,
+    LeafCall,
     LeafGuard,
     NativeLaunch,
     Step,
@@ -219,16 +220,15 @@ def make_table(entries: Sequence[Entry]) -> Table:
 def make_entry(
     positional: Sequence[LeafGuard | ContainerGuard],
     named: dict[str, LeafGuard | ContainerGuard],
-    launch: NativeLaunch | Interpreted | Callable[..., Any],
+    launch: NativeLaunch | Interpreted | LeafCall,
 ) -> Entry | None:
     """The entry for arguments with these guards; None if there are too many.
 
-    launch: a native call, a call of Python, or a Python function of the leaves. The last one
-        returns `dispatcher.MISS` where the specialization doesn't fit after all.
+    launch: a native call, or a call of Python with the arguments or with their leaves
     """
     parts = [*positional, *named.values()]
     held, leaves = sum(map(_count_held, parts)), sum(map(_count_leaves, parts))
-    roots = launch.roots if isinstance(launch, NativeLaunch) else ()
+    roots = () if isinstance(launch, Interpreted) else launch.roots
     # an array that isn't in order is copied, and the copy is held, too
     kept = sum(root.number is not None for root in roots)
     frame = FrameLayout(1 + held + leaves + 2 * kept)
@@ -250,7 +250,7 @@ def make_entry(
         words[EntryWord.FINISH] = writer.address(launch.finish)
         words[EntryWord.RETURNS] = int(launch.arrays)
     else:
-        words[EntryWord.PYTHON] = writer.address(launch)
+        words[EntryWord.PYTHON] = writer.address(launch.function)
     for part in parts:
         writer.guard(part)
     guards, writer.guards = writer.guards, []
@@ -264,7 +264,7 @@ def make_entry(
         EntryWord.NAMES: writer.table([writer.address(name) for name in named]),
         EntryWord.GUARDS: writer.table(guards),
         EntryWord.LEAVES_AT: writer.leaves_at,
-        EntryWord.LEAVES: leaves,
+        EntryWord.LEAVES: leaves + kept,
         EntryWord.ROOTS: len(trees),
         EntryWord.ROOT_TABLE: writer.table([id(value) for value, _ in trees]),
         EntryWord.ROOT_GUARDS: writer.table(writer.guards),

@@ -73,8 +73,9 @@ class Executable:
         self._single_segment = self._find_single_segment()
         self._checked_sizes: dict[str, int] = {}  # the last sizes whose accesses were checked
         calls = [item for item in program.sequence if not isinstance(item, Segment)]
-        read = buffers_read(program)
-        self._steps = [self._make_step(item, read) for item in program.sequence]
+        # The buffers that anything reads.
+        self.read = buffers_read(program)
+        self._steps = [self._make_step(item, self.read) for item in program.sequence]
         # a library allocates its results itself
         given = frozenset(number for call in calls for number in call.outputs)
         self._allocated = [
@@ -194,7 +195,7 @@ class Executable:
 
         def run_whole(inputs: Sequence[Array]) -> Array:
             output = self._allocate(self.program.outputs[0], shape)
-            arena = self._take_arena()
+            arena = self.take_arena()
             record: Any = np.zeros(3, np.int64) if self.checks else None
             arguments = *inputs, output, *constants, arena, record
             if status := native(*arguments):
@@ -273,11 +274,25 @@ class Executable:
         """Raise the error that a segment's status means."""
         raise self._make_error(status, np.array(record))
 
-    def _take_arena(self) -> Array:
+    def take_arena(self) -> Array:
+        """Memory for temporaries, to be given back."""
         try:
             return self._pool.pop()
         except IndexError:
             return self.new_arena()
+
+    def give_arena(self, arena: Array) -> None:
+        """Take memory for temporaries back."""
+        self._pool.append(arena)
+
+    def native_of(self, segment: Segment) -> Callable[..., int]:
+        """The function of a segment: of its buffers, the arena and the record of checks."""
+        return self._natives[segment.symbol]
+
+    @property
+    def allocated(self) -> list[int]:
+        """The buffers of results that a call allocates."""
+        return [number for number, _ in self._allocated]
 
     def __call__(
         self, inputs: Sequence[Array], targets: Sequence[Array | None] = ()
@@ -297,7 +312,7 @@ class Executable:
             for number, target in zip(program.outputs, targets or repeat(None), strict=False)
         ]
         updates = [self._allocate(n, program.buffers[n].type.shape) for n in program.updates]
-        arena = self._take_arena()
+        arena = self.take_arena()
         native, constants = self._single_segment
         record: Any = None if not self.checks else np.zeros(3, np.int64)
         arguments = *inputs, *outputs, *updates, *constants, arena, record
@@ -345,7 +360,7 @@ class Executable:
             self._check_accesses(sizes)
             arena = self.arena_of(evaluate(program.arena_bytes, sizes), sizes)
         elif program.arena_bytes:
-            arena = self._take_arena()
+            arena = self.take_arena()
         for number, position in self._allocated:
             held[number] = targets[position] if position < len(targets) else None
             if held[number] is None:

@@ -57,17 +57,21 @@ def buffers_read(program: CompiledProgram) -> frozenset[int]:
     return frozenset(read)
 
 
+def resolved(call: LibraryCall) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What a library call calls, and the keyword arguments besides the arrays."""
+    kind, numpy = call.primitive.kind, call.primitive.numpy
+    assert isinstance(kind, Library)
+    return numpy if kind.quiet else quietly(numpy), dict(call.attrs)
+
+
 def routine(program: CompiledProgram, call: LibraryCall, read_later: frozenset[int]) -> Routine:
     """The function that runs a library call. read_later: the buffers that anything reads.
 
     Results that nothing reads aren't converted.
     """
-    numpy, op, kind = call.primitive.numpy, call.primitive.tensorflow, call.primitive.kind
-    assert isinstance(kind, Library)
-    if not kind.quiet:
-        numpy = quietly(numpy)
-    attrs, single = dict(call.attrs), not call.several
-    inputs = tuple((number, _arena_array(program, number)) for number in call.inputs)
+    numpy, attrs = resolved(call)
+    op, single = call.primitive.tensorflow, not call.several
+    inputs = tuple((number, arena_array(program, number)) for number in call.inputs)
     outputs = tuple((number, *array_type(program, number)) for number in call.outputs)
     wanted = tuple(k for k, number in enumerate(call.outputs) if number in read_later)
     symbolic = _has_symbols((inputs, outputs, tuple(attrs.values())))
@@ -88,7 +92,7 @@ def routine(program: CompiledProgram, call: LibraryCall, read_later: frozenset[i
             parts = (value,) if single else value
             for k in wanted:
                 number, shape, dtype = made[k]
-                held[number] = _as_contiguous(parts[k], shape, dtype)
+                held[number] = as_contiguous(parts[k], shape, dtype)
         except MemoryError as error:
             shown = " and ".join(f"shape {list(shape)} of {dtype}" for _, shape, dtype in made)
             raise OutOfMemoryError(
@@ -112,7 +116,7 @@ def region_routine(
     if isinstance(kind, CountedLoop):
         stacked = call.outputs[attrs["carried"] :]
         attrs["stacked"] = [program.buffers[number].type for number in stacked]
-    inputs = tuple((number, _arena_array(program, number)) for number in call.inputs)
+    inputs = tuple((number, arena_array(program, number)) for number in call.inputs)
 
     def run(held: list[Any], arena: Any, sizes: Sizes) -> None:
         arrays = [
@@ -138,16 +142,13 @@ def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array
         return None
     if call.inputs != program.inputs or call.outputs != program.outputs:
         return None
-    numpy, attrs = call.primitive.numpy, dict(call.attrs)
+    numpy, attrs = resolved(call)
     run = routine(program, call, frozenset(program.outputs))
     shape, dtype = array_type(program, program.outputs[0])
-    assert isinstance(call.primitive.kind, Library)
-    if not call.primitive.kind.quiet:
-        numpy = quietly(numpy)
 
     def alone(inputs: Sequence[Array]) -> Array:
         try:
-            return _as_contiguous(numpy(*inputs, **attrs), shape, dtype)
+            return as_contiguous(numpy(*inputs, **attrs), shape, dtype)
         except MemoryError:  # which names the op and the user's line
             held: list[Any] = [None] * len(program.buffers)
             for number, array in zip(program.inputs, inputs, strict=True):
@@ -158,7 +159,7 @@ def whole_program(program: CompiledProgram) -> Callable[[Sequence[Array]], Array
     return alone
 
 
-def _as_contiguous(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def as_contiguous(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A routine's result as an array in C order."""
     if (
         type(value) is np.ndarray
@@ -178,7 +179,7 @@ def array_type(program: CompiledProgram, number: int) -> tuple[tuple[int, ...], 
     return type.shape, type.dtype.dtype
 
 
-def _arena_array(program: CompiledProgram, number: int) -> _ArenaArray | None:
+def arena_array(program: CompiledProgram, number: int) -> _ArenaArray | None:
     """Where a temporary is in the arena; None for other buffers."""
     buffer = program.buffers[number]
     if buffer.role != "temporary":
@@ -201,9 +202,12 @@ def _evaluate_extents(value: Any, sizes: Sizes) -> Any:
 
 __all__ = [
     "Routine",
+    "arena_array",
     "array_type",
+    "as_contiguous",
     "buffers_read",
     "region_routine",
+    "resolved",
     "routine",
     "whole_program",
 ]

@@ -37,6 +37,7 @@ MODULES = {
     "signal": "Signal processing",
     "special": "Special functions",
     "conv": "Convolutions and pooling",
+    "random": "Random numbers",
     "keras": "A backend for Keras",
     "memory": "Memory of results",
     "errors": "Errors",

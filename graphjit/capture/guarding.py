@@ -155,7 +155,9 @@ class Guarding(Hooks):
     def guard(self, check: Check, source: Source, expected: Any) -> None:
         """Ask that a source goes on giving what it gives now."""
         # of two guards on one source: on another source, or on a name that a dict hasn't
-        other = expected if type(expected) is str else getattr(expected, "key", None)
+        other = expected.key if isinstance(expected, Source) else None
+        if type(expected) is str:
+            other = expected
         key = check, source.key, other
         if self.opaque and check not in (Check.SAME, Check.REFERENT, Check.ABSENT):
             raise self.refusal("reads what code that shows texts or warnings may have changed")

@@ -398,9 +398,14 @@ def broadcast_shapes(shapes: Sequence[Shape], op: str) -> Shape:
     if len(set(shapes)) == 1:
         return shapes[0]
     rank = max(map(len, shapes))
-    result = [1] * rank
+    result: list[int] = [1] * rank
     for shape in shapes:
         for axis, extent in enumerate(shape, rank - len(shape)):
+            if (
+                result[axis] == 1 and type(result[axis]) is int
+            ):  # nothing is asked of an extent that is alone
+                result[axis] = extent
+                continue
             if extent == 1 or extent == result[axis]:
                 continue
             if result[axis] != 1:

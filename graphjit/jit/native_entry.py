@@ -1,8 +1,8 @@
 """The tables by which machine code enters a function's specializations.
 
 Most specializations are entered and run natively, with the arrays and variables that they read.
-A specialization with library calls has its arguments checked natively, and is then run by
-Python. So is a function that runs eagerly.
+A specialization with library calls has its arguments and captures checked natively, and is then
+run by Python. So is a function that runs eagerly.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from graphjit.codegen.runtime.entry_layout import GuardKind
 from graphjit.codegen.runtime.entry_spec import (
     ContainerGuard,
     Interpreted,
+    LeafCall,
     LeafGuard,
     static_leaf,
 )
 from graphjit.codegen.runtime.entry_writer import Entry, make_entry, make_table
 from graphjit.core import object_layout
 from graphjit.core.config import config
-from graphjit.core.errors import NeedsPython, PathNotTaken
 from graphjit.core.fork_safety import importing, new_lock
 from graphjit.core.tree import (
     ARRAY,
@@ -42,9 +42,9 @@ from graphjit.core.types import as_dtype
 from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Cell
 
-from .effects import EffectsDoNotFit
-from .native_plan import SCALARS, NotNative, make_launch
-from .specialization import CaptureReplacedError, Specialization
+from .guard_roots import NoPath
+from .native_plan import SCALARS, NotNative, capture_roots, make_launch
+from .specialization import Specialization
 
 if TYPE_CHECKING:
     pass
@@ -98,14 +98,14 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
         return None
     try:
         if specialization.has_handlers:
-            return make_entry(args.children, named, _python_runner(specialization))
+            return make_entry(args.children, named, _leaf_call(specialization))
         return make_entry(args.children, named, make_launch(specialization))
     except NotNative:
         if specialization.sizes is not None:
             return None
         if any(kind == "given" for kind, _ in specialization.results):
             return _entry_returning_arguments(specialization, args, named)
-        return make_entry(args.children, named, _python_runner(specialization))
+        return make_entry(args.children, named, _leaf_call(specialization))
 
 
 def _has_containers(tree: Tree) -> bool:
@@ -213,23 +213,20 @@ def _plain_fields(kind: type, names: Sequence[str]) -> bool:
     return True
 
 
-def _python_runner(specialization: Specialization) -> Callable[..., Any]:
-    """A function of the leaves that runs a specialization, if its captures are still of the
-    traced types.
+def _leaf_call(specialization: Specialization) -> LeafCall:
+    """A call of Python that runs a specialization whose guards machine code has compared, or
+    compares them itself where machine code can't.
     """
     from graphjit.codegen.cpu.dispatcher import MISS
 
-    direct = specialization.direct
-    if direct is not None:
-        return lambda *leaves: direct(leaves)
+    from .python_calls import leaf_call
 
-    def run(*leaves: Any) -> Any:
-        try:
-            return specialization.run(leaves) if specialization.captures_fit() else MISS
-        except (CaptureReplacedError, EffectsDoNotFit, NeedsPython, PathNotTaken):
-            return MISS
-
-    return run
+    try:
+        roots, leaf_numbers = capture_roots(specialization)
+    except (NoPath, NotNative):
+        run = leaf_call(specialization, None, MISS)
+        return LeafCall(run)
+    return LeafCall(leaf_call(specialization, leaf_numbers, MISS), roots)
 
 
 def _entry_returning_arguments(

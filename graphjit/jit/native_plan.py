@@ -81,7 +81,7 @@ def make_launch(specialization: Specialization) -> NativeLaunch:
         raise NotNative
     address, wanted = call
     try:
-        roots, leaf_numbers = _capture_roots(specialization)
+        roots, leaf_numbers = capture_roots(specialization)
     except NoPath:
         raise NotNative from None
     sources: dict[int, tuple[str, Any]] = {}
@@ -258,7 +258,7 @@ def _finishers(specialization: Specialization) -> list[Callable[[Any], Any] | No
     return found
 
 
-def _capture_roots(
+def capture_roots(
     specialization: Specialization,
 ) -> tuple[tuple[GuardedRoot, ...], dict[tuple[str, int], int]]:
     """What a specialization reads besides its arguments, and the number of each as a leaf."""
@@ -383,4 +383,4 @@ def _plan_assembly(
     return Bundle(BuildKind.CALL, children, call=make)
 
 
-__all__ = ["SCALARS", "NotNative", "make_launch"]
+__all__ = ["SCALARS", "NotNative", "capture_roots", "make_launch"]

@@ -1,21 +1,20 @@
-"""Random tensors under keras.backend's names. Eager: drawn anew at each call.
+"""Random tensors under keras.backend's names.
 
-Inside a traced function they raise TracingError (which makes the function run eagerly): there
-is no generator in compiled code yet.
+With a seed they are the same at each call. Without one they come from the generator that all
+share, which `gj.random.set_seed` seeds, in compiled functions, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
-from graphjit.core.types import as_dtype
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import as_dtype, float32
 from graphjit.functions import math
-from graphjit.functions.shape import as_shape, broadcast_to
-from graphjit.tensors.apply import as_tensor, current_trace, wrap
+from graphjit.functions.shape import broadcast_to
+from graphjit.random import get_global_generator, stateless
+from graphjit.random.words import FLOATS
+from graphjit.tensors.apply import as_tensor
 from graphjit.tensors.variable import Variable
 
 from .settings import floatx
@@ -26,33 +25,32 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _draw(
-    shape: Any, dtype: Any, seed: int | None, numbers: Callable[[np.random.Generator, Any], Any]
-) -> Any:
-    if current_trace.get() is not None:
-        raise TracingError(at_user_line("random numbers can't be traced"))
-    target = as_dtype(dtype or floatx())
-    values = numbers(np.random.default_rng(seed), as_shape(shape, "Random"))
-    return wrap(np.asarray(values).astype(target.dtype))
+def _seed(seed: Any) -> Any:
+    """The two integers of a seed; drawn anew where there is none."""
+    if seed is None:
+        return get_global_generator().make_seeds(1)[:, 0]
+    return as_tensor([seed, 0])
 
 
 def random_normal(
     shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
     """Normally distributed numbers."""
-    return _draw(shape, dtype, seed, lambda g, s: g.normal(mean, stddev, s))
+    return stateless.stateless_normal(shape, _seed(seed), mean, stddev, dtype or floatx())
 
 
 def random_uniform(
     shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
     """Numbers spread evenly over [minval, maxval)."""
-    return _draw(shape, dtype, seed, lambda g, s: g.uniform(minval, maxval, s))
+    return stateless.stateless_uniform(shape, _seed(seed), minval, maxval, dtype or floatx())
 
 
 def random_bernoulli(shape: Any, p: float = 0.0, dtype: Any = None, seed: Any = None) -> Any:
     """1 with probability p, else 0."""
-    return _draw(shape, dtype, seed, lambda g, s: g.random(s) < p)
+    target = as_dtype(dtype or floatx())
+    kind = target if target in FLOATS else float32
+    return math.cast(random_uniform(shape, dtype=kind, seed=seed) < as_tensor(p, kind), target)
 
 
 random_binomial = random_bernoulli
@@ -62,14 +60,9 @@ def truncated_normal(
     shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
     """Normally distributed numbers within two standard deviations of the mean."""
-
-    def numbers(generator: np.random.Generator, extents: Any) -> Any:
-        values = generator.normal(size=extents)
-        while (far := np.abs(values) > 2).any():
-            values = np.where(far, generator.normal(size=extents), values)
-        return mean + stddev * values
-
-    return _draw(shape, dtype, seed, numbers)
+    return stateless.stateless_truncated_normal(
+        shape, _seed(seed), mean, stddev, dtype or floatx()
+    )
 
 
 def random_normal_variable(

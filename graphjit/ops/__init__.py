@@ -1,6 +1,17 @@
 """The primitive ops: the only place that knows one op from another."""
 
-from . import assemble, contract, control, index, library, pointwise, reduce, source, view
+from . import (
+    assemble,
+    contract,
+    control,
+    index,
+    library,
+    pointwise,
+    random,
+    reduce,
+    source,
+    view,
+)
 from .primitive import PRIMITIVES, Primitive, primitive_named
 
 __all__ = [
@@ -13,6 +24,7 @@ __all__ = [
     "library",
     "pointwise",
     "primitive_named",
+    "random",
     "reduce",
     "source",
     "view",

@@ -170,7 +170,8 @@ def operands(dtype: DType, count: int) -> list[Array]:
     if count == 1:
         random = fill(dtype, (257,), "bits", 1)
         return [np.concatenate([special_values(dtype), random, fill(dtype, (33,), "small", 2)])]
-    return list(pairs(dtype))
+    x, y = pairs(dtype)
+    return [x, y, y[::-1].copy()][:count]
 
 
 def defined(primitive: Primitive, arrays: list[Array]) -> list[Array]:

@@ -191,15 +191,10 @@ def inputs_for(
     return st.tuples(*(arrays(t.dtype, t.shape, layouts, values) for t in types)).map(list)
 
 
-# Attributes of pointwise ops; everything else that a scalar rule takes is an operand.
-_ATTRS = ("strict", "dtype")
-
-
 def operand_count(primitive: Primitive) -> int:
     """How many tensors a pointwise primitive takes."""
     assert isinstance(primitive.kind, Pointwise)
-    names = list(inspect.signature(primitive.kind.scalar).parameters)[1:]
-    return len([name for name in names if name not in _ATTRS])
+    return primitive.kind.operands
 
 
 def accepts(primitive: Primitive, *types: TensorType, **attrs: Any) -> bool:
@@ -231,6 +226,8 @@ def pointwise_of(
             options = [{"strict": False}]
         if "dtype" in names:
             options = [{"dtype": target} for target in DTYPES]
+        if "word" in names:
+            options = [{"word": word} for word in range(4)]
         types = [scalar] * operand_count(primitive)
         options = [attrs for attrs in options if accepts(primitive, *types, **attrs)]
         if options:

@@ -217,6 +217,11 @@ def write_enter() -> str:
             a.set("ptr", result, a.api("PyObject_Vectorcall", finish, before, more, "null"))
             a.api("Py_DecRef", given)
             a.jump("leave")
+        with a.when(a.differ("i64", a.word("%entry", EntryWord.ROOTS), "0")):
+            looked_up = a.call("ptr", "match_roots", "ptr %entry", f"ptr {frame}")
+            with a.when(a.differ("ptr", looked_up, frame)):
+                a.set("ptr", result, looked_up)
+                a.jump("leave")
         found = a.api("PyObject_Vectorcall", python, leaves, number, "null")
         with a.when(a.same("ptr", found, a.object("miss"))):
             a.api("Py_DecRef", found)

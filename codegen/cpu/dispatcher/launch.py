@@ -28,6 +28,30 @@ def write_launch(offsets: SlotOffsets) -> str:
     return _LaunchWriter(offsets).text()
 
 
+def write_match_roots() -> str:
+    """The function that compares what a specialization reads but isn't given with its guards.
+
+    It returns the frame, null with an error, or MISSED.
+    """
+    a = ObjectCode("internal match_roots", ["ptr entry", "ptr frame"])
+    guard = a.variable("ptr", "null")
+    a.set("ptr", guard, a.word("%entry", EntryWord.ROOT_GUARDS, "ptr"))
+    roots = a.word("%entry", EntryWord.ROOT_TABLE, "ptr")
+    with a.loop(a.word("%entry", EntryWord.ROOTS)) as k:
+        x = a.load_item("ptr", roots, k)
+        here = a.get("ptr", guard)
+        passed = f"ptr {here}", f"ptr {x}", f"ptr {_FRAME}", f"i64 {LOOKED_UP}"
+        following = a.call("ptr", "match", *passed)
+        with a.when(a.same("ptr", following, "null")):
+            a.require(a.differ("ptr", a.api("PyErr_Occurred"), "null"), "missed")
+            a.ret("null")
+        a.set("ptr", guard, following)
+    a.ret(_FRAME)
+    a.label("missed")
+    a.ret(MISSED)
+    return a.text()
+
+
 class _LaunchWriter:
     """Writes `launch`, step by step in the order in which a call takes them."""
 
@@ -96,18 +120,9 @@ class _LaunchWriter:
     def _match_roots(self) -> None:
         """Compare what the specialization reads but isn't given with its guards."""
         a = self.code
-        guard = a.variable("ptr", "null")
-        a.set("ptr", guard, a.word("%entry", EntryWord.ROOT_GUARDS, "ptr"))
-        roots = a.word("%entry", EntryWord.ROOT_TABLE, "ptr")
-        with a.loop(a.word("%entry", EntryWord.ROOTS)) as k:
-            x = a.load_item("ptr", roots, k)
-            here = a.get("ptr", guard)
-            passed = f"ptr {here}", f"ptr {x}", f"ptr {_FRAME}", f"i64 {LOOKED_UP}"
-            following = a.call("ptr", "match", *passed)
-            with a.when(a.same("ptr", following, "null")):
-                a.require(a.differ("ptr", a.api("PyErr_Occurred"), "null"), "missed")
-                a.ret("null")
-            a.set("ptr", guard, following)
+        found = a.call("ptr", "match_roots", "ptr %entry", f"ptr {_FRAME}")
+        with a.when(a.differ("ptr", found, _FRAME)):
+            a.ret(found)
 
     def _pass_constants(self) -> None:
         """Put arrays of constants among the segment's arguments."""

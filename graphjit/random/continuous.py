@@ -1,0 +1,436 @@
+"""Draws from continuous distributions, by keys. Names and arguments are JAX's.
+
+`dtype` is float32 unless said otherwise, and a floating-point one: InvalidArgumentError for
+others. Parameters broadcast with one another; a `shape` of None is the shape that they have,
+and one that they don't broadcast to is an InvalidArgumentError.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math as pymath
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.types import DType, Shape, broadcast_shapes, float32, float64
+from graphjit.functions import linalg, loops, math, special
+from graphjit.functions.reduce import reduce_any, reduce_logsumexp, reduce_sum
+from graphjit.functions.shape import as_shape, broadcast_to, expand_dims
+from graphjit.tensors.apply import TensorBase, as_tensor
+
+from .keys import as_counter, split
+from .words import draw, float_dtype, normals, units
+
+# Beyond so many tries something is wrong with the parameters: each succeeds in most cases.
+MAX_TRIES = 500
+
+
+def _narrowed_last(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """A draw that makes float16 and bfloat16 numbers of float32 ones: their few bits are too
+    coarse for what is computed of numbers in [0, 1).
+    """
+    place = list(inspect.signature(draw).parameters).index("dtype")
+
+    @functools.wraps(draw)
+    def rounded(*args: Any, **kwargs: Any) -> Any:
+        given = kwargs.get("dtype", args[place] if place < len(args) else float32)
+        if given is float32 or given is None:
+            return draw(*args, **kwargs)
+        target = float_dtype(given, draw.__name__.title().replace("_", ""))
+        if target in (float32, float64):
+            return draw(*args, **kwargs)
+        if place < len(args):
+            args = (*args[:place], float32, *args[place + 1 :])
+        else:
+            kwargs["dtype"] = float32
+        return math.cast(draw(*args, **kwargs), target)
+
+    return rounded
+
+
+def parameter(value: Any, dtype: DType, shape: Shape | None = None) -> Any:
+    """A parameter as a tensor of a dtype, of a shape if one is given."""
+    x = as_tensor(value, dtype if isinstance(value, (bool, int, float)) else None)
+    x = x if x.dtype is dtype else math.cast(x, dtype)
+    return x if shape is None or x.type.shape == shape else broadcast_to(x, shape)
+
+
+def shape_of(shape: Any, op: str, *parameters: Any) -> Shape:
+    """The shape of a draw: the one given, or that of the parameters together."""
+    if shape is not None:
+        return as_shape(shape, op)
+    return broadcast_shapes(tuple(as_tensor(x).type.shape for x in parameters), op)
+
+
+def _number(value: float, dtype: DType) -> Any:
+    return as_tensor(value, dtype)
+
+
+def unit(key: Any, shape: Any, dtype: DType, op: str, stream: Any = 0) -> Any:
+    """Numbers in [0, 1). stream: see `keys.as_counter`."""
+    return draw(as_counter(key, op, stream), shape, *units(dtype), op)
+
+
+def _positive_unit(key: Any, shape: Any, dtype: DType, op: str, stream: Any = 0) -> Any:
+    """Numbers in (0, 1]."""
+    return _number(1.0, dtype) - unit(key, shape, dtype, op, stream)
+
+
+def uniform(
+    key: Any, shape: Any = (), dtype: Any = float32, minval: Any = 0.0, maxval: Any = 1.0
+) -> Any:
+    """Numbers spread evenly over [minval, maxval). Rounding may give `maxval` where the two are
+    much larger than their distance.
+    """
+    target, extents = float_dtype(dtype, "Uniform"), as_shape(shape, "Uniform")
+    found = unit(key, extents, target, "Uniform")
+    if _is(minval, 0) and _is(maxval, 1):
+        return found
+    low, high = (parameter(x, target, extents) for x in (minval, maxval))
+    return found * (high - low) + low
+
+
+def _is(value: Any, number: float) -> bool:
+    return isinstance(value, (int, float)) and value == number
+
+
+def normal(key: Any, shape: Any = (), dtype: Any = float32) -> Any:
+    """Numbers of the standard normal distribution, by the method of Box and Muller."""
+    target = float_dtype(dtype, "Normal")
+    return draw(as_counter(key, "Normal"), shape, *normals(target, None), "Normal")
+
+
+def _standard_normal(key: Any, shape: Shape, dtype: DType, op: str, stream: Any) -> Any:
+    return draw(as_counter(key, op, stream), shape, *normals(dtype, None), op)
+
+
+def truncated_normal(
+    key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = float32
+) -> Any:
+    """Numbers of the standard normal distribution that lie in [lower, upper], by the inverse of
+    its distribution function.
+    """
+    target = float_dtype(dtype, "TruncatedNormal")
+    extents = shape_of(shape, "TruncatedNormal", lower, upper)
+    # the quotient of what is left on both sides is lost in narrow floats
+    low, high = (parameter(x, float64, extents) for x in (lower, upper))
+    root = _number(pymath.sqrt(2), float64)
+    first, last = math.erf(low / root), math.erf(high / root)
+    u = unit(key, extents, float64, "TruncatedNormal")
+    found = root * special.erfinv(first + (last - first) * u)
+    return math.cast(math.minimum(math.maximum(found, low), high), target)
+
+
+@_narrowed_last
+def exponential(key: Any, shape: Any = (), dtype: Any = float32) -> Any:
+    """Numbers of the exponential distribution of rate 1."""
+    target = float_dtype(dtype, "Exponential")
+    return -math.log1p(-unit(key, shape, target, "Exponential"))
+
+
+@_narrowed_last
+def gumbel(key: Any, shape: Any = (), dtype: Any = float32) -> Any:
+    """Numbers of the standard Gumbel distribution."""
+    target = float_dtype(dtype, "Gumbel")
+    u = _positive_unit(key, shape, target, "Gumbel")
+    least = float(np.finfo(np.float32).tiny) if target is not float64 else 5e-324
+    return -math.log(math.maximum(-math.log(u), _number(least, target)))
+
+
+@_narrowed_last
+def laplace(key: Any, shape: Any = (), dtype: Any = float32) -> Any:
+    """Numbers of the Laplace distribution of scale 1."""
+    target = float_dtype(dtype, "Laplace")
+    u = unit(key, shape, target, "Laplace") - _number(0.5, target)
+    size = -math.log1p(_number(-2.0, target) * math.abs(u))
+    largest = _number(-pymath.log(_resolution(target)), target)  # of the u that is -0.5
+    return math.sign(u) * math.minimum(size, largest)
+
+
+def _resolution(dtype: DType) -> float:
+    """What numbers in [0, 1) are multiples of."""
+    return 2.0**-52 if dtype is float64 else 2.0**-23
+
+
+def _centred(key: Any, shape: Any, dtype: DType, op: str) -> Any:
+    """Numbers in (0, 1), each in the middle of its step."""
+    return unit(key, shape, dtype, op) + _number(_resolution(dtype) / 2, dtype)
+
+
+@_narrowed_last
+def logistic(key: Any, shape: Any = (), dtype: Any = float32) -> Any:
+    """Numbers of the standard logistic distribution."""
+    target = float_dtype(dtype, "Logistic")
+    u = _centred(key, shape, target, "Logistic")
+    return math.log(u) - math.log1p(-u)
+
+
+@_narrowed_last
+def cauchy(key: Any, shape: Any = (), dtype: Any = float32) -> Any:
+    """Numbers of the standard Cauchy distribution."""
+    target = float_dtype(dtype, "Cauchy")
+    u = _centred(key, shape, target, "Cauchy") - _number(0.5, target)
+    return math.tan(_number(pymath.pi, target) * u)
+
+
+@_narrowed_last
+def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Numbers of the Rayleigh distribution."""
+    target, extents = float_dtype(dtype, "Rayleigh"), shape_of(shape, "Rayleigh", scale)
+    e = exponential(key, extents, target)
+    return parameter(scale, target, extents) * math.sqrt(_number(2.0, target) * e)
+
+
+@_narrowed_last
+def weibull_min(
+    key: Any, scale: Any, concentration: Any, shape: Any = None, dtype: Any = float32
+) -> Any:
+    """Numbers of the Weibull distribution of minima."""
+    target = float_dtype(dtype, "WeibullMin")
+    extents = shape_of(shape, "WeibullMin", scale, concentration)
+    power = _number(1.0, target) / parameter(concentration, target, extents)
+    e = exponential(key, extents, target)
+    return parameter(scale, target, extents) * math.pow(e, power)
+
+
+@_narrowed_last
+def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Numbers of the Pareto distribution of shape parameter b, from 1 on."""
+    target, extents = float_dtype(dtype, "Pareto"), shape_of(shape, "Pareto", b)
+    return math.exp(exponential(key, extents, target) / parameter(b, target, extents))
+
+
+@_narrowed_last
+def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = float32) -> Any:
+    """The exponentials of normally distributed numbers of deviation sigma."""
+    target, extents = float_dtype(dtype, "LogNormal"), shape_of(shape, "LogNormal", sigma)
+    return math.exp(parameter(sigma, target, extents) * normal(key, extents, target))
+
+
+@_narrowed_last
+def maxwell(key: Any, shape: Any = (), dtype: Any = float32) -> Any:
+    """Lengths of three normally distributed numbers."""
+    target, extents = float_dtype(dtype, "Maxwell"), as_shape(shape, "Maxwell")
+    return linalg.norm(normal(key, (*extents, 3), target), axis=-1)
+
+
+@_narrowed_last
+def double_sided_maxwell(
+    key: Any, loc: Any, scale: Any, shape: Any = None, dtype: Any = float32
+) -> Any:
+    """Maxwell's distribution and its mirror image around loc."""
+    target = float_dtype(dtype, "DoubleSidedMaxwell")
+    extents = shape_of(shape, "DoubleSidedMaxwell", loc, scale)
+    first, second = _two(key)
+    half = _number(0.5, target)
+    sides = math.sign(unit(first, extents, target, "DoubleSidedMaxwell") - half)
+    sides = math.where(sides == _number(0.0, target), _number(1.0, target), sides)
+    size = maxwell(second, extents, target) * parameter(scale, target, extents)
+    return sides * size + parameter(loc, target, extents)
+
+
+def _two(key: Any) -> tuple[Any, Any]:
+    keys = split(key)
+    return keys[0], keys[1]
+
+
+@_narrowed_last
+def triangular(
+    key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dtype: Any = float32
+) -> Any:
+    """Numbers of the triangular distribution over [left, right] with its peak at the mode."""
+    target = float_dtype(dtype, "Triangular")
+    extents = shape_of(shape, "Triangular", left, mode, right)
+    low, peak, high = (parameter(x, target, extents) for x in (left, mode, right))
+    u = unit(key, extents, target, "Triangular")
+    width = high - low
+    rising = low + math.sqrt(u * width * (peak - low))
+    falling = high - math.sqrt((_number(1.0, target) - u) * width * (high - peak))
+    return math.where(u * width < peak - low, rising, falling)
+
+
+@_narrowed_last
+def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Numbers of the inverse Gaussian distribution of this mean and scale 1, by the method of
+    J. R. Michael, W. R. Schucany and R. W. Haas, 1976.
+    """
+    target, extents = float_dtype(dtype, "Wald"), shape_of(shape, "Wald", mean)
+    m = parameter(mean, target, extents)
+    first, second = _two(key)
+    y = m * math.square(normal(first, extents, target))
+    two = _number(2.0, target)
+    x = m + m / two * (y - math.sqrt(y * (_number(4.0, target) + y)))
+    u = unit(second, extents, target, "Wald")
+    return math.where(u * (m + x) <= m, x, math.square(m) / x)
+
+
+# -- by rejection
+
+
+@_narrowed_last
+def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Logarithms of numbers of the gamma distribution, exact where those are too small for the
+    dtype.
+
+    G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", 2000. NaN where
+    a isn't positive.
+    """
+    target, extents = float_dtype(dtype, "LogGamma"), shape_of(shape, "LogGamma", a)
+    one = _number(1.0, target)
+    concentration = parameter(a, target, extents)
+    valid = concentration > _number(0.0, target)
+    alpha = math.where(valid, concentration, one)
+    small = alpha < one
+    first, second = _two(key)
+    d = math.where(small, alpha + one, alpha) - _number(1 / 3, target)
+    c = one / math.sqrt(_number(9.0, target) * d)
+
+    def attempt(turn: Any, found: Any, left: Any) -> tuple[Any, Any, Any]:
+        x = _standard_normal(first, extents, target, "LogGamma", turn * 2)
+        u = _positive_unit(first, extents, target, "LogGamma", turn * 2 + 1)
+        v = one + c * x
+        inside = v > _number(0.0, target)
+        log_v = _number(3.0, target) * math.log(math.where(inside, v, one))
+        bound = _number(0.5, target) * math.square(x) + d - d * math.exp(log_v) + d * log_v
+        taken = math.logical_and(inside, math.log(u) < bound)
+        taken = math.logical_and(taken, left)
+        now = math.where(taken, math.log(d) + log_v, found)
+        return turn + 1, now, math.logical_and(left, math.logical_not(taken))
+
+    found = tries(attempt, math.where(valid, d * _number(0.0, target), concentration), valid)
+    u = _positive_unit(second, extents, target, "LogGamma")
+    found = math.where(small, found + math.log(u) / alpha, found)
+    return math.where(valid, found, _number(pymath.nan, target))
+
+
+def tries(attempt: Any, start: Any, left: Any) -> Any:
+    """What the tries of a rejection method give. attempt: of the number of the try, what is
+    found and which elements are left to find; it gives these anew.
+    """
+    state = (as_tensor(0), start, left)
+    return loops.while_loop(
+        lambda turn, found, left: math.logical_and(turn < MAX_TRIES, reduce_any(left)),
+        attempt,
+        state,
+    )[1]
+
+
+@_narrowed_last
+def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Numbers of the gamma distribution of concentration a and rate 1. NaN where a isn't
+    positive.
+    """
+    target = float_dtype(dtype, "Gamma")
+    return math.exp(loggamma(key, a, shape, target))
+
+
+@_narrowed_last
+def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Numbers of the chi-squared distribution of df degrees of freedom."""
+    target, extents = float_dtype(dtype, "ChiSquare"), shape_of(shape, "ChiSquare", df)
+    half = parameter(df, target, extents) / _number(2.0, target)
+    return _number(2.0, target) * gamma(key, half, extents, target)
+
+
+@_narrowed_last
+def t(key: Any, df: Any, shape: Any = (), dtype: Any = float32) -> Any:
+    """Numbers of Student's t-distribution of df degrees of freedom."""
+    target = float_dtype(dtype, "StudentT")
+    extents = shape_of(None if shape == () else shape, "StudentT", df)
+    first, second = _two(key)
+    half = parameter(df, target, extents) / _number(2.0, target)
+    g = gamma(second, half, extents, target)
+    return normal(first, extents, target) * math.sqrt(half / g)
+
+
+@_narrowed_last
+def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Numbers of the F-distribution."""
+    target, extents = float_dtype(dtype, "F"), shape_of(shape, "F", dfnum, dfden)
+    first, second = _two(key)
+    above, below = (parameter(x, target, extents) for x in (dfnum, dfden))
+    upper = chisquare(first, above, extents, target) / above
+    return upper / (chisquare(second, below, extents, target) / below)
+
+
+@_narrowed_last
+def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Numbers of the beta distribution."""
+    target, extents = float_dtype(dtype, "Beta"), shape_of(shape, "Beta", a, b)
+    first, second = _two(key)
+    x, y = (loggamma(k, v, extents, target) for k, v in ((first, a), (second, b)))
+    return math.sigmoid(x - y)  # both may be too small for the dtype, and their quotient isn't
+
+
+@_narrowed_last
+def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = float32) -> Any:
+    """Numbers of the Dirichlet distribution: [shape..., n] for alpha [..., n].
+
+    Raises InvalidArgumentError for an alpha without axes.
+    """
+    target, x = float_dtype(dtype, "Dirichlet"), as_tensor(alpha)
+    if not x.ndim:
+        raise InvalidArgumentError(at_user_line("alpha has no axis [Op:Dirichlet]"))
+    batch = x.type.shape[:-1] if shape is None else as_shape(shape, "Dirichlet")
+    logs = loggamma(key, x, (*batch, x.type.shape[-1]), target)
+    return math.exp(logs - reduce_logsumexp(logs, axis=-1, keepdims=True))
+
+
+@_narrowed_last
+def multivariate_normal(
+    key: Any,
+    mean: Any,
+    cov: Any,
+    shape: Any = None,
+    dtype: Any = None,
+    method: str = "cholesky",
+) -> Any:
+    """Vectors of a normal distribution: [shape..., n] for a mean [..., n] and a covariance
+    [..., n, n]. method: "cholesky", "eigh" or "svd".
+
+    Raises InvalidArgumentError for other methods and for shapes that don't fit.
+    """
+    target = float_dtype(dtype or _float_of(mean), "MultivariateNormal")
+    centre, matrix = parameter(mean, target), parameter(cov, target)
+    if (
+        not centre.ndim
+        or matrix.ndim < 2
+        or matrix.type.shape[-2:] != 2 * centre.type.shape[-1:]
+    ):
+        raise InvalidArgumentError(
+            at_user_line(
+                f"a mean of shape {list(centre.type.shape)} and a covariance of shape "
+                f"{list(matrix.type.shape)} [Op:MultivariateNormal]"
+            )
+        )
+    if shape is None:
+        batch = broadcast_shapes(
+            (centre.type.shape[:-1], matrix.type.shape[:-2]), "MultivariateNormal"
+        )
+    else:
+        batch = as_shape(shape, "MultivariateNormal")
+    if method == "cholesky":
+        factor = linalg.cholesky(matrix)
+    elif method == "eigh":
+        values, vectors = linalg.eigh(matrix)
+        factor = vectors * expand_dims(math.sqrt(values), -2)
+    elif method == "svd":
+        s, u, _ = linalg.svd(matrix)
+        factor = u * expand_dims(math.sqrt(s), -2)
+    else:
+        raise InvalidArgumentError(
+            at_user_line(
+                f"method is cholesky, eigh or svd, not {method!r} [Op:MultivariateNormal]"
+            )
+        )
+    z = normal(key, (*batch, centre.type.shape[-1]), target)
+    return centre + reduce_sum(factor * expand_dims(z, -2), -1)
+
+
+def _float_of(x: Any) -> DType:
+    dtype = as_tensor(x).dtype if isinstance(x, (TensorBase, np.ndarray)) else float32
+    return dtype if dtype.kind == "f" else float32
