@@ -101,7 +101,7 @@ class EntryWord(IntEnum):
     LOCKS = auto()  # number of locks of variables
     LOCK_TABLE = auto()  # two Python functions each: acquire, release
     ROOTS = auto()  # number of objects that lead to captured arrays
-    ROOT_TABLE = auto()
+    ROOT_TABLE = auto()  # these, or the indices of arguments' leaves in the frame
     ROOT_GUARDS = auto()
     SEGMENT = auto()  # the address of the segment, or null if there are no kernels
     ARGUMENTS_AT = auto()  # the segment's arguments

@@ -68,9 +68,20 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class ArgumentLeaf:
+    """Stands for an object among the arguments, where any object of its class will do.
+
+    number: that of the leaf
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class GuardedRoot:
     """An object that leads to what a specialization reads, or has a guard on.
 
+    value: the object, or an ArgumentLeaf
     steps: how it leads there
     leaf: the guard on that; or the number of the leaf that it must equal
     number: as a leaf, among those of the roots; None where it is only compared
@@ -250,7 +261,7 @@ def static_leaf(value: Any, by_value: bool) -> LeafGuard:
 
 __all__ = [
     "GuardNode", "Step", "guard_trees",
-    "Bundle", "ContainerGuard", "GuardedRoot", "Interpreted", "LeafCall", "LeafGuard",
+    "ArgumentLeaf", "Bundle", "ContainerGuard", "GuardedRoot", "Interpreted", "LeafCall", "LeafGuard",
     "NativeLaunch",
     "Output", "SizedLaunch", "static_leaf",
 ]  # fmt: skip

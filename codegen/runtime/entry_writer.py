@@ -28,6 +28,7 @@ from .entry_layout import (
     StepWord,
 )
 from .entry_spec import (
+    ArgumentLeaf,
     Bundle,
     ContainerGuard,
     GuardNode,
@@ -266,7 +267,7 @@ def make_entry(
         EntryWord.LEAVES_AT: writer.leaves_at,
         EntryWord.LEAVES: leaves + kept,
         EntryWord.ROOTS: len(trees),
-        EntryWord.ROOT_TABLE: writer.table([id(value) for value, _ in trees]),
+        EntryWord.ROOT_TABLE: writer.table([_root_word(v, writer.leaves_at) for v, _ in trees]),
         EntryWord.ROOT_GUARDS: writer.table(writer.guards),
         EntryWord.ARRAYS: len(writer.arrays),
         EntryWord.ARRAY_TABLE: writer.table(writer.arrays),
@@ -373,6 +374,10 @@ def _type_numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
     twins = [np.dtype(letter) for letter in "bhilqBHILQ"]
     found = [twin.num for twin in twins if twin == dtype] or [dtype.num]
     return found[0], found[-1]
+
+
+def _root_word(root: Any, leaves_at: int) -> int:
+    return leaves_at + root.number if isinstance(root, ArgumentLeaf) else id(root)
 
 
 def _count_leaves(part: LeafGuard | ContainerGuard) -> int:

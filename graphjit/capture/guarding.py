@@ -23,6 +23,8 @@ import numpy as np
 
 from graphjit.core.errors import TracingError, at_user_line, user_line
 from graphjit.numpy_protocol.deferred_texts import DeferredText
+from graphjit.tensors.tensor import Tensor
+from graphjit.tensors.variable import Variable
 
 from .callables import (
     ASKED_BY_C,
@@ -179,9 +181,14 @@ class Guarding(Hooks):
             check = Check.SAME if value is None or kind is bool else Check.EQUAL
             self.guard(check, source, value)
             return value
-        if self._traced(value):
+        if kind is Variable:
+            self.guard(Check.REFERENT, source, weakref.ref(value))
             return value
-        if kind is np.ndarray:
+        if kind is Tensor:
+            self.guard(Check.TYPE, source, kind)
+        elif self._traced(value):
+            return value
+        if kind is np.ndarray or kind is Tensor:
             captured = self._capture(value, source)
             self._known.setdefault(id(captured), (captured, source))
             return captured

@@ -67,7 +67,9 @@ class EntryTable:
         if eager:
             entry = self._make_eager_entry(specialization, call)
         else:
-            entry = native_entry.specialization_entry(specialization, call.leaves)
+            entry = native_entry.specialization_entry(
+                specialization, call.leaves, self._definition.python_function
+            )
         specialization.entry = entry
         if entry is not None:
             known = () if function._table is None else function._table.entries

@@ -25,7 +25,13 @@ from graphjit.capture.sources import (
     static_attribute,
 )
 from graphjit.codegen.runtime.entry_layout import GuardKind
-from graphjit.codegen.runtime.entry_spec import GuardedRoot, LeafGuard, Step, static_leaf
+from graphjit.codegen.runtime.entry_spec import (
+    ArgumentLeaf,
+    GuardedRoot,
+    LeafGuard,
+    Step,
+    static_leaf,
+)
 from graphjit.core.attribute_layout import Place, Places
 
 _TRUE: Final = LeafGuard(GuardKind.SAME, value=True)
@@ -48,13 +54,19 @@ class Paths:
     their attributes lie.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, argument: Any = None, leaf: ArgumentLeaf | None = None) -> None:
+        """argument, leaf: an object among the arguments for which any other of its class may
+        stand, and which leaf it is.
+        """
         self._now: dict[Hashable, Any] = {}
         self._places = Places()
+        self._argument, self._leaf = argument, leaf
 
     def to(self, source: Source) -> tuple[Any, tuple[Step, ...]]:
         """The object from which a source starts, and the steps from there."""
         match source:
+            case ConstSource() | WeakRefSource() if self._is_argument(source):
+                return self._leaf, ()
             case ConstSource():
                 return source.value, ()
             case WeakRefSource():
@@ -75,6 +87,8 @@ class Paths:
     def guard(self, guard: Guard) -> GuardedRoot:
         """A guard on what the Python code read: read by machine code if that can be."""
         root = self._compared(guard)
+        if self._leaf is not None and self._refers(guard, root):
+            raise NoPath
         if root is None:
             root = GuardedRoot(guard.holds, (Step(GuardKind.CALL),), _TRUE)
         shortcut = self._class_of(guard)
@@ -86,6 +100,37 @@ class Paths:
             steps = (*start, Step(GuardKind.CONSTANT, root.value), *root.steps)
             return GuardedRoot(reference, steps, root.leaf)
         return root
+
+    def _is_argument(self, source: Source) -> bool:
+        return self._leaf is not None and source() is self._argument
+
+    def _refers(self, guard: Guard, root: GuardedRoot | None) -> bool:
+        """Whether a guard holds for the argument at hand and not for others like it: Python
+        compares what it leads to, or it asks for this very object.
+        """
+        expected = guard.expected
+        if isinstance(expected, weakref.ref):
+            expected = expected()
+        if expected is self._argument or isinstance(expected, types.MethodType):
+            return True
+        if root is not None:
+            return False
+        others = guard.expected if isinstance(guard.expected, tuple) else (guard.expected,)
+        sources = [x for x in (guard.source, *others) if isinstance(x, Source)]
+        return any(map(self._starts_there, sources))
+
+    def _starts_there(self, source: Source) -> bool:
+        """Whether a source starts from the argument, or from nothing that is known here."""
+        while True:
+            match source:
+                case AttributeSource() | ItemSource():
+                    source = source.parent
+                case StaticSource():
+                    source = source.kind
+                case ConstSource() | WeakRefSource():
+                    return source() is self._argument
+                case _:
+                    return not isinstance(source, CellSource)
 
     def _compared(self, guard: Guard) -> GuardedRoot | None:
         """The root of a guard that machine code can compare."""

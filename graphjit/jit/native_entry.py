@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.attribute_access import only_reads_attributes
 from graphjit.codegen.runtime.entry_layout import GuardKind
 from graphjit.codegen.runtime.entry_spec import (
+    ArgumentLeaf,
     ContainerGuard,
     Interpreted,
     LeafCall,
@@ -29,6 +31,7 @@ from graphjit.core.config import config
 from graphjit.core.fork_safety import importing, new_lock
 from graphjit.core.tree import (
     ARRAY,
+    LEAF,
     SCALAR,
     TENSOR,
     Identity,
@@ -42,7 +45,7 @@ from graphjit.core.types import as_dtype
 from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Cell
 
-from .guard_roots import NoPath
+from .guard_roots import NoPath, Paths
 from .native_plan import SCALARS, NotNative, capture_roots, make_launch
 from .specialization import Specialization
 
@@ -54,6 +57,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # How many specializations of a function machine code looks through. Python finds the others.
 MAX_ENTRIES = 32
+# Py_TPFLAGS_HEAPTYPE: of classes that Python code makes.
+_HEAP_TYPE = 1 << 9
 _lock = new_lock()
 _address: list[int] = []
 
@@ -78,11 +83,20 @@ def install_entry_point(kind: type[Any]) -> int:
     return _address[0]
 
 
-def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) -> Entry | None:
-    """The entry of a specialization made for these leaves; None where there can be none."""
+def specialization_entry(
+    specialization: Specialization, leaves: Sequence[Any], function: Any
+) -> Entry | None:
+    """The entry of a specialization made for these leaves; None where there can be none.
+
+    function: the Python function that it was made of
+    """
     if not object_layout.fits() or specialization.executable is None:
         return None
-    parts = iter([_leaf_guard(k, x) for k, x in zip(specialization.kinds, leaves, strict=True)])
+    open_entry = _entry_of_any_object(specialization, leaves, function)
+    if open_entry is not None:
+        return open_entry
+    guards = [_leaf_guard(k, x) for k, x in zip(specialization.kinds, leaves, strict=True)]
+    parts = iter(guards)
     try:
         args, kwargs = (
             _argument_guards(child, parts) for child in specialization.argument_tree.children
@@ -106,6 +120,50 @@ def specialization_entry(specialization: Specialization, leaves: Sequence[Any]) 
         if any(kind == "given" for kind, _ in specialization.results):
             return _entry_returning_arguments(specialization, args, named)
         return make_entry(args.children, named, _leaf_call(specialization))
+
+
+def _entry_of_any_object(
+    specialization: Specialization, leaves: Sequence[Any], function: Any
+) -> Entry | None:
+    """The entry of a method that serves all objects of the class of the one at hand. None where
+    there can be none, for what it computes may depend on which object it is.
+
+    It lives on when the object dies. What Python looks up, it finds for this one alone.
+    """
+    made, tree = specialization, specialization.argument_tree
+    args = tree.children[0]
+    if (
+        not args.children
+        or args.children[0] is not LEAF
+        or not isinstance(made.kinds[0].key, Identity)
+    ):
+        return None
+    owner, kind = leaves[0], type(leaves[0])
+    if isinstance(owner, type):
+        return None
+    if sum(x is owner for x in leaves) > 1 or not kind.__flags__ & _HEAP_TYPE:
+        return None
+    if (
+        made.effects is not None
+        or made.has_handlers
+        or any(source is None for source in made.sources)
+    ):
+        return None
+    if not only_reads_attributes(function, kind):
+        return None
+    guards = [_leaf_guard(k, x) for k, x in zip(made.kinds, leaves, strict=True)]
+    guards[0] = LeafGuard(GuardKind.TYPE, value=kind)
+    parts = iter(guards)
+    try:
+        positional, named = (_argument_guards(child, parts) for child in tree.children)
+        assert isinstance(positional, ContainerGuard) and isinstance(named, ContainerGuard)
+        launch = make_launch(made, Paths(owner, ArgumentLeaf(0)))
+    except NotNative:
+        return None
+    by_name = dict(zip(named.keys, named.children, strict=True))
+    entry = make_entry(positional.children, by_name, launch)
+    made.serves_any_object = entry is not None
+    return entry
 
 
 def _has_containers(tree: Tree) -> bool:

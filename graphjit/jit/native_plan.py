@@ -58,8 +58,11 @@ class NotNative(Exception):
     """Raised where a specialization needs what machine code doesn't do."""
 
 
-def make_launch(specialization: Specialization) -> NativeLaunch:
-    """The native call that does all of a specialization's work; NotNative where none can."""
+def make_launch(specialization: Specialization, paths: Paths | None = None) -> NativeLaunch:
+    """The native call that does all of a specialization's work; NotNative where none can.
+
+    paths: how what it reads is reached, if not from the very objects of the trace
+    """
     executable = specialization.executable
     assert executable is not None
     program = executable.program
@@ -81,7 +84,7 @@ def make_launch(specialization: Specialization) -> NativeLaunch:
         raise NotNative
     address, wanted = call
     try:
-        roots, leaf_numbers = capture_roots(specialization)
+        roots, leaf_numbers = capture_roots(specialization, paths)
     except NoPath:
         raise NotNative from None
     sources: dict[int, tuple[str, Any]] = {}
@@ -259,14 +262,14 @@ def _finishers(specialization: Specialization) -> list[Callable[[Any], Any] | No
 
 
 def capture_roots(
-    specialization: Specialization,
+    specialization: Specialization, paths: Paths | None = None
 ) -> tuple[tuple[GuardedRoot, ...], dict[tuple[str, int], int]]:
     """What a specialization reads besides its arguments, and the number of each as a leaf."""
     roots: list[GuardedRoot] = []
     again: list[GuardedRoot] = []
     leaf_numbers: dict[tuple[str, int], int] = {}
     first = len(specialization.kinds)
-    paths = Paths()
+    paths = paths or Paths()
 
     def add(value: Any, steps: tuple[Step, ...], leaf: LeafGuard | int) -> int:
         if isinstance(leaf, LeafGuard):

@@ -195,7 +195,8 @@ class _Writer:
                 arrays.append(f"b{number}")
             else:
                 shape, kind, offset = spot
-                arrays.append(f"ndarray({shape}, {self.constant(kind)}, arena, {offset})")
+                arena = "arena" if self.arena else "None"  # of empty arrays alone
+                arrays.append(f"ndarray({shape}, {self.constant(kind)}, {arena}, {offset})")
         routine, attrs = resolved(call)
         arrays += [f"{name}={self.constant(value)}" for name, value in attrs.items()]
         text = f"{self.constant(routine)}({', '.join(arrays)})"

@@ -99,6 +99,8 @@ class Specialization:
     impure: bool = False
     # The table by which machine code enters it.
     entry: Any = None
+    # Whether the entry serves all objects of the class of the one that this was made for.
+    serves_any_object: bool = False
     # Whether its calls raised, so that they run eagerly until one doesn't.
     raises: bool = False
     # Whether it has run eagerly, and the function is to be traced again.

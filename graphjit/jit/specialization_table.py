@@ -264,14 +264,17 @@ class SpecializationTable:
                 if owner is not None and owner() is None:
                     del self.owners[owner.number]
                     for entry in owner.keys:
-                        self._forget_key(*entry)
+                        self._forget_key(*entry, died=True)
             except IndexError:  # another thread was first
                 return
             finally:
                 self.lock.release()
 
-    def _forget_key(self, table: str, key: Any) -> None:
-        """Forget what is stored under a key. Small executables are retained as spare ones."""
+    def _forget_key(self, table: str, key: Any, died: bool = False) -> None:
+        """Forget what is stored under a key. Small executables are retained as spare ones.
+
+        died: because its object did; machine code goes on with what serves others like it
+        """
         found = getattr(self, table).pop(key, ())
         if isinstance(found, Specialization):
             found = [found]
@@ -280,7 +283,8 @@ class SpecializationTable:
         for specialization in specializations:
             if specialization.executable is not None and specialization.executable.small:
                 self.spare_executables.append(specialization.executable)
-        self._entries.remove(specializations)
+        left = [s for s in specializations if not (died and s.serves_any_object)]
+        self._entries.remove(left)
 
 
 def _make_death_callback(table: SpecializationTable) -> Callable[[Any], None]:

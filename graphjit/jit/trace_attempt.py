@@ -18,6 +18,7 @@ from graphjit.capture.made_arrays import MadeArrays
 from graphjit.capture.recorder import PLAIN, Recorder
 from graphjit.capture.sources import (
     MAX_INTEGER,
+    AttributeSource,
     Check,
     ConstSource,
     NumberSource,
@@ -48,6 +49,7 @@ from graphjit.core.tree import (
 from graphjit.core.types import DType, TensorType, as_dtype
 from graphjit.ir.graph import Graph
 from graphjit.tensors.apply import TensorBase
+from graphjit.tensors.tensor import Tensor
 from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.leaks import holds_traced
 from graphjit.tracing.loop_tests import always_raises
@@ -388,7 +390,10 @@ class TraceAttempt:
         self._paths: dict[int, list[Source]] = {}
         self._lines: dict[int, SourceLine | None] = {}
 
-        def capture(array: np.ndarray[Any, Any], source: Source) -> Any:
+        def capture(value: Any, source: Source) -> Any:
+            array = value
+            if isinstance(value, Tensor):
+                array, source = value._array, AttributeSource(source, "_array")
             if array.dtype.kind not in "biufc":
                 raise self._refuse(
                     f"{self._definition.name} reads {source.text}, an array of {array.dtype}"
@@ -397,7 +402,8 @@ class TraceAttempt:
             paths = self._paths.setdefault(id(array), [])
             if all(source.key != path.key for path in paths):
                 paths.append(source)
-            return trace.capture(array, outside=True)
+            found = trace.capture(array, outside=True)
+            return found if array is value else trace.as_tensor_of(found)
 
         varying = self._definition.varying_numbers - self._definition.static_numbers
 

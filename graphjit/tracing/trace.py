@@ -96,6 +96,8 @@ class Trace:
         self.variables: list[Variable] = []
         # By the ids of arrays: the parameters of captures.
         self._capture_symbols: dict[int, SymbolicTensor] = {}
+        # Captured arrays of tensors, by their nodes.
+        self._captured_tensors: dict[int, SymbolicTensor] = {}
         self._capture_checksums: list[int] = []
         # The dicts of objects' attributes that the code has, which Python makes when asked.
         self.attribute_dicts: list[dict[str, Any]] = []
@@ -149,6 +151,7 @@ class Trace:
         finally:
             self.refusal = None
             self._capture_symbols.clear()
+            self._captured_tensors.clear()
             self._variable_values.clear()
             self._must_be_computed.clear()
             self.branches.release()
@@ -205,6 +208,14 @@ class Trace:
         if self.origin != "tensor" or x.origin != "numpy" or not x.storage.shared:
             return x
         return SymbolicTensor(self, x.node, x.type, "tensor")
+
+    def as_tensor_of(self, x: SymbolicTensor) -> SymbolicTensor:
+        """A captured array as the tensor whose elements it has."""
+        known = self._captured_tensors.get(x.node)
+        if known is None:
+            known = SymbolicTensor(self, x.node, x.type, "tensor")
+            self._captured_tensors[x.node] = known
+        return known
 
     def extent_value(self, dim: Dim, dtype: DType = int64) -> SymbolicTensor:
         """A symbolic extent as a Python number that is known at run time."""

@@ -28,7 +28,8 @@ class Model:
 
     @gj.function
     def f(self, x):
-        return x * self.w
+        me = self  # not a method that serves all objects
+        return x * me.w
 
 
 class Slotted:
@@ -70,7 +71,8 @@ def test_forms_for_any_size_end_too():
 
         @gj.function
         def f(self, x):
-            return x * self.k
+            me = self  # not a method that serves all objects
+            return x * me.k
 
     one, other = Scaled(), Scaled()
     for n in (3, 4, 5, 6):

@@ -129,7 +129,7 @@ def test_a_new_object_costs_no_more_where_there_are_many(monkeypatch):
     class Model:
         @gj.function
         def step(self, x):
-            return x * 2
+            return x * 2 if isinstance(self, Model) else x  # no other object's entry serves it
 
     compared = []
     equal = Identity.__eq__

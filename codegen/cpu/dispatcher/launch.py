@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from graphjit.codegen.runtime.entry_layout import EntryWord, ResultKind, ResultWord
+from graphjit.codegen.runtime.entry_layout import (
+    MAX_FRAME_WORDS,
+    EntryWord,
+    ResultKind,
+    ResultWord,
+)
 from graphjit.codegen.runtime.runtime_symbols import (
     INTERRUPTED,
     NEEDS_PYTHON,
@@ -38,7 +43,13 @@ def write_match_roots() -> str:
     a.set("ptr", guard, a.word("%entry", EntryWord.ROOT_GUARDS, "ptr"))
     roots = a.word("%entry", EntryWord.ROOT_TABLE, "ptr")
     with a.loop(a.word("%entry", EntryWord.ROOTS)) as k:
-        x = a.load_item("ptr", roots, k)
+        known = a.load_item("ptr", roots, k)
+        root = a.variable("ptr", "null")
+        a.set("ptr", root, known)
+        number = a.value(f"ptrtoint ptr {known} to i64")
+        with a.when(a.value(f"icmp ult i64 {number}, {MAX_FRAME_WORDS}")):
+            a.set("ptr", root, a.load_item("ptr", _FRAME, number))  # a leaf of the arguments
+        x = a.get("ptr", root)
         here = a.get("ptr", guard)
         passed = f"ptr {here}", f"ptr {x}", f"ptr {_FRAME}", f"i64 {LOOKED_UP}"
         following = a.call("ptr", "match", *passed)
