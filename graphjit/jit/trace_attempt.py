@@ -477,7 +477,7 @@ class TraceAttempt:
             for array, source in zip(trace.captures, sources[:count], strict=True)
         ]
         specialization.source_lines = [self._lines.get(id(a)) for a in trace.captures]
-        specialization.guards = tuple(self._recorder.guards.values())
+        specialization.guards = (*self._recorder.guards.values(), *trace.required)
         specialization.held_captures = [
             array if source is None else None
             for array, source in zip(trace.captures, specialization.sources, strict=True)

@@ -135,6 +135,10 @@ def rademacher(key: Any, shape: Any = (), dtype: Any = int32) -> Any:
     """1 or -1, evenly."""
     found = unit(key, shape, float32, "Rademacher") < np.float32(0.5)
     target = as_dtype(dtype)
+    if target.kind in "bu":
+        raise InvalidArgumentError(
+            at_user_line(f"dtype is a signed one, not {target.name} [Op:Rademacher]")
+        )
     return math.where(found, as_tensor(1, target), as_tensor(-1, target))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.capture.sources import Check, ConstSource, Guard, ItemSource
+from graphjit.core.errors import InvalidArgumentError, at_user_line, user_line
 from graphjit.core.types import as_dtype, float32, int32, int64, uint64
 from graphjit.functions import math
 from graphjit.functions.shape import as_shape, reshape, stack
@@ -132,6 +133,12 @@ class Generator:
 
     def skip(self, delta: Any) -> Any:
         """Move on as a draw of `delta` elements would. Gives the state before."""
+        if current_trace.get() is None:
+            with self._state.cell.lock:  # a draw of another thread comes before or after
+                return self._moved(delta)
+        return self._moved(delta)
+
+    def _moved(self, delta: Any) -> Any:
         before = self._state.read_value()
         words = math.bitcast(before, uint64)
         amount = math.cast(as_tensor(delta), int64) * as_tensor(_BLOCKS_PER_ELEMENT, int64)
@@ -226,13 +233,18 @@ _global: list[Generator] = []
 
 def get_global_generator() -> Generator:
     """The generator that all share; it starts from a state of the operating system's."""
+    trace = current_trace.get()
     if not _global:
         token = current_trace.set(None)  # it outlives a trace that asks for it first
         try:
             _global.append(Generator.from_non_deterministic_state())
         finally:
             current_trace.reset(token)
-    return _global[0]
+    generator = _global[0]
+    if trace is not None:
+        source = ItemSource(ConstSource(_global, "generators"), 0, "the generator of all")
+        trace.required.append(Guard(Check.SAME, source, generator, user_line()))
+    return generator
 
 
 def set_global_generator(generator: Generator) -> None:

@@ -176,8 +176,8 @@ def normals(dtype: DType, least: float | None) -> tuple[int, Transform]:
 
 
 def float_dtype(dtype: Any, op: str) -> DType:
-    """A floating-point dtype; InvalidArgumentError for others."""
-    found = as_dtype(dtype)
+    """A floating-point dtype, float32 for None; InvalidArgumentError for others."""
+    found = float32 if dtype is None else as_dtype(dtype)
     if found not in FLOATS:
         raise InvalidArgumentError(
             at_user_line(f"dtype is a floating-point one, not {found.name} [Op:{op}]")

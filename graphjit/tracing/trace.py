@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphjit.capture.sources import MAX_INTEGER
+from graphjit.capture.sources import MAX_INTEGER, Guard
 from graphjit.core.config import config
 from graphjit.core.dims import Dim, Sizes
 from graphjit.core.errors import (
@@ -96,6 +96,8 @@ class Trace:
         self.variables: list[Variable] = []
         # By the ids of arrays: the parameters of captures.
         self._capture_symbols: dict[int, SymbolicTensor] = {}
+        # What functions of graphjit's own read outside, and what must hold of it.
+        self.required: list[Guard] = []
         # Captured arrays of tensors, by their nodes.
         self._captured_tensors: dict[int, SymbolicTensor] = {}
         self._capture_checksums: list[int] = []

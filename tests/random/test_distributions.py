@@ -307,6 +307,7 @@ def test_parameters_broadcast() -> None:
         (lambda: random.normal((3,)), r"key.*not tuple \[Op:Normal\]"),
         (lambda: random.randint(KEY, (2,), 0, 2**40), "1099511627776 is no int32"),
         (lambda: random.randint(KEY, (2,), 0.5, 2), "integers, not float32"),
+        (lambda: random.rademacher(KEY, (2,), "uint8"), "signed one, not uint8"),
         (lambda: random.randint(KEY, (2,), 0, 2, "float32"), "integer one, not float32"),
         (lambda: random.poisson(KEY, 3.0, (2,), "float32"), "integer one"),
         (lambda: random.choice(KEY, 0, (2,)), "2 of 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -149,3 +150,50 @@ def test_states_are_pickled() -> None:
     state = random.Generator.from_seed(3).state.numpy()
     g = random.Generator.from_state(pickle.loads(pickle.dumps(state)))
     assert np.array_equal(g.normal((2,)), random.Generator.from_seed(3).normal((2,)))
+
+
+def test_the_generator_of_all_may_be_replaced() -> None:
+    f = gj.function(lambda: random.get_global_generator().normal((3,)), fallback="error")
+    for k in range(6):
+        random.set_global_generator(random.Generator.from_seed(k))
+        expected = random.Generator.from_seed(k)
+        for _ in range(2):
+            np.testing.assert_allclose(f().numpy(), expected.normal((3,)).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_threads_draw_different_numbers(compiled: bool) -> None:
+    g = random.Generator.from_seed(3)
+    draw = gj.function(lambda: g.uniform((4,))) if compiled else (lambda: g.uniform((4,)))
+    draw()
+    found: list[Any] = []
+
+    def work() -> None:
+        found.extend(tuple(draw().numpy()) for _ in range(60))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 240
+    assert g.state.numpy().tolist() == [3 + 241 * 4 * 256, 0, 0]
+
+
+@pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
+def test_a_call_that_raises_has_drawn() -> None:
+    def raising(g: Any, x: Any) -> Any:
+        a = g.normal((3,))
+        if x.shape[0] == 2:
+            raise ValueError("two")
+        return a
+
+    plain, traced = (random.Generator.from_seed(42) for _ in range(2))
+    f = gj.function(raising)
+    for n in (2, 3, 2, 2, 3):
+        for call, g in ((raising, plain), (f, traced)):
+            try:
+                call(g, gj.ones((n,)))
+            except ValueError:
+                assert n == 2
+        assert np.array_equal(plain.state.numpy(), traced.state.numpy())
