@@ -112,17 +112,20 @@ def truncated_normal(
     key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = float32
 ) -> Any:
     """Numbers of the standard normal distribution that lie in [lower, upper], by the inverse of
-    its distribution function.
+    its distribution function; beyond 38 deviations the bound that is nearer to 0.
     """
     target = float_dtype(dtype, "TruncatedNormal")
     extents = shape_of(shape, "TruncatedNormal", lower, upper)
-    # the quotient of what is left on both sides is lost in narrow floats
+    zero, root = _number(0.0, float64), _number(pymath.sqrt(0.5), float64)
+    # float64, and the side on which probabilities are small: there they are exact
     low, high = (parameter(x, float64, extents) for x in (lower, upper))
-    root = _number(pymath.sqrt(2), float64)
-    first, last = math.erf(low / root), math.erf(high / root)
+    mirrored = low + high > zero
+    low, high = math.where(mirrored, -high, low), math.where(mirrored, -low, high)
+    first, last = math.erfc(-low * root), math.erfc(-high * root)
     u = unit(key, extents, float64, "TruncatedNormal")
-    found = root * special.erfinv(first + (last - first) * u)
-    return math.cast(math.minimum(math.maximum(found, low), high), target)
+    found = special.erfcinv(first + (last - first) * u) / -root
+    found = math.minimum(math.maximum(found, low), high)
+    return math.cast(math.where(mirrored, -found, found), target)
 
 
 @_narrowed_last
@@ -137,8 +140,8 @@ def gumbel(key: Any, shape: Any = (), dtype: Any = float32) -> Any:
     """Numbers of the standard Gumbel distribution."""
     target = float_dtype(dtype, "Gumbel")
     u = _positive_unit(key, shape, target, "Gumbel")
-    least = float(np.finfo(np.float32).tiny) if target is not float64 else 5e-324
-    return -math.log(math.maximum(-math.log(u), _number(least, target)))
+    least = _number(_resolution(target) / 2, target)  # of the u that is 1
+    return -math.log(math.maximum(-math.log(u), least))
 
 
 @_narrowed_last
@@ -262,8 +265,9 @@ def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = float32) -> Any:
     m = parameter(mean, target, extents)
     first, second = _two(key)
     y = m * math.square(normal(first, extents, target))
-    two = _number(2.0, target)
-    x = m + m / two * (y - math.sqrt(y * (_number(4.0, target) + y)))
+    one, half = _number(1.0, target), y / _number(2.0, target)
+    # the smaller root, by the larger one: their product is 1
+    x = m / (one + half + math.sqrt(half * (half + _number(2.0, target))))
     u = unit(second, extents, target, "Wald")
     return math.where(u * (m + x) <= m, x, math.square(m) / x)
 

@@ -152,7 +152,8 @@ def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = int32) -> Any:
 
 
 def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = int32) -> Any:
-    """Numbers of the Poisson distribution; -1 where lam is negative or NaN.
+    """Numbers of the Poisson distribution; -1 where lam is negative or NaN. Numbers beyond the
+    dtype's largest are that. Means from 1e13 on are too large for float64's logarithms.
 
     Small means by adding up probabilities, from 10 on by W. Hörmann, "The transformed rejection
     method for generating Poisson random variables", 1993 (PTRS).
@@ -170,6 +171,8 @@ def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = int32) -> Any:
         key, extents, math.where(large, mean, _float64(_BY_REJECTION)), large
     )
     found = math.where(large, rejected, counted)
+    largest = float(np.nextafter(float(np.iinfo(target.dtype).max) + 1, 0))
+    found = math.minimum(found, _float64(min(largest, float(np.iinfo(target.dtype).max))))
     return math.cast(math.where(valid, found, _float64(-1.0)), target)
 
 
@@ -228,7 +231,7 @@ def _without(left: Any, taken: Any) -> Any:
 
 def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = float32) -> Any:
     """How many of n trials of success probability p succeed, as numbers of a dtype; NaN, or -1
-    of integers, where n is negative or p isn't in [0, 1].
+    of integers, where n is negative or p isn't in [0, 1]. n is below 1e13.
 
     Small means by adding up probabilities, from 10 on by W. Hörmann, "The generation of
     binomial random variates", 1993 (BTRS).

@@ -33,6 +33,16 @@ CONTINUOUS: dict[str, tuple[Draw, Any]] = {
     "tail": (
         lambda k, d: random.truncated_normal(k, 3.0, 5.0, (N,), d), stats.truncnorm(3, 5),
     ),
+    "far tail": (
+        lambda k, d: random.truncated_normal(k, 9.0, 9.5, (N,), d), stats.truncnorm(9, 9.5),
+    ),
+    "other tail": (
+        lambda k, d: random.truncated_normal(k, -30.0, -12.0, (N,), d), stats.truncnorm(-30, -12),
+    ),
+    "half": (
+        lambda k, d: random.truncated_normal(k, 8.0, np.inf, (N,), d),
+        stats.truncnorm(8, np.inf),
+    ),
     "exponential": (lambda k, d: random.exponential(k, (N,), d), stats.expon()),
     "gumbel": (lambda k, d: random.gumbel(k, (N,), d), stats.gumbel_r()),
     "laplace": (lambda k, d: random.laplace(k, (N,), d), stats.laplace()),
@@ -49,6 +59,9 @@ CONTINUOUS: dict[str, tuple[Draw, Any]] = {
         lambda k, d: random.triangular(k, 1.0, 2.0, 4.0, (N,), d), stats.triang(1 / 3, 1, 3),
     ),
     "wald": (lambda k, d: random.wald(k, 1.5, (N,), d), stats.invgauss(1.5)),
+    "wald of a large mean": (
+        lambda k, d: random.wald(k, 1e4, (N,), d), stats.invgauss(1e4),
+    ),
     "gamma of 0.3": (lambda k, d: random.gamma(k, 0.3, (N,), d), stats.gamma(0.3)),
     "gamma of 1": (lambda k, d: random.gamma(k, 1.0, (N,), d), stats.gamma(1)),
     "gamma of 50": (lambda k, d: random.gamma(k, 50.0, (N,), d), stats.gamma(50)),
@@ -193,6 +206,16 @@ def test_large_means_by_their_moments() -> None:
         x = random.poisson(KEY, mean, (N,), "int64").numpy()
         assert abs(x.mean() - mean) < 5 * np.sqrt(mean / N)
         assert abs(x.var() / mean - 1) < 5 * np.sqrt(2 / N)
+
+
+def test_no_number_is_far_out_for_its_bits() -> None:
+    """A number in [0, 1) at its end stands for a step, not for infinity."""
+    for draw in (random.gumbel, random.logistic, random.exponential, random.laplace):
+        f = gj.function(lambda k, draw=draw: gj.reduce_max(draw(k, (1 << 25,))))
+        assert float(f(KEY)) < 18
+    assert random.poisson(KEY, 1e20, (3,)).numpy().tolist() == [2**31 - 1] * 3
+    assert random.poisson(KEY, 1e12, (3,), "uint8").numpy().tolist() == [255] * 3
+    assert (random.poisson(KEY, 1e12, (3,), "int64").numpy() > 9e11).all()
 
 
 def test_parameters_that_are_none() -> None:
