@@ -261,7 +261,8 @@ def static_leaf(value: Any, by_value: bool) -> LeafGuard:
 
 __all__ = [
     "GuardNode", "Step", "guard_trees",
-    "ArgumentLeaf", "Bundle", "ContainerGuard", "GuardedRoot", "Interpreted", "LeafCall", "LeafGuard",
+    "ArgumentLeaf", "Bundle", "ContainerGuard", "GuardedRoot", "Interpreted", "LeafCall",
+    "LeafGuard",
     "NativeLaunch",
     "Output", "SizedLaunch", "static_leaf",
 ]  # fmt: skip

@@ -37,7 +37,8 @@ CONTINUOUS: dict[str, tuple[Draw, Any]] = {
         lambda k, d: random.truncated_normal(k, 9.0, 9.5, (N,), d), stats.truncnorm(9, 9.5),
     ),
     "other tail": (
-        lambda k, d: random.truncated_normal(k, -30.0, -12.0, (N,), d), stats.truncnorm(-30, -12),
+        lambda k, d: random.truncated_normal(k, -30.0, -12.0, (N,), d),
+        stats.truncnorm(-30, -12),
     ),
     "half": (
         lambda k, d: random.truncated_normal(k, 8.0, np.inf, (N,), d),
