@@ -267,7 +267,11 @@ def _same_constant(one: Any, other: Any) -> bool:
 def select(x: Any, key: Any) -> Selection | None:
     """x[key], where the key is a traced mask of x's shape."""
     mask = _mask_of(x, key)
-    return None if mask is None else Selection(detached(x), detached(mask))
+    if mask is None:
+        return None
+    if x.swapped:  # in which the result is, too
+        raise unsupported("x[mask] of bytes in the other order")
+    return Selection(detached(x), detached(mask))
 
 
 def _mask_of(x: Any, key: Any) -> Any:

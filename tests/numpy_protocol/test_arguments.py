@@ -154,3 +154,12 @@ def test_bytes_in_the_other_order() -> None:
                 assert actual is expected
             else:
                 np.testing.assert_array_equal(actual, expected)
+
+
+def test_elements_chosen_by_a_mask_keep_their_byte_order() -> None:
+    for dtype in (">f8", "<f8", ">i4"):
+        x = np.array([1.5, -2.0, 3.0, 7.0]).astype(dtype)
+        for function in (lambda x: x[x > 0], lambda x: x[x > 0] * 2, lambda x: x[x > 0].sum()):
+            expected, actual = function(x), graphjit.function(function)(x)
+            assert actual.dtype == expected.dtype
+            np.testing.assert_array_equal(actual, expected)
