@@ -47,6 +47,9 @@ class FunctionDefinition:
         # a second value and became inputs, and those of them that Python needs the values of.
         self.varying_numbers: set[Any] = set()
         self.static_numbers: set[Any] = set()
+        # The first values of numbers of objects that are first arguments, by class, path and
+        # type; None for those that Python needs the values of.
+        self.numbers_of_objects: dict[Any, Any] = {}
         # Lines that make arrays into which traced values are written.
         self.written_lines: frozenset[SourceLine] = frozenset()
         # The tests of `while` loops that are traced as paths of branches.

@@ -23,6 +23,7 @@ from graphjit.codegen.runtime.entry_spec import (
     Interpreted,
     LeafCall,
     LeafGuard,
+    NativeLaunch,
     static_leaf,
 )
 from graphjit.codegen.runtime.entry_writer import Entry, make_entry, make_table
@@ -157,13 +158,33 @@ def _entry_of_any_object(
     try:
         positional, named = (_argument_guards(child, parts) for child in tree.children)
         assert isinstance(positional, ContainerGuard) and isinstance(named, ContainerGuard)
-        launch = make_launch(made, Paths(owner, ArgumentLeaf(0)))
-    except NotNative:
+        launch = _launch_of_any_object(made, owner)
+    except (NoPath, NotNative):
         return None
     by_name = dict(zip(named.keys, named.children, strict=True))
     entry = make_entry(positional.children, by_name, launch)
     made.serves_any_object = entry is not None
     return entry
+
+
+def _launch_of_any_object(
+    specialization: Specialization, owner: Any
+) -> NativeLaunch | LeafCall:
+    """How a specialization is entered for objects like the one that is its first argument.
+    NoPath or NotNative where that can't be.
+    """
+    from graphjit.codegen.cpu.dispatcher import MISS
+
+    from .python_calls import call_of_any_object
+
+    try:
+        return make_launch(specialization, Paths(owner, ArgumentLeaf(0)))
+    except NotNative:
+        roots, numbers = capture_roots(specialization, Paths(owner, ArgumentLeaf(0)))
+    run = call_of_any_object(specialization, numbers, MISS)
+    if run is None:
+        raise NotNative
+    return LeafCall(run, roots)
 
 
 def _has_containers(tree: Tree) -> bool:

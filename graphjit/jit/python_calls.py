@@ -8,6 +8,7 @@ beforehand in its globals.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,26 @@ from .specialization import COMPUTED, CaptureReplacedError, Specialization
 
 # What becomes of results that a function of this kind can make.
 _RESULTS = (*COMPUTED, "static", "view", "again", "object")
+# What is made is graphjit's own code, to which errors don't point.
+_FILE = str(Path(__file__).parent / "<call of a specialization>")
 # Stands in a text for the call of `again`.
 _AGAIN = "<again>"
 
 
 class _NotStraight(Exception):
     """Raised for a specialization that is more than a straight line."""
+
+
+def call_of_any_object(
+    specialization: Specialization, leaf_numbers: dict[tuple[str, int], int], miss: Any
+) -> Callable[..., Any] | None:
+    """As leaf_call, where the objects that the specialization knows may not be those of the
+    call: Python has the calls that aren't a straight line. None where none is one.
+    """
+    try:
+        return _Writer(specialization, leaf_numbers, lambda *leaves: miss).function()
+    except _NotStraight:
+        return None
 
 
 def leaf_call(
@@ -83,7 +98,7 @@ class _Writer:
         self.specialization, self.leaf_numbers = specialization, leaf_numbers
         self.names: dict[str, Any] = {
             "ndarray": np.ndarray, "as_input": as_input, "as_contiguous": as_contiguous,
-            "again": again, "wrap": _wrap,
+            "again": again, "wrap": _wrap, "__name__": __name__,
         }  # fmt: skip
         self.lines: list[str] = []
         self.arena = False
@@ -119,7 +134,7 @@ class _Writer:
         caught = "Exception" if made.has_handlers else "(MemoryError, IndexError)"
         text += f"    except {caught}:\n        pass\n    return again({given})\n"
         text = text.replace(_AGAIN, f"return again({given})")
-        exec(compile(text, "<call of a specialization>", "exec"), self.names)
+        exec(compile(text, _FILE, "exec"), self.names)
         made_call: Callable[..., Any] = self.names["call"]
         return made_call
 
@@ -294,4 +309,4 @@ def _leaf_count(tree: Tree) -> int:
     return 1 if tree.kind is None else sum(map(_leaf_count, tree.children))
 
 
-__all__: Sequence[str] = ["leaf_call"]
+__all__: Sequence[str] = ["call_of_any_object", "leaf_call"]

@@ -21,7 +21,9 @@ from graphjit.capture.sources import (
     AttributeSource,
     Check,
     ConstSource,
+    ItemSource,
     NumberSource,
+    WeakRefSource,
     agreed,
     lasting_source,
 )
@@ -41,6 +43,7 @@ from graphjit.core.tree import (
     SCALAR,
     STATIC,
     TENSOR,
+    Identity,
     LeafKind,
     Tree,
     containers,
@@ -79,6 +82,8 @@ _DTYPES = {int: "int64", float: "float64", complex: "complex128"}
 _INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 # How many lines may become ones that make traced arrays, each after a trace that failed.
 _MAX_WRITTEN_LINES = 16
+# How many numbers of objects are known, of which others of a class may have other values.
+_MAX_NUMBERS = 256
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 # Errors that tell of the trace and not of the call.
 _OWN_ERRORS = (TracingError, InternalError, ImportError)
@@ -119,6 +124,8 @@ class TraceAttempt:
         self._draws: list[Draw] = []
         self._sizes_vary = False
         self._numbers: dict[Any, tuple[Any, np.ndarray[Any, Any]]] = {}
+        # Those of them that other objects than the first argument had other values of.
+        self._object_numbers: list[Any] = []
         # The loops of the trace, and whether one was being recorded when it failed.
         self._loops, self._loops_were_open = PythonLoops(), False
         pairs = zip(call.leaves, call.kinds, strict=True)
@@ -129,7 +136,34 @@ class TraceAttempt:
         some.
         """
         self._definition.static_numbers.update(self._numbers)
+        for place in self._object_numbers:
+            self._definition.numbers_of_objects[place] = None  # they have to be known
         return bool(self._numbers)
+
+    def _differs_by_object(self, value: Any, source: Source) -> bool:
+        """Whether a number that the first argument, an object, has was another one in an object
+        of its class before: it is an input then, for all of them.
+        """
+        path: list[Any] = []
+        while isinstance(source, (AttributeSource, ItemSource)):
+            step = source.name if isinstance(source, AttributeSource) else (source.item,)
+            path.append(step)
+            source = source.parent
+        if not path or not isinstance(source, (ConstSource, WeakRefSource)):
+            return False
+        first = self._call.leaves[0] if self._call.leaves else None
+        owner = source()
+        if first is None or owner is not first or self._call.kinds[0].kind != STATIC:
+            return False
+        known = self._definition.numbers_of_objects
+        place = Identity(type(owner)), tuple(path), type(value)
+        if place not in known and len(known) < _MAX_NUMBERS:
+            known[place] = value
+        first_value = known.get(place)
+        if first_value is None or first_value == value:
+            return False
+        self._object_numbers.append(place)
+        return True
 
     def run(self, assumed: SizeAssumptions | None = None) -> Specialization:
         """The specialization of the call, traced and not compiled.
@@ -202,7 +236,7 @@ class TraceAttempt:
         self._effects, self._written_arrays = (), False
         self._draws, self._sizes_vary = [], assumed is not None
         self._loops_were_open = False
-        self._numbers = {}
+        self._numbers, self._object_numbers = {}, []
         self._require_traceable()
         before = SideEffects(self._definition.python_function, self._statics)
         self._require_restorable(before)
@@ -409,7 +443,7 @@ class TraceAttempt:
 
         def number(value: Any, source: Source) -> Any:
             """An input in place of a number that has had several values."""
-            if source.key not in varying:
+            if source.key not in varying and not self._differs_by_object(value, source):
                 return None
             if type(value) is int and abs(value) > MAX_INTEGER:
                 return None

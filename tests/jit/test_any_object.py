@@ -445,3 +445,49 @@ def test_classes_with_attributes_made_when_asked_for() -> None:
             return 1
 
     assert not only_reads_attributes(Told.reads, Asking)
+
+
+class Mixed(Base):
+    """Numbers that differ from object to object, beside routines of NumPy's."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__(k)
+        self.rate, self.count = k + 0.5, k % 4
+        self.table = {"k": 2.0 * k}
+
+    def number(self, x: Any) -> Any:
+        return self.w * x + self.rate
+
+    def routine(self, x: Any) -> Any:
+        return np.sort(self.w * -x)
+
+    def chosen(self, x: Any) -> Any:
+        return x[self.w > 2] * self.table["k"]
+
+    def known(self, x: Any) -> Any:
+        return sum([x * i for i in range(self.count)], x)
+
+    def inverted(self, x: Any) -> Any:
+        return (
+            np.linalg.inv(np.outer(x, x) * (self.count > 0) + np.eye(4) * (self.rate > 9)) + 1
+        )
+
+
+@pytest.mark.parametrize("name", ["number", "routine", "chosen", "known", "inverted"])
+def test_numbers_that_differ_and_routines(name: str) -> None:
+    function = getattr(Mixed, name)
+    kind = type("Mixed", (Mixed,), {name: gj.function(function)})
+    compiled_one = kind.__dict__[name]
+    for k in range(60):
+        try:
+            expected: Any = function(Mixed(k), X)
+        except np.linalg.LinAlgError as error:
+            with pytest.raises(np.linalg.LinAlgError, match=str(error)) as caught:
+                getattr(kind(k), name)(X)
+            assert "test_any_object.py" in str(caught.value)
+            continue
+        found = getattr(kind(k), name)(X)
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    if name not in ("known", "inverted"):  # where Python needs the numbers
+        assert compiled_one.trace_count <= 6
