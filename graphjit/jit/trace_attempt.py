@@ -17,13 +17,8 @@ from graphjit.capture.generators import Draw
 from graphjit.capture.made_arrays import MadeArrays
 from graphjit.capture.recorder import PLAIN, Recorder
 from graphjit.capture.sources import (
-    MAX_INTEGER,
     AttributeSource,
-    Check,
     ConstSource,
-    ItemSource,
-    NumberSource,
-    WeakRefSource,
     agreed,
     lasting_source,
 )
@@ -43,7 +38,6 @@ from graphjit.core.tree import (
     SCALAR,
     STATIC,
     TENSOR,
-    Identity,
     LeafKind,
     Tree,
     containers,
@@ -66,6 +60,7 @@ from graphjit.tracing.turn_ways import LoopRefused
 
 from .effects import do_now
 from .output_memory import donated_leaves
+from .outside_numbers import NUMBER_DTYPES, OutsideNumbers
 from .return_plan import ReturnPlan
 from .specialization import Specialization, build_program
 
@@ -77,13 +72,10 @@ if TYPE_CHECKING:
     from .call_key import CallKey
     from .definition import FunctionDefinition
 
-_DTYPES = {int: "int64", float: "float64", complex: "complex128"}
 # What ends a call whatever `fallback` says, where it comes from outside.
 _INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 # How many lines may become ones that make traced arrays, each after a trace that failed.
 _MAX_WRITTEN_LINES = 16
-# How many numbers of objects are known, of which others of a class may have other values.
-_MAX_NUMBERS = 256
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 # Errors that tell of the trace and not of the call.
 _OWN_ERRORS = (TracingError, InternalError, ImportError)
@@ -123,9 +115,7 @@ class TraceAttempt:
         # What each call draws of random generators.
         self._draws: list[Draw] = []
         self._sizes_vary = False
-        self._numbers: dict[Any, tuple[Any, np.ndarray[Any, Any]]] = {}
-        # Those of them that other objects than the first argument had other values of.
-        self._object_numbers: list[Any] = []
+        self._numbers = OutsideNumbers(definition, call)
         # The loops of the trace, and whether one was being recorded when it failed.
         self._loops, self._loops_were_open = PythonLoops(), False
         pairs = zip(call.leaves, call.kinds, strict=True)
@@ -135,35 +125,7 @@ class TraceAttempt:
         """Let the numbers that were inputs be under guards from now on; whether there were
         some.
         """
-        self._definition.static_numbers.update(self._numbers)
-        for place in self._object_numbers:
-            self._definition.numbers_of_objects[place] = None  # they have to be known
-        return bool(self._numbers)
-
-    def _differs_by_object(self, value: Any, source: Source) -> bool:
-        """Whether a number that the first argument, an object, has was another one in an object
-        of its class before: it is an input then, for all of them.
-        """
-        path: list[Any] = []
-        while isinstance(source, (AttributeSource, ItemSource)):
-            step = source.name if isinstance(source, AttributeSource) else (source.item,)
-            path.append(step)
-            source = source.parent
-        if not path or not isinstance(source, (ConstSource, WeakRefSource)):
-            return False
-        first = self._call.leaves[0] if self._call.leaves else None
-        owner = source()
-        if first is None or owner is not first or self._call.kinds[0].kind != STATIC:
-            return False
-        known = self._definition.numbers_of_objects
-        place = Identity(type(owner)), tuple(path), type(value)
-        if place not in known and len(known) < _MAX_NUMBERS:
-            known[place] = value
-        first_value = known.get(place)
-        if first_value is None or first_value == value:
-            return False
-        self._object_numbers.append(place)
-        return True
+        return self._numbers.make_static()
 
     def run(self, assumed: SizeAssumptions | None = None) -> Specialization:
         """The specialization of the call, traced and not compiled.
@@ -236,7 +198,7 @@ class TraceAttempt:
         self._effects, self._written_arrays = (), False
         self._draws, self._sizes_vary = [], assumed is not None
         self._loops_were_open = False
-        self._numbers, self._object_numbers = {}, []
+        self._numbers = OutsideNumbers(self._definition, self._call)
         self._require_traceable()
         before = SideEffects(self._definition.python_function, self._statics)
         self._require_restorable(before)
@@ -439,26 +401,14 @@ class TraceAttempt:
             found = trace.capture(array, outside=True)
             return found if array is value else trace.as_tensor_of(found)
 
-        varying = self._definition.varying_numbers - self._definition.static_numbers
-
         def number(value: Any, source: Source) -> Any:
-            """An input in place of a number that has had several values."""
-            if source.key not in varying and not self._differs_by_object(value, source):
+            found = self._numbers.input_for(trace, self._recorder, value, source)
+            if found is None:
                 return None
-            if type(value) is int and abs(value) > MAX_INTEGER:
-                return None
-            dtype = as_dtype(_DTYPES[type(value)]).dtype
-            array = np.array(value, dtype)
-            if source.key not in self._numbers:
-                path = NumberSource(source, type(value), dtype)
-                symbol = trace.capture_number(array)
-                if type(value) is int:
-                    self._recorder.guard(Check.SMALL, source, MAX_INTEGER)
-                    trace.note_bounds(symbol, -MAX_INTEGER, MAX_INTEGER)
-                self._numbers[source.key] = symbol, array
-                self._paths[id(array)] = [path]
-                self._lines[id(array)] = user_line()
-            return self._numbers[source.key][0]
+            symbol, array, path = found
+            self._paths[id(array)] = [path]
+            self._lines.setdefault(id(array), user_line())
+            return symbol
 
         recorder = Recorder(
             capture,
@@ -553,7 +503,7 @@ def _make_symbol(
 ) -> Any:
     """The symbolic tensor for a leaf that is an array, a tensor or a run-time scalar."""
     if kind.kind == SCALAR:
-        type, origin = TensorType((), as_dtype(_DTYPES[kind.key])), "weak"
+        type, origin = TensorType((), as_dtype(NUMBER_DTYPES[kind.key])), "weak"
     elif kind.kind == TENSOR:
         type, origin = kind.key, "tensor"
     else:

@@ -11,7 +11,7 @@ import functools
 import inspect
 import math as pymath
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -275,40 +275,80 @@ def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = float32) -> Any:
 # -- by rejection
 
 
+class _Gamma(NamedTuple):
+    """Numbers of the gamma distribution, in parts: d (1 + t)³ exp(boost).
+
+    alpha: their concentrations; valid: where these are positive and finite
+    """
+
+    alpha: Any
+    valid: Any
+    d: Any
+    t: Any
+    boost: Any
+
+
+# -3/4 + 3/5 t - 3/6 t² + ..., by which log1p(t) goes on beyond t³, times 3.
+_SERIES = [(-1) ** (k + 1) * 3 / k for k in range(4, 15)]
+
+
+def _gamma_parts(key: Any, a: Any, shape: Shape, dtype: DType, op: str) -> _Gamma:
+    """By G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", 2000."""
+    zero, one = _number(0.0, dtype), _number(1.0, dtype)
+    alpha = parameter(a, dtype, shape)
+    valid = math.logical_and(alpha > zero, alpha < _number(pymath.inf, dtype))
+    usual = math.where(valid, alpha, one)
+    small = usual < one
+    first, second = _two(key)
+    d = math.where(small, usual + one, usual) - _number(1 / 3, dtype)
+    c = one / math.sqrt(_number(9.0, dtype) * d)
+
+    def attempt(turn: Any, found: Any, left: Any) -> tuple[Any, Any, Any]:
+        x = _standard_normal(first, shape, dtype, op, turn * 2)
+        u = _positive_unit(first, shape, dtype, op, turn * 2 + 1)
+        t = c * x
+        inside = t > -one
+        inner = math.where(inside, t, zero)
+        taken = math.logical_and(inside, math.log(u) < d * _beyond_cubes(inner, dtype))
+        taken = math.logical_and(taken, left)
+        now = math.where(taken, t, found)
+        return turn + 1, now, math.logical_and(left, math.logical_not(taken))
+
+    t = tries(attempt, d * zero, valid)
+    boost = math.log(_positive_unit(second, shape, dtype, op)) / usual
+    return _Gamma(alpha, valid, d, t, math.where(small, boost, zero))
+
+
+def _beyond_cubes(t: Any, dtype: DType) -> Any:
+    """3 log1p(t) - 3 t + 1.5 t² - t³: what is left of the method's bound, in which all else
+    cancels. By its series near 0, where the difference would be lost.
+    """
+    series = _number(_SERIES[-1], dtype)
+    for coefficient in reversed(_SERIES[:-1]):
+        series = series * t + _number(coefficient, dtype)
+    square = math.square(t)
+    cubes = t * (_number(-3.0, dtype) + t * (_number(1.5, dtype) - t))
+    far = _number(3.0, dtype) * math.log1p(t) + cubes
+    return math.where(math.abs(t) < _number(0.1, dtype), series * math.square(square), far)
+
+
+def _of_valid(found: Any, parts: _Gamma, dtype: DType) -> Any:
+    """What was found; infinity for infinite concentrations, NaN where they aren't positive."""
+    limit = math.where(
+        parts.alpha == _number(pymath.inf, dtype), parts.alpha, _number(pymath.nan, dtype)
+    )
+    return math.where(parts.valid, found, limit)
+
+
 @_narrowed_last
 def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = float32) -> Any:
     """Logarithms of numbers of the gamma distribution, exact where those are too small for the
-    dtype.
-
-    G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", 2000. NaN where
-    a isn't positive.
+    dtype. NaN where a isn't positive.
     """
     target, extents = float_dtype(dtype, "LogGamma"), shape_of(shape, "LogGamma", a)
-    one = _number(1.0, target)
-    concentration = parameter(a, target, extents)
-    valid = concentration > _number(0.0, target)
-    alpha = math.where(valid, concentration, one)
-    small = alpha < one
-    first, second = _two(key)
-    d = math.where(small, alpha + one, alpha) - _number(1 / 3, target)
-    c = one / math.sqrt(_number(9.0, target) * d)
-
-    def attempt(turn: Any, found: Any, left: Any) -> tuple[Any, Any, Any]:
-        x = _standard_normal(first, extents, target, "LogGamma", turn * 2)
-        u = _positive_unit(first, extents, target, "LogGamma", turn * 2 + 1)
-        v = one + c * x
-        inside = v > _number(0.0, target)
-        log_v = _number(3.0, target) * math.log(math.where(inside, v, one))
-        bound = _number(0.5, target) * math.square(x) + d - d * math.exp(log_v) + d * log_v
-        taken = math.logical_and(inside, math.log(u) < bound)
-        taken = math.logical_and(taken, left)
-        now = math.where(taken, math.log(d) + log_v, found)
-        return turn + 1, now, math.logical_and(left, math.logical_not(taken))
-
-    found = tries(attempt, math.where(valid, d * _number(0.0, target), concentration), valid)
-    u = _positive_unit(second, extents, target, "LogGamma")
-    found = math.where(small, found + math.log(u) / alpha, found)
-    return math.where(valid, found, _number(pymath.nan, target))
+    parts = _gamma_parts(key, a, extents, target, "LogGamma")
+    found = math.log(parts.d) + _number(3.0, target) * math.log1p(parts.t) + parts.boost
+    return _of_valid(found, parts, target)
 
 
 def tries(attempt: Any, start: Any, left: Any) -> Any:
@@ -328,8 +368,10 @@ def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = float32) -> Any:
     """Numbers of the gamma distribution of concentration a and rate 1. NaN where a isn't
     positive.
     """
-    target = float_dtype(dtype, "Gamma")
-    return math.exp(loggamma(key, a, shape, target))
+    target, extents = float_dtype(dtype, "Gamma"), shape_of(shape, "Gamma", a)
+    parts = _gamma_parts(key, a, extents, target, "Gamma")
+    root = _number(1.0, target) + parts.t
+    return _of_valid(parts.d * (root * root * root) * math.exp(parts.boost), parts, target)
 
 
 @_narrowed_last
@@ -355,24 +397,31 @@ def t(key: Any, df: Any, shape: Any = (), dtype: Any = float32) -> Any:
 def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = float32) -> Any:
     """Numbers of the F-distribution."""
     target, extents = float_dtype(dtype, "F"), shape_of(shape, "F", dfnum, dfden)
+    above, below = (parameter(x, float64, extents) for x in (dfnum, dfden))
+    half = _number(0.5, float64)
+    quotient = _log_quotient(key, above * half, below * half, extents)
+    return math.cast(math.exp(quotient) * (below / above), target)
+
+
+def _log_quotient(key: Any, a: Any, b: Any, shape: Shape) -> Any:
+    """The logarithm of the quotient of two numbers of gamma distributions, float64: both may be
+    too small for any dtype, and their quotient isn't.
+    """
     first, second = _two(key)
-    above, below = (parameter(x, target, extents) for x in (dfnum, dfden))
-    upper = chisquare(first, above, extents, target) / above
-    return upper / (chisquare(second, below, extents, target) / below)
+    return loggamma(first, a, shape, float64) - loggamma(second, b, shape, float64)
 
 
 @_narrowed_last
 def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = float32) -> Any:
     """Numbers of the beta distribution."""
     target, extents = float_dtype(dtype, "Beta"), shape_of(shape, "Beta", a, b)
-    first, second = _two(key)
-    x, y = (loggamma(k, v, extents, target) for k, v in ((first, a), (second, b)))
-    return math.sigmoid(x - y)  # both may be too small for the dtype, and their quotient isn't
+    return math.cast(math.sigmoid(_log_quotient(key, a, b, extents)), target)
 
 
 @_narrowed_last
 def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = float32) -> Any:
-    """Numbers of the Dirichlet distribution: [shape..., n] for alpha [..., n].
+    """Numbers of the Dirichlet distribution: [shape..., n] for alpha [..., n]; 0 for an alpha
+    of 0.
 
     Raises InvalidArgumentError for an alpha without axes.
     """
@@ -380,8 +429,12 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = float32) -> 
     if not x.ndim:
         raise InvalidArgumentError(at_user_line("alpha has no axis [Op:Dirichlet]"))
     batch = x.type.shape[:-1] if shape is None else as_shape(shape, "Dirichlet")
-    logs = loggamma(key, x, (*batch, x.type.shape[-1]), target)
-    return math.exp(logs - reduce_logsumexp(logs, axis=-1, keepdims=True))
+    extents = (*batch, x.type.shape[-1])
+    wide = parameter(x, float64, extents)
+    never = wide == _number(0.0, float64)
+    logs = loggamma(key, wide, extents, float64)
+    logs = math.where(never, _number(-pymath.inf, float64), logs)
+    return math.cast(math.exp(logs - reduce_logsumexp(logs, axis=-1, keepdims=True)), target)
 
 
 @_narrowed_last
@@ -411,17 +464,25 @@ def multivariate_normal(
                 f"{list(matrix.type.shape)} [Op:MultivariateNormal]"
             )
         )
-    if shape is None:
-        batch = broadcast_shapes(
-            (centre.type.shape[:-1], matrix.type.shape[:-2]), "MultivariateNormal"
-        )
-    else:
-        batch = as_shape(shape, "MultivariateNormal")
+    given = centre.type.shape[:-1], matrix.type.shape[:-2]
+    batch = broadcast_shapes(given, "MultivariateNormal")
+    if shape is not None:
+        wanted = as_shape(shape, "MultivariateNormal")
+        if broadcast_shapes((wanted, batch), "MultivariateNormal") != wanted:
+            raise InvalidArgumentError(
+                at_user_line(
+                    f"parameters of shape {list(batch)} for the shape {list(wanted)} "
+                    "[Op:MultivariateNormal]"
+                )
+            )
+        batch = wanted
     if method == "cholesky":
         factor = linalg.cholesky(matrix)
     elif method == "eigh":
         values, vectors = linalg.eigh(matrix)
-        factor = vectors * expand_dims(math.sqrt(values), -2)
+        # of a singular matrix some are below 0 by rounding
+        positive = math.maximum(values, _number(0.0, target))
+        factor = vectors * expand_dims(math.sqrt(positive), -2)
     elif method == "svd":
         s, u, _ = linalg.svd(matrix)
         factor = u * expand_dims(math.sqrt(s), -2)

@@ -23,7 +23,7 @@ from graphjit.core.types import (
     shape_text,
     uint64,
 )
-from graphjit.functions import create, index, math, sorting
+from graphjit.functions import index, math, sorting
 from graphjit.functions.reduce import argmax, cumsum
 from graphjit.functions.shape import as_shape, broadcast_to, moveaxis, reshape
 from graphjit.functions.special import lgamma
@@ -32,7 +32,7 @@ from graphjit.tensors.apply import apply, as_tensor, wrap
 
 from .continuous import gumbel, parameter, shape_of, tries, unit
 from .keys import as_counter, bits
-from .words import as_uint64, draw, words64
+from .words import as_uint64, draw, known_int, words64
 
 # Means from here on are drawn by rejection, smaller ones by adding up probabilities.
 _BY_REJECTION = 10.0
@@ -55,16 +55,16 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = int32) 
     """Integers spread evenly over [minval, maxval), by 64 random bits each: no integer is more
     likely than another by more than (maxval - minval) / 2**64.
 
-    minval, maxval: of the dtype, broadcast to `shape`; where maxval isn't larger, minval is
-    what comes. Raises InvalidArgumentError for bounds that the dtype can't hold.
+    minval, maxval: integers, broadcast to `shape`; where maxval isn't larger, minval is what
+    comes. Of tensors, what the dtype can't hold is its least or largest. Raises
+    InvalidArgumentError for numbers that it can't hold.
     """
     target, extents = _integer(dtype, "RandInt"), as_shape(shape, "RandInt")
-    low, high = _modular(minval, target), _modular(maxval, target)
-    above = _is_above(minval, maxval, target)
+    low, high, above = _bounds(minval, maxval, target)
     span = math.maximum((high - low) * above, as_uint64(1))
     counter, half = as_counter(key, "RandInt"), np.uint64(32)
-    known = isinstance(minval, int) and isinstance(maxval, int)
-    if target.bits <= 32 or (known and maxval - minval <= 2**32):
+    first, last = known_int(minval), known_int(maxval)
+    if target.bits <= 32 or (first is not None and last is not None and last - first <= 2**32):
         word = draw(counter, extents, 2, words64, "RandInt")
         # the upper 64 bits of a product of 64 and 32
         upper, lower = word >> half, word & np.uint64(0xFFFFFFFF)
@@ -80,53 +80,61 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = int32) 
     return found if found.type.shape == extents else broadcast_to(found, extents)
 
 
-def _modular(value: Any, dtype: DType) -> Any:
-    """A bound of randint's, modulo 2**64."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        limits = np.iinfo(dtype.dtype)
-        if not limits.min <= value <= int(limits.max) + 1:  # the upper one is exclusive
-            raise InvalidArgumentError(at_user_line(f"{value} is no {dtype.name} [Op:RandInt]"))
-        return as_uint64(int(value) & 0xFFFF_FFFF_FFFF_FFFF)
+def _bounds(minval: Any, maxval: Any, dtype: DType) -> tuple[Any, Any, Any]:
+    """randint's bounds modulo 2**64, and 1 where the upper one is larger, else 0; as uint64."""
+    first, last = (_checked_bound(x, dtype) for x in (minval, maxval))
+    wide = uint64 if dtype.kind == "u" else int64
+    if isinstance(first, int) and isinstance(last, int):
+        above = as_uint64(int(last > first))
+    elif isinstance(last, int) and last > np.iinfo(wide.dtype).max:
+        above = as_uint64(1)
+    else:
+        low, high = (
+            wrap(np.array(x, wide.dtype)) if isinstance(x, int) else x for x in (first, last)
+        )
+        above = math.cast(math.greater(high, low), uint64)
+
+    def modular(x: Any) -> Any:
+        if isinstance(x, int):
+            return as_uint64(x & 0xFFFF_FFFF_FFFF_FFFF)
+        return x if x.dtype is uint64 else math.bitcast(x, uint64)
+
+    return modular(first), modular(last), above
+
+
+def _checked_bound(value: Any, dtype: DType) -> Any:
+    """A bound as an int, or as a tensor, int64 or uint64, of bounds that the dtype can have.
+
+    InvalidArgumentError for a number that is none.
+    """
+    limits = np.iinfo(dtype.dtype)
+    least, most = int(limits.min), int(limits.max) + 1  # the upper one is exclusive
+    known = known_int(value)
+    if known is not None:
+        if not least <= known <= most:
+            raise InvalidArgumentError(at_user_line(f"{known} is no {dtype.name} [Op:RandInt]"))
+        return known
     x = as_tensor(value)
     if x.dtype.kind not in "iu":
         raise InvalidArgumentError(
             at_user_line(f"bounds are integers, not {x.dtype.name} [Op:RandInt]")
         )
-    return (
-        math.cast(x, uint64)
-        if x.dtype.kind == "u"
-        else math.bitcast(math.cast(x, int64), uint64)
-    )
-
-
-def _is_above(minval: Any, maxval: Any, dtype: DType) -> Any:
-    """1 where maxval is larger than minval, else 0, as uint64."""
-    low, high = _plain(minval), _plain(maxval)
-    if low is not None and high is not None:
-        return as_uint64(int(high > low))
-    if high is not None and high > np.iinfo(dtype.dtype).max:
-        return as_uint64(1)
     wide = uint64 if dtype.kind == "u" else int64
-    first: Any = _wide(minval, wide)
-    return math.cast(_wide(maxval, wide) > first, uint64)
-
-
-def _wide(value: Any, dtype: DType) -> Any:
-    known = _plain(value)
-    if known is not None:
-        return wrap(np.array(known, dtype.dtype))
-    return math.cast(as_tensor(value), dtype)
-
-
-def _plain(value: Any) -> int | None:
-    """An integer that isn't a tensor's; None for others."""
-    return int(value) if isinstance(value, (int, np.integer)) else None
+    if x.dtype.kind != dtype.kind:  # what the other kind of integers hasn't
+        x = math.maximum(x, as_tensor(0, x.dtype)) if dtype.kind == "u" else x
+        if x.dtype is uint64:
+            x = math.minimum(x, as_tensor(2**63 - 1, uint64))
+    x = math.cast(x, wide)
+    if dtype.bits == 64:
+        return x
+    return math.minimum(math.maximum(x, as_tensor(least, wide)), as_tensor(most, wide))
 
 
 def bernoulli(key: Any, p: Any = 0.5, shape: Any = None) -> Any:
     """Bools that are true with probability p."""
     chance = as_tensor(p)
-    dtype = chance.dtype if chance.dtype.kind == "f" else float32
+    # the few bits of narrow floats are too coarse for small chances
+    dtype = float64 if chance.dtype is float64 else float32
     extents = shape_of(shape, "Bernoulli", chance)
     return unit(key, extents, dtype, "Bernoulli") < parameter(chance, dtype, extents)
 
@@ -143,17 +151,31 @@ def rademacher(key: Any, shape: Any = (), dtype: Any = int32) -> Any:
 
 
 def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = int32) -> Any:
-    """How many trials of success probability p come to the first success."""
+    """How many trials of success probability p come to the first success; -1 where p isn't in
+    (0, 1] (the largest of unsigned integers). Numbers beyond the dtype's largest are that.
+    """
     target, extents = _integer(dtype, "Geometric"), shape_of(shape, "Geometric", p)
-    chance = parameter(p, float64, extents)
-    u = _float64(1.0) - unit(key, extents, float64, "Geometric")
-    found = math.ceil(math.log(u) / math.log1p(-chance))
-    return math.cast(math.maximum(found, _float64(1.0)), target)
+    chance, one = parameter(p, float64, extents), _float64(1.0)
+    valid = math.logical_and(chance > _float64(0.0), chance <= one)
+    u = one - unit(key, extents, float64, "Geometric")
+    found = math.ceil(math.log(u) / math.log1p(-math.where(valid, chance, one)))
+    return _as_integers(math.maximum(found, one), valid, target)
+
+
+def _as_integers(found: Any, valid: Any, dtype: DType) -> Any:
+    """Whole numbers as integers: -1 where they aren't valid, the dtype's largest beyond it."""
+    limit = int(np.iinfo(dtype.dtype).max)
+    largest = float(limit) if float(limit) <= limit else float(np.nextafter(float(limit), 0))
+    found = math.minimum(found, _float64(largest))
+    if dtype.kind == "u":  # which have no -1
+        return math.where(valid, math.cast(found, dtype), as_tensor(limit, dtype))
+    return math.cast(math.where(valid, found, _float64(-1.0)), dtype)
 
 
 def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = int32) -> Any:
-    """Numbers of the Poisson distribution; -1 where lam is negative or NaN. Numbers beyond the
-    dtype's largest are that. Means from 1e13 on are too large for float64's logarithms.
+    """Numbers of the Poisson distribution; -1 (the largest of unsigned integers) where lam is
+    negative or NaN. Numbers beyond the dtype's largest are that. Means from 1e13 on are too
+    large for float64's logarithms.
 
     Small means by adding up probabilities, from 10 on by W. Hörmann, "The transformed rejection
     method for generating Poisson random variables", 1993 (PTRS).
@@ -171,9 +193,7 @@ def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = int32) -> Any:
         key, extents, math.where(large, mean, _float64(_BY_REJECTION)), large
     )
     found = math.where(large, rejected, counted)
-    largest = float(np.nextafter(float(np.iinfo(target.dtype).max) + 1, 0))
-    found = math.minimum(found, _float64(min(largest, float(np.iinfo(target.dtype).max))))
-    return math.cast(math.where(valid, found, _float64(-1.0)), target)
+    return _as_integers(found, valid, target)
 
 
 def _added_up(key: Any, shape: Any, first: Any, ratio: Any, most: Any, op: str) -> Any:
@@ -348,7 +368,8 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> A
     independent: whether each line along the axis has an order of its own
     """
     if isinstance(x, int) or (not isinstance(x, (list, tuple)) and not as_tensor(x).ndim):
-        x = create.range(as_int(x, "x", "Permutation"))
+        count = as_int(x, "x", "Permutation")  # the order is the permutation
+        return _order(bits(key, (count,), uint64), 0)
     values = as_tensor(x)
     k = normalize_axis(axis, values.ndim, "Permutation")
     if independent:
@@ -368,8 +389,8 @@ def choice(
 ) -> Any:
     """Rows of an array along an axis, or numbers below an int, chosen at random.
 
-    p: how likely each one is; they add up to 1. Raises InvalidArgumentError where there is
-    nothing to choose from, or too little without replacement.
+    p: how likely each one is, up to a factor. Numbers are int32. Raises InvalidArgumentError
+    where there is nothing to choose from, or too little without replacement.
     """
     extents, whole = as_shape(shape, "Choice"), isinstance(a, int)
     values = None if whole else as_tensor(a)
@@ -403,13 +424,29 @@ def _chosen_by(key: Any, p: Any, choices: int, shape: Any, replace: bool) -> Any
                 f"p has the shape {shape_text(chances.type.shape)}, not [{choices}] [Op:Choice]"
             )
         )
+    _require_chances(chances, 1 if replace else pymath.prod(shape))
     if not replace:
-        order = categorical(key, math.log(chances), shape=shape, replace=False)
-        return order
+        return categorical(key, math.log(chances), shape=shape, replace=False)
     bounds = cumsum(math.cast(chances, float64))
     u = unit(key, shape, float64, "Choice") * bounds[-1]
     found = sorting.searchsorted(bounds, reshape(u, (-1,)), side="right")
-    return reshape(math.minimum(found, as_tensor(choices - 1, found.dtype)), shape)
+    found = math.minimum(math.cast(found, int64), math.cast(as_tensor(choices - 1), int64))
+    return math.cast(reshape(found, shape), int32)
+
+
+def _require_chances(chances: Any, count: int) -> None:
+    """InvalidArgumentError for chances, known now, of which too few can be chosen."""
+    if chances.recorder is not None:
+        return
+    known = chances.numpy()
+    if not (known >= 0).all() or not np.isfinite(known).all():
+        raise InvalidArgumentError(
+            at_user_line("p has negative numbers, or such as aren't finite [Op:Choice]")
+        )
+    if np.count_nonzero(known) < count:
+        raise InvalidArgumentError(
+            at_user_line(f"only {np.count_nonzero(known)} of p are above 0 [Op:Choice]")
+        )
 
 
 __all__ = [

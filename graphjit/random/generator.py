@@ -18,7 +18,7 @@ from graphjit.tensors.apply import as_tensor, current_trace
 from graphjit.tensors.variable import Variable
 
 from . import continuous, discrete, stateless
-from .words import FLOATS, Counter, block_words, draw, integers
+from .words import FLOATS, Counter, block_words, draw, integers, known_int, one_extent
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 # How far a draw moves the counter on for each of its elements.
@@ -32,17 +32,24 @@ def create_rng_state(seed: Any, alg: Any = "philox") -> Any:
     InvalidArgumentError for other algorithms than "philox".
     """
     _require_philox(alg)
-    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-        words = [(int(seed) >> 64 * k) & _MASK for k in range(3)]
-    else:
-        given = np.asarray(seed)
-        if given.dtype.kind not in "iu" and given.dtype != object:
-            raise InvalidArgumentError(
-                at_user_line(f"seed {seed!r} isn't made of integers [Op:CreateRngState]")
-            )
-        words = [int(x) & _MASK for x in given.reshape(-1)[:3]]
-        words = [0] * (3 - len(words)) + words
-    return as_tensor(np.array(words, np.uint64).view(np.int64))
+    known = known_int(seed)
+    if known is not None:
+        return _state_of([known >> 64 * k for k in range(3)])
+    words = _integers(seed, "CreateRngState")[:3]
+    return _state_of([0] * (3 - len(words)) + words)
+
+
+def _integers(values: Any, op: str) -> list[int]:
+    """Integers of any size, in a list or an array. InvalidArgumentError for others."""
+    found = [known_int(x) for x in np.asarray(values, object).reshape(-1).tolist()]
+    if not found or None in found:
+        raise InvalidArgumentError(at_user_line(f"{values!r} isn't made of integers [Op:{op}]"))
+    return [x for x in found if x is not None]
+
+
+def _state_of(words: Sequence[int]) -> Any:
+    """Three words, modulo 2**64, as a state."""
+    return as_tensor(np.array([x & _MASK for x in words], np.uint64).view(np.int64))
 
 
 def _require_philox(alg: Any) -> None:
@@ -73,6 +80,10 @@ class Generator:
                 at_user_line("a generator is made of another one or of a state [Op:Generator]")
             )
         _require_philox(alg)
+        if copy_from is not None and not isinstance(copy_from, Generator):
+            raise InvalidArgumentError(
+                at_user_line(f"{type(copy_from).__name__} is no generator [Op:Generator]")
+            )
         if isinstance(state, Variable):
             self._state = state
         else:
@@ -92,14 +103,17 @@ class Generator:
     @classmethod
     def from_non_deterministic_state(cls, alg: Any = None) -> Generator:
         """A generator of a state that the operating system draws."""
-        words = [secrets.randbits(64) for _ in range(3)]
-        return cls(state=np.array(words, np.uint64).view(np.int64), alg=alg)
+        return cls(state=_state_of([secrets.randbits(64) for _ in range(3)]), alg=alg)
 
     @classmethod
     def from_key_counter(cls, key: Any, counter: Any, alg: Any = None) -> Generator:
         """The generator of a key and of a counter of two words."""
-        words = [int(x) & _MASK for x in (*np.asarray(counter).reshape(-1), np.asarray(key))]
-        return cls(state=np.array(words, np.uint64).view(np.int64), alg=alg)
+        words = [*_integers(counter, "Generator"), *_integers(key, "Generator")]
+        if len(words) != 3:
+            raise InvalidArgumentError(
+                at_user_line("a key is one integer, a counter two [Op:Generator]")
+            )
+        return cls(state=_state_of(words), alg=alg)
 
     @property
     def state(self) -> Variable:
@@ -203,19 +217,21 @@ class Generator:
 
     def make_seeds(self, count: Any = 1) -> Any:
         """Seeds for the stateless functions, int64 [2, count]: one in each column."""
-        (number,) = as_shape(count, "MakeSeeds")
+        number = one_extent(count, "MakeSeeds")
         words = self.uniform_full_int((number,), int64)
         return stack([words, words * as_tensor(0, int64)])
 
     def split(self, count: int = 1) -> Sequence[Generator]:
         """New generators, each with a key of its own."""
-        (number,) = as_shape(count, "Split")
+        number = one_extent(count, "Split")
         keys = np.asarray(self.uniform_full_int((number,), int64))
         return [type(self)(state=np.array([0, 0, key], np.int64)) for key in keys]
 
 
 def _checked_state(state: Any) -> Any:
-    given = as_tensor(np.asarray(state) if isinstance(state, (list, tuple)) else state)
+    if isinstance(state, (list, tuple)):
+        state = np.array([x & _MASK for x in _integers(state, "Generator")], np.uint64)
+    given = as_tensor(state)
     if given.type.shape != (3,) or given.dtype.kind not in "iu":
         raise InvalidArgumentError(
             at_user_line(

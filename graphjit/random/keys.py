@@ -1,7 +1,8 @@
 """Keys, and new keys from them.
 
 The two words of a key are Philox's. The upper half of a counter says what its blocks are for:
-word 3 tells draws, `split` and `fold_in` apart, word 2 counts the tries of a rejection method.
+word 3 tells draws, `split`, `fold_in` and what generators draw apart. Word 2 counts the tries
+of a rejection method.
 """
 
 from __future__ import annotations
@@ -17,9 +18,18 @@ from graphjit.functions.shape import as_shape, reshape, stack
 from graphjit.tensors.apply import TensorBase, as_tensor, wrap
 
 from .seeds import stateless_fold_in, stateless_split
-from .words import Counter, as_uint64, block_words, draw, halves, integers, joined
+from .words import (
+    Counter,
+    as_uint64,
+    block_words,
+    draw,
+    halves,
+    integers,
+    joined,
+    known_int,
+)
 
-_SPLIT, _FOLD = 1 << 32, 2 << 32
+_SPLIT, _FOLD, _DRAW = (n << 32 for n in (1, 2, 3))
 
 
 def key(seed: Any) -> Any:
@@ -28,12 +38,13 @@ def key(seed: Any) -> Any:
     seed: an int of 64 bits, or an integer tensor without axes. Raises InvalidArgumentError for
     others.
     """
-    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-        if not -(2**63) <= seed < 2**64:
+    known = known_int(seed)
+    if known is not None:
+        if not -(2**63) <= known < 2**64:
             raise InvalidArgumentError(
                 at_user_line(f"seed {seed} isn't one of 64 bits [Op:Key]")
             )
-        value = int(seed) & 0xFFFF_FFFF_FFFF_FFFF
+        value = known & 0xFFFF_FFFF_FFFF_FFFF
         return wrap(np.array([value >> 32, value & 0xFFFF_FFFF], np.uint32))
     low, high = halves(_as_seed(seed, "Key"))
     return stack([high, low])
@@ -48,21 +59,19 @@ def _as_seed(seed: Any, op: str) -> Any:
         raise InvalidArgumentError(
             at_user_line(f"{_shown(x)} is no integer without axes [Op:{op}]")
         )
-    return math.bitcast(math.cast(x, int64), uint64) if x.dtype.kind == "i" else _as_uint64(x)
-
-
-def _as_uint64(x: Any) -> Any:
-    return math.cast(x, uint64)
+    if x.dtype.kind == "u":
+        return math.cast(x, uint64)
+    return math.bitcast(math.cast(x, int64), uint64)
 
 
 def _shown(x: Any) -> str:
     return f"a tensor of shape {list(x.type.shape)} and dtype {x.dtype.name}"
 
 
-def as_counter(key: Any, op: str, stream: Any = 0) -> Counter:
+def as_counter(key: Any, op: str, stream: Any = 0, use: int = _DRAW) -> Counter:
     """Where the draws of a key start. InvalidArgumentError for what is no key.
 
-    stream: the number of a try, where several are made of one key
+    stream: the number of a try, where several are made of one key. use: what for
     """
     given = as_tensor(key) if isinstance(key, (TensorBase, np.ndarray)) else None
     if given is None or given.dtype is not uint32 or given.type.shape != (2,):
@@ -74,12 +83,11 @@ def as_counter(key: Any, op: str, stream: Any = 0) -> Counter:
                 "gj.random.Generator, or gj.random.stateless_… with a seed",
             )
         )
-    high = math.cast(stream, uint64) if isinstance(stream, TensorBase) else as_uint64(stream)
-    return Counter(_key64(given), None, high)
-
-
-def _key64(given: Any) -> Any:
-    return joined(given[0], given[1])
+    high = as_uint64(use)
+    if isinstance(stream, TensorBase):
+        high = high + math.cast(stream, uint64)
+    words: Any = given
+    return Counter(joined(words[0], words[1]), None, high)
 
 
 def is_key(x: Any) -> bool:
@@ -97,7 +105,7 @@ def split(key: Any, num: Any = 2) -> Any:
     if not is_key(key):
         return stateless_split(key, num)
     shape = as_shape(num, "Split")
-    counter = as_counter(key, "Split", _SPLIT)
+    counter = as_counter(key, "Split", use=_SPLIT)
     found = draw(counter, shape, 1, lambda a, b, c, d: [joined(a, b)], "Split")
     low, high = halves(found)
     return stack([low, high], axis=-1)
@@ -109,9 +117,10 @@ def fold_in(key: Any, data: Any) -> Any:
     """
     if not is_key(key):
         return stateless_fold_in(key, data)
-    counter = as_counter(key, "FoldIn", _FOLD)
-    if isinstance(data, (int, np.integer)) and not isinstance(data, bool):
-        number = as_uint64(int(data) & 0xFFFF_FFFF_FFFF_FFFF)
+    counter = as_counter(key, "FoldIn", use=_FOLD)
+    known = known_int(data)
+    if known is not None:
+        number = as_uint64(known & 0xFFFF_FFFF_FFFF_FFFF)
     else:
         number = _as_seed(data, "FoldIn")
     first, second, *_ = block_words(counter._replace(low=number), 1)

@@ -39,11 +39,10 @@ def seed_key(seed: Any, op: str) -> Any:
 
 
 def stateless_split(seed: Any, num: Any = 2) -> Any:
-    """New seeds of a seed's dtype, shape [num, 2]."""
-    words = as_tensor(seed)
-    (count,) = as_shape(num, "StatelessSplit")
+    """New seeds of a seed's dtype, shape [num, 2]; `num` may be a shape."""
+    words, extents = as_tensor(seed), as_shape(num, "StatelessSplit")
     counter = seed_counter(words, "StatelessSplit")
-    return draw(counter, (count, 2), *integers(words.dtype), "StatelessSplit")
+    return draw(counter, (*extents, 2), *integers(words.dtype), "StatelessSplit")
 
 
 def stateless_fold_in(seed: Any, data: Any) -> Any:

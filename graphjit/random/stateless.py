@@ -18,7 +18,7 @@ from graphjit.tensors.apply import as_tensor
 
 from . import continuous, discrete
 from .seeds import seed_counter, seed_key
-from .words import FLOATS, Counter, draw, integers, normals, units
+from .words import FLOATS, Counter, draw, integers, normals, one_extent, units
 
 # Below which a number isn't taken the logarithm of.
 _LEAST = 1.0e-7
@@ -200,7 +200,7 @@ def stateless_categorical(logits: Any, num_samples: Any, seed: Any, dtype: Any =
         raise InvalidArgumentError(
             at_user_line(f"logits should be a matrix, got shape {list(x.type.shape)} [Op:{op}]")
         )
-    (count,) = as_shape(num_samples, op)
+    count = one_extent(num_samples, op)
     rows = x.type.shape[0]
     found = discrete.categorical(seed_key(seed, op), x, shape=(count, rows))
     return math.cast(transpose(found), dtype)

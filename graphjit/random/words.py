@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphjit.core.dims import is_symbolic
+from graphjit.core.dims import Dim, is_symbolic
 from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.types import (
     DType,
@@ -34,7 +34,8 @@ Transform = Callable[..., Sequence[Any]]
 class Counter(NamedTuple):
     """Where a stream of blocks starts.
 
-    key, low, high: uint64 without axes; the halves of the first block's number
+    key, low, high: uint64 without axes; the halves of the first block's number, of which the
+    lower is None for 0
     """
 
     key: Any
@@ -45,6 +46,20 @@ class Counter(NamedTuple):
 def as_uint64(value: int) -> Any:
     """A number without axes."""
     return wrap(np.array(value, np.uint64))
+
+
+def known_int(value: Any) -> int | None:
+    """An integer whose value is known; None for tensors, symbolic extents and others."""
+    plain = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, Dim))
+    return int(value) if plain else None
+
+
+def one_extent(value: Any, op: str) -> Any:
+    """A count. InvalidArgumentError for several."""
+    extents = as_shape(value, op)
+    if len(extents) != 1:
+        raise InvalidArgumentError(at_user_line(f"one count, not {list(extents)} [Op:{op}]"))
+    return extents[0]
 
 
 def joined(low: Any, high: Any) -> Any:
@@ -92,11 +107,6 @@ def draw(counter: Counter, shape: Any, per_block: int, transform: Transform, op:
 
 
 # -- words
-
-
-def words32(*x: Any) -> Sequence[Any]:
-    """The words themselves."""
-    return x
 
 
 def words64(x0: Any, x1: Any, x2: Any, x3: Any) -> Sequence[Any]:

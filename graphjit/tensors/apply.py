@@ -209,9 +209,10 @@ def scalar_dtype(value: bool | int | float | complex) -> DType:
     if isinstance(value, bool):
         return bool_
     if isinstance(value, int):
-        if value in INT32_RANGE:
+        # `in` would ask an extent for its equality with every number of a range
+        if INT32_RANGE.start <= value < INT32_RANGE.stop:
             return int32
-        if value in INT64_RANGE:
+        if INT64_RANGE.start <= value < INT64_RANGE.stop:
             return int64
         if 0 < value < 2**64:
             return uint64

@@ -66,6 +66,7 @@ CONTINUOUS: dict[str, tuple[Draw, Any]] = {
     "gamma of 0.3": (lambda k, d: random.gamma(k, 0.3, (N,), d), stats.gamma(0.3)),
     "gamma of 1": (lambda k, d: random.gamma(k, 1.0, (N,), d), stats.gamma(1)),
     "gamma of 50": (lambda k, d: random.gamma(k, 50.0, (N,), d), stats.gamma(50)),
+    "gamma of 1e8": (lambda k, d: random.gamma(k, 1e8, (N,), d), stats.gamma(1e8)),
     "chi-squared": (lambda k, d: random.chisquare(k, 3.0, (N,), d), stats.chi2(3)),
     "t": (lambda k, d: random.t(k, 5.0, (N,), d), stats.t(5)),
     "f": (lambda k, d: random.f(k, 5.0, 7.0, (N,), d), stats.f(5, 7)),
@@ -313,6 +314,14 @@ def test_vectors(method: str) -> None:
     np.testing.assert_allclose(np.cov(x.T), cov, atol=0.08)
 
 
+def test_vectors_of_a_singular_matrix() -> None:
+    for method in ("eigh", "svd"):
+        x = random.multivariate_normal(
+            KEY, np.zeros(3), np.ones((3, 3)), (4,), method=method
+        ).numpy()
+        np.testing.assert_allclose(x, x[:, :1].repeat(3, 1), atol=1e-6)
+
+
 def test_parameters_broadcast() -> None:
     a = np.array([[1.0], [50.0]], np.float32)
     assert random.gamma(KEY, a, (3, 2, 5)).shape == (3, 2, 5)
@@ -342,6 +351,13 @@ def test_parameters_broadcast() -> None:
             lambda: random.categorical(KEY, np.zeros(3), shape=(4,), replace=False),
             "4 of 3 without",
         ),
+        (lambda: random.choice(KEY, 3, (5,), p=np.zeros(3)), "only 0 of p"),
+        (lambda: random.choice(KEY, 3, (2,), p=[-1.0, 1.0, 1.0]), "negative"),
+        (lambda: random.choice(KEY, 3, (2,), replace=False, p=[1.0, 0.0, 0.0]), "only 1 of p"),
+        (
+            lambda: random.multivariate_normal(KEY, np.zeros((5, 2)), np.eye(2), (1,)),
+            r"shape \[5\] for the shape \[1\]",
+        ),
         (lambda: random.dirichlet(KEY, 1.0), "alpha has no axis"),
         (lambda: random.multivariate_normal(KEY, np.zeros(2), np.eye(3)), "covariance"),
         (
@@ -356,3 +372,57 @@ def test_errors(call: Any, words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words) as caught:
         call()
     assert "test_distributions.py" in str(caught.value)
+
+
+def test_tiny_and_infinite_parameters() -> None:
+    f = random.f(KEY, 0.05, 0.05, (N,), "float64").numpy()
+    assert not np.isnan(f).any()
+    assert not np.isnan(random.beta(KEY, 1e-39, 1e-39, (50,)).numpy()).any()
+    assert random.dirichlet(KEY, np.array([0.0, 1.0])).numpy().tolist() == [0, 1]
+    assert random.gamma(KEY, np.float32([np.inf, 1])).numpy()[0] == np.inf
+    for draw in (random.geometric, random.poisson):
+        found = draw(KEY, np.array([-1.0, np.nan])).numpy()
+        assert found.tolist() == [-1, -1]
+    assert random.geometric(KEY, np.array([0.0, 1.5, 1e-12, 1.0])).numpy().tolist()[:3] == [
+        -1, -1, 2**31 - 1,
+    ]  # fmt: skip
+    assert random.poisson(KEY, -1.0, (), "uint32").numpy() == 2**32 - 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_small_chances_of_narrow_dtypes(dtype: str) -> None:
+    chance = gj.cast(gj.fill((400_000,), 1e-3), dtype)
+    expected = float(chance[0].numpy())
+    found = random.bernoulli(KEY, chance).numpy().mean()
+    assert abs(found - expected) < 5 * np.sqrt(1e-3 / 400_000)
+
+
+def test_bounds_that_are_tensors_of_other_dtypes() -> None:
+    low, high = gj.constant(0, "int64"), gj.constant(2**40, "int64")
+    assert (random.randint(KEY, (50,), low, high).numpy() >= 0).all()
+    found = random.randint(KEY, (50,), gj.constant(-5), gj.constant(7), "uint8").numpy()
+    assert (found < 7).all()
+    found = random.randint(KEY, (50,), low, gj.constant(2**64 - 1, "uint64"), "int64").numpy()
+    assert (found >= 0).all()
+    assert len(set(found.tolist())) == 50
+    assert random.choice(KEY, 5, (3,), p=np.full(5, 0.2)).dtype == gj.int32
+
+
+def test_sizes_as_bounds() -> None:
+    """Every size in turn, without a specialization of its own, and without hanging."""
+    functions: list[Callable[[Any], Any]] = [
+        lambda x: random.randint(KEY, (3,), 0, x.shape[0]),
+        lambda x: random.choice(KEY, x, (3,)),
+        lambda x: random.choice(KEY, x, (2,), replace=False),
+        lambda x: random.permutation(KEY, x.shape[0]),
+        lambda x: random.fold_in(KEY, x.shape[0]),
+        lambda x: gj.range(x.shape[0]) + 1,
+        lambda x: gj.constant([x.shape[0], 2]),
+    ]
+    for k, function in enumerate(functions):
+        compiled = gj.function(function)
+        for n in range(5, 25):
+            x = gj.range(n)
+            assert np.array_equal(compiled(x), function(x)), (k, n)
+        if k not in (5, 6):  # a Python list of sizes
+            assert len(compiled.specializations) <= 3, k

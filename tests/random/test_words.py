@@ -61,7 +61,7 @@ def joined(blocks: list[list[int]]) -> list[int]:
 @settings(max_examples=30)
 def test_bits_are_blocks_in_order(seed: int, count: int) -> None:
     k = [seed >> 32, seed % 2**32]
-    blocks = [plain_block([i, 0, 0, 0], k) for i in range(-(-count // 4))]
+    blocks = [plain_block([i, 0, 0, 3], k) for i in range(-(-count // 4))]
     expected = np.array(joined(blocks)[:count], np.uint32)
     assert same_bits(random.bits(random.key(seed), (count,)).numpy(), expected)
 
@@ -239,8 +239,18 @@ def test_new_keys_differ() -> None:
     assert len(np.unique(whole, axis=0)) == len(whole)
 
 
+def test_keys_and_generators_draw_apart() -> None:
+    for seed in (0, 1, 7):
+        key, generator = random.key(seed), random.Generator.from_seed(seed)
+        x, y = random.normal(key, (5000,)), generator.normal((5000,))
+        assert abs(np.corrcoef(x, y)[0, 1]) < 0.06
+
+
 def test_split_of_a_shape() -> None:
     assert random.split(KEY, (2, 3)).shape == (2, 3, 2)
+    assert np.array_equal(
+        random.split([1, 2], (2, 3)).numpy().reshape(6, 2), random.split([1, 2], 6)
+    )
     assert np.array_equal(random.split(KEY, (2, 3)).numpy().reshape(6, 2), random.split(KEY, 6))
     first, second = random.split(KEY)
     assert not np.array_equal(first, second)
@@ -281,6 +291,12 @@ def test_keys_of_ints_and_of_tensors(seed: Any) -> None:
         (lambda: random.stateless_uniform((2,), [1, 2], [0], [5], "int32"), "without axes"),
         (lambda: random.stateless_normal((2,), [1, 2], dtype="int32"), "Invalid dtype int32"),
         (lambda: random.fold_in([1, 2], 1.5), "int32 or int64 without axes"),
+        (lambda: random.Generator(copy_from=5), "int is no generator"),
+        (lambda: random.Generator.from_seed(None), "isn't made of integers"),
+        (lambda: random.Generator.from_key_counter([1, 2], [2, 3]), "one integer"),
+        (lambda: random.Generator.from_key_counter(1.5, [2, 3]), "isn't made of integers"),
+        (lambda: random.Generator.from_seed(1).make_seeds((2, 2)), "one count"),
+        (lambda: random.stateless_categorical([[1.0, 2.0]], (3, 2), [1, 2]), "one count"),
         (lambda: random.Generator(), "made of another one or of a state"),
         (lambda: random.Generator.from_seed(1, alg="threefry"), "philox, not 'threefry'"),
         (lambda: random.Generator.from_state([1, 2]), r"int64 of shape \[3\]"),
