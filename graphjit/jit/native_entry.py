@@ -96,31 +96,43 @@ def specialization_entry(
     open_entry = _entry_of_any_object(specialization, leaves, function)
     if open_entry is not None:
         return open_entry
-    guards = [_leaf_guard(k, x) for k, x in zip(specialization.kinds, leaves, strict=True)]
-    parts = iter(guards)
-    try:
-        args, kwargs = (
-            _argument_guards(child, parts) for child in specialization.argument_tree.children
-        )
-    except NotNative:
-        return None
-    assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
-    effects, tree = specialization.effects, specialization.argument_tree
+    tree, effects = specialization.argument_tree, specialization.effects
     if effects is not None and effects.writes_objects and _has_containers(tree):
         return None  # Python compares these with what is read and written
-    named = dict(zip(kwargs.keys, kwargs.children, strict=True))
-    if specialization.has_handlers and specialization.sizes is not None:
-        return None
+    guards = [_leaf_guard(k, x) for k, x in zip(specialization.kinds, leaves, strict=True)]
     try:
-        if specialization.has_handlers:
-            return make_entry(args.children, named, _leaf_call(specialization))
-        return make_entry(args.children, named, make_launch(specialization))
+        launch = _launch(specialization)
+        return None if launch is None else _entry(tree, guards, launch)
     except NotNative:
-        if specialization.sizes is not None:
-            return None
-        if any(kind == "given" for kind, _ in specialization.results):
-            return _entry_returning_arguments(specialization, args, named)
-        return make_entry(args.children, named, _leaf_call(specialization))
+        return None
+
+
+def _launch(specialization: Specialization) -> NativeLaunch | Interpreted | LeafCall | None:
+    """How a specialization is entered; None where machine code can't."""
+    if not specialization.has_handlers:
+        try:
+            return make_launch(specialization)
+        except NotNative:
+            pass
+    if specialization.sizes is not None:
+        return None
+    if any(kind == "given" for kind, _ in specialization.results):
+        return None if specialization.has_handlers else _launch_returning(specialization)
+    return _leaf_call(specialization)
+
+
+def _entry(
+    tree: Tree, guards: Sequence[LeafGuard], launch: NativeLaunch | Interpreted | LeafCall
+) -> Entry | None:
+    """The entry for arguments of this tree whose leaves have these guards; None if there are
+    too many. NotNative where machine code can't look into a container.
+    """
+    parts = iter(guards)
+    args, kwargs = (_argument_guards(child, parts) for child in tree.children)
+    assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
+    return make_entry(
+        args.children, dict(zip(kwargs.keys, kwargs.children, strict=True)), launch
+    )
 
 
 def _entry_of_any_object(
@@ -154,15 +166,10 @@ def _entry_of_any_object(
         return None
     guards = [_leaf_guard(k, x) for k, x in zip(made.kinds, leaves, strict=True)]
     guards[0] = LeafGuard(GuardKind.TYPE, value=kind)
-    parts = iter(guards)
     try:
-        positional, named = (_argument_guards(child, parts) for child in tree.children)
-        assert isinstance(positional, ContainerGuard) and isinstance(named, ContainerGuard)
-        launch = _launch_of_any_object(made, owner)
+        entry = _entry(tree, guards, _launch_of_any_object(made, owner))
     except (NoPath, NotNative):
         return None
-    by_name = dict(zip(named.keys, named.children, strict=True))
-    entry = make_entry(positional.children, by_name, launch)
     made.serves_any_object = entry is not None
     return entry
 
@@ -222,19 +229,13 @@ def eager_entry(
         for k, x in zip(kinds, leaves, strict=True)
     ]
     # nothing is computed here: arrays are for NumPy to read, in whatever order
-    parts = iter(
-        [
-            replace(g, guard=GuardKind.SHAPED) if g.guard is GuardKind.ARRAY else g
-            for g in guards
-        ]
-    )
+    guards = [
+        replace(g, guard=GuardKind.SHAPED) if g.guard is GuardKind.ARRAY else g for g in guards
+    ]
     try:
-        args, kwargs = (_argument_guards(child, parts) for child in tree.children)
+        return _entry(tree, guards, Interpreted(function, finish, numpy is not False))
     except NotNative:
         return None
-    assert isinstance(args, ContainerGuard) and isinstance(kwargs, ContainerGuard)
-    named = dict(zip(kwargs.keys, kwargs.children, strict=True))
-    return make_entry(args.children, named, Interpreted(function, finish, numpy is not False))
 
 
 def _unknown_dtype(kind: LeafKind) -> bool:
@@ -308,10 +309,10 @@ def _leaf_call(specialization: Specialization) -> LeafCall:
     return LeafCall(leaf_call(specialization, leaf_numbers, MISS), roots)
 
 
-def _entry_returning_arguments(
-    specialization: Specialization, args: ContainerGuard, named: dict[str, Any]
-) -> Entry | None:
-    """The entry of a specialization that returns containers of its arguments, run by Python."""
+def _launch_returning(specialization: Specialization) -> Interpreted | None:
+    """How a specialization is entered that returns containers of its arguments: Python runs it.
+    None where there is more to it.
+    """
     if (
         specialization.sources
         or specialization.objects
@@ -326,9 +327,7 @@ def _entry_returning_arguments(
         flatten((args, kwargs), leaves)
         return specialization.run(leaves, given=(args, kwargs))
 
-    return make_entry(
-        args.children, named, Interpreted(run, _return_unchanged, specialization.numpy)
-    )
+    return Interpreted(run, _return_unchanged, specialization.numpy)
 
 
 def _return_unchanged(value: Any, *leaves: Any) -> Any:
