@@ -16,7 +16,7 @@ import sys
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -105,6 +105,8 @@ class Guarding(Hooks):
         self._values_viewed: set[int] = set()
         self.drawn: list[str] = []  # the methods by which random numbers were drawn
         self._given: set[int] = set()  # the ids of objects that are arguments
+        # What else is an argument or part of one: traced values and containers.
+        self.given: Sequence[Any] = ()
         self._copies: dict[int, tuple[Any, Any]] = {}
         self._bound: dict[int, types.CodeType] = {}
         # Globals read before: the value, and what the code went on with.

@@ -21,6 +21,7 @@ from graphjit.numpy_protocol.deferred_texts import (
     container_text,
     is_deferred,
 )
+from graphjit.numpy_protocol.promotion import is_weak_symbol
 from graphjit.tensors.apply import current_trace
 
 from .callables import (
@@ -28,6 +29,7 @@ from .callables import (
 )
 from .guarding import CONTAINERS, PLAIN, is_plain
 from .hooks import BINARY, BINARY_NAMES, COMPARISON_NAMES
+from .identity import is_missing_number, may_be_one
 from .items import ItemHooks, is_symbolic
 from .sources import (
     MISSING,
@@ -195,9 +197,22 @@ class OperatorHooks(ItemHooks):
                 owner = self.shadow(owner)
             else:
                 owner = self._items(owner)
+        if not self.closed and isinstance(owner, (list, tuple, deque)):
+            self._require_numbers(item, owner)
         if not self.closed and (self.reaches_code(item) or self.reaches_code(owner)):
             return bool(self.watched(super().contains, (item, owner), inverted))
         return super().contains((item, owner), inverted)
+
+    def _require_numbers(self, item: Any, owner: Any) -> None:
+        """Refuse to look for NaN, which is found by whether it is the same object."""
+        if is_weak_symbol(item) and item.type.dtype.kind in "fc":
+            missing = any(map(is_missing_number, owner)) or any(
+                is_weak_symbol(x) and x is not item for x in owner
+            )
+        else:
+            missing = is_missing_number(item) and any(map(is_weak_symbol, owner))
+        if missing:
+            raise self.refusal("looks for a number that may be NaN in a container")
 
     def identical(self, operands: tuple[Any, Any], inverted: int) -> bool:
         if not self.closed:
@@ -214,7 +229,22 @@ class OperatorHooks(ItemHooks):
                 raise self.refusal("asks whether an argument is an array from outside")
             elif a is not b and may_be_same(a, b):
                 raise self.refusal("asks whether np.ascontiguousarray gave the array itself")
+            elif a is not b and self._may_be_given_twice(a, b):
+                raise self.refusal("asks whether two arguments are one object")
+            elif one is None and other is None and may_be_one(a, b):
+                raise self.refusal("asks whether two equal values are one object")
         return super().identical(operands, inverted)
+
+    def _may_be_given_twice(self, a: Any, b: Any) -> bool:
+        """Whether another call may give one object where this one has two."""
+        if type(a) is not type(b):
+            return False
+        given = [any(x is value for x in self.given) for value in (a, b)]
+        outside = [
+            type(value) in (tuple, frozenset) or self.source_of(value) is not None
+            for value in (a, b)
+        ]
+        return any(given) and all(map(operator.or_, given, outside))
 
     def _bool_of(self, value: Any) -> Any:
         """What a traced bool of Python's is in this call; other values are themselves."""

@@ -345,6 +345,7 @@ class TraceAttempt:
             symbol = _make_symbol(trace, number, x, kind, specialization.leaf_names)
             symbols.append(symbol)
             trace.branches.know(symbol.node, functools.partial(_value_of, x, symbol.type.dtype))
+        self._symbols = [x for x in symbols if isinstance(x, TensorBase)]
         remaining = iter(symbols)
         return unflatten(self._call.tree, lambda: next(remaining))
 
@@ -356,7 +357,9 @@ class TraceAttempt:
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
             raise self._refuse(f"{name} runs piecemeal: not traced")
         self._recorder = self._start_recorder(trace, before)
-        held = _ArgumentContents(_argument_containers(self._call.tree, (args, kwargs)))
+        containers = _argument_containers(self._call.tree, (args, kwargs))
+        held = _ArgumentContents(containers)
+        self._recorder.given = [*self._symbols, *(x for _, x in containers)]
         try:
             value = self._recorder.run(function, args, kwargs)
         except BaseException as error:

@@ -41,6 +41,7 @@ EAGER = {
     "argument: fields of a structured array",
     "argument: flags set", "argument: items of a list argument sorted and deleted",
     "argument: real and imaginary part", "argument: shape assigned",
+    "argument: the same array twice",
     "array: readings of a generator",
     "array: sending to a generator",
     "effect: StopIteration after a write", "effect: class made by the call",
