@@ -6,7 +6,7 @@ derive from `KernelContext` and share its state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -151,8 +151,12 @@ class KernelContext(ElementAccess):
         return self.nest.lane_dim >= len(self.kernel.outer_dims)
 
     @contextmanager
-    def counting(self, start: str, stop: str, step: int | str) -> Iterator[str]:
-        """A loop over range(start, stop, step). Code written inside is its body."""
+    def counting(
+        self, start: str, stop: str, step: int | str | Callable[[], str]
+    ) -> Iterator[str]:
+        """A loop over range(start, stop, step). Code written inside is its body, which may say
+        the step.
+        """
         b = self.b
         counter = b.fresh()
         self.entry.append(f"  {counter} = alloca i64")
@@ -165,7 +169,7 @@ class KernelContext(ElementAccess):
         self.line(f"br i1 {more}, label %{body}, label %{done}")
         b.lines.append(f"{body}:")
         yield now
-        following = b.emit(f"add nuw nsw i64 {now}, {step}")
+        following = b.emit(f"add nuw nsw i64 {now}, {step() if callable(step) else step}")
         self.line(f"store i64 {following}, ptr {counter}")
         self.line(f"br label %{head}{self.loop_end}")
         b.lines.append(f"{done}:")

@@ -115,6 +115,9 @@ class Tiles:
     abreast: how many whole blocks are summed side by side, then added in order; sums of one
         block would wait for each other
     chunked: only the tiles from %begin to %end
+    wide: the most columns of neighbouring tiles that are summed together, rows of b after one
+        another, with their sums in memory; 0 where sums are in registers
+    lanes: the elements of a register
     """
 
     value: int
@@ -134,6 +137,8 @@ class Tiles:
     body: tuple[Statement, ...]
     abreast: int = 1
     chunked: bool = False
+    wide: int = 0
+    lanes: int = 1
 
 
 Statement = (
@@ -195,12 +200,13 @@ def print_nest(nest: LoopNest) -> str:
                     show(statement.body, depth + 1)
                 case Tiles():
                     packed = ", packed" if statement.packed else ""
+                    wide = f", {statement.wide} columns at a time" if statement.wide else ""
                     chunks = ", in chunks" if statement.chunked else ""
                     lines.append(
                         f"{indent}product %{statement.value} in {statement.count} tiles "
                         f"{statement.rows}x{statement.columns}, {statement.row_step}x"
                         f"{statement.column_step} in registers, sums of {statement.block}"
-                        f"{packed}{chunks}"
+                        f"{packed}{wide}{chunks}"
                     )
                     show(statement.body, depth + 1)
                 case TransposeTile():

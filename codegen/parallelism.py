@@ -70,8 +70,13 @@ def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:
     return nest, None
 
 
-def max_chunks() -> int:
-    """The most chunks of a loop: no fewer than four for each core."""
+def most_chunks(loop: Loop | Tiles) -> int:
+    """The most chunks of a loop: no fewer than four for each core.
+
+    Tiles are work enough each. Neighbours that are computed as one are best left so.
+    """
+    if isinstance(loop, Tiles):
+        return machine().cores if loop.wide else 1 << 30
     return max(cost_model.MAX_CHUNKS, 4 * machine().cores)
 
 
@@ -80,4 +85,4 @@ def chunk_unit(width: int) -> int:
     return max(width, cost_model.CHUNK_ELEMENTS) if width > 1 else 1
 
 
-__all__ = ["chunk_unit", "max_chunks", "in_chunks", "rows_abreast"]
+__all__ = ["chunk_unit", "in_chunks", "most_chunks", "rows_abreast"]

@@ -18,8 +18,10 @@ from graphjit.codegen.micro_kernel import (
     first_lanes_mask,
 )
 from graphjit.codegen.product_code import ProductCode
+from graphjit.codegen.row_sums import RowSumsWriter
 from graphjit.core.dims import Dim
 from graphjit.core.frozen import dataclass
+from graphjit.ir import cost_model
 from graphjit.ir.program import Index
 
 
@@ -81,6 +83,8 @@ class TileEmitter(ProductCode):
         )
         self.micro_kernels: dict[tuple[int, int, bool, int], str] = {}
         self.lanes = min(tiles.column_step, 64 // self.size)
+        self.by_rows: str | None = None  # the function that sums rows after one another
+        self.sums = ""  # where it has its sums
 
     def _a_stride(self, dim: int) -> int:
         return self.a_index.strides[dim] if dim >= 0 else 0
@@ -89,13 +93,16 @@ class TileEmitter(ProductCode):
         """Write the loops over tiles and blocks, and what follows from the product."""
         tiles = self.tiles
         if not tiles.direct:
-            self.emitter.tile = self._allocate(tiles.rows * tiles.columns)
+            self.emitter.tile = self._allocate(tiles.rows * max(tiles.columns, tiles.wide))
         if tiles.packed:
             self.pack = self._allocate(self.longest * tiles.columns)
         if isinstance(self.k, Dim):
             self.block = self._equal_blocks(self.k)
         count = self.emitter.size(tiles.count)
         start, stop = ("%begin", "%end") if tiles.chunked else ("0", count)
+        if tiles.wide:
+            self._emit_wide_tiles(start, stop)
+            return
         with self.emitter.counting(start, stop, 1) as number:
             rest = number
             column, rest = self._split_digit(rest, -(-self.n // tiles.columns))
@@ -105,16 +112,45 @@ class TileEmitter(ProductCode):
                     rest, self.emitter.kernel.dims[dim]
                 )
             columns = self._bounds(column, tiles.columns, self.n)
-            tile = _TileBounds(self._bounds(row, tiles.rows, self.m), columns)
-            start = "0"
-            if tiles.abreast > 1:
-                start = self._add_blocks_abreast(tile)
-            with self.emitter.counting(start, self.emitter.size(self.k), self.block) as k:
-                self._add_block(tile, k)
-            if tiles.body:
-                self.emitter.bounds[tiles.column_dim] = tile.columns
-                self.emitter.bounds[tiles.row_dim] = tile.rows
-                self.emitter.run(tiles.body)
+            self._emit_tile(_TileBounds(self._bounds(row, tiles.rows, self.m), columns))
+
+    def _emit_wide_tiles(self, first: str, stop: str) -> None:
+        """Write the loop over the tiles of a product without rows: those beside one another
+        are computed as one.
+        """
+        tiles, b = self.tiles, self.b
+        self.sums = self._allocate(tiles.wide)
+        across = self.emitter.size(-(-self.n // tiles.columns))
+        steps: list[str] = []
+        with self.emitter.counting(first, stop, lambda: steps[0]) as number:
+            column = b.emit(f"urem i64 {number}, {across}")
+            rest = b.emit(f"udiv i64 {number}, {across}")
+            for dim in reversed(tiles.batch):
+                self.emitter.counters[dim], rest = self._split_digit(
+                    rest, self.emitter.kernel.dims[dim]
+                )
+            some = b.emit(f"sub nuw nsw i64 {across}, {column}")
+            some = self.smaller(some, b.emit(f"sub nuw nsw i64 {stop}, {number}"))
+            some = self.smaller(some, str(tiles.wide // tiles.columns))
+            start = b.emit(f"mul nuw nsw i64 {column}, {tiles.columns}")
+            width = b.emit(f"mul nuw nsw i64 {some}, {tiles.columns}")
+            end = b.emit(f"add nuw nsw i64 {start}, {width}")
+            columns = start, self.smaller(end, self.emitter.size(self.n))
+            self._emit_tile(_TileBounds(("0", "1"), columns))
+            steps.append(some)
+
+    def _emit_tile(self, tile: _TileBounds) -> None:
+        """Write the blocks of one tile, and what follows from its sums."""
+        tiles = self.tiles
+        start = "0"
+        if tiles.abreast > 1:
+            start = self._add_blocks_abreast(tile)
+        with self.emitter.counting(start, self.emitter.size(self.k), self.block) as k:
+            self._add_block(tile, k)
+        if tiles.body:
+            self.emitter.bounds[tiles.column_dim] = tile.columns
+            self.emitter.bounds[tiles.row_dim] = tile.rows
+            self.emitter.run(tiles.body)
 
     def _allocate(self, elements: int) -> str:
         """An array on the stack."""
@@ -214,6 +250,9 @@ class TileEmitter(ProductCode):
             (k, self._a_stride(self.inner)),
         )
         block = _Block(tile, width, a_from, source, length, fresh, abreast)
+        if tiles.wide:
+            self._add_by_rows(block)
+            return
         if isinstance(self.m, Dim):
             self._add_symbolic_rows(block)
             return
@@ -227,6 +266,35 @@ class TileEmitter(ProductCode):
             first = self._larger(start, whole)
             with self.emitter.counting(first, end, tiles.row_step) as row:
                 self._add_rows(block, row, rest)
+
+    def _add_by_rows(self, block: _Block) -> None:
+        """Add a block's sums to the only row, b's rows after one another."""
+        tiles = self.tiles
+        if self.by_rows is None:
+            step = min(tiles.column_step, cost_model.ROW_REGISTERS * tiles.lanes)
+            writer = RowSumsWriter(
+                self.emitter.module,
+                self.element,
+                self.size,
+                tiles.lanes,
+                step,
+                self.writer.strides,
+                tiles.direct,
+            )
+            name = f"{self.emitter.kernel.name}.by_rows"
+            self.by_rows = self.emitter.module.function(name, writer.text("{name}"))
+        target = self.emitter.tile
+        if tiles.direct:
+            store = self.emitter.kernel.stores[0]
+            first = (block.tile.columns[0], 1)
+            offset = self._sum(*self._batch_terms(store.index), first)
+            target = self._at(f"%b{store.buffer}", offset)
+        strides = [self.emitter.size(x) for x in self.writer.strides.symbolic().values()]
+        self.emitter.line(
+            f"call void @{self.by_rows}(ptr {self._at(self.a, block.a_from)}, "
+            f"ptr {block.source}, ptr {self.sums}, ptr {target}, i64 {block.length}, "
+            f"i1 {block.fresh}, i64 {block.width}{''.join(f', i64 {x}' for x in strides)})"
+        )
 
     def _add_symbolic_rows(self, block: _Block) -> None:
         """Add a block's sums to a symbolic number of rows.

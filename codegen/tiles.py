@@ -102,7 +102,9 @@ def lower_product(
     products = min(wide, tile_columns) * _about(k)
     tile_rows = block_rows or _choose_tile_rows(m, _about(beside), products, row_step)
     count = -(-m // tile_rows) * beside
-    abreast = 1 if packed else cost_model.IN_FLIGHT // (row_step * vectors)
+    by_rows = row_dim < 0 and not packed and wide > column_step
+    most = cost_model.ROW_SUM_BYTES // product.dtype.size // column_step * column_step
+    abreast = 1 if packed or by_rows else cost_model.IN_FLIGHT // (row_step * vectors)
     if not isinstance(k, Dim):
         abreast = min(abreast, k // block)
     direct = _sums_in_place(kernel, number, column_dim)
@@ -115,6 +117,8 @@ def lower_product(
     tiles = Tiles(
         number, a, b, row_dim, column_dim, batch, tile_rows, tile_columns, row_step,
         column_step, block, packed, direct, count, statements, max(1, abreast),
+        wide=most if by_rows else 0,
+        lanes=lanes,
     )  # fmt: skip
     return LoopNest(kernel, width, column_dim, (tiles,))
 

@@ -21,7 +21,7 @@ from graphjit.codegen.lower import (
     transpose_condition,
 )
 from graphjit.codegen.module import Module
-from graphjit.codegen.parallelism import chunk_unit, in_chunks, max_chunks
+from graphjit.codegen.parallelism import chunk_unit, in_chunks, most_chunks
 from graphjit.codegen.size_arguments import SizeArguments, opened_numbers
 from graphjit.codegen.sizes import SizeEmitter
 from graphjit.codegen.transposes import TransposeCondition
@@ -355,11 +355,10 @@ class Launcher:
                 f"  ret i64 %alone{number}",
             ]
             return
-        tiled = isinstance(loop, Tiles)
         extent = loop.count if isinstance(loop, Tiles) else loop.extent
         width = 1 if isinstance(loop, Tiles) else loop.width
         unit = chunk_unit(width)
-        most = 1 << 30 if tiled else max_chunks()
+        most = most_chunks(loop)
         points = prod(self.kernel.dims)
         (near, some), (far, fewer), (_, least) = self.sized.chunk_points
         enough = self.sized.team_points

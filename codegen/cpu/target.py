@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from graphjit.codegen.loops import Loop, LoopNest, Tiles
 from graphjit.codegen.module import Module
 from graphjit.codegen.optimize import Optimizer, optimize, optimize_math, parse_module
-from graphjit.codegen.parallelism import chunk_unit, in_chunks, max_chunks
+from graphjit.codegen.parallelism import chunk_unit, in_chunks, most_chunks
 from graphjit.codegen.runtime.allocation import origins
 from graphjit.codegen.runtime.compiled import Check, CompiledProgram, Segment
 from graphjit.codegen.runtime.executable import Executable
@@ -354,13 +354,13 @@ def _choose_chunks(nest: LoopNest, guess: float) -> tuple[LoopNest, tuple[int, i
         return nest, None
     chunked, loop = in_chunks(nest)
     if isinstance(loop, Tiles):
-        count = cost_model.chunk_count(guess, loop.count)
+        count = cost_model.chunk_count(guess, min(loop.count, most_chunks(loop)))
         return (
             (chunked, (loop.count, -(-loop.count // count))) if loop.count > 1 else (nest, None)
         )
     if loop is None or loop.extent < 2 * loop.width:
         return nest, None
-    count = cost_model.chunk_count(guess, max_chunks())
+    count = cost_model.chunk_count(guess, most_chunks(loop))
     unit = chunk_unit(loop.width)
     size = -(-loop.extent // count)
     return chunked, (loop.extent, -(-size // unit) * unit)

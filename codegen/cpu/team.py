@@ -247,6 +247,7 @@ try:
   br i1 %mine, label %lead, label %serial
 serial:
   %polled = icmp ne ptr %poll, null
+  %many = shl i64 %chunk, 3
   br i1 %polled, label %pieces, label %whole
 whole:
   %own = call i64 %job(ptr %context, i64 0, i64 %extent, ptr %record)
@@ -259,7 +260,7 @@ ask:
   %raised = call i1 @interrupted(ptr %poll)
   br i1 %raised, label %break, label %piece
 piece:
-  %behind = add i64 %at, %chunk
+  %behind = add i64 %at, %many
   %inside = icmp ult i64 %behind, %extent
   %to = select i1 %inside, i64 %behind, i64 %extent
   %part = call i64 %job(ptr %context, i64 %at, i64 %to, ptr %record)

@@ -295,7 +295,7 @@ def test_products_stay_inside(m: int, dtype: DType, symbolic: bool, guarded: Gua
     product = gj.function(
         lambda a, b: a @ b, input_signature=[spec, spec] if symbolic else None, fallback="error"
     )
-    for k, n in ((5, 1), (5, 7), (600, 17), (3, 31), (40, 33), (1100, 70)):
+    for k, n in ((5, 700), (5, 1), (5, 7), (600, 17), (3, 31), (40, 33), (1100, 70), (9, 1031)):
         a, b = small(dtype, (m, k)), small(dtype, (k, n))
         result = product(guarded.copy(a), guarded.copy(b))
         np.testing.assert_array_equal(result, a @ b)  # quarters: sums without rounding
