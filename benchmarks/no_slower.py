@@ -78,6 +78,13 @@ def skinny() -> Iterator[Case]:
     yield f"X.T @ R, X {text(x)}, 3 columns", x_t_r, (x, normal(5_000, 3))
     yield f"W @ X, X {text(x)}, 3 rows", matmul, (normal(3, 5_000), x)
     yield f"X @ W, X {text(x)}, 3 columns", matmul, (x, normal(8, 3))
+    for dtype in (np.float64, np.float32):
+        for shape in ((2_000, 100), (2_000, 300), (1_000, 1_000)):
+            x = normal(*shape, dtype=dtype)
+            yield f"X.T @ X, X {text(x)}", gram, (x,)
+        x, rows = normal(4_000, 4_000, dtype=dtype), normal(4, 4_000, dtype=dtype)
+        yield f"W @ X, X {text(x)}, 4 rows", matmul, (rows, x)
+    x = normal(5_000, 8)
     yield f"a @ b, 16×5,000 {x.dtype}", matmul, (normal(16, 5_000), normal(5_000, 16))
     yield f"a @ b, batch of 100 4×4 {x.dtype}", matmul, (normal(100, 4, 4), normal(100, 4, 4))
 

@@ -175,7 +175,8 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
         """A product's elements from the current tile."""
         tiles = self.nest.body[0]
         assert isinstance(tiles, Tiles)
-        return self._load_from_copy(self.tile, value.dtype, tiles.row_dim, tiles.columns)
+        columns = tiles.wide or tiles.columns
+        return self._load_from_copy(self.tile, value.dtype, tiles.row_dim, columns)
 
     def _load_from_copy(self, room: str, dtype: DType, row_dim: int, columns: int) -> Value:
         """The current lanes of a tile or of a transposed copy."""

@@ -115,9 +115,11 @@ class Tiles:
     abreast: how many whole blocks are summed side by side, then added in order; sums of one
         block would wait for each other
     chunked: only the tiles from %begin to %end
-    wide: the most columns of neighbouring tiles that are summed together, rows of b after one
-        another, with their sums in memory; 0 where sums are in registers
+    wide: the most columns of neighbouring tiles, of all rows, that are summed together, rows of
+        b after one another, with their sums in memory; 0 where sums are in registers
     lanes: the elements of a register
+    symmetric: whether the product is: of its square tiles only those above the diagonal are
+        computed
     """
 
     value: int
@@ -139,6 +141,7 @@ class Tiles:
     chunked: bool = False
     wide: int = 0
     lanes: int = 1
+    symmetric: bool = False
 
 
 Statement = (
@@ -201,6 +204,7 @@ def print_nest(nest: LoopNest) -> str:
                 case Tiles():
                     packed = ", packed" if statement.packed else ""
                     wide = f", {statement.wide} columns at a time" if statement.wide else ""
+                    wide += ", symmetric" * statement.symmetric
                     chunks = ", in chunks" if statement.chunked else ""
                     lines.append(
                         f"{indent}product %{statement.value} in {statement.count} tiles "

@@ -47,7 +47,11 @@ def rows_abreast(nest: LoopNest, vector_bytes: int) -> int:
     each = sum(-(-nest.width * register_bytes(v.dtype) // vector_bytes) for v in sums)
     room = (16 if vector_bytes == 64 else 8) // each
     extent = guess(row.extent) if isinstance(row.extent, Dim) else row.extent
-    return max(n for n in (1, 2, cost_model.MAX_ROWS_ABREAST) if n <= max(1, min(room, extent)))
+    moving = [
+        v for v in kernel.values if isinstance(v, Load) and v.index.strides[nest.lane_dim] == 1
+    ]
+    room = min(room, extent, cost_model.MAX_ROWS_ABREAST // max(1, len(moving)))
+    return max(n for n in (1, 2, cost_model.MAX_ROWS_ABREAST) if n <= max(1, room))
 
 
 def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:

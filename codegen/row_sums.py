@@ -1,4 +1,4 @@
-"""Sums of a vector times the rows of a matrix, as LLVM IR: sums in memory over one block.
+"""Sums of few rows times the rows of a matrix, as LLVM IR: sums in memory over one block.
 
     void @name(ptr a, ptr b, ptr s, ptr c, i64 length, i1 fresh, i64 columns, strides…)
 
@@ -23,6 +23,7 @@ class RowSumsWriter:
 
     element, size: LLVM's type of an element, and its bytes
     lanes: the elements of a register. step: those of the registers that are summed abreast
+    high, wide: the rows of a, and how many sums of each there is room for in s
     in_place: whether c is the result itself, where nothing beside the columns may be written
     """
 
@@ -33,10 +34,13 @@ class RowSumsWriter:
         size: int,
         lanes: int,
         step: int,
+        high: int,
+        wide: int,
         strides: MicroKernelStrides,
         in_place: bool,
     ) -> None:
         self.element, self.size, self.lanes, self.step = element, size, lanes, step
+        self.high, self.wide = high, wide
         self.strides, self.in_place = strides, in_place
         self.vector = f"<{lanes} x {element}>"
         suffix, bits = f"v{lanes}f{8 * size}", f"<{lanes} x i1>"
@@ -55,9 +59,7 @@ class RowSumsWriter:
         symbolic = self.strides.symbolic()
         listed = "".join(f", i64 %{n}" for n in symbolic)
         steps = self.strides.by_name()
-        self._a_step, self._b_step = (
-            f"%{n}" if n in symbolic else str(steps[n]) for n in ("a.step", "b.step")
-        )
+        self._steps = {n: f"%{n}" if n in symbolic else str(steps[n]) for n in steps}
         self._lines += [
             f"define internal void @{name}(ptr noalias readonly %a, ptr noalias readonly %b, "
             f"ptr noalias %s, ptr noalias %c, i64 %length, i1 %fresh, i64 %columns{listed}) "
@@ -71,11 +73,13 @@ class RowSumsWriter:
             self._add_rows(k, cost_model.ROWS_ADDED)
         with self._loop("rows", "%groups", "%length", 1) as k:
             self._add_rows(k, 1)
-        with self._loop("whole", "0", "%full", self.step) as column:
-            for u in range(self.step // self.lanes):
-                self._put(self._emit(f"add nuw nsw i64 {column}, {u * self.lanes}"), "")
-        with self._loop("rest", "%full", "%columns", self.lanes) as column:
-            self._put(column, self._mask(column) if self.in_place else "")
+        for row in range(self.high):
+            with self._loop("whole", "0", "%full", self.step) as column:
+                for u in range(self.step // self.lanes):
+                    place = self._emit(f"add nuw nsw i64 {column}, {u * self.lanes}")
+                    self._put(row, place, "")
+            with self._loop("rest", "%full", "%columns", self.lanes) as column:
+                self._put(row, column, self._mask(column) if self.in_place else "")
         return "\n".join([*self._lines, "  ret void", "}"])
 
     def _emit(self, text: str) -> str:
@@ -114,12 +118,15 @@ class RowSumsWriter:
         """Add so many rows from row k on, each times its element of a, to all sums."""
         first = self._emit(f"icmp eq i64 {k}, 0")
         rows = []
-        for r in range(count):
-            row = self._emit(f"add nuw nsw i64 {k}, {r}")
-            at = self._at("%a", self._emit(f"mul nsw i64 {row}, {self._a_step}"))
-            one = self._emit(f"load {self.element}, ptr {at}, align {self.size}")
-            b_at = self._at("%b", self._emit(f"mul nsw i64 {row}, {self._b_step}"))
-            rows.append((self._spread(one), b_at))
+        for step in range(count):
+            number = self._emit(f"add nuw nsw i64 {k}, {step}")
+            at = self._at("%a", self._times(number, "a.step"))
+            factors = []
+            for row in range(self.high):
+                place = self._at(at, self._times(str(row), "a.next")) if row else at
+                one = self._emit(f"load {self.element}, ptr {place}, align {self.size}")
+                factors.append(self._spread(one))
+            rows.append((factors, self._at("%b", self._times(number, "b.step"))))
         with self._loop("full", "0", "%full", self.step) as column:
             self._add(first, rows, column, self.step // self.lanes, "")
         with self._loop("left", "%full", "%columns", self.lanes) as column:
@@ -128,34 +135,42 @@ class RowSumsWriter:
     def _add(
         self,
         first: str,
-        rows: Sequence[tuple[str, str]],
+        rows: Sequence[tuple[Sequence[str], str]],
         column: str,
         registers: int,
         mask: str,
     ) -> None:
-        """Add rows of b, each times a factor, to the sums of some registers of columns."""
+        """Add rows of b, each times a factor for each row of a, to the sums of some registers
+        of columns.
+        """
         vector = self.vector
         places = [
             self._emit(f"add nuw nsw i64 {column}, {u * self.lanes}") for u in range(registers)
         ]
-        sums = []
-        for place in places:
-            old = self._from(self._at("%s", place), "")
-            zero = f"{vector} zeroinitializer"
-            sums.append(self._emit(f"select i1 {first}, {zero}, {vector} {old}"))
-        for factor, row in rows:
+        found = [[self._from(self._at(row, p), mask) for p in places] for _, row in rows]
+        for number in range(self.high):
             for u, place in enumerate(places):
-                x = self._from(self._at(row, place), mask)
-                operands = ", ".join(f"{vector} {v}" for v in (factor, x, sums[u]))
-                sums[u] = self._emit(f"call {vector} @{self._fma}({operands})")
-        for place, total in zip(places, sums, strict=True):
-            at = self._at("%s", place)
-            self._lines.append(f"  store {vector} {total}, ptr {at}, align {self.size}")
+                at = self._sum_at(number, place)
+                zero = f"{vector} zeroinitializer"
+                total = self._emit(f"select i1 {first}, {zero}, {vector} {self._from(at, '')}")
+                for (factors, _), registers_of_row in zip(rows, found, strict=True):
+                    terms = (factors[number], registers_of_row[u], total)
+                    operands = ", ".join(f"{vector} {v}" for v in terms)
+                    total = self._emit(f"call {vector} @{self._fma}({operands})")
+                self._lines.append(f"  store {vector} {total}, ptr {at}, align {self.size}")
 
-    def _put(self, place: str, mask: str) -> None:
+    def _sum_at(self, row: int, column: str) -> str:
+        """The address of a row's sum."""
+        own = self._emit(f"add nuw nsw i64 {column}, {row * self.wide}") if row else column
+        return self._at("%s", own)
+
+    def _times(self, number: str, stride: str) -> str:
+        return self._emit(f"mul nsw i64 {number}, {self._steps[stride]}")
+
+    def _put(self, row: int, column: str, mask: str) -> None:
         """Store the sums of a register in c, or add them to it."""
-        total = self._from(self._at("%s", place), "")
-        at = self._at("%c", place)
+        total = self._from(self._sum_at(row, column), "")
+        at = self._at(self._at("%c", self._times(str(row), "c.next")), column)
         old = self._from(at, mask)
         more = self._emit(f"fadd {self.vector} {old}, {total}")
         found = self._emit(f"select i1 %fresh, {self.vector} {total}, {self.vector} {more}")

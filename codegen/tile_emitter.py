@@ -9,6 +9,9 @@ ACM TOMS 34(3), 2008. Unlike there, a is read where it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from graphjit.codegen.access import transpose_function
 from graphjit.codegen.kernel_context import KernelContext
 from graphjit.codegen.loops import Tiles
@@ -91,7 +94,7 @@ class TileEmitter(ProductCode):
 
     def emit(self) -> None:
         """Write the loops over tiles and blocks, and what follows from the product."""
-        tiles = self.tiles
+        tiles, b = self.tiles, self.b
         if not tiles.direct:
             self.emitter.tile = self._allocate(tiles.rows * max(tiles.columns, tiles.wide))
         if tiles.packed:
@@ -112,14 +115,19 @@ class TileEmitter(ProductCode):
                     rest, self.emitter.kernel.dims[dim]
                 )
             columns = self._bounds(column, tiles.columns, self.n)
-            self._emit_tile(_TileBounds(self._bounds(row, tiles.rows, self.m), columns))
+            tile = _TileBounds(self._bounds(row, tiles.rows, self.m), columns)
+            if tiles.symmetric:
+                with self._where(b.emit(f"icmp ule i64 {row}, {column}")):
+                    self._emit_tile(tile)
+            else:
+                self._emit_tile(tile)
 
     def _emit_wide_tiles(self, first: str, stop: str) -> None:
-        """Write the loop over the tiles of a product without rows: those beside one another
-        are computed as one.
+        """Write the loop over the tiles of a product of few rows: those beside one another are
+        computed as one.
         """
         tiles, b = self.tiles, self.b
-        self.sums = self._allocate(tiles.wide)
+        self.sums = self._allocate(tiles.rows * tiles.wide)
         across = self.emitter.size(-(-self.n // tiles.columns))
         steps: list[str] = []
         with self.emitter.counting(first, stop, lambda: steps[0]) as number:
@@ -136,7 +144,7 @@ class TileEmitter(ProductCode):
             width = b.emit(f"mul nuw nsw i64 {some}, {tiles.columns}")
             end = b.emit(f"add nuw nsw i64 {start}, {width}")
             columns = start, self.smaller(end, self.emitter.size(self.n))
-            self._emit_tile(_TileBounds(("0", "1"), columns))
+            self._emit_tile(_TileBounds(("0", str(self.m)), columns))
             steps.append(some)
 
     def _emit_tile(self, tile: _TileBounds) -> None:
@@ -147,10 +155,76 @@ class TileEmitter(ProductCode):
             start = self._add_blocks_abreast(tile)
         with self.emitter.counting(start, self.emitter.size(self.k), self.block) as k:
             self._add_block(tile, k)
+        if tiles.symmetric:
+            self._mirror_in_place(tile)
         if tiles.body:
-            self.emitter.bounds[tiles.column_dim] = tile.columns
-            self.emitter.bounds[tiles.row_dim] = tile.rows
-            self.emitter.run(tiles.body)
+            self._emit_body(tile)
+        if tiles.body and tiles.symmetric:
+            with self._where(self.b.emit(f"icmp ult i64 {tile.rows[0]}, {tile.columns[0]}")):
+                usual, self.emitter.tile = self.emitter.tile, self._turned(tile)
+                self._emit_body(_TileBounds(tile.columns, tile.rows))
+                self.emitter.tile = usual
+
+    def _emit_body(self, tile: _TileBounds) -> None:
+        """Write what follows from the product, for one tile."""
+        self.emitter.bounds[self.tiles.column_dim] = tile.columns
+        self.emitter.bounds[self.tiles.row_dim] = tile.rows
+        self.emitter.run(self.tiles.body)
+
+    @contextmanager
+    def _where(self, condition: str) -> Iterator[None]:
+        """Code written inside runs only if a condition holds."""
+        with self.emitter.counting("0", self.b.emit(f"zext i1 {condition} to i64"), 1):
+            yield
+
+    def _mirror_in_place(self, tile: _TileBounds) -> None:
+        """Copy what is above the diagonal of a symmetric product to its place below: in the
+        result if sums are there, else within a tile on the diagonal.
+        """
+        tiles, b = self.tiles, self.b
+        if tiles.direct:
+            store = self.emitter.kernel.stores[0]
+            terms = self._batch_terms(store.index)
+            base = self._at(f"%b{store.buffer}", self._sum(*terms))
+            stride: int = store.index.strides[tiles.row_dim]
+            rows, columns = tile.rows, tile.columns
+        else:
+            base, stride = self.emitter.tile, tiles.columns
+            size = self._sum((tile.columns[1], 1), (tile.columns[0], -1))
+            above = b.emit(f"icmp ult i64 {tile.rows[0]}, {tile.columns[0]}")
+            rows = columns = "0", b.emit(f"select i1 {above}, i64 0, i64 {size}")
+        with self.emitter.counting(*columns, 1) as column:
+            stop = self.smaller(rows[1], column)
+            with self.emitter.counting(rows[0], stop, 1) as row:
+                self._copy(
+                    base, ((row, stride), (column, 1)), base, ((column, stride), (row, 1))
+                )
+
+    def _turned(self, tile: _TileBounds) -> str:
+        """A copy of the tile, transposed."""
+        columns = self.tiles.columns
+        copy = self._allocate(columns * columns)
+        height = self._sum((tile.rows[1], 1), (tile.rows[0], -1))
+        width = self._sum((tile.columns[1], 1), (tile.columns[0], -1))
+        with (
+            self.emitter.counting("0", width, 1) as column,
+            self.emitter.counting("0", height, 1) as row,
+        ):
+            from_place, place = ((row, columns), (column, 1)), ((column, columns), (row, 1))
+            self._copy(self.emitter.tile, from_place, copy, place)
+        return copy
+
+    def _copy(
+        self,
+        source: str,
+        from_place: Sequence[tuple[str, int]],
+        target: str,
+        place: Sequence[tuple[str, int]],
+    ) -> None:
+        """Copy one element."""
+        at, to = self._at(source, self._sum(*from_place)), self._at(target, self._sum(*place))
+        number = self.b.emit(f"load {self.element}, ptr {at}, align {self.size}")
+        self.emitter.line(f"store {self.element} {number}, ptr {to}, align {self.size}")
 
     def _allocate(self, elements: int) -> str:
         """An array on the stack."""
@@ -268,16 +342,19 @@ class TileEmitter(ProductCode):
                 self._add_rows(block, row, rest)
 
     def _add_by_rows(self, block: _Block) -> None:
-        """Add a block's sums to the only row, b's rows after one another."""
+        """Add a block's sums to the only rows, b's rows after one another."""
         tiles = self.tiles
         if self.by_rows is None:
-            step = min(tiles.column_step, cost_model.ROW_REGISTERS * tiles.lanes)
+            step = cost_model.ROW_REGISTERS * tiles.lanes if tiles.rows == 1 else tiles.lanes
+            step = min(tiles.column_step, step)
             writer = RowSumsWriter(
                 self.emitter.module,
                 self.element,
                 self.size,
                 tiles.lanes,
                 step,
+                tiles.rows,
+                tiles.wide,
                 self.writer.strides,
                 tiles.direct,
             )
@@ -352,16 +429,21 @@ class TileEmitter(ProductCode):
                 f"i1 {block.fresh}{more})"
             )
 
-        width = block.width
+        width, begin = block.width, "0"
+        if tiles.symmetric:  # what is left of the diagonal is that above it
+            past = b.emit(f"sub nsw i64 {row}, {first_column}")
+            right = b.emit(f"call i64 @llvm.smax.i64(i64 {past}, i64 0)")
+            begin = self.smaller(b.emit(f"and i64 {right}, {-step}"), width)
+            self.emitter.module.declare("i64", "llvm.smax.i64", "i64, i64")
         if self.cut == 0 or (tiles.packed and not tiles.direct):
-            with self.emitter.counting("0", width, step) as column:
+            with self.emitter.counting(begin, width, step) as column:
                 call_micro_kernel(column, step)
             return
         if self.cut is not None and self.n < step:
             call_micro_kernel("0", self.cut)
             return
         full = b.emit(f"and i64 {width}, {-step}")
-        with self.emitter.counting("0", full, step) as column:
+        with self.emitter.counting(begin, full, step) as column:
             call_micro_kernel(column, step)
         with self.emitter.counting(full, width, step) as column:
             if self.cut is None:
@@ -389,7 +471,7 @@ class TileEmitter(ProductCode):
         """The strides that the micro-kernels move by."""
         tiles = self.tiles
         b_step = tiles.column_step if tiles.packed else self.b_index.strides[self.inner]
-        c_row = tiles.columns
+        c_row = tiles.wide or tiles.columns
         if tiles.direct:
             index = self.emitter.kernel.stores[0].index
             c_row = index.strides[tiles.row_dim] if tiles.row_dim >= 0 else 0
@@ -457,8 +539,8 @@ class TileEmitter(ProductCode):
             done = self.b.emit(f"and i64 {length}, {-lanes}")
             transpose = transpose_function(self.emitter.module, self.element, self.size, lanes)
             with (
-                self.emitter.counting("0", done, lanes) as k,
                 self.emitter.counting("0", str(step), lanes) as first,
+                self.emitter.counting("0", done, lanes) as k,
             ):
                 at = self._at(origin, self._sum((k, 1), (first, apart)))
                 to = self._at(target, self._sum((k, step), (first, 1)))

@@ -74,6 +74,19 @@ def own_dims(kernel: Kernel, one: int, other: int) -> list[int]:
     return [d for d in range(len(kernel.dims) - 1) if mine[d] and not others[d]]
 
 
+def is_symmetric(kernel: Kernel, axes: ProductAxes) -> bool:
+    """Whether a product is its own transpose, to the bit: x.T @ x."""
+    a, b = kernel.values[axes.a], kernel.values[axes.b]
+    if not isinstance(a, Load) or not isinstance(b, Load) or axes.row_dim < 0:
+        return False
+    if kernel.dims[axes.row_dim] != kernel.dims[axes.column_dim] or a.buffer != b.buffer:
+        return False
+    turned = list(a.index.strides)
+    turned[axes.column_dim], turned[axes.row_dim] = turned[axes.row_dim], 0
+    plain = a.index.strides[axes.column_dim] == 0
+    return plain and Index(a.index.offset, tuple(turned)) == b.index
+
+
 def lower_product(
     kernel: Kernel, number: int, vector_bytes: int, block_rows: int = 0
 ) -> LoopNest:
@@ -88,22 +101,32 @@ def lower_product(
     about, wide = _about(m), _about(n)
     lanes = max(1, vector_bytes // product.dtype.size)
     registers = 32 if vector_bytes == 64 else 16
-    row_step, vectors = _choose_registers(about, -(-wide // lanes), registers, block_rows)
+    side = 0 if block_rows else _symmetric_side(kernel, axes, about, lanes)
+    row_step, vectors = _choose_registers(
+        about, -(-wide // lanes), registers, block_rows or side, side // lanes
+    )
     column_step = vectors * lanes
     block = BLOCK if isinstance(k, Dim) else -(-k // -(-k // BLOCK))
     index = _index(kernel, b)
     apart = guess(index.strides[inner]) * product.dtype.size
     close = apart <= cost_model.CLOSE_BYTES and n % column_step == 0
     packed = index.strides[column_dim] != 1 or (about > 2 * row_step and not close)
-    tile_columns = column_step
-    if about > row_step:
-        tile_columns *= max(1, min(cost_model.TILE_COLUMNS, wide) // column_step)
-    beside = -(-n // tile_columns) * prod(kernel.dims[d] for d in batch)
-    products = min(wide, tile_columns) * _about(k)
-    tile_rows = block_rows or _choose_tile_rows(m, _about(beside), products, row_step)
-    count = -(-m // tile_rows) * beside
-    by_rows = row_dim < 0 and not packed and wide > column_step
-    most = cost_model.ROW_SUM_BYTES // product.dtype.size // column_step * column_step
+    by_rows = 0
+    if not (packed or block_rows) and wide > column_step:
+        by_rows = _columns_by_rows(m, _about(k) * wide, product.dtype.size, column_step)
+    batches = prod(kernel.dims[d] for d in batch)
+    if side:
+        tile_rows = tile_columns = side
+    elif by_rows:
+        tile_rows, tile_columns = m, column_step
+    else:
+        tile_columns = column_step
+        if about > row_step:
+            tile_columns *= max(1, min(cost_model.TILE_COLUMNS, wide) // column_step)
+        beside = _about(-(-n // tile_columns) * batches)
+        products = min(wide, tile_columns) * _about(k)
+        tile_rows = block_rows or _choose_tile_rows(m, beside, products, row_step)
+    count = -(-m // tile_rows) * -(-n // tile_columns) * batches
     abreast = 1 if packed or by_rows else cost_model.IN_FLIGHT // (row_step * vectors)
     if not isinstance(k, Dim):
         abreast = min(abreast, k // block)
@@ -117,10 +140,31 @@ def lower_product(
     tiles = Tiles(
         number, a, b, row_dim, column_dim, batch, tile_rows, tile_columns, row_step,
         column_step, block, packed, direct, count, statements, max(1, abreast),
-        wide=most if by_rows else 0,
-        lanes=lanes,
+        wide=by_rows, lanes=lanes, symmetric=side > 0,
     )  # fmt: skip
     return LoopNest(kernel, width, column_dim, (tiles,))
+
+
+def _symmetric_side(kernel: Kernel, axes: ProductAxes, rows: int, lanes: int) -> int:
+    """The side of a symmetric product's tiles; 0 for others, and for small ones."""
+    if rows < cost_model.SYMMETRIC_LEAST or not is_symmetric(kernel, axes):
+        return 0
+    small, large = cost_model.SYMMETRIC_SIDES
+    return small if rows <= 2 * small and small >= 6 * lanes else large
+
+
+def _columns_by_rows(m: int, elements: int, size: int, step: int) -> int:
+    """Of how many columns rows of b are best read after one another; 0 if they aren't.
+
+    They are where a single row is multiplied by a matrix, or few by one that is large.
+
+    elements: those of b; size: their bytes; step: of what the columns are a multiple
+    """
+    if isinstance(m, Dim) or m > cost_model.FEW_ROWS:
+        return 0
+    if m > 1 and elements * size < cost_model.FEW_ROWS_BYTES:
+        return 0
+    return cost_model.ROW_SUM_BYTES // (size * m) // step * step
 
 
 def _choose_tile_rows(m: int, beside: int, row_products: int, row_step: int) -> int:
@@ -153,8 +197,12 @@ def _index(kernel: Kernel, number: int) -> Index:
     return value.index
 
 
-def _choose_registers(m: int, vectors: int, registers: int, block_rows: int) -> tuple[int, int]:
+def _choose_registers(
+    m: int, vectors: int, registers: int, block_rows: int, block_vectors: int
+) -> tuple[int, int]:
     """The rows, and the vectors of each, that are summed in registers: the fastest choice.
+
+    block_rows, block_vectors: of what they are divisors; 0 for any
 
     A step of the inner dim takes a multiply-add for each of them, but no less than the latency
     of one, and loads.
@@ -162,7 +210,7 @@ def _choose_registers(m: int, vectors: int, registers: int, block_rows: int) -> 
     room = registers - registers // 4
     best, least = (1, 1), float("inf")
     for wide in (1, 2, 4, 8):
-        if wide > 1 and wide >= 2 * vectors:
+        if wide > 1 and (wide >= 2 * vectors or block_vectors % wide):
             break
         for high in range(1, min(m, room // wide) + 1):
             if high * wide + wide + 1 > registers:  # b's vectors and one of a beside the sums

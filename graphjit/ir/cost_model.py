@@ -91,7 +91,9 @@ L1_WAYS, L1_WAY_BYTES = 8, 4096
 UNROLL_COST = 24
 MATH_COST = 6
 UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
-# Rows that are reduced side by side, if no more is done for each element than this.
+# Rows that are reduced side by side, if no more is done for each element than this; rows of two
+# arrays count twice, each is a place that memory is read at (a product of two vectors of a
+# million float64: 4 abreast 1.43 of NumPy's time, 2 1.17, 1 1.14).
 MAX_ROWS_ABREAST, MAX_ABREAST_BODY = 4, 10
 # How far ahead their memory is fetched (200,000 rows of 64 float64: 4.7 -> 3.1 ms).
 PREFETCH_BYTES = 4096
@@ -102,12 +104,19 @@ TILE_ROWS, TILE_COLUMNS = 192, 64
 LEAST_TILE_ROWS, LEAST_TILE_PRODUCTS, TILES_WANTED = 32, 1 << 19, 4
 IN_FLIGHT = 8
 CLOSE_BYTES = 512
+# The sides of square tiles of a symmetric product (x.T @ x): the first for at most two of them.
+# From so many rows on only half of it is computed.
+SYMMETRIC_SIDES, SYMMETRIC_LEAST = (48, 96), 24
 # Products of a vector and a matrix: the bytes of sums that stay in the second cache while rows
 # stream by, how many rows are added to them at a time, and the registers of sums abreast. On
 # Zen 5, 1,900x2,100 float64, over NumPy's time: sums in registers, down columns of 512 bytes,
 # 1.8; sums of 1, 16 and 64 kB in memory 1.3, 0.87, 0.78; of 2, 4, 8, 16 rows 1.15, 0.94, 0.78,
 # 0.82; of 8 registers abreast, which read 512 bytes of a row at once, 1.05.
 ROW_SUM_BYTES, ROWS_ADDED, ROW_REGISTERS = 65536, 8, 2
+# So many rows are computed like that, too, times a matrix of so many bytes: going down its
+# columns misses the addresses of pages (8 rows x 2,000x2,000 float64: 1.23 -> 0.70 of NumPy's
+# time; 1,000x1,000: 0.71 -> 0.99).
+FEW_ROWS, FEW_ROWS_BYTES = 8, 12 << 20
 
 # A result is stored past the caches if what the kernel moves is more than this share of the
 # last one: by then the first of it would have been driven out anyway.

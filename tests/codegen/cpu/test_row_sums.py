@@ -1,13 +1,14 @@
-"""Products of a vector and a matrix, whose rows are read after one another."""
+"""Products of a vector, or of few, and a matrix, whose rows are read after one another."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphjit as gj
@@ -42,6 +43,7 @@ def compiled(form: str) -> Any:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@settings(max_examples=12)
 @given(st.sampled_from(LENGTHS), st.sampled_from(COLUMNS[:6]), st.integers(0, 3))
 def test_equal_numpys(form: str, dtype: Any, k: int, n: int, seed: int) -> None:
     x, a = quarters(k, dtype, seed), quarters((k, n), dtype, seed + 1)
@@ -64,6 +66,7 @@ def test_equal_numpys_for_all_sizes(form: str, monkeypatch: pytest.MonkeyPatch) 
 def test_bits_are_those_of_sums_in_registers(
     columns: int, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(gj.config, "cache", False)
     rng = np.random.default_rng(columns)
     threads = gj.config.threads
     for k in (5, 100, 1100):
@@ -81,6 +84,35 @@ def test_bits_are_those_of_sums_in_registers(
             for name in levels.sampled(columns + k):
                 with levels.level(name):
                     np.testing.assert_array_equal(compiled(form)(x, a), wanted, strict=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m", [2, 3, 5, 8, 9])
+def test_few_rows(m: int, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a large matrix: the same bits as with sums in registers, for any columns."""
+    forms: list[Callable[[Array, Array], Array]] = [
+        lambda x, a: x @ a,
+        lambda x, a: np.abs(x @ a) * 2 + 1,
+        lambda x, a: x.T.copy().T @ a,
+        lambda x, a: (x[::-1] @ a)[:, 1:].max(axis=0),
+        lambda x, a: np.matmul(x, np.stack([a, -a])),
+    ]
+    monkeypatch.setattr(gj.config, "cache", False)
+    rng = np.random.default_rng(m)
+    for k, n in ((9, 65), (1030, 130), (3, 9000)):
+        x, a = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+        for number, form in enumerate(forms):
+            wanted = gj.function(lambda x, a, form=form: form(x, a), fallback="error")(x, a)
+            with monkeypatch.context() as context:
+                context.setattr(cost_model, "FEW_ROWS_BYTES", 0)
+                names = levels.sampled(m + number + n)
+                for name in (None, *names):
+                    with levels.level(name) if name else contextlib.nullcontext():
+                        found = gj.function(
+                            lambda x, a, form=form: form(x, a), fallback="error"
+                        )(x, a)
+                    np.testing.assert_array_equal(found, wanted, strict=True)
+            np.testing.assert_allclose(wanted, form(x, a), rtol=1e-3, atol=1e-3)
 
 
 def test_nothing_is_lost_of_nan_and_infinity() -> None:
