@@ -21,7 +21,7 @@ from graphjit.numpy_protocol.deferred_texts import (
     container_text,
     is_deferred,
 )
-from graphjit.numpy_protocol.promotion import is_weak_symbol
+from graphjit.numpy_protocol.promotion import is_weak_symbol, leaves
 from graphjit.tensors.apply import current_trace
 
 from .callables import (
@@ -77,6 +77,8 @@ class OperatorHooks(ItemHooks):
             operands = self._operands(operands, COMPARISON_NAMES[symbol], False)
             if len(operands) == 1:
                 return operands[0]
+            if issubclass(type(operands[0]), CONTAINERS):
+                self.require_numbers(*operands)
         return super().compare(operands, symbol)
 
     def _operands(self, operands: tuple[Any, Any], name: str, in_place: bool) -> Any:
@@ -197,22 +199,27 @@ class OperatorHooks(ItemHooks):
                 owner = self.shadow(owner)
             else:
                 owner = self._items(owner)
-        if not self.closed and isinstance(owner, (list, tuple, deque)):
-            self._require_numbers(item, owner)
+        if not self.closed and issubclass(type(owner), (list, tuple, deque)):
+            self.require_numbers(item, owner)
         if not self.closed and (self.reaches_code(item) or self.reaches_code(owner)):
             return bool(self.watched(super().contains, (item, owner), inverted))
         return super().contains((item, owner), inverted)
 
-    def _require_numbers(self, item: Any, owner: Any) -> None:
-        """Refuse to look for NaN, which is found by whether it is the same object."""
-        if is_weak_symbol(item) and item.type.dtype.kind in "fc":
-            missing = any(map(is_missing_number, owner)) or any(
-                is_weak_symbol(x) and x is not item for x in owner
-            )
-        else:
-            missing = is_missing_number(item) and any(map(is_weak_symbol, owner))
-        if missing:
-            raise self.refusal("looks for a number that may be NaN in a container")
+    def require_numbers(self, *compared: Any) -> None:
+        """Make sure that no traced number that containers are asked for, or compared with, is
+        NaN: of NaN they ask whether it is the same object.
+        """
+        found = [
+            x
+            for value in compared
+            for x in leaves(list(value.values()) if isinstance(value, dict) else value)
+        ]
+        traced = [x for x in found if is_weak_symbol(x) and x.type.dtype.kind in "fc"]
+        missing = [x for x in found if is_missing_number(x)]
+        if not traced or len(traced) + len(missing) < 2:
+            return
+        if not all(bool(x == x) for x in traced):
+            raise self.refusal("compares numbers in a container, of which one is NaN")
 
     def identical(self, operands: tuple[Any, Any], inverted: int) -> bool:
         if not self.closed:

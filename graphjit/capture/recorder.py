@@ -59,6 +59,7 @@ _ARRAY_PACKAGES: Final = frozenset({"numpy", "scipy", "graphjit", "ml_dtypes", "
 _GETTERS: Final = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
 
 
+_SEARCHES: Final = ("count", "index", "remove")
 _KEEPING: Final = ("append", "appendleft", "insert")
 
 
@@ -440,6 +441,17 @@ class Recorder(LibraryCalls):
 
     def _builtin(self, function: Any) -> Any:
         owner = getattr(function, "__self__", None)
+        called = self._builtin_of(owner, function)
+        if isinstance(owner, (list, tuple, deque)) and function.__name__ in _SEARCHES:
+
+            def search(*args: Any) -> Any:
+                self.require_numbers(owner, *args)
+                return called(*args)
+
+            return search
+        return called
+
+    def _builtin_of(self, owner: Any, function: Any) -> Any:
         if isinstance(owner, np.ufunc):  # np.add.reduce
             if is_known(owner):
                 return self._library(function)

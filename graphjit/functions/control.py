@@ -15,7 +15,16 @@ from graphjit.ops import control
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 
 from . import math
-from .region_values import as_operand, is_number, is_numpy, is_symbolic, origin_of, shown
+from .region_values import (
+    Variables,
+    as_operand,
+    is_number,
+    is_numpy,
+    is_symbolic,
+    origin_of,
+    shown,
+    with_variables,
+)
 
 __all__ = ["case", "cond", "switch", "switch_case"]
 
@@ -160,6 +169,25 @@ def _choose(
     op: str,
 ) -> Any:
     """Append a node that runs one of several functions; its results in their structure."""
+
+    def run(variables: Variables) -> Any:
+        extended = {name: variables.function(f, None) for name, f in functions.items()}
+        return variables.assigned(
+            _chosen(trace, primitive, selector, origin, extended, operands, op)
+        )
+
+    return with_variables(trace, run)
+
+
+def _chosen(
+    trace: Any,
+    primitive: Any,
+    selector: Any,
+    origin: str,
+    functions: Mapping[str, Callable[..., Any]],
+    operands: Sequence[Any],
+    op: str,
+) -> Any:
     numpy = origin != "tensor"
     names = list(functions)
     regions = [trace.region((), lambda f=f: f(*operands)) for f in functions.values()]

@@ -12,13 +12,21 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.tree import LEAF, flatten, unflatten
+from graphjit.core.tree import LEAF, Tree, flatten, unflatten
 from graphjit.core.types import TensorType, bool_, int64
 from graphjit.ops import control
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 
 from . import math, shape
-from .region_values import Carry, as_operand, is_symbolic, origin_of, shown
+from .region_values import (
+    Carry,
+    Variables,
+    as_operand,
+    is_symbolic,
+    origin_of,
+    shown,
+    with_variables,
+)
 
 __all__ = [
     "associative_scan", "foldl", "foldr", "fori_loop", "map", "map_fn", "scan", "while_loop",
@@ -44,6 +52,15 @@ def fori_loop(
         for index in range(first, last):
             value = body_fun(index, value)
         return value
+
+    def run(variables: Variables) -> Any:
+        body, begin = variables.function(body_fun, 1), variables.beside(init_val)
+        return variables.assigned(_fori(trace, lower, upper, body, begin))
+
+    return with_variables(trace, run)
+
+
+def _fori(trace: Any, lower: Any, upper: Any, body_fun: Any, init_val: Any) -> Any:
     if _is_open(lower) or _is_open(upper):
         return _open_fori(trace, lower, upper, body_fun, init_val)
     first, last = _bound(lower, "lower"), _bound(upper, "upper")
@@ -172,6 +189,15 @@ def _while(test: Any, step: Any, value: Any, most: Any) -> Any:
             None,
         )
         return counted[1]
+
+    def run(variables: Variables) -> Any:
+        body, begin = variables.function(step, 0), variables.beside(value)
+        return variables.assigned(_traced_while(trace, variables.reading(test), body, begin))
+
+    return with_variables(trace, run)
+
+
+def _traced_while(trace: Any, test: Any, step: Any, value: Any) -> Any:
     carry = Carry(trace, value, "While", "loop_vars", "body")
 
     def run() -> tuple[Any, Any]:
@@ -219,6 +245,19 @@ def scan(
     tree = LEAF if xs is None else flatten(xs, arrays)
     if trace is None:
         return _eager_scan(f, init, xs, arrays, tree, length, reverse)
+
+    def run(variables: Variables) -> Any:
+        step, begin = variables.function(f, 0, rows=True), variables.beside(init)
+        last, ys = _traced_scan(trace, step, begin, xs, arrays, tree, length, reverse)
+        return variables.assigned(last), ys
+
+    return with_variables(trace, run)
+
+
+def _traced_scan(
+    trace: Any, f: Any, init: Any, xs: Any, arrays: list[Any], tree: Tree, length: Any,
+    reverse: bool,
+) -> tuple[Any, Any]:  # fmt: skip
     given = [as_operand(trace, x) for x in arrays]
     count = _length([x.type.shape for x in given], length)
     carry = Carry(trace, init, "Scan", "init", "f")
@@ -405,6 +444,7 @@ def _scan_node(
 
     What the body hands on as it is isn't carried: it is read from outside.
     """
+    trace.require_handed_on(region)
     index, *params = region.params
     state, parts = params[: len(found)], params[len(found) :]
     kept = [k for k, x in enumerate(found) if trace.node_of(x) != state[k]]

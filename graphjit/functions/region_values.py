@@ -26,6 +26,10 @@ def is_symbolic(x: Any) -> bool:
     return isinstance(x, TensorBase) and x.recorder is not None
 
 
+def _is_variable(x: Any) -> bool:
+    return isinstance(x, TensorBase) and hasattr(x, "cell")
+
+
 def is_numpy(x: Any) -> bool:
     """Whether NumPy's rules hold for a value."""
     if isinstance(x, (np.ndarray, np.generic)):
@@ -71,6 +75,16 @@ def shown(value: Any) -> str:
     tree = flatten(value, leaves)
     kinds = ", ".join(str(getattr(x, "type", type(x).__name__)) for x in leaves)
     return kinds if tree.kind is None else f"{type(value).__name__} of ({kinds})"
+
+
+class AssignedInRegionError(Exception):
+    """Raised for variables that a region's function assigns: it is to be run again with their
+    values among what goes into the region and comes out of it.
+    """
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        super().__init__(variables)
+        self.variables = list(variables)
 
 
 class Carry:
@@ -157,6 +171,88 @@ class Carry:
                 )
 
 
+class Variables:
+    """The variables that the functions of control flow assign: their values go into its regions
+    and come out of them beside what is carried.
+    """
+
+    def __init__(self, trace: Any, variables: Sequence[Any] = ()) -> None:
+        self.trace, self._variables = trace, list(variables)
+
+    def beside(self, value: Any) -> Any:
+        """What a loop begins with, and their values."""
+        return (value, self._values()) if self._variables else value
+
+    def function(
+        self, function: Callable[..., Any], place: int | None, rows: bool = False
+    ) -> Any:
+        """A region's function that takes their values beside its argument number `place`, if
+        that isn't None, and gives those after it beside what it gives; or beside the first item
+        of that, if it gives rows, too.
+        """
+        if not self._variables:
+            return function
+
+        def run(*args: Any) -> Any:
+            given = list(args)
+            if place is not None:
+                given[place], values = given[place]
+                self.trace.hand_variables(self._variables, values)
+            result = self._read(function(*given))
+            after = self._values()
+            self.trace.regions.hand_on(self._variables)
+            if rows and isinstance(result, tuple) and len(result) == 2:
+                return ((result[0], after), result[1])
+            return result, after
+
+        return run
+
+    def reading(self, function: Callable[..., Any]) -> Any:
+        """A region's function of one argument that takes their values and assigns none."""
+        if not self._variables:
+            return function
+
+        def run(value: Any) -> Any:
+            given, values = value
+            self.trace.hand_variables(self._variables, values)
+            return function(given)
+
+        return run
+
+    def assigned(self, result: Any) -> Any:
+        """What is left of a result once the values beside it are assigned."""
+        if not self._variables:
+            return result
+        result, values = result
+        for variable, value in zip(self._variables, values, strict=True):
+            self.trace.assign(variable, value)
+        return result
+
+    def _read(self, result: Any) -> Any:
+        """A result with the values that its variables have in the region."""
+        leaves: list[Any] = []
+        tree = flatten(result, leaves)
+        values = iter([self.trace.read(x) if _is_variable(x) else x for x in leaves])
+        return unflatten(tree, lambda: next(values))
+
+    def _values(self) -> list[Any]:
+        return [self.trace.read(variable) for variable in self._variables]
+
+
+def with_variables(trace: Any, run: Callable[[Variables], Any]) -> Any:
+    """What `run` gives, which is called again with the variables that are found to be assigned
+    in its regions.
+    """
+    variables: list[Any] = []
+    while True:
+        try:
+            return run(Variables(trace, variables))
+        except AssignedInRegionError as error:
+            new = {id(v.cell): v for v in error.variables}
+            variables += new.values()
+
+
 __all__ = [
-    "Carry", "as_operand", "is_number", "is_numpy", "is_symbolic", "origin_of", "shown",
+    "AssignedInRegionError", "Carry", "Variables", "as_operand", "is_number", "is_numpy",
+    "is_symbolic", "origin_of", "shown", "with_variables",
 ]  # fmt: skip

@@ -32,6 +32,8 @@ class Region:
     params: tuple[int, ...]
     # What the function gave.
     result: Any
+    # The variables that it assigned, and that are not among what it gives.
+    assigned: tuple[Any, ...] = ()
 
 
 class Regions:
@@ -45,15 +47,36 @@ class Regions:
         self.closed: list[tuple[int, int]] = []
         # Where those start that became part of a node. The others were tries.
         self.used: set[int] = set()
+        # Where regions of control flow start whose functions run now, and what these assign.
+        self.assigned: list[tuple[int, list[Any]]] = []
 
     @contextmanager
     def opened(self) -> Iterator[int]:
         """Record a region in a `with` block; where it starts."""
         self.starts.append(len(self.nodes))
+        self.assigned.append((self.starts[-1], []))
         try:
             yield self.starts[-1]
         finally:
+            self.assigned.pop()
             self.closed.append((self.starts.pop(), len(self.nodes)))
+
+    def note_assigned(self, variable: Any) -> bool:
+        """Note that a variable is assigned; whether that is in a region of control flow, which
+        hands on its value.
+        """
+        if not self.assigned or self.assigned[-1][0] != self.starts[-1]:
+            return False
+        noted = self.assigned[-1][1]
+        if all(known.cell is not variable.cell for known in noted):
+            noted.append(variable)
+        return True
+
+    def hand_on(self, variables: Sequence[Any]) -> None:
+        """Note that the values of variables are among what the region gives."""
+        noted = self.assigned[-1][1]
+        cells = [variable.cell for variable in variables]
+        noted[:] = [v for v in noted if all(v.cell is not cell for cell in cells)]
 
     def was_dropped(self, node: int) -> bool:
         """Whether a node is of a region that was only tried."""

@@ -23,6 +23,7 @@ from graphjit.core.errors import (
     user_line,
 )
 from graphjit.core.types import DType, TensorType, TupleType, as_dtype, check_size, int64
+from graphjit.functions.region_values import AssignedInRegionError
 from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import source
 from graphjit.ops.primitive import (
@@ -293,7 +294,8 @@ class Trace:
 
     def assign(self, variable: Variable, value: TensorBase) -> None:
         """A variable's value from this point of the trace on."""
-        if self.regions.starts:
+        inside = bool(self.regions.starts)
+        if inside and not self.regions.note_assigned(variable):
             raise TracingError(
                 at_user_line(
                     "a variable is assigned in a branch or loop, which can't be traced",
@@ -302,7 +304,7 @@ class Trace:
             )
         self.read(variable)
         cell = id(variable.cell)
-        if cell not in self._written_cells:
+        if not inside and cell not in self._written_cells:
             self._written_cells.append(cell)
         if isinstance(value, SymbolicTensor):  # its handle may be written to later
             value = SymbolicTensor(self, value.node, value.type, "tensor")
@@ -502,10 +504,37 @@ class Trace:
         self, types: Sequence[tuple[TensorType, str]], function: Callable[..., Any]
     ) -> Region:
         """Run the function of a region on new symbolic tensors of these types and origins."""
+        before = dict(self._variable_values)
         with self.regions.opened() as start:
             symbols = [self.placeholder(type, origin) for type, origin in types]
-            result = function(*symbols)
-        return Region(start, tuple(x.node for x in symbols), result)
+            try:
+                result = function(*symbols)
+            finally:  # what was read there first is a parameter
+                self._variable_values = {
+                    cell: before[cell] if cell in before else self._variable_symbol(cell)
+                    for cell in self._variable_values
+                }
+            assigned = tuple(self.regions.assigned[-1][1])
+        return Region(start, tuple(x.node for x in symbols), result, assigned)
+
+    def require_handed_on(self, *regions: Region) -> None:
+        """Raise AssignedInRegionError for variables whose values regions don't hand on."""
+        found = [variable for region in regions for variable in region.assigned]
+        if found:
+            raise AssignedInRegionError(found)
+
+    def _variable_symbol(self, cell: int) -> SymbolicTensor:
+        """What a variable is when the function starts."""
+        node = self._variable_params[cell]
+        return SymbolicTensor(self, node, self.builder.nodes[node].tensor, "tensor")
+
+    def hand_variables(
+        self, variables: Sequence[Variable], values: Sequence[TensorBase]
+    ) -> None:
+        """Give variables the values that a region has of them."""
+        for variable, value in zip(variables, values, strict=True):
+            self.read(variable)
+            self._variable_values[id(variable.cell)] = value
 
     def control(
         self,
@@ -520,6 +549,7 @@ class Trace:
         regions: each with its outputs. inputs: operands that aren't read inside the regions.
         origins: those of the results.
         """
+        self.require_handed_on(*(region for region, _ in regions))
         line = user_line()
         outputs = [[self.node_of(x, line) for x in found] for _, found in regions]
         for (region, _), nodes in zip(regions, outputs, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphjit as gj
@@ -68,6 +68,7 @@ def _of_argument_and_global(x: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", MAKES)
+@settings(max_examples=15)
 @given(same=st.lists(st.booleans(), min_size=1, max_size=6))
 def test_of_equal_objects(name: str, same: list[bool]) -> None:
     global ONE, OTHER
@@ -131,27 +132,53 @@ def test_reason() -> None:
         assert caught.value
 
 
+def _in(x: Any, values: Any) -> bool:
+    return x in values
+
+
+def _missing(x: Any, values: Any) -> bool:
+    return x in (None, np.nan)
+
+
+def _counted(x: Any, values: Any) -> int:
+    return values.count(x)
+
+
+def _equal(x: Any, values: Any) -> bool:
+    return [x] == [*values]
+
+
+def _equal_dicts(x: Any, values: Any) -> bool:
+    return {"a": x} != {"a": values[0]}
+
+
+def _removed(x: Any, values: Any) -> list[Any]:
+    values = [1.0, *values]
+    values.remove(x)
+    return values
+
+
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_nan_is_found_by_identity(kind: Any) -> None:
-    @gj.function
-    def f(x: Any, values: Any) -> bool:
-        return x in values
-
-    @gj.function
-    def missing(x: Any) -> bool:
-        return x in (None, np.nan)
-
-    nan = float("nan")
-    for x, values in (
+@pytest.mark.parametrize("function", [_in, _missing, _counted, _equal, _equal_dicts, _removed])
+def test_nan_is_found_by_identity(function: Callable[..., Any], kind: Any) -> None:
+    nan, other = float("nan"), float("nan")
+    f = gj.function(function)
+    pairs = [
         (nan, [nan]),
-        (nan, [math.nan]),
+        (nan, [other]),
         (1.5, [nan]),
         (nan, [1.5]),
         (1.5, [1.5]),
-    ):
-        assert f(x, kind(values)) is (x in kind(values))
-        assert missing(x) is False
-    assert missing(np.nan) is True
+        (1.5, [2.5]),
+    ]
+    for x, values in [*pairs, *reversed(pairs), (np.nan, [np.nan])]:
+        outcomes = []
+        for g in (f, function):
+            try:
+                outcomes.append(repr(g(x, kind(values))))
+            except ValueError:
+                outcomes.append("ValueError")
+        assert outcomes[0] == outcomes[1]
 
 
 def test_numbers_in_lists_compile() -> None:
