@@ -573,15 +573,28 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
 
 
 def fill_diagonal(a: Any, val: Any, wrap: Any = False) -> None:
-    """np.fill_diagonal of a matrix with one value."""
+    """np.fill_diagonal of a matrix: values are taken from the first on, again and again."""
     _own(a, "np.fill_diagonal")
     x = detached(a)
     if x.ndim != 2:
         raise unsupported("np.fill_diagonal of other than two dimensions")
     value = assigned(val, x.type.dtype)
-    if value.ndim or wrap:
-        raise unsupported("np.fill_diagonal with several values")
+    rows, count = x.type.shape[0], value.type.size
+    if wrap or not count:
+        raise unsupported("np.fill_diagonal with wrap=True, or with no values")
+    if value.ndim and count != rows:
+        if isinstance(rows, Dim) or isinstance(count, Dim):
+            raise unsupported("np.fill_diagonal with values of unknown number")
+        value = _repeated(shape.reshape(value, (count,)), rows, count)
+    if value.ndim:
+        value = broadcast(shape.reshape(value, (rows, 1)), x.type.shape)
     replace(a, apply(pw.where, _eye(x.type.shape), value, x))
+
+
+def _repeated(values: Any, wanted: int, count: int) -> Any:
+    """So many values, from the first on, again and again."""
+    places = wrap(np.arange(wanted, dtype=np.int64) % count)
+    return apply(ix.gather, values, places, axes=(0,))
 
 
 def _eye(extents: tuple[int, ...]) -> Any:

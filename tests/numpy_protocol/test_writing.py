@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol_checks import array, check, compare, flatten, refused, traced
@@ -204,6 +205,18 @@ def test_programs_that_write(program: Any) -> None:
     assert (copy == x).all(), "an argument was written, and tracing said nothing"
     for one, other in zip(found, expected, strict=True):
         compare(one, other)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (1, 3), (0, 2)])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
+def test_fill_diagonal_with_several_values(shape: tuple[int, int], count: int) -> None:
+    def write(x: Any, v: Any) -> Any:
+        y, z, w = x.copy(), x.copy(), x.copy()
+        np.fill_diagonal(y, v)
+        np.fill_diagonal(z, [v[0], 2.5])
+        return y, z, np.fill_diagonal(w, v[::-1]), w
+
+    check(write, array(shape, "float64"), array((count,), "float32"))
 
 
 def test_functions_that_write() -> None:
