@@ -247,7 +247,7 @@ def static_leaf(value: Any, by_value: bool) -> LeafGuard:
     """The guard on a leaf that the specialization depends on: on a number's value, else on the
     object.
     """
-    if type(value) is float:
+    if type(value) is float and value == value:  # of NaN code may ask which one it is
         return LeafGuard(GuardKind.FLOAT_IS, value=value)
     if type(value) is int and -(2**63) <= value < 2**63:
         return LeafGuard(GuardKind.INTEGER_IS, value=value)

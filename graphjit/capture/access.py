@@ -271,6 +271,10 @@ class AccessHooks(Containers):
         if name in own:
             if static is not MISSING:
                 self.guard_static(type(static), "__set__")
+            if isinstance(static, functools.cached_property) and source is not None:
+                # a look at the attribute would compute and store one that isn't there any more
+                names = AttributeSource(source, "__dict__")
+                return self._present(owner, name, ItemSource(names, name))
             return self._stored(owner, name, source)
         if static is MISSING:
             return self._missing(owner, name, source)

@@ -18,7 +18,7 @@ from graphjit.tensors.apply import current_trace
 from .access import AccessHooks
 from .containers import container_like
 from .effects import DELETED, EffectKind
-from .guarding import PLAIN, is_plain
+from .guarding import CONTAINERS, PLAIN, is_plain
 from .sources import (
     MISSING,
     AttributeSource,
@@ -29,6 +29,8 @@ from .sources import (
 
 # Containers of C whose items can be read one by one.
 _INDEXED: Final = (list, tuple, dict, deque, OrderedDict, types.MappingProxyType)
+# Parts of indices that hold nothing else.
+_WITHOUT_PARTS: Final = frozenset({int, slice, type(None), types.EllipsisType, bool})
 _DICTS: Final = (dict, defaultdict, OrderedDict, Counter)
 
 
@@ -42,12 +44,16 @@ class ItemHooks(AccessHooks):
                 given = given[0], self.call(number, given[1])
         owner, key = given
         kind = type(owner)
-        if self.closed or kind in PLAIN or self._traced(owner):
+        if self.closed or kind in PLAIN:
             return owner[key]
+        if self._traced(owner):
+            return owner[self.index(key)]
         source = self.source_of(owner)
         function = self.method_of(owner, "__getitem__")
         if function is not None:
             return self.call(function, owner, key)
+        if not issubclass(kind, (*CONTAINERS, deque)):
+            key = self.index(key)
         if source is None:
             constant = kind is tuple and is_plain(owner)
             if self._outside(owner) and not isinstance(owner, type) and not constant:
@@ -91,6 +97,13 @@ class ItemHooks(AccessHooks):
             return value
         return self.read(value, item)
 
+    def index(self, key: Any) -> Any:
+        """An index of arrays, with all read that is in its lists."""
+        kind = type(key)
+        if kind is tuple and not all(type(part) in _WITHOUT_PARTS for part in key):
+            return tuple([self.index(part) for part in key])
+        return self.shadow(key) if kind in (list, set, deque, dict, frozenset) else key
+
     def _made_item(self, owner: defaultdict[Any, Any], key: Any, source: Source) -> Any:
         """An item that a defaultdict makes."""
         self.guard(Check.ABSENT, ItemSource(source, key), None)
@@ -106,8 +119,10 @@ class ItemHooks(AccessHooks):
         value, owner, key = given
         if self.closed or self._traced(owner):
             self.end_if_abandoned()
-            owner[key] = value
+            owner[key if self.closed else self.index(key)] = value
             return
+        if type(owner) is np.ndarray:
+            key = self.index(key)
         if type(owner) is np.ndarray and (
             self._in_turn() or is_symbolic(value) or is_symbolic(key)
         ):

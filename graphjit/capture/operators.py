@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import itertools
 import operator
 import sys
 import types
@@ -62,6 +63,8 @@ class OperatorHooks(ItemHooks):
             return BINARY[number](*operands)
         if self.closed:
             return super().binary(operands, number)
+        if BINARY_NAMES[number] in ("mul", "imul"):
+            self._require_no_repetition(*operands)
         first = len(self._shadows)
         operands = self._operands(operands, BINARY_NAMES[number], number >= 13)
         if len(operands) == 1:
@@ -71,6 +74,18 @@ class OperatorHooks(ItemHooks):
                 self.made.note_written(operands[0])
             return self.translated(super().binary(operands, number), first)
         return self.made.add(self.translated(super().binary(operands, number), first))
+
+    def _require_no_repetition(self, a: Any, b: Any) -> None:
+        """Refuse to repeat a list or text by a NumPy number, by which arrays are multiplied."""
+        for one, other in ((a, b), (b, a)):
+            repeated = issubclass(type(one), (list, tuple, str, bytes, bytearray))
+            if not repeated or not self._traced(other):
+                continue
+            numpy = getattr(other, "origin", "") == "numpy" and not other.is_selection
+            if numpy and not other.type.shape and not other.is_zero_dim_array():
+                raise self.refusal(
+                    "repeats a sequence by a NumPy number, known only at the call"
+                )
 
     def compare(self, operands: tuple[Any, Any], symbol: str) -> Any:
         if not self.closed:
@@ -101,6 +116,8 @@ class OperatorHooks(ItemHooks):
             return (self._by_methods(a, b, name),)
         changed = isinstance(a, (list, dict, set, deque, bytearray))
         if in_place and changed and not self._is_own(a):
+            if self._traced(b) or isinstance(b, (np.ndarray, np.generic)):
+                raise self.refusal("adds an array to a container from outside in place")
             if name == "iadd" and type(a) is list and self.source_of(a) is not None:
                 self._append(a, list(self.shadow(b)))
             elif hasattr(a, f"__{name}__"):
@@ -209,11 +226,17 @@ class OperatorHooks(ItemHooks):
         """Make sure that no traced number that containers are asked for, or compared with, is
         NaN: of NaN they ask whether it is the same object.
         """
-        found = [
-            x
+        parts = [
+            list(leaves(list(value.values()) if type(value) is dict else value))
             for value in compared
-            for x in leaves(list(value.values()) if isinstance(value, dict) else value)
         ]
+        one, *others = (
+            [x for x in p if self._traced(x) and not is_weak_symbol(x)] for p in parts
+        )
+        for x, y in itertools.product(one, itertools.chain(*others)):
+            if x is not y and self._may_be_given_twice(x, y):
+                raise self.refusal("compares arguments that may be one object")
+        found = [x for part in parts for x in part]
         traced = [x for x in found if is_weak_symbol(x) and x.type.dtype.kind in "fc"]
         missing = [x for x in found if is_missing_number(x)]
         if not traced or len(traced) + len(missing) < 2:

@@ -388,8 +388,8 @@ def same_value(a: Any, b: Any) -> bool:
             return len(a) == len(b) and all(map(same_value, a, b))
         case slice():
             return same_value((a.start, a.stop, a.step), (b.start, b.stop, b.step))
-        case frozenset():  # of plain values, whose texts tell them apart
-            return len(a) == len(b) and sorted(map(repr, a)) == sorted(map(repr, b))
+        case frozenset():  # in the order that code steps through them
+            return len(a) == len(b) and all(map(same_value, a, b))
         case int() | str() | bytes():
             return bool(a == b)
     if hasattr(a, "tobytes") and hasattr(a, "dtype"):  # a NumPy scalar

@@ -7,6 +7,7 @@ import operator
 import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Any
 
 from .frozen import dataclass
@@ -14,17 +15,31 @@ from .frozen import dataclass
 _DICTS = (dict, OrderedDict, defaultdict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tree:
     """How leaves make up a container; hashable. `kind` None means: a leaf.
 
-    default: a defaultdict's factory.
+    default: a defaultdict's factory. exact: of a dict with keys that aren't texts, what tells
+    equal keys apart.
     """
 
     kind: Any
     keys: tuple[Any, ...]
     children: tuple[Tree, ...]
     default: Any = None
+    exact: Any = None
+
+    def _compared(self) -> tuple[Any, ...]:
+        keys = self.keys if self.exact is None else self.exact
+        return self.kind, keys, self.children, self.default
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Tree) and self._compared() == other._compared()
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
 
 
 LEAF = Tree(None, (), ())
@@ -40,7 +55,10 @@ def flatten(value: Any, leaves: list[Any], walk: Callable[..., Tree] | None = No
         return Tree(kind, (), tuple([walk(item, leaves) for item in value]))
     if kind in _DICTS:
         children = tuple([walk(v, leaves) for v in value.values()])
-        return Tree(kind, tuple(value), children, getattr(value, "default_factory", None))
+        keys, exact = tuple(value), None
+        if not all(type(key) is str for key in keys):
+            exact = tuple(map(exact_key, keys))
+        return Tree(kind, keys, children, getattr(value, "default_factory", None), exact)
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return Tree(kind, kind._fields, tuple([walk(item, leaves) for item in value]))
     if dataclasses.is_dataclass(kind) and not isinstance(value, type):
@@ -196,6 +214,24 @@ def by_type(kind: LeafKind) -> bool:
     """Whether a specialization depends on a leaf's type alone, which nothing is computed of."""
     key = kind.key
     return kind.kind == STATIC and type(key) is tuple and len(key) == 2 and key[1] is FOREIGN
+
+
+def exact_key(value: Any) -> Any:
+    """A key that is equal to those of values that can't be told apart: 1, 1.0 and True can, and
+    so can 0.0 and -0.0, and sets with another order.
+    """
+    kind = type(value)
+    if kind in (int, bool, str, bytes, type(None)) or isinstance(value, (type, Enum)):
+        return kind, value
+    if kind in (float, complex):  # containers tell one NaN from another
+        return (kind, repr(value)) if value == value else Identity(value)
+    if kind in (tuple, frozenset):
+        return kind, tuple(map(exact_key, value))
+    if kind in (range, slice):
+        return kind, tuple(map(exact_key, (value.start, value.stop, value.step)))
+    if hasattr(value, "tobytes") and hasattr(value, "dtype") and not value.shape:
+        return kind, value.dtype, value.tobytes()  # a NumPy scalar
+    return Identity(value)
 
 
 def by_value(kind: LeafKind) -> bool:

@@ -18,6 +18,7 @@ from graphjit.core.tree import (
     LeafKind,
     Tree,
     by_value,
+    exact_key,
     flatten,
 )
 from graphjit.core.types import DType, TensorSpec
@@ -33,9 +34,8 @@ MAX_PLACES = 4096
 # Py_TPFLAGS_HEAPTYPE: of classes that can die.
 _HEAP_TYPE = 1 << 9
 # Objects that a specialization is made for by their value.
-_BY_VALUE = (
-    str, bytes, bool, type(None), np.dtype, range, frozenset, Enum, TensorSpec, DType,
-)  # fmt: skip
+_BY_VALUE = (np.dtype, Enum, TensorSpec, DType)
+_EXACT = frozenset({str, bytes, bool, type(None), range, slice, frozenset})
 
 
 class CallKey:
@@ -172,10 +172,10 @@ class ArgumentReader:
             if kind is int and not self._has_varied(x, (tree, number)):
                 return LeafKind(STATIC, (int, x))
             return LeafKind(SCALAR, kind)
-        if number_type or isinstance(x, _BY_VALUE):
-            return LeafKind(STATIC, (kind, repr(x) if kind in (float, complex) else x))
-        if kind is slice:
-            return LeafKind(STATIC, (kind, x.start, x.stop, x.step))
+        if number_type or kind in _EXACT:
+            return LeafKind(STATIC, exact_key(x))
+        if isinstance(x, _BY_VALUE):
+            return LeafKind(STATIC, (kind, x))
         if foreign.is_foreign(x):  # all of them run eagerly
             return LeafKind(STATIC, (_class_key(kind), FOREIGN))
         return LeafKind(STATIC, Identity(x))

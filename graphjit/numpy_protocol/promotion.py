@@ -129,7 +129,7 @@ def array(value: Any, dtype: Any = None) -> Any:
 
 def _as_array(value: Any) -> Any:
     if type(value) is Dim:
-        return strong(as_tensor(value))
+        return strong(value._as_tensor())
     if isinstance(value, TensorBase):
         tensor: Any = value.as_tensor()
         if tensor.is_mixed:
@@ -252,7 +252,7 @@ def constant(value: Any, dtype: DType) -> Any:
     value at the call, where every size has one.
     """
     if type(value) is Dim and (dtype.is_inexact or dtype == int64):
-        return cast(strong(as_tensor(value)), dtype)
+        return cast(strong(value._as_tensor()), dtype)
     if type(value) in (bool, float) and -1e4 < value < 1e4:  # overflows nowhere
         return wrap(np.array(value, dtype.dtype))
     with np.errstate(all="ignore"):

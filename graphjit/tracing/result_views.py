@@ -130,7 +130,7 @@ def cut(array: np.ndarray[Any, Any], new: bool, *windows: Any) -> np.ndarray[Any
         [slice(None) if w is None else slice(int(w[0]), int(w[0]) + int(w[1])) for w in windows]
     )
     part = array[key]
-    return array if new and part.size == array.size else part.copy() if new else part
+    return array if new and part.shape == array.shape else part.copy() if new else part
 
 
 def as_list(item: Any, length: Any, *arrays: Any) -> list[Any]:

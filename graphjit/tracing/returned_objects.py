@@ -35,16 +35,14 @@ def find_sources(
     """For each object the source by which a call looks it up; None where there is none."""
     if not objects:
         return []
-    wanted = {id(x): n for n, x in enumerate(objects)}
-    found: list[list[Source]] = [[] for _ in objects]
+    found: dict[int, list[Source]] = {id(x): [] for x in objects}
     seen: set[int] = set()
     todo: list[tuple[Any, Source, int]] = [(o, lasting_source(o), 0) for o in statics]
     todo += _function_values(function)
     while todo and len(seen) < MAX_OBJECTS:
         value, source, depth = todo.pop(0)
-        number = wanted.get(id(value))
-        if number is not None:
-            found[number].append(source)
+        if id(value) in found:
+            found[id(value)].append(source)
         if isinstance(value, np.ndarray):
             continue
         if id(value) in seen or depth >= DEPTH:
@@ -53,7 +51,7 @@ def find_sources(
         todo += [(v, g, depth + 1) for v, g in _children(value, source)]
         if isinstance(value, types.FunctionType):
             todo += [(v, g, depth + 1) for v, g, _ in _function_values(value)]
-    return list(map(agreed, found))
+    return [agreed(found[id(x)]) for x in objects]
 
 
 def _function_values(function: Any) -> list[tuple[Any, Source, int]]:
