@@ -277,6 +277,9 @@ class AccessHooks(Containers):
                 return self._present(owner, name, ItemSource(names, name))
             return self._stored(owner, name, source)
         if static is MISSING:
+            if source is None and any(owner is given for given in self.given):
+                # machine code looks at an argument's fields alone
+                raise self.refusal(f"asks an argument for .{name}, which isn't a field")
             return self._missing(owner, name, source)
         self.guard_static(kind, name)
         if source is not None:

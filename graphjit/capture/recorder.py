@@ -131,9 +131,11 @@ class Recorder(LibraryCalls):
                 found.append(source)
             elif not isinstance(x, CALLABLES) and type(getattr(x, "__dict__", None)) is dict:
                 found.append(AttributeSource(source, "__dict__"))
+            elif dataclasses.is_dataclass(type(x)):  # with slots
+                found.append(source)
         for e in self.overlay.effects:
             if e.kind is EffectKind.ATTRIBUTE and e.source is not None:
-                found.append(AttributeSource(e.source, "__dict__"))
+                found += [AttributeSource(e.source, "__dict__"), e.source]
             elif e.kind is EffectKind.ITEM and e.source is None:  # globals
                 found.append(ConstSource(e.owner))
         return list({source.key: source for source in found}.values())

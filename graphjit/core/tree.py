@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import types
 import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
@@ -59,13 +60,74 @@ def flatten(value: Any, leaves: list[Any], walk: Callable[..., Tree] | None = No
         if not all(type(key) is str for key in keys):
             exact = tuple(map(exact_key, keys))
         return Tree(kind, keys, children, getattr(value, "default_factory", None), exact)
-    if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return Tree(kind, kind._fields, tuple([walk(item, leaves) for item in value]))
-    if dataclasses.is_dataclass(kind) and not isinstance(value, type):
-        names = tuple(f.name for f in dataclasses.fields(value))
-        return Tree(kind, names, tuple([walk(getattr(value, n), leaves) for n in names]))
+    if isinstance(value, tuple):
+        if _is_plain_namedtuple(kind):
+            return Tree(kind, kind._fields, tuple([walk(item, leaves) for item in value]))
+    elif dataclasses.is_dataclass(kind):
+        names = _fields_of(kind)
+        if names is not None and _has_fields_alone(value, names):
+            return Tree(kind, names, tuple([walk(getattr(value, n), leaves) for n in names]))
     leaves.append(value)
     return LEAF
+
+
+# By classes: the fields of those whose objects are containers.
+_known_fields: weakref.WeakKeyDictionary[type, tuple[Any, tuple[str, ...] | None]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _fields_of(kind: type) -> tuple[str, ...] | None:
+    """The names of a dataclass's fields, if its objects hold these and nothing else happens
+    where they are read and stored; else None: such objects are leaves.
+    """
+    made = kind.__dict__.get("__dataclass_fields__")
+    known = _known_fields.get(kind)
+    if known is None or known[0] is not made:
+        known = _known_fields[kind] = made, _find_fields(kind)
+    return known[1]
+
+
+def _find_fields(kind: Any) -> tuple[str, ...] | None:
+    names = tuple(f.name for f in dataclasses.fields(kind))
+    frozen = kind.__dataclass_params__.frozen
+    classes = [c for c in kind.__mro__ if c is not object]
+    hooks = {"__getattribute__", "__getattr__", *(() if frozen else _STORING)}
+    if any(hooks.intersection(c.__dict__) for c in classes):
+        return None
+    for name in names:
+        found = next((c.__dict__[name] for c in classes if name in c.__dict__), None)
+        if hasattr(type(found), "__get__") and type(found) is not types.MemberDescriptorType:
+            return None
+    slots = {
+        name
+        for c in classes
+        for name, x in c.__dict__.items()
+        if type(x) is types.MemberDescriptorType
+    }
+    return names if slots.issubset(names) else None
+
+
+_STORING = ("__setattr__", "__delattr__")
+
+
+def _has_fields_alone(value: Any, names: tuple[str, ...]) -> bool:
+    """Whether an object has all of its class's fields, and no other attributes."""
+    own = getattr(value, "__dict__", None)
+    if own is not None:
+        slots = sum(name not in own for name in names)
+        if len(own) + slots != len(names):
+            return False
+        return not slots or all(hasattr(value, name) for name in names)
+    return all(hasattr(value, name) for name in names)
+
+
+def _is_plain_namedtuple(kind: Any) -> bool:
+    """Whether tuples of a class hold what their fields say, and no more."""
+    if not hasattr(kind, "_fields") or kind.__dictoffset__:
+        return False
+    base = next((c for c in kind.__mro__ if c.__bases__ == (tuple,)), None)
+    return base is not None and kind.__new__ is base.__new__
 
 
 def leaf_names(tree: Tree, name: str) -> list[str]:

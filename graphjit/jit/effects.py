@@ -18,7 +18,6 @@ import numpy as np
 from graphjit.capture.effects import Effect, EffectKind
 from graphjit.capture.sources import Source
 from graphjit.core.frozen import dataclass
-from graphjit.core.static_lookup import own_attributes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -127,6 +126,15 @@ class EffectPlan:
                     raise EffectsDoNotFit
 
 
+def _store(owner: Any, name: str, value: Any) -> None:
+    """Store an attribute, also of a frozen dataclass, as the code has done it."""
+    kind = type(owner)
+    if dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        object.__setattr__(owner, name, value)
+    else:
+        setattr(owner, name, value)
+
+
 def _mutable_containers(value: Any) -> Iterator[Any]:
     """The lists, dicts and dataclasses in the arguments of a call."""
     kind = type(value)
@@ -143,8 +151,10 @@ def _mutable_containers(value: Any) -> Iterator[Any]:
             yield from _mutable_containers(part)
     elif dataclasses.is_dataclass(kind):
         yield value
-        for part in own_attributes(value).values():
-            yield from _mutable_containers(part)
+        if hasattr(value, "__dict__"):  # by which other ways to the object are known
+            yield value.__dict__
+        for field in dataclasses.fields(value):
+            yield from _mutable_containers(getattr(value, field.name, None))
 
 
 def do_now(effects: Sequence[Effect]) -> None:
@@ -160,7 +170,7 @@ def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool
     """
     match effect.kind:
         case EffectKind.ATTRIBUTE:
-            return setattr, effect.key, False
+            return _store, effect.key, False
         case EffectKind.CONTEXT:
             return _set_context, effect.key, False
         case EffectKind.DELETE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import opcode
@@ -582,7 +583,14 @@ def _contents(container: Any) -> dict[Any, Any]:
         return dict(enumerate(container))
     if isinstance(container, dict):
         return dict(container)
-    return {} if isinstance(container, tuple) else dict(own_attributes(container))
+    if isinstance(container, tuple):
+        return {}
+    slots = {
+        field.name: getattr(container, field.name)
+        for field in dataclasses.fields(container)
+        if hasattr(container, field.name)
+    }
+    return {**slots, **own_attributes(container)}
 
 
 def _same_contents(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
