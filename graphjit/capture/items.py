@@ -100,9 +100,10 @@ class ItemHooks(AccessHooks):
     def index(self, key: Any) -> Any:
         """An index of arrays, with all read that is in its lists."""
         kind = type(key)
-        if kind is tuple and not all(type(part) in _WITHOUT_PARTS for part in key):
-            return tuple([self.index(part) for part in key])
-        return self.shadow(key) if kind in (list, set, deque, dict, frozenset) else key
+        if kind is tuple and all(type(part) in _WITHOUT_PARTS for part in key):
+            return key
+        parts = kind in (tuple, list, set, deque, dict, frozenset)
+        return self.shadow(key) if parts else key
 
     def _made_item(self, owner: defaultdict[Any, Any], key: Any, source: Source) -> Any:
         """An item that a defaultdict makes."""
