@@ -291,7 +291,7 @@ def exact_key(value: Any) -> Any:
         return kind, tuple(map(exact_key, value))
     if kind in (range, slice):
         return kind, tuple(map(exact_key, (value.start, value.stop, value.step)))
-    if hasattr(value, "tobytes") and hasattr(value, "dtype") and not value.shape:
+    if kind.__module__ == "numpy" and hasattr(kind, "tobytes") and not value.shape:
         return kind, value.dtype, value.tobytes()  # a NumPy scalar
     return Identity(value)
 

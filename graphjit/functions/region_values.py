@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.core.errors import DTypeError, InvalidArgumentError, at_user_line
+from graphjit.core.errors import DTypeError, InvalidArgumentError, TracingError, at_user_line
 from graphjit.core.tree import Tree, flatten, leaf_names, unflatten
 from graphjit.core.types import TensorType
 from graphjit.tensors.apply import TensorBase, as_tensor, wrap
@@ -248,7 +248,12 @@ def with_variables(trace: Any, run: Callable[[Variables], Any]) -> Any:
         try:
             return run(Variables(trace, variables))
         except AssignedInRegionError as error:
-            new = {id(v.cell): v for v in error.variables}
+            known = {id(v.cell) for v in variables}
+            new = {id(v.cell): v for v in error.variables if id(v.cell) not in known}
+            if not new:
+                raise TracingError(
+                    at_user_line("a loop's condition assigns a variable, which can't be traced")
+                ) from None
             variables += new.values()
 
 

@@ -185,6 +185,22 @@ def test_a_variable_keeps_its_type() -> None:
     np.testing.assert_array_equal(v.numpy(), np.zeros(3))
 
 
+def test_a_condition_that_assigns_runs_eagerly() -> None:
+    v = gj.Variable(0)
+
+    def count(x: Any) -> Any:
+        def test(i: Any) -> Any:
+            v.assign_add(1)
+            return i < 3
+
+        return gj.while_loop(test, lambda i: i + 1, gj.constant(0)) + x
+
+    assert int(gj.function(count)(gj.constant(0))) == 3
+    assert int(v) == 4
+    with pytest.raises(gj.errors.TracingError, match="condition assigns a variable"):
+        gj.function(count, fallback="error")(gj.constant(0))
+
+
 def test_generators_draw_in_loops() -> None:
     def draws(generator: Any) -> Any:
         def step(carry: Any, _: Any) -> Any:
