@@ -3,9 +3,9 @@
 There is one team in a process. Its code is LLVM IR. Its threads are plain pthreads that never
 touch Python, created when the first large kernel runs. Workers spin for a while after a job,
 then sleep on a futex. A call that finds the team busy (nested calls, calls from other Python
-threads) runs its chunks itself. Chunks are handed out until a signal handler raises in the
-calling thread, which checks every 50 ms. After a fork the child starts without workers and
-creates its own.
+threads) runs its chunks itself, eight as one. Chunks are handed out until a signal handler
+raises in the calling thread, which checks every 50 ms. After a fork the child starts without
+workers and creates its own.
 
 Chunks share nothing: no result depends on how many there are, nor on who runs them.
 """
