@@ -8,13 +8,14 @@ counters and accumulators are allocas, which LLVM turns into registers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
-from graphjit.core.types import DType, int64
+from graphjit.core.types import int64
 from graphjit.ir import cost_model
 from graphjit.ir.program import Compute, Constant, GatherLoad, IndexValue, Load, Product
 from graphjit.ops.primitive import Pointwise
 
-from .access import CACHE_LINE, parts_of, transpose_function
+from .access import CACHE_LINE, parts_of
 from .accumulators import AccumulatorEmitter
 from .loop_emitter import LoopEmitter
 from .loops import (
@@ -32,10 +33,11 @@ from .loops import (
 )
 from .spills import SpillEmitter
 from .tile_emitter import TileEmitter
-from .values import Value, ir_type
+from .transposed_copies import TransposeEmitter
+from .values import Value
 
 
-class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
+class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter, TransposeEmitter):
     """Writes one kernel's function from its loop nest."""
 
     def emit(self) -> str:
@@ -99,7 +101,7 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
             case Loop():
                 self.emit_loop(statement)
             case TransposeTile():
-                self._transpose_tile(statement)
+                self.transpose_tile(statement)
             case Tiles():
                 TileEmitter(self, statement).emit()
 
@@ -119,7 +121,7 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
                 return b.const(value.number, value.dtype)
             case Load() if number in self.transposed:
                 room, turn = self.transposed[number]
-                return self._load_from_copy(room, value.dtype, turn.row_dim, turn.columns)
+                return self.load_from_copy(room, value.dtype, turn.row_dim, turn.columns)
             case Load():
                 offset, step = self.element_offset(value.index, parts_of(value.dtype))
                 self._prefetch(value, offset)
@@ -140,15 +142,18 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
                 raise AssertionError(value)
 
     def _prefetch(self, value: Load, offset: str) -> None:
-        """Prefetch memory of rows abreast that no cache holds as a whole.
+        """Prefetch what a reduction reads row after row, where no cache holds it.
 
-        The hardware prefetcher doesn't follow streams that are so many and so short.
+        The hardware's own prefetches end with each page.
         """
-        strides, kernel = value.index.strides, self.kernel
-        if not self.active_rows or self.b.mask is not None or strides[self.nest.lane_dim] != 1:
+        strides, dims = value.index.strides, self.kernel.dims
+        if not self.lanes_along_row() or self.active_rows or self.b.mask is not None:
             return
-        dim, size = self.active_rows[0].dim, value.dtype.size
-        if not cost_model.passes_cache(strides[dim] * kernel.dims[dim] * size):
+        if self.b.width == 1:  # lanes are a GPU's threads
+            return
+        size = value.dtype.size
+        read = prod(n for n, stride in zip(dims, strides, strict=True) if stride) * size
+        if strides[self.nest.lane_dim] != 1 or not cost_model.passes_last_cache(read):
             return
         at = self.address(f"%b{value.buffer}", value.dtype, offset)
         self.module.declare("void", "llvm.prefetch.p0", "ptr, i32, i32, i32")
@@ -156,7 +161,7 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
             there = self.b.emit(
                 f"getelementptr i8, ptr {at}, i64 {cost_model.PREFETCH_BYTES + line}"
             )
-            self.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 3, i32 1)")
+            self.line(f"call void @llvm.prefetch.p0(ptr {there}, i32 0, i32 2, i32 1)")
 
     def _track_zeros(self, number: int) -> None:
         """Track whether a value is 0 in masked-off lanes, as loads are."""
@@ -176,49 +181,4 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter):
         tiles = self.nest.body[0]
         assert isinstance(tiles, Tiles)
         columns = tiles.wide or tiles.columns
-        return self._load_from_copy(self.tile, value.dtype, tiles.row_dim, columns)
-
-    def _load_from_copy(self, room: str, dtype: DType, row_dim: int, columns: int) -> Value:
-        """The current lanes of a tile or of a transposed copy."""
-        b = self.b
-        lane = self.nest.lane_dim
-        position = b.emit(f"sub nsw i64 {self.counters[lane]}, {self.bounds[lane][0]}")
-        if row_dim >= 0:
-            row = b.emit(f"sub nsw i64 {self.counters[row_dim]}, {self.bounds[row_dim][0]}")
-            start = b.emit(f"mul nsw i64 {row}, {columns}")
-            position = b.emit(f"add nsw i64 {start}, {position}")
-        # the copy has whole vectors: masked-off lanes can be loaded, too
-        mask, b.mask = b.mask, None
-        found = self.load_lanes(room, dtype, position, 1)
-        b.mask = mask
-        return found
-
-    def _transpose_tile(self, turn: TransposeTile) -> None:
-        """Copy a load's tile, transposed square by square."""
-        b = self.b
-        value = self.kernel.values[turn.value]
-        assert isinstance(value, Load)
-        dtype, lane = value.dtype, self.nest.lane_dim
-        if turn.value not in self.transposed:
-            room = b.fresh()
-            kind = f"[{turn.rows * turn.columns} x {ir_type(dtype)}]"
-            self.entry.append(f"  {room} = alloca {kind}, align 64")
-            self.transposed[turn.value] = (room, turn)
-        room = self.transposed[turn.value][0]
-        side = CACHE_LINE // dtype.size
-        square = transpose_function(self.module, ir_type(dtype), dtype.size, side)
-        start, stop = self.bounds[lane]
-        apart = self.size(value.index.strides[lane])
-        with self.counting(start, stop, side) as first:
-            left = b.emit(f"sub nsw i64 {stop}, {first}")
-            column = b.emit(f"sub nsw i64 {first}, {start}")
-            for row in range(0, turn.rows, side):
-                self.counters[lane] = first
-                self.counters[turn.row_dim] = self.bounds[turn.row_dim][0]
-                offset, _ = self.element_offset(value.index)
-                at = self.address(f"%b{value.buffer}", dtype, offset)
-                at = self.address(at, dtype, str(row)) if row else at
-                to = self.address(room, dtype, column)
-                to = self.address(to, dtype, str(row * turn.columns)) if row else to
-                listed = f"ptr {at}, i64 {apart}, i64 {left}, ptr {to}, i64 {turn.columns}"
-                self.line(f"call void @{square}({listed})")
+        return self.load_from_copy(self.tile, value.dtype, tiles.row_dim, columns)

@@ -90,12 +90,15 @@ class TransposeTile:
     """Copy a tile of load `value`, transposed: `rows` steps of `row_dim`, `columns` lanes.
 
     In memory steps of row_dim are contiguous; in the copy lanes are.
+
+    most_rows: the most that there can be
     """
 
     value: int
     row_dim: int
     rows: int
     columns: int
+    most_rows: int
 
 
 @dataclass(frozen=True, slots=True)

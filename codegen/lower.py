@@ -42,7 +42,12 @@ from .loops import (
 from .spill_plan import SpillPlan, plan_spills
 from .stages import StageAnalysis
 from .tiles import lower_product, product_of
-from .transposes import TransposeCondition, tile_rows, transposed_loads
+from .transposes import (
+    TransposeCondition,
+    tile_rows,
+    transposed_loads,
+    transposed_rows,
+)
 from .verify_nest import verify_nest
 
 # Lanes of every reduction along contiguous rows, whatever the target and dtype. So the order of
@@ -163,6 +168,13 @@ class Lowering(StageAnalysis):
             return [], -1
         return transposed_loads(self.kernel, self.lane_dim, self.width, self.short)
 
+    def transposed_rows(self) -> list[int]:
+        """The loads of short reduced rows to transpose."""
+        symbolic = any(isinstance(n, Dim) for n in self.kernel.inner_dims)
+        if self.block_rows or self.width == 1 or (symbolic and not self.short):
+            return []
+        return transposed_rows(self.kernel, self.lane_dim, ROW_LANES)
+
     def _max_points(self) -> int:
         """The most points that the inner dims can have."""
         ends = [n.bounds()[1] if isinstance(n, Dim) else n for n in self.kernel.inner_dims]
@@ -195,8 +207,12 @@ class Lowering(StageAnalysis):
         inside += [StoreResult(n) for n in range(len(kernel.stores)) if n not in placed_stores]
         body: tuple[Statement, ...] = tuple(inside)
         loads, dim = self.transposed_loads()
-        panel = cost_model.PANEL if lane_outer and self._pays_in_panels() else 0
-        if panel:
+        short_rows = self.transposed_rows() if lane_outer else []
+        panels = lane_outer and not short_rows and self._pays_in_panels()
+        panel = cost_model.PANEL if panels else 0
+        if short_rows:
+            body = (self._short_rows_loop(short_rows, body),)
+        elif panel:
             body = (self._panel_loop(lane, inside, panel),)
         elif lane_outer and loads:
             rows.remove(dim)
@@ -294,11 +310,22 @@ class Lowering(StageAnalysis):
         """
         kernel, lane = self.kernel, self.lane_dim
         rows = tile_rows(kernel, loads, dim)
-        tiles = tuple(TransposeTile(n, dim, rows, cost_model.STRIP) for n in loads)
+        tiles = tuple(TransposeTile(n, dim, rows, cost_model.STRIP, rows) for n in loads)
         across = Loop(lane, kernel.dims[lane], self.width, body, within=True)
         down = Loop(dim, kernel.dims[dim], 1, (*row, across), within=True)
         block = Loop(dim, kernel.dims[dim], rows, (*tiles, down), block=True)
         return (Loop(lane, kernel.dims[lane], cost_model.STRIP, (block,), panel=True),)
+
+    def _short_rows_loop(self, loads: list[int], body: tuple[Statement, ...]) -> Loop:
+        """The loop over strips of lanes: first their whole rows are copied, transposed."""
+        kernel, lane, dim = self.kernel, self.lane_dim, len(self.kernel.dims) - 1
+        most, strip = self._max_points(), cost_model.STRIP
+        row_bytes = most * max(kernel.values[n].dtype.size for n in loads)
+        while strip > self.width and strip * row_bytes > cost_model.STRIP_BYTES:
+            strip //= 2
+        tiles = tuple(TransposeTile(n, dim, kernel.dims[dim], strip, most) for n in loads)
+        across = Loop(lane, kernel.dims[lane], self.width, body, within=True)
+        return Loop(lane, kernel.dims[lane], strip, (*tiles, across), panel=True)
 
     def _pays_in_panels(self) -> bool:
         """Whether rows are combined element by element and are long enough for panels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from graphjit.core.dims import Dim
 from graphjit.core.extents import guess
@@ -16,8 +17,7 @@ from .loops import Accumulate, Let, Loop, LoopNest, Start, Tiles, register_bytes
 def rows_abreast(nest: LoopNest, vector_bytes: int) -> int:
     """How many rows are reduced side by side; 1 if none.
 
-    Additions of one row wait for each other. Those of several rows don't, and their memory is
-    fetched at once.
+    They are where they share a load: x of a @ x, which would be read again for each.
     """
     kernel, statements = nest.kernel, nest.body
     # no checks: the first failure in order must be reported
@@ -47,11 +47,27 @@ def rows_abreast(nest: LoopNest, vector_bytes: int) -> int:
     each = sum(-(-nest.width * register_bytes(v.dtype) // vector_bytes) for v in sums)
     room = (16 if vector_bytes == 64 else 8) // each
     extent = guess(row.extent) if isinstance(row.extent, Dim) else row.extent
-    moving = [
-        v for v in kernel.values if isinstance(v, Load) and v.index.strides[nest.lane_dim] == 1
-    ]
-    room = min(room, extent, cost_model.MAX_ROWS_ABREAST // max(1, len(moving)))
+    room = min(room, extent) if _share_a_load(nest, row.dim) else 1
     return max(n for n in (1, 2, cost_model.MAX_ROWS_ABREAST) if n <= max(1, room))
+
+
+def _share_a_load(nest: LoopNest, row_dim: int) -> bool:
+    """Whether it pays to load what all rows share once for several of them.
+
+    Rows that no cache holds are best read one after another, as one stream, unless what they
+    share would be driven from the first cache by each.
+    """
+    dims = nest.kernel.dims
+    loads = [v for v in nest.kernel.values if isinstance(v, Load)]
+    along = [v for v in loads if v.index.strides[nest.lane_dim] == 1]
+    moving = [v for v in along if v.index.strides[row_dim]]
+    if len(moving) != 1 or len(moving) == len(along):
+        return False
+    row_bytes = dims[nest.lane_dim] * moving[0].dtype.size
+    read = prod(n for n, s in zip(dims, moving[0].index.strides, strict=True) if s)
+    read *= moving[0].dtype.size
+    large = guess(row_bytes) > machine().l1_bytes // 2
+    return large or not cost_model.passes_last_cache(read)
 
 
 def in_chunks(nest: LoopNest) -> tuple[LoopNest, Loop | Tiles | None]:

@@ -7,6 +7,7 @@ squares of a cache line a side is copied, transposed; lanes then read the copy c
 from __future__ import annotations
 
 from graphjit.core.dims import Dim, is_symbolic
+from graphjit.core.extents import guess
 from graphjit.core.frozen import dataclass
 from graphjit.ir import cost_model
 from graphjit.ir.program import Kernel, Load
@@ -66,6 +67,44 @@ def _pays(extent: int, lanes: int, apart_bytes: int, short: bool) -> bool:
     return lanes > cost_model.near_lanes(apart_bytes)
 
 
+def transposed_rows(kernel: Kernel, lane_dim: int, longest: int) -> list[int]:
+    """The loads of a reduction over short rows that are transposed; [] where none is.
+
+    longest: the elements of a row must be fewer; where they are symbolic, they are
+    """
+    inner = kernel.inner_dims
+    if len(inner) != 1 or any(s.choices for s in kernel.stores):
+        return []
+    long_enough = isinstance(inner[0], Dim) or SMALL_SIDES[-1] <= inner[0] < longest
+    if not long_enough or guess(kernel.dims[lane_dim]) < MIN_ROWS:
+        return []
+    found = list[int]()
+    for number, value in enumerate(kernel.values):
+        if not isinstance(value, Load) or not value.index.strides[-1]:
+            continue
+        across, along = value.index.strides[lane_dim], value.index.strides[-1]
+        if across in (1, -1):
+            return []  # lanes of rows that are themselves contiguous
+        real = value.dtype.kind != "c" and value.dtype.real.size in (4, 8)
+        if real and across != 0 and along == 1 and len(found) < cost_model.MAX_TRANSPOSED:
+            found.append(number)
+    return found
+
+
+MIN_ROWS = 8
+
+
+def square_sides(size: int, rows: int) -> tuple[int, ...]:
+    """The sides of squares that so many contiguous elements can be transposed in, the largest
+    first.
+    """
+    sides = (cost_model.SQUARE_BYTES // size, *SMALL_SIDES)
+    return tuple(n for n in sides if n <= rows)
+
+
+SMALL_SIDES = (8, 4)
+
+
 def tile_rows(kernel: Kernel, loads: list[int], dim: int) -> int:
     """How many contiguous elements are transposed at a time."""
     side = max(cost_model.SQUARE_BYTES // kernel.values[n].dtype.size for n in loads)
@@ -78,4 +117,10 @@ def tile_rows(kernel: Kernel, loads: list[int], dim: int) -> int:
     return side * most
 
 
-__all__ = ["TransposeCondition", "tile_rows", "transposed_loads"]
+__all__ = [
+    "TransposeCondition",
+    "square_sides",
+    "tile_rows",
+    "transposed_loads",
+    "transposed_rows",
+]

@@ -59,6 +59,7 @@ CHOSEN = [
     ("tests/ops/test_table.py", "float32 or int8 or complex64"),
     ("tests/tracing/test_symbolic_sizes.py", "temporaries or library or interleaved"),
     ("tests/codegen/cpu/test_products.py", "float32"),
+    ("tests/codegen/cpu/test_short_rows.py", "all_sizes or in_order"),
 ]
 
 

@@ -83,6 +83,9 @@ PANEL = 1024
 # line: SQUARES of them along memory, for STRIP lanes, each of which is a stream of its own.
 SQUARE_BYTES = 64
 STRIP, SQUARES = 64, 4
+# Short rows are copied whole, as many as take up no more than this (a @ x, 80 MB of rows of 24
+# float64, GB/s: copies of 16, 32, 64, 128 rows 20, 16, 15, 10).
+STRIP_BYTES = 8192
 MAX_TRANSPOSED = 8
 # But few lanes need no squares: their lines stay in the first cache until all of each was read.
 L1_WAYS, L1_WAY_BYTES = 8, 4096
@@ -91,11 +94,13 @@ L1_WAYS, L1_WAY_BYTES = 8, 4096
 UNROLL_COST = 24
 MATH_COST = 6
 UNROLL_MATH, UNROLL_PLAIN, UNROLL_SUMS = 2, 4, 2
-# Rows that are reduced side by side, if no more is done for each element than this; rows of two
-# arrays count twice, each is a place that memory is read at (a product of two vectors of a
-# million float64: 4 abreast 1.43 of NumPy's time, 2 1.17, 1 1.14).
+# Rows that are reduced side by side, where all share a load, if no more is done for each
+# element than this. On Zen 5, one, two, four rows of a @ x, GB/s: 400 kB of 400 float64 65, 83,
+# 89; 90 MB of rows of 100 31, 11, 10 (one stream is all that hardware prefetchers follow), of
+# rows of 5,000 19, 24, 26.
 MAX_ROWS_ABREAST, MAX_ABREAST_BODY = 4, 10
-# How far ahead their memory is fetched (200,000 rows of 64 float64: 4.7 -> 3.1 ms).
+# How far ahead what no cache holds is fetched, into the second one (30 MB, sums of rows of 400
+# float64: 48 -> 53 GB/s; 6 MB, which stay in the last cache, rows of 20,000: 77 -> 66).
 PREFETCH_BYTES = 4096
 # Products: elements of a tile, enough work to share out and few enough for the second cache;
 # fused multiply-adds in flight that hide their latency; a row of b that is as short as this
@@ -143,9 +148,9 @@ def near_lanes(apart_bytes: int) -> int:
     return L1_WAYS * (L1_WAY_BYTES // max(SQUARE_BYTES, shared))
 
 
-def passes_cache(nbytes: int) -> bool:
-    """Whether so many bytes are far more than the second cache holds, as far as is known."""
-    return guess(nbytes) > 2 * machine().l2_bytes
+def passes_last_cache(nbytes: int) -> bool:
+    """Whether so many bytes don't stay in the last cache, as far as is known."""
+    return guess(nbytes) > machine().l3_bytes // 2
 
 
 # How many turns a loop that runs while a condition holds is taken to make.
