@@ -185,7 +185,8 @@ class NativeLaunch:
     locks: those to hold meanwhile, in order: how to acquire each, and how to release it
     plan: the container of the results; None where the first result is all
     checked: whether a check can fail
-    fail: raises what a status and a record mean
+    fail: raises what a status and a record mean; None where Python is to run the call instead,
+        since it does more before it raises
     sized: None where no extent is symbolic
     """
 
@@ -198,7 +199,7 @@ class NativeLaunch:
     arena_bytes: int
     make_arena: Callable[..., Array]
     checked: bool
-    fail: Callable[[int, int, int, int], None]
+    fail: Callable[[int, int, int, int], None] | None
     sized: SizedLaunch | None = None
 
 

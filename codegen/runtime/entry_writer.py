@@ -344,7 +344,7 @@ def _launch_words(
         EntryWord.MAKE_ARENA: 0 if on_stack else writer.address(launch.make_arena),
         EntryWord.RECORD_ARGUMENT: end + 1,
         EntryWord.RECORD_CELL: frame.take(4) if launch.checked else 0,
-        EntryWord.FAIL: writer.address(launch.fail),
+        EntryWord.FAIL: 0 if launch.fail is None else writer.address(launch.fail),
         EntryWord.PLAN: 0 if launch.plan is None else writer.table(writer.plan(launch.plan)),
         EntryWord.LOCKS: len(launch.locks),
         EntryWord.LOCK_TABLE: writer.table(

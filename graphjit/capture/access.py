@@ -71,7 +71,7 @@ class AccessHooks(Containers):
 
     def load_deref(self, found: tuple[Any, types.CellType], name: str) -> Any:
         value, cell = found
-        if self.closed or self._is_own_cell(cell):
+        if self.closed or self.is_own_cell(cell):
             self.end_if_abandoned()
             return value
         if self.overlay:
@@ -80,18 +80,20 @@ class AccessHooks(Containers):
                 return written
         return self.read(value, CellSource(cell, name))
 
-    def _is_own_cell(self, cell: types.CellType) -> bool:
+    def is_own_cell(self, cell: types.CellType) -> bool:
         """Whether a cell was made meanwhile: it isn't of a function that came from outside."""
         return id(cell) not in self._cells
 
     def store_deref(self, given: tuple[Any, types.CellType], name: str) -> None:
         value, cell = given
-        if self.closed or self._is_own_cell(cell):
+        if self.closed or self.is_own_cell(cell):
             self.end_if_abandoned()
-            code = sys._getframe(1).f_code
+            frame = sys._getframe(1)
+            code = frame.f_code
             if name not in code.co_cellvars or code.co_flags & CO_GENERATOR:
-                # its own function may be around the loop
-                self._require_no_turn(f"stores {name}")
+                self._note_own_cell(cell, name, bool(code.co_flags & CO_GENERATOR))
+            if self.places is not None:
+                self.places.note_variable(frame, cell, name)
             super().store_deref(given, name)
             return
         before = CellSource(cell, name)()
@@ -99,8 +101,20 @@ class AccessHooks(Containers):
             raise self.refusal(f"stores {name}, which had no value")
         self._store(cell, EffectKind.CELL, name, value, before)
 
+    def _note_own_cell(self, cell: types.CellType, name: str, piecemeal: bool) -> None:
+        """Note that code stores in a variable of a function around it, which may be around a
+        loop that the code is in.
+        """
+        if self._in_turn():
+            if piecemeal or self.places is None:
+                self._require_no_turn(f"stores {name}")
+            trace = current_trace.get()
+            trace.branches.loops.require_cell(trace, cell, name)
+        elif self.places is not None:
+            self.places.note_cell(cell, name)
+
     def delete_deref(self, cell: types.CellType, name: str) -> None:
-        if not self.closed and not self._is_own_cell(cell):
+        if not self.closed and not self.is_own_cell(cell):
             raise self.refusal(f"deletes {name}, which other code sees")
 
     def store_global(self, value: Any, name: str) -> None:
@@ -407,10 +421,10 @@ class AccessHooks(Containers):
         elif isinstance(owner, types.ModuleType):
             names = vars(owner)
             self._store(names, EffectKind.ITEM, name, value, names.get(name, MISSING))
-        elif self._is_own(owner) and not isinstance(owner, (type, enum.Enum)):
+        elif self.is_own(owner) and not isinstance(owner, (type, enum.Enum)):
             if static is MISSING:
                 self.guard_static(kind, name)
-            self._require_no_turn(f"stores .{name}")
+            self._require_own_place(owner, getattr(owner, "__dict__", None), name, f".{name}")
             setattr(owner, name, value)
         else:
             self._store_outside(owner, name, value, static)
@@ -418,8 +432,8 @@ class AccessHooks(Containers):
     def store_by_object(self, owner: Any, name: str, value: Any) -> None:
         """Store as `object.__setattr__` does, past a class's own."""
         static = static_attribute(type(owner), name)
-        if self._is_own(owner) and not isinstance(owner, (type, enum.Enum)):
-            self._require_no_turn(f"stores .{name}")
+        if self.is_own(owner) and not isinstance(owner, (type, enum.Enum)):
+            self._require_own_place(owner, getattr(owner, "__dict__", None), name, f".{name}")
             object.__setattr__(owner, name, value)
         else:
             self._store_outside(owner, name, value, static, by_object=True)
@@ -502,7 +516,7 @@ class AccessHooks(Containers):
             if static.fdel is None:
                 raise AttributeError(f"property {name!r} of {kind.__name__!r} has no deleter")
             self.call(static.fdel, owner)
-        elif self._is_own(owner):
+        elif self.is_own(owner):
             self._require_no_turn(f"deletes .{name}")
             delattr(owner, name)
         else:

@@ -1,8 +1,8 @@
-"""Whether a method does nothing with its object but read attributes and call methods of it.
+"""Whether a method does nothing with its object but read and store attributes and call methods.
 
 What such a method computes depends on what the object holds, and not on which object it is.
 Told from bytecode: each time the method's first parameter is read, an attribute of it is taken
-at once.
+or stored at once.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _REACHING: Final = frozenset({"locals", "vars", "dir", "eval", "exec", "super", 
 _PIECEMEAL: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
-def only_reads_attributes(function: Any, kind: type) -> bool:
+def only_uses_attributes(function: Any, kind: type) -> bool:
     """Whether a function, called with an object of a class as its first argument, only reads
-    attributes of it and calls methods of its class that do no more.
+    and stores attributes of it and calls methods of its class that do no more, and returns it.
     """
     if any(
         name in vars(owner)
         for owner in kind.__mro__[:-1]
-        for name in ("__getattr__", "__getattribute__")
+        for name in ("__getattr__", "__getattribute__", "__setattr__")
     ):
         return False
     left, seen = [function], set()
@@ -37,13 +37,21 @@ def only_reads_attributes(function: Any, kind: type) -> bool:
                 return False
             continue
         seen.add(code)
-        reads = _attributes_of_first(code)
-        if reads is None:
+        uses = _attributes_of_first(code, may_return=len(seen) == 1)
+        if uses is None:
             return False
-        for name, called in reads:
+        for name, use in uses:
             found = inspect.getattr_static(kind, name, _MISSING)
+            if use == "stored":
+                if type(found) is property:
+                    left.append(found.fset)
+                elif hasattr(type(found), "__set__") and not isinstance(
+                    found, types.MemberDescriptorType
+                ):
+                    return False
+                continue
             if isinstance(found, types.FunctionType):
-                if not called:  # a method as a value refers to its object
+                if use != "called":  # a method as a value refers to its object
                     return False
                 left.append(found)
             elif type(found) is property:
@@ -55,9 +63,13 @@ def only_reads_attributes(function: Any, kind: type) -> bool:
     return True
 
 
-def _attributes_of_first(code: types.CodeType) -> list[tuple[str, bool]] | None:
-    """The attributes that code takes of its first parameter, and whether each is called at
-    once. None where it does something else with it.
+def _attributes_of_first(
+    code: types.CodeType, may_return: bool
+) -> list[tuple[str, str]] | None:
+    """The attributes of its first parameter that code uses, and whether each is read, called at
+    once, or stored. None where it does something else with it.
+
+    may_return: whether it may also return it
     """
     if not code.co_argcount or code.co_flags & _PIECEMEAL:
         return None
@@ -66,9 +78,9 @@ def _attributes_of_first(code: types.CodeType) -> list[tuple[str, bool]] | None:
         (*code.co_names, *code.co_freevars)
     ):
         return None
-    found: list[tuple[str, bool]] = []
+    found: list[tuple[str, str]] = []
     instructions = [x for x in dis.get_instructions(code) if x.opname != "EXTENDED_ARG"]
-    for here, following in zip(instructions, [*instructions[1:], None], strict=True):
+    for k, here in enumerate(instructions):
         if "_FAST" not in here.opname:
             continue
         names = here.argval if isinstance(here.argval, tuple) else (here.argval,)
@@ -77,9 +89,25 @@ def _attributes_of_first(code: types.CodeType) -> list[tuple[str, bool]] | None:
         loaded = here.opname.split("_LOAD_FAST")[-1] in ("", "_CHECK", "_BORROW", here.opname)
         if not loaded or "LOAD_FAST" not in here.opname or names.index(first) != len(names) - 1:
             return None
-        if following is None or following.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+        following = instructions[k + 1 :]
+        if len(following) > 1 and following[0].opname == "COPY" and following[0].arg == 1:
+            # self.x += y, which takes the attribute and stores it
+            if following[1].opname != "LOAD_ATTR" or _is_call(following[1]):
+                return None
+            name = str(following[1].argval)
+            found += [(name, "read"), (name, "stored")]
+            continue
+        if may_return and following and following[0].opname == "RETURN_VALUE":
+            continue
+        if not following or following[0].opname not in (
+            "LOAD_ATTR",
+            "LOAD_METHOD",
+            "STORE_ATTR",
+        ):
             return None
-        found.append((str(following.argval), _is_call(following)))
+        stored = following[0].opname == "STORE_ATTR"
+        use = "stored" if stored else "called" if _is_call(following[0]) else "read"
+        found.append((str(following[0].argval), use))
     return found
 
 
@@ -91,4 +119,4 @@ def _is_call(instruction: dis.Instruction) -> bool:
     return sys.version_info >= (3, 12) and bool((instruction.arg or 0) & 1)
 
 
-__all__ = ["only_reads_attributes"]
+__all__ = ["only_uses_attributes"]

@@ -101,7 +101,7 @@ class BuiltinCalls(DrawCalls):
         """What is called in place of functions of `heapq` and `bisect` that change a list."""
 
         def call(owner: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._is_own(owner):
+            if self.is_own(owner):
                 return self.of_plain_list(function)(owner, *args, **kwargs)
             if not all(map(is_plain, (*owner, *args))):
                 raise self.refusal(f"calls {function.__name__} with what isn't plain")

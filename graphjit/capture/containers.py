@@ -45,7 +45,10 @@ class Containers(Guarding):
             written[k] if k in written else self.read(x, ItemSource(source, k))
             for k, x in enumerate(value)
         ]
-        return items + overlay.appended.get(id(value), [])
+        parts = overlay.appended_parts(value)
+        if not items and len(parts) == 1:  # it may be one that a loop makes longer
+            return parts[0]
+        return items + overlay.appended(value)
 
     def length_now(self, value: Any) -> int:
         """How long a list or dict is for the code that has written into it."""
@@ -54,7 +57,11 @@ class Containers(Guarding):
         if copy is not None:
             return len(copy)
         if not isinstance(value, dict):
-            return len(value) + len(overlay.appended.get(id(value), ()))
+            parts = overlay.appended_parts(value)
+            return len(value) + sum(
+                part.known_length() if hasattr(type(part), "known_length") else len(part)
+                for part in parts
+            )
         written = overlay.written.get(id(value), {})
         new = sum(v is not DELETED and k not in value for k, v in written.items())
         return len(value) + new - sum(v is DELETED and k in value for k, v in written.items())

@@ -18,6 +18,10 @@ from .sources import MISSING, Source
 DELETED: Final = type("Deleted", (), {"__repr__": lambda self: "<deleted>"})()
 
 
+# Under which key it is noted what was appended to a list.
+APPENDED: Final = "append"
+
+
 class EffectKind(Enum):
     """What an effect does."""
 
@@ -27,6 +31,7 @@ class EffectKind(Enum):
     ITEM = "stores an item of a list or dict"
     CELL = "stores in a variable of a function around the code"
     APPEND = "appends to a list"
+    EXTEND = "makes a list longer"
     METHOD = "calls a method that changes a container"
     CALL = "calls a function whose result isn't used"
     WARN = "gives a warning, which may be raised"
@@ -65,7 +70,7 @@ class Effect:
                 return f"item {self.key!r} of a {name} is stored"
             case EffectKind.CELL:
                 return f"variable {self.key} is stored"
-            case EffectKind.APPEND:
+            case EffectKind.APPEND | EffectKind.EXTEND:
                 return "a list is appended to"
             case EffectKind.METHOD:
                 return f"{getattr(self.key, '__name__', self.key)} of a {name} is called"
@@ -80,8 +85,9 @@ class Overlay:
 
     def __init__(self) -> None:
         self._effects: dict[Any, Effect] = {}
-        # By the ids of lists: what was appended. By those of what holds values: by their keys.
-        self.appended: dict[int, list[Any]] = {}
+        # By the ids of lists: the effects that append to them.
+        self._appended: dict[int, list[Any]] = {}
+        # By the ids of what holds values: by their keys.
         self.written: dict[int, dict[Any, Any]] = {}
         self._owners: set[int] = set()
         # How many functions are called.
@@ -120,6 +126,12 @@ class Overlay:
         self._owners.add(id(place))
         self.written.setdefault(id(place), {})[effect.key] = effect.values[0]
 
+    def holders(self, place: Any, key: Any) -> list[Any]:
+        """What holds the value that is stored in a place."""
+        target = id(place), key
+        found = [e.values for where, e in self._effects.items() if where[:2] == target]
+        return [self.written.get(id(place)), *found]
+
     def delete(self, owner: Any, place: dict[str, Any], name: str, source: Source) -> None:
         """Note that an attribute is deleted, which was there or was stored before."""
         target = id(place), name, self._calls
@@ -142,13 +154,38 @@ class Overlay:
         del self.written[id(place)][key]
         return True
 
-    def append(self, owner: list[Any], values: list[Any], source: Source | None) -> None:
-        """Note that a list is appended to."""
-        for value in values:
-            effect = Effect(EffectKind.APPEND, owner, None, (value,), source=source)
-            self._effects[len(self._effects), id(effect)] = effect
-        self._owners.add(id(owner))
-        self.appended.setdefault(id(owner), []).extend(values)
+    def append(self, owner: list[Any], values: list[Any], source: Source | None) -> bool:
+        """Note that a list is appended to; whether that is a new effect."""
+        target = id(owner), APPENDED, self._calls
+        new = target not in self._effects
+        if new:
+            self._effects[target] = Effect(EffectKind.EXTEND, owner, None, ([],), source=source)
+            self._appended.setdefault(id(owner), []).append(target)
+            self._owners.add(id(owner))
+        pending = self._effects[target].values[0]
+        for value in values:  # it may be a list that a loop made longer
+            pending.append(value)
+        return new
+
+    def appended(self, owner: list[Any]) -> list[Any]:
+        """What was appended to a list."""
+        return [x for part in self.appended_parts(owner) for x in part]
+
+    def appended_parts(self, owner: list[Any]) -> list[Any]:
+        """The lists of what was appended to a list."""
+        return [self._effects[t].values[0] for t in self._appended.get(id(owner), ())]
+
+    def pending(self, owner: list[Any]) -> Any:
+        """The list of what was appended to a list since the last call of a function, or
+        MISSING.
+        """
+        known = self._effects.get((id(owner), APPENDED, self._calls))
+        return MISSING if known is None else known.values[0]
+
+    def set_pending(self, owner: list[Any], value: Any) -> None:
+        """Put another list in place of that."""
+        target = id(owner), APPENDED, self._calls
+        self._effects[target] = replace(self._effects[target], values=(value,))
 
     def method(
         self,
@@ -186,10 +223,10 @@ class Overlay:
     def clear(self) -> None:
         """Let go of all objects."""
         self._effects.clear()
-        self.appended.clear()
+        self._appended.clear()
         self.written.clear()
         self.copies.clear()
         self._owners.clear()
 
 
-__all__ = ["DELETED", "Effect", "EffectKind", "Overlay"]
+__all__ = ["APPENDED", "DELETED", "Effect", "EffectKind", "Overlay"]

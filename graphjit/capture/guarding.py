@@ -17,12 +17,14 @@ import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from graphjit.core.errors import TracingError, at_user_line, user_line
 from graphjit.numpy_protocol.deferred_texts import DeferredText
+from graphjit.tensors.apply import current_trace
 from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
 
@@ -31,7 +33,7 @@ from .callables import (
     TRUSTED,
     is_trusted,
 )
-from .effects import Effect, EffectKind, Overlay
+from .effects import DELETED, Effect, EffectKind, Overlay
 from .generators import is_generator
 from .hooks import Hooks
 from .instrument import has_hooks
@@ -39,6 +41,7 @@ from .made_arrays import MadeArrays
 from .sources import (
     MISSING,
     AttributeSource,
+    CellSource,
     Check,
     Guard,
     ItemSource,
@@ -96,6 +99,8 @@ class Guarding(Hooks):
         self._known: dict[int, tuple[Any, Source]] = {}
         self._alive: list[Any] = []
         self.overlay = Overlay()
+        # The places that loops carry, where there may be loops.
+        self.places: Any = None
         # Containers that C code was given in place of others, what was in them, the others.
         self._shadows: list[tuple[Any, list[Any], Any]] = []
         # By the ids of random generators, or of what has their state: the copies, and they.
@@ -212,7 +217,7 @@ class Guarding(Hooks):
 
     # -- what was written
 
-    def _is_own(self, owner: Any) -> bool:
+    def is_own(self, owner: Any) -> bool:
         """Whether an object was made meanwhile: no other code has it."""
         return self.source_of(owner) is None and not self._outside(owner)
 
@@ -231,9 +236,10 @@ class Guarding(Hooks):
         place: the dict that holds the owner's attributes, where there is one. surely: whether
         what the owner has under this key is surely there, and not in its class.
         """
-        self._require_no_region()
         place = owner if place is None else place
         source = self.source_of(owner)
+        if self._in_region():
+            self._require_carried(owner, kind, key, place, before)
         read = self.source_of(value) if self._traced(value) else None
         written = self.overlay.find(place, key) is not MISSING
         stored = surely and before is not MISSING and not written
@@ -243,7 +249,62 @@ class Guarding(Hooks):
                 return  # x.a += 1 puts the same array back
         self._alive += (owner, place)
         gained = before is MISSING or before is None
-        self.overlay.store(place, Effect(kind, owner, key, (value,), (), gained, source))
+        self._put(place, Effect(kind, owner, key, (value,), (), gained, source))
+
+    def _put(self, place: Any, effect: Effect) -> str:
+        """Store in the overlay, and note the place. Gives its name."""
+        overlay, key = self.overlay, effect.key
+        overlay.store(place, effect)
+        if self.places is None or not _is_seen(effect.kind, place):
+            return ""
+
+        def read() -> Any:
+            found = overlay.find(place, key)
+            return MISSING if found is DELETED else found
+
+        def write(value: Any) -> None:
+            overlay.store(place, replace(effect, values=(value,)))
+
+        name: str = self.places.note(
+            place, key, read, write, lambda: overlay.holders(place, key)
+        )
+        return name
+
+    def _require_carried(
+        self, owner: Any, kind: EffectKind, key: Any, place: Any, before: Any
+    ) -> None:
+        """Refuse what is stored in a branch or loop, but for what a loop carries."""
+        trace = current_trace.get()
+        loops = trace.branches.loops if self.places is not None else None
+        if loops is None or not _is_seen(kind, place) or not loops.may_write(trace):
+            raise self.refusal("writes outside of it in a branch or loop")
+        if loops.has_place(trace, place, key):
+            return
+        source = self.source_of(owner)
+        if self.overlay.find(place, key) is not MISSING or before is MISSING:
+            raise self.refusal("writes outside of it in a branch or loop")
+        if kind is EffectKind.ATTRIBUTE:
+            value = self.load_attribute(owner, key)
+        elif kind is EffectKind.CELL:
+            value = self.read(before, CellSource(owner, key))
+        elif source is not None:
+            value = self.read(before, ItemSource(source, key))
+        else:
+            raise self.refusal("writes outside of it in a branch or loop")
+        name = self._put(place, Effect(kind, owner, key, (value,), (), False, source))
+        loops.add_place(name, value)
+
+    def _require_own_place(self, owner: Any, held: Any, key: Any, what: str) -> None:
+        """Refuse what a turn of a loop stores in a dict that was made meanwhile, or that of an
+        object's attributes, where the loop doesn't carry it.
+        """
+        if self._in_turn():
+            trace = current_trace.get()
+            loops = trace.branches.loops
+            if not loops.is_made_in_turn(trace, owner) and not loops.has_place(
+                trace, held, key
+            ):
+                raise self.refusal(f"stores {what} in a loop")
 
     def _require_no_region(self) -> None:
         """Refuse what is written in a branch or loop, which may run never or often."""
@@ -368,6 +429,11 @@ class Guarding(Hooks):
             return None
         static = self.guard_static(kind, name)
         return static if isinstance(static, types.FunctionType) else None
+
+
+def _is_seen(kind: EffectKind, place: Any) -> bool:
+    """Whether a loop can carry what is stored: one place, that is there before and after."""
+    return kind in (EffectKind.ATTRIBUTE, EffectKind.CELL) or type(place) is dict
 
 
 def _closed(*args: Any) -> Any:

@@ -131,10 +131,13 @@ class ItemHooks(AccessHooks):
         function = self.method_of(owner, "__setitem__")
         if function is not None:
             self.call(function, owner, key, value)
-        elif type(owner) is list and self._is_own(owner) and type(key) is not slice:
+        elif type(owner) is list and self.is_own(owner) and type(key) is not slice:
             self._store_in_list(owner, key, value, sys._getframe(1), [given])
-        elif self._is_own(owner):
-            self._require_no_turn("stores an item")
+        elif self.is_own(owner):
+            if type(owner) is dict and type(key) in (str, int):
+                self._require_own_place(owner, owner, key, "an item")
+            else:
+                self._require_no_turn("stores an item")
             owner[key] = value
         else:
             self._store_item_outside(owner, key, value)
@@ -177,7 +180,7 @@ class ItemHooks(AccessHooks):
         else:
             self.guard(Check.LENGTH, source, len(owner))
             key = operator.index(key)
-            if id(owner) in self.overlay.appended:
+            if self.overlay.appended(owner):
                 raise self.refusal("stores an item of a list that was appended to")
             before = owner[key]  # IndexError where it isn't there
             key += len(owner) if key < 0 else 0
@@ -190,7 +193,7 @@ class ItemHooks(AccessHooks):
             function = self.method_of(owner, "__delitem__")
         if function is not None:
             self.call(function, owner, key)
-        elif self.closed or self._traced(owner) or self._is_own(owner):
+        elif self.closed or self._traced(owner) or self.is_own(owner):
             self._require_no_turn("deletes an item")
             del owner[key]
         else:

@@ -48,15 +48,19 @@ class MadeArrays:
             value.fill(0)
         return as_traced(value)
 
+    def __contains__(self, value: Any) -> bool:
+        """Whether an array was made meanwhile."""
+        known = self._made.get(id(value))
+        return known is not None and known[0]() is value
+
     def note_written(self, value: Any) -> bool:
         """Note that an array is to be traced from the start, if it was made meanwhile; whether
         it was.
         """
         before = len(self.found)
         while type(value) is np.ndarray:
-            known = self._made.get(id(value))
-            if known is not None and known[0]() is value:
-                self.found.add(known[1])
+            if value in self:
+                self.found.add(self._made[id(value)][1])
             value = value.base
         return len(self.found) > before
 

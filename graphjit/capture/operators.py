@@ -28,6 +28,7 @@ from graphjit.tensors.apply import current_trace
 from .callables import (
     is_trusted,
 )
+from .effects import APPENDED
 from .guarding import CONTAINERS, PLAIN, is_plain
 from .hooks import BINARY, BINARY_NAMES, COMPARISON_NAMES
 from .identity import is_missing_number, may_be_one
@@ -38,6 +39,7 @@ from .sources import (
     Check,
     ConstSource,
     ItemSource,
+    Source,
     static_attribute,
 )
 from .steps import CountedSteps, ListSteps
@@ -115,7 +117,7 @@ class OperatorHooks(ItemHooks):
         if any(method is not None for method in methods):
             return (self._by_methods(a, b, name),)
         changed = isinstance(a, (list, dict, set, deque, bytearray))
-        if in_place and changed and not self._is_own(a):
+        if in_place and changed and not self.is_own(a):
             if self._traced(b) or isinstance(b, (np.ndarray, np.generic)):
                 raise self.refusal("adds an array to a container from outside in place")
             if name == "iadd" and type(a) is list and self.source_of(a) is not None:
@@ -137,9 +139,46 @@ class OperatorHooks(ItemHooks):
             for value in values:
                 self.changed(owner, "append", value)
             return
-        self._require_no_region()
+        if self._in_region():
+            self._append_in_turn(owner, values)
+            return
         self._alive.append(owner)
-        self.overlay.append(owner, values, self.source_of(owner))
+        self._note_appended(owner, values, self.source_of(owner))
+
+    def carry_appended(self, source: Source) -> None:
+        """Note what will be appended to a list, before anything is."""
+        owner = source()
+        if type(owner) is list:
+            self._alive.append(owner)
+            self._note_appended(owner, [], source)
+
+    def _note_appended(
+        self, owner: list[Any], values: list[Any], source: Source | None
+    ) -> None:
+        overlay = self.overlay
+        if overlay.append(owner, values, source) and self.places is not None:
+            self.places.note(
+                owner,
+                APPENDED,
+                lambda: overlay.pending(owner),
+                lambda value: overlay.set_pending(owner, value),
+                lambda: overlay.holders(owner, APPENDED),
+            )
+
+    def _append_in_turn(self, owner: list[Any], values: list[Any]) -> None:
+        """Append to a list from outside in a turn of a loop that carries what was appended."""
+        trace = current_trace.get()
+        loops, source = trace.branches.loops, self.source_of(owner)
+        if self.places is None or source is None or not loops.may_write(trace):
+            raise self.refusal("writes outside of it in a branch or loop")
+        pending = self.overlay.pending(owner)
+        if pending is MISSING:
+            loops.want_outside(source)
+        for value in values:
+            if type(pending) is list:
+                loops.add_to_list(pending, value)
+            else:
+                pending.append(value)
 
     def _by_methods(self, a: Any, b: Any, name: str) -> Any:
         """An operator of objects whose classes are written in Python."""

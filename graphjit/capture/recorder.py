@@ -328,10 +328,10 @@ class Recorder(LibraryCalls):
             return types.MethodType(self.with_hooks(function), owner)
         if owner is os.environ and method.__name__ == "get":
             return self.environment_value
-        if isinstance(owner, dict) and not self._is_own(owner):
+        if isinstance(owner, dict) and not self.is_own(owner):
             raise self.refusal(f"calls .{method.__name__} of a {type(owner).__name__}")
         known = is_trusted(type(owner)) or isinstance(owner, (*CALLABLES, *CONTAINERS))
-        if not known and not self._traced(owner) and not self._is_own(owner):
+        if not known and not self._traced(owner) and not self.is_own(owner):
             raise self.refusal(
                 f"calls .{method.__name__} of a {type(owner).__name__}, which isn't followed"
             )
@@ -435,6 +435,8 @@ class Recorder(LibraryCalls):
                 made = object.__new__(kind)
             else:
                 made = kind.__new__(kind, *map(self.shadow, args), **kwargs)
+            if self._in_turn():
+                current_trace.get().branches.loops.note_made(made)
             if isinstance(made, kind) and isinstance(start, types.FunctionType):
                 self.call(start, made, *args, **kwargs)
             return made

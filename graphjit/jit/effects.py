@@ -101,6 +101,11 @@ class EffectPlan:
         return bool(self._actions)
 
     @property
+    def has_fixed_owners(self) -> bool:
+        """Whether something is written that is the same at each call."""
+        return any(owner_at < 0 for _, _, owner_at, _, _ in self._actions)
+
+    @property
     def count(self) -> int:
         """How many of a call's values come before those of the targets."""
         return self._first_target
@@ -181,6 +186,8 @@ def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool
             return _store_in_cell, effect.key, False
         case EffectKind.APPEND:
             return _append, effect.key, False
+        case EffectKind.EXTEND:
+            return _extend, effect.key, False
         case EffectKind.METHOD:
             count = len(effect.values)
             return functools.partial(_call_method, count, effect.names), effect.key, True
@@ -221,6 +228,10 @@ def _delete(owner: Any, key: Any, values: Any) -> None:
 
 def _append(owner: Any, key: Any, value: Any) -> None:
     owner.append(value)
+
+
+def _extend(owner: Any, key: Any, value: Any) -> None:
+    owner.extend(value)
 
 
 def _call_method(

@@ -49,7 +49,7 @@ class Fallbacks:
 
         Gives the specialization that serves all of these calls, where it was just made.
         """
-        if specialization.trace_error is not None:
+        if specialization.trace_error is not None or specialization.may_settle:
             return None
         count = self._table.fallbacks.get(call.type_key, 0)
         if isinstance(count, Specialization) or count == _TRACED:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.capture.attribute_access import only_reads_attributes
+from graphjit.capture.attribute_access import only_uses_attributes
 from graphjit.codegen.runtime.entry_layout import GuardKind
 from graphjit.codegen.runtime.entry_spec import (
     ArgumentLeaf,
@@ -156,13 +156,14 @@ def _entry_of_any_object(
         return None
     if sum(x is owner for x in leaves) > 1 or not kind.__flags__ & _HEAP_TYPE:
         return None
-    if (
-        made.effects is not None
-        or made.has_handlers
-        or any(source is None for source in made.sources)
+    if made.has_handlers or not made.makes_captures:
+        return None
+    effects = made.effects
+    if effects is not None and (
+        effects.has_fixed_owners or (effects.writes_objects and _has_containers(tree))
     ):
         return None
-    if not only_reads_attributes(function, kind):
+    if not only_uses_attributes(function, kind):
         return None
     guards = [_leaf_guard(k, x) for k, x in zip(made.kinds, leaves, strict=True)]
     guards[0] = LeafGuard(GuardKind.TYPE, value=kind)

@@ -68,10 +68,8 @@ def make_launch(specialization: Specialization, paths: Paths | None = None) -> N
     program = executable.program
     kinds = {kind for kind, _ in specialization.results}
     effects = specialization.effects
-    if effects is not None and (
-        executable.checks or any(k.kind == TENSOR for k in specialization.kinds)
-    ):
-        raise NotNative  # only an eager call does what Python does before it raises
+    if effects is not None and any(k.kind == TENSOR for k in specialization.kinds):
+        raise NotNative
     if (
         specialization.draws
         or specialization.donated
@@ -115,9 +113,18 @@ def make_launch(specialization: Specialization, paths: Paths | None = None) -> N
         program.arena_bytes,
         executable.arena_of if is_symbolic((program.arena_bytes,)) else executable.new_arena,
         bool(executable.checks),
-        executable.fail if specialization.numpy else _tensor_failure(executable.fail),
+        _failure(specialization, executable),
         _symbolic_launch(executable),
     )
+
+
+def _failure(
+    specialization: Specialization, executable: Executable
+) -> Callable[..., None] | None:
+    """What raises the error of a failed call; None where Python runs it instead."""
+    if specialization.effects is not None:
+        return None  # only an eager call does what Python does before it raises
+    return executable.fail if specialization.numpy else _tensor_failure(executable.fail)
 
 
 def _tensor_failure(fail: Callable[..., None]) -> Callable[..., None]:

@@ -110,8 +110,10 @@ class _Writer:
     def function(self) -> Callable[..., Any]:
         """The function. _NotStraight where there is more to do than a straight line."""
         made = self.specialization
-        more = made.sizes is not None or made.effects or made.draws or made.donated
+        more = made.sizes is not None or made.draws or made.donated
         if more or made.variables or self.program.updates:
+            raise _NotStraight
+        if made.effects is not None and made.effects.targets:
             raise _NotStraight
         if any(kind not in _RESULTS for kind, _ in made.results):
             raise _NotStraight
@@ -130,9 +132,15 @@ class _Writer:
         body = "\n".join(f"        {line}" for line in self.lines)
         given = ", ".join(leaves)
         text = f"def call({given}):\n    try:\n{body}\n"
-        # errors have the op and the user's line; where the function may handle them, it does
-        caught = "Exception" if made.has_handlers else "(MemoryError, IndexError)"
-        text += f"    except {caught}:\n        pass\n    return again({given})\n"
+        # errors have the op and the user's line; where the function may handle them, it does,
+        # and where it writes outside, it does that before
+        careful = made.has_handlers or made.effects is not None
+        caught = "Exception" if careful else "(MemoryError, IndexError)"
+        text += f"    except {caught}:\n        return again({given})\n"
+        if made.effects is None:
+            text += "    return made\n"
+        else:
+            text += f"    return {self.constant(made.effects.finish)}(*made)\n"
         text = text.replace(_AGAIN, f"return again({given})")
         exec(compile(text, _FILE, "exec"), self.names)
         made_call: Callable[..., Any] = self.names["call"]
@@ -260,7 +268,7 @@ class _Writer:
         if self.arena:
             give = self.constant(self.executable.give_arena)
             self.lines.append(f"{give}(arena)")
-        self.lines.append(f"return {self._assembled(made.result_tree, iter(names))}")
+        self.lines.append(f"made = {self._assembled(made.result_tree, iter(names))}")
 
     def _assembled(self, tree: Tree, names: Any) -> str:
         if tree is LEAF or tree.kind is None:

@@ -125,6 +125,8 @@ class Specialization:
     source_lines: list[SourceLine | None] = field(default_factory=list)
     # What else the Python code read: what must hold for the trace to be what it does now.
     guards: tuple[Guard, ...] = ()
+    # Whether those without a source were made by the function, of values that are known.
+    makes_captures: bool = True
     # The captures without a source, and None for the others.
     held_captures: list[Array | None] = field(default_factory=list)
     # The variables that are read or written.

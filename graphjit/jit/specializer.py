@@ -24,6 +24,7 @@ from graphjit.tensors.apply import TensorBase
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 
 from .eager import run_eagerly
+from .entry_table import count_retrace
 from .fallback import Fallbacks, describe_origin
 from .specialization import Specialization
 from .specialize_sizes import specialize_sizes
@@ -38,6 +39,10 @@ MAX_ROOM_SCALE = 8**4
 # After so many calls with the same types that raised, as their trace did, others aren't traced
 # before they have run.
 MAX_RAISED = 3
+
+# After so many calls that stored where nothing was, as for so many new objects, others don't do
+# it once.
+MAX_SETTLED = 2
 
 if TYPE_CHECKING:
     from . import recompile
@@ -68,6 +73,8 @@ class Specializer:
         self._fallbacks = Fallbacks(definition, table)
         # Why the function was compiled again, the latest last.
         self.misses: deque[recompile.Miss] = deque(maxlen=_MAX_MISSES)
+        # How many specializations, and calls that stored where nothing was.
+        self._made = self._settled = 0
         # How often the function was traced.
         self.trace_count = 0
         # How often calls raised what their trace did, by key.
@@ -164,6 +171,9 @@ class Specializer:
     def _make(
         self, call: CallKey, is_retrace: bool, follows_paths: bool = False
     ) -> Specialization:
+        if self._made:
+            count_retrace()
+        self._made += 1
         self._definition.varying_numbers |= self._table.varying_numbers()
         if self._table.count() >= MAX_SPECIALIZATIONS and self._table.fails_by_guards(call):
             many = TracingError(
@@ -183,7 +193,9 @@ class Specializer:
             return sized
         # what a compiled call has done before isn't done once
         may_settle = not is_retrace and not self._table.has_compiled(call)
+        may_settle = may_settle and self._settled < MAX_SETTLED
         call, specialization = self._specialize(call, may_settle)
+        self._settled += specialization.may_settle
         if is_retrace or follows_paths:
             specialization.may_settle = False
         specialization.follows_paths = follows_paths and bool(specialization.reason)

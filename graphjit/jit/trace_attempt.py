@@ -56,7 +56,7 @@ from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
-from graphjit.tracing.turn_lists import ListWanted
+from graphjit.tracing.turn_lists import OUTSIDE, ListWanted
 from graphjit.tracing.turn_ways import LoopRefused
 
 from .effects import do_now
@@ -425,6 +425,13 @@ class TraceAttempt:
             lambda: trace.branches.loops.is_open,
             functools.partial(trace.branches.loops.steps_of, trace),
         )
+        if trace.branches.enabled:
+            places = trace.branches.loops.stored
+            recorder.places = places
+            places.is_own, places.is_own_cell = recorder.is_own, recorder.is_own_cell
+            for noted, source in self._definition.grows.items():
+                if noted[0] == OUTSIDE:
+                    recorder.carry_appended(source)
         if trace.branches.enabled and not self._sizes_vary:
 
             def draw(made: Draw, values: Sequence[Any]) -> list[Any]:
@@ -470,6 +477,9 @@ class TraceAttempt:
             array if source is None else None
             for array, source in zip(trace.captures, specialization.sources, strict=True)
         ]
+        specialization.makes_captures = all(
+            array is None or array in self._made for array in specialization.held_captures
+        )
         specialization.capture_types = [(a.shape, a.dtype) for a in trace.captures]
         specialization.results = _bind_objects(specialization, returned, sources[count:])
 

@@ -1,13 +1,13 @@
 """What a loop of Python's can carry from turn to turn, and the arrays that stand for it.
 
 A number is one array without axes, two if it may be Python's or NumPy's; a tuple the arrays of
-its items; a list that grows its items, with room for more, and their number; an array of
-unknown length the larger one and its windows.
+its items, an object those of its attributes; a list that grows its items, with room for more,
+and their number; an array of unknown length the larger one and its windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from graphjit.tensors.apply import wrap
 
 from . import number_kinds
 from .grown_lists import GrownList
-from .number_kinds import common_kind, has_kind
+from .number_kinds import has_kind
+from .records import RecordKind, fields_of, made_record
 
 _WHOLE = (TensorType((), int64), "weak")
 
@@ -50,7 +51,26 @@ def kind_of(value: Any) -> Any:
         return ListKind(value.item, value.room)
     if type(value) is BoundedArray:
         return BoundedKind(value.source.type, tuple(w is not None for w in value.windows))
+    if not has_kind(value) and (fields := fields_of(value)) is not None:
+        return RecordKind(type(value), fields[0], tuple(map(kind_of, fields[1])))
     return number_kinds.kind_of(value)
+
+
+def common_kind(kind: Any, other: Any, values: Sequence[Any]) -> Any:
+    """The kind of what is of one kind or the other; None where there is none. values: some of
+    it.
+    """
+    if type(kind) is not RecordKind or type(other) is not RecordKind or kind == other:
+        return number_kinds.common_kind(kind, other, values)
+    if (kind.maker, kind.names) != (other.maker, other.names):
+        return None
+    if len(kind.items) != len(other.items):
+        return None
+    found = []
+    for k, (a, b) in enumerate(zip(kind.items, other.items, strict=True)):
+        fields = [fields_of(x) for x in values]
+        found.append(common_kind(a, b, [f[1][k] for f in fields if f is not None]))
+    return None if None in found else RecordKind(kind.maker, kind.names, tuple(found))
 
 
 def may_be_carried(value: Any) -> bool:
@@ -59,7 +79,14 @@ def may_be_carried(value: Any) -> bool:
         return True
     if type(value) is BoundedArray:
         return value.new and value.copied_from is None
-    return has_kind(value)
+    return has_kind(value) or is_record(value)
+
+
+def is_record(value: Any) -> bool:
+    """Whether a value is carried by what it holds, and may be known elsewhere."""
+    if has_kind(value) or (fields := fields_of(value)) is None:
+        return False
+    return all(has_kind(x) or is_record(x) for x in fields[1])
 
 
 def is_part_of(kind: Any, value: Any) -> bool:
@@ -72,6 +99,8 @@ def parts_of(kind: Any) -> list[tuple[TensorType, str]]:
     if type(kind) is ListKind:
         parts = number_kinds.parts_of(kind.item)
         return [*GrownList.buffer_types(parts, kind.room), _WHOLE]
+    if type(kind) is RecordKind:
+        return [part for item in kind.items for part in parts_of(item)]
     if type(kind) is BoundedKind:
         return [(kind.type, "numpy"), *[_WHOLE for moves in kind.moving if moves] * 2]
     return number_kinds.parts_of(kind)
@@ -81,6 +110,11 @@ def split(trace: Any, value: Any, kind: Any) -> list[Any]:
     """The arrays that stand for a value."""
     if type(kind) is ListKind:
         return [*value.buffers, value.length]
+    if type(kind) is RecordKind:
+        fields = fields_of(value)
+        assert fields is not None
+        pairs = zip(fields[1], kind.items, strict=True)
+        return [part for x, item in pairs for part in split(trace, x, item)]
     if type(kind) is BoundedKind:
         windows = [w for w in value.windows if w is not None]
         return [value.values, *[n for w in windows for n in w]]
@@ -92,6 +126,8 @@ def join(trace: Any, kind: Any, parts: Iterator[Any]) -> Any:
     if type(kind) is ListKind:
         buffers = [next(parts) for _ in number_kinds.parts_of(kind.item)]
         return GrownList(trace, kind.item, buffers, next(parts), kind.room)
+    if type(kind) is RecordKind:
+        return made_record(kind, [join(trace, item, parts) for item in kind.items])
     if type(kind) is BoundedKind:
         values = next(parts)
         windows: list[Window | None] = []
@@ -115,6 +151,6 @@ def zeros_of(kind: Any) -> list[Any]:
 
 
 __all__ = [
-    "BoundedKind", "ListKind", "is_part_of", "join", "kind_of", "may_be_carried", "parts_of",
-    "split", "zeros_of",
+    "BoundedKind", "ListKind", "common_kind", "is_part_of", "is_record", "join", "kind_of",
+    "may_be_carried", "parts_of", "split", "zeros_of",
 ]  # fmt: skip

@@ -96,6 +96,12 @@ class GrownList(TensorBase):
         """Its length, for len()."""
         return (self.length,)
 
+    @property
+    def origin(self) -> str:
+        """Whose rules hold for its items."""
+        origins = {origin for _, origin in parts_of(self.item)}
+        return "tensor" if "tensor" in origins else "numpy"
+
     def known_length(self) -> Any:
         """How many items there are: an int if that doesn't depend on the call."""
         node = self._trace.builder.nodes[self.length.node]

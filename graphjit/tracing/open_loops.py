@@ -21,7 +21,7 @@ class Visit:
     value did; nodes: those that were recorded until then; branches: how many were taken, this
     one included; written: how many writes into arrays were seen; steps: the iterator, with the
     number of its next item then; number: later visits have higher ones; lists: what was in the
-    variables that are lists.
+    variables that are lists; fields: the attributes that are values of their own.
     """
 
     frame: FrameType
@@ -35,6 +35,7 @@ class Visit:
     position: int
     number: int
     lists: dict[str, list[Any]]
+    fields: frozenset[tuple[int, Any]]
 
 
 class OpenLoop:
@@ -75,6 +76,7 @@ class OpenLoop:
         self.made: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
         self.contents: dict[str, Any] = {}
+        self.fields: frozenset[tuple[int, Any]] = frozenset()
         self.ways: list[Way] = []
         self.planned: list[Fork] = []
         self.forks: list[Fork] = []

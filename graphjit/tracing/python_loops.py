@@ -29,17 +29,18 @@ import numpy as np
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.ops import control
 
-from .carried_values import kind_of, may_be_carried
+from .carried_values import common_kind, is_record, kind_of, may_be_carried
 from .grown_lists import GrownList, is_held_once, same_items
 from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_nodes import computed
 from .loop_tests import LoopTest, loop_tests
 from .mixed_numbers import is_mixed
-from .number_kinds import common_kind, may_be_item
-from .open_loops import OpenLoop, Visit, key_of, values_of
+from .number_kinds import may_be_item
+from .open_loops import OpenLoop, Visit, key_of
+from .stored_places import carried_of
 from .turn_lists import LONGER
 from .turn_recorder import TurnRecorder
-from .turn_ways import LoopRefused
+from .turn_ways import LoopRefused, without_marks
 from .variable_contents import (
     contents_of,
     has_aliases,
@@ -129,6 +130,7 @@ class PythonLoops(TurnRecorder):
         """Refer to no frame any more."""
         self.left_open, self.last_taken = self.is_open, self.last_branch()
         self._replay = None
+        self.stored.release()
         for table in (self._visits, self._open, self._tests, self.written):
             table.clear()
 
@@ -281,8 +283,10 @@ class PythonLoops(TurnRecorder):
         steps: LoopIterator | None = None,
     ) -> bool:
         """Note the state of a frame at a test, if it can be seen."""
-        values = values_of(frame, test)
-        contents = contents_of(values)
+        self.stored.note_objects(frame.f_locals)
+        values = self.stored.at(frame, test)
+        fields = self.stored.fields(frame, values)
+        contents = contents_of(values, fields)
         if contents is None:
             return False
         position = 0 if steps is None else steps.position
@@ -291,7 +295,7 @@ class PythonLoops(TurnRecorder):
         lists = {n: v[:MAX_KEPT] for n, v in values.items() if type(v) is list}
         self._visits[id(frame), frame.f_lasti] = Visit(
             frame, values, contents, predicate, nodes, taken, len(self.written), steps,
-            position, self._noted, lists,
+            position, self._noted, lists, fields,
         )  # fmt: skip
         self._noted += 1
         return True
@@ -494,7 +498,7 @@ class PythonLoops(TurnRecorder):
         to, if all of them can be carried, and nothing else has changed.
         """
         frame, names = visit.frame, []
-        values = values_of(frame, test)
+        values = self.stored.at(frame, test)
         outer = frame.f_code.co_freevars
         if values.keys() != visit.values.keys():  # the next turn may have all names
             self._refuse(frame, "sets or deletes a variable")
@@ -516,7 +520,7 @@ class PythonLoops(TurnRecorder):
                     return None
                 self.mixed_at_first[key_of(frame), name] = kind
             names.append(name)
-        contents = contents_of(values)
+        contents = contents_of(values, visit.fields)
         if contents is None:
             self._refuse(frame, "has variables whose contents aren't seen")
             return None
@@ -531,6 +535,13 @@ class PythonLoops(TurnRecorder):
                 names.append(name)
         changed = [name for name in changed if name not in names]
         for name in names:
+            if any(not self._is_free(each[name]) for each in (visit.values, values)) or (
+                type(values[name]) is not tuple
+                and is_record(values[name])
+                and not self._is_held_once(visit, name, values)
+            ):
+                self._refuse(frame, f"changes {name}, an object that has another name")
+                return None
             both = values, visit.values
             listed = any(type(each[name]) is GrownList for each in both)
             other = any(_has_another_name(each, name) for each in both)
@@ -545,7 +556,7 @@ class PythonLoops(TurnRecorder):
             return None
         twins = twins_of(names, visit.values, values)
         both = visit.values, values
-        if any(has_aliases(each, names, twins) for each in both):
+        if any(has_aliases(carried_of(each, names), names, twins) for each in both):
             self._refuse(frame, "gives one array two names")
             return None
         arrays = self._written_since(visit.written, visit.nodes)
@@ -573,18 +584,23 @@ class PythonLoops(TurnRecorder):
             self.grows[(*key, LONGER)] = True
         return True
 
+    def _is_free(self, value: Any) -> bool:
+        """Whether a value is no object from outside."""
+        return type(value) is tuple or not is_record(value) or self.stored.is_own(value)
+
     def _is_held_once(self, visit: Visit, name: str, values: dict[str, Any]) -> bool:
         """Whether only a variable knows the list that it is."""
         frame = visit.frame
-        known = [values, visit.values, frame.f_locals]
+        known = [values, visit.values, frame.f_locals, *self.stored.holders()]
         known += [v.values for v in self._visits.values()]
         for loop in self._open:
             known += [loop.values, loop.visit.values]
-        grown = type(values[name]) is GrownList
-        return is_held_once(values[name], frame, known, values if grown else None)
+        live = type(values[name]) is not list
+        variables = values if live else self.stored.all_of(frame)
+        return is_held_once(values[name], frame, [*known, variables], variables)
 
     def _refuse(self, frame: FrameType, what: str) -> None:
-        self._refusals[key_of(frame)] = f"a turn of a loop {what}"
+        self._refusals[key_of(frame)] = without_marks(f"a turn of a loop {what}")
 
 
 __all__ = ["PythonLoops"]

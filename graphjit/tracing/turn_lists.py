@@ -18,9 +18,9 @@ from .grown_lists import (
     same_items,
 )
 from .loop_iterators import ListItems
-from .loop_tests import set_locals
 from .number_kinds import common_kind, may_be_item
 from .open_loops import OpenLoop, Visit
+from .stored_places import StoredPlaces
 from .turn_ways import LoopRefused
 
 # What is noted of a list that gets longer.
@@ -37,10 +37,15 @@ class ListWanted(LoopRefused):
         self.wanted = wanted
 
 
+# Before the key of a source, among what is noted: what is appended to this list is carried.
+OUTSIDE = "outside"
+
+
 class TurnLists:
     """What loops that are recorded do with lists."""
 
     def __init__(self) -> None:
+        self.stored = StoredPlaces()
         # The arrays that were written to, each with its node before that.
         self.written: list[tuple[Any, int]] = []
         # By frames and places: the last time at each test.
@@ -63,8 +68,8 @@ class TurnLists:
             room = (2 * count + 16) * self.room_scale
         return int(len(items) + room)
 
-    def note_made(self, value: list[Any] | GrownList) -> None:
-        """Note that a list was made in the turn that is recorded."""
+    def note_made(self, value: Any) -> None:
+        """Note that a list or object was made in the turn that is recorded."""
         self._births[id(value)] = self._turns
 
     def _note_same(self, value: Any, other: Any) -> None:
@@ -86,7 +91,7 @@ class TurnLists:
             if self._is_born_in(loop, value):
                 continue
             frame = loop.visit.frame
-            names = [n for n, x in frame.f_locals.items() if x is value]
+            names = [n for n, x in self.stored.all_of(frame).items() if x is value]
             if len(names) != 1:
                 raise LoopRefused("adds to a list that isn't a variable of its own")
             items = None if loop.visit.steps is None else loop.visit.steps.items
@@ -123,6 +128,14 @@ class TurnLists:
                 if other is root and node < loop.pass_start:
                     raise LoopRefused("adds an array to a list that it writes into")
 
+    def want_outside(self, source: Any) -> None:
+        """Have what is appended to a list from outside be carried from the start. Raises
+        ListWanted, or LoopRefused where it was to be.
+        """
+        if (OUTSIDE, source.key) in self.grows:
+            raise LoopRefused("adds to a list")
+        raise ListWanted({(OUTSIDE, source.key): source})
+
     def add_to_list(self, value: list[Any], item: Any) -> None:
         """What takes the place of an `append` in a turn, which makes the loop be recorded anew
         with the list in what it carries.
@@ -154,7 +167,7 @@ class TurnLists:
         what it is to take, too.
         """
         names = []  # without closures, whose cells would hold the list
-        for name, x in frame.f_locals.items():
+        for name, x in self.stored.all_of(frame).items():
             if x is value:
                 names.append(name)
         for loop in self._open:
@@ -169,12 +182,14 @@ class TurnLists:
                 return None
         visits = [each for v in self._visits.values() for each in (v.values, v.lists)]
         open_ = [x for o in self._open for x in (o.visit.values, o.values)]
-        known = [*known, *visits, *open_, frame.f_locals]
-        if len(names) != 1 or not is_held_once(value, frame, known):
+        known = [*known, *visits, *open_, frame.f_locals, *self.stored.holders()]
+        variables = self.stored.all_of(frame)
+        known.append(variables)
+        if len(names) != 1 or not is_held_once(value, frame, known, variables):
             return None
         made = grown(trace, value, kind, max(len(value), 1))
         self._note_same(made, value)
-        set_locals(frame, {names[0]: made})
+        self.stored.set(frame, {names[0]: made})
         return made
 
     def require_grows(self, value: GrownList, longer: bool = True) -> None:
@@ -183,4 +198,4 @@ class TurnLists:
             self.want_list(value, value.item, longer)
 
 
-__all__ = ["LONGER", "ListWanted", "TurnLists"]
+__all__ = ["LONGER", "OUTSIDE", "ListWanted", "TurnLists"]

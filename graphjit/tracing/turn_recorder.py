@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from types import CodeType, FrameType
+from types import CellType, CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from graphjit.tensors.apply import TensorBase
 from .carried_values import (
     BoundedKind,
     ListKind,
+    common_kind,
     is_part_of,
+    is_record,
     join,
     kind_of,
     may_be_carried,
@@ -28,11 +30,14 @@ from .grown_lists import (
     GrownList,
     grown,
     is_held_by,
+    is_held_once,
 )
 from .loop_nodes import append_loop, computed, goes_on_by
-from .loop_tests import LoopTest, set_locals
-from .number_kinds import common_kind, is_traced_array
-from .open_loops import OpenLoop, Replay, Visit, key_of, values_of
+from .loop_tests import LoopTest
+from .number_kinds import is_traced_array
+from .open_loops import OpenLoop, Replay, Visit, key_of
+from .records import records_in
+from .stored_places import carried_of, is_place
 from .turn_lists import LONGER, TurnLists
 from .turn_ways import Fork, LoopRefused, Way
 from .variable_contents import (
@@ -88,6 +93,48 @@ class TurnRecorder(TurnLists):
         """Whether arrays from outside of the region that is recorded may be written to."""
         return bool(self._open) and trace.regions.starts[-1] == self._open[-1].start
 
+    def has_place(self, trace: Any, holder: Any, key: Any) -> bool:
+        """Whether what the turn that is recorded stores in a place is seen."""
+        name = self.stored.name_of(holder, key)
+        if name is None or not (self.may_write(trace) or self._replay is not None):
+            return False
+        return all(name in loop.values for loop in self._open)
+
+    def is_made_in_turn(self, trace: Any, owner: Any) -> bool:
+        """Whether an object was made in the turn that is recorded, or run once more."""
+        if self._replay is not None:
+            return self._births.get(id(owner), -1) >= self._turns
+        own = self.may_write(trace) and bool(self._open)
+        return own and self._is_born_in(self._open[-1], owner)
+
+    def require_cell(self, trace: Any, cell: CellType, name: str) -> None:
+        """Require that a turn may store in a variable of a function around the code at hand.
+        Raises LoopRefused.
+        """
+        known = self.stored.name_of(cell, name) is not None
+        if self._replay is not None and known:
+            return
+        if not self.may_write(trace):
+            raise LoopRefused(f"stores {name}")
+        place = self.stored.note_cell(cell, name)
+        others = [o for o in self._open if not self.stored.owns_cell(o.visit.frame, cell, name)]
+        if any(place not in loop.values for loop in others):
+            self.add_place(place, cell.cell_contents, others)
+
+    def add_place(self, name: str, value: Any, loops: Sequence[OpenLoop] | None = None) -> None:
+        """Let the loops that are recorded know of a place that a turn stores in, which was a
+        number before all of them. Raises LoopRefused where it was something else.
+
+        loops: those that don't know it otherwise, all by default
+        """
+        if not may_be_carried(value) or any(t.shape for t, _ in parts_of(kind_of(value))):
+            raise LoopRefused(f"stores {name} for the first time")
+        content = contents_of({name: value}) or {}
+        for loop in self._open if loops is None else loops:
+            if name not in loop.values:
+                loop.visit.values[name] = loop.values[name] = value
+                loop.contents.update(content)
+
     def _written_since(self, position: int, nodes: int) -> list[tuple[Any, int]]:
         """The arrays of before some node that were written to since, with their nodes then."""
         found: dict[int, tuple[Any, int]] = {}
@@ -116,7 +163,9 @@ class TurnRecorder(TurnLists):
             kind = self.mixed_at_first.pop((key, name), None)
             if kind is not None:
                 loop.mixed[name] = kind
-        loop.twins = twins_of(list(visit.values), visit.values, values_of(visit.frame, test))
+        loop.twins = twins_of(
+            list(visit.values), visit.values, self.stored.at(visit.frame, test)
+        )
         loop.twins = {name: other for name, other in loop.twins.items() if other in names}
         loop.arrays = arrays
         for name in names:
@@ -173,6 +222,7 @@ class TurnRecorder(TurnLists):
         known += [
             x for o in self._open for x in (o.visit.values, o.values, o.visit.frame.f_locals)
         ]
+        known += self.stored.holders()
         return is_held_by(value, [*known, loop.visit.values, loop.visit.frame.f_locals])
 
     def _kind(self, loop: OpenLoop, name: str) -> Any:
@@ -193,7 +243,7 @@ class TurnRecorder(TurnLists):
             if name not in names and issubclass(type(value), TensorBase)
         }
         if dead:
-            set_locals(frame, dead)
+            self.stored.set(frame, dead)
 
     def _begin_way(self, trace: Any, loop: OpenLoop) -> bool:
         """Begin to record a turn."""
@@ -207,15 +257,18 @@ class TurnRecorder(TurnLists):
         variables = loop.with_twins(loop.variables(trace))
         for name in loop.names:
             self._note_same(variables[name], loop.visit.values.get(name))
-        set_locals(frame, variables)
+            for record in records_in(variables[name]):
+                self.note_made(record)
+        self.stored.set(frame, variables)
         carried = {id(array) for array, _ in loop.arrays}
         for array, node in self._written_since(loop.visit.written, loop.visit.nodes):
             if id(array) not in carried:
                 array.rebase(node)
         for (array, _), param in zip(loop.arrays, loop.arrays_in, strict=True):
             array.rebase(param.node)
-        loop.values = values_of(frame, loop.test)
-        contents = contents_of(loop.values)
+        loop.values = self.stored.at(frame, loop.test)
+        loop.fields = self.stored.fields(frame, loop.values)
+        contents = contents_of(loop.values, loop.fields)
         if contents is None:
             raise LoopRefused("has variables whose contents aren't seen")
         loop.contents = contents
@@ -261,9 +314,9 @@ class TurnRecorder(TurnLists):
     ) -> bool:
         """The outcome of a test in a turn that may leave the loop."""
         frame = loop.visit.frame
-        values = dict(frame.f_locals)
+        values = self.stored.all_of(frame)
         started = not loop.forks and not loop.ways
-        same = all_same(values_of(frame, loop.test), loop.values)
+        same = all_same(self.stored.at(frame, loop.test), loop.values)
         same = same and not self._has_written(loop)
         same = same and test.exit == loop.test.exit and not loop.forks and not test.steps
         if same and loop.test.live >= test.live:
@@ -317,13 +370,17 @@ class TurnRecorder(TurnLists):
         read: frozenset[str],
         goes_on: int,
         exit: int,
+        others: Sequence[Any] = (),
     ) -> tuple[int, ...]:
         """The nodes of what a turn gives where it ends with these variables, of which some are
         read after that. What isn't carried and should be is noted in `wanted`.
+
+        others: what else holds the variables
         """
         found: list[Any] = []
         code = loop.visit.frame.f_code
-        read = read.union(code.co_cellvars, code.co_freevars)  # which others may read
+        # which others may read
+        read = read.union(code.co_cellvars, code.co_freevars, filter(is_place, values))
         for name, kind, parts in zip(loop.names, loop.kinds, loop.parts, strict=True):
             value = values.get(name)
             if type(value) is GrownList:
@@ -331,6 +388,7 @@ class TurnRecorder(TurnLists):
                     if x is value and other != name and other in read:
                         raise LoopRefused("gives one list two names")
             if name in values and may_be_carried(value) and is_part_of(kind, value):
+                self._require_free(loop, name, values, read, others)
                 listed: Any = value
                 if is_traced_array(value) and any(
                     listed.storage is x.storage for x in trace.branches.in_lists
@@ -356,6 +414,7 @@ class TurnRecorder(TurnLists):
                 continue  # set anew on the way to the exit
             if not may_be_carried(value) or (known and not may_be_carried(start)):
                 raise LoopRefused(f"changes {name}")
+            self._require_free(loop, name, values, read, others)
             if known and kind_of(value) != self._kind_at_start(loop, name):
                 self._mix(loop, name, self._kind_at_start(loop, name), value)
             if not known and not exit:
@@ -364,6 +423,30 @@ class TurnRecorder(TurnLists):
         arrays = [array.node for array, _ in loop.arrays]
         number = trace.builder.const(np.array(exit, np.int64))
         return (goes_on, number, *(trace.node_of(y) for y in found), *arrays)
+
+    def _require_free(
+        self,
+        loop: OpenLoop,
+        name: str,
+        values: dict[str, Any],
+        read: frozenset[str],
+        others: Sequence[Any],
+    ) -> None:
+        """Require that a record is known by one variable alone, of those that are read: it
+        becomes another object that holds the same.
+        """
+        value = values[name]
+        if not is_record(value) or type(value) is tuple:
+            return
+        frame = loop.visit.frame
+        known: list[Any] = [values, frame.f_locals, *self.stored.holders(), *others]
+        known += [v.values for v in self._visits.values()]
+        for each in self._open:
+            known += [each.values, each.visit.values, each.visit.frame.f_locals]
+        variables = {n: x for n, x in values.items() if n in read or n in loop.names}
+        known.append(variables)
+        if not self.stored.is_own(value) or not is_held_once(value, frame, known, variables):
+            raise LoopRefused(f"changes {name}, an object that has another name")
 
     def _mix(self, loop: OpenLoop, name: str, kind: Any, value: Any) -> None:
         """Note that a variable is to be carried as what is of one kind or another."""
@@ -382,7 +465,7 @@ class TurnRecorder(TurnLists):
         with the results of its node.
         """
         frame = loop.visit.frame
-        values = values_of(frame, loop.test)
+        values = self.stored.at(frame, loop.test)
         if not loop.values.keys() <= values.keys() or not (
             values.keys() - loop.values.keys() <= {*loop.names}
         ):
@@ -392,14 +475,16 @@ class TurnRecorder(TurnLists):
         else:
             goes_on = trace.node_of(goes_on_by(trace, predicate, loop.test.stays))
         goes_on = self._unless_raising(trace, loop, goes_on)
-        results = self._results(trace, loop, dict(frame.f_locals), loop.test.live, goes_on, 0)
-        contents = contents_of(values)
+        results = self._results(
+            trace, loop, self.stored.all_of(frame), loop.test.live, goes_on, 0, [values]
+        )
+        contents = contents_of(values, loop.fields)
         carried = {*loop.names, *loop.twins, *loop.wanted}
         if contents is None or any(
             contents[name] != loop.contents[name] for name in values if name not in carried
         ):
             raise LoopRefused("changes what a variable holds")
-        if has_aliases(values, [*loop.names, *loop.wanted], loop.twins):
+        if has_aliases(carried_of(values, carried), [*loop.names, *loop.wanted], loop.twins):
             raise LoopRefused("gives one array two names")
         known = {id(array) for array, _ in loop.arrays}
         grown = [
@@ -482,9 +567,9 @@ class TurnRecorder(TurnLists):
             if trace.branches.decide(there, (loop.key, k)):
                 nodes, written = len(trace.builder.nodes), len(self.written)
                 self._replay = Replay(loop, k, nodes, written, values)
-                set_locals(frame, values)
+                self.stored.set(frame, values)
                 return loop.test.stays
-        set_locals(frame, {n: v for n, v in values.items() if n in loop.visit.values})
+        self.stored.set(frame, {n: v for n, v in values.items() if n in loop.visit.values})
         return not loop.test.stays
 
     def decide(self, trace: Any, node: int, place: Any) -> bool:
@@ -504,7 +589,8 @@ class TurnRecorder(TurnLists):
             for array, node in self._written_since(replay.written, replay.start):
                 array.rebase(node)
             read = replay.test.read_outside
-            set_locals(frame, {n: v for n, v in replay.values.items() if n in read})
+            kept = {n: v for n, v in replay.values.items() if n in read or is_place(n)}
+            self.stored.set(frame, kept)
             self._forget_visits(loop.visit)
             if loop.visit.steps is not None:
                 loop.visit.steps.lost = True

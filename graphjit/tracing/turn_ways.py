@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,20 @@ from .regions import Region
 _LARGEST = 1 << 12
 
 
+# What the names of places have, which are no variables (see `stored_places`).
+PLACE_MARK = "@"
+
+
+def without_marks(text: str) -> str:
+    """A text with the names of places as the user writes them."""
+    return re.sub(rf"{PLACE_MARK}\d+", "", text)
+
+
 class LoopRefused(TracingError):
     """A loop that can't be one node, and is to be traced as a path. what: what a turn does."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(at_user_line(f"a turn of a loop {what}"))
+        super().__init__(at_user_line(without_marks(f"a turn of a loop {what}")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,4 +203,4 @@ def _same_constant(a: Node, b: Node) -> bool:
     return one is other or (one.nbytes <= _LARGEST and one.tobytes() == other.tobytes())
 
 
-__all__ = ["Fork", "LoopRefused", "Way", "joined"]
+__all__ = ["PLACE_MARK", "Fork", "LoopRefused", "Way", "joined", "without_marks"]

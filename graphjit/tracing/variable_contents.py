@@ -25,6 +25,7 @@ from graphjit.tensors.apply import TensorBase
 
 from .grown_lists import GrownList
 from .loop_iterators import TracedRange
+from .records import parts_in
 
 # Of how many values it is noted what they hold, and how large arrays may be [bytes].
 _ROOM, _MAX_BYTES = 2000, 1 << 20
@@ -56,14 +57,19 @@ def has_aliases(values: dict[str, Any], names: Sequence[str], twins: dict[str, s
     memory with, but for twins.
     """
     seen: dict[int, str] = {}
-    for name, value in values.items():
-        if type(value) is BoundedArray:
-            value = value.source
-        if not _is_array(value) or name in twins:
+    for name, whole in values.items():
+        if name in twins:
             continue
-        other = seen.setdefault(id(getattr(value, "storage", value)), name)
-        if other != name and (name in names or other in names):
-            return True
+        own = set[int]()
+        for value in parts_in(whole):
+            array = value.source if type(value) is BoundedArray else value
+            if not _is_array(array):
+                continue
+            number = id(getattr(array, "storage", array))
+            other = seen.setdefault(number, name)
+            if (other != name or number in own) and (name in names or other in names):
+                return True
+            own.add(number)
     return False
 
 
@@ -89,11 +95,16 @@ def all_same(a: dict[str, Any], b: dict[str, Any]) -> bool:
     )
 
 
-def contents_of(values: dict[str, Any]) -> dict[str, Any] | None:
-    """What variables hold, to tell whether it is changed; None where that can't be seen."""
+def contents_of(
+    values: dict[str, Any], fields: frozenset[tuple[int, Any]] = frozenset()
+) -> dict[str, Any] | None:
+    """What variables hold, to tell whether it is changed; None where that can't be seen.
+
+    fields: what is not looked at: attributes, by the ids of the dicts that have them, and cells
+    """
     room = [_ROOM]
     try:
-        return {name: _content(value, room) for name, value in values.items()}
+        return {name: _content(value, room, fields) for name, value in values.items()}
     except _Unseen:
         return None
 
@@ -102,7 +113,7 @@ class _Unseen(Exception):
     """A value whose contents can't be seen."""
 
 
-def _content(value: Any, room: list[int]) -> Any:
+def _content(value: Any, room: list[int], fields: frozenset[tuple[int, Any]]) -> Any:
     kind = type(value)
     if kind is GrownList:
         return id(value), value.length.node, tuple(x.node for x in value.buffers)
@@ -114,9 +125,10 @@ def _content(value: Any, room: list[int]) -> Any:
     if room[0] < 0:
         raise _Unseen
     if kind in (list, tuple, set, frozenset, deque, bytearray):
-        return id(value), tuple(_content(x, room) for x in value)
+        return id(value), tuple(_content(x, room, fields) for x in value)
     if kind is dict:
-        pairs = ((_content(k, room), _content(x, room)) for k, x in value.items())
+        items = [(k, x) for k, x in value.items() if (id(value), k) not in fields]
+        pairs = ((_content(k, room, fields), _content(x, room, fields)) for k, x in items)
         return id(value), tuple(pairs)
     if kind is np.ndarray:
         if value.nbytes > _MAX_BYTES or value.dtype.hasobject:
@@ -124,23 +136,25 @@ def _content(value: Any, room: list[int]) -> Any:
         return id(value), value.tobytes()
     if kind is BuiltinFunctionType:
         owner = value.__self__
-        return id(value) if isinstance(owner, ModuleType) else _content(owner, room)
+        return id(value) if isinstance(owner, ModuleType) else _content(owner, room, fields)
     if kind is MethodType:
-        return id(value.__func__), _content(value.__self__, room)
+        return id(value.__func__), _content(value.__self__, room, fields)
     if kind is FunctionType:
-        cells = [c.cell_contents for c in value.__closure__ or () if _is_set(c)]
+        closed = [c for c in value.__closure__ or () if (id(c), None) not in fields]
+        cells = [c.cell_contents for c in closed if _is_set(c)]
         held = [*cells, value.__defaults__, value.__kwdefaults__, vars(value)]
-        return id(value), tuple(_content(x, room) for x in held)
+        return id(value), tuple(_content(x, room, fields) for x in held)
     if kind.__module__ in ("builtins", "itertools", "functools", "_functools", "collections"):
         raise _Unseen
     if hasattr(kind, "__next__") or hasattr(kind, "__get__"):
         raise _Unseen
     if kind is not SimpleNamespace and any(map(_is_of_c, kind.__mro__[:-1])):
         raise _Unseen
-    fields = dict(getattr(value, "__dict__", {}))
+    own = getattr(value, "__dict__", {})
+    named = {k: x for k, x in own.items() if (id(own), k) not in fields}
     for base in kind.__mro__:
-        fields.update({n: getattr(value, n, None) for n in _slots(base)})
-    return id(value), tuple((k, _content(x, room)) for k, x in fields.items())
+        named.update({n: getattr(value, n, None) for n in _slots(base)})
+    return id(value), tuple((k, _content(x, room, fields)) for k, x in named.items())
 
 
 def _is_of_c(kind: type) -> bool:

@@ -279,12 +279,10 @@ class _LaunchWriter:
         code = a.get("i64", status)
         with a.when(a.differ("i64", code, "0")):
             a.require(a.differ("i64", code, str(INTERRUPTED)), "failed")
-            for undone in (
-                SHALLOW,
-                NOT_TAKEN,
-                NEEDS_PYTHON,
-            ):  # nothing was done: Python knows how
-                with a.when(a.same("i64", code, str(undone))):
+            fail = a.word("%entry", EntryWord.FAIL, "ptr")
+            undone = [a.same("i64", code, str(n)) for n in (SHALLOW, NOT_TAKEN, NEEDS_PYTHON)]
+            for found in (*undone, a.same("ptr", fail, "null")):
+                with a.when(found):  # nothing was done: Python knows how
                     a.call("ptr", "drop", "ptr %entry", f"ptr {_FRAME}")
                     a.jump("missed")
             record = a.get("ptr", self.record)
