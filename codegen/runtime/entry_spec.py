@@ -188,6 +188,7 @@ class NativeLaunch:
     fail: raises what a status and a record mean; None where Python is to run the call instead,
         since it does more before it raises
     sized: None where no extent is symbolic
+    code: what keeps the machine code loaded, which is so as long as the entry is there
     """
 
     address: int
@@ -200,7 +201,8 @@ class NativeLaunch:
     make_arena: Callable[..., Array]
     checked: bool
     fail: Callable[[int, int, int, int], None] | None
-    sized: SizedLaunch | None = None
+    sized: SizedLaunch | None
+    code: Any
 
 
 @dataclass(frozen=True, slots=True)

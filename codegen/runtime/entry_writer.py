@@ -287,6 +287,7 @@ def _launch_words(
     writer: TableWriter, launch: NativeLaunch, arguments_at: int
 ) -> dict[EntryWord, int]:
     frame = writer.frame
+    writer.keep.append(launch.code)
     constants: list[int] = []
     outputs: dict[int, int] = {}
     for index, (source, value) in enumerate(launch.sources):

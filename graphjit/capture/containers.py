@@ -34,9 +34,11 @@ class Containers(Guarding):
         written = overlay.written.get(id(value), {})
         if isinstance(value, dict):
             self._guard_keys(value, source)
+            moved = overlay.moved.get(id(value), ())
             found = {
                 k: written[k] if k in written else self.read(v, ItemSource(source, k))
                 for k, v in value.items()
+                if k not in moved
             }
             found |= {k: v for k, v in written.items() if k not in found}
             return _dict_like(value, {k: v for k, v in found.items() if v is not DELETED})

@@ -90,6 +90,10 @@ class Overlay:
         # By the ids of what holds values: by their keys.
         self.written: dict[int, dict[Any, Any]] = {}
         self._owners: set[int] = set()
+        # By the ids of dicts: the keys that were deleted and stored again, and so come last.
+        self.moved: dict[int, set[Any]] = {}
+        # By ids and names of attributes: how many functions were called before one was deleted.
+        self._deleted: dict[tuple[int, str], int] = {}
         # How many functions are called.
         self._calls = 0
         # By the ids of containers that were changed in other ways: what they would hold.
@@ -124,7 +128,11 @@ class Overlay:
             effect = replace(effect, key=known.key, gained=known.gained)
         self._effects[target] = effect
         self._owners.add(id(place))
-        self.written.setdefault(id(place), {})[effect.key] = effect.values[0]
+        written = self.written.setdefault(id(place), {})
+        if written.get(effect.key) is DELETED:  # it becomes the last one
+            del written[effect.key]
+            self.moved.setdefault(id(place), set()).add(effect.key)
+        written[effect.key] = effect.values[0]
 
     def holders(self, place: Any, key: Any) -> list[Any]:
         """What holds the value that is stored in a place."""
@@ -139,11 +147,17 @@ class Overlay:
             del self._effects[target]
             del self.written[id(place)][name]
             return
-        self._effects.pop(target, None)
+        stored = self._effects.pop(target, None)
+        self.written.setdefault(id(place), {})[name] = DELETED
+        since = self._deleted.get((id(place), name))
+        if stored is not None and since is not None:
+            later = range(since, self._calls)
+            if not any((id(place), name, k) in self._effects for k in later):
+                return  # it was deleted before it was stored
+        self._deleted[id(place), name] = self._calls
         effect = Effect(EffectKind.DELETE, owner, name, (), source=source)
         self._effects[len(self._effects), id(effect)] = effect
         self._owners.add(id(place))
-        self.written.setdefault(id(place), {})[name] = DELETED
 
     def forget(self, place: Any, key: Any) -> bool:
         """Note that what was stored is gone again; whether that can be."""
@@ -225,6 +239,8 @@ class Overlay:
         self._effects.clear()
         self._appended.clear()
         self.written.clear()
+        self.moved.clear()
+        self._deleted.clear()
         self.copies.clear()
         self._owners.clear()
 

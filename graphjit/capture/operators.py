@@ -342,6 +342,8 @@ class OperatorHooks(ItemHooks):
             if function is not None:
                 found = self.call(function, value)
                 if self._traced(found):
+                    if name == "__bool__" and getattr(found, "origin", "") != "weak":
+                        raise self.refusal("asks an object whose __bool__ gives no bool")
                     return found
                 if name == "__bool__" and type(found) is not bool:
                     kind_name = type(found).__name__

@@ -140,26 +140,30 @@ def _store(owner: Any, name: str, value: Any) -> None:
         setattr(owner, name, value)
 
 
-def _mutable_containers(value: Any) -> Iterator[Any]:
-    """The lists, dicts and dataclasses in the arguments of a call."""
+def _mutable_containers(value: Any, around: tuple[int, ...] = ()) -> Iterator[Any]:
+    """The lists, dicts and dataclasses in the arguments of a call.
+
+    around: the ids of those that a value is in: an object may hold itself
+    """
     kind = type(value)
+    if id(value) in around:
+        return
+    inside: list[Any] = []
     if kind is tuple or hasattr(kind, "_fields"):
-        for part in value:
-            yield from _mutable_containers(part)
+        inside = list(value)
     elif kind is list:
         yield value
-        for part in value:
-            yield from _mutable_containers(part)
+        inside = value
     elif isinstance(value, dict):
         yield value
-        for part in value.values():
-            yield from _mutable_containers(part)
+        inside = list(value.values())
     elif dataclasses.is_dataclass(kind):
         yield value
         if hasattr(value, "__dict__"):  # by which other ways to the object are known
             yield value.__dict__
-        for field in dataclasses.fields(value):
-            yield from _mutable_containers(getattr(value, field.name, None))
+        inside = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    for part in inside:
+        yield from _mutable_containers(part, (*around, id(value)))
 
 
 def do_now(effects: Sequence[Effect]) -> None:

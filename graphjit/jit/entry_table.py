@@ -36,9 +36,9 @@ def is_native_due() -> bool:
 RETRACE_CALLS = 8
 
 
-def count_retrace() -> None:
-    """Count a call for which a function was traced again."""
-    for _ in range(RETRACE_CALLS):
+def count_retrace(seconds: float) -> None:
+    """Count a call for which a function was traced again. seconds: what the last trace took."""
+    for _ in range(RETRACE_CALLS + min(int(1000 * seconds), 100)):
         next(_calls)
 
 

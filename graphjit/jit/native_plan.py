@@ -115,6 +115,7 @@ def make_launch(specialization: Specialization, paths: Paths | None = None) -> N
         bool(executable.checks),
         _failure(specialization, executable),
         _symbolic_launch(executable),
+        executable,
     )
 
 

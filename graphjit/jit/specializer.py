@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -40,6 +41,9 @@ MAX_ROOM_SCALE = 8**4
 # before they have run.
 MAX_RAISED = 3
 
+# After so many traces of calls with the same types that took so many seconds, whose code died
+# with an object, others run eagerly.
+MAX_SLOW, MAX_SECONDS = 2, 10.0
 # After so many calls that stored where nothing was, as for so many new objects, others don't do
 # it once.
 MAX_SETTLED = 2
@@ -73,6 +77,9 @@ class Specializer:
         self._fallbacks = Fallbacks(definition, table)
         # Why the function was compiled again, the latest last.
         self.misses: deque[recompile.Miss] = deque(maxlen=_MAX_MISSES)
+        # How long the last trace took, and those of calls with the same types [s].
+        self._last_took = 0.0
+        self._spent: dict[Any, list[float]] = {}
         # How many specializations, and calls that stored where nothing was.
         self._made = self._settled = 0
         # How often the function was traced.
@@ -172,8 +179,31 @@ class Specializer:
         self, call: CallKey, is_retrace: bool, follows_paths: bool = False
     ) -> Specialization:
         if self._made:
-            count_retrace()
+            count_retrace(self._last_took)
         self._made += 1
+        spent = self._spent.get(call.type_key, [])
+        died = len(spent) - self._table.count()
+        if died >= MAX_SLOW and sum(spent[-MAX_SLOW:]) > MAX_SECONDS:
+            slow = TracingError(
+                at_user_line(
+                    f"{self._definition.name} is traced again and again, which took "
+                    f"{sum(spent):.0f} s"
+                )
+            )
+            specialization = self._fallbacks.fall_back(call, slow)
+            self._count_fallback(specialization, call)
+            self._table.insert(call, specialization)
+            return specialization
+        started = time.perf_counter()
+        try:
+            return self._make_anew(call, is_retrace, follows_paths)
+        finally:
+            self._last_took = time.perf_counter() - started
+            self._spent.setdefault(call.type_key, []).append(self._last_took)
+
+    def _make_anew(
+        self, call: CallKey, is_retrace: bool, follows_paths: bool
+    ) -> Specialization:
         self._definition.varying_numbers |= self._table.varying_numbers()
         if self._table.count() >= MAX_SPECIALIZATIONS and self._table.fails_by_guards(call):
             many = TracingError(

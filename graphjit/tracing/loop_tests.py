@@ -26,8 +26,8 @@ class LoopTest:
     head: where the loop begins. exit: where it is left for: jumps are followed, and equal
     endings of the function are one. stays: the outcome with which it goes on. iterates: whether
     it is an iterator's; steps: whether the loop has one. around: where the loop around it
-    begins, -1 if it is in none. live: the variables that may be read after it; read_outside: if
-    the loop is left here.
+    begins, -1 if it is in none. leaves: where those around it begin that are left with it.
+    live: the variables that may be read after it; read_outside: if the loop is left here.
     """
 
     head: int
@@ -36,6 +36,7 @@ class LoopTest:
     iterates: bool
     steps: bool
     around: int
+    leaves: frozenset[int]
     live: frozenset[str]
     read_outside: frozenset[str]
 
@@ -64,8 +65,8 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
         if loop is None or k + 1 == len(flow.instructions):
             continue
         head, body = loop
-        outer = (h for h, other in flow.loops if h != head and body < other)
-        around = next((flow.instructions[h].offset for h in outer), -1)
+        outer = [(h, other) for h, other in flow.loops if h != head and body < other]
+        around = next((flow.instructions[h].offset for h, _ in outer), -1)
         ends = k + 1, flow.number_of(each.argval)
         if (ends[0] in body) is (ends[1] in body):
             continue
@@ -88,6 +89,7 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
             iterates,
             iterator is not None,
             around,
+            frozenset(flow.instructions[h].offset for h, b in outer if outside not in b),
             names,
             flow.names_of(live[outside]),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from graphjit.core.frozen import dataclass
@@ -95,13 +95,18 @@ class OpenLoop:
         # Variables that are arrays which others have, too, as lists that they were added to.
         self.known_elsewhere: set[str] = set()
 
-    def number_of_exit(self, key: Any, test: LoopTest) -> int:
-        """The number of the place that a test leaves for on this way, from 1 on."""
-        path = [(fork.place, fork.outcome) for fork in self.forks]
-        for k, (other, _, forks) in enumerate(self.exits):
-            if other == key and [(f.place, f.outcome) for f in forks] == path:
+    def number_of_exit(self, key: Any, test: LoopTest, within: Sequence[Fork] = ()) -> int:
+        """The number of the place that a test leaves for on this way, from 1 on.
+
+        within: the branches in loops in this one that are left with it
+        """
+        # but for those that no code asks for
+        forks = [f for f in (*self.forks, *within) if isinstance(f.place[0][0], CodeType)]
+        path = [(fork.place, fork.outcome) for fork in forks]
+        for k, (other, _, known) in enumerate(self.exits):
+            if other == key and [(f.place, f.outcome) for f in known] == path:
                 return k + 1
-        self.exits.append((key, test, tuple(self.forks)))
+        self.exits.append((key, test, tuple(forks)))
         return len(self.exits)
 
     @property

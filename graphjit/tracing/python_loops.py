@@ -101,6 +101,8 @@ class PythonLoops(TurnRecorder):
         self._asked = self._noted = 0
         # By frames and places of tests of known values: how much was recorded until the last.
         self._known_tests: dict[Any, tuple[int, int]] = {}
+        # How much was recorded until the first.
+        self._known_starts: dict[Any, int] = {}
         # Why turns that were come to by tests weren't the first ones of a loop.
         self._refusals: dict[Any, str] = {}
         # What took the place of iterators and ranges that the function asked for.
@@ -209,6 +211,8 @@ class PythonLoops(TurnRecorder):
         begin a loop all the same: there its values are what turns change.
         """
         test = self._test_at(frame)
+        if test is not None and value is not test.stays:
+            self._known_starts.pop((id(frame), frame.f_lasti), None)
         if (
             test is None
             or test.steps
@@ -231,6 +235,14 @@ class PythonLoops(TurnRecorder):
                 return found
         place = id(frame), frame.f_lasti
         recorded = len(trace.builder.nodes), len(branches.taken)
+        start = self._known_starts.setdefault(place, recorded[0])
+        if recorded[0] - start > MAX_WRITTEN_OUT:
+            why = self._refusals.get(key, "no traced value decides in it")
+            raise TracingError(
+                at_user_line(
+                    "a loop, written out, is too long to compile; it can't be one node: " + why
+                )
+            )
         self._visits.pop(place, None)
         if self._known_tests.get(place) != recorded:  # turns that record nothing are Python's
             self._known_tests[place] = recorded
@@ -446,6 +458,8 @@ class PythonLoops(TurnRecorder):
         if frame is loop.visit.frame and key == loop.key:
             return self._finish(trace, loop, predicate())
         if frame is loop.visit.frame and test.head == loop.test.head:
+            return self._may_leave(trace, loop, key, test, predicate())
+        if frame is loop.visit.frame and loop.test.head in test.leaves and steps is None:
             return self._may_leave(trace, loop, key, test, predicate())
         if test.steps and steps is None:  # a loop whose first turn is seen
             return self._fork(trace, (frame.f_code, frame.f_lasti), predicate(), test.stays)

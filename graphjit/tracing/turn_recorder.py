@@ -562,8 +562,16 @@ class TurnRecorder(TurnLists):
             self.written.append((array, node))
             array.rebase(result.node)
         values = loop.with_twins(variables)
-        for k in range(len(loop.exits)):
+        outer = self._open[-1] if self._open else None
+        for k, (_, test, _) in enumerate(loop.exits):
             there = computed(trace, "eq", number, k + 1)
+            if (
+                outer is not None
+                and outer.visit.frame is frame
+                and outer.test.head in test.leaves
+            ):
+                self._leave_both(trace, outer, loop, k, there, values)
+                continue
             if trace.branches.decide(there, (loop.key, k)):
                 nodes, written = len(trace.builder.nodes), len(self.written)
                 self._replay = Replay(loop, k, nodes, written, values)
@@ -571,6 +579,33 @@ class TurnRecorder(TurnLists):
                 return loop.test.stays
         self.stored.set(frame, {n: v for n, v in values.items() if n in loop.visit.values})
         return not loop.test.stays
+
+    def _leave_both(
+        self,
+        trace: Any,
+        outer: OpenLoop,
+        loop: OpenLoop,
+        number: int,
+        there: Any,
+        values: dict[str, Any],
+    ) -> None:
+        """Note that a loop in a turn, where it is left for one of its exits, leaves the loop
+        around it, too.
+
+        there: whether it is; values: the variables there
+        """
+        key, test, forks = loop.exits[number]
+        exit = outer.number_of_exit(key, test, forks)
+        goes_on = trace.builder.const(np.zeros((), np.bool_))
+        goes_on = self._unless_raising(trace, outer, goes_on)
+        found = {**self.stored.all_of(outer.visit.frame), **values}
+        left = self._results(trace, outer, found, test.read_outside, goes_on, exit)
+        place = loop.key, number
+        outer.counts[place] += 1
+        where, node = (place, outer.counts[place]), trace.node_of(there)
+        outer.forks.append(Fork(where, len(trace.builder.nodes), node, False, True, left))
+        if len(outer.forks) > MAX_WAYS:
+            raise LoopRefused("branches too often")
 
     def decide(self, trace: Any, node: int, place: Any) -> bool:
         """The outcome of a branch that no code asks for, in the turn that is recorded."""

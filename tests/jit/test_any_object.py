@@ -4,6 +4,7 @@ hold matters, and no other where it matters which object it is.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import inspect
@@ -17,6 +18,7 @@ import pytest
 
 import graphjit as gj
 from graphjit.capture.attribute_access import only_uses_attributes
+from graphjit.jit import specializer
 
 X = np.arange(4.0)
 
@@ -441,6 +443,57 @@ def test_one_entry_serves_all_objects_that_are_stored_in(name: str) -> None:
         assert outcomes[0] == outcomes[1], k
         counts.append(method.trace_count)
     assert name == "checked" or counts[-1] - counts[7] <= 2
+
+
+def test_the_code_lives_as_long_as_its_entry() -> None:
+    """Objects that the code was made for are dead, and other code was made since."""
+
+    class Box:
+        def __init__(self) -> None:
+            self.a = 0.5
+
+        @gj.function
+        def add(self, x: Any) -> Any:
+            self.a = self.a + float(x[0])
+            return self.a
+
+    for _ in range(3):
+        for dtype in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "f4", "f8"):
+            made = Box()
+            assert made.add(np.ones(4, dtype)) == 1.5 == made.a
+            del made
+            gc.collect()
+
+
+def test_objects_that_hold_themselves() -> None:
+    @dataclasses.dataclass(eq=False)
+    class Node:
+        a: float = 1.0
+        up: Any = None
+
+    def add(self: Any, x: Any) -> Any:
+        self.a = self.a + x[0]
+        return self.a
+
+    method, one, two = gj.function(add), Node(), Node()
+    one.up, two.up = one, Node()
+    two.up.up = two
+    one.extra = two.extra = 1  # type: ignore[attr-defined]
+    for made in (one, two):
+        assert [method(made, X + 1) for _ in range(3)] == [2.0, 3.0, 4.0]
+
+
+def test_traces_for_objects_that_die_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each takes long."""
+    monkeypatch.setattr(specializer, "MAX_SECONDS", 0.0)
+
+    def whole(self: Any, x: Any) -> Any:
+        return x + len(vars(self))
+
+    method = gj.function(whole)
+    for k in range(20):
+        assert np.array_equal(method(Plain(k), X), whole(Plain(k), X))
+    assert method.trace_count < 10
 
 
 def test_what_classes_store_otherwise() -> None:
