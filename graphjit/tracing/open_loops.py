@@ -88,6 +88,8 @@ class OpenLoop:
         self.wanted: dict[str, Any] = {}
         # The tests that leave for other places, with the branches on the way there.
         self.exits: list[tuple[Any, LoopTest, tuple[Fork, ...]]] = []
+        # The ways through loops in this one to their exits, by those.
+        self.through: dict[Any, tuple[Fork, ...]] = {}
         # Variables that are the same array as one that is carried, with this one.
         self.twins: dict[str, str] = {}
         # The kinds of variables that have other ones than they begin with.
@@ -100,8 +102,12 @@ class OpenLoop:
 
         within: the branches in loops in this one that are left with it
         """
-        # but for those that no code asks for
-        forks = [f for f in (*self.forks, *within) if isinstance(f.place[0][0], CodeType)]
+        forks: list[Fork] = []
+        for fork in (*self.forks, *within):
+            if isinstance(fork.place[0][0], CodeType):
+                forks.append(fork)
+            elif fork.outcome:  # no code asks for it: a loop in this one is left on the way
+                forks += self.through.get(fork.place[0], ())
         path = [(fork.place, fork.outcome) for fork in forks]
         for k, (other, _, known) in enumerate(self.exits):
             if other == key and [(f.place, f.outcome) for f in known] == path:

@@ -213,6 +213,8 @@ class PythonLoops(TurnRecorder):
         test = self._test_at(frame)
         if test is not None and value is not test.stays:
             self._known_starts.pop((id(frame), frame.f_lasti), None)
+        if self._replay is not None and self._is_on_the_way(self._replay, frame, test):
+            return self._repeated(trace, self._replay, frame, test)
         if (
             test is None
             or test.steps

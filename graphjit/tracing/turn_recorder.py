@@ -563,7 +563,7 @@ class TurnRecorder(TurnLists):
             array.rebase(result.node)
         values = loop.with_twins(variables)
         outer = self._open[-1] if self._open else None
-        for k, (_, test, _) in enumerate(loop.exits):
+        for k, (key, test, forks) in enumerate(loop.exits):
             there = computed(trace, "eq", number, k + 1)
             if (
                 outer is not None
@@ -572,6 +572,10 @@ class TurnRecorder(TurnLists):
             ):
                 self._leave_both(trace, outer, loop, k, there, values)
                 continue
+            if outer is not None:
+                place = (frame.f_code, key[-1]), 1
+                last = Fork(place, 0, -1, not test.stays, True)
+                outer.through[loop.key, k] = (*forks, last)
             if trace.branches.decide(there, (loop.key, k)):
                 nodes, written = len(trace.builder.nodes), len(self.written)
                 self._replay = Replay(loop, k, nodes, written, values)
@@ -610,6 +614,13 @@ class TurnRecorder(TurnLists):
     def decide(self, trace: Any, node: int, place: Any) -> bool:
         """The outcome of a branch that no code asks for, in the turn that is recorded."""
         return self._fork(trace, place, node, False)
+
+    def _is_on_the_way(self, replay: Replay, frame: FrameType, test: LoopTest | None) -> bool:
+        """Whether a turn that is run once more is at its end, or at a branch that is known."""
+        if frame is replay.frame and test is not None and key_of(frame) == replay.key:
+            return True
+        place = frame.f_code, frame.f_lasti
+        return bool(replay.forks) and replay.forks[0].place[0] == place
 
     def _repeated(
         self, trace: Any, replay: Replay, frame: FrameType | None, test: LoopTest | None

@@ -104,7 +104,7 @@ def breaks_and_returns(a: Any, v: Any) -> Any:
     ("function", "compiled"),
     [
         (find, True), (sums, True), (line_search, True), (three_deep, True),
-        (two_places, True), (whiles, False), (breaks_and_returns, False),
+        (two_places, True), (whiles, False), (breaks_and_returns, True),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::graphjit.FallbackWarning")
