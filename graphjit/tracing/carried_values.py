@@ -7,7 +7,7 @@ and their number; an array of unknown length the larger one and its windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,26 @@ def is_record(value: Any) -> bool:
     return all(has_kind(x) or is_record(x) for x in fields[1])
 
 
+def copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables whose lists and objects are others that hold the same."""
+    known: dict[int, Any] = {}
+
+    def copy(value: Any) -> Any:
+        if type(value) is not GrownList and not is_record(value):
+            return value
+        if id(value) not in known:
+            if type(value) is GrownList:
+                known[id(value)] = value.copy()
+            else:
+                fields = fields_of(value)
+                assert fields is not None
+                kind = RecordKind(type(value), fields[0], ())
+                known[id(value)] = made_record(kind, list(map(copy, fields[1])))
+        return known[id(value)]
+
+    return {name: copy(value) for name, value in values.items()}
+
+
 def is_part_of(kind: Any, value: Any) -> bool:
     """Whether a value can be carried as one of this kind."""
     return bool(common_kind(kind, kind_of(value), [value]) == kind)
@@ -151,6 +171,6 @@ def zeros_of(kind: Any) -> list[Any]:
 
 
 __all__ = [
-    "BoundedKind", "ListKind", "common_kind", "is_part_of", "is_record", "join", "kind_of",
-    "may_be_carried", "parts_of", "split", "zeros_of",
+    "BoundedKind", "ListKind", "common_kind", "copied", "is_part_of", "is_record", "join",
+    "kind_of", "may_be_carried", "parts_of", "split", "zeros_of",
 ]  # fmt: skip

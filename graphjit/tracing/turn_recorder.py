@@ -18,6 +18,7 @@ from .carried_values import (
     BoundedKind,
     ListKind,
     common_kind,
+    copied,
     is_part_of,
     is_record,
     join,
@@ -578,7 +579,8 @@ class TurnRecorder(TurnLists):
                 outer.through[loop.key, k] = (*forks, last)
             if trace.branches.decide(there, (loop.key, k)):
                 nodes, written = len(trace.builder.nodes), len(self.written)
-                self._replay = Replay(loop, k, nodes, written, values)
+                # what is run once more may change lists and objects
+                self._replay = Replay(loop, k, nodes, written, copied(values))
                 self.stored.set(frame, values)
                 return loop.test.stays
         self.stored.set(frame, {n: v for n, v in values.items() if n in loop.visit.values})

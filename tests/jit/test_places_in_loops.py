@@ -247,6 +247,36 @@ def left_early(o: Any, x: Any) -> Any:
     return "far", -1
 
 
+def left_with_lists(o: Any, x: Any) -> Any:
+    found = []
+    for t in np.concatenate([x] * 50):
+        o.n += 1
+        o.seen.append(t)
+        found.append(t * 2)
+        if o.n > 40:
+            return "many", t, found
+        o.n += 1
+        found.append(t)
+    return "few", 0.0, found
+
+
+def left_with_cells(o: Any, x: Any) -> Any:
+    counts, c, p = {"k": 0}, 0, Part()
+
+    def add() -> None:
+        nonlocal c
+        c += 1
+
+    for t in np.concatenate([x] * 50):
+        add()
+        counts["k"] += 2
+        p.speed += t
+        if t > 1.5:
+            return c, counts, p.speed
+        add()
+    return c, counts, p.speed
+
+
 def that_raises(o: Any, x: Any) -> Any:
     for k in range(300):
         o.update(x)
@@ -258,13 +288,15 @@ def that_raises(o: Any, x: Any) -> Any:
 FUNCTIONS = [
     many_turns, until, in_parts, under_conditions, in_place, with_locals, swapped, lists,
     made_here, returned, in_globals, left_early, that_raises, around, counted, from_within,
-    two_of_one_kind, dicts, appended,
+    two_of_one_kind, dicts, appended, left_with_lists, left_with_cells,
 ]  # fmt: skip
 
 
 def held(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [type(value), *map(held, value)]
+    if isinstance(value, dict):
+        return {name: held(x) for name, x in value.items()}
     if isinstance(value, (Model, Part)):
         return {name: held(x) for name, x in vars(value).items()}
     if isinstance(value, np.ndarray):

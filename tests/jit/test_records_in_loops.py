@@ -221,6 +221,17 @@ def left_early(x: Any) -> Any:
     return "near", -1, p
 
 
+def left_after_changes(x: Any) -> Any:
+    body = Body(Vec(x[0], x[1]), Vec(0.5, 0.25))
+    for t in np.concatenate([x] * 60):
+        body.move(t)
+        body.pos.x = body.pos.x * 0.5 + 1
+        if body.steps > 30:
+            return "far", body
+        body.steps += 1
+    return "near", body
+
+
 def with_more_fields(x: Any) -> Any:
     p = Vec(x[0], x[1])
     for t in np.concatenate([x] * 60):
@@ -247,7 +258,7 @@ def kept_outside(x: Any) -> Any:
 
 COMPILED = [
     operators, many_turns, replaced, named_tuples, tuples, nested, mutated, best_of, swapped,
-    left_early, replaced_and_mutated,
+    left_early, replaced_and_mutated, left_after_changes,
 ]  # fmt: skip
 OTHERS = [
     another_name, kept_before, kept_in_turns, shared_parts, one_array_twice,
