@@ -12,6 +12,9 @@ from graphjit.core.frozen import dataclass
 from graphjit.ir import cost_model
 from graphjit.ir.program import Kernel, Load
 
+# Squares of short rows, where a cache line has more elements; of how many rows at least.
+SMALL_SIDES, MIN_ROWS = (8, 4), 8
+
 
 @dataclass(frozen=True, slots=True)
 class TransposeCondition:
@@ -91,18 +94,12 @@ def transposed_rows(kernel: Kernel, lane_dim: int, longest: int) -> list[int]:
     return found
 
 
-MIN_ROWS = 8
-
-
 def square_sides(size: int, rows: int) -> tuple[int, ...]:
     """The sides of squares that so many contiguous elements can be transposed in, the largest
     first.
     """
     sides = (cost_model.SQUARE_BYTES // size, *SMALL_SIDES)
     return tuple(n for n in sides if n <= rows)
-
-
-SMALL_SIDES = (8, 4)
 
 
 def tile_rows(kernel: Kernel, loads: list[int], dim: int) -> int:

@@ -48,8 +48,8 @@ class Containers(Guarding):
             for k, x in enumerate(value)
         ]
         parts = overlay.appended_parts(value)
-        if not items and len(parts) == 1:  # it may be one that a loop makes longer
-            return parts[0]
+        if not items and len(parts) == 1 and self._traced(parts[0]):
+            return parts[0]  # a list that a loop made longer
         return items + overlay.appended(value)
 
     def length_now(self, value: Any) -> int:
@@ -61,8 +61,7 @@ class Containers(Guarding):
         if not isinstance(value, dict):
             parts = overlay.appended_parts(value)
             return len(value) + sum(
-                part.known_length() if hasattr(type(part), "known_length") else len(part)
-                for part in parts
+                part.known_length() if self._traced(part) else len(part) for part in parts
             )
         written = overlay.written.get(id(value), {})
         new = sum(v is not DELETED and k not in value for k, v in written.items())

@@ -30,8 +30,7 @@ class EffectKind(Enum):
     DELETE = "deletes an attribute of an object"
     ITEM = "stores an item of a list or dict"
     CELL = "stores in a variable of a function around the code"
-    APPEND = "appends to a list"
-    EXTEND = "makes a list longer"
+    EXTEND = "appends to a list"
     METHOD = "calls a method that changes a container"
     CALL = "calls a function whose result isn't used"
     WARN = "gives a warning, which may be raised"
@@ -70,7 +69,7 @@ class Effect:
                 return f"item {self.key!r} of a {name} is stored"
             case EffectKind.CELL:
                 return f"variable {self.key} is stored"
-            case EffectKind.APPEND | EffectKind.EXTEND:
+            case EffectKind.EXTEND:
                 return "a list is appended to"
             case EffectKind.METHOD:
                 return f"{getattr(self.key, '__name__', self.key)} of a {name} is called"

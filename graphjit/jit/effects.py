@@ -188,8 +188,6 @@ def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool
             return operator.setitem, effect.key, False
         case EffectKind.CELL:
             return _store_in_cell, effect.key, False
-        case EffectKind.APPEND:
-            return _append, effect.key, False
         case EffectKind.EXTEND:
             return _extend, effect.key, False
         case EffectKind.METHOD:
@@ -228,10 +226,6 @@ def _set_context(owner: Any, key: Any, value: Any) -> None:
 
 def _delete(owner: Any, key: Any, values: Any) -> None:
     delattr(owner, key)
-
-
-def _append(owner: Any, key: Any, value: Any) -> None:
-    owner.append(value)
 
 
 def _extend(owner: Any, key: Any, value: Any) -> None:

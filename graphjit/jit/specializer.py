@@ -77,9 +77,10 @@ class Specializer:
         self._fallbacks = Fallbacks(definition, table)
         # Why the function was compiled again, the latest last.
         self.misses: deque[recompile.Miss] = deque(maxlen=_MAX_MISSES)
-        # How long the last trace took, and those of calls with the same types [s].
+        # How long the last trace took [s]; by types: how many traces there were, and the last
+        # ones' times.
         self._last_took = 0.0
-        self._spent: dict[Any, list[float]] = {}
+        self._spent: dict[Any, tuple[int, tuple[float, ...]]] = {}
         # How many specializations, and calls that stored where nothing was.
         self._made = self._settled = 0
         # How often the function was traced.
@@ -181,9 +182,9 @@ class Specializer:
         if self._made:
             count_retrace(self._last_took)
         self._made += 1
-        spent = self._spent.get(call.type_key, [])
-        died = len(spent) - self._table.count()
-        if died >= MAX_SLOW and sum(spent[-MAX_SLOW:]) > MAX_SECONDS:
+        count, spent = self._spent.get(call.type_key, (0, ()))
+        died = count - self._table.count()
+        if died >= MAX_SLOW and sum(spent) > MAX_SECONDS:
             slow = TracingError(
                 at_user_line(
                     f"{self._definition.name} is traced again and again, which took "
@@ -199,7 +200,8 @@ class Specializer:
             return self._make_anew(call, is_retrace, follows_paths)
         finally:
             self._last_took = time.perf_counter() - started
-            self._spent.setdefault(call.type_key, []).append(self._last_took)
+            last = (*spent, self._last_took)[-MAX_SLOW:]
+            self._spent[call.type_key] = count + 1, last
 
     def _make_anew(
         self, call: CallKey, is_retrace: bool, follows_paths: bool

@@ -56,7 +56,7 @@ from graphjit.tracing.returned_objects import find_sources
 from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
-from graphjit.tracing.turn_lists import OUTSIDE, ListWanted
+from graphjit.tracing.turn_lists import ListWanted, OutsideListWanted
 from graphjit.tracing.turn_ways import LoopRefused
 
 from .effects import do_now
@@ -121,6 +121,8 @@ class TraceAttempt:
         self._loops, self._loops_were_open = PythonLoops(), False
         pairs = zip(call.leaves, call.kinds, strict=True)
         self._statics = [x for x, kind in pairs if kind.kind == STATIC]
+        # By their keys: where lists come from that turns of loops append to.
+        self._appended_to: dict[Any, Source] = {}
 
     def require_static_numbers(self) -> bool:
         """Let the numbers that were inputs be under guards from now on; whether there were
@@ -167,6 +169,11 @@ class TraceAttempt:
         """After a trace that failed for loops that were to be one node: whether to trace once
         more, without that.
         """
+        if isinstance(error, OutsideListWanted):
+            known_already = error.source.key in self._appended_to
+            self._appended_to[error.source.key] = error.source
+            if not known_already:
+                return True
         if isinstance(error, ListWanted):
             known = self._definition.grows
             new_lists = {k: v for k, v in error.wanted.items() if k not in known}
@@ -429,9 +436,8 @@ class TraceAttempt:
             places = trace.branches.loops.stored
             recorder.places = places
             places.is_own, places.is_own_cell = recorder.is_own, recorder.is_own_cell
-            for noted, source in self._definition.grows.items():
-                if noted[0] == OUTSIDE:
-                    recorder.carry_appended(source)
+            for source in self._appended_to.values():
+                recorder.carry_appended(source)
         if trace.branches.enabled and not self._sizes_vary:
 
             def draw(made: Draw, values: Sequence[Any]) -> list[Any]:
@@ -580,7 +586,8 @@ class _ArgumentContents:
                 new = isinstance(owner, list) and key not in before
                 found.append(
                     Effect(
-                        EffectKind.APPEND if new else kind, owner, key, (value,),
+                        EffectKind.EXTEND if new else kind, owner, key,
+                        ([value] if new else value,),
                         source=ConstSource(None, "an argument"),
                     )
                 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from types import CellType, FrameType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphjit.capture.sources import MISSING
 
@@ -26,24 +26,17 @@ def _never(value: Any) -> bool:
     return False
 
 
-class _Place:
+class _Place(NamedTuple):
     """Where something is stored.
 
     holder: whose identity says which place it is, with a key. holders: what holds the value
     """
 
-    __slots__ = ("holder", "holders", "key", "read", "write")
-
-    def __init__(
-        self,
-        holder: Any,
-        key: Any,
-        read: Callable[[], Any],
-        write: Callable[[Any], None],
-        holders: Callable[[], list[Any]],
-    ) -> None:
-        self.holder, self.key, self.holders = holder, key, holders
-        self.read, self.write = read, write
+    holder: Any
+    key: Any
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+    holders: Callable[[], list[Any]]
 
 
 class StoredPlaces:
@@ -70,39 +63,33 @@ class StoredPlaces:
         """The name of a place; None where it isn't known."""
         return self._names.get((id(holder), key))
 
-    def note(
-        self,
-        holder: Any,
-        key: Any,
-        read: Callable[[], Any],
-        write: Callable[[Any], None],
-        holders: Callable[[], list[Any]],
-    ) -> str:
-        """The name of a place, from now on."""
+    def note(self, holder: Any, key: Any, *functions: Any) -> str:
+        """The name of a place, from now on. functions: as `_Place` has them."""
         name = self._names.get((id(holder), key))
         if name is None:
             name = f".{key}{PLACE_MARK}{len(self._places)}"
             self._names[id(holder), key] = name
-        self._places[name] = _Place(holder, key, read, write, holders)
+        self._places[name] = _Place(holder, key, *functions)
         return name
 
-    def _note_items(self, held: dict[Any, Any]) -> None:
+    def _note_items(self, held: dict[Any, Any], owner: Any) -> None:
         """Note what a dict holds that was made in the trace, or an object with these
-        attributes.
+        attributes, its owner.
         """
         if len(self._places) + len(held) <= MAX_PLACES:
             for key in held:
                 if type(key) in (str, int) and (id(held), key) not in self._names:
-                    self._note_own(held, key)
+                    self._note_own(held, key, owner)
 
-    def _note_own(self, held: dict[Any, Any], key: Any) -> None:
+    def _note_own(self, held: dict[Any, Any], key: Any, owner: Any) -> None:
         def read() -> Any:
             return held.get(key, MISSING)
 
         def write(value: Any) -> None:
             held[key] = value
 
-        self.note(held, key, read, write, lambda: [held])
+        # from 3.13 on an object itself holds what its attributes are
+        self.note(held, key, read, write, lambda: [held, owner])
 
     def note_variable(self, frame: FrameType, cell: CellType, name: str) -> None:
         """Note in which cell a frame's variable is. A later frame may have the same id."""
@@ -132,7 +119,7 @@ class StoredPlaces:
             for value in found:
                 held = self._held_by(value)
                 if held:
-                    self._note_items(held)
+                    self._note_items(held, value)
                     inside += held.values()
             found = inside
 

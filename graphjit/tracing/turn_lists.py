@@ -37,8 +37,14 @@ class ListWanted(LoopRefused):
         self.wanted = wanted
 
 
-# Before the key of a source, among what is noted: what is appended to this list is carried.
-OUTSIDE = "outside"
+class OutsideListWanted(LoopRefused):
+    """A list from outside that a turn appends to, of which loops don't know from the start.
+    source: where it comes from.
+    """
+
+    def __init__(self, source: Any) -> None:
+        super().__init__("adds to a list")
+        self.source = source
 
 
 class TurnLists:
@@ -129,12 +135,8 @@ class TurnLists:
                     raise LoopRefused("adds an array to a list that it writes into")
 
     def want_outside(self, source: Any) -> None:
-        """Have what is appended to a list from outside be carried from the start. Raises
-        ListWanted, or LoopRefused where it was to be.
-        """
-        if (OUTSIDE, source.key) in self.grows:
-            raise LoopRefused("adds to a list")
-        raise ListWanted({(OUTSIDE, source.key): source})
+        """Have what is appended to a list from outside be carried from the start."""
+        raise OutsideListWanted(source)
 
     def add_to_list(self, value: list[Any], item: Any) -> None:
         """What takes the place of an `append` in a turn, which makes the loop be recorded anew
@@ -198,4 +200,4 @@ class TurnLists:
             self.want_list(value, value.item, longer)
 
 
-__all__ = ["LONGER", "OUTSIDE", "ListWanted", "TurnLists"]
+__all__ = ["LONGER", "ListWanted", "OutsideListWanted", "TurnLists"]

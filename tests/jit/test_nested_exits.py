@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -114,5 +115,5 @@ def test_as_undecorated(function: Any, compiled: bool) -> None:
     for _ in range(2):
         for v in values:
             same(decorated(A, v), function(A, v), str(v), 1e-9)
-    if compiled:
+    if compiled and (function is not three_deep or sys.version_info < (3, 12)):
         assert not [s.reason for s in decorated.specializations if s.reason]
