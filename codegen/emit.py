@@ -17,11 +17,13 @@ from graphjit.ops.primitive import Pointwise
 
 from .access import CACHE_LINE, parts_of
 from .accumulators import AccumulatorEmitter
+from .interleaved_loads import InterleavedEmitter
 from .loop_emitter import LoopEmitter
 from .loops import (
     Accumulate,
     Finish,
     Let,
+    LoadInterleaved,
     Loop,
     Reload,
     Spill,
@@ -37,7 +39,9 @@ from .transposed_copies import TransposeEmitter
 from .values import Value
 
 
-class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter, TransposeEmitter):
+class KernelEmitter(
+    LoopEmitter, AccumulatorEmitter, SpillEmitter, TransposeEmitter, InterleavedEmitter
+):
     """Writes one kernel's function from its loop nest."""
 
     def emit(self) -> str:
@@ -85,6 +89,10 @@ class KernelEmitter(LoopEmitter, AccumulatorEmitter, SpillEmitter, TransposeEmit
             case Let(value=number):
                 self.values[number] = self.hoisted.get(number) or self.compute(number)
                 self._track_zeros(number)
+            case LoadInterleaved():
+                self.load_interleaved(statement)
+                for number in statement.values:
+                    self._track_zeros(number)
             case Start(value=number):
                 self.start_accumulators(number)
             case Accumulate(value=number):

@@ -24,6 +24,16 @@ class Let:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadInterleaved:
+    """Compute values that are loads of the elements of one short row for each lane.
+
+    They are in the order of their places; memory between the first and the last is readable.
+    """
+
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Set the accumulators of a reduction or scan to its identity."""
 
@@ -149,6 +159,7 @@ class Tiles:
 
 Statement = (
     Let
+    | LoadInterleaved
     | Start
     | Accumulate
     | Finish
@@ -220,6 +231,9 @@ def print_nest(nest: LoopNest) -> str:
                     lines.append(f"{indent}turn %{statement.value}")
                 case Let(value=value):
                     lines.append(indent + values[value].strip())
+                case LoadInterleaved(values=numbers):
+                    lines.append(f"{indent}rows:")
+                    lines.extend(f"{indent}  {values[n].strip()}" for n in numbers)
                 case StoreResult(store=store):
                     lines.append(indent + stores[store].strip())
                 case _:

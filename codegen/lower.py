@@ -25,6 +25,7 @@ from graphjit.ir.program import (
     merge_outer,
 )
 
+from .interleaving import load_together
 from .loops import (
     Accumulate,
     Finish,
@@ -218,7 +219,7 @@ class Lowering(StageAnalysis):
             rows.remove(dim)
             body, row = self._transposed_loops(loads, dim, row, body), []
         elif lane_outer:
-            body = self._sink_loads(body)
+            body = self._sink_loads(self._load_together(body))
             body = (Loop(self.lane_dim, kernel.dims[self.lane_dim], self.width, body),)
         body = (*row, *body)
         for row_dim in reversed(rows):
@@ -273,6 +274,12 @@ class Lowering(StageAnalysis):
                 result.append(Let(number))
                 placed.add(number)
         return result
+
+    def _load_together(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        """A loop's body with the loads of short rows made together."""
+        if self.width == 1 or len(body) >= cost_model.LONG_BODY:
+            return body  # long bodies are written one register at a time
+        return load_together(self.kernel, body, self.lane_dim)
 
     def _sink_loads(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
         """A loop's body with each load just before its first use, if registers can't hold all.

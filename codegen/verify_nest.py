@@ -20,6 +20,7 @@ from .loops import (
     Accumulate,
     Finish,
     Let,
+    LoadInterleaved,
     Loop,
     LoopNest,
     Reload,
@@ -91,6 +92,12 @@ class NestVerifier:
                 case Let(value=value):
                     self.check_let(value, dims, known)
                     known.add(value)
+                case LoadInterleaved(values=numbers):
+                    for value in numbers:
+                        if not isinstance(self.kernel.values[value], Load):
+                            raise self.error(f"%{value} is read in rows, and is no load")
+                        self.check_let(value, dims, known)
+                    known.update(numbers)
                 case Start(value=value):
                     if not isinstance(self.kernel.values[value], (Reduction, ScanValue)):
                         raise self.error(f"%{value} has no accumulators")
