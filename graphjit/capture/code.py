@@ -20,7 +20,8 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import sub
 from types import CodeType
 from typing import Any, Final
 
@@ -28,12 +29,17 @@ from graphjit.core.frozen import dataclass
 
 VERSION: Final = sys.version_info[:2]
 EXTENDED_ARG: Final = dis.opmap["EXTENDED_ARG"]
+_NOTHING, _EXTENDED = bytes(1), bytes([EXTENDED_ARG])
+_NOT_EXTENDED: Final = bytes(op != EXTENDED_ARG for op in range(256))
 HAVE_ARGUMENT: Final = dis.HAVE_ARGUMENT
 # An entry of the table of positions. Only its first byte has the highest bit; its code tells
 # what follows. Codes below _ONE_LINE are on the line of the entry before, those of _ONE_LINE up
 # to two lines on.
 _ENTRY: Final = re.compile(rb"[\x80-\xff][\x00-\x7f]*")
 _ONE_LINE, _NO_COLUMNS, _LONG, _NONE = range(10, 13), 13, 14, 15
+# Of how many units an entry is, told from its first byte; the bytes that follow one.
+_UNITS: Final = bytes((byte & 7) + 1 for byte in range(256))
+_AFTER_FIRST: Final = bytes(range(128))
 MAX_UNITS: Final = 8  # of an entry of the table of positions
 
 
@@ -78,7 +84,7 @@ class Decoded:
     begins, its EXTENDED_ARG included; the number of units at the end. targets: where jumps go.
     """
 
-    ops: list[int]
+    ops: bytes
     args: list[int]
     starts: list[int]
     targets: dict[int, int]
@@ -87,27 +93,28 @@ class Decoded:
 
 def decode(code: CodeType) -> Decoded:
     """Take a code object apart."""
-    units = code.co_code
-    opcodes, arguments = units[::2], units[1::2]
-    ops: list[int] = []
-    args: list[int] = []
-    starts: list[int] = []
+    opcodes, arguments = code.co_code[::2], code.co_code[1::2]
+    count = len(opcodes)
+    # what an inline cache has in a copy of the bytecode is 0, and no instruction is
+    ops = opcodes.replace(_NOTHING, b"")
+    args = list(compress(arguments, opcodes))
+    starts = list(compress(range(count), opcodes))
+    if EXTENDED_ARG in ops:
+        number = -1
+        while (number := ops.find(EXTENDED_ARG, number + 1)) >= 0:
+            args[number + 1] |= args[number] << 8
+            starts[number + 1] = starts[number]
+        kept = ops.translate(_NOT_EXTENDED)
+        args, starts = list(compress(args, kept)), list(compress(starts, kept))
+        ops = ops.replace(_EXTENDED, b"")
+    starts.append(count)
     jumps: list[tuple[int, int]] = []
-    sizes, extended, jumping = CACHE_SIZES, EXTENDED_ARG, JUMPS
-    unit, count = 0, len(opcodes)
-    while unit < count:
-        starts.append(unit)
-        op, arg = opcodes[unit], arguments[unit]
-        while op == extended:
-            unit += 1
-            op, arg = opcodes[unit], arg << 8 | arguments[unit]
-        unit += 1 + sizes[op]
-        if op in jumping:
-            jumps.append((len(ops), unit - arg if op in BACKWARD else unit + arg))
-            arg = 0
-        ops.append(op)
-        args.append(arg)
-    starts.append(unit)
+    if not JUMPS.isdisjoint(ops):
+        for number, op in enumerate(ops):
+            if op in JUMPS:
+                after, arg = starts[number + 1], args[number]
+                jumps.append((number, after - arg if op in BACKWARD else after + arg))
+                args[number] = 0
     parsed = list(_parse_handlers(code.co_exceptiontable))
     if not jumps and not parsed:
         return Decoded(ops, args, starts, {}, [])
@@ -169,6 +176,8 @@ def _with_jumps(decoded: Decoded, parts: list[bytes]) -> tuple[list[bytes], list
     """The parts with jumps at their ends, and the unit at which each starts."""
     targets, ops = decoded.targets, decoded.ops
     lengths = list(map(len, parts))
+    if not targets:
+        return parts, [start >> 1 for start in accumulate(lengths, initial=0)]
     for number in targets:
         lengths[number] += len(instruction(ops[number]))
     changed = True
@@ -216,10 +225,16 @@ def _line_table(table: bytes, old: Sequence[int], new: Sequence[int]) -> bytes:
     Each entry goes on for as long as what stands for its instructions. An entry that begins
     inside an instruction has none of its own.
     """
-    parts: list[bytes] = []
+    entries = _ENTRY.findall(table)
+    units = table.translate(_UNITS, _AFTER_FIRST)
+    if [0, *accumulate(units)] == old:  # each instruction has an entry of its own
+        lengths = list(map(sub, new[1:], new))
+        if min(lengths, default=0) > 0:
+            return b"".join(map(_stretched, entries, lengths))
     moved = dict(zip(old, new, strict=True))
+    parts: list[bytes] = []
     unit = at = skipped = 0
-    for entry in _ENTRY.findall(table):
+    for entry in entries:
         unit += (entry[0] & 7) + 1
         end = moved.get(unit)
         if end is None:  # inside an instruction

@@ -41,6 +41,8 @@ _ALWAYS_JUMPS: Final = frozenset(
     for name in ("JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT")
     if name in _OPS
 )
+# What is left as it is, and is no jump.
+_PLAIN: Final = frozenset(o for o, t in TREATMENTS.items() if t is Treatment.PLAIN) - JUMPS
 _UNARY_POSITIVE: Final = 5  # the number of CALL_INTRINSIC_1 that computes +x
 
 
@@ -193,8 +195,7 @@ class _Instrumenter:
         known = dict.fromkeys(words, b"")
         for word in known:
             op, arg = word & 255, word >> 8
-            plain = TREATMENTS.get(op) is Treatment.PLAIN and op not in JUMPS
-            known[word] = instruction(op, arg) if plain else self._part(op, arg)
+            known[word] = instruction(op, arg) if op in _PLAIN else self._part(op, arg)
         parts = list(map(known.__getitem__, words))
         if not _CALL_OPS.isdisjoint(decoded.ops):
             self._callables = _callable_depths(decoded)

@@ -56,11 +56,12 @@ class OperatorHooks(ItemHooks):
     # -- operators
 
     def binary(self, operands: tuple[Any, Any], number: int) -> Any:
-        if number in _REMAINDERS and type(operands[0]) is str and not self.closed:
-            self._require_texts(operands[1])
-        if number in _REMAINDERS and type(operands[0]) is str and is_deferred(operands[1:]):
-            self._note_text()
-            return DeferredText(operator.mod, operands)
+        if number in _REMAINDERS and type(operands[0]) is str:
+            if not self.closed:
+                self._require_texts(operands[1])
+            if is_deferred(operands[1:]):
+                self._note_text()
+                return DeferredText(operator.mod, operands)
         if (type(operands[0]), type(operands[1])) in self._computed:
             return BINARY[number](*operands)
         if self.closed:
