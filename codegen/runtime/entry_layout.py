@@ -15,7 +15,7 @@ class GuardKind(IntEnum):
     """What is required of a leaf or container; the first word of a guard."""
 
     ARRAY = 0
-    ZERO_DIM = auto()  # an array without axes, or a NumPy scalar
+    NUMBER = auto()  # a scalar of NumPy's
     TENSOR = auto()
     FLOAT = auto()
     INTEGER = auto()
@@ -139,7 +139,7 @@ class GuardWord(IntEnum):
     OBJECT: in place of CELL, an object that certainly has this value, or null
     CELL: the frame's index of words that stand in for an array
     NUMBER, OTHER_NUMBER: NumPy's numbers of the dtype
-    SHAPE: the first of the extents; of ZERO_DIM, the type of the NumPy scalar
+    SHAPE: the first of the extents; of NUMBER, its type
     """
 
     KIND = 0

@@ -178,7 +178,7 @@ class TableWriter:
         # a symbolic extent is written as minus the frame's index of its value
         shape = [-self.extents[str(n)] if isinstance(n, Dim) else n for n in part.shape]
         words = [self.address(dtype), *_type_numbers(dtype), len(shape), *shape]
-        if part.guard is GuardKind.ZERO_DIM:
+        if part.guard is GuardKind.NUMBER:
             words.append(self.address(dtype.type) if scalar_fits(dtype) else 0)
         return words
 

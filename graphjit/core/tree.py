@@ -259,7 +259,7 @@ class Identity:
 
 
 # What a leaf is to the traced function.
-ARRAY, TENSOR, SCALAR, STATIC = "array", "tensor", "scalar", "static"
+ARRAY, NUMBER, TENSOR, SCALAR, STATIC = "array", "number", "tensor", "scalar", "static"
 # In the key of a static leaf of whose type alone a specialization depends.
 FOREIGN = "foreign"
 

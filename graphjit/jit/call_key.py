@@ -11,6 +11,7 @@ import numpy as np
 from graphjit.core.tree import (
     ARRAY,
     FOREIGN,
+    NUMBER,
     SCALAR,
     STATIC,
     TENSOR,
@@ -156,11 +157,13 @@ class ArgumentReader:
     def _classify(self, x: Any, tree: Tree, number: int) -> LeafKind:
         """How a leaf is passed, and what of it a specialization depends on."""
         kind = type(x)
-        if kind is np.ndarray or kind is np.memmap or isinstance(x, np.generic):
+        if kind is np.ndarray or kind is np.memmap:
             if x.dtype.kind in "biufcV":
                 return LeafKind(ARRAY, (x.shape, x.dtype))
-            if isinstance(x, np.generic):
-                return LeafKind(STATIC, (x.dtype, x.tobytes()))
+        elif isinstance(x, np.generic):
+            if x.dtype.kind in "biufcV":
+                return LeafKind(NUMBER, (x.shape, x.dtype))
+            return LeafKind(STATIC, (x.dtype, x.tobytes()))
         if isinstance(x, TensorBase) and not isinstance(x, Variable):
             if isinstance(x, SymbolicTensor):
                 raise leak_error(x)

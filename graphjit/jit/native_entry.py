@@ -33,6 +33,7 @@ from graphjit.core.fork_safety import importing, new_lock
 from graphjit.core.tree import (
     ARRAY,
     LEAF,
+    NUMBER,
     SCALAR,
     TENSOR,
     Identity,
@@ -241,7 +242,7 @@ def eager_entry(
 
 def _unknown_dtype(kind: LeafKind) -> bool:
     """Whether a leaf is of a dtype that tensors don't have, such as long double or a record."""
-    if kind.kind != ARRAY:
+    if kind.kind not in (ARRAY, NUMBER):
         return False
     dtype = kind.key[1]
     return dtype.char in "gG" or dtype.names is not None
@@ -252,7 +253,9 @@ def _leaf_guard(kind: LeafKind, x: Any) -> LeafGuard:
         shape, dtype = kind.key
         if dtype.isnative:
             dtype = as_dtype(dtype).dtype  # NumPy's own object, which most arrays have
-        return LeafGuard(GuardKind.ARRAY if shape else GuardKind.ZERO_DIM, dtype, shape)
+        return LeafGuard(GuardKind.ARRAY, dtype, shape)
+    if kind.kind == NUMBER:
+        return LeafGuard(GuardKind.NUMBER, kind.key[1], ())
     if kind.kind == TENSOR:
         return LeafGuard(GuardKind.TENSOR, kind.key.dtype.dtype, kind.key.shape)
     if kind.kind == SCALAR:

@@ -10,7 +10,7 @@ import numpy as np
 from graphjit.core.errors import OutOfMemoryError, at_user_line
 from graphjit.core.memory_pool import LINE_BYTES
 from graphjit.core.object_layout import READABLE_FLAGS
-from graphjit.core.tree import ARRAY, LEAF, SCALAR, TENSOR, LeafKind, Tree
+from graphjit.core.tree import ARRAY, LEAF, NUMBER, SCALAR, TENSOR, LeafKind, Tree
 from graphjit.tensors.tensor import Tensor, _wrap
 
 from .output_memory import WRITABLE_FLAGS
@@ -110,10 +110,12 @@ def direct_into(
 
 
 def _needs_no_conversion(kind: LeafKind) -> bool:
-    """Whether a leaf is an array of this machine's byte order, a tensor or a Python float."""
+    """Whether a leaf is an array of this machine's byte order, a number of NumPy's, a tensor or
+    a Python float.
+    """
     if kind.kind == ARRAY:
         return bool(kind.key[1].isnative)
-    return kind.kind == TENSOR or (kind.kind == SCALAR and kind.key is float)
+    return kind.kind in (NUMBER, TENSOR) or (kind.kind == SCALAR and kind.key is float)
 
 
 def as_input(x: Any) -> Array:

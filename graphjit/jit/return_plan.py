@@ -11,7 +11,6 @@ from __future__ import annotations
 import enum
 import functools
 import operator
-import re
 import sys
 import types
 from array import array
@@ -23,14 +22,12 @@ import numpy as np
 
 from graphjit.capture.callables import is_trusted
 from graphjit.capture.effects import EffectKind
-from graphjit.capture.report_calls import printed_text
 from graphjit.core.dims import Dim
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.static_lookup import is_plain_object
 from graphjit.core.tree import LEAF, Path, Tree, flatten
 from graphjit.numpy_protocol.deferred_texts import DeferredText, as_formatted
 from graphjit.numpy_protocol.promotion import is_symbol
-from graphjit.ops import source
 from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.tensors.variable import Variable
 from graphjit.tracing.grown_lists import GrownList
@@ -372,21 +369,16 @@ class ReturnPlan:
 
     def _plan_text(self, x: DeferredText) -> CallResult:
         """How each call makes a text."""
-        template = x.args[0] if x.function is operator.mod and type(x.args[0]) is str else ""
-        plain = x.function in (str, format, operator.mod, printed_text)
-        plain = plain and re.search("%[^a-zA-Z%]*[ra]", template) is None
         parts = [
-            tuple([self._plan_part(item, plain) for item in part])
+            tuple(map(self._plan_part, part))
             if x.function is operator.mod and type(part) is tuple
-            else self._plan_part(part, plain)
+            else self._plan_part(part)
             for part in x.args
         ]
         return CallResult(NumpyCall(x.function, tuple(parts), {}), ())
 
-    def _plan_part(self, x: Any, plain: bool = False) -> Any:
-        """A part of what a text is made of. plain: whether it is shown as `str` shows it, which
-        is the same for numbers and arrays without axes.
-        """
+    def _plan_part(self, x: Any) -> Any:
+        """A part of what a text is made of."""
         if type(x) is DeferredText:
             return self._plan_text(x)
         if type(x) is dict:
@@ -405,12 +397,6 @@ class ReturnPlan:
         if weak and x.dtype.kind == "i" and not self._trace.fits(x):
             x.__index__()  # Python's integers have no end
         bare = x.is_zero_dim_array()
-        node = self._trace.builder.nodes[x.node]
-        given = node.primitive is source.param and node.attr("role") != "draw"
-        if given and not (plain or weak or bare or x.type.shape):
-            raise TracingError(
-                at_user_line("shows what may be a NumPy number or an array in a container")
-            )
         kind = "python" if weak else "array" if x.type.shape or bare else "numpy"
         output = self._add_output(x)
         return CallResult(NumpyCall(as_formatted, (kind, output), {}), ())

@@ -36,6 +36,7 @@ from graphjit.core.errors import (
 from graphjit.core.fork_safety import importing
 from graphjit.core.static_lookup import own_attributes
 from graphjit.core.tree import (
+    NUMBER,
     SCALAR,
     STATIC,
     TENSOR,
@@ -528,7 +529,8 @@ def _make_symbol(
         type, origin = kind.key, "tensor"
     else:
         type, origin = TensorType(kind.key[0], as_dtype(x.dtype)), "numpy"
-    symbol = trace.parameter(type, names[number], origin, "argument", leaf=number)
+    array = kind.kind != NUMBER
+    symbol = trace.parameter(type, names[number], origin, "argument", number, array)
     symbol.swapped = isinstance(x, np.ndarray) and not x.dtype.isnative
     return symbol
 

@@ -123,7 +123,8 @@ ITSELF = {
 PYTHON_BOOLS = {np.allclose, np.array_equal, np.array_equiv}
 ARRAYS = {
     np.where, np.select, np.pad, np.cov, np.argsort, np.delete, np.resize, np.tile,
-    np.tensordot, np.linalg.tensordot, np.roll, np.isin, np.i0,
+    np.tensordot, np.linalg.tensordot, np.roll, np.isin, np.i0, np.block, np.expand_dims,
+    np.real_if_close,
 }  # fmt: skip
 _REDUCING: dict[str, Handler] = {
     "reduce": run_reduce, "accumulate": run_accumulate, "reduceat": run_reduceat,
@@ -304,11 +305,9 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             kept: Any = func in (np.quantile, np.percentile, np.median) and kwargs.get(
                 "keepdims"
             )
-            if func in creation.FUNCTIONS or func in ARRAYS or contracted or kept:
+            arrays = func in creation.FUNCTIONS or func in ARRAYS or contracted or kept
+            if arrays and not (func is ALIKE and args[0]._is_scalar()):
                 _not_a_scalar(made)
-                if func is ALIKE and args[0].storage.scalar:
-                    trace.views.note_call(made, func, args, kwargs)
-                    _mark_as_base(made, args[0])
             return made
         handler = VIEWS.get(func)
         if handler is not None:
@@ -319,7 +318,11 @@ def call_function(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             frozen = func in READ_ONLY and not _is_complex_part(func, bases)
             if func is np.broadcast_arrays:  # gives arrays of one shape as they are
                 frozen = any(all(x is not base for base in bases) for x in made)
+                if any(base._is_scalar() for base in bases):
+                    raise unsupported("np.broadcast_arrays of a number")
             made = viewing(made, bases, trace, frozen=frozen, renewed=func not in ITSELF)
+            if func in ARRAYS:
+                _not_a_scalar(made)
             return _noted(made, trace, func, args, kwargs)
         handler = indexing.IN_PLACE.get(func)
         if handler is not None:
@@ -352,12 +355,6 @@ def _not_a_scalar(value: Any) -> None:
     """Keep a 0-d array from being taken for a scalar, which `+=` doesn't write into."""
     if is_symbol(value) and not value.type.shape:
         value.mark_as_array()
-
-
-def _mark_as_base(value: Any, base: Any) -> None:
-    """Take a result for a scalar or an array where what it is made of is one or the other."""
-    if is_symbol(value) and not value.type.shape:
-        value.storage.scalar = base.storage.scalar
 
 
 def _bases(args: Sequence[Any]) -> list[Any]:
@@ -441,9 +438,6 @@ def _method(x: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         keep_order(made, called, (x, *args), kwargs)
         if name in ("copy", "astype", "argsort", "flatten") and not x._is_scalar():
             _not_a_scalar(made)
-            if x.storage.scalar:  # a NumPy scalar or an array, and so is the result
-                x.recorder.views.note_call(made, called, (x, *args), kwargs)
-                _mark_as_base(made, x)
         return made
 
 

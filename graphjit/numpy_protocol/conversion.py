@@ -93,8 +93,6 @@ def _converted(a: Any, dtype: Any, order: Any, copy: Any, ndmin: int = 0) -> Any
         ):
             raise unsupported("a complex array as real numbers")
         same = target in (None, x.type.dtype) and not (dtype is not None and x.swapped)
-        if x.storage.scalar and not x.ndim and not copy and same:
-            raise unsupported("what is a NumPy scalar or an array, as an array,")
         if same and not copy:
             x = x if x.ndim >= ndmin else _with_axes(x, ndmin)
             return _in_order(x) if order == "C" else x

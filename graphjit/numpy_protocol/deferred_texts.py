@@ -160,9 +160,9 @@ def as_formatted(kind: str, value: Any) -> Any:
 
     kind: "python" for a number of Python's, "numpy" for one of NumPy's, "array"
     """
-    if kind == "array":
-        return value
     array = np.asarray(value)
+    if kind == "array":
+        return array
     return array.item() if kind == "python" else array[()]
 
 

@@ -234,8 +234,8 @@ def makes_copy(
 def nan_to_num_in_place(x: Any, copy: Any = False, *args: Any, **kwargs: Any) -> Any:
     """np.nan_to_num(copy=False)."""
     x._require_writable("np.nan_to_num")
-    if x.storage.scalar:
-        raise unsupported("np.nan_to_num(copy=False) of a number")
+    if not x.type.shape:
+        raise unsupported("np.nan_to_num(copy=False) of an array without axes")
     if not x.type.dtype.is_inexact:
         return x
     x._write_elements(nan_to_num(detached(x), True, *args, **kwargs))

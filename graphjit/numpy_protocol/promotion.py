@@ -459,7 +459,10 @@ def detached(value: Any) -> Any:
     if is_symbol(value):
         if value.is_mixed or value.origin == "weak":
             return value
-        return type(value)(value.recorder, value.node, value.type, value.origin)
+        made = type(value)(value.recorder, value.node, value.type, value.origin)
+        if value.is_zero_dim_array():
+            made.mark_as_array()
+        return made
     if type(value) in (list, tuple):
         return type(value)(detached(v) for v in value)
     if type(value) is dict:
@@ -497,13 +500,14 @@ def viewing(
 ) -> Any:
     """The result with each tensor in it as a view of the bases: base[key], if there is a key.
 
-    frozen: the views are read-only. renewed: a view of all of an array is another object. Of
-    what is a NumPy scalar or an array it may always be one.
+    frozen: the views are read-only. renewed: a view of all of an array is another object.
     """
     if isinstance(value, TensorBase):
         own = is_symbol(value) and value.origin == "numpy"  # type: ignore[attr-defined]
         whole = own and not frozen and any(value is base for base in bases)
-        if whole and not _is_renewed(value, renewed):
+        if whole and value._is_scalar():  # type: ignore[attr-defined]
+            return owned(value, trace)
+        if whole and not renewed:
             return value
         view: Any = value if own and not frozen and not whole else owned(value, trace)
         key = Ellipsis if whole else key
@@ -516,7 +520,3 @@ def viewing(
     if type(value) in (list, tuple):
         return type(value)(viewing(v, bases, trace, key, frozen, renewed) for v in value)
     return value
-
-
-def _is_renewed(value: Any, renewed: bool) -> bool:
-    return bool(value.storage.scalar or renewed) and not value._is_scalar()

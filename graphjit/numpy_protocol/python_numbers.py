@@ -83,7 +83,7 @@ def _extreme(greatest: bool, args: Any, trace: Any) -> Any:
     if len(values) == 1 or not trace.branches.enabled:
         return NotImplemented
     if any(
-        is_symbol(x) and not x.is_mixed and x.origin != "weak" and _may_be_array(x)
+        is_symbol(x) and not x.is_mixed and x.origin != "weak" and x.is_zero_dim_array()
         for x in values
     ):
         return NotImplemented
@@ -224,14 +224,9 @@ def _int(x: Any) -> Any:
     return left_to_python(whole, apply(pw.logical_not, fits))
 
 
-def _may_be_array(x: Any) -> bool:
-    """Whether a value without axes may be an array. Of an argument that isn't known."""
-    return bool(x.is_zero_dim_array() or x.storage.scalar)
-
-
 def _round(x: Any) -> Any:
     # bools and arrays of NumPy's have no __round__
-    if x.origin != "weak" and (x.type.dtype.is_bool or _may_be_array(x)):
+    if x.origin != "weak" and (x.type.dtype.is_bool or x.is_zero_dim_array()):
         return NotImplemented
     return _int(UFUNCS[np.rint](convert(x, float64)) if x.type.dtype.kind == "f" else x)
 
@@ -249,7 +244,7 @@ def _rounded(ufunc: np.ufunc) -> Callable[[Any], Any]:
 
 def _truncated(x: Any) -> Any:
     # of NumPy's numbers, and arrays, only float64 has __trunc__
-    if x.origin != "weak" and (x.type.dtype is not float64 or _may_be_array(x)):
+    if x.origin != "weak" and (x.type.dtype is not float64 or x.is_zero_dim_array()):
         return NotImplemented
     return _int(x)
 

@@ -14,7 +14,7 @@ from graphjit.ops import source
 from graphjit.tensors.apply import TensorBase, wrap
 
 from .mixed_numbers import MixedNumber, is_exact, is_mixed, kind_of_mix, value_for
-from .symbolic_attributes import represented_classes
+from .symbolic_attributes import represented_class
 
 # What origins say of numbers that are of two kinds.
 MIXED = ("mixed", "mixed int")
@@ -60,8 +60,7 @@ def has_kind(value: Any) -> bool:
         if value.is_mixed or value.origin == "weak":
             return True
         if not value.type.shape:
-            classes = represented_classes(value)
-            return len(classes) == 1 and classes[0] is not np.ndarray
+            return represented_class(value) is not np.ndarray
         return value.origin != "numpy" or is_computed(value)
     if kind is int:
         return bool(-(2**63) <= value < 2**63)

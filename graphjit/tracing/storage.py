@@ -9,15 +9,13 @@ from typing import Any
 class Storage:
     """The memory of a traced ndarray, which its views share."""
 
-    __slots__ = ("_handles", "base", "scalar", "shared", "written_back")
+    __slots__ = ("_handles", "base", "shared", "written_back")
 
     def __init__(self, shared: bool, base: Storage | None = None) -> None:
         # Whether others than the handles see it.
         self.shared = shared
         # Whether it may be written although it is shared: each call writes the elements back.
         self.written_back = False
-        # Whether it is that of an argument without axes: a NumPy scalar or an array.
-        self.scalar = False
         # Of a read-only view: the storage of the array that it is a view of.
         self.base = base
         # The array and its views, where it has any.

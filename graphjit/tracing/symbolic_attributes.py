@@ -52,35 +52,29 @@ def get_dtype(x: Any) -> Any:
 _PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
 
 
-def represented_classes(x: Any) -> tuple[type, ...]:
+def represented_class(x: Any) -> type:
     """The class of what a symbolic tensor represents: a tensor's, ndarray, a NumPy scalar's or
-    a Python number's. Two where it isn't known whether NumPy has a scalar there or an array.
+    a Python number's.
     """
     if x.is_mixed:
         x = x.settled()
     if x.origin == "tensor":
-        return (Tensor if x._assign_target is None else VariableSlice,)
+        return Tensor if x._assign_target is None else VariableSlice
     if x.origin == "weak":
-        return (_PYTHON_TYPES[x.type.dtype.kind],)
+        return _PYTHON_TYPES[x.type.dtype.kind]
+    if x.type.shape or x.is_zero_dim_array():
+        return np.ndarray
     scalar: type = x.type.dtype.dtype.type
-    if x.storage.scalar and not x.type.shape:
-        return np.ndarray, scalar
-    array = bool(x.type.shape) or x.is_zero_dim_array()
-    return (np.ndarray if array else scalar,)
+    return scalar
 
 
 def require_attribute(x: Any, name: str) -> None:
     """AttributeError where what a symbolic tensor represents has no such attribute;
-    TracingError where the trace doesn't know, or has none in its place.
+    TracingError where the trace has none in its place.
     """
-    kinds = represented_classes(x)
-    having = [any(name in vars(base) for base in kind.__mro__) for kind in kinds]
-    if not any(having):
-        raise AttributeError(
-            f"{kinds[0].__name__!r} object has no attribute {name!r}", name=name
-        )
-    if not all(having):
-        raise x._needs_value("the type of what is a NumPy scalar or an array")
+    kind = represented_class(x)
+    if not any(name in vars(base) for base in kind.__mro__):
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}", name=name)
     others = ("assign", "numpy") if x.origin == "tensor" else numpy_protocol.ATTRIBUTES
     if not hasattr(type(x), name) and name not in others:
         raise x._needs_value(f".{name}")
@@ -92,10 +86,7 @@ def get_class(x: Any) -> type:
     """
     if x.recorder.closed or not asked_by_user(sys._getframe(1)):
         return type(x)
-    kind, *others = represented_classes(x)
-    if others:
-        raise x._needs_value("the type of what is a NumPy scalar or an array")
-    return kind
+    return represented_class(x)
 
 
 __all__ = [

@@ -323,8 +323,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
             return
         base.storage.add(base, self)
         self.storage = Storage(shared=True, base=base.storage) if frozen else base.storage
-        if not self.storage.scalar:
-            _set_class(self, SymbolicArray)
+        _set_class(self, SymbolicArray)
         if key is None and not frozen:
             node = self.recorder.builder.nodes[self.node]
             if node.primitive is transpose and node.inputs == (base.node,):
@@ -363,7 +362,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
                 )
             )
         storage = self.storage
-        fixed = storage.shared and (not storage.written_back or storage.scalar)
+        fixed = storage.shared and not storage.written_back
         if fixed or any(h._root_array() is not root for h in storage.handles()):
             raise TracingError(
                 at_user_line(
@@ -414,9 +413,8 @@ class SymbolicTensor(InPlaceOperators, Operators):
         return not self._type.shape and not known
 
     def is_zero_dim_array(self) -> bool:
-        """Whether this is certainly an ndarray without axes, not a NumPy scalar."""
-        plain = self.origin == "numpy" and not self._type.shape and not self.storage.scalar
-        return plain and not self._is_scalar()
+        """Whether this is an ndarray without axes, not a NumPy scalar."""
+        return self.origin == "numpy" and not self._type.shape and not self._is_scalar()
 
     def _in_place(self, name: str, other: Any) -> Any:
         result = self._binary(name, self, other)

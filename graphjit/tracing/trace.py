@@ -192,18 +192,29 @@ class Trace:
         return result
 
     def parameter(
-        self, type: TensorType, name: str, origin: str, role: str, leaf: int = -1
+        self,
+        type: TensorType,
+        name: str,
+        origin: str,
+        role: str,
+        leaf: int = -1,
+        array: bool = True,
     ) -> SymbolicTensor:
-        """A new parameter of the graph. leaf: its number, if it is a leaf of the arguments."""
+        """A new parameter of the graph.
+
+        leaf: its number, if it is a leaf of the arguments. array: whether what NumPy has
+        without axes is an array, not a number.
+        """
         node = self.builder.add(source.param, (), None, type=type, name=name, role=role)
         if origin == "weak":
             self._weak_params.add(node)
         symbol = SymbolicTensor(self, node, self.op_memo.canonical_type(type), origin)
-        symbol.storage.shared = True
+        symbol.storage.shared = array
         if leaf >= 0:
             self.views.add_base(symbol, BaseArray("leaf", leaf))
             symbol.storage.written_back = self.writes_back and origin == "numpy"
-        symbol.storage.scalar = not type.shape
+        if array and origin == "numpy" and not type.shape:
+            symbol.mark_as_array()
         return symbol
 
     def as_operand(self, x: SymbolicTensor) -> SymbolicTensor:
@@ -256,8 +267,6 @@ class Trace:
             found = self.parameter(type, name, "numpy", "capture")
             self.branches.know(found.node, lambda: array.astype(type.dtype.dtype, copy=False))
             found.swapped = not array.dtype.isnative
-            found.storage.scalar = False
-            found.mark_as_array()
             self.views.add_base(found, BaseArray("capture", len(self.captures) - 1))
             found.storage.written_back = self.writes_back and array.flags.writeable
             self._capture_symbols[id(array)] = found
@@ -270,11 +279,12 @@ class Trace:
         type_ = TensorType(array.shape, as_dtype(array.dtype))
         weak = type(value) in (int, float)
         symbol = self.parameter(
-            type_, f"draw{self.draw_count - 1}", "weak" if weak else "numpy", "draw"
+            type_,
+            f"draw{self.draw_count - 1}",
+            "weak" if weak else "numpy",
+            "draw",
+            array=isinstance(value, np.ndarray),
         )
-        if isinstance(value, np.ndarray):
-            symbol.storage.scalar = False
-            symbol.mark_as_array()
         if type(value) is int:
             self.note_bounds(symbol, -MAX_INTEGER, MAX_INTEGER)
         self.branches.know(symbol.node, lambda: array)

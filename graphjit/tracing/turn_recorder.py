@@ -537,9 +537,7 @@ def _placeholders(trace: Any, kind: Any, alone: bool) -> list[Any]:
     found = []
     for type, origin in parts_of(kind):
         made = trace.placeholder(type, origin)
-        if not type.shape:  # a number, which has no memory
-            made.storage.shared = made.storage.scalar = False
-        elif alone or type_of_list(kind):
+        if not type.shape or alone or type_of_list(kind):  # a number, which has no memory
             made.storage.shared = False
         if origin == "weak" and type.dtype is int64:
             trace.note_bounds(made, -(2**63), 2**63 - 1)

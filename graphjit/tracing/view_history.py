@@ -97,7 +97,7 @@ class ViewHistory:
         """How NumPy makes a view of an argument or captured array, by the graph's nodes."""
         end = self.view_chain(x.node)[-1]
         base = self._base_symbols.get(end)
-        if base is None or x.origin != "numpy" or (base.storage.scalar and not x.type.shape):
+        if base is None or x.origin != "numpy":
             return None
         if all(x.storage.owner() is not known.storage for known in self._base_symbols.values()):
             return None

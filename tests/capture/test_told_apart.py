@@ -238,6 +238,68 @@ def test_texts_of_arrays_without_axes(form: Any) -> None:
         assert printed[0] == printed[1]
 
 
+def _increased(n: Any) -> Any:
+    m = n
+    m += 1
+    return n, m, n is m
+
+
+def _set(n: Any) -> Any:
+    n[...] = 7
+    return n + 1
+
+
+def _filled(n: Any) -> Any:
+    np.add(n, 1, out=n)
+    return n * 2
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        _increased,
+        _set,
+        _filled,
+        lambda n: (type(n) is np.float64, isinstance(n, float), isinstance(n, np.ndarray)),
+        lambda n: (np.asarray(n), np.array(n), n.copy(), +n),
+        lambda n: (n, n[()], n[...], n.reshape(1), n.T),
+        lambda n: n if isinstance(n, np.ndarray) else n + 0.5,
+        lambda n: (np.isscalar(n), np.ndim(n), hasattr(n, "is_integer")),
+        lambda n: n.is_integer(),
+        lambda n: {n: 1},
+        lambda n: (n == 2.0, n < 3, round(n), -n),
+        lambda n: [n, (n,), {"n": n}],
+        lambda n: max(n, 1.5),
+    ],
+)
+def test_numbers_and_arrays_without_axes(form: Any) -> None:
+    f = gj.function(form)
+    for value in (2.0, 3.0, 2.0, 4.5):
+        for make in (np.float64, np.array, float, lambda v: np.array(v, ">f8")):
+            shown = []
+            for g in (f, form):
+                n = make(value)
+                shown.append((outcome(g, (n,)), repr(n)))
+            assert shown[0] == shown[1]
+
+
+def test_numpys_numbers_are_changed_without_a_copy() -> None:
+    """A step of an integrator, of NumPy's numbers, of Python's, of arrays."""
+
+    def step(t: Any, y: Any, dt: Any) -> Any:
+        y += dt * y
+        t += dt
+        return t
+
+    f = gj.function(step, fallback="error")
+    for make in (np.float64, float, np.array):
+        t, y, s, z = make(0.0), np.ones(3), make(0.0), np.ones(3)
+        for _ in range(4):
+            t, s = f(t, y, make(0.25)), step(s, z, make(0.25))
+            assert (t, type(t)) == (s, type(s))
+            np.testing.assert_array_equal(y, z)
+
+
 # -- sizes
 
 
