@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from graphjit.jit.recompile import RecompileWarning
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
+    from graphjit.transforms.vmap import vectorized_map, vmap
 
     from . import errors, keras, memory, random
 
@@ -82,6 +83,7 @@ _HOMES = {
     "jit.recompile": "RecompileWarning",
     "tensors.tensor": "Tensor from_dlpack",
     "tensors.variable": "IndexedSlices Variable",
+    "transforms.vmap": "vectorized_map vmap",
 }
 _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names.split()}
 # Modules that are attributes without being imported by name.
@@ -90,7 +92,7 @@ _MODULES = {
     for name in (
         "capture", "cli", "codegen", "core", "cuda", "errors", "export", "functions", "ir",
         "jit", "keras", "memory", "numpy_protocol", "ops", "passes", "random", "tensors",
-        "tracing",
+        "tracing", "transforms",
     )
 } | {
     name: f"graphjit.functions.{name}"
@@ -105,6 +107,7 @@ _STARRED = [
     "function", "gelu", "int8", "int16", "int32", "int64", "keras", "layer_norm", "linalg",
     "log_softmax", "matmul", "memory", "matvec", "newaxis", "nn", "norm", "relu", "silu",
     "softmax", "tensordot", "uint8", "uint16", "uint32", "uint64",
+    "vectorized_map", "vmap",
 ]  # fmt: skip
 
 

@@ -214,6 +214,10 @@ class Recorder(LibraryCalls):
         inner = getattr(function, "python_function", None)
         if inner is not None and is_trusted(kind):
             return self._decorated(inner)
+        if is_trusted(kind) and isinstance(
+            partial := getattr(function, "as_partial", None), functools.partial
+        ):
+            return self._partial(partial)
         if isinstance(function, type):
             return self._class(function)
         if isinstance(function, functools._lru_cache_wrapper):

@@ -379,7 +379,7 @@ class Trace:
             x for x in self._must_be_computed if not start <= x.node < stop
         ]
 
-    def _require_checks_in(self, region: Region, nodes: Sequence[int]) -> bool:
+    def require_checks_in(self, region: Region, nodes: Sequence[int]) -> bool:
         """Require that a region computes all of its values that may fail. Whether there are
         any.
         """
@@ -564,9 +564,9 @@ class Trace:
         outputs = [[self.node_of(x, line) for x in found] for _, found in regions]
         for (region, _), nodes in zip(regions, outputs, strict=True):
             # from its own nodes on, which leaves the regions inside it
-            self._require_no_leak(nodes, region.start + 1)
+            self.require_no_leak(nodes, region.start + 1)
         pairs = zip(regions, outputs, strict=True)
-        fails = [self._require_checks_in(region, nodes) for (region, _), nodes in pairs]
+        fails = [self.require_checks_in(region, nodes) for (region, _), nodes in pairs]
         outside = [
             self.regions.needed(region, nodes)[1]
             for (region, _), nodes in zip(regions, outputs, strict=True)
@@ -626,7 +626,7 @@ class Trace:
         computed = not isinstance(record.primitive.kind, (Source, Item, View))
         return record.primitive is source.const or (x.node >= region.start and computed)
 
-    def _require_no_leak(self, nodes: Sequence[int], start: int = 0) -> None:
+    def require_no_leak(self, nodes: Sequence[int], start: int = 0) -> None:
         """LeakedTracerError where nodes need one of a branch or loop that has ended."""
         node = self.regions.leaked_node(nodes, start)
         if node is not None:
@@ -685,7 +685,7 @@ class Trace:
         """The graph of these output nodes and of all variables written."""
         updates = self.updates()
         roots = [*nodes, *(node for _, node in updates)]
-        self._require_no_leak(roots)
+        self.require_no_leak(roots)
         kept: list[int] = []
         self.branches.loops.require_closed()
         if self.branches.taken:
