@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from graphjit.functions.second_names import *
     from graphjit.functions.shape import *
     from graphjit.functions.sorting import *
+    from graphjit.functions.tensor_array import *
     from graphjit.ir.graph import Graph
     from graphjit.jit.fallback import FallbackWarning
     from graphjit.jit.function import Function, function

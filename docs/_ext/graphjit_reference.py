@@ -28,7 +28,7 @@ SUBJECTS = {
     "indexing": ("Indexing, sorting, scattering", ["index", "sorting"]),
     "products": ("Products", ["linalg"]),
     "activations": ("Activations at the top level", ["nn"]),
-    "control-flow": ("Control flow", ["control", "loops"]),
+    "control-flow": ("Control flow", ["control", "loops", "tensor_array"]),
 }
 MODULES = {
     "nn": "Layers and activations",

@@ -16,11 +16,12 @@ from graphjit.tensors import tensor as _tensor  # noqa: F401
 # five aren't loaded with the class of tensors, as the others are.
 MODULES = (
     "elementwise", "math", "reduce", "shape", "create", "index", "sorting", "linalg", "control",
-    "loops", "second_names", "nn",
+    "loops", "tensor_array", "second_names", "nn",
 )  # fmt: skip
 # Those whose functions are part of `from graphjit import *`, under their first names.
 STARRED = (
     "control", "create", "elementwise", "index", "loops", "math", "reduce", "shape", "sorting",
+    "tensor_array",
 )  # fmt: skip
 
 

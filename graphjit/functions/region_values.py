@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from graphjit.core.dims import Dim
 from graphjit.core.errors import DTypeError, InvalidArgumentError, TracingError, at_user_line
 from graphjit.core.tree import Tree, flatten, leaf_names, unflatten
-from graphjit.core.types import TensorType
+from graphjit.core.types import DType, TensorType
 from graphjit.tensors.apply import TensorBase, as_tensor, wrap
 
 _NUMBERS = (bool, int, float, complex)
@@ -77,6 +78,18 @@ def shown(value: Any) -> str:
     return kinds if tree.kind is None else f"{type(value).__name__} of ({kinds})"
 
 
+class Unset:
+    """The elements of a `TensorArray` before their shape is known: a leaf of structures.
+
+    dynamic: whether there may become more of them
+    """
+
+    __slots__ = ("dtype", "dynamic", "size")
+
+    def __init__(self, size: Any, dtype: DType, dynamic: bool = False) -> None:
+        self.size, self.dtype, self.dynamic = size, dtype, dynamic
+
+
 class AssignedInRegionError(Exception):
     """Raised for variables that a region's function assigns: it is to be run again with their
     values among what goes into the region and comes out of it.
@@ -99,7 +112,9 @@ class Carry:
         self.op, self.given, self.body = op, given, body
         self.leaves: list[Any] = []
         self.tree: Tree = flatten(value, self.leaves)
-        self.tensors = [as_operand(trace, x) for x in self.leaves]
+        # What takes its shape from what the body writes into it.
+        self._unset = {k: x for k, x in enumerate(self.leaves) if isinstance(x, Unset)}
+        self.tensors = [self._operand(x) for x in self.leaves]
         # a Python number is one in the body, too, unless what comes back is an array
         self.origins = [
             "weak" if is_number(leaf) else origin_of(x)
@@ -113,8 +128,13 @@ class Carry:
 
     def structure(self, leaves: Sequence[Any]) -> Any:
         """The structure of other leaves."""
-        values = iter(leaves)
+        values = iter([self._unset.get(k, x) for k, x in enumerate(leaves)])
         return unflatten(self.tree, lambda: next(values))
+
+    def _operand(self, x: Any, like: TensorBase | None = None) -> Any:
+        if isinstance(x, Unset):  # stands for nothing
+            return wrap(np.zeros((), x.dtype.dtype))
+        return as_operand(self.trace, x, like)
 
     def traced(self, run: Callable[[], tuple[Any, Any]]) -> tuple[Any, list[Any]]:
         """What `run` gives, and the leaves of the new values that are the second part of it.
@@ -122,7 +142,7 @@ class Carry:
         run: traces the body for the types that the leaves have now. It is called again where a
             number that the loop begins with is an array afterwards.
         """
-        for attempt in range(3):
+        for attempt in count():
             made, result = run()
             found: list[Any] = []
             if flatten(result, found) != self.tree:
@@ -132,15 +152,26 @@ class Carry:
                         f"{shown(self.value)} [Op:{self.op}]"
                     )
                 )
+            written = [k for k in self._unset if not isinstance(found[k], Unset)]
             found = [
-                as_operand(self.trace, x, like)
-                for x, like in zip(found, self.tensors, strict=True)
+                self._operand(x, like) for x, like in zip(found, self.tensors, strict=True)
             ]
-            if attempt == 2 or not self._adapt(found):
+            if written:
+                self._make_room(written, found)
+                continue
+            if attempt >= 2 or not self._adapt(found):
                 break
         self._check(found)
         self.origins = [origin_of(x) for x in found]
         return made, found
+
+    def _make_room(self, written: Sequence[int], found: Sequence[Any]) -> None:
+        """Begin with zeros of the shape that came back."""
+        for k in written:
+            type = found[k].type
+            self.tensors[k] = wrap(np.zeros(type.shape, type.dtype.dtype))
+            self.origins[k] = origin_of(found[k])
+            del self._unset[k]
 
     def _adapt(self, found: Sequence[Any]) -> bool:
         """Give numbers the types that came back. Whether any has another one now."""
@@ -258,6 +289,6 @@ def with_variables(trace: Any, run: Callable[[Variables], Any]) -> Any:
 
 
 __all__ = [
-    "AssignedInRegionError", "Carry", "Variables", "as_operand", "is_number", "is_numpy",
-    "is_symbolic", "origin_of", "shown", "with_variables",
+    "AssignedInRegionError", "Carry", "Unset", "Variables", "as_operand", "is_number",
+    "is_numpy", "is_symbolic", "origin_of", "shown", "with_variables",
 ]  # fmt: skip
