@@ -217,6 +217,7 @@ class Recorder(LibraryCalls):
         if is_trusted(kind) and isinstance(
             partial := getattr(function, "as_partial", None), functools.partial
         ):
+            self._adopt(partial.args[0])
             return self._partial(partial)
         if isinstance(function, type):
             return self._class(function)
@@ -305,6 +306,13 @@ class Recorder(LibraryCalls):
                 k: self.read(x, ItemSource(source, k))
                 for k, x in function.__kwdefaults__.items()
             }
+
+    def _adopt(self, function: Any) -> None:
+        """Say where the object is found that a function was made of, which it keeps."""
+        owner = getattr(function, "__self__", function)
+        known = isinstance(owner, (*CALLABLES, types.ModuleType)) or is_trusted(type(owner))
+        if not known and self.source_of(owner) is None:
+            self._register(owner, lasting_source(owner, "self"))
 
     def _decorated(self, inner: Any) -> Any:
         """A function that is decorated, too: it is part of the trace."""

@@ -102,6 +102,10 @@ class LeakedTracerError(TracingError):
     """A symbolic tensor used outside the trace that made it."""
 
 
+class NotDifferentiableError(TracingError):
+    """A derivative of an op that has none here."""
+
+
 class RecompileError(GraphJitError, RuntimeError):
     """A call that would have a function compiled again where that is forbidden."""
 

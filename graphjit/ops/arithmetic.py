@@ -25,6 +25,7 @@ add = op(
     commutative=True,
     zeros=True,
     names=named("add", "x + y. Integers wrap."),
+    slopes=lambda d, z, x, y: (1, 1),
 )
 sub = op(
     "sub",
@@ -35,6 +36,7 @@ sub = op(
     exact=True,
     zeros=True,
     names=named("subtract", "x - y. Integers wrap.", ufuncs="subtract"),
+    slopes=lambda d, z, x, y: (1, -1),
 )
 mul = op(
     "mul",
@@ -46,6 +48,7 @@ mul = op(
     commutative=True,
     zeros=True,
     names=named("multiply", "x * y. Integers wrap."),
+    slopes=lambda d, z, x, y: (d.never_nan(x),) * 2 if x == y else (y, x),
 )
 div = op(
     "div",
@@ -56,6 +59,7 @@ div = op(
     exact=True,
     cost=4,
     names=named(ufuncs="divide"),
+    slopes=lambda d, z, x, y: (d.over(y), d.ratio(d.neg(z), y)),
 )
 neg = op(
     "neg",
@@ -66,6 +70,7 @@ neg = op(
     exact=True,
     zeros=True,
     names=named("negative", "-x.", ufuncs="negative"),
+    slopes=lambda d, y, x: (-1,),
 )
 abs_ = op(
     "abs",
@@ -76,6 +81,7 @@ abs_ = op(
     result=to_real,
     zeros=True,
     names=named("abs absolute", "|x|; of complex x its modulus.", ufuncs="fabs"),
+    slopes=lambda d, y, x: (d.modulus(x, y),),
 )
 
 
@@ -154,9 +160,33 @@ def _fmod(b: Any, x: Any, y: Any, *, strict: bool) -> Any:
 
 
 # strict: an integer division by zero is an error (TensorFlow), else 0 (NumPy).
-floordiv = op("floordiv", "FloorDiv", "iuf", single(_floordiv_numpy), _floordiv, cost=20)
-mod = op("mod", "FloorMod", "iuf", single(_mod_numpy), _mod, cost=20)
-fmod = op("fmod", "Mod", "iuf", single(_fmod_numpy), _fmod, cost=20)
+floordiv = op(
+    "floordiv",
+    "FloorDiv",
+    "iuf",
+    single(_floordiv_numpy),
+    _floordiv,
+    cost=20,
+    slopes=lambda d, z, x, y, strict: (None, None),
+)
+mod = op(
+    "mod",
+    "FloorMod",
+    "iuf",
+    single(_mod_numpy),
+    _mod,
+    cost=20,
+    slopes=lambda d, z, x, y, strict: (1, d.neg(d.floor(d.div(x, y)))),
+)
+fmod = op(
+    "fmod",
+    "Mod",
+    "iuf",
+    single(_fmod_numpy),
+    _fmod,
+    cost=20,
+    slopes=lambda d, z, x, y, strict: (1, d.neg(d.trunc(d.div(x, y)))),
+)
 
 
 def _pow_numpy(x: Array, y: Array) -> Any:
@@ -178,6 +208,16 @@ def _pow(b: Any, x: Any, y: Any) -> Any:
     return result
 
 
+def _power_slope(d: Any, x: Any, y: Any) -> Any:
+    """y times x to the power y - 1, and 0 for the power 0 of whatever x."""
+    return d.where(d.eq(y, 0.0), 0.0, d.mul(y, d.pow(x, d.sub(y, 1.0))))
+
+
+def _exponent_slope(d: Any, z: Any, x: Any) -> Any:
+    """x to the power y times log x, and 0 where x is."""
+    return d.mul(z, d.log(d.where(d.eq(x, 0.0), 1.0, x)))
+
+
 pow_ = op(
     "pow",
     "Pow",
@@ -186,6 +226,7 @@ pow_ = op(
     _pow,
     cost=30,
     names=named("pow power", "x to the power y.", ufuncs="float_power"),
+    slopes=lambda d, z, x, y: (_power_slope(d, x, y), _exponent_slope(d, z, x)),
 )
 
 
@@ -225,7 +266,16 @@ sign = op(
     np.sign,
     _sign,
     names=named("sign", "-1, 0 or 1; NaN of NaN; x / |x| of complex x."),
+    slopes=lambda d, y, x: (None,),
 )
+
+
+def _extreme(d: Any, larger: Any, smaller: Any) -> Any:
+    """What the larger of two has of the slope; equal ones have half of it each."""
+    half = d.where(d.eq(larger, smaller), d.number(0.5, larger), 0.0)
+    return d.where(d.gt(larger, smaller), 1.0, half)
+
+
 minimum = op(
     "minimum",
     "Minimum",
@@ -234,6 +284,7 @@ minimum = op(
     lambda b, x, y: b.minimum(x, y),
     exact=True,
     names=named("minimum", "The smaller element; NaN if either is NaN.", ufuncs="minimum"),
+    slopes=lambda d, z, x, y: (_extreme(d, y, x), _extreme(d, x, y)),
 )
 maximum = op(
     "maximum",
@@ -243,11 +294,44 @@ maximum = op(
     lambda b, x, y: b.maximum(x, y),
     exact=True,
     names=named("maximum", "The larger element; NaN if either is NaN.", ufuncs="maximum"),
+    slopes=lambda d, z, x, y: (_extreme(d, x, y), _extreme(d, y, x)),
 )
-floor = op("floor", "Floor", "f", single(np.floor), lambda b, x: b.floor(x), exact=True)
-ceil = op("ceil", "Ceil", "f", single(np.ceil), lambda b, x: b.ceil(x), exact=True)
-trunc = op("trunc", "Trunc", "f", single(np.trunc), lambda b, x: b.trunc(x), exact=True)
-rint = op("rint", "Rint", "f", single(np.rint), lambda b, x: b.rint(x), exact=True)
+floor = op(
+    "floor",
+    "Floor",
+    "f",
+    single(np.floor),
+    lambda b, x: b.floor(x),
+    exact=True,
+    slopes=lambda d, y, x: (None,),
+)
+ceil = op(
+    "ceil",
+    "Ceil",
+    "f",
+    single(np.ceil),
+    lambda b, x: b.ceil(x),
+    exact=True,
+    slopes=lambda d, y, x: (None,),
+)
+trunc = op(
+    "trunc",
+    "Trunc",
+    "f",
+    single(np.trunc),
+    lambda b, x: b.trunc(x),
+    exact=True,
+    slopes=lambda d, y, x: (None,),
+)
+rint = op(
+    "rint",
+    "Rint",
+    "f",
+    single(np.rint),
+    lambda b, x: b.rint(x),
+    exact=True,
+    slopes=lambda d, y, x: (None,),
+)
 copysign = op(
     "copysign",
     "Copysign",
@@ -256,6 +340,7 @@ copysign = op(
     lambda b, x, y: b.copysign(x, y),
     exact=True,
     names=named("copysign", "|x| with the sign of y.", ufuncs="copysign"),
+    slopes=lambda d, z, x, y: (d.mul(d.copysign(1.0, x), d.copysign(1.0, y)), None),
 )
 
 
@@ -289,4 +374,5 @@ nextafter = define(
     names=named(
         "nextafter", "The next representable number from x toward y.", ufuncs="nextafter"
     ),
+    slopes=lambda d, z, x, y: (1, None),
 )

@@ -63,6 +63,7 @@ cast = define(
     cast_numpy,
     tensorflow="Cast",
     exact=True,
+    slopes=lambda d, y, x, dtype: (d.converted(x, dtype),),
 )
 
 
@@ -84,7 +85,13 @@ def _unless(b: Any, x: Any, failing: Any, *, reason: str) -> Any:
 
 # The first operand, unless the second is true: that is the error of PYTHON_ERRORS.
 unless = define(
-    "unless", Pointwise(_unless), _unless_type, _unless_numpy, tensorflow="Unless", exact=True
+    "unless",
+    Pointwise(_unless),
+    _unless_type,
+    _unless_numpy,
+    tensorflow="Unless",
+    exact=True,
+    slopes=lambda d, y, x, failing, reason: (1, None),
 )
 
 
@@ -137,9 +144,28 @@ complex_ = op(
     lambda b, x, y: b.complex(x, y),
     result=_complex_of,
     exact=True,
+    slopes=lambda d, z, x, y: (d.real_part(), d.imaginary_part()),
 )
-real = op("real", "Real", "c", np.real, lambda b, x: b.real(x), result=to_real, exact=True)
-imag = op("imag", "Imag", "c", np.imag, lambda b, x: b.imag(x), result=to_real, exact=True)
+real = op(
+    "real",
+    "Real",
+    "c",
+    np.real,
+    lambda b, x: b.real(x),
+    result=to_real,
+    exact=True,
+    slopes=lambda d, y, x: (d.part_of(real=True),),
+)
+imag = op(
+    "imag",
+    "Imag",
+    "c",
+    np.imag,
+    lambda b, x: b.imag(x),
+    result=to_real,
+    exact=True,
+    slopes=lambda d, y, x: (d.part_of(real=False),),
+)
 conj = op(
     "conj",
     "Conj",
@@ -147,4 +173,5 @@ conj = op(
     np.conjugate,
     lambda b, x: b.complex(b.real(x), b.neg(b.imag(x)), x.dtype),
     exact=True,
+    slopes=lambda d, y, x: (d.conjugated(),),
 )

@@ -26,6 +26,7 @@ def op(
     cost: int = 1,
     zeros: bool = False,
     names: Names = NAMELESS,
+    slopes: Callable[..., tuple[Any, ...]] | None = None,
 ) -> Primitive:
     """Add an op of operands of one dtype of the given kinds; `zeros` is zero_of_zeros."""
     return define(
@@ -38,6 +39,7 @@ def op(
         commutative=commutative,
         cost=cost,
         names=names,
+        slopes=slopes,
     )
 
 

@@ -195,4 +195,5 @@ where = define(
     np.where,
     tensorflow="SelectV2",
     exact=True,
+    slopes=lambda d, z, c, x, y: (None, d.chosen(c, True), d.chosen(c, False)),
 )

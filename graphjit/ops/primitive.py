@@ -223,6 +223,9 @@ class Primitive:
     commutative: the two inputs may be swapped without changing a bit.
     cost: rough cycles for one element, for the fusion planner.
     names: the users' names, from which the public functions and NumPy's tables are made.
+    slopes: of a pointwise op its partial derivatives: (d, result, *operands, **attrs) -> for
+        each operand a slope, where `d` makes nodes (transforms/slopes.py says of what kinds a
+        slope is). None for an op whose results have no derivative, such as a comparison.
     """
 
     name: str
@@ -234,6 +237,7 @@ class Primitive:
     commutative: bool = False
     cost: int = 1
     names: Names = NAMELESS
+    slopes: Callable[..., tuple[Any, ...]] | None = None
 
     def __repr__(self) -> str:
         return self.name
@@ -256,12 +260,13 @@ def define(
     commutative: bool = False,
     cost: int = 1,
     names: Names = NAMELESS,
+    slopes: Callable[..., tuple[Any, ...]] | None = None,
 ) -> Primitive:
     """Add a primitive to the table."""
     if name in PRIMITIVES:
         raise ValueError(f"primitive {name} is defined twice")
     shown = tensorflow or name.title().replace("_", "")
-    record = Primitive(name, kind, type, numpy, shown, exact, commutative, cost, names)
+    record = Primitive(name, kind, type, numpy, shown, exact, commutative, cost, names, slopes)
     PRIMITIVES[name] = record
     return record
 

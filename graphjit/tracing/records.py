@@ -1,4 +1,4 @@
-"""Tuples, named tuples and objects of plain classes that a loop carries by what they hold."""
+"""Tuples, dicts and objects of plain classes that a loop carries by what they hold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_ITEMS = 16
 
 @dataclass(frozen=True, slots=True)
 class RecordKind:
-    """The kind of a record. maker: its class. names: those of attributes; () for tuples."""
+    """The kind of a record. maker: its class. names: of attributes, or keys; () for tuples."""
 
     maker: type
     names: tuple[str, ...]
@@ -28,6 +28,9 @@ class RecordKind:
 def fields_of(value: Any) -> tuple[tuple[str, ...], tuple[Any, ...]] | None:
     """The names and values of what a record holds; None for what is no record."""
     kind = type(value)
+    if kind is dict:
+        fits = 0 < len(value) <= MAX_ITEMS and all(type(key) is str for key in value)
+        return (tuple(value), tuple(value.values())) if fits else None
     if issubclass(kind, TensorBase) or kind.__module__.partition(".")[0] in LIBRARIES:
         return ((), value) if kind is tuple and 0 < len(value) <= MAX_ITEMS else None
     if issubclass(kind, tuple):
@@ -44,23 +47,31 @@ def made_record(kind: RecordKind, items: list[Any]) -> Any:
     """A record of a kind."""
     if issubclass(kind.maker, tuple):
         return tuple.__new__(kind.maker, items)
+    if kind.maker is dict:
+        return dict(zip(kind.names, items, strict=True))
     made = object.__new__(kind.maker)
     vars(made).update(zip(kind.names, items, strict=True))
     return made
 
 
-def parts_in(value: Any) -> Iterator[Any]:
-    """The values in records, which may be in each other; a value that is none itself."""
+def parts_in(value: Any, places: frozenset[tuple[int, Any]] = frozenset()) -> Iterator[Any]:
+    """The values in records, which may be in each other; a value that is none itself.
+
+    places: what is left out: attributes and items, by the ids of the dicts that have them
+    """
     found = fields_of(value)
     if found is None:
         yield value
-    else:
-        for part in found[1]:
-            yield from parts_in(part)
+        return
+    names, parts = found
+    held = value if type(value) is dict else vars(value) if names else None
+    for k, part in enumerate(parts):
+        if held is None or (id(held), names[k]) not in places:
+            yield from parts_in(part, places)
 
 
 def records_in(value: Any) -> Iterator[Any]:
-    """The objects of plain classes in a value, itself first."""
+    """The dicts and objects of plain classes in a value, itself first."""
     found = fields_of(value)
     if found is not None:
         if not isinstance(value, tuple):

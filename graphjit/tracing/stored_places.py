@@ -156,7 +156,7 @@ class StoredPlaces:
         found = {name: place.read() for name, place in self._places.items()}
         return {name: value for name, value in found.items() if value is not MISSING}
 
-    def fields(self, frame: FrameType, names: Mapping[str, Any]) -> frozenset[tuple[int, Any]]:
+    def fields(self, frame: FrameType, names: Container[str]) -> frozenset[tuple[int, Any]]:
         """What holds values that have names of their own: the ids of dicts, with keys, and of
         cells.
         """
@@ -179,7 +179,11 @@ class StoredPlaces:
 
     def _cells_of(self, frame: FrameType) -> set[int]:
         """The ids of the cells of a frame's variables that were stored by its code."""
-        code, found = frame.f_code, set[int]()
+        return set(map(id, self.cells(frame)))
+
+    def cells(self, frame: FrameType) -> list[CellType]:
+        """The cells of a frame's variables that were stored by its code."""
+        code, found = frame.f_code, list[CellType]()
         for name in (*code.co_cellvars, *code.co_freevars):
             cell = self._cells.get((id(frame), id(code), name))
             if cell is None:
@@ -189,7 +193,7 @@ class StoredPlaces:
             except ValueError:
                 continue
             if frame.f_locals.get(name, MISSING) is content:
-                found.add(id(cell))
+                found.append(cell)
         return found
 
     def at(self, frame: FrameType, test: LoopTest) -> dict[str, Any]:

@@ -117,7 +117,9 @@ class TurnChanges(TurnRecorder):
             return None
         twins = twins_of(names, visit.values, values)
         both = visit.values, values
-        if any(has_aliases(carried_of(each, names), names, twins) for each in both):
+        carried = [carried_of(each, names) for each in both]
+        places = self.stored.fields(frame, names)
+        if any(has_aliases(each, names, twins, places) for each in carried):
             self._refuse(frame, "gives one array two names")
             return None
         arrays = self._written_since(visit.written, visit.nodes)
@@ -153,6 +155,7 @@ class TurnChanges(TurnRecorder):
         """Whether only a variable knows the list that it is."""
         frame = visit.frame
         known = [values, visit.values, frame.f_locals, *self.stored.holders()]
+        known += self.stored.cells(frame)
         known += [v.values for v in self._visits.values()]
         for loop in self._open:
             known += [loop.values, loop.visit.values]

@@ -351,7 +351,9 @@ class TurnRecorder(TurnResults):
             contents[name] != loop.contents[name] for name in values if name not in carried
         ):
             raise LoopRefused("changes what a variable holds")
-        if has_aliases(carried_of(values, carried), [*loop.names, *loop.wanted], loop.twins):
+        changing = [*loop.names, *loop.wanted]
+        places = self.stored.fields(loop.visit.frame, changing)
+        if has_aliases(carried_of(values, carried), changing, loop.twins, places):
             raise LoopRefused("gives one array two names")
         known = {id(array) for array, _ in loop.arrays}
         grown = [

@@ -130,6 +130,7 @@ class TurnResults(TurnLists):
             return
         frame = loop.visit.frame
         known: list[Any] = [values, frame.f_locals, *self.stored.holders(), *others]
+        known += self.stored.cells(frame)
         known += [v.values for v in self._visits.values()]
         for each in self._open:
             known += [each.values, each.visit.values, each.visit.frame.f_locals]

@@ -52,16 +52,23 @@ def twins_of(
     return found
 
 
-def has_aliases(values: dict[str, Any], names: Sequence[str], twins: dict[str, str]) -> bool:
+def has_aliases(
+    values: dict[str, Any],
+    names: Sequence[str],
+    twins: dict[str, str],
+    places: frozenset[tuple[int, Any]],
+) -> bool:
     """Whether a variable that is carried is an array that another variable is, too, or shares
     memory with, but for twins.
+
+    places: the attributes and items that are carried by names of their own
     """
     seen: dict[int, str] = {}
     for name, whole in values.items():
         if name in twins:
             continue
         own = set[int]()
-        for value in parts_in(whole):
+        for value in parts_in(whole, frozenset() if name in names else places):
             array = value.source if type(value) is BoundedArray else value
             if not _is_array(array):
                 continue

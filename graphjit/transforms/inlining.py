@@ -7,9 +7,10 @@ from typing import Any
 
 from graphjit.core.errors import TracingError, at_user_line, user_line
 from graphjit.core.types import TensorType
-from graphjit.functions.region_values import AssignedInRegionError
-from graphjit.ir.graph import Graph, Node
-from graphjit.ops import source
+from graphjit.functions.region_values import AssignedInRegionError, origin_of
+from graphjit.ir.graph import Graph, GraphBuilder, Node
+from graphjit.ops import source, view
+from graphjit.tensors.apply import TensorBase
 
 
 class TracedFunction:
@@ -50,6 +51,67 @@ class TracedFunction:
         self.graph: Graph = trace.regions.graph(region, outputs, self.operands, op)
 
 
+class DifferentiatedFunction:
+    """The graph of a function of the user's between what it is differentiated by and what it
+    gives. It runs as all other code of the trace does: branches are taken, loops become nodes.
+
+    inputs: the nodes that stand for the values; result: what the function gave
+    graph: of these, then of the nodes of the trace that are read, `operands`
+    """
+
+    def __init__(
+        self,
+        trace: Any,
+        values: Sequence[TensorBase],
+        function: Callable[..., Any],
+        results: Callable[[Any], Sequence[Any]],
+        op: str,
+    ) -> None:
+        line, builder = user_line(), trace.builder
+        symbols = []
+        for x in values:
+            node = builder.add(
+                view.reshape, (trace.node_of(x, line),), line, shape=x.type.shape
+            )
+            symbols.append(trace.symbol_of(node, origin_of(x)))
+        self.inputs = [x.node for x in symbols]
+        self.result = function(*symbols)
+        outputs = [trace.node_of(x, line) for x in results(self.result)]
+        self.graph, self.operands = _between(builder.nodes, self.inputs, outputs, op)
+
+
+def _between(
+    nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[int], name: str
+) -> tuple[Graph, list[int]]:
+    """The graph of outputs by inputs, and the nodes besides those that it reads."""
+    depends = set(inputs)
+    for number in range(min(inputs, default=0), len(nodes)):
+        if not depends.isdisjoint(nodes[number].inputs):
+            depends.add(number)
+    needed, operands = set[int](), dict[int, None]()
+    todo = list(outputs)
+    while todo:
+        number = todo.pop()
+        if number in needed or number in inputs:
+            continue
+        if number in depends or nodes[number].primitive is source.const:
+            needed.add(number)
+            todo += nodes[number].inputs
+        else:
+            operands[number] = None
+    builder, moved = GraphBuilder(name), dict[int, int]()
+    for k, number in enumerate((*inputs, *operands)):
+        type = nodes[number].type
+        moved[number] = builder.add(source.param, type=type, name=f"p{k}", role="argument")
+    for number in sorted(needed):
+        node = nodes[number]
+        made = tuple(moved[i] for i in node.inputs)
+        moved[number] = builder.append(
+            Node(node.primitive, made, node.attrs, node.type, node.source, node.regions)
+        )
+    return builder.finish([moved[i] for i in outputs]), list(operands)
+
+
 def inline(trace: Any, graph: Graph, given: Sequence[int]) -> list[int]:
     """Append a graph's nodes to a trace; gives its outputs. given: its parameters."""
     moved: dict[int, int] = dict(zip(graph.params, given, strict=True))
@@ -63,4 +125,4 @@ def inline(trace: Any, graph: Graph, given: Sequence[int]) -> list[int]:
     return [moved[i] for i in graph.outputs]
 
 
-__all__ = ["TracedFunction", "inline"]
+__all__ = ["DifferentiatedFunction", "TracedFunction", "inline"]

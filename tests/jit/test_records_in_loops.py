@@ -256,13 +256,108 @@ def kept_outside(x: Any) -> Any:
     return p is LAST[0], p
 
 
+def dicts(x: Any) -> Any:
+    p = {"w": x * 1, "b": 0.5, "in": {"n": 0}}
+    for t in np.concatenate([x] * 100):
+        p = {"w": p["w"] * 0.9 + t, "b": p["b"] + t, "in": {"n": p["in"]["n"] + 1}}
+    return p, list(p)
+
+
+def dict_comprehensions(x: Any) -> Any:
+    p = {"w": x * 1, "v": x * 2}
+    for t in np.concatenate([x] * 200):
+        g = {key: p[key] * t for key in p}
+        p = {key: p[key] - 0.01 * g[key] for key in p}
+    return p
+
+
+def dicts_in_pairs(x: Any) -> Any:
+    p, m = {"w": x * 1}, {"w": x * 0}
+    while p["w"].sum() < 500 and m["w"][0] < 400:
+        m = {"w": m["w"] * 0.9 + 1}
+        p = {"w": p["w"] + m["w"]}
+    return p, m
+
+
+def dicts_of_arguments(x: Any) -> Any:
+    p = {"w": x, "n": 1}
+    for t in np.concatenate([x] * 100):
+        p = {"w": p["w"] * 0.5 + t, "n": p["n"] + 1}
+    return p, x
+
+
+def dicts_seen_from_functions(x: Any) -> Any:
+    p = {"w": x * 1}
+
+    def now() -> Any:
+        return p["w"].sum()
+
+    for t in np.concatenate([x] * 100):
+        p = {"w": p["w"] * 0.5 + t + now() * 0.01}
+    return p, now()
+
+
+def dicts_with_another_name(x: Any) -> Any:
+    p = {"w": x * 1}
+    q = p
+    for t in np.concatenate([x] * 100):
+        p = {"w": p["w"] * 0.5 + t}
+    return p, q, p is q
+
+
+def dicts_kept(x: Any) -> Any:
+    p = {"w": x * 1}
+    best, least = p, 1e9
+    for t in np.concatenate([x] * 60):
+        p = {"w": p["w"] * 0.7 + t}
+        if p["w"].sum() < least:
+            best, least = p, p["w"].sum()
+    return best, p, best is p
+
+
+def dicts_made_and_stored_into(x: Any) -> Any:
+    p = {"w": x * 1, "n": 0}
+    for t in np.concatenate([x] * 60):
+        p = {"w": p["w"] * 0.7, "n": p["n"]}
+        p["w"] = p["w"] + t
+        p["n"] += 1
+    return p
+
+
+def dicts_that_share_an_array(x: Any) -> Any:
+    p = {"w": x * 1}
+    q = p["w"]
+    for t in np.concatenate([x] * 60):
+        p["w"] += t
+        q = p["w"]
+        q *= 0.9
+    return p, q, q is p["w"]
+
+
+def dicts_in_another_order(x: Any) -> Any:
+    p = {"a": x * 1, "b": x * 2}
+    for t in np.concatenate([x] * 60):
+        p = {"b": p["a"] * 0.5 + t, "a": p["b"]}
+    return list(p), p
+
+
+def dicts_that_grow(x: Any) -> Any:
+    p: dict[Any, Any] = {"a": x * 1}
+    for k, t in enumerate(np.concatenate([x] * 20)):
+        p = {"a": p["a"] * 0.5 + t, k: t}
+    return p
+
+
 COMPILED = [
     operators, many_turns, replaced, named_tuples, tuples, nested, mutated, best_of, swapped,
-    left_early, replaced_and_mutated, left_after_changes,
+    left_early, replaced_and_mutated, left_after_changes, dicts, dict_comprehensions,
+    dicts_in_pairs, dicts_of_arguments, dicts_made_and_stored_into,
 ]  # fmt: skip
 OTHERS = [
     another_name, kept_before, kept_in_turns, shared_parts, one_array_twice,
     of_another_variable, written_into, compared, with_more_fields, outside, kept_outside,
+    dicts_seen_from_functions, dicts_with_another_name, dicts_kept, dicts_that_share_an_array,
+    dicts_in_another_order, dicts_that_grow,
 ]  # fmt: skip
 
 
@@ -273,6 +368,9 @@ def held(value: Any, seen: dict[int, int]) -> Any:
         return number, value.dtype, np.round(value, 7).tolist()
     if isinstance(value, (list, tuple)):
         return type(value), [held(x, seen) for x in value]
+    if isinstance(value, dict):
+        number = seen.setdefault(id(value), len(seen))
+        return number, [(k, held(x, seen)) for k, x in value.items()]
     if hasattr(value, "__dict__"):
         number = seen.setdefault(id(value), len(seen))
         return number, type(value), {k: held(x, seen) for k, x in vars(value).items()}

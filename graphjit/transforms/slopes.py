@@ -1,0 +1,192 @@
+"""What derivative rules make nodes with, and the slopes that they give.
+
+A slope says how a small change of an operand changes the result, element by element:
+None if it doesn't, 1 or -1, a `Ref` to the factor, or a `Linear` map. A rule gives one for each
+operand; forward and reverse mode both follow from it. Complex functions have JAX's convention:
+maps aren't conjugated on the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.errors import SourceLine
+from graphjit.core.frozen import dataclass
+from graphjit.core.types import DType, Shape, TensorType
+from graphjit.ir.graph import GraphBuilder
+from graphjit.ops import PRIMITIVES, library, reduce, view
+from graphjit.ops.primitive import Primitive
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A node of the graph that is made."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """A slope that is no factor. forward: of a change of the operand that of the result;
+    backward: its transpose.
+    """
+
+    forward: Callable[[Ref], Ref]
+    backward: Callable[[Ref], Ref]
+
+
+class NodeMaker:
+    """Appends nodes to a graph. A pointwise primitive is a method of its name (`d.mul(x, y)`);
+    a float among its operands is a constant of the others' dtype.
+    """
+
+    def __init__(self, builder: GraphBuilder) -> None:
+        self.builder = builder
+        self.line: SourceLine | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Ref]:
+        primitive = PRIMITIVES.get(name)
+        if primitive is None:
+            raise AttributeError(name)
+        return lambda *operands, **attrs: self.make(primitive, *operands, **attrs)
+
+    def make(self, primitive: Primitive, *operands: Any, **attrs: Any) -> Ref:
+        """A primitive of nodes and numbers."""
+        like = next(x for x in reversed(operands) if isinstance(x, Ref))
+        nodes = [x.node if isinstance(x, Ref) else self.number(x, like).node for x in operands]
+        return Ref(self.builder.add(primitive, nodes, self.line, **attrs))
+
+    def number(self, value: float, like: Ref) -> Ref:
+        """A constant of a dtype like another's."""
+        dtype = self.type(like).dtype
+        return Ref(self.builder.const(np.asarray(value, dtype.dtype), self.line))
+
+    def zeros(self, type: TensorType) -> Ref:
+        """Zeros of a type."""
+        zero = self.builder.const(np.zeros((), type.dtype.dtype), self.line)
+        return self.spread(Ref(zero), type.shape)
+
+    def type(self, x: Ref) -> TensorType:
+        """The type of a node with one result."""
+        return self.builder.type_of(x.node)
+
+    # -- shapes
+
+    def spread(self, x: Ref, shape: Shape) -> Ref:
+        """A node broadcast to a shape."""
+        if self.type(x).shape == tuple(shape):
+            return x
+        return self.make(view.broadcast, x, shape=tuple(shape))
+
+    def gathered(self, x: Ref, shape: Shape) -> Ref:
+        """The transpose of `spread`: elements that were one are added up."""
+        found = self.type(x).shape
+        first = len(found) - len(shape)
+        axes = [*range(first)]
+        for axis, (n, m) in enumerate(zip(shape, found[first:], strict=True), first):
+            if isinstance(n, int) and n == 1 and not (isinstance(m, int) and m == 1):
+                axes.append(axis)
+        if axes:
+            x = self.make(reduce.sum_, x, axes=tuple(axes))
+        return self.reshaped(x, shape)
+
+    def reshaped(self, x: Ref, shape: Shape) -> Ref:
+        """A node in another shape."""
+        if self.type(x).shape == tuple(shape):
+            return x
+        return self.make(view.reshape, x, shape=tuple(shape))
+
+    def special(self, name: str, *operands: Any) -> Ref:
+        """A function of scipy.special."""
+        return self.make(library.special, *operands, name=name)
+
+    # -- slopes
+
+    def over(self, x: Ref) -> Linear:
+        """1 / x. Of no change nothing comes, even where x is 0."""
+        return self._both(lambda t: self._of_something(t, self.div(t, x)))
+
+    def ratio(self, x: Ref, y: Ref) -> Linear:
+        """x / y, which is 0 where x is, even where y is 0."""
+
+        def change(t: Ref) -> Ref:
+            changed = self._of_something(t, self.mul(t, self.div(x, y)))
+            return self._of_something(x, changed)
+
+        return self._both(change)
+
+    def never_nan(self, x: Ref) -> Linear:
+        """x, of which 0 times infinity is 0: the slope of the square root of x * x at 0."""
+        return self._both(lambda t: self._of_something(x, self.mul(t, x)))
+
+    def modulus(self, x: Ref, size: Ref) -> Linear:
+        """The slope of |x|."""
+        if not self.type(x).dtype.is_complex:
+            return self._both(lambda t: self.mul(t, self.sign(x)))
+        return Linear(
+            lambda t: self._of_something(
+                size, self.div(self.real(self.mul(t, self.conj(x))), size)
+            ),
+            lambda g: self.mul(
+                self.complex(self._of_something(size, self.div(g, size)), 0.0), self.conj(x)
+            ),
+        )
+
+    def chosen(self, condition: Ref, first: bool) -> Linear:
+        """All where the condition is true, or where it is false."""
+        if first:
+            return self._both(lambda t: self.where(condition, t, 0.0))
+        return self._both(lambda t: self.where(condition, 0.0, t))
+
+    def converted(self, x: Ref, dtype: DType) -> Linear | None:
+        """The slope of a conversion."""
+        before = self.type(x).dtype
+        if not (before.is_inexact and dtype.is_inexact):
+            return None
+        return Linear(lambda t: self.cast(t, dtype=dtype), lambda g: self.cast(g, dtype=before))
+
+    def real_part(self) -> Linear:
+        """The slope of complex numbers by their real parts."""
+        return Linear(lambda t: self.complex(t, 0.0), self.real)
+
+    def imaginary_part(self) -> Linear:
+        """The slope of complex numbers by their imaginary parts."""
+        return Linear(lambda t: self.complex(0.0, t), lambda g: self.neg(self.imag(g)))
+
+    def part_of(self, real: bool) -> Linear:
+        """The slope of a part of complex numbers."""
+        if real:
+            return Linear(self.real, lambda g: self.complex(g, 0.0))
+        return Linear(self.imag, lambda g: self.complex(0.0, self.neg(g)))
+
+    def conjugated(self) -> Linear:
+        """The slope of conj."""
+        return Linear(self.conj, self.conj)
+
+    def _both(self, change: Callable[[Ref], Ref]) -> Linear:
+        return Linear(change, change)
+
+    def _of_something(self, x: Ref, found: Ref) -> Ref:
+        """A number, and 0 where x is 0."""
+        return self.where(self.eq(x, 0.0), 0.0, found)
+
+    def apply(self, slope: Any, x: Ref, back: bool) -> Ref:
+        """A slope of a change of an operand, or, on the way back, of the result."""
+        if isinstance(slope, Linear):
+            return slope.backward(x) if back else slope.forward(x)
+        if isinstance(slope, Ref):
+            return self.mul(x, slope)
+        return x if slope == 1 else self.neg(x)
+
+    def total(self, parts: Sequence[Ref]) -> Ref:
+        """The sum of nodes of one type."""
+        found = parts[0]
+        for x in parts[1:]:
+            found = self.add(found, x)
+        return found
+
+
+__all__ = ["Linear", "NodeMaker", "Ref"]
