@@ -66,7 +66,18 @@ if TYPE_CHECKING:
     from graphjit.jit.recompile import RecompileWarning
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
-    from graphjit.transforms.derivatives import grad, value_and_grad
+    from graphjit.transforms.derivatives import (
+        grad,
+        hessian,
+        hvp,
+        jacfwd,
+        jacobian,
+        jacrev,
+        jvp,
+        stop_gradient,
+        value_and_grad,
+        vjp,
+    )
     from graphjit.transforms.vmap import vectorized_map, vmap
 
     from . import errors, keras, memory, random
@@ -85,7 +96,9 @@ _HOMES = {
     "jit.recompile": "RecompileWarning",
     "tensors.tensor": "Tensor from_dlpack",
     "tensors.variable": "IndexedSlices Variable",
-    "transforms.derivatives": "grad value_and_grad",
+    "transforms.derivatives": (
+        "grad hessian hvp jacfwd jacobian jacrev jvp stop_gradient value_and_grad vjp"
+    ),
     "transforms.vmap": "vectorized_map vmap",
 }
 _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names.split()}
@@ -110,7 +123,8 @@ _STARRED = [
     "function", "gelu", "int8", "int16", "int32", "int64", "keras", "layer_norm", "linalg",
     "log_softmax", "matmul", "memory", "matvec", "newaxis", "nn", "norm", "relu", "silu",
     "softmax", "tensordot", "uint8", "uint16", "uint32", "uint64",
-    "grad", "value_and_grad", "vectorized_map", "vmap",
+    "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "stop_gradient",
+    "value_and_grad", "vectorized_map", "vjp", "vmap",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from graphjit.core.dims import Undecided
+from graphjit.core.dims import Undecided, is_symbolic
 from graphjit.core.types import TupleType
 from graphjit.ir.graph import Graph
 from graphjit.ir.program import Buffer, LibraryCall, Program, RegionCall, Step
@@ -234,7 +234,9 @@ class ProgramAssembler:
             )
             if runs_natively(call):
                 role = "temporary"  # it writes into what it is given
-            elif any(program.symbols for program in programs):
+            elif any(program.symbols for program in programs) or is_symbolic(
+                [*(n for type in types for n in type.shape), *(v for _, v in node.attrs)]
+            ):
                 raise Undecided("control flow with library calls over symbolic extents")
         outputs = []
         for index, type in enumerate(types):

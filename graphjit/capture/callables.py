@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import cmath
 import functools
+import inspect
 import itertools
 import math
 import operator
@@ -85,6 +86,19 @@ def package_of(value: Any) -> str:
 def is_trusted(value: Any) -> bool:
     """Whether a function, class or module belongs to a package that isn't followed."""
     return package_of(value) in TRUSTED and value is not types.SimpleNamespace
+
+
+def is_made_of_another(function: Any) -> bool:
+    """Whether a callable is graphjit's own and runs a function of the user's: a decorated one,
+    or one that `gj.vmap` or `gj.grad` gave.
+    """
+    kind = type(function)
+    if not is_trusted(kind):
+        return False
+    return any(
+        inspect.getattr_static(function, name, None) is not None
+        for name in ("python_function", "as_partial")
+    )
 
 
 def _ufunc_of_library(function: np.ufunc) -> bool:

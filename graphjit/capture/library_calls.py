@@ -27,6 +27,7 @@ from graphjit.tensors.apply import current_trace
 from .callables import (
     HIGHER_ORDER,
     ITERATE_ONLY,
+    is_made_of_another,
     is_trusted,
     package_of,
 )
@@ -201,7 +202,8 @@ class LibraryCalls(ElementwiseCalls):
             return type(value)(map(self._with_functions, value))
         if type(value) is dict:
             return {k: self._with_functions(x) for k, x in value.items()}
-        return self._handed(value) if issubclass(type(value), CALLABLES) else value
+        function = callable(value) and not isinstance(value, type)
+        return self._handed(value) if function and not self._traced(value) else value
 
     def _handed_on(self, value: Any) -> Any:
         """What a function gets that hands on the items of what it is given."""
@@ -218,6 +220,8 @@ class LibraryCalls(ElementwiseCalls):
         if kind is types.FunctionType and not is_trusted(value):
             return self.with_hooks(value)
         if kind is types.MethodType:
+            return self.callee(value)
+        if calls and (kind is functools.partial or is_made_of_another(value)):
             return self.callee(value)
         if value is type:
             return self._type

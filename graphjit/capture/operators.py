@@ -19,7 +19,7 @@ from graphjit.numpy_protocol.conversion import may_be_same
 from graphjit.numpy_protocol.deferred_texts import (
     PLACEHOLDER,
     DeferredText,
-    container_text,
+    container,
     is_deferred,
 )
 from graphjit.numpy_protocol.promotion import is_weak_symbol, leaves
@@ -431,7 +431,7 @@ class OperatorHooks(ItemHooks):
     def text_of(self, value: Any) -> Any:
         """The text of a list, tuple or dict with traced values in it, which each call makes."""
         self._note_text()
-        return DeferredText(container_text, (value,))
+        return DeferredText(str, (value,))
 
     def _printable(self, value: Any) -> Any:
         kind = type(value)
@@ -439,7 +439,10 @@ class OperatorHooks(ItemHooks):
             return value
         if kind in (list, tuple, dict):
             value = self.shadow(value)
-            return self.text_of(value) if is_deferred(value) else value
+            if not is_deferred(value):
+                return value
+            self._note_text()
+            return DeferredText(container, (value,))
         if isinstance(value, GraphJitError):  # its text has more in it than NumPy's
             raise self.refusal("formats an error of NumPy's")
         for name in ("__format__", "__str__", "__repr__"):

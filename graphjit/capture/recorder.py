@@ -31,6 +31,7 @@ from .callables import (
     READERS,
     STATEFUL,
     is_known,
+    is_made_of_another,
     is_trusted,
     package_of,
 )
@@ -211,13 +212,11 @@ class Recorder(LibraryCalls):
             return self._method(function)
         if kind is functools.partial:
             return self._partial(function)
-        inner = getattr(function, "python_function", None)
-        if inner is not None and is_trusted(kind):
-            return self._decorated(inner)
-        if is_trusted(kind) and isinstance(
-            partial := getattr(function, "as_partial", None), functools.partial
-        ):
-            self._adopt(partial.args[0])
+        if is_made_of_another(function):
+            self._adopt(function)
+            partial = getattr(function, "as_partial", None)
+            if partial is None:
+                return self._decorated(function.python_function)
             return self._partial(partial)
         if isinstance(function, type):
             return self._class(function)
@@ -309,6 +308,14 @@ class Recorder(LibraryCalls):
 
     def _adopt(self, function: Any) -> None:
         """Say where the object is found that a function was made of, which it keeps."""
+        while True:
+            if isinstance(function, functools.partial):
+                function = function.func
+            elif is_made_of_another(function):
+                made = getattr(function, "as_partial", None)
+                function = function.python_function if made is None else made.args[0]
+            else:
+                break
         owner = getattr(function, "__self__", function)
         known = isinstance(owner, (*CALLABLES, types.ModuleType)) or is_trusted(type(owner))
         if not known and self.source_of(owner) is None:

@@ -26,7 +26,10 @@ from graphjit.core.dims import Dim
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.core.static_lookup import is_plain_object
 from graphjit.core.tree import LEAF, Path, Tree, flatten
-from graphjit.numpy_protocol.deferred_texts import DeferredText, as_formatted
+from graphjit.numpy_protocol.deferred_texts import (
+    DeferredText,
+    as_formatted,
+)
 from graphjit.numpy_protocol.promotion import is_symbol
 from graphjit.tensors.apply import TensorBase, as_tensor
 from graphjit.tensors.variable import Variable

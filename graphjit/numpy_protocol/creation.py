@@ -88,6 +88,8 @@ def full(
     """np.full."""
     refuse(device=(device, "cpu"))
     refuse_order(order)
+    if dtype is None and getattr(fill_value, "swapped", False):
+        raise unsupported("np.full with bytes in another order")
     value = array(fill_value) if dtype is None else convert(fill_value, target_dtype(dtype))
     return broadcast(value, static_ints(shape))
 

@@ -56,20 +56,24 @@ class DeferredText(str):
 
     def __new__(cls, function: Callable[..., Any], args: tuple[Any, ...]) -> DeferredText:
         """args: plain values, traced ones and other texts, in lists, tuples and dicts, too."""
+        if any(is_symbol(x) and x.swapped for x in _parts(args)):
+            raise TracingError(at_user_line("makes a text of bytes in another order"))
         text = super().__new__(cls, PLACEHOLDER)
         text.function, text.args = function, detached(args)
         return text
 
     def __str__(self) -> str:
-        return self
+        return self if self.function is not container else DeferredText(str, self.args)
 
     def __repr__(self) -> str:
+        if self.function is container:
+            return DeferredText(repr, self.args)
         return DeferredText(repr, (self,))
 
     def __format__(self, spec: str) -> str:
         if type(spec) is str and not spec:
-            return self
-        if self.function is container_text:  # a list takes none
+            return str(self)
+        if self.function is container:  # which takes none
             return _refuse(self)  # type: ignore[no-any-return]
         return DeferredText(format, (self, spec))
 
@@ -150,9 +154,9 @@ def _call_with_names(
     return function(*args, **dict(named))
 
 
-def container_text(value: Any) -> str:
-    """The text of a list, tuple or dict."""
-    return str(value)
+def container(value: Any) -> Any:
+    """A list, tuple or dict that is to become a text."""
+    return value
 
 
 def as_formatted(kind: str, value: Any) -> Any:
@@ -171,7 +175,7 @@ __all__ = [
     "DeferredText",
     "as_formatted",
     "call_text_method",
-    "container_text",
+    "container",
     "holds_text",
     "is_deferred",
     "value_needed",

@@ -209,8 +209,9 @@ def _pow(b: Any, x: Any, y: Any) -> Any:
 
 
 def _power_slope(d: Any, x: Any, y: Any) -> Any:
-    """y times x to the power y - 1, and 0 for the power 0 of whatever x."""
-    return d.where(d.eq(y, 0.0), 0.0, d.mul(y, d.pow(x, d.sub(y, 1.0))))
+    """y times x to the power y - 1, and 0 for 0 to the power 0."""
+    neither = d.bit_and(d.eq(x, 0.0), d.eq(y, 0.0))
+    return d.where(neither, 0.0, d.mul(y, d.pow(x, d.sub(y, 1.0))))
 
 
 def _exponent_slope(d: Any, z: Any, x: Any) -> Any:

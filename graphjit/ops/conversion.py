@@ -95,6 +95,19 @@ unless = define(
 )
 
 
+# The operand itself, which derivatives take for a constant.
+stop_gradient = op(
+    "stop_gradient",
+    "StopGradient",
+    "biufc",
+    np.array,
+    lambda b, x: x,
+    exact=True,
+    zeros=True,
+    slopes=lambda d, y, x: (None,),
+)
+
+
 def _bitcast_type(x: TensorType, dtype: DType) -> TensorType:
     allowed = "iuf"
     narrow = {"float16", "bfloat16"}

@@ -88,6 +88,16 @@ class Regions:
         """Whether a node is from outside of the region whose function runs."""
         return bool(self.starts) and node < self.starts[-1]
 
+    def is_array_outside(self, x: Any) -> bool:
+        """Whether an array is from outside of the region whose function runs: what was made
+        there may have the elements of one that is.
+        """
+        if not self.starts:
+            return False
+        storage = x.storage
+        taken = storage.shared and self.nodes[x.node].primitive is source.param
+        return bool(taken or storage.made_at < self.starts[-1])
+
     def needed(self, region: Region, outputs: Iterable[int]) -> tuple[list[int], list[int]]:
         """The region's nodes that outputs need, and the outside nodes that those read, both in
         order. Constants of outside count as the region's.

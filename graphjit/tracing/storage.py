@@ -9,11 +9,13 @@ from typing import Any
 class Storage:
     """The memory of a traced ndarray, which its views share."""
 
-    __slots__ = ("_handles", "base", "shared", "written_back")
+    __slots__ = ("_handles", "base", "made_at", "shared", "written_back")
 
-    def __init__(self, shared: bool, base: Storage | None = None) -> None:
+    def __init__(self, shared: bool, base: Storage | None = None, made_at: int = 0) -> None:
         # Whether others than the handles see it.
         self.shared = shared
+        # How many nodes the trace had.
+        self.made_at: int = made_at if base is None else base.made_at
         # Whether it may be written although it is shared: each call writes the elements back.
         self.written_back = False
         # Of a read-only view: the storage of the array that it is a view of.

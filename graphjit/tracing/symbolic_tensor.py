@@ -131,7 +131,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
         self.node = node
         self._type = type
         self.origin = origin
-        self.storage = Storage(shared=False)
+        self.storage = Storage(shared=False, made_at=len(recorder.builder.nodes))
         self.line: SourceLine | None = recorder.builder.nodes[node].source
         # Of a slice of a variable: the variable and the index, for `assign`.
         self._assign_target: tuple[Variable, Any] | None = None
@@ -352,7 +352,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
     def _require_writable(self, what: str) -> None:
         root = self._root_array()
         trace = self.recorder
-        outside = trace.regions.is_outside(root.node)
+        outside = trace.regions.is_array_outside(root)
         if outside and not trace.branches.loops.may_write(trace):
             raise TracingError(
                 at_user_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ from graphjit.core.frozen import dataclass
 from graphjit.core.tree import Tree, flatten, leaf_names, unflatten
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.jit.function import Function, function
+from graphjit.ops import index, view
+from graphjit.ops import pointwise as pw
 from graphjit.tensors.apply import TensorBase, current_trace
 
+from .batching import batch_graph
 from .inlining import DifferentiatedFunction, inline
-from .reverse import has_cotangent, vjp_graph
+from .reverse import has_cotangent, jvp_graph, vjp_graph
+from .slopes import NodeMaker, Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +238,7 @@ def _gradient(
         return [_number_of(trace, value, options)]
 
     made = DifferentiatedFunction(trace, chosen.tensors, run, results, options.op)
-    (cotangents,) = _pulled_back(trace, made, chosen, [_one(trace, made)])
-    gradient = chosen.result(cotangents)
+    gradient = chosen.result(_pulled_back(trace, made, chosen, [_one(trace, made)]))
     if not with_value:
         return (gradient, made.result[1]) if options.has_aux else gradient
     return made.result, gradient
@@ -284,17 +288,358 @@ def _one(trace: Any, made: DifferentiatedFunction) -> int:
 
 def _pulled_back(
     trace: Any, made: DifferentiatedFunction, chosen: _Chosen, cotangents: Sequence[int]
-) -> list[list[Any]]:
-    """The cotangents of the arguments, in a list of one."""
-    wanted = [True] * len(made.inputs) + [False] * len(made.operands)
-    graph = vjp_graph(made.graph, wanted, with_outputs=False)
+) -> list[Any]:
+    """The cotangents of the arguments that are floats."""
+    graph = vjp_graph(made.graph, _wanted(made), with_outputs=False)
     nodes = inline(trace, graph, [*made.inputs, *made.operands, *cotangents])
     return [
-        [
-            trace.symbol_of(node, origin_of(x))
-            for node, x in zip(nodes, chosen.tensors, strict=True)
-        ]
+        trace.symbol_of(node, origin_of(x))
+        for node, x in zip(nodes, chosen.tensors, strict=True)
     ]
 
 
-__all__ = ["Derivative", "grad", "value_and_grad"]
+def _wanted(made: DifferentiatedFunction) -> list[bool]:
+    return [True] * len(made.inputs) + [False] * len(made.operands)
+
+
+# -- functions of any results
+
+
+class _Results:
+    """What a function of any structure of arrays gave.
+
+    leaves: in order; tensors: of each
+    """
+
+    def __init__(self, trace: Any, op: str) -> None:
+        self._trace, self._op = trace, op
+        self.leaves: list[Any] = []
+        self.tensors: list[Any] = []
+        self.tree: Tree | None = None
+
+    def of(self, value: Any) -> list[Any]:
+        """The tensors of a value."""
+        self.tree = flatten(value, self.leaves)
+        for x, name in zip(self.leaves, leaf_names(self.tree, "result"), strict=True):
+            if not isinstance(x, (TensorBase, np.ndarray, np.generic, float, complex, int)):
+                raise InvalidArgumentError(
+                    at_user_line(
+                        f"{self._op} of a function that gives a {type(x).__name__} ({name})"
+                    )
+                )
+        self.tensors = [as_operand(self._trace, x) for x in self.leaves]
+        return self.tensors
+
+    def structure(self, leaves: Sequence[Any]) -> Any:
+        """Others in the same structure."""
+        assert self.tree is not None
+        values = iter(leaves)
+        return unflatten(self.tree, lambda: next(values))
+
+    def given(self, value: Any, what: str) -> list[int]:
+        """The nodes of what is in the structure of the results."""
+        found: list[Any] = []
+        if flatten(value, found) != self.tree:
+            raise InvalidArgumentError(
+                at_user_line(f"{what} in another structure than the results [Op:{self._op}]")
+            )
+        nodes = []
+        for x, wanted in zip(found, self.tensors, strict=True):
+            nodes.append(_fitting(self._trace, x, wanted, what, self._op))
+        return nodes
+
+
+def _fitting(trace: Any, x: Any, wanted: Any, what: str, op: str) -> int:
+    """The node of a tangent or cotangent of a value."""
+    if not has_cotangent(wanted.type):
+        node: int = trace.builder.const(np.zeros((), wanted.type.dtype.dtype))
+        shape = wanted.type.shape
+        return trace.builder.add(view.broadcast, (node,), shape=shape) if shape else node
+    found = as_operand(trace, x, wanted)
+    if found.type != wanted.type:
+        raise InvalidArgumentError(
+            at_user_line(f"{what} of {found.type} for {wanted.type} [Op:{op}]")
+        )
+    number: int = trace.node_of(found)
+    return number
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """What `fun` gives, and a function from cotangents of that to those of the arguments:
+    `jax.vjp`.
+
+    Arguments and results are any structures of floats; the function takes what has the
+    structure, shapes and dtypes of the result, and gives a tuple with one for each argument.
+    has_aux: whether `fun` gives a pair, whose second part is handed on as a third result.
+
+    Raises InvalidArgumentError for cotangents of another structure or type, and the errors of
+    `gj.grad`.
+    """
+    options = _Options(tuple(range(len(primals))), has_aux, False, False, "vjp")
+    trace = current_trace.get()
+    if trace is None:
+        value = Derivative(_callable(fun), _value_of, options)
+        pull = Derivative(fun, _pulled, options)
+        found = value(*primals)
+        back = functools.partial(_pulled_with, pull, primals)
+        return (found[0], back, found[1]) if has_aux else (found, back)
+    chosen, made, results = _run(trace, fun, options, primals)
+
+    def back_in_trace(cotangents: Any) -> Any:
+        given = results.given(cotangents, "cotangents")
+        return chosen.result(_pulled_back(trace, made, chosen, given))
+
+    if has_aux:
+        return made.result[0], back_in_trace, made.result[1]
+    return made.result, back_in_trace
+
+
+def _run(
+    trace: Any, fun: Callable[..., Any], options: _Options, args: tuple[Any, ...], **named: Any
+) -> tuple[_Chosen, DifferentiatedFunction, _Results]:
+    """Run a function whose results may be anything."""
+    chosen, found = _Chosen(trace, options, args), _Results(trace, options.op)
+
+    def run(*symbols: Any) -> Any:
+        return fun(*chosen.arguments(symbols), **named)
+
+    def results(value: Any) -> list[Any]:
+        if not options.has_aux:
+            return found.of(value)
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise InvalidArgumentError(
+                at_user_line(f"{options.op}(has_aux=True) of a function that gives no pair")
+            )
+        return found.of(value[0])
+
+    made = DifferentiatedFunction(trace, chosen.tensors, run, results, options.op)
+    return chosen, made, found
+
+
+def _value_of(fun: Callable[..., Any], options: _Options, /, *args: Any) -> Any:
+    _Chosen(_require_trace(options.op), options, args)
+    return fun(*args)
+
+
+def _pulled(
+    fun: Callable[..., Any], options: _Options, /, primals: tuple[Any, ...], cotangents: Any
+) -> Any:
+    trace = _require_trace(options.op)
+    chosen, made, results = _run(trace, fun, options, tuple(primals))
+    return chosen.result(
+        _pulled_back(trace, made, chosen, results.given(cotangents, "cotangents"))
+    )
+
+
+def _pulled_with(pull: Derivative, primals: tuple[Any, ...], cotangents: Any) -> Any:
+    return pull(primals, cotangents)
+
+
+def jvp(
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    has_aux: bool = False,
+) -> Any:
+    """What `fun` gives, and how it changes along tangents of the arguments: `jax.jvp`.
+
+    primals: the arguments, a tuple or list. tangents: as many, each with its argument's
+    structure, shapes and dtypes. has_aux: as for `gj.vjp`.
+
+    Raises InvalidArgumentError where tangents don't fit, and the errors of `gj.grad`.
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise InvalidArgumentError(at_user_line("jvp takes tuples of primals and tangents"))
+    if len(primals) != len(tangents):
+        raise InvalidArgumentError(
+            at_user_line(f"jvp of {len(primals)} primals and {len(tangents)} tangents")
+        )
+    options = _Options(tuple(range(len(primals))), has_aux, False, False, "jvp")
+    call = Derivative(_callable(fun), _pushed, options)
+    return call(tuple(primals), tuple(tangents))
+
+
+def _pushed(
+    fun: Callable[..., Any], options: _Options, /, primals: tuple[Any, ...], tangents: Any
+) -> Any:
+    trace = _require_trace(options.op)
+    chosen, made, results = _run(trace, fun, options, tuple(primals))
+    leaves: list[Any] = []
+    if flatten(tuple(tangents), leaves) != chosen.tree:
+        raise InvalidArgumentError(
+            at_user_line("tangents in another structure than the primals [Op:jvp]")
+        )
+    given = [
+        _fitting(trace, leaves[k], x, "a tangent", "jvp")
+        for k, x in zip(chosen.floats, chosen.tensors, strict=True)
+    ]
+    graph = jvp_graph(made.graph, _wanted(made))
+    nodes = inline(trace, graph, [*made.inputs, *made.operands, *given])
+    changes = iter(nodes[len(results.tensors) :])
+    found = [
+        trace.symbol_of(next(changes), origin_of(x)) if has_cotangent(x.type) else _zero_of(x)
+        for x in results.tensors
+    ]
+    change = results.structure(found)
+    if options.has_aux:
+        return made.result[0], change, made.result[1]
+    return made.result, change
+
+
+def jacrev(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Derivative:
+    """The derivative of a function with any arrays for results, by reverse mode: `jax.jacrev`.
+
+    Of a result of shape S by an argument of shape T it has shape S + T. Results in structures
+    give the structure, with that of the arguments in place of each leaf. argnums, has_aux and
+    errors: as for `gj.grad`. It takes one way back for each element of the results, all at
+    once.
+    """
+    options = _Options(_numbers(argnums), has_aux, False, False, "jacrev")
+    return Derivative(_callable(fun), _jacobian, options, True)
+
+
+def jacfwd(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Derivative:
+    """Like `gj.jacrev`, by forward mode: for functions of few numbers that give many."""
+    options = _Options(_numbers(argnums), has_aux, False, False, "jacfwd")
+    return Derivative(_callable(fun), _jacobian, options, False)
+
+
+jacobian = jacrev
+
+
+def hessian(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Derivative:
+    """The second derivative of a function of one float: the Jacobian of its gradient."""
+    return jacfwd(jacrev(fun, argnums, has_aux), argnums, has_aux)
+
+
+def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """The Hessian of a function of one float times tangents: one number of passes, not one for
+    each element. primals, tangents: as for `gj.jvp`. With several primals the result is a
+    tuple.
+    """
+    argnums: Any = 0 if len(primals) == 1 else tuple(range(len(primals)))
+    return jvp(grad(fun, argnums), primals, tangents)[1]
+
+
+def _jacobian(
+    fun: Callable[..., Any], options: _Options, reverse: bool, /, *args: Any, **kwargs: Any
+) -> Any:
+    trace = _require_trace(options.op)
+    chosen, made, results = _run(trace, fun, options, args, **kwargs)
+    for x in results.tensors:
+        if not x.type.dtype.is_floating:
+            raise InvalidArgumentError(
+                at_user_line(f"{options.op} of a function that gives {x.type}, not floats")
+            )
+    back = _blocks_back if reverse else _blocks_forward
+    blocks = back(trace, made, chosen, results)
+    found = results.structure([chosen.result(row) for row in blocks])
+    return (found, made.result[1]) if options.has_aux else found
+
+
+def _blocks_back(
+    trace: Any, made: DifferentiatedFunction, chosen: _Chosen, results: _Results
+) -> list[list[Any]]:
+    """For each result its derivatives by each argument."""
+    graph = vjp_graph(made.graph, _wanted(made), with_outputs=False)
+    known = [*made.inputs, *made.operands]
+    rows = []
+    for k, y in enumerate(results.tensors):
+        size = prod(y.type.shape)
+        flags = [False] * len(known) + [j == k for j in range(len(results.tensors))]
+        batch, _ = batch_graph(graph, flags, size, [True] * len(chosen.tensors))
+        cotangents = [
+            _basis(trace, x, size) if j == k else _zeros(trace, x)
+            for j, x in enumerate(results.tensors)
+        ]
+        nodes = inline(trace, batch, [*known, *cotangents])
+        rows.append(
+            [
+                trace.symbol_of(
+                    _reshaped(trace, node, (*y.type.shape, *x.type.shape)), _array_origin(x)
+                )
+                for node, x in zip(nodes, chosen.tensors, strict=True)
+            ]
+        )
+    return rows
+
+
+def _blocks_forward(
+    trace: Any, made: DifferentiatedFunction, chosen: _Chosen, results: _Results
+) -> list[list[Any]]:
+    graph = jvp_graph(made.graph, _wanted(made))
+    known = [*made.inputs, *made.operands]
+    count = len(results.tensors)
+    columns = []
+    for k, x in enumerate(chosen.tensors):
+        size = prod(x.type.shape)
+        flags = [False] * len(known) + [j == k for j in range(len(chosen.tensors))]
+        batch, _ = batch_graph(graph, flags, size, [False] * count + [True] * count)
+        tangents = [
+            _basis(trace, z, size) if j == k else _zeros(trace, z)
+            for j, z in enumerate(chosen.tensors)
+        ]
+        nodes = inline(trace, batch, [*known, *tangents])[count:]
+        column = []
+        for node, y in zip(nodes, results.tensors, strict=True):
+            rank = len(y.type.shape)
+            perm = (*range(1, rank + 1), 0)
+            last = trace.builder.add(view.transpose, (node,), perm=perm) if rank else node
+            shape = (*y.type.shape, *x.type.shape)
+            column.append(trace.symbol_of(_reshaped(trace, last, shape), _array_origin(x)))
+        columns.append(column)
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _array_origin(x: Any) -> str:
+    return "numpy" if origin_of(x) == "weak" else origin_of(x)
+
+
+def _basis(trace: Any, x: Any, size: Any) -> int:
+    """The unit vectors in a type, along a first axis."""
+    builder = trace.builder
+    rows, columns = (
+        builder.add(index.iota, (), shape=(size, size), axis=axis) for axis in (0, 1)
+    )
+    equal = builder.add(pw.eq, (rows, columns))
+    ones = builder.add(pw.cast, (equal,), dtype=x.type.dtype)
+    return _reshaped(trace, ones, (size, *x.type.shape))
+
+
+def _zeros(trace: Any, x: Any) -> int:
+    return NodeMaker(trace.builder).zeros(x.type).node
+
+
+def _reshaped(trace: Any, node: int, shape: tuple[Any, ...]) -> int:
+    return NodeMaker(trace.builder).reshaped(Ref(node), shape).node
+
+
+def stop_gradient(x: Any) -> Any:
+    """The same values, which derivatives take for constants: `jax.lax.stop_gradient`.
+
+    x: any structure of arrays and numbers; what isn't traced is given back as it is.
+    """
+
+    def stopped(leaf: Any) -> Any:
+        if not isinstance(leaf, TensorBase) or leaf.recorder is None:
+            return leaf
+        trace: Any = leaf.recorder
+        node = trace.builder.add(pw.stop_gradient, (trace.node_of(leaf),))
+        return trace.symbol_of(node, origin_of(leaf))
+
+    leaves: list[Any] = []
+    tree = flatten(x, leaves)
+    values = iter([stopped(leaf) for leaf in leaves])
+    return unflatten(tree, lambda: next(values))
+
+
+__all__ = [
+    "Derivative", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp",
+    "stop_gradient", "value_and_grad", "vjp",
+]  # fmt: skip

@@ -8,6 +8,7 @@ algebra. A cotangent that is 0 is None.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from graphjit.core.dims import Dim
 from graphjit.core.errors import InternalError, NotDifferentiableError, at_user_line
 from graphjit.core.types import Shape, TensorType, TupleType, int64
 from graphjit.ir.graph import Graph, GraphBuilder, Node
-from graphjit.ops import assemble, contract, index, library, reduce, source, view
+from graphjit.ops import assemble, contract, control, index, library, reduce, source, view
 from graphjit.ops.primitive import (
     Assemble,
     Choice,
@@ -45,6 +46,58 @@ def vjp_graph(graph: Graph, wanted: Sequence[bool], with_outputs: bool = True) -
     that are wanted. Raises NotDifferentiableError where an op on the way has no rule.
     """
     return Reverse(graph, wanted).result(with_outputs)
+
+
+def jvp_graph(graph: Graph, wanted: Sequence[bool]) -> Graph:
+    """A graph of the same parameters and a tangent for each that is wanted.
+
+    Its outputs are those of `graph` and their tangents; outputs that are no floats have none.
+    Cotangents of the parameters are linear in those of the outputs: the transpose of that map
+    takes tangents of parameters to tangents of outputs (J. Townsend, "A new trick for
+    calculating Jacobian vector products", 2017).
+    """
+    back = vjp_graph(graph, wanted)
+    count, outputs = len(graph.params), len(graph.outputs)
+    floats = [has_cotangent(graph.nodes[i].type) for i in graph.outputs]
+    twice = vjp_graph(
+        Graph(back.name, back.nodes, back.outputs[outputs:]), [False] * count + floats, False
+    )
+    builder = GraphBuilder(graph.name)
+    moved: dict[int, int] = {}
+    given: list[int] = []
+    for number in graph.params:
+        type = graph.nodes[number].tensor
+        given.append(
+            builder.add(source.param, type=type, name=f"p{len(given)}", role="argument")
+        )
+    d = NodeMaker(builder)
+    tangents = [
+        builder.add(source.param, type=graph.nodes[i].tensor, name=f"t{k}", role="argument")
+        for k, (i, flag) in enumerate(zip(graph.params, wanted, strict=True))
+        if flag
+    ]
+    # of a linear map any point will do; at 1 slopes make no exceptions for 0
+    points = [
+        d.spread(Ref(builder.const(np.ones((), t.dtype.dtype))), t.shape).node
+        for t in (graph.nodes[i].tensor for i in graph.outputs)
+    ]
+
+    def copy(part: Graph, arguments: Sequence[int]) -> list[int]:
+        moved.clear()
+        moved.update(zip(part.params, arguments, strict=True))
+        for number, node in enumerate(part.nodes):
+            if node.primitive is not source.param:
+                inputs = tuple(moved[i] for i in node.inputs)
+                moved[number] = builder.append(
+                    Node(
+                        node.primitive, inputs, node.attrs, node.type, node.source, node.regions
+                    )
+                )
+        return [moved[i] for i in part.outputs]
+
+    values = copy(graph, given)
+    changes = copy(twice, [*given, *points, *tangents])
+    return builder.finish([*values, *changes])
 
 
 def has_cotangent(type: Any) -> bool:
@@ -226,23 +279,37 @@ class Reverse:
                 count = d.reshaped(d.make(reduce.sum_, ones, axes=axes), kept)
                 found = d.where(equal, d.div(wide, count), 0.0)
             case reduce.prod:
-                found = d.mul(wide, self._other_factors(x, axes, kept))
+                found = d.mul(wide, self._other_factors(x, axes))
             case _:
                 raise self._refusal(node)
         self._give(operand, found)
 
-    def _other_factors(self, x: Ref, axes: Shape, kept: Shape) -> Ref:
+    def _other_factors(self, x: Ref, axes: Shape) -> Ref:
         """For each element the product of the others along the axes."""
-        d, zero = self.d, self.d.eq(x, 0.0)
-        rest = d.where(zero, 1.0, x)
-        product = d.reshaped(d.make(reduce.prod, rest, axes=axes), kept)
-        count = d.make(reduce.sum_, d.cast(zero, dtype=int64), axes=axes)
-        zeros = d.reshaped(count, kept)
-        none = Ref(self.builder.const(np.zeros((), np.int64)))
-        one = Ref(self.builder.const(np.ones((), np.int64)))
-        alone = d.where(d.eq(zeros, one), product, 0.0)
-        among = d.where(d.eq(zeros, none), d.div(product, rest), 0.0)
-        return d.where(zero, alone, among)
+        d, shape = self.d, self.d.type(x).shape
+        rest = [axis for axis in range(len(shape)) if axis not in axes]
+        order = (*rest, *axes)
+        turned = d.make(view.transpose, x, perm=order)
+        rows = (*(shape[axis] for axis in rest), prod(shape[axis] for axis in axes))
+        flat, last = d.reshaped(turned, rows), len(rest)
+        after = self._flipped(self._products_before(self._flipped(flat, last), last), last)
+        others = d.mul(self._products_before(flat, last), after)
+        back = tuple(order.index(axis) for axis in range(len(shape)))
+        return d.make(view.transpose, d.reshaped(others, d.type(turned).shape), perm=back)
+
+    def _products_before(self, x: Ref, axis: int) -> Ref:
+        """For each place along an axis the product of what is before it."""
+        d, shape = self.d, self.d.type(x).shape
+        if any(not isinstance(n, Dim) and n == 0 for n in shape):
+            return x
+        products = d.make(reduce.cumprod, x, axis=axis)
+        sizes = tuple(n - 1 if k == axis else n for k, n in enumerate(shape))
+        starts, steps = (0,) * len(shape), (1,) * len(shape)
+        one = d.number(1.0, x)
+        first = d.spread(one, tuple(1 if k == axis else n for k, n in enumerate(shape)))
+        return d.make(
+            assemble.concat, first, self._slice(products, starts, sizes, steps), axis=axis
+        )
 
     def _scan(self, number: int, node: Node, g: Ref) -> None:
         (operand,) = node.inputs
@@ -251,15 +318,8 @@ class Reverse:
             self._give(operand, self._sums_from_here(g, axis))
             return
         if node.primitive is reduce.cumprod:
-            zero = d.eq(x, 0.0)
-            nth = d.make(reduce.cumsum, d.cast(zero, dtype=int64), axis=axis)
-            one = Ref(self.builder.const(np.ones((), np.int64)))
-            first = d.bit_and(zero, d.eq(nth, one))
-            without = d.make(reduce.cumprod, d.where(first, 1.0, x), axis=axis)
-            usual = d.div(self._sums_from_here(d.mul(g, y), axis), d.where(zero, 1.0, x))
-            found = d.where(zero, 0.0, usual)
-            found = d.where(first, self._sums_from_here(d.mul(g, without), axis), found)
-            self._give(operand, found)
+            before = self._products_before(x, axis)
+            self._give(operand, d.mul(before, self._sums_of_products(g, x, axis)))
             return
         type = self._type(operand)  # each maximum goes to the element that it came from
         places = Ref(self.builder.add(index.iota, (), shape=type.shape, axis=axis))
@@ -272,6 +332,39 @@ class Reverse:
         """Of each place along an axis the sum from there on."""
         flipped = self._flipped(g, axis)
         return self._flipped(self.d.make(reduce.cumsum, flipped, axis=axis), axis)
+
+    def _sums_of_products(self, g: Ref, x: Ref, axis: int) -> Ref:
+        """r[i] = g[i] + x[i + 1] r[i + 1] along an axis, by a loop."""
+        d, shape = self.d, self.d.type(x).shape
+        perm = (axis, *(k for k in range(len(shape)) if k != axis))
+        if any(not isinstance(n, Dim) and n == 0 for n in shape):
+            return g
+        rows, given = (d.make(view.transpose, each, perm=perm) for each in (x, g))
+        builder = GraphBuilder("sums_of_products")
+        each = TensorType(d.type(rows).shape[1:], d.type(x).dtype)
+        types = [TensorType((), int64), each, each, each]
+        _, carried, factor, term = (
+            Ref(builder.add(source.param, type=t, name=f"p{k}", role="argument"))
+            for k, t in enumerate(types)
+        )
+        inside = NodeMaker(builder)
+        total = inside.add(term, carried)
+        region = builder.finish([inside.mul(factor, total).node, total.node])
+        loop = self.builder.add(
+            control.scan,
+            (d.zeros(each).node, rows.node, given.node),
+            d.line,
+            (region,),
+            start=0,
+            count=shape[axis],
+            carried=1,
+            sliced=2,
+            reverse=True,
+        )
+        self.builder.add(source.item, (loop,), d.line, index=0)
+        found = Ref(self.builder.add(source.item, (loop,), d.line, index=1))
+        back = tuple(perm.index(k) for k in range(len(shape)))
+        return d.make(view.transpose, found, perm=back)
 
     def _flipped(self, x: Ref, axis: int) -> Ref:
         shape = self.d.type(x).shape
@@ -722,4 +815,4 @@ _SPECIAL: dict[str, Callable[..., tuple[Any, ...]]] = {
 }
 
 
-__all__ = ["has_cotangent", "vjp_graph"]
+__all__ = ["has_cotangent", "jvp_graph", "vjp_graph"]

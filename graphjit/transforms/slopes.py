@@ -106,21 +106,44 @@ class NodeMaker:
     # -- slopes
 
     def over(self, x: Ref) -> Linear:
-        """1 / x. Of no change nothing comes, even where x is 0."""
-        return self._both(lambda t: self._of_something(t, self.div(t, x)))
-
-    def ratio(self, x: Ref, y: Ref) -> Linear:
-        """x / y, which is 0 where x is, even where y is 0."""
+        """1 / x. Where that is infinite or NaN nothing comes of no change."""
+        none, divisor = self._divisor(x)
 
         def change(t: Ref) -> Ref:
-            changed = self._of_something(t, self.mul(t, self.div(x, y)))
-            return self._of_something(x, changed)
+            there = self._of_something(t, self.div(t, x))
+            return self.where(none, there, self.div(t, divisor))
 
         return self._both(change)
 
+    def ratio(self, x: Ref, y: Ref) -> Linear:
+        """x / y. Where y is 0 nothing comes of no change, or of an x that is 0."""
+        none, divisor = self._divisor(y)
+
+        def change(t: Ref) -> Ref:
+            there = self._of_something(t, self.mul(t, self.div(x, y)))
+            there = self._of_something(x, there)
+            return self.where(none, there, self.mul(t, self.div(x, divisor)))
+
+        return self._both(change)
+
+    def _divisor(self, x: Ref) -> tuple[Ref, Ref]:
+        """Where a number is 0 or NaN, and the number with 1 in place of that.
+
+        Slopes may treat these places alone in another way: they stay linear everywhere else,
+        and so have derivatives of their own.
+        """
+        size = self.abs(x)
+        none = self.logical_not(self.gt(size, self.number(0.0, size)))
+        return none, self.where(none, 1.0, x)
+
     def never_nan(self, x: Ref) -> Linear:
         """x, of which 0 times infinity is 0: the slope of the square root of x * x at 0."""
-        return self._both(lambda t: self._of_something(x, self.mul(t, x)))
+
+        def change(t: Ref) -> Ref:
+            endless = self.eq(self.abs(t), self.number(float("inf"), self.abs(t)))
+            return self.where(self.bit_and(self.eq(x, 0.0), endless), 0.0, self.mul(t, x))
+
+        return self._both(change)
 
     def modulus(self, x: Ref, size: Ref) -> Linear:
         """The slope of |x|."""

@@ -226,11 +226,18 @@ def test_lists_that_arrays_are_added_to() -> None:
         lambda n: "a rate of %s %d" % (n, n),  # noqa: UP031
         lambda n: print(n, [n]),
         lambda n: f"{[n + 1]}",
+        lambda n: "%r" % ([n],),  # noqa: UP031
+        lambda n: f"{[n]!r} {(n,)!s}",
+        lambda n: "%r %s" % ((n,), n),  # noqa: UP031
+        lambda n: repr(str([n])),
+        lambda n: f"{str([n])!r:>40}",
+        lambda n: repr([str(n), [n]]),
     ],
 )
 def test_texts_of_arrays_without_axes(form: Any) -> None:
     f = gj.function(form)
-    for n in (np.array(2), np.int64(2), np.array(3), np.float64(2.5), np.array(2.5)):
+    swapped = np.array(2.5, ">f8"), np.array([1, 2], ">i4")
+    for n in (np.array(2), np.int64(2), np.array(3), np.float64(2.5), np.array(2.5), *swapped):
         printed = []
         for g in (f, form):
             with contextlib.redirect_stdout(io.StringIO()) as shown:

@@ -192,7 +192,7 @@ UFUNCS: dict[str, tuple[Callable[..., Any], Array]] = {
 }  # fmt: skip
 # Those that no ufunc of NumPy's or SciPy's is, and those that are part of no function here.
 OWN = {"rsqrt", "softplus"}
-INSIDE = {"nextafter", "unless"}
+INSIDE = {"nextafter", "unless", "stop_gradient"}
 
 
 @pytest.mark.parametrize("name", UFUNCS)
@@ -360,6 +360,167 @@ def test_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(
             g(x, V), differences(lambda x: f(x, V), x), rtol=1e-5, atol=1e-8
         )
+
+
+# -- functions of any results
+
+OF_SEVERAL: dict[str, Callable[[Array], Any]] = {
+    "one array": lambda x: np.tanh(A @ x) * x,
+    "one number": lambda x: (x**3).sum() + x[0] * x[1],
+    "a pair": lambda x: (np.outer(x, x), x.sum() ** 2),
+    "a dict": lambda x: {"a": x[::-1] * x, "b": [np.sort(x), 2.0 * x[0]]},
+    "a loop": lambda x: _long_loop(x),
+    "solutions": lambda x: np.linalg.solve(SPD + np.outer(x, x), x),
+}
+
+
+def flat(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return [x for part in value for x in flat(part)]
+    return [value]
+
+
+def plain_jacobians(function: Callable[[Array], Any], x: Array) -> list[Array]:
+    """Of each result the derivatives by each element, along the last axis."""
+    step, rows = 1e-6, []
+    for k in range(x.size):
+        up, down = x.copy(), x.copy()
+        up[k] += step
+        down[k] -= step
+        pairs = zip(flat(function(up)), flat(function(down)), strict=True)
+        rows.append([(np.asarray(a) - np.asarray(b)) / (2 * step) for a, b in pairs])
+    return [np.stack(column, -1) for column in zip(*rows, strict=True)]
+
+
+@pytest.mark.parametrize("name", OF_SEVERAL)
+def test_jacobians(name: str) -> None:
+    f = OF_SEVERAL[name]
+    expected = plain_jacobians(f, V)
+    for made in (gj.jacrev(f), gj.jacfwd(f), gj.function(lambda x: gj.jacobian(f)(x))):
+        found = made(V)
+        assert isinstance(found, type(f(V))) or not isinstance(f(V), (tuple, dict))
+        for y, z in zip(flat(found), expected, strict=True):
+            np.testing.assert_allclose(y, z, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", OF_SEVERAL)
+def test_products_with_jacobians(name: str) -> None:
+    f = OF_SEVERAL[name]
+    blocks = plain_jacobians(f, V)
+    value, changes = gj.jvp(f, (V,), (W,))
+    for y, z in zip(flat(value), flat(f(V)), strict=True):
+        np.testing.assert_allclose(y, z)
+    for y, block in zip(flat(changes), blocks, strict=True):
+        np.testing.assert_allclose(y, block @ W, rtol=1e-5, atol=1e-7)
+    value, back = gj.vjp(f, V)
+    for _ in range(2):
+        (found,) = back(value)
+        expected = sum(
+            np.tensordot(np.asarray(y), block, np.ndim(y))
+            for y, block in zip(flat(f(V)), blocks, strict=True)
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+    @gj.function(fallback="error")
+    def inside(x: Array, t: Array) -> Any:
+        y, back = gj.vjp(f, x)
+        return back(y), gj.jvp(f, (x,), (t,))[1]
+
+    (again,), changes = inside(V, W)
+    np.testing.assert_allclose(again, found, rtol=1e-12)
+
+
+def test_several_primals_and_aux() -> None:
+    f = lambda p, x: ((p["w"] @ x) * p["s"], "text")  # noqa: E731
+    p, t = {"w": A, "s": 2.0}, {"w": B, "s": 0.5}
+    value, change, aux = gj.jvp(f, (p, V), (t, W), has_aux=True)
+    assert aux == "text"
+    np.testing.assert_allclose(value, A @ V * 2)
+    np.testing.assert_allclose(change, B @ V * 2 + A @ W * 2 + A @ V * 0.5)
+    value, back, aux = gj.vjp(f, p, V, has_aux=True)
+    found, of_x = back(W)
+    assert aux == "text"
+    np.testing.assert_allclose(found["w"], np.outer(W, V) * 2)
+    np.testing.assert_allclose(found["s"], W @ A @ V)
+    np.testing.assert_allclose(of_x, A.T @ W * 2)
+
+
+def test_second_derivatives() -> None:
+    f = lambda x: (x**3).sum() + np.prod(x) + np.exp(x[0] * x[1])  # noqa: E731
+    expected = plain_jacobians(gj.grad(f), V)[0]
+    found = gj.hessian(f)(V)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, found.T, rtol=1e-10)
+    np.testing.assert_allclose(gj.hvp(f, (V,), (W,)), found @ W, rtol=1e-10)
+    np.testing.assert_allclose(gj.jacrev(gj.jacrev(f))(V), found, rtol=1e-10)
+    np.testing.assert_allclose(gj.jacfwd(gj.jacfwd(f))(V), found, rtol=1e-10)
+
+
+SPECIAL_POINTS: dict[str, tuple[Callable[[Array], Any], list[float]]] = {
+    "a product with a zero": (lambda x: x.prod(), [0.0, 2.0, 3.0]),
+    "a product with two": (lambda x: x.prod(), [0.0, 2.0, 0.0]),
+    "running products": (lambda x: (np.cumprod(x) * [1.0, 2.0, 3.0]).sum(), [2.0, 0.0, 3.0]),
+    "a logarithm times 0": (
+        lambda x: np.log(x[0]) * x[1] + x[2] / x[0] * x[1],
+        [2.0, 0.0, 1.0],
+    ),
+    "a square": (lambda x: (x * x * [1.0, 2.0, 3.0]).sum() + x[0] * x[1], [0.0, 0.0, 1.0]),
+    "a root times 0": (lambda x: np.sqrt(x[0]) * x[1] * x[2], [2.0, 0.0, 1.0]),
+    "the power 0": (lambda x: x[0] ** x[1] * x[2], [2.0, 0.0, 1.0]),
+    "a power of 0": (lambda x: x[0] ** 3 + x[1] ** 2 * x[2], [0.0, 0.0, 1.0]),
+    "a quotient of 0": (lambda x: x[0] / x[1] * x[2], [0.0, 2.0, 0.0]),
+    "an angle": (lambda x: np.arctan2(x[0], x[1]) * x[2], [0.0, 2.0, 0.0]),
+    "a length": (lambda x: np.hypot(x[0], x[1]) * x[2], [0.0, 2.0, 0.0]),
+    "what isn't chosen": (lambda x: np.where(x > 1, np.log(x), x**2).sum(), [0.0, 2.0, 0.5]),
+    "assigned": (lambda x: (_assigned(np.outer(x, x)) ** 2).sum(), [0.0, 2.0, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL_POINTS)
+def test_second_derivatives_at_zeros(name: str) -> None:
+    f, point = SPECIAL_POINTS[name]
+    x = np.array(point)
+    with np.errstate(all="ignore"):
+        hessian, steps = np.zeros((3, 3)), 1e-4 * np.eye(3)
+        for i, e in enumerate(steps):
+            for j, d in enumerate(steps):
+                four = f(x + e + d) - f(x + e - d) - f(x - e + d) + f(x - e - d)
+                hessian[i, j] = four / 4e-8
+        for made in (gj.hessian(f), gj.jacrev(gj.grad(f)), gj.jacfwd(gj.grad(f))):
+            np.testing.assert_allclose(made(x), hessian, rtol=1e-3, atol=1e-4)
+
+
+def test_tangents_at_singular_points() -> None:
+    with np.errstate(all="ignore"):
+        assert gj.jvp(np.sqrt, (0.0,), (1.0,))[1] == np.inf
+        assert gj.jvp(np.log, (0.0,), (1.0,))[1] == np.inf
+
+
+def test_stopped_gradients() -> None:
+    found = gj.grad(lambda x: (gj.stop_gradient(np.sin(x)) * x).sum())(V)
+    np.testing.assert_allclose(found, np.sin(V))
+    tree = {"a": V, "n": 3, "t": "text"}
+    assert gj.stop_gradient(tree) == tree
+    straight = gj.grad(lambda x: (x + gj.stop_gradient(np.round(x) - x)).sum())
+    np.testing.assert_allclose(straight(V), np.ones(3))
+
+
+def test_errors_of_several() -> None:
+    _, back = gj.vjp(lambda x: (x, x.sum()), V)
+    with pytest.raises(InvalidArgumentError, match="structure"):
+        back(V)
+    with pytest.raises(InvalidArgumentError, match="cotangents"):
+        back((V[:2], 1.0))
+    with pytest.raises(InvalidArgumentError, match="tangents"):
+        gj.jvp(lambda x: x, (V,), ())
+    with pytest.raises(InvalidArgumentError, match="a tangent"):
+        gj.jvp(lambda x: x, (V,), (V[:2],))
+    with pytest.raises(InvalidArgumentError, match="tuples"):
+        gj.jvp(lambda x: x, V, V)
+    with pytest.raises(InvalidArgumentError, match="not floats"):
+        gj.jacrev(lambda x: x > 0)(V)
 
 
 # -- control flow

@@ -157,6 +157,46 @@ def _expm(a: Array) -> Array:
     return scipy.linalg.expm(a)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_routines_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gj.config, "symbolic_after", 2)
+    for f in (
+        lambda q: np.searchsorted(q, 0.1),
+        lambda q: np.partition(q, 1),
+        lambda q: np.interp(q, [0.0, 1.0], [1.0, 2.0]),
+    ):
+        g, h = gj.vmap(f), gj.function(lambda x, f=f: gj.map(f, x))
+        for n in (3, 4, 5, 2):
+            x = RNG.random((n, 4))
+            expected = np.stack([f(row) for row in x])
+            np.testing.assert_allclose(g(x), expected)
+            np.testing.assert_allclose(h(x), expected)
+
+
+OUTSIDE = np.zeros(3)
+
+
+def test_writes_into_arrays_from_outside() -> None:
+    def into_it(v: Any) -> Any:
+        OUTSIDE[...] += v
+        return v
+
+    def into_copies(v: Any, k: Any) -> Any:
+        w, z = v.copy(), np.array(OUTSIDE)
+        w[k] = 7
+        z[0] += k
+        return w + z
+
+    for call in (gj.vmap(into_it), gj.function(lambda x: gj.map(into_it, x))):
+        OUTSIDE[...] = 0
+        with pytest.warns(gj.FallbackWarning):
+            np.testing.assert_array_equal(call(V), V)
+        np.testing.assert_allclose(OUTSIDE, V.sum(0))
+    strict = gj.function(lambda v, k: gj.vmap(into_copies, (None, 0))(v, k), fallback="error")
+    found = strict(W, np.array([0, 2]))
+    np.testing.assert_allclose(found, [into_copies(W, k) for k in (0, 2)])
+
+
 # -- axes
 
 
