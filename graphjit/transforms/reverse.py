@@ -597,6 +597,42 @@ class Reverse:
         found = d.mul(d.add(found, self._transposed(found)), 0.5)
         self._give(operand, found)
 
+    def _fft(self, number: int, node: Node, g: Ref) -> None:
+        (operand,) = node.inputs
+        d, type = self.d, self._type(operand)
+        transform, axis, n = node.attr("transform"), node.attr("axis"), node.attr("n")
+        extent = type.shape[axis]
+        if transform == "irfft":
+            spectrum = d.make(library.fft, g, transform="rfft", axis=axis, n=n)
+            part, dtype = d.type(spectrum).shape, d.type(spectrum).dtype.dtype
+            weight = np.full(n // 2 + 1, 2.0 / n)
+            weight[0] = 1.0 / n
+            if n % 2 == 0:
+                weight[-1] = 1.0 / n
+            shape = tuple(m if k == axis else 1 for k, m in enumerate(part))
+            scale = Ref(self.builder.const(weight.reshape(shape).astype(dtype)))
+            found = d.mul(d.conj(spectrum), scale)
+        else:
+            whole = self._fitted(g, axis, n)
+            kind = "fft" if transform == "rfft" else transform
+            found = d.make(library.fft, whole, transform=kind, axis=axis, n=n)
+            if transform == "rfft":
+                found = d.real(found)
+        found = self._fitted(found, axis, extent)
+        if d.type(found).dtype != type.dtype:  # transforms of float16 are computed in float32
+            found = d.cast(found, dtype=type.dtype)
+        self._give(operand, found)
+
+    def _fitted(self, x: Ref, axis: int, extent: int) -> Ref:
+        """The first elements along an axis, or all of them and zeros."""
+        d, shape = self.d, self.d.type(x).shape
+        wanted = tuple(extent if k == axis else n for k, n in enumerate(shape))
+        starts, steps = (0,) * len(shape), (1,) * len(shape)
+        if shape[axis] >= extent:
+            return x if shape[axis] == extent else self._slice(x, starts, wanted, steps)
+        zeros = d.zeros(TensorType(wanted, d.type(x).dtype))
+        return d.make(assemble.place, zeros, x, starts=starts, steps=steps)
+
     def _sort(self, number: int, node: Node, g: Ref) -> None:
         (operand,) = node.inputs
         type, axis = self._type(operand), node.attr("axis")
@@ -789,6 +825,7 @@ _ROUTINES: dict[Any, Rule] = {
     library.triangular_solve: Reverse._triangular_solve,
     library.cholesky: Reverse._cholesky,
     library.eigh: Reverse._eigh,
+    library.fft: Reverse._fft,
     library.sort: Reverse._sort,
     library.special: Reverse._special,
 }
