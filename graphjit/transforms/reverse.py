@@ -120,6 +120,8 @@ class Reverse:
         self.moved: dict[int, int] = {}
         self._stacks: dict[int, list[Ref]] = {}
         self._cotangents: dict[int, list[Ref]] = {}
+        # Of nodes with several results the cotangents of these.
+        self._items: dict[int, dict[int, Ref]] = {}
         params = dict(zip(graph.params, wanted, strict=True))
         self.wanted = [number for number, flag in params.items() if flag]
         self.active = [False] * len(graph.nodes)
@@ -198,8 +200,9 @@ class Reverse:
         if isinstance(node.primitive.kind, Item):
             cotangent = self._taken(number)
             if cotangent is not None:
-                items = self._items.setdefault(node.inputs[0], {})
-                items[node.attr("index")] = cotangent
+                items, k = self._items.setdefault(node.inputs[0], {}), node.attr("index")
+                known = items.get(k)  # an item may be taken more than once
+                items[k] = cotangent if known is None else self.d.add(known, cotangent)
             return
         if isinstance(node.type, TupleType):
             given = self._items.pop(number, None)
@@ -215,12 +218,6 @@ class Reverse:
                 rule(self, number, node, *cotangents)
                 return
         raise self._refusal(node)
-
-    @property
-    def _items(self) -> dict[int, dict[int, Ref]]:
-        """Of nodes with several results the cotangents of these."""
-        found: dict[int, dict[int, Ref]] = self.__dict__.setdefault("_items_given", {})
-        return found
 
     def _refusal(self, node: Node, why: str = "") -> NotDifferentiableError:
         name = dict(node.attrs).get("name") or dict(node.attrs).get("function")

@@ -499,6 +499,37 @@ def test_second_derivatives_at_zeros(name: str) -> None:
             np.testing.assert_allclose(made(x), hessian, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["eigenvectors", "eigenvalues", "cholesky", "inverse", "determinants", "solutions", "norms",
+     "sorted", "running maxima", "a long loop", "a loop over rows", "assigned by index",
+     "softmax", "extremes", "deviations", "transforms back", "running products"],
+)  # fmt: skip
+def test_second_and_third_derivatives(name: str) -> None:
+    f, x = FORMS[name]
+    size = x.size
+
+    def loss(x: Array) -> Any:
+        return weighted(f(x))
+
+    def flat_loss(flat: Array) -> Any:
+        return loss(flat.reshape(x.shape))
+
+    first = gj.grad(flat_loss)
+    expected = plain_jacobians(first, x.reshape(-1))[0]
+    found = gj.jacrev(first)(x.reshape(-1))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gj.jacfwd(first)(x.reshape(-1)), found, rtol=1e-7, atol=1e-9)
+    direction = np.cos(np.arange(float(size)))
+
+    def second(flat: Array) -> Any:
+        return (first(flat) * direction).sum()
+
+    third = gj.grad(lambda flat: (gj.grad(second)(flat) * direction).sum())
+    along = differences(lambda flat: float(gj.grad(second)(flat) @ direction), x.reshape(-1))
+    np.testing.assert_allclose(third(x.reshape(-1)), along, rtol=1e-3, atol=1e-4)
+
+
 def test_tangents_at_singular_points() -> None:
     with np.errstate(all="ignore"):
         assert gj.jvp(np.sqrt, (0.0,), (1.0,))[1] == np.inf
