@@ -17,8 +17,8 @@ from graphjit.core.errors import SourceLine
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import DType, Shape, TensorType
 from graphjit.ir.graph import GraphBuilder
-from graphjit.ops import PRIMITIVES, library, reduce, view
-from graphjit.ops.primitive import Primitive
+from graphjit.ops import PRIMITIVES, library, reduce, source, view
+from graphjit.ops.primitive import Primitive, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +201,27 @@ class NodeMaker:
         if isinstance(slope, Linear):
             return slope.backward(x) if back else slope.forward(x)
         if isinstance(slope, Ref):
-            return self.mul(x, slope)
+            return self._times(x, slope)
         return x if slope == 1 else self.neg(x)
+
+    def _times(self, t: Ref, factor: Ref) -> Ref:
+        """A change times a factor. Of no change nothing comes, whatever the factor is."""
+        found = self.mul(t, factor)
+        if self._is_finite(factor.node):
+            return found
+        size = self.abs(factor)
+        finite = self.lt(size, self.number(float("inf"), size))
+        nothing = self.bit_and(self.logical_not(finite), self.eq(t, 0.0))
+        return self.where(nothing, 0.0, found)
+
+    def _is_finite(self, number: int) -> bool:
+        """Whether a node is surely neither infinite nor NaN."""
+        node = self.builder.nodes[number]
+        if node.primitive is source.const:
+            return bool(np.isfinite(node.attr("value").array).all())
+        if node.primitive is PRIMITIVES["where"]:
+            return all(map(self._is_finite, node.inputs[1:]))
+        return isinstance(node.primitive.kind, View) and self._is_finite(node.inputs[0])
 
     def total(self, parts: Sequence[Ref]) -> Ref:
         """The sum of nodes of one type."""

@@ -623,9 +623,15 @@ def test_no_nan_of_what_isnt_chosen() -> None:
         roots = gj.grad(lambda x: np.where(x > 0, np.sqrt(x), 0.0).sum())(x)
         logs = gj.grad(lambda x: np.where(x > 0, np.log(x), 0.0).sum())(x)
         parts = gj.grad(lambda x: np.where(x != 0, 1 / x, 0.0).sum())(x)
+        products = gj.grad(lambda x: np.where(x > 0, x / x * x * np.log(x), x).sum())(x)
+        points = gj.grad(lambda x: np.interp(x, [0.0, 1.0, 2.0], [0.0, 3.0, 4.0]).sum())
+        found = points(np.array([0.5, 1.5, 2.0, 2.5, -1.0]))
     np.testing.assert_array_equal(roots, [0.0, 0.0, 0.25])
     np.testing.assert_array_equal(logs, [0.0, 0.0, 0.25])
     np.testing.assert_array_equal(parts, [-1.0, 0.0, -1 / 16])
+    np.testing.assert_allclose(products, [1.0, 1.0, 1 + np.log(4.0)])
+    np.testing.assert_allclose(found[[0, 1, 3, 4]], [3.0, 1.0, 0.0, 0.0])
+    assert np.isfinite(found).all()
 
 
 def test_norms_at_zero() -> None:
