@@ -276,44 +276,80 @@ def lerp(x: Any, y: Any, weight: Any) -> Any:
 
 def sin_quotient(angle: Any) -> Any:
     """sin(angle) / angle of an angle [rad]; 1 at 0."""
-    zero, one = ew.equal(angle, 0), ones_like_scalar(angle)
-    safe = where(zero, one, angle)
-    return where(zero, one, divide(ew.sin(safe), safe))
+    # near 0 its series, whose derivatives are those of the function
+    one = ones_like_scalar(angle)
+    near = ew.less(ew.abs(angle), 0.01)
+    square = ew.multiply(angle, angle)
+    series = one
+    for factor in (72.0, 42.0, 20.0, 6.0):
+        series = ew.subtract(one, ew.multiply(divide(square, factor), series))
+    safe = where(near, one, angle)
+    return where(near, series, divide(ew.sin(safe), safe))
 
 
 def _zero_of_zero(
-    function: Callable[[Any, Any], Any], neutral: Callable[[Any], Any], x: Any, y: Any
+    function: Callable[[Any, Any], Any],
+    neutral: Callable[[Any], Any],
+    valid: Callable[[Any], Any],
+    x: Any,
+    y: Any,
 ) -> Any:
-    """What the function gives for x and y, and 0 where x is 0. neutral: a y without errors."""
+    """What the function gives for x and y, and 0 where x is 0.
+
+    neutral: a y without errors. valid: where the function of y is a finite number, so that its
+    derivative holds where x is 0
+    """
     x, y = same_dtype(x, y)
     zero = ew.equal(x, 0)
-    value = function(x, where(zero, neutral(y), y))
-    return where(logical_and(zero, logical_not(is_nan(y))), zeros_like_scalar(x), value)
+    none = logical_and(zero, logical_not(valid(y)))
+    value = function(x, where(none, neutral(y), y))
+    value = where(none, zeros_like_scalar(x), value)
+    return where(zero, ew.add(value, zeros_like_scalar(x)), value)  # 0.0 of -0.0
+
+
+def _is_positive(y: Any) -> Any:
+    return logical_and(ew.greater(y, 0), ew.less(y, float("inf")))
+
+
+def _is_above_minus_one(y: Any) -> Any:
+    return logical_and(ew.greater(y, -1), ew.less(y, float("inf")))
 
 
 def xlogy(x: Any, y: Any) -> Any:
     """X * log(y), and 0 where x is 0."""
-    return _zero_of_zero(lambda a, b: ew.multiply(a, ew.log(b)), ones_like_scalar, x, y)
+    return _zero_of_zero(
+        lambda a, b: ew.multiply(a, ew.log(b)), ones_like_scalar, _is_positive, x, y
+    )
 
 
 def xlog1py(x: Any, y: Any) -> Any:
     """X * log1p(y), and 0 where x is 0."""
-    return _zero_of_zero(lambda a, b: ew.multiply(a, ew.log1p(b)), zeros_like_scalar, x, y)
+    return _zero_of_zero(
+        lambda a, b: ew.multiply(a, ew.log1p(b)), zeros_like_scalar, _is_above_minus_one, x, y
+    )
 
 
 def xdivy(x: Any, y: Any) -> Any:
     """X / y, and 0 where x is 0."""
-    return _zero_of_zero(divide, ones_like_scalar, x, y)
+    return _zero_of_zero(divide, ones_like_scalar, lambda y: ew.not_equal(y, 0), x, y)
 
 
 def logaddexp(x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)) without overflow."""
     x, y = same_dtype(x, y)
-    high = ew.maximum(x, y)
-    distance = ew.negative(ew.abs(ew.subtract(x, y)))
-    # inf - inf is NaN; equal infinities add up to themselves (log 2 is lost in them)
-    distance = where(ew.equal(x, y), zeros_like_scalar(x), distance)
+    high, distance = high_and_distance(x, y)
     return ew.add(high, ew.log1p(ew.exp(distance)))
+
+
+def high_and_distance(x: Any, y: Any) -> tuple[Any, Any]:
+    """The larger of two numbers, and the smaller less that: neither of them has a kink where
+    they are equal, which sums of their exponentials haven't.
+    """
+    first = ew.greater_equal(x, y)
+    high, low = where(first, x, y), where(first, y, x)
+    # inf - inf is NaN; equal infinities add up to themselves (log 2 is lost in them)
+    endless = logical_and(ew.equal(x, y), ew.equal(ew.abs(x), float("inf")))
+    return high, where(endless, zeros_like_scalar(x), ew.subtract(low, high))
 
 
 def polyval(coeffs: Any, x: Any) -> Any:

@@ -60,9 +60,9 @@ def _float(value: Any, op: str, kinds: str = "f") -> TensorBase:
 
 
 def relu(features: Any) -> Any:
-    """max(x, 0)."""
+    """max(x, 0), whose slope at 0 is 0."""
     x = _float(features, "Relu", "iuf")
-    return math.maximum(x, math.zeros_like_scalar(x))
+    return math.where(math.less_equal(x, 0), math.zeros_like_scalar(x), x)
 
 
 def relu6(features: Any) -> Any:
@@ -341,8 +341,7 @@ def sigmoid_cross_entropy_with_logits(labels: Any, logits: Any) -> Any:
     """max(x, 0) - x labels + log(1 + exp(-|x|)), elementwise; both of one shape."""
     x, z = same_dtype(logits, labels)
     _same_shape(z, x)
-    positive = math.subtract(relu(x), math.multiply(x, z))
-    return math.add(positive, math.log1p(math.exp(math.negative(math.abs(x)))))
+    return math.subtract(math.softplus(x), math.multiply(x, z))
 
 
 def weighted_cross_entropy_with_logits(labels: Any, logits: Any, pos_weight: Any) -> Any:
@@ -351,7 +350,7 @@ def weighted_cross_entropy_with_logits(labels: Any, logits: Any, pos_weight: Any
     _same_shape(z, x)
     excess = math.subtract(as_tensor(pos_weight, x.dtype), 1.0)
     weight = math.add(math.multiply(excess, z), 1.0)
-    tail = math.add(math.log1p(math.exp(math.negative(math.abs(x)))), relu(math.negative(x)))
+    tail = math.softplus(math.negative(x))
     return math.add(math.multiply(math.subtract(1.0, z), x), math.multiply(weight, tail))
 
 

@@ -40,13 +40,9 @@ def _logit(x: Any) -> Any:
     return math.where(near, inner, outer)
 
 
-def _x_times(function: Loop) -> Loop:
-    def loop(x: Any, y: Any) -> Any:
-        zero = constant(0, x.type.dtype)
-        none = math.logical_and(math.equal(x, zero), math.logical_not(math.is_nan(y)))
-        return math.where(none, zero, math.multiply(x, function(y)))
-
-    return _real(loop)
+def _or_nan(function: Loop) -> Loop:
+    """A function that in SciPy is NaN of NaN, whatever the first operand is."""
+    return _real(lambda x, y: math.where(math.is_nan(y), y, function(x, y)))
 
 
 # By SciPy's name: what is a primitive, or a routine of the library primitive, from its record.
@@ -61,8 +57,8 @@ SPECIAL |= {
 SPECIAL |= {
     "log_expit": _real(special.log_expit),
     "logit": _real(_logit),
-    "xlogy": _x_times(math.log),
-    "xlog1py": _x_times(math.log1p),
+    "xlogy": _or_nan(math.xlogy),
+    "xlog1py": _or_nan(math.xlog1py),
     "entr": _real(special.entr),
     "ndtr": _real(special.ndtr),
 }

@@ -149,12 +149,9 @@ def _logaddexp(x: Any, y: Any) -> Any:
 
 
 def _logaddexp2(x: Any, y: Any) -> Any:
-    distance = math.negative(math.abs(math.subtract(x, y)))
-    distance = math.where(math.equal(x, y), constant(0, x.type.dtype), distance)
+    high, distance = math.high_and_distance(x, y)
     rest = math.log1p(math.exp2(distance))
-    return math.add(
-        math.maximum(x, y), math.multiply(rest, constant(np.log2(np.e), x.type.dtype))
-    )
+    return math.add(high, math.multiply(rest, constant(np.log2(np.e), x.type.dtype)))
 
 
 def _scaled(numerator: float, denominator: float) -> Loop:

@@ -530,6 +530,28 @@ def test_second_and_third_derivatives(name: str) -> None:
     np.testing.assert_allclose(third(x.reshape(-1)), along, rtol=1e-3, atol=1e-4)
 
 
+def test_smooth_functions_are_smooth_at_their_joints() -> None:
+    def nth(f: Any, n: int, x: float) -> Any:
+        for _ in range(n):
+            f = gj.grad(f)
+        return f(x)
+
+    sinc = [1.0, 0.0, -(np.pi**2) / 3, 0.0, np.pi**4 / 5]
+    for n, expected in enumerate(sinc):
+        np.testing.assert_allclose(nth(np.sinc, n, 0.0), expected, atol=1e-12)
+    ties = gj.hessian(lambda v: np.logaddexp(v[0], v[1]) + np.logaddexp2(v[0], v[1]))(
+        np.ones(2)
+    )
+    np.testing.assert_allclose(ties[0], np.array([1, -1]) * (0.25 + np.log(2) / 4))
+    entropy = lambda x: gj.nn.sigmoid_cross_entropy_with_logits(x * 0 + 0.3, x)  # noqa: E731
+    np.testing.assert_allclose(nth(entropy, 1, 0.0), 0.2)
+    np.testing.assert_allclose(nth(entropy, 2, 0.0), 0.25)
+    for f, slope in ((scipy.special.xlogy, np.log(2.0)), (scipy.special.xlog1py, np.log(3.0))):
+        np.testing.assert_allclose(gj.grad(f)(0.0, 2.0), slope)
+        assert gj.grad(f, 1)(0.0, 2.0) == 0.0
+    assert gj.grad(gj.nn.relu)(0.0) == 0.0
+
+
 def test_tangents_at_singular_points() -> None:
     with np.errstate(all="ignore"):
         assert gj.jvp(np.sqrt, (0.0,), (1.0,))[1] == np.inf
