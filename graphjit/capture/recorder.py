@@ -217,7 +217,7 @@ class Recorder(LibraryCalls):
             partial = getattr(function, "as_partial", None)
             if partial is None:
                 return self._decorated(function.python_function)
-            return self._partial(partial)
+            return self._transformed(partial)
         if isinstance(function, type):
             return self._class(function)
         if isinstance(function, functools._lru_cache_wrapper):
@@ -328,6 +328,32 @@ class Recorder(LibraryCalls):
             if "out" in kwargs:
                 raise self.refusal("out= of a decorated function called in a traced one")
             return self.call(inner, *args, **kwargs)
+
+        return call
+
+    def _transformed(self, partial: functools.partial[Any]) -> Any:
+        """A function that `gj.vmap` or `gj.grad` made of the user's. Its arguments are the
+        user's, too: objects among them are handed on as they are, whether they can be called.
+        """
+        inner, *rest = partial.args
+        inner = self._handed(inner)
+
+        def hand(value: Any) -> Any:
+            kind = type(value)
+            known = is_trusted(kind) or kind in PLAIN or self._traced(value)
+            held = isinstance(value, (*CALLABLES, *CONTAINERS, type, functools.partial, slice))
+            if known or held or dataclasses.is_dataclass(kind) or hasattr(kind, "__next__"):
+                return self._handed(value)
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            first = len(self._shadows)
+            given, named = [hand(x) for x in args], {k: hand(x) for k, x in kwargs.items()}
+            result = partial.func(inner, *rest, *given, **named)
+            if len(self._shadows) > first:
+                self.require_unchanged(first)
+                result = self.translated(result, first)
+            return self.made.add(result, partial.func)
 
         return call
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from math import prod
 from typing import Any
 
@@ -14,6 +15,7 @@ from graphjit.core.config import config
 from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
 from graphjit.core.frozen import dataclass
 from graphjit.core.tree import Tree, flatten, leaf_names, unflatten
+from graphjit.core.types import TensorType
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.jit.function import Function, function
 from graphjit.ops import index, view
@@ -336,29 +338,37 @@ class _Results:
         values = iter(leaves)
         return unflatten(self.tree, lambda: next(values))
 
-    def given(self, value: Any, what: str) -> list[int]:
-        """The nodes of what is in the structure of the results."""
+    def given(
+        self, value: Any, what: str, types: Sequence[TensorType] | None = None
+    ) -> list[int]:
+        """The nodes of what is in the structure of the results. types: theirs, once the tensors
+        are gone.
+        """
         found: list[Any] = []
         if flatten(value, found) != self.tree:
             raise InvalidArgumentError(
                 at_user_line(f"{what} in another structure than the results [Op:{self._op}]")
             )
         nodes = []
-        for x, wanted in zip(found, self.tensors, strict=True):
-            nodes.append(_fitting(self._trace, x, wanted, what, self._op))
+        wanted = [x.type for x in self.tensors] if types is None else types
+        trace = current_trace.get()
+        for x, type in zip(found, wanted, strict=True):
+            nodes.append(_fitting(trace, x, type, what, self._op))
         return nodes
 
 
-def _fitting(trace: Any, x: Any, wanted: Any, what: str, op: str) -> int:
-    """The node of a tangent or cotangent of a value."""
-    if not has_cotangent(wanted.type):
-        node: int = trace.builder.const(np.zeros((), wanted.type.dtype.dtype))
-        shape = wanted.type.shape
+def _fitting(trace: Any, x: Any, wanted: TensorType, what: str, op: str) -> int:
+    """The node of a tangent or cotangent of a value of a type."""
+    if not has_cotangent(wanted):
+        node: int = trace.builder.const(np.zeros((), wanted.dtype.dtype))
+        shape = wanted.shape
         return trace.builder.add(view.broadcast, (node,), shape=shape) if shape else node
-    found = as_operand(trace, x, wanted)
-    if found.type != wanted.type:
+    if isinstance(x, (float, int, complex)) and not wanted.shape:
+        x = np.asarray(x, wanted.dtype.dtype)
+    found = as_operand(trace, x)
+    if found.type != wanted:
         raise InvalidArgumentError(
-            at_user_line(f"{what} of {found.type} for {wanted.type} [Op:{op}]")
+            at_user_line(f"{what} of {found.type} for {wanted} [Op:{op}]")
         )
     number: int = trace.node_of(found)
     return number
@@ -378,11 +388,14 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     options = _Options(tuple(range(len(primals))), has_aux, False, False, "vjp")
     trace = current_trace.get()
     if trace is None:
-        value = Derivative(_callable(fun), _value_of, options)
-        pull = Derivative(fun, _pulled, options)
-        found = value(*primals)
-        back = functools.partial(_pulled_with, pull, primals)
-        return (found[0], back, found[1]) if has_aux else (found, back)
+        recorded = _Recorded(primals)
+        value = Derivative(_callable(fun), _recorded_value, options)
+        token = _recording.set(recorded)
+        try:
+            found, recorded.operands = value(*primals)
+        finally:
+            _recording.reset(token)
+        return (found[0], recorded.pull, found[1]) if has_aux else (found, recorded.pull)
     chosen, made, results = _run(trace, fun, options, primals)
 
     def back_in_trace(cotangents: Any) -> Any:
@@ -416,23 +429,63 @@ def _run(
     return chosen, made, found
 
 
-def _value_of(fun: Callable[..., Any], options: _Options, /, *args: Any) -> Any:
-    _Chosen(_require_trace(options.op), options, args)
-    return fun(*args)
+class _Recorded:
+    """What a function was when `gj.vjp` ran it: its graph, and what it read."""
+
+    def __init__(self, primals: tuple[Any, ...]) -> None:
+        leaves: list[Any] = []
+        tree = flatten(primals, leaves)
+        kept = iter([np.array(x) if isinstance(x, np.ndarray) else x for x in leaves])
+        self._primals = unflatten(tree, lambda: next(kept))
+        self.operands: Any = ()
+        self._made: tuple[_Options, DifferentiatedFunction, _Results] | None = None
+        self._types: list[TensorType] = []
+        self._compiled: Function | None = None
+
+    def record(
+        self, options: _Options, made: DifferentiatedFunction, results: _Results
+    ) -> None:
+        """Keep what a trace has of a function."""
+        self._made = options, made, results
+        self._types = [x.type for x in results.tensors]
+        results.leaves, results.tensors, made.result = [], [], None
+
+    def pull(self, cotangents: Any) -> Any:
+        """The cotangents of the arguments, by those of the results."""
+        if self._compiled is None:
+            self._compiled = function(self._pull, fallback="error")
+        with config.eager(False):
+            return self._compiled(self._primals, self.operands, cotangents)
+
+    def _pull(self, primals: Any, operands: Any, cotangents: Any) -> Any:
+        assert self._made is not None
+        options, made, results = self._made
+        trace = _require_trace(options.op)
+        chosen = _Chosen(trace, options, tuple(primals))
+        given = results.given(cotangents, "cotangents", self._types)
+        known = [trace.node_of(as_operand(trace, x)) for x in (*chosen.tensors, *operands)]
+        wanted = [True] * len(chosen.tensors) + [False] * len(operands)
+        graph = vjp_graph(made.graph, wanted, with_outputs=False)
+        nodes = inline(trace, graph, [*known, *given])
+        return chosen.result(
+            [
+                trace.symbol_of(node, origin_of(x))
+                for node, x in zip(nodes, chosen.tensors, strict=True)
+            ]
+        )
 
 
-def _pulled(
-    fun: Callable[..., Any], options: _Options, /, primals: tuple[Any, ...], cotangents: Any
-) -> Any:
+# What keeps the graph of the function that is traced for `gj.vjp`.
+_recording: ContextVar[_Recorded] = ContextVar("graphjit_recording")
+
+
+def _recorded_value(fun: Callable[..., Any], options: _Options, /, *args: Any) -> Any:
+    """What a function gives, and what it read besides its arguments."""
     trace = _require_trace(options.op)
-    chosen, made, results = _run(trace, fun, options, tuple(primals))
-    return chosen.result(
-        _pulled_back(trace, made, chosen, results.given(cotangents, "cotangents"))
-    )
-
-
-def _pulled_with(pull: Derivative, primals: tuple[Any, ...], cotangents: Any) -> Any:
-    return pull(primals, cotangents)
+    _, made, results = _run(trace, fun, options, args)
+    found = made.result
+    _recording.get().record(options, made, results)
+    return found, tuple(trace.symbol_of(node, "tensor") for node in made.operands)
 
 
 def jvp(
@@ -470,7 +523,7 @@ def _pushed(
             at_user_line("tangents in another structure than the primals [Op:jvp]")
         )
     given = [
-        _fitting(trace, leaves[k], x, "a tangent", "jvp")
+        _fitting(trace, leaves[k], x.type, "a tangent", "jvp")
         for k, x in zip(chosen.floats, chosen.tensors, strict=True)
     ]
     graph = jvp_graph(made.graph, _wanted(made))

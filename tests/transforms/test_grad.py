@@ -454,6 +454,42 @@ def test_several_primals_and_aux() -> None:
     np.testing.assert_allclose(of_x, A.T @ W * 2)
 
 
+def test_a_vjp_is_that_of_its_time() -> None:
+    factor, offset, x = [4.0], np.ones(3) * 10, V.copy()
+    value, back = gj.vjp(lambda x: (x * x * factor[0] * offset).sum(), x)
+    factor[0] = 1.0
+    offset[:] = 0
+    x[:] = 0
+    np.testing.assert_allclose(value, (V * V * 40).sum())
+    np.testing.assert_allclose(back(1.0)[0], 80 * V)
+    np.testing.assert_allclose(back(2.0)[0], 160 * V)
+
+
+class Layer:
+    """An object that can be called, as an argument."""
+
+    def __init__(self) -> None:
+        self.w = 2.0
+
+    def __call__(self, x: Array) -> Any:
+        return x * x * self.w
+
+    loss = gj.grad(lambda self, x: self(x).sum(), argnums=1)
+
+
+def test_objects_that_can_be_called_are_arguments() -> None:
+    layer = Layer()
+    f = gj.grad(lambda layer, x: (layer(x) * layer.w).sum(), argnums=1)
+    rows = gj.vmap(lambda layer, x: layer(x) + layer.w, in_axes=(None, 0))
+    inside = gj.function(lambda x: gj.grad(lambda m, x: m(x).sum(), 1)(layer, x))
+    for w in (2.0, 3.0, 5.0):
+        layer.w = w
+        np.testing.assert_allclose(f(layer, V), 2 * V * w * w)
+        np.testing.assert_allclose(rows(layer, V), V * V * w + w)
+        np.testing.assert_allclose(layer.loss(V), 2 * V * w)
+        np.testing.assert_allclose(inside(V), 2 * V * w)
+
+
 def test_second_derivatives() -> None:
     f = lambda x: (x**3).sum() + np.prod(x) + np.exp(x[0] * x[1])  # noqa: E731
     expected = plain_jacobians(gj.grad(f), V)[0]
