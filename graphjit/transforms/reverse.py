@@ -486,9 +486,41 @@ class Reverse:
         self._give(node.inputs[0], d.neg(found))
 
     def _det(self, number: int, node: Node, g: Ref) -> None:
-        d = self.d
+        d, (operand,) = self.d, node.inputs
+        size = self._type(operand).shape[-1]
+        if isinstance(size, int) and size <= 3:  # which may be singular
+            wide = d.reshaped(g, (*d.type(g).shape, 1, 1))
+            self._give(operand, d.mul(wide, self._cofactors(self._ref(operand), size)))
+            return
         scale = d.mul(g, self._ref(number))
-        self._give(node.inputs[0], self._scaled_inverse(node.inputs[0], scale))
+        self._give(operand, self._scaled_inverse(operand, scale))
+
+    def _cofactors(self, x: Ref, size: int) -> Ref:
+        """Those of matrices of at most three rows."""
+        d, rank = self.d, len(self.d.type(x).shape)
+        if size < 2:
+            return d.spread(d.number(1.0, x), self.d.type(x).shape)
+        if size == 2:
+            signs = np.array([[1.0, -1.0], [-1.0, 1.0]])
+            flipped = self._flipped(self._flipped(x, rank - 1), rank - 2)
+            dtype = d.type(x).dtype.dtype
+            return d.mul(flipped, Ref(self.builder.const(signs.astype(dtype))))
+
+        def moved(rows: int, columns: int) -> Ref:
+            return self._rolled(self._rolled(x, rank - 2, rows), rank - 1, columns)
+
+        first = d.mul(moved(1, 1), moved(2, 2))
+        return d.sub(first, d.mul(moved(1, 2), moved(2, 1)))
+
+    def _rolled(self, x: Ref, axis: int, by: int) -> Ref:
+        """Elements along an axis, those from a place on first."""
+        d, shape = self.d, self.d.type(x).shape
+        parts = []
+        for start, size in ((by, shape[axis] - by), (0, by)):
+            starts = tuple(start if k == axis else 0 for k in range(len(shape)))
+            sizes = tuple(size if k == axis else n for k, n in enumerate(shape))
+            parts.append(self._slice(x, starts, sizes, (1,) * len(shape)))
+        return d.make(assemble.concat, *parts, axis=axis)
 
     def _slogdet(self, number: int, node: Node, sign: Cotangent, logarithm: Cotangent) -> None:
         (operand,) = node.inputs

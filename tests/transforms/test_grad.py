@@ -454,6 +454,31 @@ def test_several_primals_and_aux() -> None:
     np.testing.assert_allclose(of_x, A.T @ W * 2)
 
 
+@pytest.mark.parametrize(
+    "x",
+    [np.zeros((1, 1)), np.array([[1.0, 2], [2, 4]]), np.diag([0.0, 2, 3]), np.ones((3, 3)),
+     np.zeros((2, 2)), np.arange(9.0).reshape(3, 3), np.stack([A, np.zeros((3, 3))]), SPD],
+)  # fmt: skip
+def test_determinants_of_singular_matrices(x: Array) -> None:
+    def polynomial(x: Array) -> Any:
+        if x.shape[-1] == 1:
+            return x[..., 0, 0].sum()
+        if x.shape[-1] == 2:
+            return (x[..., 0, 0] * x[..., 1, 1] - x[..., 0, 1] * x[..., 1, 0]).sum()
+        return (x[..., 0, :] * np.cross(x[..., 1, :], x[..., 2, :])).sum()
+
+    f = lambda x: np.linalg.det(x).sum()  # noqa: E731
+    np.testing.assert_allclose(gj.grad(f)(x), differences(polynomial, x), atol=1e-8)
+    np.testing.assert_allclose(
+        gj.hessian(f)(x), plain_jacobians_of(gj.grad(polynomial), x), atol=1e-5
+    )
+
+
+def plain_jacobians_of(function: Callable[[Array], Array], x: Array) -> Array:
+    found = plain_jacobians(lambda flat: function(flat.reshape(x.shape)), x.reshape(-1))[0]
+    return found.reshape(*x.shape, *x.shape)
+
+
 def test_a_vjp_is_that_of_its_time() -> None:
     factor, offset, x = [4.0], np.ones(3) * 10, V.copy()
     value, back = gj.vjp(lambda x: (x * x * factor[0] * offset).sum(), x)
