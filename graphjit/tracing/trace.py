@@ -390,6 +390,11 @@ class Trace:
             self.forget_checks(x.node, x.node + 1)
         return bool(found)
 
+    def checks_since(self, start: int) -> list[SymbolicTensor]:
+        """The values from a node on that may fail, used or not."""
+        found = [x.result if isinstance(x, _Run) else x for x in self._must_be_computed]
+        return [x for x in found if x.node >= start]
+
     def unused_checks(self, nodes: Sequence[int]) -> list[SymbolicTensor]:
         """The values that may fail and that a graph of these outputs doesn't compute."""
         if not self._must_be_computed:

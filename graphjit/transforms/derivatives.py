@@ -294,6 +294,7 @@ def _pulled_back(
     """The cotangents of the arguments that are floats."""
     graph = vjp_graph(made.graph, _wanted(made), with_outputs=False)
     nodes = inline(trace, graph, [*made.inputs, *made.operands, *cotangents])
+    nodes = made.checked(trace, nodes)
     return [
         trace.symbol_of(node, origin_of(x))
         for node, x in zip(nodes, chosen.tensors, strict=True)
@@ -528,7 +529,7 @@ def _pushed(
     ]
     graph = jvp_graph(made.graph, _wanted(made))
     nodes = inline(trace, graph, [*made.inputs, *made.operands, *given])
-    changes = iter(nodes[len(results.tensors) :])
+    changes = iter(made.checked(trace, nodes[len(results.tensors) :]))
     found = [
         trace.symbol_of(next(changes), origin_of(x)) if has_cotangent(x.type) else _zero_of(x)
         for x in results.tensors
@@ -611,7 +612,7 @@ def _blocks_back(
             _basis(trace, x, size) if j == k else _zeros(trace, x)
             for j, x in enumerate(results.tensors)
         ]
-        nodes = inline(trace, batch, [*known, *cotangents])
+        nodes = made.checked(trace, inline(trace, batch, [*known, *cotangents]))
         rows.append(
             [
                 trace.symbol_of(
@@ -638,7 +639,7 @@ def _blocks_forward(
             _basis(trace, z, size) if j == k else _zeros(trace, z)
             for j, z in enumerate(chosen.tensors)
         ]
-        nodes = inline(trace, batch, [*known, *tangents])[count:]
+        nodes = made.checked(trace, inline(trace, batch, [*known, *tangents])[count:])
         column = []
         for node, y in zip(nodes, results.tensors, strict=True):
             rank = len(y.type.shape)

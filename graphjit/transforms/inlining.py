@@ -9,8 +9,10 @@ from graphjit.core.errors import TracingError, at_user_line, user_line
 from graphjit.core.types import TensorType
 from graphjit.functions.region_values import AssignedInRegionError, origin_of
 from graphjit.ir.graph import Graph, GraphBuilder, Node
-from graphjit.ops import source, view
+from graphjit.ops import reduce, source, view
 from graphjit.tensors.apply import TensorBase
+
+from .slopes import NodeMaker, Ref
 
 
 class TracedFunction:
@@ -76,8 +78,28 @@ class DifferentiatedFunction:
             symbols.append(trace.symbol_of(node, origin_of(x)))
         self.inputs = [x.node for x in symbols]
         self.result = function(*symbols)
+        self._checks = trace.checks_since(min(self.inputs, default=0))
         outputs = [trace.node_of(x, line) for x in results(self.result)]
         self.graph, self.operands = _between(builder.nodes, self.inputs, outputs, op)
+
+    def checked(self, trace: Any, nodes: Sequence[int]) -> list[int]:
+        """Nodes of a derivative, the first of which also needs what the function computed and
+        that may fail: the derivative fails where the function does.
+        """
+        if not self._checks or not nodes:
+            return list(nodes)
+        d = NodeMaker(trace.builder)
+        d.line = user_line()
+        fine: Ref | None = None
+        for x in self._checks:
+            value = Ref(x.node)
+            same = d.eq(value, value)
+            either = d.bit_or(same, d.logical_not(same))
+            axes = tuple(range(len(d.type(either).shape)))
+            one = d.make(reduce.all_, either, axes=axes) if axes else either
+            fine = one if fine is None else d.bit_and(fine, one)
+        assert fine is not None
+        return [d.where(fine, Ref(nodes[0]), 0.0).node, *nodes[1:]]
 
 
 def _between(

@@ -479,6 +479,36 @@ def plain_jacobians_of(function: Callable[[Array], Array], x: Array) -> Array:
     return found.reshape(*x.shape, *x.shape)
 
 
+def _ring(x: Array) -> Any:
+    c = x * 1.0
+    for k in range(150):
+        c[k % 3] = c[(k + 1) % 3] * 0.9 + 0.1 * np.sin(c[k % 3])
+    return c.sum()
+
+
+@pytest.mark.parametrize(
+    "f",
+    [_ring, lambda w: np.average(V, weights=w), lambda x: x[N[1] + 1] * x[N[2]],
+     lambda w: np.average(np.stack([V, W]), axis=1, weights=w).sum()],
+)  # fmt: skip
+def test_what_may_fail_in_a_function(f: Any) -> None:
+    """The derivative fails where the function does, and else it is computed."""
+    expected = differences(f, P)
+    for made in (
+        gj.grad(f),
+        gj.jacrev(f),
+        gj.jacfwd(f),
+        lambda x: gj.vjp(f, x)[1](1.0)[0],
+        gj.function(lambda x: gj.vjp(f, x)[1](1.0)[0], fallback="error"),
+        lambda x: gj.vmap(gj.grad(f))(np.stack([x, x]))[1],
+    ):
+        np.testing.assert_allclose(made(P), expected, rtol=1e-5, atol=1e-8)
+    with pytest.raises(ZeroDivisionError):
+        gj.grad(lambda w: np.average(V, weights=w * 0))(P)
+    with pytest.raises(IndexError):
+        gj.grad(lambda x, k: x[k] * 2)(P, np.int64(7))
+
+
 def test_a_vjp_is_that_of_its_time() -> None:
     factor, offset, x = [4.0], np.ones(3) * 10, V.copy()
     value, back = gj.vjp(lambda x: (x * x * factor[0] * offset).sum(), x)
