@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -26,6 +25,7 @@ from .batching import batch_graph
 from .inlining import DifferentiatedFunction, inline
 from .reverse import has_cotangent, jvp_graph, vjp_graph
 from .slopes import NodeMaker, Ref
+from .transformed import Transformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,50 +39,13 @@ class _Options:
     op: str
 
 
-class _Root:
-    """What is compiled for calls outside of traces."""
-
-    def __init__(self, as_partial: functools.partial[Any]) -> None:
-        self.as_partial = as_partial
-        self.__name__ = getattr(as_partial.args[0], "__name__", "derivative")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.as_partial(*args, **kwargs)
-
-
-class Derivative:
-    """A function made of another's derivative. It is compiled where it is called."""
-
-    def __init__(
-        self, fun: Callable[..., Any], call: Callable[..., Any], options: Any, *more: Any
-    ) -> None:
-        functools.update_wrapper(self, fun, updated=())
-        # What is called, with the user's function as an argument.
-        self.as_partial = functools.partial(call, fun, options, *more)
-        self._compiled: Function | None = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The derivative for these arguments."""
-        if current_trace.get() is not None:
-            return self.as_partial(*args, **kwargs)
-        if self._compiled is None:
-            self._compiled = function(_Root(self.as_partial), fallback="error")
-        if config.functions_run_eagerly:  # there are no derivatives without a graph
-            with config.eager(False):
-                return self._compiled(*args, **kwargs)
-        return self._compiled(*args, **kwargs)
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
-
-
 def grad(
     fun: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
-) -> Derivative:
+) -> Transformed:
     """The gradient of `fun`, a function with one number for a result: `jax.grad`.
 
     argnums: the arguments by which `fun` is differentiated: a number, or several, of which the
@@ -101,7 +64,7 @@ def grad(
     TracingError where `fun` can't be traced.
     """
     options = _Options(_numbers(argnums), has_aux, holomorphic, allow_int, "grad")
-    return Derivative(_callable(fun), _gradient, options, False)
+    return _derivative(fun, _gradient, options, False)
 
 
 def value_and_grad(
@@ -110,16 +73,17 @@ def value_and_grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
-) -> Derivative:
+) -> Transformed:
     """Like `gj.grad`, but the result is a pair: what `fun` gives, and the gradient."""
     options = _Options(_numbers(argnums), has_aux, holomorphic, allow_int, "value_and_grad")
-    return Derivative(_callable(fun), _gradient, options, True)
+    return _derivative(fun, _gradient, options, True)
 
 
-def _callable(fun: Any) -> Any:
+def _derivative(fun: Any, call: Callable[..., Any], *options: Any) -> Transformed:
+    """A function that runs another and differentiates it."""
     if not callable(fun):
         raise InvalidArgumentError(at_user_line(f"the derivative of {fun!r}, no function"))
-    return fun
+    return Transformed(fun, call, *options, needs_trace=True)
 
 
 def _numbers(argnums: Any) -> Any:
@@ -390,7 +354,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     trace = current_trace.get()
     if trace is None:
         recorded = _Recorded(primals)
-        value = Derivative(_callable(fun), _recorded_value, options)
+        value = _derivative(fun, _recorded_value, options)
         token = _recording.set(recorded)
         try:
             found, recorded.operands = value(*primals)
@@ -509,7 +473,7 @@ def jvp(
             at_user_line(f"jvp of {len(primals)} primals and {len(tangents)} tangents")
         )
     options = _Options(tuple(range(len(primals))), has_aux, False, False, "jvp")
-    call = Derivative(_callable(fun), _pushed, options)
+    call = _derivative(fun, _pushed, options)
     return call(tuple(primals), tuple(tangents))
 
 
@@ -542,7 +506,7 @@ def _pushed(
 
 def jacrev(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Derivative:
+) -> Transformed:
     """The derivative of a function with any arrays for results, by reverse mode: `jax.jacrev`.
 
     Of a result of shape S by an argument of shape T it has shape S + T. Results in structures
@@ -551,15 +515,15 @@ def jacrev(
     once.
     """
     options = _Options(_numbers(argnums), has_aux, False, False, "jacrev")
-    return Derivative(_callable(fun), _jacobian, options, True)
+    return _derivative(fun, _jacobian, options, True)
 
 
 def jacfwd(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Derivative:
+) -> Transformed:
     """Like `gj.jacrev`, by forward mode: for functions of few numbers that give many."""
     options = _Options(_numbers(argnums), has_aux, False, False, "jacfwd")
-    return Derivative(_callable(fun), _jacobian, options, False)
+    return _derivative(fun, _jacobian, options, False)
 
 
 jacobian = jacrev
@@ -567,7 +531,7 @@ jacobian = jacrev
 
 def hessian(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Derivative:
+) -> Transformed:
     """The second derivative of a function of one float: the Jacobian of its gradient."""
     return jacfwd(jacrev(fun, argnums, has_aux), argnums, has_aux)
 
@@ -694,6 +658,6 @@ def stop_gradient(x: Any) -> Any:
 
 
 __all__ = [
-    "Derivative", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp",
+    "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp",
     "stop_gradient", "value_and_grad", "vjp",
 ]  # fmt: skip

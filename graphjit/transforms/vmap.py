@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphjit.core.config import config
 from graphjit.core.dims import Dim
 from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.frozen import dataclass
@@ -17,12 +15,12 @@ from graphjit.core.tree import Tree, flatten, leaf_names, unflatten
 from graphjit.core.types import TensorType, shape_text
 from graphjit.functions import shape
 from graphjit.functions.region_values import as_operand, is_number, is_numpy, origin_of
-from graphjit.jit.function import Function, function
 from graphjit.ops import view
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 
 from .batching import batch_graph
 from .inlining import TracedFunction, inline
+from .transformed import Transformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,44 +31,7 @@ class _Axes:
     results: Any
 
 
-class _Root:
-    """What is compiled for calls outside of traces. It is never compiled itself, as the
-    function that the user has.
-    """
-
-    def __init__(self, as_partial: functools.partial[Any]) -> None:
-        self.as_partial = as_partial
-        self.__name__ = getattr(as_partial.args[0], "__name__", "vmap")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.as_partial(*args, **kwargs)
-
-
-class Vectorized:
-    """A function that runs another for many examples at once; see `vmap`."""
-
-    def __init__(self, fun: Callable[..., Any], in_axes: Any, out_axes: Any) -> None:
-        functools.update_wrapper(self, fun, updated=())
-        # What is called, with the user's function as an argument.
-        axes = _Axes(_checked(in_axes, "in_axes"), _checked(out_axes, "out_axes"))
-        self.as_partial = functools.partial(_call, fun, axes)
-        self._compiled: Function | None = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function gives for all examples."""
-        if current_trace.get() is not None or config.functions_run_eagerly:
-            return self.as_partial(*args, **kwargs)
-        if self._compiled is None:
-            self._compiled = function(_Root(self.as_partial))
-        return self._compiled(*args, **kwargs)
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        if instance is None:
-            return self
-        return functools.partial(self, instance)
-
-
-def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Vectorized:
+def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Transformed:
     """`fun`, which takes one example, as a function of many: `jax.vmap`.
 
     in_axes: along which axis of each argument the examples lie; None for an argument that all
@@ -90,7 +51,8 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Vector
     """
     if not callable(fun):
         raise InvalidArgumentError(at_user_line(f"vmap of what can't be called: {fun!r}"))
-    return Vectorized(fun, in_axes, out_axes)
+    axes = _Axes(_checked(in_axes, "in_axes"), _checked(out_axes, "out_axes"))
+    return Transformed(fun, _call, axes)
 
 
 def vectorized_map(
@@ -359,4 +321,4 @@ def _stacked(column: Sequence[Any], axis: int, numpy: bool) -> Any:
     return shape.stack([as_tensor(x) for x in column], axis=axis)
 
 
-__all__ = ["Vectorized", "vectorized_map", "vmap"]
+__all__ = ["vectorized_map", "vmap"]
