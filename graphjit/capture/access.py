@@ -23,7 +23,6 @@ from .callables import (
 )
 from .containers import Containers
 from .effects import DELETED, EffectKind
-from .guarding import PLAIN
 from .sources import (
     MISSING,
     AttributeSource,
@@ -36,6 +35,7 @@ from .sources import (
     lasting_source,
     static_attribute,
 )
+from .values import PLAIN
 
 _OF_FUNCTIONS: Final = ("__kwdefaults__", "__defaults__", "__dict__")
 

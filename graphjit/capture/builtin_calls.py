@@ -18,9 +18,9 @@ from .access import caller_globals
 from .callables import TRUSTED, is_trusted
 from .draws import DrawCalls
 from .effects import Effect, EffectKind
-from .guarding import PLAIN, is_plain
 from .operators import checked_length
 from .sources import MISSING, AttributeSource, CallSource, Check, ConstSource
+from .values import PLAIN, is_plain
 
 
 class BuiltinCalls(DrawCalls):
@@ -68,6 +68,9 @@ class BuiltinCalls(DrawCalls):
 
         return call
 
+    def _call_call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.call(function, *args, **kwargs)
+
     def _call_setitem(self, owner: Any, key: Any, value: Any) -> None:
         self.store_item((value, owner, key))
 
@@ -103,7 +106,7 @@ class BuiltinCalls(DrawCalls):
         def call(owner: Any, *args: Any, **kwargs: Any) -> Any:
             if self.is_own(owner):
                 return self.of_plain_list(function)(owner, *args, **kwargs)
-            if not all(map(is_plain, (*owner, *args))):
+            if kwargs.get("key") is not None or not all(map(is_plain, (*owner, *args))):
                 raise self.refusal(f"calls {function.__name__} with what isn't plain")
             return self.changed(owner, function, *args, **kwargs)
 
@@ -118,7 +121,9 @@ class BuiltinCalls(DrawCalls):
             for x in given:
                 if not all(map(is_plain, x if type(x) is list else (x,))):
                     raise self.refusal(f"calls {function.__name__} with what isn't plain")
-            return function(*given, **kwargs)
+            if kwargs.get("key") is not None:
+                kwargs["key"] = self.callee(kwargs["key"])
+            return self.watched(function, *given, **kwargs)
 
         return call
 

@@ -25,6 +25,7 @@ TRUSTED: Final = frozenset({
 HIGHER_ORDER: Final = frozenset({
     map, filter, sorted, min, max, functools.reduce, any, all, sum, zip, enumerate, reversed,
 })  # fmt: skip
+GETTERS: Final = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
 # Functions that hand on the elements of what they are given, and ask them for nothing.
 ITERATE_ONLY: Final = frozenset({zip, enumerate, reversed, list, tuple, iter, map, dict, range})
 # Methods by which C code asks an object; written in Python they would run without hooks.
@@ -101,7 +102,8 @@ def is_made_of_another(function: Any) -> bool:
     )
 
 
-def _ufunc_of_library(function: np.ufunc) -> bool:
+def is_library_ufunc(function: np.ufunc) -> bool:
+    """Whether a ufunc is NumPy's or SciPy's; np.frompyfunc makes others, which call Python."""
     if getattr(np, function.__name__, None) is function:
         return True
     special = sys.modules.get("scipy.special")
@@ -117,8 +119,8 @@ def is_known(function: Any) -> bool:
             return False
     except TypeError:  # it has no hash
         return False
-    if isinstance(function, np.ufunc):  # np.frompyfunc makes others, which call Python
-        return _ufunc_of_library(function)
+    if isinstance(function, np.ufunc):
+        return is_library_ufunc(function)
     owner = getattr(function, "__self__", None)
     if isinstance(owner, type) and owner.__module__ == "builtins":
         return True  # tuple.__new__, dict.fromkeys
@@ -132,6 +134,7 @@ def is_known(function: Any) -> bool:
 __all__ = [
     "ASKED_BY_C",
     "BUILTIN_NAMES",
+    "GETTERS",
     "HANDING_ON",
     "HIGHER_ORDER",
     "ITERATE_ONLY",
@@ -139,6 +142,8 @@ __all__ = [
     "STATEFUL",
     "TRUSTED",
     "is_known",
+    "is_library_ufunc",
+    "is_made_of_another",
     "is_trusted",
     "package_of",
 ]

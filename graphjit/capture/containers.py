@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from .effects import DELETED
-from .guarding import MAX_DEPTH, MAX_ITEMS, PLAIN, Guarding, contents, is_plain
+from .guarding import Guarding
 from .sources import (
     Check,
     ItemSource,
     Source,
 )
+from .values import MAX_DEPTH, MAX_ITEMS, PLAIN, contents, is_plain
 
 
 class Containers(Guarding):

@@ -21,9 +21,9 @@ from graphjit.numpy_protocol.promotion import is_symbol
 
 from .effects import EffectKind
 from .generators import Draw, is_generator, kind_of, values_of
-from .guarding import is_plain
 from .report_calls import ReportCalls
 from .sources import ConstSource, Source
+from .values import is_plain
 
 _DISTRIBUTIONS: Final = frozenset({
     "beta", "binomial", "chisquare", "choice", "dirichlet", "exponential", "f", "gamma",

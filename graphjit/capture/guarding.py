@@ -7,36 +7,23 @@ into. A guard that is missing would be a wrong answer later, so what isn't known
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import enum
-import fractions
-import signal
-import sys
 import types
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from graphjit.core.errors import TracingError, at_user_line, user_line
-from graphjit.numpy_protocol.deferred_texts import DeferredText
 from graphjit.tensors.apply import current_trace
 from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
 
-from .callables import (
-    ASKED_BY_C,
-    TRUSTED,
-    is_trusted,
-)
+from .callables import is_trusted
 from .effects import DELETED, Effect, EffectKind, Overlay
 from .generators import is_generator
-from .hooks import Hooks
-from .instrument import has_hooks
 from .made_arrays import MadeArrays
 from .sources import (
     MISSING,
@@ -50,23 +37,11 @@ from .sources import (
     lasting_source,
     static_attribute,
 )
-
-PLAIN: Final = frozenset({
-    int, float, complex, bool, str, bytes, type(None), types.EllipsisType,
-    types.NotImplementedType, range, np.dtype, decimal.Decimal, fractions.Fraction,
-    datetime.date, datetime.time, datetime.datetime, datetime.timedelta,
-    *(np.dtype(code).type for code in "?bhilqBHILQefdgFDG"), DeferredText,
-})  # fmt: skip
-CALLABLES: Final = (
-    types.FunctionType, types.BuiltinFunctionType, type, np.ufunc, type(np.sum),
-    types.MethodDescriptorType, types.WrapperDescriptorType, types.ModuleType,
-)  # fmt: skip
-CONTAINERS: Final = (list, tuple, dict, set, frozenset)
-MAX_ITEMS: Final = 100_000
-MAX_DEPTH: Final = 20
+from .unseen_code import UnseenCode
+from .values import CALLABLES, CONTAINERS, PLAIN, is_one_value, is_plain
 
 
-class Guarding(Hooks):
+class Guarding(UnseenCode):
     """The sources and guards of one run, and what classes hold."""
 
     def __init__(
@@ -81,6 +56,7 @@ class Guarding(Hooks):
         in_turn: Callable[[], bool] = lambda: False,
         steps_of: Callable[..., Any] = lambda *_: None,
     ) -> None:
+        super().__init__()
         self._in_region, self._in_turn, self._steps_of = in_region, in_turn, steps_of
         self.made = made or MadeArrays()
         self._settle = settle
@@ -155,6 +131,7 @@ class Guarding(Hooks):
         return known[1] if known is not None and known[0] is value else None
 
     def _register(self, value: Any, source: Source) -> None:
+        self.meet(value if isinstance(value, type) else type(value))
         known = self._known.get(id(value))
         if known is None or known[0] is not value:
             self._known[id(value)] = value, source
@@ -202,7 +179,7 @@ class Guarding(Hooks):
         if kind in (tuple, frozenset, slice) and is_plain(value):
             self.guard(Check.EQUAL, source, value)
             return value
-        if isinstance(value, CALLABLES) or _is_one_value(value):
+        if isinstance(value, CALLABLES) or is_one_value(value):
             self.guard(Check.SAME, source, value)
         elif kind is types.MethodType:
             self.guard(Check.SAME, AttributeSource(source, "__func__"), value.__func__)
@@ -318,79 +295,6 @@ class Guarding(Hooks):
         if self._in_turn():
             raise self.refusal(f"{what} in a loop")
 
-    # -- code that no hook sees
-
-    def watched(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What C code or a library gives that may call the user's code.
-
-        A TracingError is raised in the user's code where that starts without hooks.
-        """
-        before = sys.getprofile()
-        if before is not None and not isinstance(before, types.FunctionType):
-            raise self.refusal("calls code that isn't followed while a profiler runs")
-
-        def watch(frame: types.FrameType, event: str, argument: Any) -> None:
-            if before is not None:
-                before(frame, event, argument)
-            if event == "call" and not self.closed and self._is_unseen(frame):
-                name = frame.f_code.co_qualname
-                raise self.refusal(f"code that isn't followed calls {name}")
-
-        sys.setprofile(watch)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            sys.setprofile(before)
-
-    def _is_unseen(self, frame: types.FrameType) -> bool:
-        """Whether a frame that starts is of the user's code, and has no hooks."""
-        code = frame.f_code
-        made = code.co_qualname.startswith("__create_fn__.<locals>.")  # a dataclass's own
-        if has_hooks(code) or code.co_name == "__del__" or made:
-            return False
-        name = frame.f_globals.get("__name__") or ""
-        top = name.partition(".")[0]
-        if top in TRUSTED or top in sys.stdlib_module_names or top.startswith("namedtuple_"):
-            return False
-        handlers = map(signal.getsignal, signal.valid_signals())
-        return all(getattr(h, "__code__", None) is not code for h in handlers)
-
-    def reaches_code(self, value: Any, depth: int = 0) -> bool:
-        """Whether C code that is given a value may call the user's code."""
-        kind = type(value)
-        if kind in PLAIN or kind is np.ndarray or self._traced(value):
-            return False
-        if kind in CONTAINERS or kind is deque:
-            if len(value) > MAX_ITEMS or depth > MAX_DEPTH:
-                return True
-            return any(self.reaches_code(x, depth + 1) for x in contents(value))
-        if kind is types.FunctionType:
-            return not is_trusted(value) and not has_hooks(value.__code__)
-        if kind is types.MethodType:
-            return self.reaches_code(value.__func__)
-        if isinstance(value, type):
-            return not is_trusted(value)
-        return not is_trusted(kind)
-
-    def require_no_methods(self, value: Any, depth: int = 0) -> None:
-        """Refuse objects that C code would ask by methods written in Python."""
-        kind = type(value)
-        if kind in PLAIN or self._traced(value) or isinstance(value, CALLABLES):
-            return
-        if kind in CONTAINERS or isinstance(value, deque):
-            if depth < MAX_DEPTH and len(value) <= MAX_ITEMS:
-                items = (*value, *value.values()) if isinstance(value, dict) else value
-                for x in items:
-                    self.require_no_methods(x, depth + 1)
-            return
-        if is_trusted(kind) or isinstance(value, (enum.Enum, BaseException)):
-            return
-        for name in ASKED_BY_C:
-            if isinstance(static_attribute(kind, name), types.FunctionType):
-                raise self.refusal(
-                    f"hands a {kind.__name__} to code that isn't followed and may call {name}"
-                )
-
     def guard_static(self, kind: type, name: str) -> Any:
         """What a class has stored under a name, or MISSING; from now on under a guard.
 
@@ -436,48 +340,9 @@ def _is_seen(kind: EffectKind, place: Any) -> bool:
     return kind in (EffectKind.ATTRIBUTE, EffectKind.CELL) or type(place) is dict
 
 
-def _closed(*args: Any) -> Any:
+def when_closed(*args: Any) -> Any:
     """In place of the functions of a recorder that is closed."""
     raise AssertionError("the recorder is closed")
 
 
-# Types whose objects are values, which objects of classes derived from them are, too.
-_VALUES: Final = (int, float, complex, str, bytes, BaseException)
-
-
-def _is_one_value(value: Any) -> bool:
-    """Whether an object of a class of the user's is a number, a text, or a tuple of such."""
-    if is_trusted(type(value)) or isinstance(value, np.generic):
-        return False
-    if isinstance(value, (tuple, frozenset)):
-        return all(map(is_plain, value))
-    return isinstance(value, _VALUES)
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value, with all that is in it, can be compared and can't change."""
-    kind = type(value)
-    if kind in PLAIN or issubclass(kind, enum.Enum):
-        return True
-    if kind in (tuple, frozenset, set):
-        return all(map(is_plain, value))
-    if kind is slice:
-        return all(map(is_plain, (value.start, value.stop, value.step)))
-    return False
-
-
-def contents(value: Any) -> list[Any]:
-    """What is in a list, deque or dict, keys included."""
-    return [*value, *value.values()] if isinstance(value, dict) else list(value)
-
-
-__all__ = [
-    "CALLABLES",
-    "CONTAINERS",
-    "MAX_DEPTH",
-    "MAX_ITEMS",
-    "PLAIN",
-    "Guarding",
-    "contents",
-    "is_plain",
-]
+__all__ = ["Guarding", "when_closed"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphjit.numpy_protocol.promotion import is_symbol
 
-from .guarding import PLAIN, is_plain
+from .values import PLAIN, is_plain
 
 # CPython keeps one object for each int of these (Objects/longobject.c).
 _KEPT_INTS = range(-5, 257)

@@ -18,7 +18,6 @@ from graphjit.tensors.apply import current_trace
 from .access import AccessHooks
 from .containers import container_like
 from .effects import DELETED, EffectKind
-from .guarding import CONTAINERS, PLAIN, is_plain
 from .sources import (
     MISSING,
     AttributeSource,
@@ -26,6 +25,7 @@ from .sources import (
     ItemSource,
     Source,
 )
+from .values import CONTAINERS, PLAIN, is_plain
 
 # Containers of C whose items can be read one by one.
 _INDEXED: Final = (list, tuple, dict, deque, OrderedDict, types.MappingProxyType)
@@ -40,7 +40,8 @@ class ItemHooks(AccessHooks):
     def load_item(self, given: tuple[Any, Any]) -> Any:
         if not self.closed and type(given[1]) not in PLAIN and not self._traced(given[1]):
             number = self.method_of(given[1], "__index__")
-            if number is not None and not isinstance(given[0], dict):
+            asked = not isinstance(given[0], dict) and not isinstance(given[1], int)
+            if number is not None and asked:
                 given = given[0], self.call(number, given[1])
         owner, key = given
         kind = type(owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import operator
 import types
@@ -11,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 
 from graphjit.core.errors import GraphJitError
-from graphjit.core.static_lookup import own_attributes, underlying
 from graphjit.numpy_protocol.conversion import call_maker
 from graphjit.numpy_protocol.deferred_texts import (
     call_text_method,
@@ -25,6 +25,7 @@ from graphjit.numpy_protocol.scipy_calls import call_scipy
 from graphjit.tensors.apply import current_trace
 
 from .callables import (
+    GETTERS,
     HIGHER_ORDER,
     ITERATE_ONLY,
     is_made_of_another,
@@ -32,13 +33,12 @@ from .callables import (
     package_of,
 )
 from .elementwise_calls import ElementwiseCalls
-from .guarding import CALLABLES, CONTAINERS, PLAIN
 from .instrument import CannotInstrument, bind, instrumented
 from .pending_generators import PendingGenerator
 from .sources import (
-    CellSource,
     static_attribute,
 )
+from .values import CALLABLES, CONTAINERS, PLAIN
 
 _TEXTS: Final = (str, repr)
 # Functions of NumPy that write into what they are given.
@@ -56,6 +56,8 @@ _BUILTINS: Final = (type, types.BuiltinFunctionType)
 # What calls an argument, and packages whose other functions don't.
 _CALLING: Final = frozenset({map, filter, functools.reduce, sorted, min, max})
 _CALL_NOTHING: Final = ("builtins", "operator", "_operator", "copy", "math")
+# Packages whose functions call the classes that they are given, or do nothing with them.
+_MAKING: Final = ("numpy", "scipy", "graphjit", "itertools", "_bisect", "bisect", "heapq")
 _LAZY: Final = frozenset({zip, enumerate, map, filter, iter})
 # What takes all items of a generator, or may.
 _TAKE_ALL: Final = frozenset({list, sum, min, max, all, any})
@@ -79,10 +81,14 @@ class LibraryCalls(ElementwiseCalls):
         """A function of a library or of C that is known: it sees containers that were read."""
         hands_on = isinstance(function, type) and function in ITERATE_ONLY
         asks = not (hands_on or package_of(function) in ("dataclasses", "graphjit", "typing"))
-        wraps = self._wraps_code(function)
+        wraps = self.wraps_code(function)
+        owner = getattr(function, "__self__", function)
+        if not isinstance(owner, (*CONTAINERS, deque)):
+            self.require_no_state(owner)
         takes_all = isinstance(function, _BUILTINS) and function in _TAKE_ALL
         calls = package_of(function) not in _CALL_NOTHING or function in HIGHER_ORDER
-        handed = functools.partial(self._handed, calls=calls)
+        makes = package_of(function) in _MAKING
+        handed = functools.partial(self._handed, calls=calls, makes=makes)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if (
@@ -132,8 +138,9 @@ class LibraryCalls(ElementwiseCalls):
             steps = self._steps_of(function, given, named)
             if steps is not None:
                 return steps
+            reaches = wraps or any(map(self.reaches_code, (*given, *named.values())))
             try:
-                if wraps or any(map(self.reaches_code, (*given, *named.values()))):
+                if reaches:
                     result = self.watched(function, *given, **named)
                 else:
                     result = function(*given, **named)
@@ -142,6 +149,7 @@ class LibraryCalls(ElementwiseCalls):
                 for x in (owner, *leaves((*given, *named.values()))):
                     self.made.note_written(x)
                 raise
+            self.note_holder(result, reaches)
             if len(self._shadows) > first:
                 self.require_unchanged(first)
                 result = self.translated(result, first)
@@ -170,17 +178,6 @@ class LibraryCalls(ElementwiseCalls):
             kwargs = {**kwargs, "key": callee(kwargs["key"])}
         return args, kwargs
 
-    def _wraps_code(self, function: Any) -> bool:
-        """Whether a library's callable was made around others, which may be the user's."""
-        function = underlying(function)
-        if isinstance(function, types.FunctionType):
-            cells = function.__closure__ or ()
-            return any(self.reaches_code(CellSource(cell, "")()) for cell in cells)
-        if isinstance(function, np.ufunc):
-            return False
-        held = own_attributes(function).values()
-        return any(callable(x) and self.reaches_code(x) for x in held)
-
     def _of_plain(self, owner: Any, function: Any) -> Any:
         """A method of a plain value."""
         if not isinstance(owner, str):
@@ -202,16 +199,18 @@ class LibraryCalls(ElementwiseCalls):
             return type(value)(map(self._with_functions, value))
         if type(value) is dict:
             return {k: self._with_functions(x) for k, x in value.items()}
-        function = callable(value) and not isinstance(value, type)
-        return self._handed(value) if function and not self._traced(value) else value
+        function = callable(value) and not self._traced(value)
+        return self._handed(value, makes=True) if function else value
 
     def _handed_on(self, value: Any) -> Any:
         """What a function gets that hands on the items of what it is given."""
         container = isinstance(value, (list, tuple, dict, deque))
         return self.one_level(value) if container else self._handed(value)
 
-    def _handed(self, value: Any, calls: bool = True) -> Any:
-        """What a library gets for an argument. calls: whether it may call it."""
+    def _handed(self, value: Any, calls: bool = True, makes: bool = False) -> Any:
+        """What a library gets for an argument. calls: whether it may call it. makes: whether it
+        does nothing else with classes.
+        """
         kind = type(value)
         if kind in PLAIN or self._traced(value):
             return value
@@ -221,12 +220,16 @@ class LibraryCalls(ElementwiseCalls):
             return self.with_hooks(value)
         if kind is types.MethodType:
             return self.callee(value)
-        if calls and (kind is functools.partial or is_made_of_another(value)):
-            return self.callee(value)
         if value is type:
             return self._type
         if kind is types.BuiltinFunctionType:
-            return self._followed(value) or value
+            owner = value.__self__
+            bound = owner is not None and not isinstance(owner, (types.ModuleType, type))
+            return self.callee(value) if bound else self._followed(value) or value
+        if calls and (_stands_for_code(value) or is_made_of_another(value)):
+            return self.callee(value)
+        if makes and isinstance(value, type) and _may_be_called(value):
+            return self.callee(value)
         outside = self.source_of(value) is not None or self._outside(value)
         if outside and hasattr(kind, "__next__"):
             raise self.refusal("advances an iterator from outside")
@@ -243,6 +246,7 @@ class LibraryCalls(ElementwiseCalls):
             raise self.refusal(
                 f"hands a {kind.__name__} from outside to code that isn't followed"
             )
+        self.require_no_state(value)
         return value
 
     def _generator_expression(self, function: types.FunctionType) -> Any:
@@ -277,6 +281,19 @@ class LibraryCalls(ElementwiseCalls):
         trace = current_trace.get()
         written = [] if trace is None else [x for x, _ in trace.branches.loops.written]
         return [*self.overlay.effects, *written, *self.drawn]
+
+
+def _stands_for_code(value: Any) -> bool:
+    """Whether a callable of Python's or NumPy's own calls one that it was made of."""
+    if isinstance(value, types.FunctionType):
+        return value.__globals__ is vars(functools) and hasattr(value, "dispatch")
+    kinds = (functools.partial, types.MethodWrapperType, np.vectorize, *GETTERS)
+    return isinstance(value, (*kinds, functools._lru_cache_wrapper))
+
+
+def _may_be_called(kind: type) -> bool:
+    """Whether a class is the user's, and nothing that libraries know by its class."""
+    return not is_trusted(kind) and not issubclass(kind, (np.generic, BaseException, enum.Enum))
 
 
 def _is_deferred_container(value: Any) -> bool:

@@ -29,7 +29,6 @@ from .callables import (
     is_trusted,
 )
 from .effects import APPENDED
-from .guarding import CONTAINERS, PLAIN, is_plain
 from .hooks import BINARY, BINARY_NAMES, COMPARISON_NAMES
 from .identity import is_missing_number, may_be_one
 from .items import ItemHooks, is_symbolic
@@ -43,6 +42,7 @@ from .sources import (
     static_attribute,
 )
 from .steps import CountedSteps, ListSteps
+from .values import CONTAINERS, PLAIN, is_plain
 
 # The numbers of % and %=, which format texts.
 _REMAINDERS: Final = (BINARY_NAMES.index("mod"), BINARY_NAMES.index("imod"))
@@ -128,6 +128,8 @@ class OperatorHooks(ItemHooks):
             else:
                 raise self.refusal(f"changes a {type(a).__name__} from outside in place")
             return (a,)
+        self.require_no_state(a)
+        self.require_no_state(b)
         a, b = (a if in_place else self.shadow(a)), self.shadow(b)
         if self.reaches_code(a) or self.reaches_code(b):
             in_operator = getattr(operator, _FUNCTIONS.get(name, name))
@@ -220,6 +222,7 @@ class OperatorHooks(ItemHooks):
             function = self.method_of(operand, name)
             if function is not None:
                 return self.call(function, operand)
+            self.require_no_state(operand)
         return super().unary(operand, symbol)
 
     def made_list(self, value: list[Any]) -> list[Any]:
@@ -255,6 +258,7 @@ class OperatorHooks(ItemHooks):
             elif isinstance(owner, (list, tuple, deque)):
                 owner = self.shadow(owner)
             else:
+                self.require_no_state(owner)
                 owner = self._items(owner)
         if not self.closed and issubclass(type(owner), (list, tuple, deque)):
             self.require_numbers(item, owner)

@@ -12,7 +12,6 @@ import contextvars
 import dataclasses
 import enum
 import functools
-import operator
 import os
 import types
 import weakref
@@ -26,6 +25,7 @@ from graphjit.core import float_errors
 from graphjit.tensors.apply import current_trace
 
 from .callables import (
+    GETTERS,
     HANDING_ON,
     HIGHER_ORDER,
     READERS,
@@ -36,7 +36,7 @@ from .callables import (
     package_of,
 )
 from .effects import Effect, EffectKind
-from .guarding import CALLABLES, CONTAINERS, PLAIN, _closed, is_plain
+from .guarding import when_closed
 from .instrument import CannotInstrument, bind, globals_read, has_hooks, instrumented
 from .library_calls import LibraryCalls
 from .operators import ErrorState
@@ -52,12 +52,10 @@ from .sources import (
     lasting_source,
     static_attribute,
 )
+from .values import CALLABLES, CONTAINERS, PLAIN, is_plain
 
 # Objects of these change only in ways that are noticed: variables, random generators.
 _ARRAY_PACKAGES: Final = frozenset({"numpy", "scipy", "graphjit", "ml_dtypes", "re"})
-
-
-_GETTERS: Final = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
 
 
 _SEARCHES: Final = ("count", "index", "remove")
@@ -98,6 +96,7 @@ class Recorder(LibraryCalls):
             self.failed, self.abandoned = None, True
             raise
         finally:
+            self.end_watch()
             self.effects = self.overlay.effects
             self._close()
         failed, self.failed = self.failed, None
@@ -148,8 +147,8 @@ class Recorder(LibraryCalls):
         and the garbage collector doesn't look into code.
         """
         self.closed = True
-        self._capture = self._traced = self._outside = self._number = _closed
-        self._settle = self._in_region = self._in_turn = _closed
+        self._capture = self._traced = self._outside = self._number = when_closed
+        self._settle = self._in_region = self._in_turn = when_closed
         self._root = self.draw = None
         for table in (
             self._known, self._copies, self._bound, self._cells, self._globals,
@@ -226,7 +225,7 @@ class Recorder(LibraryCalls):
             return self._weakly(function)
         if isinstance(function, (types.BuiltinFunctionType, types.MethodWrapperType)):
             return self._builtin(function)
-        if kind in _GETTERS:
+        if kind in GETTERS:
             return self.by_getter(function)
         if kind in (types.WrapperDescriptorType, types.MethodDescriptorType):
             name, owner = function.__name__, function.__objclass__
@@ -336,7 +335,7 @@ class Recorder(LibraryCalls):
         user's, too: objects among them are handed on as they are, whether they can be called.
         """
         inner, *rest = partial.args
-        inner = self._handed(inner)
+        inner = self._handed(inner, makes=True)
 
         def hand(value: Any) -> Any:
             kind = type(value)
@@ -365,6 +364,8 @@ class Recorder(LibraryCalls):
         if inner is not None:
             function = inner
         owner = method.__self__
+        if is_made_of_another(owner) and method.__name__ == "__call__":
+            return self.callee(owner)
         if function.__module__ == "logging":
             called = self.logger_call(method)
             if called is not None:
@@ -418,6 +419,7 @@ class Recorder(LibraryCalls):
         def call(*args: Any, **kwargs: Any) -> Any:
             kind = self._type(*args[:1])
             chosen = function.dispatch(kind)  # type: ignore[attr-defined]
+            self._settle(chosen)  # it remembers what it found
             self.guard(Check.SAME, CallSource(where, (kind,), {}), chosen)
             return self.call(chosen, *args, **kwargs)
 
@@ -441,7 +443,8 @@ class Recorder(LibraryCalls):
             if self.overlay:
                 raise self.refusal("calls an lru_cache after something was written")
             found = CallSource(source, args, kwargs)
-            value = function(*args, **kwargs)
+            with self.unwatched():
+                value = function(*args, **kwargs)
             self._settle(value)
             if isinstance(value, CONTAINERS) and not is_plain(value):
                 raise self.refusal("gets a container from an lru_cache")
@@ -456,6 +459,7 @@ class Recorder(LibraryCalls):
             return lambda *args: self._type(*args)
         if is_trusted(kind):
             return self._library(kind)
+        self.meet(kind)
         if issubclass(kind, enum.Enum):
             return kind
         maker = self.guard_static(kind, "__new__")
@@ -490,6 +494,8 @@ class Recorder(LibraryCalls):
 
     def _builtin(self, function: Any) -> Any:
         owner = getattr(function, "__self__", None)
+        if type(function) is types.MethodWrapperType and function.__name__ == "__call__":
+            return self.callee(owner)
         called = self._builtin_of(owner, function)
         if isinstance(owner, (list, tuple, deque)) and function.__name__ in _SEARCHES:
 
@@ -522,7 +528,9 @@ class Recorder(LibraryCalls):
             raise self.refusal(f"calls {name}, of which nothing is known")
         where = self.source_of(function)
         if where is not None and self.source_of(owner) is None:  # note = log.append
-            self._register(owner, AttributeSource(where, "__self__"))
+            found = self.read(owner, AttributeSource(where, "__self__"))
+            if found is not owner:  # total = array.sum
+                return self.load_attribute(found, function.__name__)
         if self.source_of(owner) is None:
             if self._outside(owner):
                 raise self.refusal(

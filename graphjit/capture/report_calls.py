@@ -22,10 +22,10 @@ from graphjit.tensors.apply import current_trace
 
 from .callables import package_of
 from .effects import EffectKind
-from .guarding import MAX_DEPTH, PLAIN, is_plain
 from .instrument import has_hooks
 from .operators import OperatorHooks
 from .sources import AttributeSource, CallSource, Check, ConstSource, Source, lasting_source
+from .values import MAX_DEPTH, PLAIN, is_plain
 
 # Handlers and filters of these modules report, and change nothing that other code reads.
 _LOGGING: Final = ("logging", "logging.handlers", "_pytest.logging")
