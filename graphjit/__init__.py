@@ -66,18 +66,9 @@ if TYPE_CHECKING:
     from graphjit.jit.recompile import RecompileWarning
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
-    from graphjit.transforms.derivatives import (
-        grad,
-        hessian,
-        hvp,
-        jacfwd,
-        jacobian,
-        jacrev,
-        jvp,
-        stop_gradient,
-        value_and_grad,
-        vjp,
-    )
+    from graphjit.transforms.directional import hvp, jvp, vjp
+    from graphjit.transforms.gradients import grad, stop_gradient, value_and_grad
+    from graphjit.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
     from graphjit.transforms.vmap import vectorized_map, vmap
 
     from . import errors, keras, memory, random
@@ -96,9 +87,9 @@ _HOMES = {
     "jit.recompile": "RecompileWarning",
     "tensors.tensor": "Tensor from_dlpack",
     "tensors.variable": "IndexedSlices Variable",
-    "transforms.derivatives": (
-        "grad hessian hvp jacfwd jacobian jacrev jvp stop_gradient value_and_grad vjp"
-    ),
+    "transforms.directional": "hvp jvp vjp",
+    "transforms.gradients": "grad stop_gradient value_and_grad",
+    "transforms.jacobians": "hessian jacfwd jacobian jacrev",
     "transforms.vmap": "vectorized_map vmap",
 }
 _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names.split()}

@@ -22,8 +22,7 @@ from .values import CALLABLES, PLAIN
 
 # Objects of these have no state, or it is followed where they are used.
 _FOLLOWED: Final = (
-    *CALLABLES, np.dtype, np.random.Generator, np.random.BitGenerator, np.random.RandomState,
-    np.random.SeedSequence, np.finfo, np.iinfo, np.vectorize, np.errstate, re.Pattern, property,
+    *CALLABLES, np.dtype, np.finfo, np.iinfo, np.vectorize, np.errstate, re.Pattern, property,
     *GETTERS, functools._lru_cache_wrapper, functools.cached_property, weakref.ref,
     types.GenericAlias, types.UnionType, types.MethodWrapperType, types.GetSetDescriptorType,
     types.MemberDescriptorType, types.ClassMethodDescriptorType,
@@ -42,6 +41,8 @@ def holds_state(value: Any) -> bool:
         return any(map(holds_state, value))
     if kind is types.MethodType:
         return holds_state(value.__self__)
+    if kind.__module__.startswith("numpy.random"):  # whose draws are followed
+        return False
     if package_of(kind) not in _ARRAY_PACKAGES:
         return kind in (list, dict, set, bytearray) or not is_trusted(kind)
     if _is_part_of_module(value):

@@ -6,7 +6,7 @@ are immutable; `GraphBuilder` makes new graphs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -154,6 +154,32 @@ class GraphBuilder:
         """Append a node as it is."""
         self.nodes.append(node)
         return len(self.nodes) - 1
+
+    def inline(self, graph: Graph, given: Iterable[int]) -> list[int]:
+        """Append another graph's nodes; gives its outputs. given: its parameters."""
+        moved = dict(zip(graph.params, given, strict=True))
+        self.extend(graph.nodes, range(len(graph.nodes)), moved)
+        return [moved[i] for i in graph.outputs]
+
+    def extend(
+        self, nodes: Sequence[Node], numbers: Iterable[int], moved: dict[int, int]
+    ) -> None:
+        """Append some of the nodes of another graph, in order. moved: where its nodes are;
+        those that are there already aren't appended.
+        """
+        for number in numbers:
+            if number in moved:
+                continue
+            node = nodes[number]
+            inputs = tuple([moved[i] for i in node.inputs])
+            moved[number] = self.append(
+                Node(node.primitive, inputs, node.attrs, node.type, node.source, node.regions)
+            )
+
+    def param(self, type: TensorType, name: str = "", line: SourceLine | None = None) -> int:
+        """Append a parameter."""
+        name = name or f"p{len(self.nodes)}"
+        return self.add(source.param, (), line, type=type, name=name, role="argument")
 
     def type_of(self, index: int) -> TensorType:
         """Type of a node with one result."""

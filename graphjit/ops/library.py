@@ -36,6 +36,7 @@ from graphjit.core.types import (
 )
 
 from .primitive import Library, Primitive, define, named
+from .special_slopes import special_slopes
 from .type_rules import require_axes, require_kind, require_same_dtype
 
 BLAS_DTYPES = (float32, float64, complex64, complex128)
@@ -47,8 +48,9 @@ def _call(
     type: Callable[..., Any],
     numpy: Callable[..., Any],
     quiet: bool = False,
+    slopes: Callable[..., Any] | None = None,
 ) -> Primitive:
-    return define(name, Library(quiet), type, numpy, tensorflow=tensorflow)
+    return define(name, Library(quiet), type, numpy, tensorflow=tensorflow, slopes=slopes)
 
 
 def _sortable(op: str, result: DType | None = None) -> Callable[..., TensorType]:
@@ -413,7 +415,9 @@ def _special_numpy(*arrays: Array, name: str) -> Array:
 
 
 # name: one of SPECIAL, or a ufunc's.
-special = _call("special", "Special", _special_type("Special"), _special_numpy)
+special = _call(
+    "special", "Special", _special_type("Special"), _special_numpy, slopes=special_slopes
+)
 
 
 # Functions of SciPy and NumPy that depend on their arguments alone, change nothing, and whose

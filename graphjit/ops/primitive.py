@@ -225,7 +225,8 @@ class Primitive:
     names: the users' names, from which the public functions and NumPy's tables are made.
     slopes: of a pointwise op its partial derivatives: (d, result, *operands, **attrs) -> for
         each operand a slope, where `d` makes nodes (transforms/slopes.py says of what kinds a
-        slope is). None for an op whose results have no derivative, such as a comparison.
+        slope is); NotImplemented in place of one that isn't known. None for an op whose
+        results have no derivative, such as a comparison.
     """
 
     name: str
@@ -237,7 +238,7 @@ class Primitive:
     commutative: bool = False
     cost: int = 1
     names: Names = NAMELESS
-    slopes: Callable[..., tuple[Any, ...]] | None = None
+    slopes: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
         return self.name
@@ -260,7 +261,7 @@ def define(
     commutative: bool = False,
     cost: int = 1,
     names: Names = NAMELESS,
-    slopes: Callable[..., tuple[Any, ...]] | None = None,
+    slopes: Callable[..., Any] | None = None,
 ) -> Primitive:
     """Add a primitive to the table."""
     if name in PRIMITIVES:

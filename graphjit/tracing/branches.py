@@ -274,10 +274,7 @@ def _no_code(graph: Graph, inputs: Sequence[Any]) -> Any:
 def _graph_of(node: Node, inputs: Sequence[Any]) -> Graph:
     """A graph that is one node of control flow, whose operands are its parameters."""
     builder = GraphBuilder("loop")
-    numbers = []
-    for k, x in enumerate(inputs):
-        type = TensorType(x.shape, as_dtype(x.dtype))
-        numbers.append(builder.add(source.param, type=type, name=f"p{k}", role="argument"))
+    numbers = [builder.param(TensorType(x.shape, as_dtype(x.dtype))) for x in inputs]
     made = builder.append(
         Node(node.primitive, tuple(numbers), node.attrs, node.type, node.source, node.regions)
     )

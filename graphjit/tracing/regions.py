@@ -131,16 +131,9 @@ class Regions:
         nodes that it has though no output needs them.
         """
         builder, moved = GraphBuilder(name), dict[int, int]()
-        for k, number in enumerate((*region.params, *operands)):
-            type = self.nodes[number].tensor
-            moved[number] = builder.add(source.param, type=type, name=f"p{k}", role="argument")
-        for number in self.needed(region, (*outputs, *kept))[0]:
-            node = self.nodes[number]
-            inputs = tuple([moved[i] for i in node.inputs])
-            made = Node(
-                node.primitive, inputs, node.attrs, node.type, node.source, node.regions
-            )
-            moved[number] = builder.append(made)
+        for number in (*region.params, *operands):
+            moved[number] = builder.param(self.nodes[number].tensor)
+        builder.extend(self.nodes, self.needed(region, (*outputs, *kept))[0], moved)
         return builder.finish([moved[i] for i in outputs])
 
     def leaked_node(self, roots: Sequence[int], start: int = 0) -> int | None:

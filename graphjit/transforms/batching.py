@@ -36,6 +36,8 @@ from graphjit.ops.primitive import (
     View,
 )
 
+from .node_maker import NodeMaker, Ref
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -55,13 +57,10 @@ def batch_graph(
     """
     builder = GraphBuilder(graph.name)
     given = []
-    for k, (number, flag) in enumerate(zip(graph.params, batched, strict=True)):
+    for number, flag in zip(graph.params, batched, strict=True):
         node = graph.nodes[number]
         type = _with_examples(node.tensor, size) if flag else node.tensor
-        made = builder.add(
-            source.param, (), node.source, type=type, name=f"p{k}", role="argument"
-        )
-        given.append(Value(made, flag))
+        given.append(Value(builder.param(type, line=node.source), flag))
     batcher = Batcher(builder, size)
     outputs = batcher.run(graph, given)
     if wanted is not None:
@@ -211,10 +210,7 @@ class Batcher:
         return self._add(view.reshape, (product,), shape=(*shape[:-1], self._shape(b)[-1]))
 
     def _transposed(self, node: int) -> int:
-        """Matrices with rows for columns."""
-        rank = len(self._shape(node))
-        perm = (*range(rank - 2), rank - 1, rank - 2)
-        return self._add(view.transpose, (node,), perm=perm)
+        return NodeMaker(self.builder, self._line).transposed(Ref(node)).node
 
     def _matrices(self, inputs: list[Value]) -> list[int]:
         """Matrices whose batches are broadcast."""
@@ -390,10 +386,7 @@ class Batcher:
         for x in order:
             type = self.builder.type_of(x.node)
             types.append(type.with_shape(type.shape[1:]) if x.batched else type)
-        params = [
-            builder.add(source.param, type=type, name=f"p{k}", role="argument")
-            for k, type in enumerate(types)
-        ]
+        params = list(map(builder.param, types))
         moved = dict(zip(order, params[1:], strict=True))
         made = builder.append(
             Node(

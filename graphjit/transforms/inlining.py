@@ -12,7 +12,7 @@ from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops import reduce, source, view
 from graphjit.tensors.apply import TensorBase
 
-from .slopes import NodeMaker, Ref
+from .node_maker import NodeMaker, Ref
 
 
 class TracedFunction:
@@ -122,29 +122,10 @@ def _between(
         else:
             operands[number] = None
     builder, moved = GraphBuilder(name), dict[int, int]()
-    for k, number in enumerate((*inputs, *operands)):
-        type = nodes[number].type
-        moved[number] = builder.add(source.param, type=type, name=f"p{k}", role="argument")
-    for number in sorted(needed):
-        node = nodes[number]
-        made = tuple(moved[i] for i in node.inputs)
-        moved[number] = builder.append(
-            Node(node.primitive, made, node.attrs, node.type, node.source, node.regions)
-        )
+    for number in (*inputs, *operands):
+        moved[number] = builder.param(nodes[number].tensor)
+    builder.extend(nodes, sorted(needed), moved)
     return builder.finish([moved[i] for i in outputs]), list(operands)
 
 
-def inline(trace: Any, graph: Graph, given: Sequence[int]) -> list[int]:
-    """Append a graph's nodes to a trace; gives its outputs. given: its parameters."""
-    moved: dict[int, int] = dict(zip(graph.params, given, strict=True))
-    for number, node in enumerate(graph.nodes):
-        if node.primitive is source.param:
-            continue
-        inputs = tuple([moved[i] for i in node.inputs])
-        moved[number] = trace.builder.append(
-            Node(node.primitive, inputs, node.attrs, node.type, node.source, node.regions)
-        )
-    return [moved[i] for i in graph.outputs]
-
-
-__all__ = ["DifferentiatedFunction", "TracedFunction", "inline"]
+__all__ = ["DifferentiatedFunction", "TracedFunction"]

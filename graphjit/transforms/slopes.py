@@ -8,24 +8,17 @@ maps aren't conjugated on the way back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from graphjit.core.errors import SourceLine
 from graphjit.core.frozen import dataclass
-from graphjit.core.types import DType, Shape, TensorType
-from graphjit.ir.graph import GraphBuilder
-from graphjit.ops import PRIMITIVES, library, reduce, source, view
-from graphjit.ops.primitive import Primitive, View
+from graphjit.core.types import DType
+from graphjit.ops import PRIMITIVES, source
+from graphjit.ops.primitive import View
 
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """A node of the graph that is made."""
-
-    node: int
+from .node_maker import NodeMaker, Ref
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,72 +31,8 @@ class Linear:
     backward: Callable[[Ref], Ref]
 
 
-class NodeMaker:
-    """Appends nodes to a graph. A pointwise primitive is a method of its name (`d.mul(x, y)`);
-    a float among its operands is a constant of the others' dtype.
-    """
-
-    def __init__(self, builder: GraphBuilder) -> None:
-        self.builder = builder
-        self.line: SourceLine | None = None
-
-    def __getattr__(self, name: str) -> Callable[..., Ref]:
-        primitive = PRIMITIVES.get(name)
-        if primitive is None:
-            raise AttributeError(name)
-        return lambda *operands, **attrs: self.make(primitive, *operands, **attrs)
-
-    def make(self, primitive: Primitive, *operands: Any, **attrs: Any) -> Ref:
-        """A primitive of nodes and numbers."""
-        like = next(x for x in reversed(operands) if isinstance(x, Ref))
-        nodes = [x.node if isinstance(x, Ref) else self.number(x, like).node for x in operands]
-        return Ref(self.builder.add(primitive, nodes, self.line, **attrs))
-
-    def number(self, value: float, like: Ref) -> Ref:
-        """A constant of a dtype like another's."""
-        dtype = self.type(like).dtype
-        return Ref(self.builder.const(np.asarray(value, dtype.dtype), self.line))
-
-    def zeros(self, type: TensorType) -> Ref:
-        """Zeros of a type."""
-        zero = self.builder.const(np.zeros((), type.dtype.dtype), self.line)
-        return self.spread(Ref(zero), type.shape)
-
-    def type(self, x: Ref) -> TensorType:
-        """The type of a node with one result."""
-        return self.builder.type_of(x.node)
-
-    # -- shapes
-
-    def spread(self, x: Ref, shape: Shape) -> Ref:
-        """A node broadcast to a shape."""
-        if self.type(x).shape == tuple(shape):
-            return x
-        return self.make(view.broadcast, x, shape=tuple(shape))
-
-    def gathered(self, x: Ref, shape: Shape) -> Ref:
-        """The transpose of `spread`: elements that were one are added up."""
-        found = self.type(x).shape
-        first = len(found) - len(shape)
-        axes = [*range(first)]
-        for axis, (n, m) in enumerate(zip(shape, found[first:], strict=True), first):
-            if isinstance(n, int) and n == 1 and not (isinstance(m, int) and m == 1):
-                axes.append(axis)
-        if axes:
-            x = self.make(reduce.sum_, x, axes=tuple(axes))
-        return self.reshaped(x, shape)
-
-    def reshaped(self, x: Ref, shape: Shape) -> Ref:
-        """A node in another shape."""
-        if self.type(x).shape == tuple(shape):
-            return x
-        return self.make(view.reshape, x, shape=tuple(shape))
-
-    def special(self, name: str, *operands: Any) -> Ref:
-        """A function of scipy.special."""
-        return self.make(library.special, *operands, name=name)
-
-    # -- slopes
+class Slopes(NodeMaker):
+    """What rules of slopes are given: makes nodes, and slopes that are no factors."""
 
     def over(self, x: Ref) -> Linear:
         """1 / x. Where that is infinite or NaN nothing comes of no change."""
@@ -223,12 +152,5 @@ class NodeMaker:
             return all(map(self._is_finite, node.inputs[1:]))
         return isinstance(node.primitive.kind, View) and self._is_finite(node.inputs[0])
 
-    def total(self, parts: Sequence[Ref]) -> Ref:
-        """The sum of nodes of one type."""
-        found = parts[0]
-        for x in parts[1:]:
-            found = self.add(found, x)
-        return found
 
-
-__all__ = ["Linear", "NodeMaker", "Ref"]
+__all__ = ["Linear", "Slopes"]

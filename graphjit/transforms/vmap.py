@@ -19,7 +19,7 @@ from graphjit.ops import view
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 
 from .batching import batch_graph
-from .inlining import TracedFunction, inline
+from .inlining import TracedFunction
 from .transformed import Transformed
 
 
@@ -209,7 +209,7 @@ def _batched(trace: Any, fun: Callable[..., Any], examples: _Examples, out_axes:
     for name, axis, flag in zip(leaf_names(tree, "result"), axes, batched, strict=True):
         if axis is None and flag:
             raise _not_shared(name)
-    nodes = inline(trace, graph, [*map(trace.node_of, given), *traced.operands])
+    nodes = trace.builder.inline(graph, [*map(trace.node_of, given), *traced.operands])
     numpy = any(map(is_numpy, [*examples.leaves, *given, *found]))
     values = iter(
         [

@@ -1,0 +1,187 @@
+"""Derivatives along one direction: `gj.vjp`, `gj.jvp` and `gj.hvp`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.config import config
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+from graphjit.core.tree import flatten, unflatten
+from graphjit.core.types import TensorType
+from graphjit.functions.region_values import as_operand, origin_of
+from graphjit.jit.function import Function, function
+from graphjit.tensors.apply import current_trace
+
+from .differentiation import (
+    Chosen,
+    Options,
+    Results,
+    derivative,
+    fitting,
+    pulled_back,
+    require_trace,
+    run_differentiated,
+    wanted,
+    zero_of,
+)
+from .gradients import grad
+from .inlining import DifferentiatedFunction
+from .node_maker import has_cotangent
+from .reverse import jvp_graph, vjp_graph
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """What `fun` gives, and a function from cotangents of that to those of the arguments:
+    `jax.vjp`.
+
+    Arguments and results are any structures of floats; the function takes what has the
+    structure, shapes and dtypes of the result, and gives a tuple with one for each argument.
+    has_aux: whether `fun` gives a pair, whose second part is handed on as a third result.
+
+    Raises InvalidArgumentError for cotangents of another structure or type, and the errors of
+    `gj.grad`.
+    """
+    options = Options(tuple(range(len(primals))), has_aux, False, False, "vjp")
+    trace = current_trace.get()
+    if trace is None:
+        recorded = _Recorded(primals)
+        value = derivative(fun, _recorded_value, options)
+        token = _recording.set(recorded)
+        try:
+            found, recorded.operands = value(*primals)
+        finally:
+            _recording.reset(token)
+        return (found[0], recorded.pull, found[1]) if has_aux else (found, recorded.pull)
+    chosen, made, results = run_differentiated(trace, fun, options, primals)
+
+    def back_in_trace(cotangents: Any) -> Any:
+        given = results.given(cotangents, "cotangents")
+        return chosen.result(pulled_back(trace, made, chosen, given))
+
+    if has_aux:
+        return made.result[0], back_in_trace, made.result[1]
+    return made.result, back_in_trace
+
+
+class _Recorded:
+    """What a function was when `gj.vjp` ran it: its graph, and what it read."""
+
+    def __init__(self, primals: tuple[Any, ...]) -> None:
+        leaves: list[Any] = []
+        tree = flatten(primals, leaves)
+        kept = iter([np.array(x) if isinstance(x, np.ndarray) else x for x in leaves])
+        self._primals = unflatten(tree, lambda: next(kept))
+        self.operands: Any = ()
+        self._made: tuple[Options, DifferentiatedFunction, Results] | None = None
+        self._types: list[TensorType] = []
+        self._compiled: Function | None = None
+
+    def record(self, options: Options, made: DifferentiatedFunction, results: Results) -> None:
+        """Keep what a trace has of a function."""
+        self._made = options, made, results
+        self._types = [x.type for x in results.tensors]
+        results.leaves, results.tensors, made.result = [], [], None
+
+    def pull(self, cotangents: Any) -> Any:
+        """The cotangents of the arguments, by those of the results."""
+        if self._compiled is None:
+            self._compiled = function(self._pull, fallback="error")
+        with config.eager(False):
+            return self._compiled(self._primals, self.operands, cotangents)
+
+    def _pull(self, primals: Any, operands: Any, cotangents: Any) -> Any:
+        assert self._made is not None
+        options, made, results = self._made
+        trace = require_trace(options.op)
+        chosen = Chosen(trace, options, tuple(primals))
+        given = results.given(cotangents, "cotangents", self._types)
+        known = [trace.node_of(as_operand(trace, x)) for x in (*chosen.tensors, *operands)]
+        wanted = [True] * len(chosen.tensors) + [False] * len(operands)
+        graph = vjp_graph(made.graph, wanted, with_outputs=False)
+        nodes = trace.builder.inline(graph, [*known, *given])
+        return chosen.result(
+            [
+                trace.symbol_of(node, origin_of(x))
+                for node, x in zip(nodes, chosen.tensors, strict=True)
+            ]
+        )
+
+
+# What keeps the graph of the function that is traced for `gj.vjp`.
+_recording: ContextVar[_Recorded] = ContextVar("graphjit_recording")
+
+
+def _recorded_value(fun: Callable[..., Any], options: Options, /, *args: Any) -> Any:
+    """What a function gives, and what it read besides its arguments."""
+    trace = require_trace(options.op)
+    _, made, results = run_differentiated(trace, fun, options, args)
+    found = made.result
+    _recording.get().record(options, made, results)
+    return found, tuple(trace.symbol_of(node, "tensor") for node in made.operands)
+
+
+def jvp(
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    has_aux: bool = False,
+) -> Any:
+    """What `fun` gives, and how it changes along tangents of the arguments: `jax.jvp`.
+
+    primals: the arguments, a tuple or list. tangents: as many, each with its argument's
+    structure, shapes and dtypes. has_aux: as for `gj.vjp`.
+
+    Raises InvalidArgumentError where tangents don't fit, and the errors of `gj.grad`.
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise InvalidArgumentError(at_user_line("jvp takes tuples of primals and tangents"))
+    if len(primals) != len(tangents):
+        raise InvalidArgumentError(
+            at_user_line(f"jvp of {len(primals)} primals and {len(tangents)} tangents")
+        )
+    options = Options(tuple(range(len(primals))), has_aux, False, False, "jvp")
+    call = derivative(fun, _pushed, options)
+    return call(tuple(primals), tuple(tangents))
+
+
+def _pushed(
+    fun: Callable[..., Any], options: Options, /, primals: tuple[Any, ...], tangents: Any
+) -> Any:
+    trace = require_trace(options.op)
+    chosen, made, results = run_differentiated(trace, fun, options, tuple(primals))
+    leaves: list[Any] = []
+    if flatten(tuple(tangents), leaves) != chosen.tree:
+        raise InvalidArgumentError(
+            at_user_line("tangents in another structure than the primals [Op:jvp]")
+        )
+    given = [
+        fitting(trace, leaves[k], x.type, "a tangent", "jvp")
+        for k, x in zip(chosen.floats, chosen.tensors, strict=True)
+    ]
+    graph = jvp_graph(made.graph, wanted(made))
+    nodes = trace.builder.inline(graph, [*made.inputs, *made.operands, *given])
+    changes = iter(made.checked(trace, nodes[len(results.tensors) :]))
+    found = [
+        trace.symbol_of(next(changes), origin_of(x)) if has_cotangent(x.type) else zero_of(x)
+        for x in results.tensors
+    ]
+    change = results.structure(found)
+    if options.has_aux:
+        return made.result[0], change, made.result[1]
+    return made.result, change
+
+
+def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """The Hessian of a function of one float times tangents: one number of passes, not one for
+    each element. primals, tangents: as for `gj.jvp`. With several primals the result is a
+    tuple.
+    """
+    argnums: Any = 0 if len(primals) == 1 else tuple(range(len(primals)))
+    return jvp(grad(fun, argnums), primals, tangents)[1]
+
+
+__all__ = ["hvp", "jvp", "vjp"]

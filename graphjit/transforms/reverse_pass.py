@@ -1,0 +1,192 @@
+"""One graph on its way back, from the last node to the first. A cotangent that is 0 is None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from graphjit.core.errors import InternalError, NotDifferentiableError, at_user_line
+from graphjit.core.types import TensorType, TupleType
+from graphjit.ir.graph import Graph, GraphBuilder, Node
+from graphjit.ops import source
+from graphjit.ops.primitive import CountedLoop, Item, Pointwise
+
+from .node_maker import Ref, has_cotangent
+from .slopes import Slopes
+
+Cotangent = Ref | None
+
+
+class Reverse:
+    """One graph on its way back.
+
+    moved: of each old node the new one; refs to results of nodes that have several are with
+        their items
+    active: whether an old node depends on a parameter that is wanted
+    stacks: of counted loops what they carried into each turn
+
+    rules: for each kind of primitives a function of this object, the number of a node, the node
+    and the cotangents of its results, which gives cotangents to its inputs
+    """
+
+    def __init__(
+        self, graph: Graph, wanted: Sequence[bool], rules: Mapping[type, Callable[..., None]]
+    ) -> None:
+        self.graph, self._rules = graph, rules
+        self.builder = GraphBuilder(graph.name)
+        self.d = Slopes(self.builder)
+        self.moved: dict[int, int] = {}
+        self.stacks: dict[int, list[Ref]] = {}
+        self._cotangents: dict[int, list[Ref]] = {}
+        # Of nodes with several results the cotangents of these.
+        self._items: dict[int, dict[int, Ref]] = {}
+        params = dict(zip(graph.params, wanted, strict=True))
+        self.wanted = [number for number, flag in params.items() if flag]
+        self.active = [False] * len(graph.nodes)
+        for number, node in enumerate(graph.nodes):
+            if node.primitive is source.param:
+                self.active[number] = params[number]
+                continue
+            depends = any(self.active[i] for i in node.inputs)
+            floats = isinstance(node.type, TupleType) or has_cotangent(node.type)
+            self.active[number] = depends and floats and not self._is_flat(node)
+
+    @staticmethod
+    def _is_flat(node: Node) -> bool:
+        """Whether small changes of operands never change a result."""
+        kind = node.primitive.kind
+        return isinstance(kind, Pointwise) and node.primitive.slopes is None
+
+    def result(self, with_outputs: bool) -> Graph:
+        """The new graph."""
+        self._forward()
+        outputs = self.graph.outputs
+        for k, number in enumerate(outputs):
+            type = self.graph.nodes[number].tensor
+            given = self.builder.param(type, f"ct{k}")
+            if has_cotangent(type):
+                self.give(number, Ref(given))
+        for number in range(len(self.graph.nodes) - 1, -1, -1):
+            if self.active[number] and self.graph.nodes[number].primitive is not source.param:
+                self._back(number)
+        found = [self.moved[i] for i in outputs] if with_outputs else []
+        for number in self.wanted:
+            cotangent = self._taken(number)
+            if cotangent is None:
+                cotangent = self.d.zeros(self.graph.nodes[number].tensor)
+            found.append(cotangent.node)
+        return self.builder.finish(found)
+
+    def _forward(self) -> None:
+        for number, node in enumerate(self.graph.nodes):
+            inputs = tuple(self.moved.get(i, -1) for i in node.inputs)
+            if isinstance(node.primitive.kind, CountedLoop) and self.active[number]:
+                self.moved[number] = self._stacking(number, node, inputs)
+                continue
+            made = Node(
+                node.primitive, inputs, node.attrs, node.type, node.source, node.regions
+            )
+            self.moved[number] = self.builder.append(made)
+
+    # -- cotangents
+
+    def give(self, number: int, cotangent: Cotangent) -> None:
+        """Add to the cotangent of an old node."""
+        if cotangent is None or not self.active[number]:
+            return
+        if self.d.type(cotangent) != self.graph.nodes[number].tensor:
+            raise InternalError(
+                f"a cotangent of {self.d.type(cotangent)} for {self.graph.nodes[number].type}"
+            )
+        self._cotangents.setdefault(number, []).append(cotangent)
+
+    def _taken(self, number: int) -> Cotangent:
+        parts = self._cotangents.pop(number, None)
+        return None if parts is None else self.d.total(parts)
+
+    def ref(self, number: int) -> Ref:
+        """The new node of an old one."""
+        return Ref(self.moved[number])
+
+    def type(self, number: int) -> TensorType:
+        """The type of an old node."""
+        return self.graph.nodes[number].tensor
+
+    def _back(self, number: int) -> None:
+        """Hand the cotangent of a node on to its inputs."""
+        node = self.graph.nodes[number]
+        self.d.line = node.source
+        if isinstance(node.primitive.kind, Item):
+            cotangent = self._taken(number)
+            if cotangent is not None:
+                items, k = self._items.setdefault(node.inputs[0], {}), node.attr("index")
+                known = items.get(k)  # an item may be taken more than once
+                items[k] = cotangent if known is None else self.d.add(known, cotangent)
+            return
+        if isinstance(node.type, TupleType):
+            given = self._items.pop(number, None)
+            if given is None:
+                return
+            cotangents = [given.get(k) for k in range(len(node.type.items))]
+        else:
+            cotangents = [self._taken(number)]
+            if cotangents[0] is None:
+                return
+        for kind, rule in self._rules.items():
+            if isinstance(node.primitive.kind, kind):
+                rule(self, number, node, *cotangents)
+                return
+        raise self.refusal(node)
+
+    def refusal(self, node: Node, why: str = "") -> NotDifferentiableError:
+        """The error for a node without a derivative."""
+        name = dict(node.attrs).get("name") or dict(node.attrs).get("function")
+        what = f"{node.primitive.name} ({name})" if name else node.primitive.name
+        return NotDifferentiableError(
+            at_user_line(f"{what} has no derivative here{why} [Op:{node.primitive.tensorflow}]")
+        )
+
+    # -- control flow
+
+    def of_region(self, region: Graph, wanted: Sequence[bool]) -> Graph:
+        """The graph of a region's cotangents."""
+        return Reverse(region, wanted, self._rules).result(False)
+
+    def zeros_for(self, node: Node, cotangents: Sequence[Cotangent]) -> list[int]:
+        """A cotangent for each result, zeros in place of none."""
+        assert isinstance(node.type, TupleType)
+        return [
+            (self.d.zeros(type) if g is None else g).node
+            for type, g in zip(node.type.items, cotangents, strict=True)
+        ]
+
+    def run(
+        self, node: Node, regions: Sequence[Graph], inputs: Sequence[int], attrs: dict[str, Any]
+    ) -> list[Ref]:
+        """The results of a node of control flow like another."""
+        made = self.builder.add(node.primitive, inputs, node.source, tuple(regions), **attrs)
+        type = self.builder.nodes[made].type
+        assert isinstance(type, TupleType)
+        return [self.d.item(made, k) for k in range(len(type.items))]
+
+    def hand_out(self, operands: Sequence[int], found: Sequence[Ref]) -> None:
+        """Add to the cotangents of several old nodes."""
+        for operand, cotangent in zip(operands, found, strict=True):
+            self.give(operand, cotangent)
+
+    def _stacking(self, number: int, node: Node, inputs: tuple[int, ...]) -> int:
+        """A counted loop that also stacks what it carries before each turn."""
+        (body,) = node.regions
+        carried = node.attr("carried")
+        assert isinstance(node.type, TupleType)
+        outputs = (*body.outputs, *body.params[1 : 1 + carried])
+        region = Graph(body.name, body.nodes, outputs)
+        made = self.builder.add(
+            node.primitive, inputs, node.source, (region,), **dict(node.attrs)
+        )
+        first = len(node.type.items)
+        self.stacks[number] = [self.d.item(made, first + k) for k in range(carried)]
+        return made
+
+
+__all__ = ["Cotangent", "Reverse"]
