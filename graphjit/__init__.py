@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from graphjit.transforms.directional import hvp, jvp, vjp
     from graphjit.transforms.gradients import grad, stop_gradient, value_and_grad
     from graphjit.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
+    from graphjit.transforms.tape import GradientTape, UnconnectedGradients
     from graphjit.transforms.vmap import vectorized_map, vmap
 
     from . import errors, keras, memory, random
@@ -90,6 +91,7 @@ _HOMES = {
     "transforms.directional": "hvp jvp vjp",
     "transforms.gradients": "grad stop_gradient value_and_grad",
     "transforms.jacobians": "hessian jacfwd jacobian jacrev",
+    "transforms.tape": "GradientTape UnconnectedGradients",
     "transforms.vmap": "vectorized_map vmap",
 }
 _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names.split()}

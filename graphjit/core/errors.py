@@ -102,6 +102,10 @@ class LeakedTracerError(TracingError):
     """A symbolic tensor used outside the trace that made it."""
 
 
+class TapeError(GraphJitError, RuntimeError):
+    """A `GradientTape` is asked for what it can't give: twice, or while it doesn't record."""
+
+
 class NotDifferentiableError(TracingError):
     """A derivative of an op that has none here."""
 

@@ -31,6 +31,7 @@ from graphjit.core.lazy import lazy_module, load_attribute
 from graphjit.core.tree import flatten
 from graphjit.core.types import TensorSpec
 from graphjit.tensors.apply import current_trace
+from graphjit.tensors.recording import recorders
 
 from .call_key import ArgumentReader
 from .definition import FunctionDefinition
@@ -117,6 +118,9 @@ class Function(Enterable):  # type: ignore[misc]
             return self.into(kwargs.pop("out"), *args, **kwargs)
         if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
+        tapes = recorders.get()
+        if tapes:
+            return tapes[-1].call(self, args, kwargs)
         entries = self._entries
         if self._native and not entries.address and is_native_due():
             entries.address = native_entry.install_entry_point(Function)

@@ -38,10 +38,13 @@ from graphjit.core.types import (
     int64,
     uint64,
 )
-from graphjit.ir.interpreter import run_primitive
+from graphjit.ir.graph import Node
+from graphjit.ir.interpreter import run_control, run_primitive
 from graphjit.ops import assemble, view
 from graphjit.ops import pointwise as pw
 from graphjit.ops.primitive import Primitive
+
+from .recording import recorders, recorders_of
 
 # Inside a trace, results of constants alone are computed at once up to this size, and
 # recorded above it, so that `zeros((1000, 1000))` is no constant of 4 MB.
@@ -136,9 +139,21 @@ def apply(primitive: Primitive, *inputs: TensorBase, **attrs: Any) -> Any:
         value = run_primitive(primitive, arrays, result, attrs)
     except IndexOutOfRangeError as error:
         raise as_tensor_error(error) from None
-    if isinstance(result, TupleType):
-        return tuple(wrap(v) for v in value)
-    return wrap(value)
+    several = isinstance(result, TupleType)
+    made = tuple(map(wrap, value)) if several else (wrap(value),)
+    if recorders.get():
+        for recorder in recorders_of(None):
+            recorder.note(primitive, attrs, (), inputs, made)
+    return made if several else made[0]
+
+
+def apply_control(node: Node, inputs: Sequence[TensorBase]) -> tuple[TensorBase, ...]:
+    """The results of a node of control flow, run eagerly."""
+    arrays = [x._array for x in inputs]  # type: ignore[attr-defined]
+    made = tuple(map(wrap, run_control(node, arrays)))
+    for recorder in recorders_of(None):
+        recorder.note(node.primitive, dict(node.attrs), node.regions, inputs, made)
+    return made
 
 
 def as_tensor(value: Any, dtype: DType | None = None) -> TensorBase:

@@ -25,6 +25,7 @@ from graphjit.functions import create, index, math, shape, subscript
 
 from .apply import TensorBase, as_tensor, current_trace, wrap
 from .operators import Items, Operators
+from .recording import recorders, recorders_of
 from .tensor import Tensor, _element_text
 
 _numbers = itertools.count()
@@ -87,10 +88,14 @@ class Variable(Items, Operators):
     def as_tensor(self) -> TensorBase:
         """The value now: recorded inside a trace, else a snapshot."""
         trace = current_trace.get()
-        if trace is not None:
-            read: TensorBase = trace.read(self)
-            return read
-        return wrap(self.cell.array)
+        found: TensorBase = wrap(self.cell.array) if trace is None else trace.read(self)
+        if recorders.get():
+            tapes = recorders_of(trace)
+            if trace is not None and tapes:  # each read is a node of its own
+                found = trace.same_value(found)
+            for tape in tapes:
+                tape.note_read(self, found)
+        return found
 
     def read_value(self) -> Any:
         """The value now, as a tensor that later assignments don't change."""

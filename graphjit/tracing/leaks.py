@@ -38,7 +38,9 @@ def holds_traced(value: Any, depth: int = 4, most: int = 5000) -> bool:
         if isinstance(value, _OPAQUE):
             continue
         package, _, rest = str(type(value).__module__).partition(".")
-        if package == "graphjit" and rest.partition(".")[0] in _STAND_INS:
+        if package == "graphjit" and (
+            rest.partition(".")[0] in _STAND_INS or getattr(value, "trace", None) is not None
+        ):
             return True
         if level == depth or package == "graphjit":
             continue

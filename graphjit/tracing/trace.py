@@ -23,9 +23,9 @@ from graphjit.core.errors import (
     user_line,
 )
 from graphjit.core.types import DType, TensorType, TupleType, as_dtype, check_size, int64
-from graphjit.functions.region_values import AssignedInRegionError
+from graphjit.functions.region_values import AssignedInRegionError, origin_of
 from graphjit.ir.graph import Graph, GraphBuilder
-from graphjit.ops import source
+from graphjit.ops import source, view
 from graphjit.ops.primitive import (
     ConditionalLoop,
     CountedLoop,
@@ -301,6 +301,21 @@ class Trace:
             self._variable_params[cell] = symbol.node
             self._variable_values[cell] = symbol
         return self._variable_values[cell]
+
+    @contextmanager
+    def variables_given(self, values: Sequence[tuple[Variable, TensorBase]]) -> Iterator[None]:
+        """Have variables these values in a `with` block, after which they are as they were,
+        whatever the block assigned.
+        """
+        before, written = dict(self._variable_values), list(self._written_cells)
+        self._variable_values |= {id(v.cell): self._fresh(x) for v, x in values}
+        try:
+            yield
+        finally:
+            self._variable_values, self._written_cells = before, written
+
+    def _fresh(self, x: TensorBase) -> TensorBase:
+        return self.symbol_of(self.node_of(x), "tensor")
 
     def assign(self, variable: Variable, value: TensorBase) -> None:
         """A variable's value from this point of the trace on."""
@@ -669,6 +684,13 @@ class Trace:
     def symbol_of(self, node: int, origin: str) -> SymbolicTensor:
         """A symbolic tensor of a node that isn't an operation's result."""
         return SymbolicTensor(self, node, self.builder.type_of(node), origin)
+
+    def same_value(self, x: TensorBase) -> SymbolicTensor:
+        """The value of a tensor as a node of its own."""
+        node, line = self.node_of(x), user_line()
+        shape = self.builder.type_of(node).shape
+        made = self.builder.add(view.reshape, (node,), line, shape=shape)
+        return self.symbol_of(made, origin_of(x))
 
     def as_result(self, x: TensorBase, origin: str) -> SymbolicTensor:
         """A tensor for which the rules of another origin hold."""

@@ -11,7 +11,7 @@ from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.tree import flatten, unflatten
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.ops import pointwise as pw
-from graphjit.tensors.apply import TensorBase
+from graphjit.tensors.apply import TensorBase, wrap
 
 from .differentiation import (
     Chosen,
@@ -132,8 +132,11 @@ def stop_gradient(x: Any) -> Any:
     """
 
     def stopped(leaf: Any) -> Any:
-        if not isinstance(leaf, TensorBase) or leaf.recorder is None:
+        if not isinstance(leaf, TensorBase):
             return leaf
+        leaf = leaf.as_tensor()
+        if leaf.recorder is None:  # another tensor, of which no tape knows
+            return wrap(leaf._array)
         trace: Any = leaf.recorder
         node = trace.builder.add(pw.stop_gradient, (trace.node_of(leaf),))
         return trace.symbol_of(node, origin_of(leaf))

@@ -26,6 +26,17 @@ def vjp_graph(graph: Graph, wanted: Sequence[bool], with_outputs: bool = True) -
     return Reverse(graph, wanted, _RULES).result(with_outputs)
 
 
+def way_back(
+    graph: Graph, wanted: Sequence[bool], points: Sequence[int] = ()
+) -> tuple[Graph, dict[int, int]]:
+    """A graph of the same parameters and a cotangent for each output, and where the nodes of
+    `graph` are in it. It gives the cotangents of the parameters that are wanted, then those of
+    the nodes at `points`.
+    """
+    way = Reverse(graph, wanted, _RULES, points)
+    return way.result(False), way.moved
+
+
 def jvp_graph(graph: Graph, wanted: Sequence[bool]) -> Graph:
     """A graph of the same parameters and a tangent for each that is wanted.
 
@@ -60,4 +71,4 @@ def jvp_graph(graph: Graph, wanted: Sequence[bool]) -> Graph:
 
 _RULES = {**reverse_kinds.RULES, **reverse_routines.RULES, **reverse_control.RULES}
 
-__all__ = ["jvp_graph", "vjp_graph"]
+__all__ = ["jvp_graph", "vjp_graph", "way_back"]

@@ -25,12 +25,17 @@ class Reverse:
     active: whether an old node depends on a parameter that is wanted
     stacks: of counted loops what they carried into each turn
 
+    points: nodes whose cotangents are wanted besides those of parameters
     rules: for each kind of primitives a function of this object, the number of a node, the node
     and the cotangents of its results, which gives cotangents to its inputs
     """
 
     def __init__(
-        self, graph: Graph, wanted: Sequence[bool], rules: Mapping[type, Callable[..., None]]
+        self,
+        graph: Graph,
+        wanted: Sequence[bool],
+        rules: Mapping[type, Callable[..., None]],
+        points: Sequence[int] = (),
     ) -> None:
         self.graph, self._rules = graph, rules
         self.builder = GraphBuilder(graph.name)
@@ -42,6 +47,8 @@ class Reverse:
         self._items: dict[int, dict[int, Ref]] = {}
         params = dict(zip(graph.params, wanted, strict=True))
         self.wanted = [number for number, flag in params.items() if flag]
+        # Nodes inside whose cotangents are wanted, too, and the cotangents.
+        self._points: dict[int, Cotangent] = dict.fromkeys(points)
         self.active = [False] * len(graph.nodes)
         for number, node in enumerate(graph.nodes):
             if node.primitive is source.param:
@@ -49,7 +56,8 @@ class Reverse:
                 continue
             depends = any(self.active[i] for i in node.inputs)
             floats = isinstance(node.type, TupleType) or has_cotangent(node.type)
-            self.active[number] = depends and floats and not self._is_flat(node)
+            active = depends and floats and not self._is_flat(node)
+            self.active[number] = active or number in self._points
 
     @staticmethod
     def _is_flat(node: Node) -> bool:
@@ -70,8 +78,9 @@ class Reverse:
             if self.active[number] and self.graph.nodes[number].primitive is not source.param:
                 self._back(number)
         found = [self.moved[i] for i in outputs] if with_outputs else []
-        for number in self.wanted:
-            cotangent = self._taken(number)
+        for number in (*self.wanted, *self._points):
+            inside = number in self._points
+            cotangent = self._points[number] if inside else self._taken(number)
             if cotangent is None:
                 cotangent = self.d.zeros(self.graph.nodes[number].tensor)
             found.append(cotangent.node)
@@ -102,7 +111,10 @@ class Reverse:
 
     def _taken(self, number: int) -> Cotangent:
         parts = self._cotangents.pop(number, None)
-        return None if parts is None else self.d.total(parts)
+        found = None if parts is None else self.d.total(parts)
+        if number in self._points:
+            self._points[number] = found
+        return found
 
     def ref(self, number: int) -> Ref:
         """The new node of an old one."""

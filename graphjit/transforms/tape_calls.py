@@ -1,0 +1,157 @@
+"""Calls of compiled functions that tapes of eager mode note.
+
+They run as they always do, and are traced again for the way back.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphjit.core.tree import Tree, flatten, unflatten
+from graphjit.jit.specialization import Specialization
+from graphjit.tensors.apply import TensorBase, wrap
+from graphjit.tensors.recording import recorders, recorders_of
+from graphjit.tensors.variable import Variable
+
+from .differentiation import Options, pulled_back, require_trace, run_differentiated
+from .eager_tape import Entry, zeros_of
+from .node_maker import has_cotangent
+from .transformed import Transformed
+
+
+def called(function: Any, args: Any, kwargs: Any) -> Any:
+    """What a compiled function gives; tapes note the call if it computes of what they watch."""
+    tapes: list[Any] = recorders_of(None)
+    token = recorders.set(())
+    try:
+        specialization = function.specialization(*args, **kwargs)
+        if _runs_by_itself(specialization):
+            variables = list(specialization.variables)
+            before = [wrap(variable.cell.array) for variable in variables]
+            value = function(*args, **kwargs)
+        else:
+            variables, before, value = [], [], None
+    finally:
+        recorders.reset(token)
+    if not _runs_by_itself(specialization):  # op by op, each of which is noted
+        return function.python_function(*args, **kwargs)
+    for variable, x in zip(variables, before, strict=True):
+        for tape in tapes:
+            tape.note_read(variable, x)
+    leaves: list[Any] = []
+    tree = flatten((args, kwargs), leaves)
+    results: list[Any] = []
+    flatten(value, results)
+    given = [x for x in (*leaves, *before) if isinstance(x, TensorBase)]
+    outputs = {
+        k: x
+        for k, x in enumerate(results)
+        if isinstance(x, TensorBase) and has_cotangent(x.type) and not isinstance(x, Variable)
+    }
+    noting = [tape for tape in tapes if any(map(tape.tracks, given))]
+    if noting and outputs:
+        call = _Call(function, tree, leaves, variables, before, outputs, noting)
+        for tape in noting:
+            tape.note_entry(Entry(call.inputs, tuple(outputs.values()), call.pull))
+    return value
+
+
+def _runs_by_itself(specialization: Specialization) -> bool:
+    """Whether a call may be repeated for its derivative: it writes and draws nothing."""
+    plain = not specialization.reason and specialization.effects is None
+    return plain and not specialization.draws
+
+
+_pulls: weakref.WeakKeyDictionary[Any, dict[Any, Transformed]] = weakref.WeakKeyDictionary()
+
+
+class _Call:
+    """One call. inputs: the tensors by which it is differentiated."""
+
+    def __init__(
+        self,
+        function: Any,
+        tree: Tree,
+        leaves: Sequence[Any],
+        variables: Sequence[Any],
+        before: Sequence[TensorBase],
+        outputs: dict[int, TensorBase],
+        tapes: Sequence[Any],
+    ) -> None:
+        def tracked(x: Any) -> bool:
+            return isinstance(x, TensorBase) and any(tape.tracks(x) for tape in tapes)
+
+        flags = [tracked(x) for x in leaves]
+        chosen = [x for x, flag in zip(leaves, flags, strict=True) if flag]
+        watched = [k for k, x in enumerate(before) if tracked(x)]
+        self.inputs = (*chosen, *(before[k] for k in watched))
+        # arrays may be written to until the way back is taken
+        kept = [np.array(x) if isinstance(x, np.ndarray) else x for x in leaves]
+        self._others = [x for x, flag in zip(kept, flags, strict=True) if not flag]
+        self._fixed = [x for k, x in enumerate(before) if k not in watched]
+        self._types = [x.type for x in outputs.values()]
+        key = (tree, tuple(flags), tuple(map(id, variables)), tuple(watched), tuple(outputs))
+        known = _pulls.setdefault(function, {})
+        if key not in known:
+            ordered = [variables[k] for k in watched]
+            ordered += [v for k, v in enumerate(variables) if k not in watched]
+            how = _How(tree, tuple(flags), ordered, len(chosen), tuple(outputs))
+            known[key] = Transformed(function, _pull, how, needs_trace=True)
+        self._pull = known[key]
+
+    def pull(self, cotangents: Sequence[TensorBase | None]) -> list[Any]:
+        """The cotangents of the inputs."""
+        given = [
+            zeros_of(type) if g is None else g
+            for type, g in zip(self._types, cotangents, strict=True)
+        ]
+        return list(self._pull(list(self.inputs), self._others, self._fixed, given))
+
+
+class _How:
+    """How a call is put together.
+
+    flags: which leaves of its arguments are given as inputs; variables: those that are inputs,
+    then the others; count: how many inputs are leaves; outputs: the results that count
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        flags: tuple[bool, ...],
+        variables: Sequence[Any],
+        count: int,
+        outputs: tuple[int, ...],
+    ) -> None:
+        self.tree, self.flags, self.count = tree, flags, count
+        self.variables, self.outputs = tuple(variables), outputs
+
+
+def _pull(
+    fun: Any, how: _How, /, inputs: Any, others: Any, fixed: Any, cotangents: Any
+) -> list[Any]:
+    """The cotangents of a call's inputs, in the current trace."""
+    trace = require_trace("GradientTape")
+
+    def run(*inputs: Any) -> Any:
+        chosen, rest = iter(inputs[: how.count]), iter(others)
+        leaves = iter([next(chosen) if flag else next(rest) for flag in how.flags])
+        args, kwargs = unflatten(how.tree, lambda: next(leaves))
+        values = (*inputs[how.count :], *fixed)
+        with trace.variables_given(list(zip(how.variables, values, strict=True))):
+            value = fun(*args, **kwargs)
+        results: list[Any] = []
+        flatten(value, results)
+        return [results[k] for k in how.outputs]
+
+    options = Options(tuple(range(len(inputs))), False, False, True, "GradientTape")
+    chosen, made, results = run_differentiated(trace, run, options, tuple(inputs))
+    given = results.given(cotangents, "cotangents")
+    return list(chosen.result(pulled_back(trace, made, chosen, given)))
+
+
+__all__ = ["called"]

@@ -1,0 +1,488 @@
+"""`gj.GradientTape`: eagerly, inside compiled functions, and around them."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphjit as gj
+
+RNG = np.random.default_rng(5)
+A, B = RNG.normal(size=(3, 4)), RNG.normal(size=(4, 2))
+V = np.array([0.5, -1.5, 2.0, 0.25])
+
+
+def differences(function: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:
+    """Central differences of a function of one array with one number for a result."""
+    x = np.asarray(x, float)
+    found = np.zeros_like(x)
+    for k in np.ndindex(x.shape):
+        high, low = x.copy(), x.copy()
+        high[k] += step
+        low[k] -= step
+        found[k] = (float(function(high)) - float(function(low))) / (2 * step)
+    return found
+
+
+def eagerly(function: Any) -> Any:
+    return function
+
+
+def compiled(function: Any) -> Any:
+    return gj.function(function, fallback="error")
+
+
+MODES = [eagerly, compiled]
+LOSSES: dict[str, Callable[[Any], Any]] = {
+    "products": lambda x: gj.reduce_sum(gj.matmul(x, gj.constant(B)) ** 2),
+    "pointwise": lambda x: gj.reduce_sum(gj.tanh(x) * gj.exp(-x * x)),
+    "reductions": lambda x: gj.reduce_logsumexp(x) + gj.reduce_mean(x, axis=0)[1],
+    "maxima": lambda x: gj.reduce_max(x, axis=1)[0] * 2.0,
+    "slices": lambda x: gj.reduce_sum(x[1:, ::2] ** 3) - x[0, 0],
+    "joins": lambda x: gj.reduce_sum(gj.concat([x, x * x], axis=0) ** 2),
+    "gathers": lambda x: gj.reduce_sum(gj.gather(x, [0, 2, 2]) ** 2),
+    "choices": lambda x: gj.reduce_sum(gj.where(x > 0, x * 2.0, x * x)),
+    "softmax": lambda x: gj.reduce_sum(gj.nn.softmax(x)[:, 0] ** 2),
+    "sums along": lambda x: gj.reduce_sum(gj.cumsum(x, axis=1) ** 2),
+    "products along": lambda x: gj.reduce_sum(gj.cumprod(x, axis=1)),
+    "linear algebra": lambda x: gj.reduce_sum(
+        gj.linalg.inv(gj.matmul(x, x, transpose_b=True) + 3.0 * gj.eye(3, dtype=gj.float64))
+    ),
+    "a loop": lambda x: gj.reduce_sum(gj.fori_loop(0, 3, lambda k, y: y * x + 1.0, x)),
+    "a branch": lambda x: gj.reduce_sum(gj.cond(x[0, 0] > 5.0, lambda: x, lambda: x * x)),
+    "sorts": lambda x: gj.reduce_sum(gj.sort(x, axis=1)[:, :2] ** 2),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_equal_to_differences(name: str, mode: Callable[..., Any]) -> None:
+    loss = LOSSES[name]
+
+    def run(x: Any) -> Any:
+        with gj.GradientTape() as tape:
+            tape.watch(x)
+            value = loss(x)
+        return value, tape.gradient(value, x)
+
+    value, found = mode(run)(gj.constant(A))
+    np.testing.assert_allclose(value, loss(gj.constant(A)))
+    expected = differences(lambda x: loss(gj.constant(x)), A)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    assert isinstance(found, gj.Tensor)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_compiled_functions_that_are_called(name: str) -> None:
+    inner = gj.function(LOSSES[name], fallback="error")
+    x = gj.constant(A)
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        value = inner(x * 1.5) * 2.0
+    expected = differences(lambda x: LOSSES[name](gj.constant(x * 1.5)) * 2.0, A)
+    np.testing.assert_allclose(tape.gradient(value, x), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["products", "pointwise", "reductions", "softmax", "a loop"])
+@pytest.mark.parametrize("mode", [*MODES, "around"])
+def test_second_derivatives(name: str, mode: Any) -> None:
+    loss = LOSSES[name]
+    inner = gj.function(loss, fallback="error") if mode == "around" else loss
+
+    def run(x: Any) -> Any:
+        with gj.GradientTape() as outer:
+            outer.watch(x)
+            with gj.GradientTape() as tape:
+                tape.watch(x)
+                value = inner(x)
+            total = gj.reduce_sum(tape.gradient(value, x) * gj.constant(np.cos(A)))
+        return outer.gradient(total, x)
+
+    found = (eagerly if mode == "around" else mode)(run)(gj.constant(A))
+
+    def total(x: Any) -> Any:
+        return gj.reduce_sum(gj.grad(loss)(gj.constant(x)) * gj.constant(np.cos(A)))
+
+    np.testing.assert_allclose(found, differences(total, A, 1e-5), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", [*MODES, "around"])
+def test_variables_are_watched_when_read(mode: Any) -> None:
+    w, b = gj.Variable(B), gj.Variable([1.0, 2.0], dtype=gj.float64)
+    frozen = gj.Variable([3.0, 4.0], trainable=False, dtype=gj.float64)
+
+    def model(x: Any) -> Any:
+        return gj.reduce_sum((gj.matmul(x, w) + b) ** 2 * frozen)
+
+    inner = gj.function(model, fallback="error") if mode == "around" else model
+
+    def run(x: Any) -> Any:
+        with gj.GradientTape() as tape:
+            loss = inner(x)
+        return tape.gradient(loss, {"w": w, "b": b, "frozen": frozen})
+
+    found = (eagerly if mode == "around" else mode)(run)(gj.constant(A))
+    rest = (A @ B + [1.0, 2.0]) * 2 * [3.0, 4.0]
+    np.testing.assert_allclose(found["w"], A.T @ rest)
+    np.testing.assert_allclose(found["b"], rest.sum(0))
+    assert found["frozen"] is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_training_goes_on(mode: Callable[..., Any]) -> None:
+    w = gj.Variable(np.zeros(4))
+    target = A @ V
+
+    def step() -> Any:
+        with gj.GradientTape() as tape:
+            loss = gj.reduce_mean((gj.matvec(gj.constant(A), w) - gj.constant(target)) ** 2)
+        (gradient,) = tape.gradient(loss, [w])
+        w.assign_sub(0.1 * gradient)
+        return loss
+
+    run = mode(step)
+    by_hand = np.zeros(4)
+    for _ in range(5):
+        error = A @ by_hand - target
+        np.testing.assert_allclose(run(), np.mean(error**2))
+        by_hand -= 0.1 * 2 * A.T @ error / 3
+        np.testing.assert_allclose(w.numpy(), by_hand)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_only_what_comes_after_watch_counts(mode: Callable[..., Any]) -> None:
+    def run(x: Any) -> Any:
+        with gj.GradientTape() as tape:
+            before = x * x
+            tape.watch(x)
+            y = before + x * 3.0
+        return tape.gradient(y, x)
+
+    np.testing.assert_array_equal(mode(run)(gj.constant(V)), np.full(4, 3.0))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_stop_recording_and_stop_gradient(mode: Callable[..., Any]) -> None:
+    def run(x: Any) -> Any:
+        with gj.GradientTape() as tape:
+            tape.watch(x)
+            y = x * x
+            with tape.stop_recording():
+                z = x * 5.0
+            w = y + z + gj.stop_gradient(x * 7.0)
+        return tape.gradient(w, x)
+
+    np.testing.assert_array_equal(mode(run)(gj.constant(V)), 2 * V)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_sources_without_influence(mode: Callable[..., Any]) -> None:
+    def run(x: Any, other: Any) -> Any:
+        with gj.GradientTape(persistent=True) as tape:
+            tape.watch([x, other])
+            y = x * 2.0
+        found = tape.gradient(y, [x, other], unconnected_gradients="zero")
+        assert tape.gradient(y, other) is None
+        zero = gj.UnconnectedGradients.ZERO
+        return [*found, tape.jacobian(y, other, unconnected_gradients=zero)]
+
+    found = mode(run)(gj.constant(V), gj.constant(A))
+    np.testing.assert_array_equal(found[0], np.full(4, 2.0))
+    np.testing.assert_array_equal(found[1], np.zeros((3, 4)))
+    assert found[2].shape == (4, 3, 4) and not np.any(found[2])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_values_inside_are_sources(mode: Callable[..., Any]) -> None:
+    def run(x: Any) -> Any:
+        with gj.GradientTape() as tape:
+            tape.watch(x)
+            y = x * x
+            z = y * 3.0
+        return tape.gradient(z, [x, y, z])
+
+    found = mode(run)(gj.constant(V))
+    np.testing.assert_array_equal(found[0], 6 * V)
+    np.testing.assert_array_equal(found[1], np.full(4, 3.0))
+    np.testing.assert_array_equal(found[2], np.ones(4))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_several_targets_and_their_gradients(mode: Callable[..., Any]) -> None:
+    def run(x: Any, g: Any) -> Any:
+        with gj.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            targets = {"a": x * 2.0, "b": x * x}
+        return tape.gradient(targets, x), tape.gradient(targets["b"], x, output_gradients=g)
+
+    both, weighted = mode(run)(gj.constant(V), gj.constant(np.arange(4.0)))
+    np.testing.assert_array_equal(both, 2 + 2 * V)
+    np.testing.assert_array_equal(weighted, 2 * V * np.arange(4))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_jacobians(mode: Callable[..., Any]) -> None:
+    weights = RNG.normal(size=(4, 2))
+
+    def run(x: Any) -> Any:
+        with gj.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = gj.tanh(gj.matmul(x, gj.constant(weights)))
+        return tape.jacobian(y, x), tape.batch_jacobian(y, x)
+
+    whole, batch = mode(run)(gj.constant(A))
+    expected = gj.jacrev(lambda x: np.tanh(x @ weights))(A)
+    np.testing.assert_allclose(whole, expected, rtol=1e-12)
+    np.testing.assert_allclose(batch, [expected[k, :, k] for k in range(3)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_derivatives_of_derivatives_of_one_persistent_tape(mode: Callable[..., Any]) -> None:
+    def run(x: Any) -> Any:
+        with gj.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            first = tape.gradient(x * x * x, x)
+        return tape.gradient(first, x)
+
+    np.testing.assert_allclose(mode(run)(gj.constant(V)), 6 * V)
+
+
+def test_numpy_code_in_compiled_functions() -> None:
+    f = gj.function(lambda x: np.sum(np.exp(x) * x), fallback="error")
+    x = gj.constant(V)
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        y = gj.reduce_sum(x) + f(x)
+    np.testing.assert_allclose(tape.gradient(y, x), 1 + np.exp(V) * (1 + V))
+
+
+def test_arrays_written_after_the_call() -> None:
+    f = gj.function(lambda x, y: gj.reduce_sum(x * y), fallback="error")
+    x, y = gj.constant(V), V.copy()
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        z = f(x, y)
+    y[:] = 0
+    np.testing.assert_array_equal(tape.gradient(z, x), V)
+
+
+def test_functions_that_assign_variables() -> None:
+    w, count = gj.Variable(V), gj.Variable(0.0, trainable=False)
+
+    @gj.function(fallback="error")
+    def f(x: Any) -> Any:
+        count.assign_add(1.0)
+        return gj.reduce_sum(w * x)
+
+    with gj.GradientTape() as tape:
+        y = f(gj.constant(V))
+    np.testing.assert_array_equal(tape.gradient(y, w), V)
+    assert float(count) == 1.0
+
+
+def test_functions_that_have_effects_or_draw_run_once() -> None:
+    seen: list[int] = []
+    w = gj.Variable(V)
+    generator = np.random.default_rng(3)
+
+    @gj.function
+    def f(x: Any) -> Any:
+        seen.append(1)
+        return gj.reduce_sum(w * x * gj.constant(generator.normal(size=4)))
+
+    with gj.GradientTape() as tape:
+        y = f(gj.constant(np.ones(4)))
+    drawn = np.random.default_rng(3).normal(size=4)
+    np.testing.assert_allclose(tape.gradient(y, w), drawn)
+    assert seen == [1]
+
+
+def test_variables_at_the_time_of_the_call() -> None:
+    w = gj.Variable(V)
+    f = gj.function(lambda: gj.reduce_sum(w * w * w), fallback="error")
+    with gj.GradientTape() as tape:
+        y = f()
+        w.assign(np.zeros(4))
+    np.testing.assert_allclose(tape.gradient(y, w), 3 * V * V)
+
+
+def test_sizes_that_change() -> None:
+    w = gj.Variable(B)
+    f = gj.function(lambda x: gj.reduce_sum(gj.matmul(x, w) ** 2), fallback="error")
+    for rows in (3, 5, 2, 7):
+        x = RNG.normal(size=(rows, 4))
+        with gj.GradientTape() as tape:
+            y = f(gj.constant(x))
+        np.testing.assert_allclose(tape.gradient(y, w), 2 * x.T @ (x @ B))
+
+
+def test_a_loop_of_training_compiles_once() -> None:
+    w = gj.Variable(np.zeros(4))
+
+    @gj.function(fallback="error")
+    def fit(x: Any, y: Any) -> Any:
+        for _ in range(50):
+            with gj.GradientTape() as tape:
+                loss = gj.reduce_mean((gj.matvec(x, w) - y) ** 2)
+            w.assign_sub(0.1 * tape.gradient(loss, w))
+        return loss
+
+    x = RNG.normal(size=(30, 4))
+    fit(gj.constant(x), gj.constant(x @ V))
+    by_hand = np.zeros(4)
+    for _ in range(50):
+        by_hand -= 0.1 * 2 * x.T @ (x @ by_hand - x @ V) / 30
+    np.testing.assert_allclose(w.numpy(), by_hand)
+
+
+def test_nothing_stays_behind() -> None:
+    x = gj.constant(V)
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        y = x * x
+        kept = weakref.ref(y)
+    del y, tape
+    gc.collect()
+    assert kept() is None
+    assert gj.function(lambda x: x * 2)(V).tolist() == (V * 2).tolist()
+
+
+def test_calls_are_native_again_after_a_tape() -> None:
+    from graphjit.core.config import config
+
+    before = list(config.gates)
+    with pytest.raises(ZeroDivisionError), gj.GradientTape():
+        raise ZeroDivisionError
+    assert list(config.gates) == before
+
+
+# -- errors
+
+
+def test_a_tape_is_asked_once() -> None:
+    x = gj.constant(V)
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        y = x * x
+    tape.gradient(y, x)
+    with pytest.raises(gj.errors.TapeError, match="only be used to compute one set"):
+        tape.gradient(y, x)
+    with pytest.raises(RuntimeError, match="only be used to compute one set"):
+        tape.jacobian(y, x)
+
+
+def test_tapes_that_do_not_record() -> None:
+    tape = gj.GradientTape()
+    with pytest.raises(gj.errors.TapeError, match="not recording"), tape.stop_recording():
+        pass
+    with tape, pytest.raises(gj.errors.TapeError, match="still recording"), tape:
+        pass
+
+
+def test_a_tape_from_outside_of_a_function() -> None:
+    tape = gj.GradientTape(persistent=True)
+    x = gj.constant(V)
+    with tape:
+        tape.watch(x)
+        y = x * x
+    with pytest.raises(gj.errors.TracingError, match="was entered outside is used in a comp"):
+        gj.function(lambda: tape.gradient(y, x), fallback="error")()
+    with pytest.warns(gj.FallbackWarning, match="was entered outside"):
+        found = gj.function(lambda: tape.gradient(y, x))()
+    np.testing.assert_array_equal(found, 2 * V)
+
+
+def test_a_tape_from_inside_of_a_function() -> None:
+    def f(x: Any) -> Any:
+        with gj.GradientTape() as tape:
+            tape.watch(x)
+            y = x * x
+        return y, tape
+
+    compiled = gj.function(f)
+    with pytest.warns(gj.FallbackWarning):
+        y, tape = compiled(gj.constant(V))
+    assert tape.gradient(y, y) is not None  # it ran eagerly
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda tape, x, y: tape.watch(V), "of type 'ndarray', not a tensor"),
+        (lambda tape, x, y: tape.gradient(y, V), "a source of a GradientTape is a ndarray"),
+        (lambda tape, x, y: tape.gradient(V, x), "a target of a GradientTape is a ndarray"),
+        (lambda tape, x, y: tape.gradient(y, x, unconnected_gradients="some"), "'none' or"),
+        (lambda tape, x, y: tape.gradient(y, x, output_gradients=[y]), "another structure"),
+        (lambda tape, x, y: tape.gradient(y, x, output_gradients=y[1:]), r"f64\[3\] for f64"),
+        (lambda tape, x, y: tape.batch_jacobian(y, x[1:]), "Need first dimension of target"),
+    ],
+)
+def test_values_that_are_not_fit(call: Callable[..., Any], match: str) -> None:
+    x = gj.constant(V)
+    with gj.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = x * x
+        with pytest.raises(gj.errors.InvalidArgumentError, match=match):
+            call(tape, x, y)
+
+
+def test_integers_are_not_watched() -> None:
+    x = gj.constant([1, 2])
+    with gj.GradientTape() as tape:
+        with pytest.warns(UserWarning, match="must be floating, not int32"):
+            tape.watch(x)
+        y = gj.cast(x, gj.float64) * 2.0
+    assert tape.gradient(y, x) is None
+
+
+def test_targets_that_are_integers() -> None:
+    x = gj.constant(V)
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        y = gj.argmax(x)
+    with pytest.warns(UserWarning, match="must be floating, not int64"):
+        assert tape.gradient(y, x) is None
+
+
+def test_ops_without_a_derivative() -> None:
+    x = gj.constant(A)
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        y = gj.linalg.svd(x, compute_uv=False)
+    with pytest.raises(gj.errors.NotDifferentiableError, match="svd has no derivative"):
+        tape.gradient(y, x)
+
+
+def test_watched_variables() -> None:
+    w, v = gj.Variable(V), gj.Variable(V, trainable=False)
+    with gj.GradientTape() as tape:
+        _ = w * v
+    assert [x.ref() for x in tape.watched_variables()] == [w.ref()]
+    with gj.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(v)
+        y = w * v
+    assert [x.ref() for x in tape.watched_variables()] == [v.ref()]
+    np.testing.assert_array_equal(tape.gradient(y, v), V)
+
+
+def test_reset() -> None:
+    x = gj.constant(V)
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        y = x * x
+        tape.reset()
+        tape.watch(x)
+        z = x * 3.0
+    assert tape.gradient(y, x) is None
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        _ = x * x
+        tape.reset()
+        tape.watch(x)
+        z = x * 3.0
+    np.testing.assert_array_equal(tape.gradient(z, x), np.full(4, 3.0))
