@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from graphjit.transforms.tape import GradientTape, UnconnectedGradients
     from graphjit.transforms.vmap import vectorized_map, vmap
 
-    from . import errors, keras, memory, random
+    from . import errors, keras, memory, optimizers, random
 
 __version__ = "0.1.0"
 
@@ -100,8 +100,8 @@ _MODULES = {
     name: f"graphjit.{name}"
     for name in (
         "capture", "cli", "codegen", "core", "cuda", "errors", "export", "functions", "ir",
-        "jit", "keras", "memory", "numpy_protocol", "ops", "passes", "random", "tensors",
-        "tracing", "transforms",
+        "jit", "keras", "memory", "numpy_protocol", "ops", "optimizers", "passes", "random",
+        "tensors", "tracing", "transforms",
     )
 } | {
     name: f"graphjit.functions.{name}"

@@ -422,6 +422,7 @@ class TraceAttempt:
             self._lines.setdefault(id(array), user_line())
             return symbol
 
+        trace.settle = before.settle
         recorder = Recorder(
             capture,
             is_traced,

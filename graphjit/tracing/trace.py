@@ -85,6 +85,8 @@ class Trace:
         # The origin of what is recorded now.
         self.origin = "tensor"
         self.closed = False
+        # Is told of objects whose changes until now are to stay, whatever the trace comes to.
+        self.settle: Callable[[Any], object] = lambda value: None
         # Whether arguments and captured arrays may be written: each call writes them back.
         self.writes_back = False
         # The first error by which tracing refused something, whether it was caught or not.
