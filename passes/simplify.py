@@ -35,13 +35,31 @@ def _make_constant(match: Match, number: Any) -> int:
     return match.rewriter.const(np.array(number, dtype.dtype), match.node.source)
 
 
+def _may_fail(match: Match, number: int) -> bool:
+    """Whether computing a node may end the call, and so must not be left out."""
+    nodes, todo, seen = match.rewriter.nodes, [number], set[int]()
+    while todo:
+        number = todo.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        if nodes[number].primitive is pw.unless:
+            return True
+        todo += nodes[number].inputs
+    return False
+
+
+def _zero(match: Match, x: int) -> int | None:
+    return None if _may_fail(match, x) else _make_constant(match, 0)
+
+
 ARITHMETIC = (
     rule("x * 1 -> x", x * 1, _keep_operand, FLOATS + INTEGERS),
     rule("x / 1 -> x", x / 1, _keep_operand, FLOATS),
     rule("x - 0 -> x", x - 0, _keep_operand, FLOATS + INTEGERS),
     rule("x + 0 -> x", x + 0, _keep_operand, INTEGERS),
     rule("x + -0.0 -> x", x + -0.0, _keep_operand, FLOATS),
-    rule("x * 0 -> 0", x * 0, lambda m, x: _make_constant(m, 0), INTEGERS),
+    rule("x * 0 -> 0", x * 0, _zero, INTEGERS),
     rule("--x -> x", Op(pw.neg, (-x,)), _keep_operand, FLOATS + INTEGERS),
     rule("x + -y -> x - y", x + (-y), lambda m, x, y: m.make(pw.sub, x, y), FLOATS + INTEGERS),
     rule("x - -y -> x + y", x - (-y), lambda m, x, y: m.make(pw.add, x, y), FLOATS + INTEGERS),
@@ -105,7 +123,10 @@ LOGIC = (
 
 def _where_constant(match: Match) -> int | None:
     condition = match.number_of(match.node.inputs[0])
-    return None if condition is None else match.node.inputs[1 if condition else 2]
+    if condition is None:
+        return None
+    kept, dropped = match.node.inputs[1:] if condition else match.node.inputs[:0:-1]
+    return None if _may_fail(match, dropped) else kept
 
 
 def _lossless(narrow: DType, wide: DType) -> bool:

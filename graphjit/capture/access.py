@@ -184,7 +184,11 @@ class AccessHooks(Containers):
                 raise self.refusal(f"reads .{name}, a property of an enum")
             if isinstance(static, (types.FunctionType, staticmethod, classmethod)):
                 self.guard(Check.SAME, AttributeSource(ConstSource(kind), name), static)
-            return getattr(owner, name)
+                return getattr(owner, name)
+            member = ConstSource(owner, str(owner))
+            if self.source_of(owner) is None:
+                self._register(owner, member)
+            return self._present(owner, name, AttributeSource(member, name))
         source = self.source_of(owner)
         if source is None and self._outside(owner):
             raise self.refusal(
@@ -259,6 +263,8 @@ class AccessHooks(Containers):
                 self.guard(Check.ABSENT, AttributeSource(source, name), None)
             raise
         methods = (types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)
+        if kind_of_random(owner) and not isinstance(value, methods):
+            raise self.refusal("reads the state of a random generator")
         if source is None or isinstance(value, methods):
             return value
         return self.read(value, AttributeSource(source, name))
@@ -279,6 +285,8 @@ class AccessHooks(Containers):
             return self.call(static.fget, owner)
         get = None if static is MISSING else static_attribute(type(static), "__get__")
         if static is not MISSING and static_attribute(type(static), "__set__") is not MISSING:
+            if name in own:
+                self.guard_static(type(static), "__set__")
             if isinstance(get, types.FunctionType):
                 return self._described(owner, name, static, get)
             return self._stored(owner, name, source)
@@ -530,6 +538,11 @@ class AccessHooks(Containers):
             self._require_no_turn(f"deletes .{name}")
             self._alive += (owner, own)
             self.overlay.delete(owner, own, name, source)
+
+
+def kind_of_random(owner: Any) -> bool:
+    """Whether an object is one of NumPy's random generators, or what has their bits."""
+    return type(owner).__module__.startswith("numpy.random")
 
 
 def caller_globals() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import functools
 import operator
 import os
 import sys
+import weakref
 from typing import Any
 
 from graphjit.core.errors import TracingError, at_user_line
@@ -19,7 +20,14 @@ from .callables import TRUSTED, is_trusted
 from .draws import DrawCalls
 from .effects import Effect, EffectKind
 from .operators import checked_length
-from .sources import MISSING, AttributeSource, CallSource, Check, ConstSource
+from .sources import (
+    MISSING,
+    AttributeSource,
+    CallSource,
+    Check,
+    ConstSource,
+    lasting_source,
+)
 from .values import PLAIN, is_plain
 
 
@@ -255,8 +263,22 @@ class BuiltinCalls(DrawCalls):
         return len(value)
 
     def _call_isinstance(self, value: Any, kinds: Any) -> bool:
+        kinds = self._classes(kinds)
         self._require_plain_classes(kinds)
+        self._guard_bases(type(value))
         return isinstance(value, kinds)
+
+    def _classes(self, kinds: Any) -> Any:
+        """Classes in tuples, of which each is read."""
+        if not isinstance(kinds, tuple):
+            return kinds
+        return tuple(map(self._classes, self._items(kinds)))
+
+    def _guard_bases(self, kind: type) -> None:
+        """Guard that a class goes on being derived from those that it is derived from."""
+        if not is_trusted(kind):
+            where = AttributeSource(lasting_source(kind, kind.__qualname__), "__mro__")
+            self.guard(Check.ITEMS, where, tuple(map(weakref.ref, kind.__mro__)))
 
     def _require_plain_classes(self, kinds: Any) -> None:
         """Refuse classes that say by code of their own, or a register, what belongs to them."""
@@ -280,10 +302,15 @@ class BuiltinCalls(DrawCalls):
                 raise self.refusal(f"asks for {kind.__name__}, whose class isn't followed")
 
     def _call_issubclass(self, kind: Any, kinds: Any) -> bool:
+        kinds = self._classes(kinds)
         self._require_plain_classes(kinds)
+        if isinstance(kind, type):
+            self._guard_bases(kind)
         return issubclass(kind, kinds)
 
     def _call_callable(self, value: Any) -> bool:
+        if type(value) not in PLAIN and not is_trusted(type(value)):
+            self.guard_static(type(value), "__call__")
         return callable(value)
 
     def _call_id(self, value: Any) -> int:

@@ -51,6 +51,7 @@ STATEFUL: Final = frozenset({
     np.get_printoptions, np.geterr, np.geterrcall, np.getbufsize,
     np.set_printoptions, np.seterr, np.seterrcall, np.setbufsize,
 })  # fmt: skip
+_HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 _PURE_BUILTINS: Final = frozenset({
     "abs", "all", "any", "ascii", "bin", "bool", "bytes", "chr", "complex", "divmod",
     "enumerate", "filter", "float", "format", "frozenset", "hash", "hex", "int", "list", "map",
@@ -86,7 +87,14 @@ def package_of(value: Any) -> str:
 
 def is_trusted(value: Any) -> bool:
     """Whether a function, class or module belongs to a package that isn't followed."""
-    return package_of(value) in TRUSTED and value is not types.SimpleNamespace
+    if package_of(value) not in TRUSTED or value is types.SimpleNamespace:
+        return False
+    # code without a __name__ says of its classes that they are Python's own
+    return not (
+        isinstance(value, type)
+        and value.__module__ == "builtins"
+        and value.__flags__ & _HEAP_TYPE
+    )
 
 
 def is_made_of_another(function: Any) -> bool:

@@ -7,11 +7,12 @@ import functools
 import operator
 import types
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from graphjit.core.errors import GraphJitError
+from graphjit.core.errors import GraphJitError, TracingError
 from graphjit.numpy_protocol.conversion import call_maker
 from graphjit.numpy_protocol.deferred_texts import (
     call_text_method,
@@ -144,10 +145,14 @@ class LibraryCalls(ElementwiseCalls):
                     result = self.watched(function, *given, **named)
                 else:
                     result = function(*given, **named)
-            except Exception:  # C code may have made another error of a TracingError
-                owner = getattr(function, "__self__", None)
-                for x in (owner, *leaves((*given, *named.values()))):
+            except Exception as error:  # C code may have made another error of a TracingError
+                found = [
+                    getattr(function, "__self__", None),
+                    *leaves((*given, *named.values())),
+                ]
+                for x in found:
                     self.made.note_written(x)
+                self._require_unhandled(error, found)
                 raise
             self.note_holder(result, reaches)
             if len(self._shadows) > first:
@@ -156,6 +161,17 @@ class LibraryCalls(ElementwiseCalls):
             return self.made.add(self.checked_text(result), function)
 
         return call
+
+    def _require_unhandled(self, error: Exception, values: Sequence[Any]) -> None:
+        """Refuse to go on with the user's handler of an error that a function raises for traced
+        values: for arrays it may raise none.
+        """
+        trace = current_trace.get()
+        traced = any(map(self._traced, values))
+        if isinstance(error, TracingError) or trace is None or not traced:
+            return
+        if trace.is_handled():
+            raise self.refusal(f"handles a {type(error).__name__}") from error
 
     def _in_steps(self, value: Any) -> Any:
         found = self.stepped_through(value)

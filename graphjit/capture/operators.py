@@ -23,7 +23,7 @@ from graphjit.numpy_protocol.deferred_texts import (
     is_deferred,
 )
 from graphjit.numpy_protocol.promotion import is_weak_symbol, leaves
-from graphjit.tensors.apply import current_trace
+from graphjit.tensors.apply import TensorBase, current_trace
 
 from .callables import (
     is_trusted,
@@ -42,10 +42,13 @@ from .sources import (
     static_attribute,
 )
 from .steps import CountedSteps, ListSteps
-from .values import CONTAINERS, PLAIN, is_plain
+from .values import CONTAINERS, MAX_DEPTH, PLAIN, contents, is_plain
 
 # The numbers of % and %=, which format texts.
 _REMAINDERS: Final = (BINARY_NAMES.index("mod"), BINARY_NAMES.index("imod"))
+_VIEWS: Final[tuple[type, ...]] = (type({}.keys()), type({}.values()), type({}.items()))
+# How many pairs of objects have guards of their own.
+_MAX_PAIRS: Final = 400
 # Names of functions of `operator` that differ from those of methods.
 _FUNCTIONS: Final = {"and": "and_", "or": "or_"}
 
@@ -92,6 +95,12 @@ class OperatorHooks(ItemHooks):
 
     def compare(self, operands: tuple[Any, Any], symbol: str) -> Any:
         if not self.closed:
+            if _compares_identity(operands, symbol):
+                for x in operands:
+                    self.guard_unasked(x)
+                return self.identical(operands, int(symbol == "!="))
+            if issubclass(type(operands[0]), (*CONTAINERS, deque)):
+                self.require_told_apart(*map(self.shadow, operands))
             operands = self._operands(operands, COMPARISON_NAMES[symbol], False)
             if len(operands) == 1:
                 return operands[0]
@@ -262,6 +271,8 @@ class OperatorHooks(ItemHooks):
                 owner = self._items(owner)
         if not self.closed and issubclass(type(owner), (list, tuple, deque)):
             self.require_numbers(item, owner)
+        if not self.closed and issubclass(type(owner), (*CONTAINERS, deque, *_VIEWS)):
+            self.require_told_apart(item, owner)
         if not self.closed and (self.reaches_code(item) or self.reaches_code(owner)):
             return bool(self.watched(super().contains, (item, owner), inverted))
         return super().contains((item, owner), inverted)
@@ -287,6 +298,20 @@ class OperatorHooks(ItemHooks):
             return
         if not all(bool(x == x) for x in traced):
             raise self.refusal("compares numbers in a container, of which one is NaN")
+
+    def require_told_apart(self, one: Any, other: Any) -> None:
+        """Guard that objects of which code of C asks whether they are equal stay other objects,
+        and that their classes gain no methods for that.
+        """
+        objects = [_objects_in(one), _objects_in(other)]
+        for x in itertools.chain(*objects):
+            self.guard_unasked(x)
+        if len(objects[0]) * len(objects[1]) > _MAX_PAIRS:
+            raise self.refusal("compares containers of many objects")
+        for x, y in itertools.product(*objects):
+            first, second = self.source_of(x), self.source_of(y)
+            if x is not y and first is not None and second is not None:
+                self.guard(Check.DISTINCT, first, second)
 
     def identical(self, operands: tuple[Any, Any], inverted: int) -> bool:
         if not self.closed:
@@ -413,6 +438,8 @@ class OperatorHooks(ItemHooks):
         """Note that there are deferred texts, into which no C code may look."""
         self._require_no_region()
         self._require_no_turn("makes a text of traced values")
+        if current_trace.get().is_handled():  # formatting may raise
+            raise self.refusal("makes a text of traced values in a `try`")
         current_trace.get().branches.has_texts = True
 
     def has_texts(self) -> bool:
@@ -447,6 +474,11 @@ class OperatorHooks(ItemHooks):
                 return value
             self._note_text()
             return DeferredText(container, (value,))
+        if isinstance(value, (*CONTAINERS, deque)):
+            value = self.shadow(value)
+            if any(map(self._traced, contents(value))):
+                raise self.refusal(f"formats a {kind.__name__} of traced values")
+            return value
         if isinstance(value, GraphJitError):  # its text has more in it than NumPy's
             raise self.refusal("formats an error of NumPy's")
         for name in ("__format__", "__str__", "__repr__"):
@@ -520,6 +552,23 @@ class ErrorState:
 
     def __exit__(self, *error: Any) -> Any:
         return self._manager.__exit__(*error)
+
+
+def _compares_identity(operands: tuple[Any, Any], symbol: str) -> bool:
+    """Whether a comparison is that of `object`, which asks whether both are one."""
+    if symbol not in ("==", "!="):
+        return False
+    own = [static_attribute(type(x), "__eq__") is vars(object)["__eq__"] for x in operands]
+    return all(own) and not any(isinstance(x, TensorBase) for x in operands)
+
+
+def _objects_in(value: Any, depth: int = 0) -> list[Any]:
+    """The objects of the user's in nested containers, keys included."""
+    if isinstance(value, (*CONTAINERS, deque, *_VIEWS)):
+        found = contents(value) if depth < MAX_DEPTH else []
+        return [x for part in found for x in _objects_in(part, depth + 1)]
+    known = type(value) in PLAIN or isinstance(value, TensorBase) or is_trusted(type(value))
+    return [] if known else [value]
 
 
 def checked_length(found: Any) -> int:

@@ -501,6 +501,7 @@ class Recorder(LibraryCalls):
 
             def search(*args: Any) -> Any:
                 self.require_numbers(owner, *args)
+                self.require_told_apart(args, self.shadow(owner))
                 return called(*args)
 
             return search

@@ -59,6 +59,20 @@ class UnseenCode(Hooks):
         """The error for what can't be followed; noted, for the code may catch it."""
         raise NotImplementedError
 
+    def guard_static(self, kind: type, name: str) -> Any:
+        """What a class has stored under a name, or MISSING; from now on under a guard."""
+        raise NotImplementedError
+
+    def guard_unasked(self, value: Any) -> None:
+        """Guard that the class of an object goes on having no special methods but those that it
+        has, where code of C asks it for them.
+        """
+        kind = value if isinstance(value, type) else type(value)
+        if kind in PLAIN or is_trusted(kind) or isinstance(value, (enum.Enum, BaseException)):
+            return
+        for name in ASKED_BY_C:
+            self.guard_static(kind, name)
+
     def source_of(self, value: Any) -> Source | None:
         """Where an object was read from; None if it was made meanwhile."""
         raise NotImplementedError
@@ -213,6 +227,7 @@ class UnseenCode(Hooks):
                 raise self.refusal(
                     f"hands a {kind.__name__} to code that isn't followed and may call {name}"
                 )
+        self.guard_unasked(value)
 
 
 def _is_unseen(frame: types.FrameType) -> bool:

@@ -500,6 +500,11 @@ def _length(shapes: Sequence[Any], length: Any) -> Any:
     return found[0]
 
 
+def _row(x: Any, k: int) -> Any:
+    """A row, which is an array also where it has no axes, as in compiled code."""
+    return np.array(x[k]) if isinstance(x, np.ndarray) and x.ndim == 1 else x[k]
+
+
 def _eager_scan(
     f: Any, init: Any, xs: Any, arrays: list[Any], tree: Any, length: Any, reverse: bool
 ) -> Any:
@@ -512,12 +517,12 @@ def _eager_scan(
         return _pair(f(state, None if xs is None else unflatten(tree, lambda: next(values))))
 
     for k in reversed(range(count)) if reverse else range(count):
-        carry, y = turn(carry, [x[k] for x in arrays])
+        carry, y = turn(carry, [_row(x, k) for x in arrays])
         rows.append(y)
     if reverse:
         rows.reverse()
     if not rows:  # the rows' shapes are those of zeros'
-        zeros = [np.zeros(tuple(x.shape)[1:], _numpy_dtype(x))[()] for x in arrays]
+        zeros = [np.zeros(tuple(x.shape)[1:], _numpy_dtype(x)) for x in arrays]
         parts: list[Any] = [
             as_tensor(zero) if isinstance(x, TensorBase) else zero
             for zero, x in zip(zeros, arrays, strict=True)

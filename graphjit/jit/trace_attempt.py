@@ -410,6 +410,7 @@ class TraceAttempt:
             paths = self._paths.setdefault(id(array), [])
             if all(source.key != path.key for path in paths):
                 paths.append(source)
+            before.note_existing(array)
             found = trace.capture(array, outside=True)
             return found if array is value else trace.as_tensor_of(found)
 

@@ -353,10 +353,10 @@ def single(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def static_int(value: Any) -> int:
     """A Python int, or a symbolic extent; a traced one becomes static."""
+    if isinstance(value, (bool, np.bool_)):  # an int to some of NumPy's functions only
+        raise unsupported("an option that is a bool")
     if isinstance(value, Dim):
         return value
-    if isinstance(value, (bool, np.bool_)):
-        return int(value)
     try:
         return operator.index(value)
     except TypeError as error:

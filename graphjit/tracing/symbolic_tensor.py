@@ -191,6 +191,7 @@ class SymbolicTensor(InPlaceOperators, Operators):
         branches = self.recorder.branches
         inside = self.recorder.regions.starts or branches.loops.is_open
         fits = self.origin != "tensor" and not self.is_mixed and not self.is_selection
+        fits = fits and not self.recorder.is_handled()  # formatting may raise
         if not branches.enabled or inside or not fits or not _is_followed():
             how = f"formatting by {more[0]!r}" if more else f"{function.__name__}()"
             raise self._needs_value(how)
