@@ -66,13 +66,14 @@ if TYPE_CHECKING:
     from graphjit.jit.recompile import RecompileWarning
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
-    from graphjit.transforms.directional import hvp, jvp, vjp
+    from graphjit.transforms.custom_rules import custom_gradient, custom_jvp, custom_vjp
+    from graphjit.transforms.directional import hvp, jvp, linearize, vjp
     from graphjit.transforms.gradients import grad, stop_gradient, value_and_grad
     from graphjit.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
     from graphjit.transforms.tape import GradientTape, UnconnectedGradients
     from graphjit.transforms.vmap import vectorized_map, vmap
 
-    from . import errors, keras, memory, optimizers, random
+    from . import errors, keras, memory, optimizers, random, testing
 
 __version__ = "0.1.0"
 
@@ -88,7 +89,8 @@ _HOMES = {
     "jit.recompile": "RecompileWarning",
     "tensors.tensor": "Tensor from_dlpack",
     "tensors.variable": "IndexedSlices Variable",
-    "transforms.directional": "hvp jvp vjp",
+    "transforms.custom_rules": "custom_gradient custom_jvp custom_vjp",
+    "transforms.directional": "hvp jvp linearize vjp",
     "transforms.gradients": "grad stop_gradient value_and_grad",
     "transforms.jacobians": "hessian jacfwd jacobian jacrev",
     "transforms.tape": "GradientTape UnconnectedGradients",
@@ -101,7 +103,7 @@ _MODULES = {
     for name in (
         "capture", "cli", "codegen", "core", "cuda", "errors", "export", "functions", "ir",
         "jit", "keras", "memory", "numpy_protocol", "ops", "optimizers", "passes", "random",
-        "tensors", "tracing", "transforms",
+        "tensors", "testing", "tracing", "transforms",
     )
 } | {
     name: f"graphjit.functions.{name}"

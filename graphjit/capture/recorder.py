@@ -336,6 +336,8 @@ class Recorder(LibraryCalls):
         """
         inner, *rest = partial.args
         inner = self._handed(inner, makes=True)
+        functions = (types.FunctionType, types.MethodType)
+        rest = [self._handed(x) if isinstance(x, functions) else x for x in rest]
 
         def hand(value: Any) -> Any:
             kind = type(value)

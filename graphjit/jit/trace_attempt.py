@@ -435,6 +435,7 @@ class TraceAttempt:
             lambda: trace.branches.loops.is_open,
             functools.partial(trace.branches.loops.steps_of, trace),
         )
+        trace.followed = recorder.callee
         if trace.branches.enabled:
             places = trace.branches.loops.stored
             recorder.places = places

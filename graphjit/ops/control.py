@@ -24,6 +24,7 @@ from .primitive import (
     Choice,
     ConditionalLoop,
     CountedLoop,
+    OwnGradient,
     RegionTypes,
     define,
 )
@@ -79,6 +80,33 @@ def _run_switch(regions: Sequence[Region], inputs: Sequence[Array]) -> Sequence[
 
 # The region whose number the index is, the first below 0, the last beyond the end.
 switch = define("switch", Choice(_run_switch), _switch_type, _no_value, tensorflow="Case")
+
+
+def _own_gradient_type(
+    *operands: TensorType, outputs: int, arguments: int, regions: Sequence[RegionTypes]
+) -> TupleType:
+    results, rest = operands[:outputs], operands[outputs + arguments :]
+    wanted = (*results, *rest), operands[outputs : outputs + arguments]
+    if len(regions) != 1 or (regions[0].params, regions[0].results) != wanted:
+        raise InternalError(f"a derivative of {operands}, of other types")
+    return TupleType(results)
+
+
+def _run_own_gradient(
+    regions: Sequence[Region], inputs: Sequence[Array], outputs: int, arguments: int
+) -> Sequence[Array]:
+    return inputs[:outputs]
+
+
+# Values with a derivative that the user wrote. It is for transformations: a graph that is
+# compiled has none.
+own_gradient = define(
+    "own_gradient",
+    OwnGradient(_run_own_gradient),
+    _own_gradient_type,
+    _no_value,
+    tensorflow="CustomGradient",
+)
 
 
 def _scan_type(
@@ -215,5 +243,6 @@ assume = define("assume", Assumption(_run_assume), _assume_type, _no_value, tens
 
 
 __all__ = [
-    "Region", "TooManyTurns", "assume", "cond", "limited_turns", "scan", "switch", "while_loop",
+    "Region", "TooManyTurns", "assume", "cond", "limited_turns", "own_gradient", "scan",
+    "switch", "while_loop",
 ]  # fmt: skip

@@ -180,6 +180,13 @@ class ConditionalLoop(Control):
 
 
 @dataclass(frozen=True)
+class OwnGradient(Control):
+    """Its first operands, `outputs` of them, are its results. Its region says what cotangents
+    the `arguments` that follow have, by those of the results and by the operands after these.
+    """
+
+
+@dataclass(frozen=True)
 class Item:
     """One of the several results of a node."""
 

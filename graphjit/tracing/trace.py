@@ -45,6 +45,7 @@ from .handlers import handled_by_user
 from .leaks import leak_error
 from .mixed_numbers import MixedNumber, mixed_parts
 from .op_memo import OpMemo
+from .own_gradients import without_own_gradients
 from .regions import Region, Regions, compacted
 from .result_views import BaseArray
 from .symbolic_tensor import SYMBOLIC_CLASSES, SymbolicTensor, is_weak
@@ -73,6 +74,10 @@ class _Run(NamedTuple):
     result: SymbolicTensor
 
 
+def _itself(value: Any) -> Any:
+    return value
+
+
 class Trace:
     """One run of a Python function on symbolic tensors.
 
@@ -86,7 +91,9 @@ class Trace:
         self.origin = "tensor"
         self.closed = False
         # Is told of objects whose changes until now are to stay, whatever the trace comes to.
-        self.settle: Callable[[Any], object] = lambda value: None
+        self.settle: Callable[[Any], object] = _itself
+        # Gives what is called in place of a function of the user's.
+        self.followed: Callable[[Any], Any] = _itself
         # Whether arguments and captured arrays may be written: each call writes them back.
         self.writes_back = False
         # The first error by which tracing refused something, whether it was caught or not.
@@ -144,6 +151,7 @@ class Trace:
             current_trace.reset(token)
             on_refusal.reset(watch)
             self.closed = self.op_memo.closed = True
+            self.settle = self.followed = _itself
             self.sizes.recording, self.sizes.traced = False, None
 
     @contextmanager
@@ -722,7 +730,9 @@ class Trace:
             written = zip(updates, roots[len(nodes) :], strict=True)
             updates = [(param, node) for (param, _), node in written]
         graph = self.builder.finish(roots[: len(nodes)], updates)
-        return compacted(graph, kept) if self.regions.closed or kept else graph
+        if self.regions.closed or kept:
+            graph = compacted(graph, kept)
+        return without_own_gradients(graph)
 
 
 __all__ = ["Trace", "WrittenAfterUseError"]

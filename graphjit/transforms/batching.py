@@ -28,6 +28,7 @@ from graphjit.ops.primitive import (
     Gather,
     Item,
     Library,
+    OwnGradient,
     Pointwise,
     Reduce,
     Scan,
@@ -365,6 +366,15 @@ class Batcher:
         given = [self.spread(x) if f else x.node for x, f in zip(inputs, flags, strict=True)]
         return self._control(node, [new_test, new_body], given, flags[:carried], attrs)
 
+    def _own_gradient(
+        self, node: Node, inputs: list[Value], attrs: dict[str, Any]
+    ) -> list[Value]:
+        (region,) = node.regions
+        flags = [True] * len(region.params)
+        batched, _ = batch_graph(region, flags, self.size, [True] * attrs["arguments"])
+        given = [self.spread(x) for x in inputs]
+        return self._control(node, [batched], given, [True] * attrs["outputs"], attrs)
+
     def _control(
         self,
         node: Node,
@@ -436,6 +446,7 @@ _RULES: dict[type, Rule] = {
     Choice: Batcher._choice,
     CountedLoop: Batcher._scan_loop,
     ConditionalLoop: Batcher._while_loop,
+    OwnGradient: Batcher._own_gradient,
 }
 _PURE = (Source, Pointwise, Coordinate, View, Reduce, Scan, Contract, Assemble, Item)
 _DIVIDING = {pw.floordiv, pw.mod, pw.fmod, pw.div, pw.pow_, pw.unless}

@@ -25,8 +25,6 @@ from .differentiation import (
     pulled_back,
     require_trace,
     run_differentiated,
-    wanted,
-    zero_of,
 )
 from .gradients import grad
 from .inlining import DifferentiatedFunction
@@ -48,13 +46,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     options = Options(tuple(range(len(primals))), has_aux, False, False, "vjp")
     trace = current_trace.get()
     if trace is None:
-        recorded = _Recorded(primals)
-        value = derivative(fun, _recorded_value, options)
-        token = _recording.set(recorded)
-        try:
-            found, recorded.operands = value(*primals)
-        finally:
-            _recording.reset(token)
+        found, recorded = _record(fun, options, primals)
         return (found[0], recorded.pull, found[1]) if has_aux else (found, recorded.pull)
     chosen, made, results = run_differentiated(trace, fun, options, primals)
 
@@ -67,8 +59,41 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return made.result, back_in_trace
 
 
+def linearize(fun: Callable[..., Any], *primals: Any) -> Any:
+    """What `fun` gives, and how it changes along tangents of the arguments, as a function of
+    these: `jax.linearize`. The function was run once; errors are those of `gj.jvp`.
+    """
+    options = Options(tuple(range(len(primals))), False, False, False, "linearize")
+    trace = current_trace.get()
+    if trace is None:
+        found, recorded = _record(fun, options, primals)
+        return found, recorded.push
+    chosen, made, results = run_differentiated(trace, fun, options, primals)
+    types = [x.type for x in results.tensors]
+    known = [*made.inputs, *made.operands]
+
+    def push(*tangents: Any) -> Any:
+        return _tangents(trace, made, chosen, results, types, known, tangents)
+
+    return made.result, push
+
+
+def _record(
+    fun: Callable[..., Any], options: Options, primals: tuple[Any, ...]
+) -> tuple[Any, _Recorded]:
+    """What a function gives outside of traces, and what it was."""
+    recorded = _Recorded(primals)
+    value = derivative(fun, _recorded_value, options)
+    token = _recording.set(recorded)
+    try:
+        found, recorded.operands = value(*primals)
+    finally:
+        _recording.reset(token)
+    return found, recorded
+
+
 class _Recorded:
-    """What a function was when `gj.vjp` ran it: its graph, and what it read."""
+    """What a function was when it was run: its graph, and what it read."""
 
     def __init__(self, primals: tuple[Any, ...]) -> None:
         leaves: list[Any] = []
@@ -78,12 +103,14 @@ class _Recorded:
         self.operands: Any = ()
         self._made: tuple[Options, DifferentiatedFunction, Results] | None = None
         self._types: list[TensorType] = []
+        self._origins: list[str] = []
         self._compiled: Function | None = None
 
     def record(self, options: Options, made: DifferentiatedFunction, results: Results) -> None:
         """Keep what a trace has of a function."""
         self._made = options, made, results
         self._types = [x.type for x in results.tensors]
+        self._origins = [origin_of(x) for x in results.tensors]
         results.leaves, results.tensors, made.result = [], [], None
 
     def pull(self, cotangents: Any) -> Any:
@@ -92,6 +119,23 @@ class _Recorded:
             self._compiled = function(self._pull, fallback="error")
         with config.eager(False):
             return self._compiled(self._primals, self.operands, cotangents)
+
+    def push(self, *tangents: Any) -> Any:
+        """The tangents of the results, by those of the arguments."""
+        if self._compiled is None:
+            self._compiled = function(self._push, fallback="error")
+        with config.eager(False):
+            return self._compiled(self._primals, self.operands, tangents)
+
+    def _push(self, primals: Any, operands: Any, tangents: Any) -> Any:
+        assert self._made is not None
+        options, made, results = self._made
+        trace = require_trace(options.op)
+        chosen = Chosen(trace, options, tuple(primals))
+        known = [trace.node_of(as_operand(trace, x)) for x in (*chosen.tensors, *operands)]
+        return _tangents(
+            trace, made, chosen, results, self._types, known, tangents, self._origins
+        )
 
     def _pull(self, primals: Any, operands: Any, cotangents: Any) -> Any:
         assert self._made is not None
@@ -153,6 +197,27 @@ def _pushed(
 ) -> Any:
     trace = require_trace(options.op)
     chosen, made, results = run_differentiated(trace, fun, options, tuple(primals))
+    types = [x.type for x in results.tensors]
+    known = [*made.inputs, *made.operands]
+    change = _tangents(trace, made, chosen, results, types, known, tangents)
+    if options.has_aux:
+        return made.result[0], change, made.result[1]
+    return made.result, change
+
+
+def _tangents(
+    trace: Any,
+    made: DifferentiatedFunction,
+    chosen: Chosen,
+    results: Results,
+    types: Sequence[TensorType],
+    known: Sequence[int],
+    tangents: Any,
+    origins: Sequence[str] | None = None,
+) -> Any:
+    """The tangents of a function's results. known: the nodes of its graph's parameters.
+    origins: those of the results, once these are gone.
+    """
     leaves: list[Any] = []
     if flatten(tuple(tangents), leaves) != chosen.tree:
         raise InvalidArgumentError(
@@ -162,17 +227,15 @@ def _pushed(
         fitting(trace, leaves[k], x.type, "a tangent", "jvp")
         for k, x in zip(chosen.floats, chosen.tensors, strict=True)
     ]
-    graph = jvp_graph(made.graph, wanted(made))
-    nodes = trace.builder.inline(graph, [*made.inputs, *made.operands, *given])
-    changes = iter(made.checked(trace, nodes[len(results.tensors) :]))
+    flags = [True] * len(chosen.tensors) + [False] * (len(known) - len(chosen.tensors))
+    nodes = trace.builder.inline(jvp_graph(made.graph, flags), [*known, *given])[len(types) :]
+    changes = iter(nodes if origins is not None else made.checked(trace, nodes))
+    own = [origin_of(x) for x in results.tensors] if origins is None else origins
     found = [
-        trace.symbol_of(next(changes), origin_of(x)) if has_cotangent(x.type) else zero_of(x)
-        for x in results.tensors
+        trace.symbol_of(next(changes), origin) if has_cotangent(type) else np.zeros(type.shape)
+        for type, origin in zip(types, own, strict=True)
     ]
-    change = results.structure(found)
-    if options.has_aux:
-        return made.result[0], change, made.result[1]
-    return made.result, change
+    return results.structure(found)
 
 
 def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
@@ -184,4 +247,4 @@ def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     return jvp(grad(fun, argnums), primals, tangents)[1]
 
 
-__all__ = ["hvp", "jvp", "vjp"]
+__all__ = ["hvp", "jvp", "linearize", "vjp"]

@@ -30,10 +30,12 @@ class TracedFunction:
         function: Callable[..., Any],
         results: Callable[[Any], Sequence[Any]],
         op: str,
+        is_rule: bool = False,
     ) -> None:
         """Trace `function` on values of these types and origins.
 
-        results: gives the tensors that the graph is to compute, of what the function gave
+        results: gives the tensors that the graph is to compute, of what the function gave.
+        is_rule: whether what it computes besides, and what may fail, is computed elsewhere
         """
         region = trace.region(types, function)
         try:
@@ -46,7 +48,10 @@ class TracedFunction:
         line = user_line()
         outputs = [trace.node_of(x, line) for x in results(region.result)]
         trace.require_no_leak(outputs, region.start + 1)
-        trace.require_checks_in(region, outputs)
+        if is_rule:
+            trace.forget_checks(region.start, len(trace.builder.nodes))
+        else:
+            trace.require_checks_in(region, outputs)
         self.result = region.result
         self.operands = trace.regions.needed(region, outputs)[1]
         trace.regions.used.add(region.start)

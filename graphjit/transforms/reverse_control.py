@@ -10,6 +10,7 @@ from graphjit.ops.primitive import (
     Choice,
     ConditionalLoop,
     CountedLoop,
+    OwnGradient,
 )
 
 from .node_maker import NodeMaker, Ref, has_cotangent
@@ -109,6 +110,16 @@ def _turn_back(
     return builder.finish([*new_floats, *totals, *of_rows])
 
 
+def _own_gradient(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
+    """What the user's function gives for cotangents."""
+    outputs, count = node.attr("outputs"), node.attr("arguments")
+    arguments = node.inputs[outputs : outputs + count]
+    rest = [way.moved[i] for i in node.inputs[outputs + count :]]
+    given = way.zeros_for(node, cotangents)
+    found = way.builder.inline(node.regions[0], [*given, *rest])
+    way.hand_out(arguments, list(map(Ref, found)))
+
+
 def _refuse(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
     raise way.refusal(node, ": the number of turns isn't known before; write gj.scan")
 
@@ -117,6 +128,7 @@ RULES: dict[type, Callable[..., None]] = {
     Choice: _choice,
     CountedLoop: _counted_loop,
     ConditionalLoop: _refuse,
+    OwnGradient: _own_gradient,
 }
 
 __all__ = ["RULES"]
