@@ -336,6 +336,8 @@ class Recorder(LibraryCalls):
         """
         inner, *rest = partial.args
         inner = self._handed(inner, makes=True)
+        if type(inner) is types.FunctionType and package_of(inner) == "scipy":
+            inner = self.callee(inner)  # which takes no traced values by itself
         functions = (types.FunctionType, types.MethodType)
         rest = [self._handed(x) if isinstance(x, functions) else x for x in rest]
 

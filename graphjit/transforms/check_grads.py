@@ -11,6 +11,7 @@ from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.tree import flatten, unflatten
 from graphjit.tensors.apply import TensorBase, as_tensor
 
+from .differentiation import derivative
 from .directional import jvp, vjp
 
 
@@ -83,11 +84,12 @@ def check_grads(
         other = sum(float(np.sum(w * y).real) for w, y in zip(weights, expected, strict=True))
         np.testing.assert_allclose(one, other, atol=atol, rtol=rtol, err_msg="vjp")
     if order > 1:
+        check_grads(derivative(f, _change, along), args, order - 1, modes, atol, rtol, eps)
 
-        def derivative(*primals: Any) -> Any:
-            return jvp(f, primals, along)[1]
 
-        check_grads(derivative, args, order - 1, modes, atol, rtol, eps)
+def _change(fun: Callable[..., Any], along: Any, /, *primals: Any) -> Any:
+    """How a function changes along one direction."""
+    return jvp(fun, primals, along)[1]
 
 
 def _floats(value: Any) -> list[Any]:

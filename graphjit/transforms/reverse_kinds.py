@@ -214,6 +214,9 @@ def _scatter(way: Reverse, number: int, node: Node, g: Ref) -> None:
     base, updates, *numbers = node.inputs
     d, axes, mode = way.d, node.attr("axes"), node.attr("mode")
     refs = [way.ref(i) for i in numbers]
+    if mode in ("max", "min"):
+        _scatter_extremes(way, number, node, g)
+        return
     if mode not in ("update", "add", "sub"):
         raise way.refusal(node, f" in mode {mode}")
     if way.active[base]:
@@ -230,6 +233,21 @@ def _scatter(way: Reverse, number: int, node: Node, g: Ref) -> None:
     if mode == "update":  # of equal indices the last update is what is left
         found = d.where(_is_last(way, refs, axes, updates, base), found, 0.0)
     way.give(updates, found)
+
+
+def _scatter_extremes(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """Whatever is equal to the result shares its cotangent."""
+    base, updates, *numbers = node.inputs
+    d, axes, dtype = way.d, node.attr("axes"), way.type(node.inputs[0]).dtype
+    refs, result = [way.ref(i) for i in numbers], way.ref(number)
+    own = d.cast(d.eq(way.ref(base), result), dtype=dtype)
+    there = d.make(index.gather, result, *refs, axes=axes)
+    others = d.cast(d.eq(way.ref(updates), there), dtype=dtype)
+    count = d.make(index.scatter, own, others, *refs, axes=axes, mode="add")
+    share = d.div(g, d.where(d.eq(count, 0.0), 1.0, count))
+    way.give(base, d.mul(share, own))
+    if way.active[updates]:
+        way.give(updates, d.mul(d.make(index.gather, share, *refs, axes=axes), others))
 
 
 def _is_last(way: Reverse, refs: Sequence[Ref], axes: Shape, updates: int, base: int) -> Ref:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +23,17 @@ from .slopes import Slopes
 
 def _library(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
     rule = ROUTINES.get(node.primitive)
+    if node.primitive is library.routine and _takes_arrays_alone(node):
+        rule = _OF_SCIPY.get(node.attr("function"))
     if rule is None:
         raise way.refusal(node)
     rule(way, number, node, *cotangents)
+
+
+def _takes_arrays_alone(node: Node) -> bool:
+    """Whether a routine is called with its operands, and nothing else."""
+    args, kwargs = json.loads(node.attr("arguments"))
+    return not kwargs and args == [[k] for k in range(len(node.inputs))]
 
 
 def _inv(way: Reverse, number: int, node: Node, g: Ref) -> None:
@@ -147,20 +156,192 @@ def _eigh(way: Reverse, number: int, node: Node, values: Cotangent, vectors: Cot
     w, v = (d.item(way.moved[number], k) for k in (0, 1))
     vt = d.transposed(v)
     middle: Ref | None = None
-    shape = d.type(w).shape
     if vectors is not None:
-        gap = d.sub(d.reshaped(w, (*shape[:-1], 1, shape[-1])), d.reshaped(w, (*shape, 1)))
-        inverse = d.where(d.eq(gap, 0.0), 0.0, d.div(1.0, d.where(d.eq(gap, 0.0), 1.0, gap)))
+        inverse = _over(d, d.sub(_row(d, w), _column(d, w)))
         middle = d.mul(inverse, d.product(vt, vectors))
     if values is not None:
-        n = shape[-1]
-        wide = d.spread(d.reshaped(values, (*shape[:-1], 1, n)), (*shape, n))
-        diagonal = d.where(d.on_diagonal(n), wide, 0.0)
+        diagonal = _diagonal(d, values)
         middle = diagonal if middle is None else d.add(middle, diagonal)
     assert middle is not None
     found = d.product(v, middle, vt)
     found = d.mul(d.add(found, d.transposed(found)), 0.5)
     way.give(operand, found)
+
+
+def _svd(
+    way: Reverse,
+    number: int,
+    node: Node,
+    left: Cotangent,
+    values: Cotangent,
+    right: Cotangent,
+) -> None:
+    """J. Townsend, "Differentiating the Singular Value Decomposition", 2016. Equal values have
+    no derivative of their vectors: what depends on their gap is left out.
+    """
+    (operand,) = node.inputs
+    d, shape = way.d, way.type(operand).shape
+    _require_real(way, node)
+    vectors = left is not None or right is not None
+    if vectors and node.attr("full") and shape[-2] != shape[-1]:
+        raise way.refusal(node, ": with full_matrices vectors of no value have none")
+    u, s, vt = (d.item(way.moved[number], k) for k in range(3))
+    size = d.type(s).shape[-1]
+    if not vectors and node.attr("full"):
+        u, vt = _first(d, u, -1, size), _first(d, vt, -2, size)
+    ut, v = d.transposed(u), d.transposed(vt)
+    middle = None if values is None else _diagonal(d, values)
+    if vectors:
+        square = d.mul(s, s)
+        gap = _over(d, d.sub(_row(d, square), _column(d, square)))
+        over = _over(d, s)
+    found: Ref | None = None
+    if left is not None:
+        turn = d.product(ut, left)
+        turn = d.mul(gap, d.sub(turn, d.transposed(turn)))
+        middle = _plus(d, middle, d.mul(turn, _row(d, s)))
+        rest = d.sub(left, d.product(u, ut, left))
+        found = d.product(d.mul(rest, _row(d, over)), vt)
+    if right is not None:
+        other = d.transposed(right)
+        turn = d.product(vt, other)
+        turn = d.mul(gap, d.sub(turn, d.transposed(turn)))
+        middle = _plus(d, middle, d.mul(turn, _column(d, s)))
+        rest = d.sub(right, d.product(right, v, vt))
+        found = _plus(d, found, d.product(u, d.mul(rest, _column(d, over))))
+    assert middle is not None
+    way.give(operand, _plus(d, found, d.product(u, middle, vt)))
+
+
+def _qr(way: Reverse, number: int, node: Node, q_bar: Cotangent, r_bar: Cotangent) -> None:
+    """D. Roberts and L. Roberts, "QR and LQ Decomposition Matrix Backpropagation Algorithms for
+    Square, Wide, and Deep Matrices", 2020. The first columns are independent.
+    """
+    (operand,) = node.inputs
+    d, shape = way.d, way.type(operand).shape
+    _require_real(way, node)
+    rows, columns = shape[-2:]
+    if not isinstance(rows, int) or not isinstance(columns, int):
+        raise way.refusal(node, " of matrices of any size")
+    if node.attr("complete") and rows > columns:
+        raise way.refusal(node, ' in mode "complete"')
+    q, r = (d.item(way.moved[number], k) for k in range(2))
+    r_bar = d.zeros(d.type(r)) if r_bar is None else r_bar
+    q_bar = d.zeros(d.type(q)) if q_bar is None else q_bar
+    beside: Ref | None = None
+    if columns > rows:
+        y = _last(d, way.ref(operand), rows)
+        beside = _last(d, r_bar, rows)
+        q_bar = d.add(q_bar, d.product(y, d.transposed(beside)))
+        r, r_bar = _first(d, r, -1, rows), _first(d, r_bar, -1, rows)
+    inner = d.sub(d.product(r, d.transposed(r_bar)), d.product(d.transposed(q_bar), q))
+    lower = d.triangle(inner, True)
+    twice = d.where(d.on_diagonal(d.type(inner).shape[-1]), 0.0, d.transposed(lower))
+    total = d.add(q_bar, d.product(q, d.add(lower, twice)))
+    found = d.transposed(
+        d.make(library.triangular_solve, r, d.transposed(total), lower=False, adjoint=False)
+    )
+    if beside is not None:
+        found = d.make(assemble.concat, found, d.product(q, beside), axis=len(shape) - 1)
+    way.give(operand, found)
+
+
+def _eig(way: Reverse, number: int, node: Node, values: Cotangent, vectors: Cotangent) -> None:
+    """Of the values alone: M. B. Giles, "Collected matrix derivative results", 2008."""
+    (operand,) = node.inputs
+    d = way.d
+    if vectors is not None:
+        raise way.refusal(node, " of eigenvectors")
+    if values is None:
+        return
+    v = d.item(way.moved[number], 1)
+    inner = d.mul(_column(d, values), d.transposed(v))
+    found = d.make(library.solve, d.transposed(v), inner)
+    if not way.type(operand).dtype.is_complex:
+        found = d.real(found)
+    way.give(operand, d.cast(found, dtype=way.type(operand).dtype))
+
+
+def _lstsq(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """Of independent columns."""
+    a, b = node.inputs
+    d, x = way.d, way.ref(number)
+    _require_real(way, node)
+    rows, columns = way.type(a).shape
+    if not isinstance(rows, int) or not isinstance(columns, int) or rows < columns:
+        raise way.refusal(node, " of fewer equations than unknowns")
+    matrix, values = way.ref(a), way.ref(b)
+    vector = len(way.type(b).shape) == 1
+    if vector:
+        x, g, values = (d.reshaped(t, (*d.type(t).shape, 1)) for t in (x, g, values))
+    w = d.make(library.solve, d.product(d.transposed(matrix), matrix), g)
+    back = d.product(matrix, w)
+    way.give(b, d.reshaped(back, way.type(b).shape))
+    if way.active[a]:
+        rest = d.sub(values, d.product(matrix, x))
+        found = d.sub(d.product(rest, d.transposed(w)), d.product(back, d.transposed(x)))
+        way.give(a, found)
+
+
+def _expm(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """The block beside the diagonal of an exponential (C. Van Loan, "Computing Integrals
+    Involving the Matrix Exponential", 1978).
+    """
+    (operand,) = node.inputs
+    d, type = way.d, way.type(operand)
+    rank, size = len(type.shape), type.shape[-1]
+    at = d.transposed(way.ref(operand))
+    top = d.make(assemble.concat, at, g, axis=rank - 1)
+    bottom = d.make(assemble.concat, d.zeros(type), at, axis=rank - 1)
+    whole = d.make(library.expm, d.make(assemble.concat, top, bottom, axis=rank - 2))
+    way.give(operand, _last(d, _first(d, whole, -2, size), size))
+
+
+def _require_real(way: Reverse, node: Node) -> None:
+    if way.type(node.inputs[0]).dtype.is_complex:
+        raise way.refusal(node, " for complex matrices")
+
+
+def _over(d: Slopes, x: Ref) -> Ref:
+    """1 / x, and 0 where x is 0."""
+    none = d.eq(x, 0.0)
+    return d.where(none, 0.0, d.div(1.0, d.where(none, 1.0, x)))
+
+
+def _row(d: Slopes, x: Ref) -> Ref:
+    """Vectors as matrices of one row."""
+    shape = d.type(x).shape
+    return d.reshaped(x, (*shape[:-1], 1, shape[-1]))
+
+
+def _column(d: Slopes, x: Ref) -> Ref:
+    """Vectors as matrices of one column."""
+    return d.reshaped(x, (*d.type(x).shape, 1))
+
+
+def _diagonal(d: Slopes, x: Ref) -> Ref:
+    """Diagonal matrices of vectors."""
+    shape = d.type(x).shape
+    return d.where(d.on_diagonal(shape[-1]), d.spread(_row(d, x), (*shape, shape[-1])), 0.0)
+
+
+def _plus(d: Slopes, x: Ref | None, y: Ref) -> Ref:
+    return y if x is None else d.add(x, y)
+
+
+def _first(d: Slopes, x: Ref, axis: int, count: Any) -> Ref:
+    """The first rows or columns."""
+    shape = list(d.type(x).shape)
+    shape[axis] = count
+    return d.part(x, (0,) * len(shape), tuple(shape))
+
+
+def _last(d: Slopes, x: Ref, begin: Any) -> Ref:
+    """The columns from a number on."""
+    shape = list(d.type(x).shape)
+    starts = (*(0,) * (len(shape) - 1), begin)
+    shape[-1] = shape[-1] - begin
+    return d.part(x, starts, tuple(shape))
 
 
 def _fft(way: Reverse, number: int, node: Node, g: Ref) -> None:
@@ -208,10 +389,22 @@ ROUTINES: dict[Any, Callable[..., None]] = {
     library.solve: _solve,
     library.triangular_solve: _triangular_solve,
     library.cholesky: _cholesky,
+    library.svd: _svd,
+    library.qr: _qr,
+    library.eig: _eig,
+    library.lstsq: _lstsq,
+    library.expm: _expm,
     library.eigh: _eigh,
     library.fft: _fft,
     library.sort: sorted_back,
     library.special: pointwise,
+}
+# Of routines of SciPy that are called with arrays alone.
+_OF_SCIPY: dict[str, Callable[..., None]] = {
+    "scipy.linalg.inv": _inv,
+    "scipy.linalg.det": _det,
+    "scipy.linalg.solve": _solve,
+    "scipy.linalg.expm": _expm,
 }
 RULES: dict[type, Callable[..., None]] = {Library: _library}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -815,7 +816,10 @@ def test_errors(call: Callable[[], Any], text: str) -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [lambda x: np.linalg.svd(x)[1].sum(), lambda x: gj.reduce_sum(gj.linalg.expm(x))],
+    [
+        lambda x: gj.reduce_sum(gj.abs(gj.linalg.eig(x)[1])),
+        lambda x: scipy.linalg.toeplitz(x[0]).sum(),
+    ],
 )
 def test_what_has_no_rule_is_named(function: Any) -> None:
     with pytest.raises(NotDifferentiableError, match=r"\[Op:"):
@@ -874,5 +878,5 @@ def test_the_table_of_routines_is_told() -> None:
     known = {p.name for p in ROUTINES}
     routines = {n for n, p in PRIMITIVES.items() if type(p.kind) is type(library.inv.kind)}
     assert routines - known == {
-        "argsort", "searchsorted", "qr", "svd", "eig", "lstsq", "expm", "routine",
+        "argsort", "searchsorted", "routine",
     }  # fmt: skip

@@ -450,11 +450,13 @@ def test_targets_that_are_integers() -> None:
 
 
 def test_ops_without_a_derivative() -> None:
-    x = gj.constant(A)
+    x = gj.constant(A[:, :3])
     with gj.GradientTape() as tape:
         tape.watch(x)
-        y = gj.linalg.svd(x, compute_uv=False)
-    with pytest.raises(gj.errors.NotDifferentiableError, match="svd has no derivative"):
+        y = gj.abs(gj.linalg.eig(x)[1])
+    with pytest.raises(
+        gj.errors.NotDifferentiableError, match="eig has no derivative here of eigenvectors"
+    ):
         tape.gradient(y, x)
 
 

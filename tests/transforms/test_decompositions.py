@@ -1,0 +1,123 @@
+"""Derivatives of decompositions, least squares, exponentials and scattered extremes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import graphjit as gj
+
+RNG = np.random.default_rng(0)
+W = RNG.normal(size=(9, 9))
+B2 = RNG.normal(size=(6, 2))
+SHAPES = [(4, 4), (5, 3), (3, 5), (1, 1), (2, 4, 3)]
+
+
+def differences(function: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:
+    found = np.zeros_like(x)
+    for k in np.ndindex(x.shape):
+        high, low = x.copy(), x.copy()
+        high[k] += step
+        low[k] -= step
+        found[k] = (float(function(high)) - float(function(low))) / (2 * step)
+    return found
+
+
+def weighted(*parts: Any) -> Any:
+    return sum((part * W[: part.shape[-2], : part.shape[-1]]).sum() for part in parts)
+
+
+def of_svd(a: Any) -> Any:
+    u, s, vt = np.linalg.svd(a, full_matrices=False)
+    return weighted(u * s[..., None, :] @ vt, abs(u), abs(vt)) + (s * s).sum()
+
+
+OF_ANY: dict[str, Callable[[Any], Any]] = {
+    "svd": of_svd,
+    "values": lambda a: (np.linalg.svd(a, compute_uv=False) ** 2 / 3).sum(),
+    "values of the whole": lambda a: np.linalg.svd(a)[1].sum(),
+    "qr": lambda a: weighted(*np.linalg.qr(a)),
+    "r": lambda a: weighted(np.linalg.qr(a, mode="r")),
+    "pinv": lambda a: weighted(np.linalg.pinv(a)),
+}
+SQUARE: dict[str, Callable[[Any], Any]] = {
+    "2-norm": lambda a: np.linalg.norm(a, 2),
+    "nuclear norm": lambda a: np.linalg.norm(a, "nuc"),
+    "condition": np.linalg.cond,
+    "scipy's inverse": lambda a: weighted(scipy.linalg.inv(a)),
+    "scipy's determinant": scipy.linalg.det,
+    "scipy's exponential": lambda a: weighted(scipy.linalg.expm(a)),
+    "scipy's solve": lambda a: weighted(scipy.linalg.solve(a, W[:4, :2])),
+    "scipy's solve of a vector": lambda a: (scipy.linalg.solve(a, W[0, :4]) * W[1, :4]).sum(),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", OF_ANY)
+def test_matrices_of_any_shape(name: str, shape: tuple[int, ...]) -> None:
+    a, f = RNG.normal(size=shape), OF_ANY[name]
+    np.testing.assert_allclose(gj.grad(f)(a), differences(f, a), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SQUARE)
+def test_square_matrices(name: str) -> None:
+    a, f = RNG.normal(size=(4, 4)) + 2 * np.eye(4), SQUARE[name]
+    np.testing.assert_allclose(gj.grad(f)(a), differences(f, a), rtol=1e-5, atol=1e-6)
+
+
+def test_functions_of_tensors() -> None:
+    a, square = RNG.normal(size=(6, 3)), RNG.normal(size=(4, 4))
+    batch = RNG.normal(size=(2, 3, 3))
+    for f, x in (
+        (lambda a: gj.reduce_sum(gj.linalg.lstsq(a, gj.constant(B2)) * W[:3, :2]), a),
+        (lambda b: gj.reduce_sum(gj.linalg.lstsq(gj.constant(a), b) * W[:3, :2]), B2),
+        (lambda a: gj.reduce_sum(gj.linalg.expm(a) * W[:3, :3]), batch),
+        (lambda a: gj.reduce_sum(gj.abs(gj.linalg.eig(a)[0])), square),
+    ):
+        expected = differences(lambda x, f=f: f(gj.constant(x)), x)
+        np.testing.assert_allclose(gj.grad(f)(gj.constant(x)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_second_derivatives() -> None:
+    a = RNG.normal(size=(3, 3))
+    gj.testing.check_grads(lambda a: np.linalg.svd(a, compute_uv=False).sum(), (a,), 2)
+    gj.testing.check_grads(lambda a: weighted(*np.linalg.qr(a)), (a,), 2)
+    gj.testing.check_grads(lambda a: weighted(scipy.linalg.expm(a)), (a,), 2)
+
+
+def test_equal_values_have_no_nan() -> None:
+    found = gj.grad(lambda a: np.linalg.svd(a, compute_uv=False).sum())(np.eye(3))
+    np.testing.assert_allclose(found, np.eye(3))
+    assert np.isfinite(gj.grad(of_svd)(np.diag([2.0, 2.0, 1.0]))).all()
+
+
+@pytest.mark.parametrize("at", [np.maximum, np.minimum])
+def test_scattered_extremes(at: Any) -> None:
+    def f(x: Any) -> Any:
+        y = x[:3] + 0.0
+        at.at(y, [0, 0, 2], x[3:6])
+        return (y * W[0, :3]).sum()
+
+    x = RNG.normal(size=6)
+    np.testing.assert_allclose(gj.grad(f)(x), differences(f, x), rtol=1e-6)
+    # ties share
+    np.testing.assert_allclose(
+        gj.grad(f)(np.ones(6)), W[0, [0, 1, 2, 0, 0, 2]] / [3, 1, 2, 3, 3, 2]
+    )
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "match"),
+    [
+        (lambda a: np.linalg.svd(a)[0].sum(), np.ones((4, 2)), "full_matrices"),
+        (lambda a: np.linalg.qr(a, mode="complete")[0].sum(), np.ones((4, 2)), "complete"),
+        (lambda a: scipy.linalg.toeplitz(a).sum(), np.ones(3), "scipy.linalg.toeplitz"),
+    ],
+)  # fmt: skip
+def test_what_has_no_derivative(f: Any, x: Any, match: str) -> None:
+    with pytest.raises((gj.errors.NotDifferentiableError, ValueError), match=match):
+        gj.grad(f, holomorphic=np.iscomplexobj(x))(x)
