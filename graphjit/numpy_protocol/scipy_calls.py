@@ -20,6 +20,7 @@ from graphjit.ops import library
 from graphjit.tensors.apply import apply, current_trace
 
 from .promotion import array, fallback_on_error, is_symbol, is_weak_symbol, unsupported
+from .scipy_formulas import formula_of
 
 # Functions of scipy.fft that give what those of np.fft of the same name give.
 _TRANSFORMS: Final = frozenset({
@@ -52,17 +53,69 @@ def call_scipy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     arguments.
     """
     given = [*args, *kwargs.values()]
+    given += [x for part in args if type(part) is tuple for x in part]  # of cho_factor
     if not any(map(is_symbol, given)):
         return NotImplemented
+    formula = _written_out(function)
+    trace = current_trace.get()
+    if formula is not None and not any(is_symbol(x) and x.origin == "tensor" for x in given):
+        with fallback_on_error(f"scipy's {function.__name__}"):
+            return trace.with_numpy_rules(lambda: formula(*args, **kwargs))
     found = _module_and_name(function)
     if found is None or any(is_symbol(x) and x.origin == "tensor" for x in given):
         return NotImplemented
     module, name = found
-    trace = current_trace.get()
     with fallback_on_error(f"{module}.{name}"):
         if name in _TRANSFORMS and module == "scipy.fft":
             return _transformed(name, args, kwargs, trace)
         return trace.with_numpy_rules(lambda: called(module, name, args, kwargs))
+
+
+def _cho_factor(
+    a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
+) -> Any:
+    """A Cholesky factor in one triangle; the other is the matrix's."""
+    if overwrite_a or a.ndim != 2:
+        raise unsupported("scipy.linalg.cho_factor with these arguments")
+    linalg = sys.modules["scipy.linalg"]
+    factor = _call(linalg.cholesky, (a,), {"lower": lower, "check_finite": check_finite})
+    mask = np.tri(a.shape[0], dtype=bool)
+    return np.where(mask if lower else mask.T, factor, a), lower
+
+
+def _cho_solve(
+    c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite: bool = True
+) -> Any:
+    """The solution by a factor of cho_factor."""
+    c, lower = c_and_lower
+    if overwrite_b or c.ndim != 2:
+        raise unsupported("scipy.linalg.cho_solve with these arguments")
+    solve = sys.modules["scipy.linalg"].solve_triangular
+    options = {"lower": bool(lower), "check_finite": check_finite}
+    first, second = (0, 1) if lower else (1, 0)
+    y = _call(solve, (c, b), {"trans": first, **options})
+    return _call(solve, (c, y), {"trans": second, **options})
+
+
+def _call(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """A function of SciPy of arrays of which some may be traced."""
+    made = call_scipy(function, args, kwargs)
+    return function(*args, **kwargs) if made is NotImplemented else made
+
+
+# Of scipy.linalg, by their names: what is written out in other functions of SciPy.
+_FACTORS: Final[dict[str, Callable[..., Any]]] = {
+    "cho_factor": _cho_factor,
+    "cho_solve": _cho_solve,
+}
+
+
+def _written_out(function: Any) -> Callable[..., Any] | None:
+    """What is called in place of a function of SciPy's; None for others."""
+    name = str(getattr(function, "__name__", None))
+    if getattr(sys.modules.get("scipy.linalg"), name, None) is function:
+        return _FACTORS.get(name)
+    return formula_of(function)
 
 
 def _transformed(name: str, args: Any, kwargs: dict[str, Any], trace: Any) -> Any:

@@ -37,6 +37,50 @@ _SLOPES: Final[dict[str, Callable[..., tuple[Any, ...]]]] = {
     "polygamma": lambda d, y, n, x: (NotImplemented, d.special("polygamma", d.add(n, 1.0), x)),
     "gammainc": lambda d, y, a, x: (NotImplemented, _gamma_density(d, a, x)),
     "gammaincc": lambda d, y, a, x: (NotImplemented, d.neg(_gamma_density(d, a, x))),
+    "beta": lambda d, y, a, b: _of_beta(d, a, b, y),
+    "betaln": lambda d, y, a, b: _of_beta(d, a, b, None),
+    "betainc": lambda d, y, a, b, x: (
+        NotImplemented,
+        NotImplemented,
+        _beta_density(d, a, b, x),
+    ),
+    "jv": lambda d, y, v, x: (NotImplemented, d.mul(_around(d, "jv", v, x, d.sub), 0.5)),
+    "yv": lambda d, y, v, x: (NotImplemented, d.mul(_around(d, "yv", v, x, d.sub), 0.5)),
+    "iv": lambda d, y, v, x: (NotImplemented, d.mul(_around(d, "iv", v, x, d.add), 0.5)),
+    "kv": lambda d, y, v, x: (NotImplemented, d.mul(_around(d, "kv", v, x, d.add), -0.5)),
+    "hyp2f1": lambda d, y, a, b, c, x: (
+        NotImplemented,
+        NotImplemented,
+        NotImplemented,
+        d.mul(
+            d.div(d.mul(a, b), c), d.special("hyp2f1", *(d.add(t, 1.0) for t in (a, b, c)), x)
+        ),
+    ),
+    "hyp1f1": lambda d, y, a, b, x: (
+        NotImplemented,
+        NotImplemented,
+        d.mul(d.div(a, b), d.special("hyp1f1", d.add(a, 1.0), d.add(b, 1.0), x)),
+    ),
+    "ellipk": lambda d, y, m: (
+        d.div(
+            d.sub(d.special("ellipe", m), d.mul(d.sub(1.0, m), y)),
+            d.mul(d.mul(m, 2.0), d.sub(1.0, m)),
+        ),
+    ),
+    "ellipe": lambda d, y, m: (d.div(d.sub(y, d.special("ellipk", m)), d.mul(m, 2.0)),),
+    "erfcx": lambda d, y, x: (d.sub(d.mul(d.mul(x, y), 2.0), 2 / _ROOT_PI),),
+    "cosm1": lambda d, y, x: (d.neg(d.sin(x)),),
+    "exprel": lambda d, y, x: (_without_pole(d, x, d.div(d.sub(d.exp(x), y), x), 0.5),),
+    "exp10": lambda d, y, x: (d.mul(y, math.log(10)),),
+    "boxcox": lambda d, y, x, power: (d.pow(x, d.sub(power, 1.0)), NotImplemented),
+    "poch": lambda d, y, z, m: _of_poch(d, y, z, m),
+    "rel_entr": lambda d, z, x, y: (d.add(d.log(d.div(x, y)), 1.0), d.neg(d.div(x, y))),
+    "kl_div": lambda d, z, x, y: (d.log(d.div(x, y)), d.sub(1.0, d.div(x, y))),
+    "huber": lambda d, y, delta, r: (
+        d.where(d.gt(d.abs(r), delta), d.sub(d.abs(r), delta), 0.0),
+        d.minimum(d.maximum(r, d.neg(delta)), delta),
+    ),
+    "pseudo_huber": lambda d, y, delta, r: (NotImplemented, _of_pseudo_huber(d, delta, r)),
     "spence": lambda d, y, x: (d.div(d.log(x), d.sub(1.0, x)),),
     "sici_s": lambda d, y, x: (_without_pole(d, x, d.div(d.sin(x), x), 1.0),),
     "sici_c": lambda d, y, x: (d.div(d.cos(x), x),),
@@ -60,6 +104,38 @@ def _gamma_density(d: Any, a: Any, x: Any) -> Any:
     """x ** (a - 1) exp(-x) / gamma(a)."""
     exponent = d.sub(d.mul(d.sub(a, 1.0), d.log(x)), d.add(x, d.lgamma(a)))
     return d.exp(exponent)
+
+
+def _around(d: Any, name: str, order: Any, x: Any, join: Any) -> Any:
+    """The functions of the orders beside one (Abramowitz and Stegun, 9.1.27 and 9.6.26)."""
+    before = d.special(name, d.sub(order, 1.0), x)
+    return join(before, d.special(name, d.add(order, 1.0), x))
+
+
+def _of_beta(d: Any, a: Any, b: Any, y: Any) -> tuple[Any, Any]:
+    """Of log B(a, b), times y where that is given."""
+    both = d.special("digamma", d.add(a, b))
+    found = [d.sub(d.special("digamma", x), both) for x in (a, b)]
+    first, second = found if y is None else [d.mul(x, y) for x in found]
+    return first, second
+
+
+def _beta_density(d: Any, a: Any, b: Any, x: Any) -> Any:
+    """x ** (a - 1) (1 - x) ** (b - 1) / B(a, b)."""
+    one = d.mul(d.sub(a, 1.0), d.log(x))
+    other = d.mul(d.sub(b, 1.0), d.log1p(d.neg(x)))
+    return d.exp(d.sub(d.add(one, other), d.special("betaln", a, b)))
+
+
+def _of_poch(d: Any, y: Any, z: Any, m: Any) -> tuple[Any, Any]:
+    """Of gamma(z + m) / gamma(z)."""
+    whole = d.special("digamma", d.add(z, m))
+    return d.mul(y, d.sub(whole, d.special("digamma", z))), d.mul(y, whole)
+
+
+def _of_pseudo_huber(d: Any, delta: Any, r: Any) -> Any:
+    part = d.div(r, delta)
+    return d.div(r, d.sqrt(d.add(d.mul(part, part), 1.0)))
 
 
 def special_slopes(d: Any, y: Any, *operands: Any, name: str) -> tuple[Any, ...] | None:

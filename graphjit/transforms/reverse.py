@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.ir.graph import Graph, GraphBuilder, Node
+from graphjit.ops.primitive import Library
 
-from . import reverse_control, reverse_kinds, reverse_routines
+from . import reverse_control, reverse_kinds, reverse_routines, reverse_scipy
 from .node_maker import NodeMaker, Ref, has_cotangent
-from .reverse_pass import Reverse
+from .reverse_pass import Cotangent, Reverse
 
 
 def vjp_graph(graph: Graph, wanted: Sequence[bool], with_outputs: bool = True) -> Graph:
@@ -69,6 +70,14 @@ def jvp_graph(graph: Graph, wanted: Sequence[bool]) -> Graph:
     return builder.finish([*values, *changes])
 
 
-_RULES = {**reverse_kinds.RULES, **reverse_routines.RULES, **reverse_control.RULES}
+def _library(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
+    rule = _ROUTINES.get(node.primitive)
+    if rule is None:
+        raise way.refusal(node)
+    rule(way, number, node, *cotangents)
+
+
+_ROUTINES = {**reverse_routines.ROUTINES, **reverse_scipy.ROUTINES}
+_RULES = {**reverse_kinds.RULES, **reverse_control.RULES, Library: _library}
 
 __all__ = ["jvp_graph", "vjp_graph", "way_back"]

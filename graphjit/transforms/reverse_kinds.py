@@ -32,7 +32,9 @@ def pointwise(way: Reverse, number: int, node: Node, g: Ref) -> None:
     operands = [way.ref(i) for i in node.inputs]
     if node.primitive.slopes is None:
         raise way.refusal(node)
-    slopes = node.primitive.slopes(way.d, way.ref(number), *operands, **dict(node.attrs))
+    slopes = node.primitive.slopes(d, way.ref(number), *operands, **dict(node.attrs))
+    if slopes is None:
+        raise way.refusal(node)
     for operand, slope in zip(node.inputs, slopes, strict=True):
         if slope is NotImplemented and way.active[operand]:
             raise way.refusal(node, " by one of its arguments")

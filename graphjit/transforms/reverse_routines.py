@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,6 @@ import numpy as np
 from graphjit.core.types import TensorType
 from graphjit.ir.graph import Node
 from graphjit.ops import assemble, library
-from graphjit.ops.primitive import (
-    Library,
-)
 
 from .node_maker import Ref
 from .reverse_kinds import pointwise, sorted_back
@@ -21,29 +17,16 @@ from .reverse_pass import Cotangent, Reverse
 from .slopes import Slopes
 
 
-def _library(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
-    rule = ROUTINES.get(node.primitive)
-    if node.primitive is library.routine and _takes_arrays_alone(node):
-        rule = _OF_SCIPY.get(node.attr("function"))
-    if rule is None:
-        raise way.refusal(node)
-    rule(way, number, node, *cotangents)
-
-
-def _takes_arrays_alone(node: Node) -> bool:
-    """Whether a routine is called with its operands, and nothing else."""
-    args, kwargs = json.loads(node.attr("arguments"))
-    return not kwargs and args == [[k] for k in range(len(node.inputs))]
-
-
-def _inv(way: Reverse, number: int, node: Node, g: Ref) -> None:
+def inv(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """Of inverses."""
     d = way.d
     y = d.transposed(way.ref(number))
     found = d.product(y, g, y)
     way.give(node.inputs[0], d.neg(found))
 
 
-def _det(way: Reverse, number: int, node: Node, g: Ref) -> None:
+def det(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """Of determinants; up to three rows also where they are 0."""
     d, (operand,) = way.d, node.inputs
     size = way.type(operand).shape[-1]
     if isinstance(size, int) and size <= 3:  # which may be singular
@@ -100,7 +83,8 @@ def _scaled_inverse(way: Reverse, operand: int, scale: Ref) -> Ref:
     return d.mul(d.reshaped(scale, (*d.type(scale).shape, 1, 1)), inverse)
 
 
-def _solve(way: Reverse, number: int, node: Node, g: Ref) -> None:
+def solve(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """Of solutions of linear equations."""
     a, b = node.inputs
     d, x = way.d, way.ref(number)
     vector = len(way.type(b).shape) == 1
@@ -132,11 +116,12 @@ def _triangular_solve(way: Reverse, number: int, node: Node, g: Ref) -> None:
 
 
 def _cholesky(way: Reverse, number: int, node: Node, g: Ref) -> None:
-    """Murray, "Differentiation of the Cholesky decomposition", 2016."""
-    (operand,) = node.inputs
-    d, lower = way.d, way.ref(number)
-    if way.type(operand).dtype.is_complex:
-        raise way.refusal(node, " for complex matrices")
+    require_real(way, node)
+    way.give(node.inputs[0], of_cholesky(way.d, way.ref(number), g))
+
+
+def of_cholesky(d: Slopes, lower: Ref, g: Ref) -> Ref:
+    """I. Murray, "Differentiation of the Cholesky decomposition", 2016."""
     inner = d.triangle(d.product(d.transposed(lower), g), True)
     diagonal = d.on_diagonal(d.type(inner).shape[-1])
     inner = d.where(diagonal, d.mul(inner, 0.5), inner)
@@ -144,8 +129,7 @@ def _cholesky(way: Reverse, number: int, node: Node, g: Ref) -> None:
     left = d.make(solve, lower, inner, lower=True, adjoint=True)
     right = d.make(solve, lower, d.transposed(left), lower=True, adjoint=True)
     # NumPy reads the lower triangle; as its cotangent the symmetric one is given
-    found = d.mul(d.add(right, d.transposed(right)), 0.5)
-    way.give(operand, found)
+    return d.mul(d.add(right, d.transposed(right)), 0.5)
 
 
 def _eigh(way: Reverse, number: int, node: Node, values: Cotangent, vectors: Cotangent) -> None:
@@ -157,7 +141,7 @@ def _eigh(way: Reverse, number: int, node: Node, values: Cotangent, vectors: Cot
     vt = d.transposed(v)
     middle: Ref | None = None
     if vectors is not None:
-        inverse = _over(d, d.sub(_row(d, w), _column(d, w)))
+        inverse = _over(d, d.sub(_row(d, w), column(d, w)))
         middle = d.mul(inverse, d.product(vt, vectors))
     if values is not None:
         diagonal = _diagonal(d, values)
@@ -181,7 +165,7 @@ def _svd(
     """
     (operand,) = node.inputs
     d, shape = way.d, way.type(operand).shape
-    _require_real(way, node)
+    require_real(way, node)
     vectors = left is not None or right is not None
     if vectors and node.attr("full") and shape[-2] != shape[-1]:
         raise way.refusal(node, ": with full_matrices vectors of no value have none")
@@ -193,7 +177,7 @@ def _svd(
     middle = None if values is None else _diagonal(d, values)
     if vectors:
         square = d.mul(s, s)
-        gap = _over(d, d.sub(_row(d, square), _column(d, square)))
+        gap = _over(d, d.sub(_row(d, square), column(d, square)))
         over = _over(d, s)
     found: Ref | None = None
     if left is not None:
@@ -206,9 +190,9 @@ def _svd(
         other = d.transposed(right)
         turn = d.product(vt, other)
         turn = d.mul(gap, d.sub(turn, d.transposed(turn)))
-        middle = _plus(d, middle, d.mul(turn, _column(d, s)))
+        middle = _plus(d, middle, d.mul(turn, column(d, s)))
         rest = d.sub(right, d.product(right, v, vt))
-        found = _plus(d, found, d.product(u, d.mul(rest, _column(d, over))))
+        found = _plus(d, found, d.product(u, d.mul(rest, column(d, over))))
     assert middle is not None
     way.give(operand, _plus(d, found, d.product(u, middle, vt)))
 
@@ -219,7 +203,7 @@ def _qr(way: Reverse, number: int, node: Node, q_bar: Cotangent, r_bar: Cotangen
     """
     (operand,) = node.inputs
     d, shape = way.d, way.type(operand).shape
-    _require_real(way, node)
+    require_real(way, node)
     rows, columns = shape[-2:]
     if not isinstance(rows, int) or not isinstance(columns, int):
         raise way.refusal(node, " of matrices of any size")
@@ -255,7 +239,7 @@ def _eig(way: Reverse, number: int, node: Node, values: Cotangent, vectors: Cota
     if values is None:
         return
     v = d.item(way.moved[number], 1)
-    inner = d.mul(_column(d, values), d.transposed(v))
+    inner = d.mul(column(d, values), d.transposed(v))
     found = d.make(library.solve, d.transposed(v), inner)
     if not way.type(operand).dtype.is_complex:
         found = d.real(found)
@@ -266,7 +250,7 @@ def _lstsq(way: Reverse, number: int, node: Node, g: Ref) -> None:
     """Of independent columns."""
     a, b = node.inputs
     d, x = way.d, way.ref(number)
-    _require_real(way, node)
+    require_real(way, node)
     rows, columns = way.type(a).shape
     if not isinstance(rows, int) or not isinstance(columns, int) or rows < columns:
         raise way.refusal(node, " of fewer equations than unknowns")
@@ -283,7 +267,7 @@ def _lstsq(way: Reverse, number: int, node: Node, g: Ref) -> None:
         way.give(a, found)
 
 
-def _expm(way: Reverse, number: int, node: Node, g: Ref) -> None:
+def expm(way: Reverse, number: int, node: Node, g: Ref) -> None:
     """The block beside the diagonal of an exponential (C. Van Loan, "Computing Integrals
     Involving the Matrix Exponential", 1978).
     """
@@ -297,7 +281,8 @@ def _expm(way: Reverse, number: int, node: Node, g: Ref) -> None:
     way.give(operand, _last(d, _first(d, whole, -2, size), size))
 
 
-def _require_real(way: Reverse, node: Node) -> None:
+def require_real(way: Reverse, node: Node) -> None:
+    """Refuse complex matrices."""
     if way.type(node.inputs[0]).dtype.is_complex:
         raise way.refusal(node, " for complex matrices")
 
@@ -314,7 +299,7 @@ def _row(d: Slopes, x: Ref) -> Ref:
     return d.reshaped(x, (*shape[:-1], 1, shape[-1]))
 
 
-def _column(d: Slopes, x: Ref) -> Ref:
+def column(d: Slopes, x: Ref) -> Ref:
     """Vectors as matrices of one column."""
     return d.reshaped(x, (*d.type(x).shape, 1))
 
@@ -383,29 +368,20 @@ def _fitted(d: Slopes, x: Ref, axis: int, extent: int) -> Ref:
 
 
 ROUTINES: dict[Any, Callable[..., None]] = {
-    library.inv: _inv,
-    library.det: _det,
+    library.inv: inv,
+    library.det: det,
     library.slogdet: _slogdet,
-    library.solve: _solve,
+    library.solve: solve,
     library.triangular_solve: _triangular_solve,
     library.cholesky: _cholesky,
     library.svd: _svd,
     library.qr: _qr,
     library.eig: _eig,
     library.lstsq: _lstsq,
-    library.expm: _expm,
+    library.expm: expm,
     library.eigh: _eigh,
     library.fft: _fft,
     library.sort: sorted_back,
     library.special: pointwise,
 }
-# Of routines of SciPy that are called with arrays alone.
-_OF_SCIPY: dict[str, Callable[..., None]] = {
-    "scipy.linalg.inv": _inv,
-    "scipy.linalg.det": _det,
-    "scipy.linalg.solve": _solve,
-    "scipy.linalg.expm": _expm,
-}
-RULES: dict[type, Callable[..., None]] = {Library: _library}
-
-__all__ = ["ROUTINES", "RULES"]
+__all__ = ["ROUTINES", "column", "det", "expm", "inv", "of_cholesky", "require_real", "solve"]

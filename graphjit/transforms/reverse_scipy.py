@@ -1,0 +1,134 @@
+"""Reverse mode of SciPy's routines that the graph calls as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from graphjit.core.types import Shape, TensorType
+from graphjit.ir.graph import Node
+from graphjit.ops import assemble, library
+
+from .node_maker import Ref
+from .reverse_pass import Cotangent, Reverse
+from .reverse_routines import column, det, expm, inv, of_cholesky, require_real, solve
+
+
+def _routine(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
+    rule = _WITH_OPTIONS.get(node.attr("function"))
+    if _takes_arrays_alone(node):
+        rule = _OF_ARRAYS.get(node.attr("function"), rule)
+    if rule is None:
+        raise way.refusal(node)
+    rule(way, number, node, *cotangents)
+
+
+def _takes_arrays_alone(node: Node) -> bool:
+    """Whether a routine is called with its operands, and nothing else."""
+    args, kwargs = json.loads(node.attr("arguments"))
+    return not kwargs and args == [[k] for k in range(len(node.inputs))]
+
+
+def _options(node: Node, *names: str) -> dict[str, Any]:
+    """The options of a routine by name; names: of the arguments by position."""
+    args, kwargs = json.loads(node.attr("arguments"))
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return {k: part["value"] for k, part in given.items() if isinstance(part, dict)}
+
+
+def _scipy_cholesky(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    d = way.d
+    require_real(way, node)
+    factor = way.ref(number)
+    if not _options(node, "a", "lower").get("lower", False):
+        factor, g = d.transposed(factor), d.transposed(g)
+    way.give(node.inputs[0], of_cholesky(d, factor, g))
+
+
+def _scipy_triangular(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    a, b = node.inputs
+    d, x = way.d, way.ref(number)
+    require_real(way, node)
+    options = _options(node, "a", "b", "trans", "lower", "unit_diagonal")
+    if options.get("unit_diagonal") or len(way.type(a).shape) != 2:
+        raise way.refusal(node, " with these options")
+    lower, turned = bool(options.get("lower")), options.get("trans", 0) in (1, 2, "T", "C")
+    vector = len(way.type(b).shape) == 1
+    if vector:
+        g, x = column(d, g), column(d, x)
+    back = d.make(library.triangular_solve, way.ref(a), g, lower=lower, adjoint=not turned)
+    way.give(b, d.reshaped(back, way.type(b).shape))
+    if way.active[a]:
+        pair = (x, back) if turned else (back, x)
+        way.give(a, d.triangle(d.neg(d.product(pair[0], d.transposed(pair[1]))), lower))
+
+
+def _scipy_convolution(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """The way back of each of two is a convolution with the other backwards."""
+    first, second = node.inputs
+    d, shapes = way.d, [way.type(i).shape for i in node.inputs]
+    require_real(way, node)
+    options = _options(node, "in1", "in2", "mode")
+    mode, name = options.pop("mode", "full"), str(node.attr("function"))
+    rest = {k: v for k, v in options.items() if k != "method"}
+    sizes = all(isinstance(n, int) for shape in shapes for n in shape)
+    fits = sizes and all(n >= m > 0 for n, m in zip(*shapes, strict=True))
+    if rest or not fits or way.type(first).dtype != way.type(second).dtype:
+        raise way.refusal(node, " with these arguments")
+    correlates = "correlate" in name
+    whole = tuple(n + m - 1 for n, m in zip(*shapes, strict=True))
+    found = d.type(g).shape
+    starts = {
+        "full": (0,) * len(whole),
+        "same": tuple((w - n) // 2 for w, n in zip(whole, found, strict=True)),
+        "valid": tuple(m - 1 for m in shapes[1]),
+    }[mode]
+    if name == "scipy.signal.correlate2d" and mode == "same":
+        starts = tuple((w - n + 1) // 2 for w, n in zip(whole, found, strict=True))
+    zeros = d.zeros(TensorType(whole, d.type(g).dtype))
+    steps = (1,) * len(whole)
+    wide = d.make(assemble.place, zeros, g, starts=starts, steps=steps)
+
+    def valid(kernel: Ref, flipped: bool, shape: Shape) -> Ref:
+        for axis in range(len(shape) if flipped else 0):
+            kernel = d.flipped(kernel, axis)
+        return d.make(
+            library.routine,
+            wide,
+            kernel,
+            function="scipy.signal.convolve",
+            arguments=json.dumps([[[0], [1], {"value": "valid"}], {}]),
+            results=((d.type(g).dtype.name, *shape),),
+        )
+
+    way.give(first, valid(way.ref(second), not correlates, shapes[0]))
+    if way.active[second]:
+        back = valid(way.ref(first), True, shapes[1])
+        for axis in range(len(shapes[1]) if correlates else 0):
+            back = d.flipped(back, axis)
+        way.give(second, back)
+
+
+# Of routines of SciPy that are called with arrays alone.
+_OF_ARRAYS: dict[str, Callable[..., None]] = {
+    "scipy.linalg.inv": inv,
+    "scipy.linalg.det": det,
+    "scipy.linalg.solve": solve,
+    "scipy.linalg.expm": expm,
+}
+# Of others, whatever their options are.
+_WITH_OPTIONS: dict[str, Callable[..., None]] = {
+    "scipy.linalg.cholesky": _scipy_cholesky,
+    "scipy.linalg.solve_triangular": _scipy_triangular,
+    **{
+        f"scipy.signal.{name}": _scipy_convolution
+        for name in (
+            "convolve", "fftconvolve", "oaconvolve", "correlate", "convolve2d", "correlate2d",
+        )
+    },
+}  # fmt: skip
+
+ROUTINES: dict[Any, Callable[..., None]] = {library.routine: _routine}
+
+__all__ = ["ROUTINES"]
