@@ -26,10 +26,11 @@ from .differentiation import (
     require_trace,
     run_differentiated,
 )
+from .forward import jvp_graph
 from .gradients import grad
 from .inlining import DifferentiatedFunction
 from .node_maker import has_cotangent
-from .reverse import jvp_graph, vjp_graph
+from .reverse import vjp_graph
 
 
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:

@@ -21,9 +21,10 @@ from .differentiation import (
     run_differentiated,
     wanted,
 )
+from .forward import jvp_graph
 from .inlining import DifferentiatedFunction
 from .node_maker import NodeMaker, Ref
-from .reverse import jvp_graph, vjp_graph
+from .reverse import vjp_graph
 from .transformed import Transformed
 
 

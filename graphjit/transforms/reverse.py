@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from graphjit.ir.graph import Graph, GraphBuilder, Node
+from graphjit.ir.graph import Graph, Node
 from graphjit.ops.primitive import Library
 
 from . import reverse_control, reverse_kinds, reverse_routines, reverse_scipy
-from .node_maker import NodeMaker, Ref, has_cotangent
 from .reverse_pass import Cotangent, Reverse
 
 
@@ -38,38 +35,6 @@ def way_back(
     return way.result(False), way.moved
 
 
-def jvp_graph(graph: Graph, wanted: Sequence[bool]) -> Graph:
-    """A graph of the same parameters and a tangent for each that is wanted.
-
-    Its outputs are those of `graph` and their tangents; outputs that are no floats have none.
-    Cotangents of the parameters are linear in those of the outputs: the transpose of that map
-    takes tangents of parameters to tangents of outputs (J. Townsend, "A new trick for
-    calculating Jacobian vector products", 2017).
-    """
-    back = vjp_graph(graph, wanted)
-    count, outputs = len(graph.params), len(graph.outputs)
-    floats = [has_cotangent(graph.nodes[i].type) for i in graph.outputs]
-    twice = vjp_graph(
-        Graph(back.name, back.nodes, back.outputs[outputs:]), [False] * count + floats, False
-    )
-    builder = GraphBuilder(graph.name)
-    given = [builder.param(graph.nodes[number].tensor) for number in graph.params]
-    tangents = [
-        builder.param(graph.nodes[number].tensor, f"t{k}")
-        for k, (number, flag) in enumerate(zip(graph.params, wanted, strict=True))
-        if flag
-    ]
-    # of a linear map any point will do; at 1 slopes make no exceptions for 0
-    d = NodeMaker(builder)
-    points = [
-        d.spread(Ref(builder.const(np.ones((), t.dtype.dtype))), t.shape).node
-        for t in (graph.nodes[i].tensor for i in graph.outputs)
-    ]
-    values = builder.inline(graph, given)
-    changes = builder.inline(twice, [*given, *points, *tangents])
-    return builder.finish([*values, *changes])
-
-
 def _library(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
     rule = _ROUTINES.get(node.primitive)
     if rule is None:
@@ -80,4 +45,4 @@ def _library(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> N
 _ROUTINES = {**reverse_routines.ROUTINES, **reverse_scipy.ROUTINES}
 _RULES = {**reverse_kinds.RULES, **reverse_control.RULES, Library: _library}
 
-__all__ = ["jvp_graph", "vjp_graph", "way_back"]
+__all__ = ["vjp_graph", "way_back"]

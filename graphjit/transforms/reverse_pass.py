@@ -152,11 +152,7 @@ class Reverse:
 
     def refusal(self, node: Node, why: str = "") -> NotDifferentiableError:
         """The error for a node without a derivative."""
-        name = dict(node.attrs).get("name") or dict(node.attrs).get("function")
-        what = f"{node.primitive.name} ({name})" if name else node.primitive.name
-        return NotDifferentiableError(
-            at_user_line(f"{what} has no derivative here{why} [Op:{node.primitive.tensorflow}]")
-        )
+        return not_differentiable(node, why)
 
     # -- control flow
 
@@ -201,4 +197,13 @@ class Reverse:
         return made
 
 
-__all__ = ["Cotangent", "Reverse"]
+def not_differentiable(node: Node, why: str = "") -> NotDifferentiableError:
+    """The error for a node without a derivative. why: in which case it has none."""
+    name = dict(node.attrs).get("name") or dict(node.attrs).get("function")
+    what = f"{node.primitive.name} ({name})" if name else node.primitive.name
+    return NotDifferentiableError(
+        at_user_line(f"{what} has no derivative here{why} [Op:{node.primitive.tensorflow}]")
+    )
+
+
+__all__ = ["Cotangent", "Reverse", "not_differentiable"]
