@@ -41,8 +41,7 @@ def grad(
     complex numbers. allow_int: whether integers are allowed there, whose gradients are 0.
 
     The derivative is a graph, compiled with that of `fun`. Branches and loops are followed as
-    in compiled functions; loops whose number of turns isn't known before have no derivative
-    (`gj.while_loop`). At kinks conventions are JAX's: equal elements share the gradient of
+    in compiled functions. At kinks conventions are JAX's: equal elements share the gradient of
     their maximum. That of sqrt at 0, where it meets a gradient of 0, is 0.
 
     Raises InvalidArgumentError where the result isn't one float, or an argument that is

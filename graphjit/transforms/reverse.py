@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from graphjit.ir.graph import Graph, Node
 from graphjit.ops.primitive import Library
 
-from . import reverse_control, reverse_kinds, reverse_routines, reverse_scipy
+from . import reverse_control, reverse_kinds, reverse_routines, reverse_scipy, reverse_while
 from .reverse_pass import Cotangent, Reverse
 
 
@@ -43,6 +43,11 @@ def _library(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> N
 
 
 _ROUTINES = {**reverse_routines.ROUTINES, **reverse_scipy.ROUTINES}
-_RULES = {**reverse_kinds.RULES, **reverse_control.RULES, Library: _library}
+_RULES = {
+    **reverse_kinds.RULES,
+    **reverse_control.RULES,
+    **reverse_while.RULES,
+    Library: _library,
+}
 
 __all__ = ["vjp_graph", "way_back"]

@@ -8,7 +8,6 @@ from graphjit.core.types import TensorType
 from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops.primitive import (
     Choice,
-    ConditionalLoop,
     CountedLoop,
     OwnGradient,
 )
@@ -120,14 +119,9 @@ def _own_gradient(way: Reverse, number: int, node: Node, *cotangents: Cotangent)
     way.hand_out(arguments, list(map(Ref, found)))
 
 
-def _refuse(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
-    raise way.refusal(node, ": the number of turns isn't known before; write gj.scan")
-
-
 RULES: dict[type, Callable[..., None]] = {
     Choice: _choice,
     CountedLoop: _counted_loop,
-    ConditionalLoop: _refuse,
     OwnGradient: _own_gradient,
 }
 

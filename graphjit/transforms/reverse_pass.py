@@ -9,8 +9,9 @@ from graphjit.core.errors import InternalError, NotDifferentiableError, at_user_
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops import source
-from graphjit.ops.primitive import CountedLoop, Item, Pointwise
+from graphjit.ops.primitive import ConditionalLoop, CountedLoop, Item, Pointwise
 
+from .counted_turns import counting
 from .node_maker import Ref, has_cotangent
 from .slopes import Slopes
 
@@ -91,6 +92,9 @@ class Reverse:
             inputs = tuple(self.moved.get(i, -1) for i in node.inputs)
             if isinstance(node.primitive.kind, CountedLoop) and self.active[number]:
                 self.moved[number] = self._stacking(number, node, inputs)
+                continue
+            if isinstance(node.primitive.kind, ConditionalLoop) and self.active[number]:
+                self.moved[number] = counting(node, inputs, self.builder)
                 continue
             made = Node(
                 node.primitive, inputs, node.attrs, node.type, node.source, node.regions

@@ -733,14 +733,6 @@ def test_structured_control_flow() -> None:
         np.testing.assert_allclose(gj.grad(f)(V), differences(taken, V), rtol=1e-6)
 
 
-def test_while_loops_have_no_gradient() -> None:
-    def f(x: Array) -> Any:
-        return gj.while_loop(lambda c: c.sum() < 10, lambda c: c * 2, x).sum()
-
-    with pytest.raises(NotDifferentiableError, match="turns"):
-        gj.grad(f)(P)
-
-
 # -- where others give NaN
 
 
