@@ -18,6 +18,7 @@ from graphjit.tensors.apply import current_trace
 
 from .callables import (
     BUILTIN_NAMES,
+    is_made_of_another,
     is_trusted,
     package_of,
 )
@@ -395,7 +396,8 @@ class AccessHooks(Containers):
                 if found.fget is None:
                     raise AttributeError(f"property {name!r} has no getter")
                 return self.call(found.fget, owner)
-            if isinstance(found, (types.FunctionType, staticmethod, classmethod)):
+            known = isinstance(found, (types.FunctionType, staticmethod, classmethod))
+            if known or is_made_of_another(found):
                 self.guard_static(base, name)
                 break
             if static_attribute(type(found), "__get__") is not MISSING:

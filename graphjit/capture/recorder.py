@@ -12,6 +12,7 @@ import contextvars
 import dataclasses
 import enum
 import functools
+import inspect
 import os
 import types
 import weakref
@@ -242,6 +243,9 @@ class Recorder(LibraryCalls):
         call = self.method_of(function, "__call__")
         if call is not None:
             return types.MethodType(self.with_hooks(call), function)
+        static = inspect.getattr_static(kind, "__call__", None)  # under a guard by now
+        if is_made_of_another(static):
+            return types.MethodType(self.callee(static), function)
         raise self.refusal(f"calls a {kind.__name__}, which isn't followed")
 
     def _of_exactly(self, kind: type, function: Any, call: Any) -> Any:

@@ -34,11 +34,11 @@ class _Moments(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        settings: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **options
-        )
+        averages = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+        super().__init__(learning_rate, averages | (settings or {}), **options)
 
     def _moments(self, gradient: Any, state: dict[str, Any]) -> tuple[Any, Any]:
         m, v = state["momentum"], state["velocity"]
@@ -61,7 +61,8 @@ class Adam(_Moments):
         amsgrad: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad=amsgrad, **options)
+        settings = {"amsgrad": amsgrad}
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, settings, **options)
 
     def slots(self) -> dict[str, float]:
         """What is kept for each variable."""
@@ -140,10 +141,13 @@ class Nadam(_Moments):
         """All state."""
         return [*super().variables, *([self._product] if self.built else [])]
 
-    def begin_step(self) -> None:
-        """The momentum of this step joins the product."""
+    def begin_step(self, now: Any) -> None:
+        """The momentum of this step joins the product, if the variables change."""
         step = math.cast(self.iterations + 1, self._product.dtype)
-        self._product.assign(self._product * self._momentum(step))
+        product = self._product * self._momentum(step)
+        self._product.assign(
+            product if now is True else where(now, product, self._product.as_tensor())
+        )
 
     def _momentum(self, step: Any) -> Any:
         return self.beta_1 * (1.0 - 0.5 * _power(0.96, step))
@@ -196,7 +200,7 @@ class Lion(Optimizer):
         beta_2: float = 0.99,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, **options)
+        super().__init__(learning_rate, {"beta_1": beta_1, "beta_2": beta_2}, **options)
 
     def update_step(
         self, gradient: Any, value: Any, state: dict[str, Any], rate: Any, step: Any
@@ -222,10 +226,10 @@ class RMSprop(Optimizer):
         centered: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(
-            learning_rate, rho=rho, momentum=momentum, epsilon=epsilon, centered=centered,
-            **options,
-        )  # fmt: skip
+        settings = {
+            "rho": rho, "momentum": momentum, "epsilon": epsilon, "centered": centered
+        }  # fmt: skip
+        super().__init__(learning_rate, settings, **options)
 
     def slots(self) -> dict[str, float]:
         """What is kept for each variable."""
@@ -258,10 +262,9 @@ class Adagrad(Optimizer):
         epsilon: float = 1e-7,
         **options: Any,
     ) -> None:
-        super().__init__(
-            learning_rate, initial_accumulator_value=initial_accumulator_value,
-            epsilon=epsilon, **options,
-        )  # fmt: skip
+        begin = initial_accumulator_value
+        settings = {"initial_accumulator_value": begin, "epsilon": epsilon}
+        super().__init__(learning_rate, settings, **options)
 
     def slots(self) -> dict[str, float]:
         """What is kept for each variable."""
@@ -290,7 +293,7 @@ class Adadelta(Optimizer):
         epsilon: float = 1e-7,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, rho=rho, epsilon=epsilon, **options)
+        super().__init__(learning_rate, {"rho": rho, "epsilon": epsilon}, **options)
 
     def update_step(
         self, gradient: Any, value: Any, state: dict[str, Any], rate: Any, step: Any
@@ -322,10 +325,11 @@ class Adafactor(Optimizer):
         relative_step: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__(
-            learning_rate, beta_2_decay=beta_2_decay, epsilon_1=epsilon_1, epsilon_2=epsilon_2,
-            clip_threshold=clip_threshold, relative_step=relative_step, **options,
-        )  # fmt: skip
+        settings = {
+            "beta_2_decay": beta_2_decay, "epsilon_1": epsilon_1, "epsilon_2": epsilon_2,
+            "clip_threshold": clip_threshold, "relative_step": relative_step,
+        }  # fmt: skip
+        super().__init__(learning_rate, settings, **options)
 
     def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Averages along one of the last two axes; of vectors each element."""

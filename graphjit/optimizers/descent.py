@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphjit.core.errors import InvalidArgumentError, at_user_line
+
 from .optimizer import Optimizer
 
 
@@ -11,7 +13,7 @@ class SGD(Optimizer):
     """Gradient descent, with momentum where it isn't 0; nesterov: with Nesterov's.
 
     Y. Nesterov, "A method for solving the convex programming problem with convergence rate
-    O(1/k^2)", 1983.
+    O(1/k^2)", 1983. Raises InvalidArgumentError for a momentum outside of 0 to 1.
     """
 
     def __init__(
@@ -21,7 +23,12 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, momentum=momentum, nesterov=nesterov, **options)
+        if not 0 <= momentum <= 1:
+            raise InvalidArgumentError(
+                at_user_line(f"momentum is between 0 and 1, not {momentum!r}")
+            )
+        settings = {"momentum": momentum, "nesterov": nesterov}
+        super().__init__(learning_rate, settings, **options)
 
     def slots(self) -> dict[str, float]:
         """The velocity."""

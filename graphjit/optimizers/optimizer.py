@@ -33,7 +33,7 @@ class Optimizer:
     with `ema_momentum`; they replace the variables after each `ema_overwrite_frequency` steps,
     and by `finalize_variable_values`. loss_scale_factor: by what losses are multiplied, and
     gradients divided. gradient_accumulation_steps: of how many steps gradients are averaged
-    before the variables change.
+    before the variables change. settings: those of the kind of optimizer, by name.
 
     Names, defaults and numbers are those of Keras 3 (keras.io/api/optimizers). Settings other
     than `learning_rate` stay as they are.
@@ -42,6 +42,7 @@ class Optimizer:
     def __init__(
         self,
         learning_rate: Any,
+        settings: dict[str, Any] | None = None,
         *,
         weight_decay: float | None = None,
         clipnorm: float | None = None,
@@ -53,8 +54,12 @@ class Optimizer:
         loss_scale_factor: float | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
-        **settings: Any,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise InvalidArgumentError(
+                at_user_line(f"{type(self).__name__} has no setting {next(iter(unknown))!r}")
+            )
         given = [clipnorm is not None, clipvalue is not None, global_clipnorm is not None]
         if sum(given) > 1:
             raise InvalidArgumentError(
@@ -79,7 +84,7 @@ class Optimizer:
             "global_clipnorm": global_clipnorm, "use_ema": use_ema,
             "ema_momentum": ema_momentum, "ema_overwrite_frequency": ema_overwrite_frequency,
             "loss_scale_factor": loss_scale_factor,
-            "gradient_accumulation_steps": gradient_accumulation_steps, **settings,
+            "gradient_accumulation_steps": gradient_accumulation_steps, **(settings or {}),
         }  # fmt: skip
         self._calls = Variable(0, trainable=False, name="iteration", dtype=int64)
         self._schedule: Callable[..., Any] | None = None
@@ -166,8 +171,14 @@ class Optimizer:
             names["accumulated"] = 0.0
         with _outside_of_traces():
             for name, begin in names.items():
+                own = name in self.slots()
                 self._state[name] = [
-                    self._new_slot(v, name, self.slot_shape(name, v.type.shape), begin)
+                    self._new_slot(
+                        v,
+                        name,
+                        self.slot_shape(name, v.type.shape) if own else v.type.shape,
+                        begin,
+                    )
                     for v in variables
                 ]
             self.build_shared(variables)
@@ -291,8 +302,8 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def begin_step(self) -> None:
-        """Change what is kept for all variables together."""
+    def begin_step(self, now: Any) -> None:
+        """Change what is kept for all variables together. now: whether the variables change."""
 
     def _kept(self, name: str, v: Variable) -> Variable:
         return self._state[name][self._numbers[id(v.cell)]]
@@ -312,7 +323,7 @@ class Optimizer:
             gradients = [total / float(every) for total in sums]
         gradients = self._clipped(gradients)
         rate = self.learning_rate
-        self.begin_step()
+        self.begin_step(now)
         for g, v in zip(gradients, variables, strict=True):
             self._update(g, v, rate, count, now)
         if self.use_ema:
@@ -344,7 +355,7 @@ class Optimizer:
         if self.clipnorm is not None:
             return [linalg.clip_by_norm(g, self.clipnorm) for g in gradients]
         if self.global_clipnorm is not None:
-            return list(linalg.clip_by_global_norm(gradients, self.global_clipnorm)[0])
+            return _clipped_together(gradients, self.global_clipnorm)
         if self.clipvalue is not None:
             most = self.clipvalue
             return [math.clip_by_value(g, -most, most) for g in gradients]
@@ -388,6 +399,14 @@ def _outside_of_traces() -> Iterator[None]:
     finally:
         recorders.reset(tapes)
         current_trace.reset(trace)
+
+
+def _clipped_together(gradients: list[Any], most: float) -> list[Any]:
+    """Gradients of maybe several dtypes, by the norm of all of them in the widest."""
+    dtypes = [g.dtype for g in gradients]
+    widest = max(dtypes, key=lambda dtype: dtype.itemsize)
+    found = linalg.clip_by_global_norm([math.cast(g, widest) for g in gradients], most)[0]
+    return [math.cast(g, dtype) for g, dtype in zip(found, dtypes, strict=True)]
 
 
 def _dense(gradient: Any, v: Variable) -> Any:

@@ -29,6 +29,9 @@ class Recorder(Protocol):
     def note_read(self, variable: Any, value: Any) -> None:
         """Note what a variable gave."""
 
+    def note_same(self, value: Any, other: Any) -> None:
+        """Note that a tensor is another one's value."""
+
     def call(self, function: Any, args: Any, kwargs: Any) -> Any:
         """Call a compiled function, and note it."""
 

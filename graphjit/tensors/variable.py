@@ -91,8 +91,6 @@ class Variable(Items, Operators):
         found: TensorBase = wrap(self.cell.array) if trace is None else trace.read(self)
         if recorders.get():
             tapes = recorders_of(trace)
-            if trace is not None and tapes:  # each read is a node of its own
-                found = trace.same_value(found)
             for tape in tapes:
                 tape.note_read(self, found)
         return found
@@ -139,7 +137,10 @@ class Variable(Items, Operators):
             part = subscript.getitem(current, key)
             return current.recorder.variable_slice(self, key, part)
         part = subscript.getitem(current, key)
-        return VariableSlice(self, key, part)
+        made = VariableSlice(self, key, part)
+        for tape in recorders_of(None):
+            tape.note_same(part, made)
+        return made
 
     def __hash__(self) -> int:
         raise DTypeError(
@@ -202,7 +203,9 @@ class Variable(Items, Operators):
             self._converted(value)
         trace = current_trace.get()
         if trace is not None:
-            trace.assign(self, value)
+            # what is read after it has no derivative by what the value was made of
+            cut = bool(recorders_of(trace))
+            trace.assign(self, trace.without_derivative(value) if cut else value)
         else:
             with self.cell.lock:
                 array = np.asarray(_array_of(value), order="C")

@@ -25,6 +25,7 @@ from graphjit.core.errors import (
 from graphjit.core.types import DType, TensorType, TupleType, as_dtype, check_size, int64
 from graphjit.functions.region_values import AssignedInRegionError, origin_of
 from graphjit.ir.graph import Graph, GraphBuilder
+from graphjit.ops import pointwise as pw
 from graphjit.ops import source, view
 from graphjit.ops.primitive import (
     ConditionalLoop,
@@ -701,6 +702,17 @@ class Trace:
         shape = self.builder.type_of(node).shape
         made = self.builder.add(view.reshape, (node,), line, shape=shape)
         return self.symbol_of(made, origin_of(x))
+
+    def without_derivative(self, x: TensorBase) -> SymbolicTensor:
+        """The value of a tensor, which derivatives take for a constant."""
+        made = self.builder.add(pw.stop_gradient, (self.node_of(x),), user_line())
+        return self.symbol_of(made, "tensor")
+
+    def renew_variables(self) -> None:
+        """Have the values of variables be nodes of their own from here on."""
+        self._variable_values = {
+            cell: self.same_value(value) for cell, value in self._variable_values.items()
+        }
 
     def as_result(self, x: TensorBase, origin: str) -> SymbolicTensor:
         """A tensor for which the rules of another origin hold."""

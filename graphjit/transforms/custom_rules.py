@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +13,7 @@ import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line, user_line
 from graphjit.core.tree import Tree, flatten, unflatten
+from graphjit.functions import math
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import control, source
@@ -36,6 +38,13 @@ class _Leaves:
             k for k, x in enumerate(found) if x is not None and has_cotangent(x.type)
         ]
         self.floats: list[Any] = [found[k] for k in self.places]
+
+    def is_python(self, place: int) -> bool:
+        """Whether a leaf is a number of Python's, whose dtype isn't the user's choice."""
+        x = self.leaves[place]
+        return isinstance(x, (float, complex)) or (
+            isinstance(x, TensorBase) and origin_of(x) == "weak"
+        )
 
     def structure(self, values: Sequence[Any], others: Any = None) -> Any:
         """Other values for the floats, in the same structure. others: those of other leaves."""
@@ -135,6 +144,8 @@ def _cotangents(
         if isinstance(given, (float, int, complex)) and not x.type.shape:
             given = np.asarray(given, x.type.dtype.dtype)
         tensor = operand(given)
+        if tensor.type.shape == x.type.shape and inputs.is_python(k):  # of any float dtype
+            tensor = math.cast(tensor, x.type.dtype)
         if tensor.type != x.type:
             raise InvalidArgumentError(
                 at_user_line(f"{op}: a cotangent of {tensor.type} for {x.type}")
@@ -199,6 +210,29 @@ def _eager(x: Any) -> Any:
 
 class _Token:
     """Stands for a function with a rule."""
+
+    def __init__(self, fun: Callable[..., Any]) -> None:
+        try:
+            self._signature: inspect.Signature | None = inspect.signature(fun)
+        except ValueError:  # of C code
+            self._signature = None
+
+    def positional(self, args: Any, kwargs: Any) -> tuple[Any, ...]:
+        """All arguments of a call in order, also those given by name or by default.
+
+        Raises InvalidArgumentError for one that can't be given by place.
+        """
+        if self._signature is None:
+            found, left = args, kwargs
+        else:
+            bound = self._signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            found, left = bound.args, bound.kwargs
+        if left:
+            raise InvalidArgumentError(
+                at_user_line(f"the rule of a derivative takes no argument by name: {set(left)}")
+            )
+        return tuple(found)
 
 
 # The functions whose rules run: calls of theirs in them are of the functions alone.
@@ -284,7 +318,7 @@ class custom_vjp(_Custom):
     def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
         """Say what the rule is."""
         self.as_partial = functools.partial(
-            _call_with_vjp, self._function, fwd, bwd, self._nondiff, _Token()
+            _call_with_vjp, self._function, fwd, bwd, self._nondiff, _Token(self._function)
         )
 
 
@@ -301,8 +335,10 @@ def _call_with_vjp(
     token: _Token,
     /,
     *args: Any,
+    **kwargs: Any,
 ) -> Any:
-    value = fun(*args)
+    value = fun(*args, **kwargs)
+    args = token.positional(args, kwargs)
     nobody = current_trace.get() is None and not recorders_of(None)
     if nobody or token in _rules.get():
         return value
@@ -352,7 +388,7 @@ class custom_jvp(_Custom):
     def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:
         """Say what the rule is."""
         self.as_partial = functools.partial(
-            _call_with_jvp, self._function, jvp, self._nondiff, _Token()
+            _call_with_jvp, self._function, jvp, self._nondiff, _Token(self._function)
         )
         return jvp
 
@@ -380,8 +416,10 @@ def _call_with_jvp(
     token: _Token,
     /,
     *args: Any,
+    **kwargs: Any,
 ) -> Any:
-    value = fun(*args)
+    value = fun(*args, **kwargs)
+    args = token.positional(args, kwargs)
     trace = current_trace.get()
     if token in _rules.get():
         return value

@@ -15,6 +15,7 @@ from graphjit.core.types import TensorType
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.jit.function import Function, function
 from graphjit.tensors.apply import current_trace
+from graphjit.tensors.recording import recorders_of
 
 from .differentiation import (
     Chosen,
@@ -46,6 +47,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """
     options = Options(tuple(range(len(primals))), has_aux, False, False, "vjp")
     trace = current_trace.get()
+    if trace is None and recorders_of(None):  # tapes note calls of functions, and no graphs
+        found, back = _run_anew(fun, options, primals, _pulled_anew)
+        return (found[0], back, found[1]) if has_aux else (found, back)
     if trace is None:
         found, recorded = _record(fun, options, primals)
         return (found[0], recorded.pull, found[1]) if has_aux else (found, recorded.pull)
@@ -66,6 +70,9 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> Any:
     """
     options = Options(tuple(range(len(primals))), False, False, False, "linearize")
     trace = current_trace.get()
+    if trace is None and recorders_of(None):
+        found, along = _run_anew(fun, options, primals, _pushed_anew)
+        return found, lambda *tangents: along(tangents)
     if trace is None:
         found, recorded = _record(fun, options, primals)
         return found, recorded.push
@@ -77,6 +84,36 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> Any:
         return _tangents(trace, made, chosen, results, types, known, tangents)
 
     return made.result, push
+
+
+def _run_anew(
+    fun: Callable[..., Any],
+    options: Options,
+    primals: tuple[Any, ...],
+    call: Callable[..., Any],
+) -> tuple[Any, Callable[[Any], Any]]:
+    """What a function gives, and its derivative, which runs it again each time."""
+    value, change = derivative(fun, _value, options), derivative(fun, call, options)
+    return value(*primals), lambda given: change(primals, given)
+
+
+def _value(fun: Callable[..., Any], options: Options, /, *args: Any) -> Any:
+    return fun(*args)
+
+
+def _pulled_anew(
+    fun: Callable[..., Any], options: Options, /, primals: tuple[Any, ...], cotangents: Any
+) -> Any:
+    trace = require_trace(options.op)
+    chosen, made, results = run_differentiated(trace, fun, options, primals)
+    given = results.given(cotangents, "cotangents")
+    return chosen.result(pulled_back(trace, made, chosen, given))
+
+
+def _pushed_anew(
+    fun: Callable[..., Any], options: Options, /, primals: tuple[Any, ...], tangents: Any
+) -> Any:
+    return _pushed(fun, options, primals, tangents)[1]
 
 
 def _record(

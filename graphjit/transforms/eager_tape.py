@@ -126,16 +126,14 @@ class _Op:
         if isinstance(builder.nodes[made].type, TupleType):
             count = range(len(self._outputs))
             results = [builder.add(source.item, (made,), index=k) for k in count]
-        graph = builder.finish(results)
-        back, moved = way_back(graph, self._flags)
+        given = [(k, g) for k, g in zip(results, cotangents, strict=True) if g is not None]
+        back, moved = way_back(builder.finish([k for k, _ in given]), self._flags)
         known = {moved[k]: x for k, x in zip(params, self._inputs, strict=True)}
         known |= {
             moved[k]: x for k, x in zip(results, self._outputs, strict=True) if k in moved
         }
-        for x, g, number in zip(
-            self._outputs, cotangents, back.params[len(params) :], strict=True
-        ):
-            known[number] = zeros_of(x.type) if g is None else g
+        for (_, g), number in zip(given, back.params[len(params) :], strict=True):
+            known[number] = g
         found = iter(evaluated(back, known))
         return [next(found) if flag else None for flag in self._flags]
 

@@ -24,6 +24,7 @@ from graphjit.ops.primitive import (
     CountedLoop,
     Gather,
     Item,
+    OwnGradient,
     Pointwise,
     Reduce,
     Scan,
@@ -33,7 +34,7 @@ from graphjit.ops.primitive import (
 
 from .node_maker import NodeMaker, Ref, has_cotangent
 from .reverse import vjp_graph
-from .reverse_pass import not_differentiable
+from .reverse_pass import not_differentiable, require_own_arguments
 from .slopes import Slopes
 
 Tangent = Ref | None
@@ -205,6 +206,19 @@ class Forward:
 
     # -- control flow
 
+    def _own_gradient(self, number: int, node: Node, tangents: Sequence[Tangent]) -> None:
+        """By the user's rule alone: tangents of the values themselves don't count."""
+
+        def active(number: int) -> bool:
+            return any(t is not None for t in self.tangents[number])
+
+        require_own_arguments(self.graph, node, active)
+        self._copy(number)
+        first = node.attr("outputs")
+        own = range(first, first + node.attr("arguments"))
+        given = [t if k in own else None for k, t in enumerate(tangents)]
+        self.tangents[number] = self._transposed(number, node, given)
+
     def _choice(self, number: int, node: Node, tangents: Sequence[Tangent]) -> None:
         flags = [t is not None for t in tangents[1:]]
         regions = tuple(jvp_graph(region, flags) for region in node.regions)
@@ -334,6 +348,7 @@ _CONTROL: dict[type, Rule] = {
     Choice: Forward._choice,
     CountedLoop: Forward._loop,
     ConditionalLoop: Forward._loop,
+    OwnGradient: Forward._own_gradient,
 }
 _RULES: dict[type, Rule] = {
     Pointwise: Forward._pointwise,

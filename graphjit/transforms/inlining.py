@@ -88,23 +88,28 @@ class DifferentiatedFunction:
         self.graph, self.operands = _between(builder.nodes, self.inputs, outputs, op)
 
     def checked(self, trace: Any, nodes: Sequence[int]) -> list[int]:
-        """Nodes of a derivative, the first of which also needs what the function computed and
-        that may fail: the derivative fails where the function does.
-        """
-        if not self._checks or not nodes:
-            return list(nodes)
-        d = NodeMaker(trace.builder)
-        d.line = user_line()
-        fine: Ref | None = None
-        for x in self._checks:
-            value = Ref(x.node)
-            same = d.eq(value, value)
-            either = d.bit_or(same, d.logical_not(same))
-            axes = tuple(range(len(d.type(either).shape)))
-            one = d.make(reduce.all_, either, axes=axes) if axes else either
-            fine = one if fine is None else d.bit_and(fine, one)
-        assert fine is not None
-        return [d.where(fine, Ref(nodes[0]), 0.0).node, *nodes[1:]]
+        """Nodes of a derivative, which fails where the function does."""
+        return checked(trace, self._checks, nodes)
+
+
+def checked(trace: Any, checks: Sequence[Any], nodes: Sequence[int]) -> list[int]:
+    """Nodes of a derivative, the first of which also needs what the function computed and that
+    may fail.
+    """
+    if not checks or not nodes:
+        return list(nodes)
+    d = NodeMaker(trace.builder)
+    d.line = user_line()
+    fine: Ref | None = None
+    for x in checks:
+        value = Ref(x.node)
+        same = d.eq(value, value)
+        either = d.bit_or(same, d.logical_not(same))
+        axes = tuple(range(len(d.type(either).shape)))
+        one = d.make(reduce.all_, either, axes=axes) if axes else either
+        fine = one if fine is None else d.bit_and(fine, one)
+    assert fine is not None
+    return [d.where(fine, Ref(nodes[0]), 0.0).node, *nodes[1:]]
 
 
 def _between(
@@ -133,4 +138,4 @@ def _between(
     return builder.finish([moved[i] for i in outputs]), list(operands)
 
 
-__all__ = ["DifferentiatedFunction", "TracedFunction"]
+__all__ = ["DifferentiatedFunction", "TracedFunction", "checked"]

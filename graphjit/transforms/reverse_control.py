@@ -6,14 +6,10 @@ from collections.abc import Callable, Sequence
 
 from graphjit.core.types import TensorType
 from graphjit.ir.graph import Graph, GraphBuilder, Node
-from graphjit.ops.primitive import (
-    Choice,
-    CountedLoop,
-    OwnGradient,
-)
+from graphjit.ops.primitive import Choice, CountedLoop, OwnGradient
 
 from .node_maker import NodeMaker, Ref, has_cotangent
-from .reverse_pass import Cotangent, Reverse
+from .reverse_pass import Cotangent, Reverse, require_own_arguments
 
 
 def _choice(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
@@ -113,6 +109,7 @@ def _own_gradient(way: Reverse, number: int, node: Node, *cotangents: Cotangent)
     """What the user's function gives for cotangents."""
     outputs, count = node.attr("outputs"), node.attr("arguments")
     arguments = node.inputs[outputs : outputs + count]
+    require_own_arguments(way.graph, node, way.active.__getitem__)
     rest = [way.moved[i] for i in node.inputs[outputs + count :]]
     given = way.zeros_for(node, cotangents)
     found = way.builder.inline(node.regions[0], [*given, *rest])

@@ -9,7 +9,7 @@ from graphjit.core.errors import InternalError, NotDifferentiableError, at_user_
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops import source
-from graphjit.ops.primitive import ConditionalLoop, CountedLoop, Item, Pointwise
+from graphjit.ops.primitive import ConditionalLoop, CountedLoop, Item, Pointwise, View
 
 from .counted_turns import counting
 from .node_maker import Ref, has_cotangent
@@ -210,4 +210,31 @@ def not_differentiable(node: Node, why: str = "") -> NotDifferentiableError:
     )
 
 
-__all__ = ["Cotangent", "Reverse", "not_differentiable"]
+def require_own_arguments(graph: Graph, node: Node, active: Callable[[int], bool]) -> None:
+    """Raise NotDifferentiableError if the values of a function with a rule of its own depend on
+    what is differentiated by otherwise than by its arguments: the rule leaves that out.
+
+    active: whether a node depends on what is differentiated by
+    """
+    outputs, count = node.attr("outputs"), node.attr("arguments")
+    arguments = node.inputs[outputs : outputs + count]
+    known = set(arguments)
+    for number in arguments:  # batching may spread an argument that the values use as it is
+        of = graph.nodes[number]
+        while isinstance(of.primitive.kind, View) and len(of.inputs) == 1:
+            known.update(of.inputs)
+            of = graph.nodes[of.inputs[0]]
+    todo = list(node.inputs[:outputs])
+    while todo:
+        number = todo.pop()
+        if number in known or not active(number):
+            continue
+        known.add(number)
+        inputs = graph.nodes[number].inputs
+        if not any(map(active, inputs)):  # a parameter, or a point inside
+            why = ": the function with this rule reads a value that is differentiated by and "
+            raise not_differentiable(node, why + "isn't among its arguments: hand it in")
+        todo += inputs
+
+
+__all__ = ["Cotangent", "Reverse", "not_differentiable", "require_own_arguments"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from graphjit.core.types import Shape, TensorType
 from graphjit.ir.graph import Node
 from graphjit.ops import assemble, library
+from graphjit.ops import pointwise as pw
 
 from .node_maker import Ref
 from .reverse_pass import Cotangent, Reverse
@@ -21,7 +22,36 @@ def _routine(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> N
         rule = _OF_ARRAYS.get(node.attr("function"), rule)
     if rule is None:
         raise way.refusal(node)
+    if len({way.type(i).dtype for i in (*node.inputs, number)}) > 1:
+        way = cast(Reverse, _Converting(way, number, node))
     rule(way, number, node, *cotangents)
+
+
+class _Converting:
+    """The way back of a routine that converted its operands to the dtype of its result."""
+
+    def __init__(self, way: Reverse, number: int, node: Node) -> None:
+        self._way, self._dtype = way, way.type(number).dtype
+        self.d, self.active, self.refusal = way.d, way.active, way.refusal
+
+    def type(self, number: int) -> TensorType:
+        """The type of an old node, converted."""
+        return self._way.type(number).with_dtype(self._dtype)
+
+    def ref(self, number: int) -> Ref:
+        """The new node of an old one, converted."""
+        found = self._way.ref(number)
+        same = self._way.type(number).dtype is self._dtype
+        return found if same else self.d.make(pw.cast, found, dtype=self._dtype)
+
+    def give(self, number: int, cotangent: Cotangent) -> None:
+        """Add to the cotangent of an old node, converted back."""
+        dtype = self._way.type(number).dtype
+        if cotangent is None or not self.active[number] or dtype is self._dtype:
+            self._way.give(number, cotangent)
+            return
+        slope = self.d.converted(self._way.ref(number), self._dtype)
+        self._way.give(number, self.d.apply(slope, cotangent, back=True))
 
 
 def _takes_arrays_alone(node: Node) -> bool:

@@ -15,8 +15,9 @@ from graphjit.core.config import config
 from graphjit.core.errors import InvalidArgumentError, TapeError, TracingError, at_user_line
 from graphjit.core.tree import flatten, unflatten
 from graphjit.core.types import shape_text
+from graphjit.functions import math
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
-from graphjit.tensors.recording import recorders
+from graphjit.tensors.recording import recorders, recorders_of
 from graphjit.tensors.variable import Variable
 
 from .eager_tape import EagerTape, Entry, ones_of, zeros_of
@@ -59,6 +60,7 @@ class GradientTape:
         self._gate: Any = None
         # By the ids of cells: a variable that is watched, and what it gave.
         self._reads: dict[int, tuple[Any, list[TensorBase]]] = {}
+        self._variables: list[Any] = []  # those that were watched
         self._watched: set[int] = set()  # the cells of variables that `watch` was told
 
     # -- recording
@@ -67,8 +69,10 @@ class GradientTape:
         if self._recording:
             raise TapeError(at_user_line("Tape is still recording: it is entered already"))
         trace = current_trace.get()
-        if self._traced is None or self.trace is not trace or not self._persistent:
+        if self._used or self.trace is not trace or (trace is not None and not self._traced):
             self._forget(trace)
+        if trace is not None and not recorders_of(trace):
+            trace.renew_variables()  # what was read before doesn't count
         self._start()
         return self
 
@@ -80,7 +84,7 @@ class GradientTape:
         self.trace = trace
         self._traced = None if trace is None else TracedTape(trace)
         self._eager, self._used = EagerTape(), False
-        self._reads, self._watched = {}, set()
+        self._reads, self._watched, self._variables = {}, set(), []
 
     def _start(self) -> None:
         self._recording = True
@@ -143,7 +147,7 @@ class GradientTape:
                 )
             elif isinstance(x, Variable):
                 self._watched.add(id(x.cell))
-                self._reads.setdefault(id(x.cell), (x, []))
+                self._note_variable(x)
             else:
                 self._watch(x)
 
@@ -173,7 +177,7 @@ class GradientTape:
 
     def watched_variables(self) -> tuple[Any, ...]:
         """The variables that were read or told to `watch`, in order."""
-        return tuple(variable for variable, _ in self._reads.values())
+        return tuple(self._variables)
 
     # -- what it is told (see tensors.recording)
 
@@ -193,8 +197,26 @@ class GradientTape:
         cell = id(variable.cell)
         accessed = self._watch_accessed and variable.trainable
         if has_cotangent(variable.type) and (accessed or cell in self._watched):
-            self._reads.setdefault(cell, (variable, []))[1].append(value)
-            self._watch(value)
+            seen = self._note_variable(variable)
+            if self._traced is None:
+                seen.append(value)
+                self._eager.watch(value)
+            elif all(x.node != value.node for x in seen):
+                seen.append(value)
+                self._traced.watch(value, from_start=True)
+
+    def _note_variable(self, variable: Any) -> list[Any]:
+        """The values that a variable that is watched gave."""
+        cell = id(variable.cell)
+        if cell not in self._reads:
+            self._reads[cell] = variable, []
+            self._variables.append(variable)
+        return self._reads[cell][1]
+
+    def note_same(self, value: Any, other: Any) -> None:
+        """Note that a tensor of eager mode is another one's value."""
+        if self._eager.tracks(value):
+            self._eager.note_entry(Entry((value,), (other,), lambda given: given))
 
     def call(self, function: Any, args: Any, kwargs: Any) -> Any:
         """Call a compiled function in eager mode, and note it."""
@@ -395,21 +417,26 @@ class GradientTape:
     def _pulled(
         self, targets: Sequence[Any], seeds: Sequence[Any], wanted: Sequence[TensorBase]
     ) -> list[Any]:
+        seeds = list(map(_conjugated, seeds))
         if self._traced is None:
-            return self._eager.pulled(list(zip(targets, seeds, strict=True)), wanted)
-        return self._symbols(self._traced.pulled(targets, seeds, wanted))
+            found = self._eager.pulled(list(zip(targets, seeds, strict=True)), wanted)
+        else:
+            found = self._symbols(self._traced.pulled(targets, seeds, wanted))
+        return list(map(_conjugated, found))
 
     def _pulled_rows(
         self, y: TensorBase, seeds: Any, size: Any, wanted: Sequence[TensorBase]
     ) -> list[Any]:
         """The cotangents by seeds that lie along a first axis, stacked."""
+        seeds = _conjugated(seeds)
         if self._traced is not None:
-            return self._symbols(self._traced.pulled([y], [seeds], wanted, size))
+            found = self._symbols(self._traced.pulled([y], [seeds], wanted, size))
+            return list(map(_conjugated, found))
         from graphjit.functions.shape import stack
 
         rows = [self._eager.pulled([(y, seeds[k])], wanted) for k in range(size)]
         return [
-            None if any(x is None for x in column) else stack(column)
+            None if any(x is None for x in column) else _conjugated(stack(column))
             for column in zip(*rows, strict=True)
         ]
 
@@ -426,6 +453,11 @@ class GradientTape:
         if repeated != 1:
             unit = d.spread(d.reshaped(unit, (size, 1, size)), (size, repeated, size))
         return self.trace.symbol_of(d.reshaped(unit, (size, *y.type.shape)).node, "tensor")
+
+
+def _conjugated(x: Any) -> Any:
+    """Complex numbers conjugated: TensorFlow's convention is that of JAX, conjugated."""
+    return x if x is None or not x.type.dtype.is_complex else math.conj(x)
 
 
 def _is_zero(unconnected_gradients: Any) -> bool:

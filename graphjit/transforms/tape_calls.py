@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.core.errors import TapeError, at_user_line
 from graphjit.core.tree import Tree, flatten, unflatten
+from graphjit.core.types import Array
 from graphjit.jit.specialization import Specialization
 from graphjit.tensors.apply import TensorBase, wrap
 from graphjit.tensors.recording import recorders, recorders_of
@@ -32,9 +34,10 @@ def called(function: Any, args: Any, kwargs: Any) -> Any:
         if _runs_by_itself(specialization):
             variables = list(specialization.variables)
             before = [wrap(variable.cell.array) for variable in variables]
+            read = [np.array(x) for x in specialization.captures]
             value = function(*args, **kwargs)
         else:
-            variables, before, value = [], [], None
+            variables, before, read, value = [], [], [], None
     finally:
         recorders.reset(token)
     if not _runs_by_itself(specialization):  # op by op, each of which is noted
@@ -55,6 +58,7 @@ def called(function: Any, args: Any, kwargs: Any) -> Any:
     noting = [tape for tape in tapes if any(map(tape.tracks, given))]
     if noting and outputs:
         call = _Call(function, tree, leaves, variables, before, outputs, noting)
+        call.depends_on(specialization, read)
         for tape in noting:
             tape.note_entry(Entry(call.inputs, tuple(outputs.values()), call.pull))
     return value
@@ -94,6 +98,7 @@ class _Call:
         self._others = [x for x, flag in zip(kept, flags, strict=True) if not flag]
         self._fixed = [x for k, x in enumerate(before) if k not in watched]
         self._types = [x.type for x in outputs.values()]
+        self._name = getattr(function, "__name__", "the function")
         key = (tree, tuple(flags), tuple(map(id, variables)), tuple(watched), tuple(outputs))
         known = _pulls.setdefault(function, {})
         if key not in known:
@@ -103,8 +108,28 @@ class _Call:
             known[key] = Transformed(function, _pull, how, needs_trace=True)
         self._pull = known[key]
 
+    def depends_on(self, specialization: Specialization, read: Sequence[Array]) -> None:
+        """Note what the function read besides its arguments, and copies of the arrays."""
+        self._specialization, self._read = specialization, read
+
+    def _require_the_same(self) -> None:
+        """Raise TapeError if what the function reads has changed since the call."""
+        same = self._specialization.captures_fit() and all(
+            np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
+            for x, y in zip(self._specialization.captures, self._read, strict=True)
+        )
+        if not same:
+            raise TapeError(
+                at_user_line(
+                    f"what {self._name} reads besides its arguments has changed since it ran "
+                    "under the tape, so its gradient isn't known any more",
+                    "ask for the gradient before, or hand the value in as an argument",
+                )
+            )
+
     def pull(self, cotangents: Sequence[TensorBase | None]) -> list[Any]:
         """The cotangents of the inputs."""
+        self._require_the_same()
         given = [
             zeros_of(type) if g is None else g
             for type, g in zip(self._types, cotangents, strict=True)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphjit.core.frozen import dataclass
+from graphjit.core.types import TupleType
 from graphjit.ir.graph import Graph, GraphBuilder
 from graphjit.ops import pointwise as pw
 from graphjit.ops import source
 from graphjit.tensors.apply import TensorBase
 
 from .batching import batch_graph
+from .inlining import checked
 from .node_maker import has_cotangent
 from .reverse import way_back
 
@@ -46,10 +48,11 @@ class TracedTape:
         """Record no more."""
         self._intervals[-1][1] = len(self.trace.builder.nodes)
 
-    def watch(self, x: TensorBase) -> None:
-        """Note what is computed of a tensor from now on."""
+    def watch(self, x: TensorBase, from_start: bool = False) -> None:
+        """Note what is computed of a tensor from now on, or since recording began."""
         node = self.trace.node_of(x)
-        self._since.setdefault(node, len(self.trace.builder.nodes) - 1)
+        now = self._intervals[0][0] if from_start else len(self.trace.builder.nodes)
+        self._since.setdefault(node, now - 1)
 
     def _derived(self) -> set[int]:
         """The nodes that were computed of what is watched."""
@@ -57,9 +60,11 @@ class TracedTape:
         found = set[int]()
         for begin, end in self._intervals:
             for number in range(begin, len(nodes) if end < 0 else end):
-                if nodes[number].primitive is not pw.stop_gradient and any(
-                    i in found or since.get(i, number) < number for i in nodes[number].inputs
-                ):
+                node = nodes[number]
+                carries = isinstance(node.type, TupleType) or has_cotangent(node.type)
+                if not carries or node.primitive is pw.stop_gradient:
+                    continue
+                if any(i in found or since.get(i, number) < number for i in node.inputs):
                     found.add(number)
         return found
 
@@ -128,6 +133,7 @@ class TracedTape:
             batched = [False] * len(part.operands) + [True] * len(given)
             batch, _ = batch_graph(graph, batched, count, [True] * len(graph.outputs))
             found = trace.builder.inline(batch, [*part.operands, *given])
+        found = checked(trace, trace.checks_since(self._intervals[0][0]), found)
         by_source = dict(zip([*outside, *points], found, strict=True))
         return [None if n is None else by_source.get(n) for n in reached]
 

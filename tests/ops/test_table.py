@@ -34,7 +34,7 @@ LIBRARY = {
 KINDS = {
     "Source", "Pointwise", "Coordinate", "View", "Reduce", "Scan", "Contract", "Assemble",
     "Gather", "Scatter", "Library", "Item", "Choice", "Assumption", "CountedLoop",
-    "ConditionalLoop",
+    "ConditionalLoop", "OwnGradient",
 }  # fmt: skip
 
 

@@ -335,3 +335,41 @@ def test_other_schedules(schedule: Any) -> None:
         "ConstantSchedule": [0.5] * 6,
     }[type(schedule).__name__]  # fmt: skip
     np.testing.assert_allclose([float(schedule(k)) for k in range(6)], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adafactor", "Lion"])
+def test_settings_that_no_optimizer_has(name: str) -> None:
+    with pytest.raises(gj.errors.InvalidArgumentError, match=f"{name} has no setting 'lr'"):
+        getattr(gj.optimizers, name)(lr=0.1)
+
+
+def test_momentum_is_a_part() -> None:
+    with pytest.raises(gj.errors.InvalidArgumentError, match="momentum is between 0 and 1"):
+        gj.optimizers.SGD(0.1, momentum=2.0)
+
+
+def test_gradients_of_two_dtypes_clipped_together() -> None:
+    first, second = gj.Variable(np.ones(2, "f4")), gj.Variable(np.ones(2))
+    optimizer = gj.optimizers.SGD(1.0, global_clipnorm=1.0)
+    given = [gj.constant([3.0, 0.0]), gj.constant(np.array([0.0, 4.0]))]
+    optimizer.apply_gradients(zip(given, [first, second], strict=True))
+    np.testing.assert_allclose(first, [0.4, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(second, [1.0, 0.2], rtol=1e-6)
+    assert (first.dtype, second.dtype) == (gj.float32, gj.float64)
+
+
+def test_state_of_the_shape_of_the_variable() -> None:
+    v = gj.Variable(np.ones((2, 3), "f4"))
+    optimizer = gj.optimizers.Adafactor(0.1, use_ema=True)
+    optimizer.apply_gradients([(gj.ones([2, 3]), v)])
+    optimizer.finalize_variable_values([v])
+    np.testing.assert_allclose(v, np.full((2, 3), 0.9), rtol=1e-6)
+
+
+def test_steps_that_only_accumulate_leave_nadam_alone() -> None:
+    """Keras 3.15.1 gives 0.89372194 for these two steps."""
+    v = gj.Variable([1.0])
+    optimizer = gj.optimizers.Nadam(0.1, gradient_accumulation_steps=2)
+    for _ in range(2):
+        optimizer.apply_gradients([(gj.constant([1.0]), v)])
+    np.testing.assert_allclose(v, [0.89372194], rtol=1e-6)

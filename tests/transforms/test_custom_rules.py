@@ -246,3 +246,66 @@ def test_what_is_no_function() -> None:
     for call in (gj.custom_vjp, gj.custom_jvp, gj.custom_gradient):
         with pytest.raises(gj.errors.InvalidArgumentError, match="no function"):
             call(3)  # type: ignore[arg-type]
+
+
+def test_arguments_by_name_and_by_default() -> None:
+    @gj.custom_vjp
+    def f(a: Any, scale: Any = 2.0) -> Any:
+        return a * scale
+
+    f.defvjp(lambda a, scale: (a * scale, scale), lambda scale, g: (g * scale * 10.0, 0.0 * g))
+
+    @gj.custom_jvp
+    def h(a: Any, scale: Any = 2.0) -> Any:
+        return a * scale
+
+    @h.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        return h(*primals), tangents[0] * primals[1] * 10.0
+
+    for each in (f, h):
+        assert gj.grad(lambda a, each=each: each(a, scale=3.0))(1.0) == 30.0
+        assert gj.grad(lambda a, each=each: each(a=a))(1.0) == 20.0
+
+    @gj.custom_vjp
+    def named(a: Any, *, scale: Any) -> Any:
+        return a * scale
+
+    named.defvjp(lambda a, scale: (a * scale, scale), lambda scale, g: (g * scale,))
+    with pytest.raises(gj.errors.InvalidArgumentError, match="no argument by name"):
+        gj.grad(lambda a: named(a, scale=3.0))(1.0)
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        gj.grad(lambda a: f(a, size=3.0))(1.0)
+
+
+def _closing(name: str, a: Any) -> Any:
+    """A function with a rule that closes over a value."""
+    if name == "custom_gradient":
+        return gj.custom_gradient(lambda x: (a * x, lambda g: g * a))
+    if name == "custom_vjp":
+        f = gj.custom_vjp(lambda x: a * x)
+        f.defvjp(lambda x: (a * x, None), lambda _, g: (g * a,))
+        return f
+    f = gj.custom_jvp(lambda x: a * x)
+    f.defjvps(lambda t, value, x: t * a)
+    return f
+
+
+@pytest.mark.parametrize("name", ["custom_gradient", "custom_vjp", "custom_jvp"])
+def test_values_closed_over(name: str) -> None:
+    """Their derivative isn't in the rule: it would be lost."""
+    with pytest.raises(gj.errors.NotDifferentiableError, match="isn't among its arguments"):
+        gj.grad(lambda a, x: _closing(name, a)(x))(3.0, 2.0)
+    with pytest.raises(gj.errors.NotDifferentiableError, match="isn't among its arguments"):
+        gj.jvp(lambda a: _closing(name, a)(2.0 * a), (3.0,), (1.0,))
+    assert gj.grad(lambda a, x: _closing(name, a)(x), 1)(3.0, 2.0) == 3.0  # as JAX has it
+    found = gj.vmap(gj.grad(lambda x: _closing(name, 3.0)(x) + x))(V)
+    np.testing.assert_allclose(found, np.full(V.shape, 4.0))
+
+
+def test_gradients_of_python_numbers() -> None:
+    @gj.custom_gradient
+    def f(x: Any) -> Any:
+        return gj.square(x), lambda dy: dy * 2.0 * x
+
+    assert gj.grad(f)(2.0) == 4.0

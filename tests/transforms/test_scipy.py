@@ -188,3 +188,47 @@ def test_what_has_none_is_named() -> None:
     ):
         with pytest.raises(gj.errors.NotDifferentiableError, match="has no derivative here"):
             gj.grad(lambda x, f=f: f(x).sum())(x)
+
+
+SQUARE, RIGHT = np.array([[2.0, 1.0], [0.5, 3.0]]), np.array([1.0, -2.0])
+MIXED: dict[str, tuple[Any, Any]] = {
+    "det": (scipy.linalg.det, SQUARE.astype("f4")),
+    "solve by int matrices": (
+        lambda b: scipy.linalg.solve(np.array([[2, 0], [1, 2]]), b).sum(),
+        RIGHT,
+    ),
+    "solve by complex matrices": (
+        lambda b: abs(scipy.linalg.solve(SQUARE * (1 + 2j), b)).sum(),
+        RIGHT,
+    ),
+    "solve complex sides": (lambda a: scipy.linalg.solve(a, RIGHT * 1j).imag.sum(), SQUARE),
+    "solve float32 sides": (
+        lambda a: scipy.linalg.solve(a, RIGHT.astype("f4")).sum(),
+        SQUARE,
+    ),
+    "solve float32 matrices": (
+        lambda a: scipy.linalg.solve(a, RIGHT).sum(),
+        SQUARE.astype("f4"),
+    ),
+    "triangular": (
+        lambda a: scipy.linalg.solve_triangular(a, RIGHT.astype("f4"), lower=True).sum(),
+        SQUARE,
+    ),
+    "convolution": (
+        lambda a: (scipy.signal.convolve(a, np.array([1, 2])) ** 2).sum(),
+        RIGHT.astype("f4"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_arguments_of_several_dtypes(name: str) -> None:
+    f, x = MIXED[name]
+    found = gj.grad(f)(x)
+    assert found.dtype == x.dtype
+    wide, expected = x.astype("f8"), np.zeros(x.shape)
+    for k in np.ndindex(x.shape):
+        step = np.zeros(x.shape)
+        step[k] = 1e-6
+        expected[k] = (f(wide + step) - f(wide - step)) / 2e-6
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

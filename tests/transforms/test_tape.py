@@ -488,3 +488,206 @@ def test_reset() -> None:
         tape.watch(x)
         z = x * 3.0
     np.testing.assert_array_equal(tape.gradient(z, x), np.full(4, 3.0))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_variables_that_loops_read(mode: Callable[..., Any]) -> None:
+    w, xs = gj.Variable(2.0), gj.constant([1.0, 2.0, 3.0])
+
+    @mode
+    def scanned() -> Any:
+        with gj.GradientTape() as tape:
+            y = 3.0 * w + gj.scan(lambda c, e: (c + w * e, None), gj.constant(0.0), xs)[0]
+        return tape.gradient(y, w)
+
+    @mode
+    def long_loop() -> Any:
+        with gj.GradientTape() as tape:
+            y = gj.constant(0.0)
+            for _ in range(700):
+                y = y + w * w
+        return tape.gradient(y, w)
+
+    @mode
+    def chosen() -> Any:
+        with gj.GradientTape() as tape:
+            y = w + gj.cond(xs[0] > 0.0, lambda: w * w, lambda: 5.0 * w)
+        return tape.gradient(y, w)
+
+    @mode
+    def read_before() -> Any:
+        z = w * 5.0
+        with gj.GradientTape() as tape:
+            y = z + w
+        return tape.gradient(y, w)
+
+    assert float(scanned()) == 9.0
+    assert float(long_loop()) == 2800.0
+    assert float(chosen()) == 5.0
+    assert float(read_before()) == 1.0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_variables_assigned_under_a_tape(mode: Callable[..., Any]) -> None:
+    v, x = gj.Variable(2.0), gj.constant(5.0)
+
+    @mode
+    def f() -> Any:
+        with gj.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            before = v * x
+            v.assign(x * 3.0)
+            after = v * v
+        return tape.gradient(before, [v, x]), tape.gradient(after, [v, x])
+
+    (by_v, by_x), (after_v, after_x) = f()
+    assert (float(by_v), float(by_x)) == (5.0, 2.0)
+    assert float(after_v) == 30.0 and after_x is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_parts_of_variables(mode: Callable[..., Any]) -> None:
+    v = gj.Variable([1.0, 2.0, 3.0])
+
+    @mode
+    def f() -> Any:
+        with gj.GradientTape() as tape:
+            y = v[0] * 2.0 + gj.reduce_sum(v) + gj.reduce_sum(v[1:] ** 2)
+        return tape.gradient(y, v)
+
+    np.testing.assert_array_equal(f(), [3.0, 5.0, 7.0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_complex_gradients_are_those_of_tensorflow(mode: Callable[..., Any]) -> None:
+    """Conjugates of what `gj.grad` gives: see tf.GradientTape's guide."""
+    z = gj.constant(1 + 2j)
+
+    @mode
+    def f() -> Any:
+        with gj.GradientTape(persistent=True) as tape:
+            tape.watch(z)
+            square, size = z * z, gj.abs(z)
+        return tape.gradient(square, z), tape.gradient(size, z)
+
+    square, size = f()
+    np.testing.assert_allclose(square, 2 - 4j)
+    np.testing.assert_allclose(size, (1 + 2j) / np.sqrt(5))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_integers_cut_the_way_back(mode: Callable[..., Any]) -> None:
+    x = gj.constant(V)
+
+    @mode
+    def f() -> Any:
+        with gj.GradientTape() as tape:
+            tape.watch(x)
+            y = gj.cast(gj.cast(x, "int32"), "float64") * 2.0
+        return tape.gradient(y, x)
+
+    assert f() is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_entered_again(mode: Callable[..., Any]) -> None:
+    x = gj.constant([1.0, 2.0, 3.0])
+
+    @mode
+    def f() -> Any:
+        tape = gj.GradientTape()
+        with tape:
+            tape.watch(x)
+            y = x * x
+        with tape:
+            z = y * x
+        return tape.gradient(z, x)
+
+    np.testing.assert_array_equal(f(), [3.0, 12.0, 27.0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_identity_is_a_tensor_of_its_own(mode: Callable[..., Any]) -> None:
+    x = gj.constant([1.0, 2.0, 3.0])
+
+    @mode
+    def f() -> Any:
+        a = gj.identity(x)
+        with gj.GradientTape() as tape:
+            tape.watch(x)
+            y = a * x
+        return tape.gradient(y, x)
+
+    np.testing.assert_array_equal(f(), [1.0, 2.0, 3.0])
+
+
+def test_what_a_called_function_reads_may_not_change() -> None:
+    x, state = gj.constant([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0], np.float32)
+
+    class Model:
+        training = True
+
+        @gj.function
+        def call(self, x: Any) -> Any:
+            return x * state * (2.0 if self.training else 3.0)
+
+    model = Model()
+    with gj.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = model.call(x)
+    np.testing.assert_array_equal(tape.gradient(y, x), 2 * state)
+    model.training = False
+    with pytest.raises(gj.errors.TapeError, match="what call reads besides its arguments"):
+        tape.gradient(y, x)
+    del model.training
+    np.testing.assert_array_equal(tape.gradient(y, x), 2 * state)
+    state[1] = 7.0
+    with pytest.raises(gj.errors.TapeError, match="what call reads besides its arguments"):
+        tape.gradient(y, x)
+
+
+def test_derivatives_as_functions_under_a_tape() -> None:
+    x, w = gj.constant([1.0, 2.0, 3.0]), gj.Variable(2.0)
+    with gj.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y, pull = gj.vjp(lambda z: z * w * z, x)
+        (back,) = pull(gj.ones([3]))
+        same, push = gj.linearize(lambda z: z * w * z, x)
+        change = push(gj.ones([3]))
+    np.testing.assert_array_equal(y, [2.0, 8.0, 18.0])
+    np.testing.assert_array_equal(same, [2.0, 8.0, 18.0])
+    np.testing.assert_array_equal(tape.gradient(y, x), [4.0, 8.0, 12.0])
+    for found in (back, change):
+        np.testing.assert_array_equal(found, [4.0, 8.0, 12.0])
+        by_x, by_w = tape.gradient(found, [x, w])
+        np.testing.assert_array_equal(by_x, [4.0, 4.0, 4.0])
+        assert float(by_w) == 12.0
+
+
+def test_objects_whose_call_is_decorated() -> None:
+    class Dense:
+        def __init__(self) -> None:
+            self.w = gj.Variable([[1.0, 2.0], [3.0, 4.0]])
+
+        @gj.function
+        def __call__(self, x: Any) -> Any:
+            return gj.matmul(x, self.w)
+
+    class Twice(Dense):
+        @gj.function
+        def __call__(self, x: Any) -> Any:
+            return super().__call__(x) * 2.0
+
+    for layer, factor in ((Dense(), 1.0), (Twice(), 2.0)):
+
+        @gj.function(fallback="error")
+        def step(x: Any) -> Any:
+            with gj.GradientTape() as tape:
+                loss = gj.reduce_sum(layer(x))  # noqa: B023
+            return loss, tape.gradient(loss, layer.w)  # noqa: B023
+
+        loss, slope = step(gj.ones([1, 2]))
+        assert float(loss) == 10.0 * factor
+        np.testing.assert_array_equal(slope, np.full((2, 2), factor))
+        layer.w.assign(np.ones((2, 2)))
+        assert float(step(gj.ones([1, 2]))[0]) == 4.0 * factor
