@@ -96,8 +96,10 @@ class Variable(Items, Operators):
         return found
 
     def read_value(self) -> Any:
-        """The value now, as a tensor that later assignments don't change."""
-        return self.as_tensor()
+        """The value now, as a tensor of its own that later assignments don't change."""
+        found, trace = self.as_tensor(), current_trace.get()
+        # on a tape it is apart from what other reads gave
+        return found if trace is None or not recorders_of(trace) else trace.same_value(found)
 
     value = read_value
 

@@ -691,3 +691,19 @@ def test_objects_whose_call_is_decorated() -> None:
         np.testing.assert_array_equal(slope, np.full((2, 2), factor))
         layer.w.assign(np.ones((2, 2)))
         assert float(step(gj.ones([1, 2]))[0]) == 4.0 * factor
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_value_read_is_a_tensor_of_its_own(mode: Callable[..., Any]) -> None:
+    v = gj.Variable([1.0, 2.0, 3.0])
+
+    @mode
+    def f() -> Any:
+        with gj.GradientTape() as tape:
+            r = v.read_value()
+            y = r * r + v.value() * 2.0
+        return tape.gradient(y, [v, r])
+
+    by_variable, by_value = f()
+    np.testing.assert_array_equal(by_variable, [4.0, 6.0, 8.0])
+    np.testing.assert_array_equal(by_value, [2.0, 4.0, 6.0])
