@@ -105,6 +105,8 @@ class Function(Enterable):  # type: ignore[misc]
         # For the fast path of `__call__`, which need not ask the table and the options.
         self._by_key = self._specializations.by_key
         self._conform = None if options.input_signature is None else definition.conform
+        # What tapes of eager mode made of it, by how it was called.
+        self.pulls: dict[Any, Any] = {}
         # The attributes made here; others are the user's, and are pickled.
         self._own_attributes: frozenset[str] = frozenset()
         users = vars(function) if isinstance(function, types.FunctionType) else {}

@@ -289,10 +289,21 @@ def _call_with_gradient(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -
     grad = grad if trace is None else trace.followed(grad)
 
     def pull(cotangents: Any, inputs: _Leaves, outputs: _Leaves) -> Any:
-        found = grad(*cotangents)
-        return tuple(found) if isinstance(found, (list, tuple)) else (found,)
+        found = grad(*map(_conjugated, cotangents))
+        found = tuple(found) if isinstance(found, (list, tuple)) else (found,)
+        leaves: list[Any] = []
+        tree = flatten(found, leaves)
+        conjugated = iter(list(map(_conjugated, leaves)))
+        return unflatten(tree, lambda: next(conjugated))
 
     return _with_gradient("custom_gradient", args, value, pull)
+
+
+def _conjugated(x: Any) -> Any:
+    """Complex numbers conjugated: cotangents here are JAX's, those of `tf` its own."""
+    if isinstance(x, TensorBase):
+        return math.conj(x) if x.type.dtype.is_complex else x
+    return np.conj(x) if isinstance(x, (complex, np.ndarray, np.generic)) else x
 
 
 class custom_vjp(_Custom):

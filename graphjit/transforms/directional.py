@@ -15,7 +15,6 @@ from graphjit.core.types import TensorType
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.jit.function import Function, function
 from graphjit.tensors.apply import current_trace
-from graphjit.tensors.recording import recorders_of
 
 from .differentiation import (
     Chosen,
@@ -47,9 +46,6 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """
     options = Options(tuple(range(len(primals))), has_aux, False, False, "vjp")
     trace = current_trace.get()
-    if trace is None and recorders_of(None):  # tapes note calls of functions, and no graphs
-        found, back = _run_anew(fun, options, primals, _pulled_anew)
-        return (found[0], back, found[1]) if has_aux else (found, back)
     if trace is None:
         found, recorded = _record(fun, options, primals)
         return (found[0], recorded.pull, found[1]) if has_aux else (found, recorded.pull)
@@ -70,9 +66,6 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> Any:
     """
     options = Options(tuple(range(len(primals))), False, False, False, "linearize")
     trace = current_trace.get()
-    if trace is None and recorders_of(None):
-        found, along = _run_anew(fun, options, primals, _pushed_anew)
-        return found, lambda *tangents: along(tangents)
     if trace is None:
         found, recorded = _record(fun, options, primals)
         return found, recorded.push
@@ -84,36 +77,6 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> Any:
         return _tangents(trace, made, chosen, results, types, known, tangents)
 
     return made.result, push
-
-
-def _run_anew(
-    fun: Callable[..., Any],
-    options: Options,
-    primals: tuple[Any, ...],
-    call: Callable[..., Any],
-) -> tuple[Any, Callable[[Any], Any]]:
-    """What a function gives, and its derivative, which runs it again each time."""
-    value, change = derivative(fun, _value, options), derivative(fun, call, options)
-    return value(*primals), lambda given: change(primals, given)
-
-
-def _value(fun: Callable[..., Any], options: Options, /, *args: Any) -> Any:
-    return fun(*args)
-
-
-def _pulled_anew(
-    fun: Callable[..., Any], options: Options, /, primals: tuple[Any, ...], cotangents: Any
-) -> Any:
-    trace = require_trace(options.op)
-    chosen, made, results = run_differentiated(trace, fun, options, primals)
-    given = results.given(cotangents, "cotangents")
-    return chosen.result(pulled_back(trace, made, chosen, given))
-
-
-def _pushed_anew(
-    fun: Callable[..., Any], options: Options, /, primals: tuple[Any, ...], tangents: Any
-) -> Any:
-    return _pushed(fun, options, primals, tangents)[1]
 
 
 def _record(
@@ -194,7 +157,7 @@ class _Recorded:
 
 
 # What keeps the graph of the function that is traced for `gj.vjp`.
-_recording: ContextVar[_Recorded] = ContextVar("graphjit_recording")
+_recording: ContextVar[_Recorded | None] = ContextVar("graphjit_recording", default=None)
 
 
 def _recorded_value(fun: Callable[..., Any], options: Options, /, *args: Any) -> Any:
@@ -202,7 +165,9 @@ def _recorded_value(fun: Callable[..., Any], options: Options, /, *args: Any) ->
     trace = require_trace(options.op)
     _, made, results = run_differentiated(trace, fun, options, args)
     found = made.result
-    _recording.get().record(options, made, results)
+    recorded = _recording.get()
+    if recorded is not None:  # else a tape runs it again
+        recorded.record(options, made, results)
     return found, tuple(trace.symbol_of(node, "tensor") for node in made.operands)
 
 

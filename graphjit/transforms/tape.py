@@ -69,7 +69,8 @@ class GradientTape:
         if self._recording:
             raise TapeError(at_user_line("Tape is still recording: it is entered already"))
         trace = current_trace.get()
-        if self._used or self.trace is not trace or (trace is not None and not self._traced):
+        done = self._used and not self._persistent
+        if done or self.trace is not trace or (trace is not None and not self._traced):
             self._forget(trace)
         if trace is not None and not recorders_of(trace):
             trace.renew_variables()  # what was read before doesn't count

@@ -28,34 +28,38 @@ from .transformed import Transformed
 def called(function: Any, args: Any, kwargs: Any) -> Any:
     """What a compiled function gives; tapes note the call if it computes of what they watch."""
     tapes: list[Any] = recorders_of(None)
+    leaves: list[Any] = []
+    tree = flatten((args, kwargs), leaves)
     token = recorders.set(())
     try:
         specialization = function.specialization(*args, **kwargs)
         if _runs_by_itself(specialization):
             variables = list(specialization.variables)
             before = [wrap(variable.cell.array) for variable in variables]
-            read = [np.array(x) for x in specialization.captures]
+            for variable, x in zip(variables, before, strict=True):
+                for tape in tapes:
+                    tape.note_read(variable, x)
+            given = [x for x in (*leaves, *before) if isinstance(x, TensorBase)]
+            noting = [tape for tape in tapes if any(map(tape.tracks, given))]
+            read = _copies_of(specialization) if noting else []
             value = function(*args, **kwargs)
         else:
-            variables, before, read, value = [], [], [], None
+            variables, before, read, value, given, noting = [], [], [], None, [], []
     finally:
         recorders.reset(token)
     if not _runs_by_itself(specialization):  # op by op, each of which is noted
         return function.python_function(*args, **kwargs)
-    for variable, x in zip(variables, before, strict=True):
-        for tape in tapes:
-            tape.note_read(variable, x)
-    leaves: list[Any] = []
-    tree = flatten((args, kwargs), leaves)
     results: list[Any] = []
     flatten(value, results)
-    given = [x for x in (*leaves, *before) if isinstance(x, TensorBase)]
+    same = set(map(id, given))  # what is handed back as it is has its cotangents already
     outputs = {
         k: x
         for k, x in enumerate(results)
-        if isinstance(x, TensorBase) and has_cotangent(x.type) and not isinstance(x, Variable)
+        if isinstance(x, TensorBase)
+        and has_cotangent(x.type)
+        and not isinstance(x, Variable)
+        and id(x) not in same
     }
-    noting = [tape for tape in tapes if any(map(tape.tracks, given))]
     if noting and outputs:
         call = _Call(function, tree, leaves, variables, before, outputs, noting)
         call.depends_on(specialization, read)
@@ -70,7 +74,23 @@ def _runs_by_itself(specialization: Specialization) -> bool:
     return plain and not specialization.draws
 
 
-_pulls: weakref.WeakKeyDictionary[Any, dict[Any, Transformed]] = weakref.WeakKeyDictionary()
+# Copies of what functions read, as it was at their last call.
+_copies: weakref.WeakKeyDictionary[Specialization, list[Array]] = weakref.WeakKeyDictionary()
+
+
+def _copies_of(specialization: Specialization) -> list[Array]:
+    """Copies of the arrays that a function reads, shared by calls that found them the same."""
+    known, found = _copies.get(specialization), specialization.captures
+    if known is None or not _are_equal(known, found):
+        known = _copies[specialization] = [np.array(x) for x in found]
+    return known
+
+
+def _are_equal(first: Sequence[Array], second: Sequence[Array]) -> bool:
+    return all(
+        np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
+        for x, y in zip(first, second, strict=True)
+    )
 
 
 class _Call:
@@ -100,7 +120,7 @@ class _Call:
         self._types = [x.type for x in outputs.values()]
         self._name = getattr(function, "__name__", "the function")
         key = (tree, tuple(flags), tuple(map(id, variables)), tuple(watched), tuple(outputs))
-        known = _pulls.setdefault(function, {})
+        known = function.pulls
         if key not in known:
             ordered = [variables[k] for k in watched]
             ordered += [v for k, v in enumerate(variables) if k not in watched]
@@ -114,10 +134,8 @@ class _Call:
 
     def _require_the_same(self) -> None:
         """Raise TapeError if what the function reads has changed since the call."""
-        same = self._specialization.captures_fit() and all(
-            np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
-            for x, y in zip(self._specialization.captures, self._read, strict=True)
-        )
+        now = self._specialization
+        same = now.captures_fit() and _are_equal(now.captures, self._read)
         if not same:
             raise TapeError(
                 at_user_line(

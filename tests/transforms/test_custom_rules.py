@@ -309,3 +309,23 @@ def test_gradients_of_python_numbers() -> None:
         return gj.square(x), lambda dy: dy * 2.0 * x
 
     assert gj.grad(f)(2.0) == 4.0
+
+
+@pytest.mark.parametrize("mode", [lambda f: f, gj.function])
+def test_complex_gradients_of_custom_gradient_are_tensorflows(mode: Any) -> None:
+    z = gj.constant(1 + 2j)
+
+    @gj.custom_gradient
+    def square(z: Any) -> Any:
+        return z * z, lambda dy: dy * gj.conj(2.0 * z)
+
+    @mode
+    def f() -> Any:
+        with gj.GradientTape() as tape:
+            tape.watch(z)
+            y = square(z)
+        return tape.gradient(y, z)
+
+    np.testing.assert_allclose(f(), 2 - 4j)
+    found = gj.grad(square, holomorphic=True)(1 + 2j)
+    np.testing.assert_allclose(found, 2 + 4j)

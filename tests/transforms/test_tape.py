@@ -605,6 +605,21 @@ def test_entered_again(mode: Callable[..., Any]) -> None:
 
     np.testing.assert_array_equal(f(), [3.0, 12.0, 27.0])
 
+    @mode
+    def asked_between() -> Any:
+        tape = gj.GradientTape(persistent=True)
+        with tape:
+            tape.watch(x)
+            y = x * x
+        first = tape.gradient(y, x)
+        with tape:
+            z = y * x
+        return first, tape.gradient(z, x)
+
+    first, second = asked_between()
+    np.testing.assert_array_equal(first, [2.0, 4.0, 6.0])
+    np.testing.assert_array_equal(second, [3.0, 12.0, 27.0])
+
 
 @pytest.mark.parametrize("mode", MODES)
 def test_identity_is_a_tensor_of_its_own(mode: Callable[..., Any]) -> None:
@@ -662,6 +677,52 @@ def test_derivatives_as_functions_under_a_tape() -> None:
         by_x, by_w = tape.gradient(found, [x, w])
         np.testing.assert_array_equal(by_x, [4.0, 4.0, 4.0])
         assert float(by_w) == 12.0
+
+
+def test_pullbacks_under_a_tape_are_of_the_function_as_it_was() -> None:
+    x, w, factors, array = gj.constant(2.0), gj.Variable(2.0), [2.0], np.array(2.0)
+    with gj.GradientTape() as tape:
+        tape.watch(x)
+        _, by_variable = gj.vjp(lambda q: q * w, x)
+        _, by_list = gj.vjp(lambda q: q * q * factors[0], x)
+        _, by_array = gj.vjp(lambda q: q * q, array)
+        w.assign(7.0)
+        factors[0], array[...] = 5.0, 9.0
+        one = gj.constant(1.0)
+        found = [by_variable(one)[0], by_list(one)[0], by_array(np.array(1.0))[0]]
+    assert [float(g) for g in found] == [2.0, 8.0, 4.0]
+    assert float(tape.gradient(found[1], x)) == 4.0
+
+
+def test_functions_that_give_arguments_back() -> None:
+    x, w = gj.constant(2.0), gj.Variable(2.0)
+    drop = gj.function(lambda c, training=False: gj.tanh(c) if training else c)
+    cell = gj.function(lambda a, s: (a * s, s))
+    with gj.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = drop(x) * 3.0
+        h, s = gj.constant(1.0), w * 1.0
+        for _ in range(3):
+            h, s = cell(h, s)
+    assert float(tape.gradient(y, x)) == 3.0
+    assert float(tape.gradient(h, w)) == 12.0
+
+
+def test_functions_called_under_tapes_are_freed() -> None:
+    x = gj.constant(2.0)
+
+    def call() -> Any:
+        array = np.ones(10, np.float32)
+        f = gj.function(lambda x: x * array)
+        with gj.GradientTape() as tape:
+            tape.watch(x)
+            y = f(x)
+        tape.gradient(y, x)
+        return weakref.ref(f), weakref.ref(array)
+
+    found = call()
+    gc.collect()
+    assert [ref() for ref in found] == [None, None]
 
 
 def test_objects_whose_call_is_decorated() -> None:
