@@ -18,6 +18,7 @@ from graphjit.core.types import shape_text
 from graphjit.functions import math
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
 from graphjit.tensors.recording import recorders, recorders_of
+from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
 
 from .eager_tape import EagerTape, Entry, ones_of, zeros_of
@@ -156,6 +157,13 @@ class GradientTape:
         self._require_own_trace()
         if self._traced is None:
             self._eager.watch(x)
+        elif isinstance(x, Tensor):  # ops of it alone would run eagerly, unseen
+            raise TracingError(
+                at_user_line(
+                    "a GradientTape watches a constant that the compiled function makes",
+                    "hand it in as an argument",
+                )
+            )
         else:
             self._traced.watch(x)
 

@@ -61,8 +61,9 @@ def called(function: Any, args: Any, kwargs: Any) -> Any:
         and id(x) not in same
     }
     if noting and outputs:
-        call = _Call(function, tree, leaves, variables, before, outputs, noting)
-        call.depends_on(specialization, read)
+        call = _Call(
+            function, tree, leaves, variables, before, outputs, noting, specialization, read
+        )
         for tape in noting:
             tape.note_entry(Entry(call.inputs, tuple(outputs.values()), call.pull))
     return value
@@ -94,7 +95,9 @@ def _are_equal(first: Sequence[Array], second: Sequence[Array]) -> bool:
 
 
 class _Call:
-    """One call. inputs: the tensors by which it is differentiated."""
+    """One call. inputs: the tensors by which it is differentiated; read: copies of the arrays
+    that the function read besides its arguments.
+    """
 
     def __init__(
         self,
@@ -105,6 +108,8 @@ class _Call:
         before: Sequence[TensorBase],
         outputs: dict[int, TensorBase],
         tapes: Sequence[Any],
+        specialization: Specialization,
+        read: Sequence[Array],
     ) -> None:
         def tracked(x: Any) -> bool:
             return isinstance(x, TensorBase) and any(tape.tracks(x) for tape in tapes)
@@ -119,6 +124,7 @@ class _Call:
         self._fixed = [x for k, x in enumerate(before) if k not in watched]
         self._types = [x.type for x in outputs.values()]
         self._name = getattr(function, "__name__", "the function")
+        self._specialization, self._read = specialization, read
         key = (tree, tuple(flags), tuple(map(id, variables)), tuple(watched), tuple(outputs))
         known = function.pulls
         if key not in known:
@@ -127,10 +133,6 @@ class _Call:
             how = _How(tree, tuple(flags), ordered, len(chosen), tuple(outputs))
             known[key] = Transformed(function, _pull, how, needs_trace=True)
         self._pull = known[key]
-
-    def depends_on(self, specialization: Specialization, read: Sequence[Array]) -> None:
-        """Note what the function read besides its arguments, and copies of the arrays."""
-        self._specialization, self._read = specialization, read
 
     def _require_the_same(self) -> None:
         """Raise TapeError if what the function reads has changed since the call."""
@@ -186,10 +188,11 @@ def _pull(
         args, kwargs = unflatten(how.tree, lambda: next(leaves))
         values = (*inputs[how.count :], *fixed)
         with trace.variables_given(list(zip(how.variables, values, strict=True))):
-            value = fun(*args, **kwargs)
-        results: list[Any] = []
-        flatten(value, results)
-        return [results[k] for k in how.outputs]
+            results: list[Any] = []
+            flatten(fun(*args, **kwargs), results)
+            # variables that are handed back are read while they have these values
+            found = [results[k] for k in how.outputs]
+            return [x.as_tensor() if isinstance(x, Variable) else x for x in found]
 
     options = Options(tuple(range(len(inputs))), False, False, True, "GradientTape")
     chosen, made, results = run_differentiated(trace, run, options, tuple(inputs))

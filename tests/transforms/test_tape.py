@@ -708,6 +708,32 @@ def test_functions_that_give_arguments_back() -> None:
     assert float(tape.gradient(h, w)) == 12.0
 
 
+def test_variables_that_functions_give_back() -> None:
+    w = gj.Variable(3.0)
+    f = gj.function(lambda b: (w * b, w))
+    with gj.GradientTape() as tape:
+        y, k = f(2.0)
+        y = y + 0.5 * k * k
+    assert float(tape.gradient(y, w)) == 5.0
+
+
+def test_constants_that_a_compiled_function_makes_are_not_watched() -> None:
+    """What is computed of them alone would be no part of the graph."""
+
+    def f(a: Any) -> Any:
+        x = gj.constant([2.0, 3.0])
+        with gj.GradientTape() as tape:
+            tape.watch(x)
+            y = x * x
+        return tape.gradient(y, x) + a
+
+    with pytest.raises(gj.errors.TracingError, match="watches a constant"):
+        gj.function(f, fallback="error")(gj.constant(1.0))
+    with pytest.warns(gj.FallbackWarning, match="watches a constant"):
+        found = gj.function(f)(gj.constant(1.0))
+    np.testing.assert_array_equal(found, [5.0, 7.0])
+
+
 def test_functions_called_under_tapes_are_freed() -> None:
     x = gj.constant(2.0)
 
