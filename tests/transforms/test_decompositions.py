@@ -10,21 +10,12 @@ import pytest
 import scipy.linalg
 
 import graphjit as gj
+from tests.support.central_differences import differences
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(9, 9))
 B2 = RNG.normal(size=(6, 2))
 SHAPES = [(4, 4), (5, 3), (3, 5), (1, 1), (2, 4, 3)]
-
-
-def differences(function: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:
-    found = np.zeros_like(x)
-    for k in np.ndindex(x.shape):
-        high, low = x.copy(), x.copy()
-        high[k] += step
-        low[k] -= step
-        found[k] = (float(function(high)) - float(function(low))) / (2 * step)
-    return found
 
 
 def weighted(*parts: Any) -> Any:

@@ -16,6 +16,7 @@ import graphjit as gj
 from graphjit.errors import InvalidArgumentError, NotDifferentiableError
 from graphjit.ops import PRIMITIVES, library
 from graphjit.ops.primitive import Pointwise
+from tests.support.central_differences import differences
 
 Array = Any
 RNG = np.random.default_rng(7)
@@ -24,18 +25,6 @@ SPD = A @ A.T + 3 * np.eye(3)
 V, W = RNG.normal(size=3), RNG.normal(size=3)
 P = RNG.uniform(0.2, 0.9, 3)
 N = np.array([2, 0, 2, 1])
-
-
-def differences(function: Callable[[Array], Any], x: Array, step: float = 1e-6) -> Array:
-    """The gradient by central differences."""
-    x = np.array(x, np.float64)
-    found = np.zeros_like(x)
-    for place in np.ndindex(x.shape):
-        up, down = x.copy(), x.copy()
-        up[place] += step
-        down[place] -= step
-        found[place] = (float(function(up)) - float(function(down))) / (2 * step)
-    return found
 
 
 def weighted(y: Any) -> Any:

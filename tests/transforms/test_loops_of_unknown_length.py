@@ -10,21 +10,11 @@ import pytest
 
 import graphjit as gj
 from graphjit.transforms import reverse_while
+from tests.support.central_differences import differences
 
 RNG = np.random.default_rng(0)
 M = RNG.normal(size=(4, 4))
 B = RNG.normal(size=4)
-
-
-def differences(function: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:
-    x = np.asarray(x, float)
-    found = np.zeros_like(x)
-    for k in np.ndindex(x.shape):
-        high, low = x.copy(), x.copy()
-        high[k] += step
-        low[k] -= step
-        found[k] = (float(function(high)) - float(function(low))) / (2 * step)
-    return found
 
 
 def newton(a: Any) -> Any:

@@ -11,22 +11,11 @@ import numpy as np
 import pytest
 
 import graphjit as gj
+from tests.support.central_differences import differences
 
 RNG = np.random.default_rng(5)
 A, B = RNG.normal(size=(3, 4)), RNG.normal(size=(4, 2))
 V = np.array([0.5, -1.5, 2.0, 0.25])
-
-
-def differences(function: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:
-    """Central differences of a function of one array with one number for a result."""
-    x = np.asarray(x, float)
-    found = np.zeros_like(x)
-    for k in np.ndindex(x.shape):
-        high, low = x.copy(), x.copy()
-        high[k] += step
-        low[k] -= step
-        found[k] = (float(function(high)) - float(function(low))) / (2 * step)
-    return found
 
 
 def eagerly(function: Any) -> Any:
