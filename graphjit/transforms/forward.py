@@ -32,6 +32,7 @@ from graphjit.ops.primitive import (
     View,
 )
 
+from .activity import of_results
 from .node_maker import NodeMaker, Ref, has_cotangent
 from .reverse import vjp_graph
 from .reverse_pass import not_differentiable, require_own_arguments
@@ -40,13 +41,15 @@ from .slopes import Slopes
 Tangent = Ref | None
 
 
-def jvp_graph(graph: Graph, wanted: Sequence[bool]) -> Graph:
+def jvp_graph(
+    graph: Graph, wanted: Sequence[bool], outputs: Sequence[bool] | None = None
+) -> Graph:
     """A graph of the same parameters and a tangent for each that is wanted.
 
-    Its outputs are those of `graph`, then their tangents; outputs that are no floats have none.
-    Raises NotDifferentiableError where an op on the way has no rule.
+    Its outputs are those of `graph`, then the tangents of those that `outputs` flags: by
+    default of all floats. Raises NotDifferentiableError where an op on the way has no rule.
     """
-    return Forward(graph, wanted).result()
+    return Forward(graph, wanted).result(outputs)
 
 
 class Forward:
@@ -71,19 +74,19 @@ class Forward:
             given = Ref(self.builder.param(type, f"t{k}")) if flag else None
             self.tangents[number] = [given if has_cotangent(type) else None]
 
-    def result(self) -> Graph:
-        """The new graph."""
+    def result(self, wanted: Sequence[bool] | None) -> Graph:
+        """The new graph. wanted: which outputs have tangents."""
         for number, node in enumerate(self.graph.nodes):
             if node.primitive is not source.param:
                 self.d.line = node.source
                 self._add(number, node)
         outputs = self.graph.outputs
+        if wanted is None:
+            wanted = [has_cotangent(self.graph.nodes[i].type) for i in outputs]
         found = [self.moved[i] for i in outputs]
-        for i in outputs:
-            type = self.graph.nodes[i].tensor
-            if has_cotangent(type):
-                t = self.tangents[i][0]
-                found.append((self.d.zeros(type) if t is None else t).node)
+        for i, flag in zip(outputs, wanted, strict=True):
+            if flag:
+                found.append(self._or_zeros(i, self.tangents[i][0]).node)
         return self.builder.finish(found)
 
     def _add(self, number: int, node: Node) -> None:
@@ -221,36 +224,43 @@ class Forward:
 
     def _choice(self, number: int, node: Node, tangents: Sequence[Tangent]) -> None:
         flags = [t is not None for t in tangents[1:]]
-        regions = tuple(jvp_graph(region, flags) for region in node.regions)
+        moving = of_results(node, [False, *flags])
+        regions = tuple(jvp_graph(region, flags, moving) for region in node.regions)
         inputs = [self.moved[i] for i in node.inputs]
         inputs += [t.node for t in tangents[1:] if t is not None]
         made = self.builder.add(
             node.primitive, inputs, node.source, regions, **dict(node.attrs)
         )
-        floats = _floats(node)
-        self._set(number, node, made, range(len(floats)), range(len(floats), 2 * len(floats)))
+        own = range(len(moving))
+        self._set(number, moving, made, own, range(len(own), 2 * len(own)))
 
     def _set(
-        self, number: int, node: Node, made: int, own: Sequence[int], changes: Sequence[int]
+        self,
+        number: int,
+        moving: Sequence[bool],
+        made: int,
+        own: Sequence[int],
+        changes: Sequence[int],
     ) -> None:
-        """Note a node that gives the old results and the tangents of those that are floats, at
+        """Note a node that gives the old results and the tangents of those that have one, at
         these places.
         """
         places = iter(changes)
         self._results[number] = [self.d.item(made, k) for k in own]
         self.tangents[number] = [
-            self.d.item(made, next(places)) if flag else None for flag in _floats(node)
+            self.d.item(made, next(places)) if flag else None for flag in moving
         ]
 
     def _loop(self, number: int, node: Node, tangents: Sequence[Tangent]) -> None:
-        """A loop carries tangents beside its floats, and takes slices of tangents."""
+        """A loop carries tangents beside what moves, and takes slices of tangents."""
         attrs = dict(node.attrs)
         counted = isinstance(node.primitive.kind, CountedLoop)
         carried, sliced = attrs["carried"], attrs.get("sliced", 0)
         ends = [0, carried, carried + sliced, len(node.inputs)]
         parts = [slice(a, b) for a, b in itertools.pairwise(ends)]
-        flags = [has_cotangent(self.graph.nodes[i].type) for i in node.inputs[parts[0]]]
-        flags += [t is not None for t in tangents[carried:]]
+        known = [t is not None for t in tangents]
+        moving = of_results(node, known)
+        flags = [*moving[:carried], *known[carried:]]
         given: list[list[int]] = []
         for part in parts:
             own = list(node.inputs[part])
@@ -261,7 +271,7 @@ class Forward:
             ]
             given.append([*(self.moved[i] for i in own), *beside])
         regions = [
-            _with_tangents(region, flags, parts, counted, k == len(node.regions) - 1, carried)
+            _with_tangents(region, flags, parts, counted, k == len(node.regions) - 1, moving)
             for k, region in enumerate(node.regions)
         ]
         attrs["carried"] = first = len(given[0])
@@ -271,11 +281,10 @@ class Forward:
             node.primitive, [x for part in given for x in part], node.source, tuple(regions),
             **attrs,
         )  # fmt: skip
-        floats = _floats(node)
-        rows = len(floats) - carried
+        rows = len(moving) - carried
         own = [*range(carried), *range(first, first + rows)]
         changes = [*range(carried, first), *range(first + rows, first + 2 * rows)]
-        self._set(number, node, made, own, changes)
+        self._set(number, moving, made, own, changes)
 
 
 def _floats(node: Node) -> list[bool]:
@@ -290,10 +299,11 @@ def _with_tangents(
     parts: Sequence[slice],
     counted: bool,
     is_body: bool,
-    carried: int,
+    moving: Sequence[bool],
 ) -> Graph:
     """A region of a loop that carries tangents beside what it carries. Its parameters are those
-    of each part, with the tangents of those that have one after them.
+    of each part, with the tangents of those that have one after them. moving: which results of
+    the loop have one.
     """
     builder = GraphBuilder(region.name)
     first = [builder.param(region.nodes[i].tensor) for i in region.params[:counted]]
@@ -306,9 +316,10 @@ def _with_tangents(
         ]
     if not is_body:  # the test
         return builder.finish(builder.inline(region, own))
-    graph = jvp_graph(region, [*[False] * counted, *flags])
+    graph = jvp_graph(region, [*[False] * counted, *flags], moving)
     found = builder.inline(graph, [*own, *tangents])
     values, changes = found[: len(region.outputs)], found[len(region.outputs) :]
+    carried = parts[0].stop
     count = sum(flags[:carried])
     return builder.finish(
         [*values[:carried], *changes[:count], *values[carried:], *changes[count:]]

@@ -8,7 +8,7 @@ from graphjit.core.types import TensorType
 from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops.primitive import Choice, CountedLoop, OwnGradient
 
-from .node_maker import NodeMaker, Ref, has_cotangent
+from .node_maker import NodeMaker, Ref
 from .reverse_pass import Cotangent, Reverse, require_own_arguments
 
 
@@ -32,8 +32,7 @@ def _counted_loop(way: Reverse, number: int, node: Node, *cotangents: Cotangent)
     carried, sliced = attrs["carried"], attrs["sliced"]
     state, arrays = node.inputs[:carried], node.inputs[carried : carried + sliced]
     shared = node.inputs[carried + sliced :]
-    # a carried float may come to depend on a parameter in a later turn
-    flags = [has_cotangent(way.type(i)) for i in state]
+    flags = way.carries(number)
     wanted = [
         *flags,
         *(way.active[i] for i in arrays),

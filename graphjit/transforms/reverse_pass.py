@@ -9,8 +9,9 @@ from graphjit.core.errors import InternalError, NotDifferentiableError, at_user_
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops import source
-from graphjit.ops.primitive import ConditionalLoop, CountedLoop, Item, Pointwise, View
+from graphjit.ops.primitive import ConditionalLoop, CountedLoop, Item, View
 
+from .activity import activity
 from .counted_turns import counting
 from .node_maker import Ref, has_cotangent
 from .slopes import Slopes
@@ -23,7 +24,7 @@ class Reverse:
 
     moved: of each old node the new one; refs to results of nodes that have several are with
         their items
-    active: whether an old node depends on a parameter that is wanted
+    active: whether an old node depends on a parameter that is wanted, in any of its results
     stacks: of counted loops what they carried into each turn
 
     points: nodes whose cotangents are wanted besides those of parameters
@@ -50,21 +51,8 @@ class Reverse:
         self.wanted = [number for number, flag in params.items() if flag]
         # Nodes inside whose cotangents are wanted, too, and the cotangents.
         self._points: dict[int, Cotangent] = dict.fromkeys(points)
-        self.active = [False] * len(graph.nodes)
-        for number, node in enumerate(graph.nodes):
-            if node.primitive is source.param:
-                self.active[number] = params[number]
-                continue
-            depends = any(self.active[i] for i in node.inputs)
-            floats = isinstance(node.type, TupleType) or has_cotangent(node.type)
-            active = depends and floats and not self._is_flat(node)
-            self.active[number] = active or number in self._points
-
-    @staticmethod
-    def _is_flat(node: Node) -> bool:
-        """Whether small changes of operands never change a result."""
-        kind = node.primitive.kind
-        return isinstance(kind, Pointwise) and node.primitive.slopes is None
+        self._results = activity(graph, wanted, self._points)
+        self.active = list(map(any, self._results))
 
     def result(self, with_outputs: bool) -> Graph:
         """The new graph."""
@@ -159,6 +147,11 @@ class Reverse:
         return not_differentiable(node, why)
 
     # -- control flow
+
+    def carries(self, number: int) -> list[bool]:
+        """Which of what a loop carries depends on a parameter that is wanted."""
+        carried = self.graph.nodes[number].attr("carried")
+        return list(self._results[number][:carried])
 
     def of_region(self, region: Graph, wanted: Sequence[bool]) -> Graph:
         """The graph of a region's cotangents."""

@@ -18,7 +18,7 @@ from graphjit.ops import control, index
 from graphjit.ops.primitive import ConditionalLoop
 
 from .counted_turns import INTEGER, plus
-from .node_maker import NodeMaker, Ref, has_cotangent
+from .node_maker import NodeMaker, Ref
 from .reverse_pass import Cotangent, Reverse
 
 # How many places there are at most, and how much memory [bytes] they take in all.
@@ -32,7 +32,7 @@ def conditional_loop(way: Reverse, number: int, node: Node, *cotangents: Cotange
     carried = node.attr("carried")
     state, shared = node.inputs[:carried], node.inputs[carried:]
     types = [way.type(i) for i in state]
-    flags = [*map(has_cotangent, types), *(way.active[i] for i in shared)]
+    flags = [*way.carries(number), *(way.active[i] for i in shared)]
     floats, summed = flags[:carried], [i for i in shared if way.active[i]]
     builder, d = way.builder, way.d
     count = d.item(way.moved[number], carried).node

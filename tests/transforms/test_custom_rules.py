@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import graphjit as gj
+from tests.support.central_differences import differences
 
 V = np.array([0.5, -1.5, 2.0])
 FACTOR = 10.0
@@ -301,6 +302,38 @@ def test_values_closed_over(name: str) -> None:
     assert gj.grad(lambda a, x: _closing(name, a)(x), 1)(3.0, 2.0) == 3.0  # as JAX has it
     found = gj.vmap(gj.grad(lambda x: _closing(name, 3.0)(x) + x))(V)
     np.testing.assert_allclose(found, np.full(V.shape, 4.0))
+
+
+@pytest.mark.parametrize("name", ["custom_gradient", "custom_vjp", "custom_jvp"])
+def test_other_results_of_loops_and_branches_closed_over(name: str) -> None:
+    """What a loop or a branch gives besides what is differentiated by is a constant."""
+
+    def after_for(x: Any, c: Any) -> Any:
+        t = c * 1.0
+        for _ in range(5):
+            x, t = x * np.cos(x), t * 1.5
+        return _closing(name, t)(x)
+
+    def after_while(x: Any, c: Any) -> Any:
+        begin = (x, c * 1.0, 0)
+        turn = lambda s: (s[0] * np.cos(s[0]), s[1] * 1.5, s[2] + 1)  # noqa: E731
+        x, t, _ = gj.while_loop(lambda s: s[2] < 5, turn, begin)
+        return _closing(name, t)(x)
+
+    def after_cond(x: Any, c: Any) -> Any:
+        x, t = gj.cond(c > 1.0, lambda: (x * x, c * 3.0), lambda: (x, c))
+        return _closing(name, t)(x)
+
+    def inside(x: Any, c: Any) -> Any:
+        turn = lambda s, _: ((_closing(name, s[1])(s[0]), s[1] * 1.5), None)  # noqa: E731
+        return gj.scan(turn, (x, c * 1.0), np.arange(4.0))[0][0]
+
+    for f in (after_for, after_while, after_cond, inside):
+        for g in (f, gj.function(f)):
+            one = lambda x, g=g: g(x, np.float64(2.0))  # noqa: E731
+            expected = differences(one, 0.7)
+            np.testing.assert_allclose(gj.grad(one)(0.7), expected, rtol=1e-6)
+            np.testing.assert_allclose(gj.jvp(one, (0.7,), (1.0,))[1], expected, rtol=1e-6)
 
 
 def test_gradients_of_python_numbers() -> None:
