@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphjit.numpy_protocol.joins import INDEX_TRICKS, index_trick
 from graphjit.numpy_protocol.promotion import symbols
 from graphjit.numpy_protocol.python_numbers import chosen_number
 from graphjit.tensors.apply import current_trace
@@ -49,6 +50,8 @@ class ItemHooks(AccessHooks):
             return owner[key]
         if self._traced(owner):
             return owner[self.index(key)]
+        if kind in INDEX_TRICKS and next(symbols((key,)), None) is not None:
+            return index_trick(owner, key)
         source = self.source_of(owner)
         function = self.method_of(owner, "__getitem__")
         if function is not None:

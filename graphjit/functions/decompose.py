@@ -161,9 +161,9 @@ def pinv(x: Any, rcond: Any = None) -> Any:
     None.
     """
     x = require_matrix(x, "PseudoInverse")
+    if rcond is None or isinstance(rcond, (int, float)):
+        return apply(library.pinv, x, rcond=None if rcond is None else float(rcond))
     s, u, v = svd(x)
-    if rcond is None:
-        rcond = 10.0 * max(x.type.shape[-2:]) * _epsilon(x)
     limit = math.multiply(_largest(s), expand_dims(as_tensor(rcond, s.dtype), -1))
     large = math.greater(s, limit)
     ones = math.ones_like_scalar(s)

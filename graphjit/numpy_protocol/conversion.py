@@ -211,8 +211,34 @@ def _of_creation(function: Any) -> Handler:
     return made
 
 
+def _scalar_type(kind: type[np.generic]) -> Handler:
+    """np.float32 and the like, called: numbers and arrays converted to that type."""
+    target = target_dtype(kind)
+
+    def converted(value: Any, /) -> Any:
+        trace = current_trace.get()
+        if not isinstance(value, TensorBase):
+            return trace.with_numpy_rules(lambda: owned(_listed(value, target), trace))
+        before = value.type.dtype
+        if before.is_complex and not target.is_complex:
+            raise unsupported(f"np.{kind.__name__} of complex numbers")
+        if is_weak_symbol(value):
+            # which NumPy refuses where it doesn't fit
+            wide = target.is_inexact or target.is_bool or before.is_bool or target is before
+            if not wide:
+                raise unsupported(f"np.{kind.__name__} of a Python number")
+        elif getattr(value, "swapped", False):
+            raise unsupported("such a conversion")
+        plain = array(detached(value))
+        made = plain if plain.type.dtype is target else cast(plain, target)
+        return trace.with_numpy_rules(lambda: owned(made, trace))
+
+    return converted
+
+
 # Functions of traced values.
 CONVERSIONS: dict[Any, Handler] = {
+    **{np.dtype(code).type: _scalar_type(np.dtype(code).type) for code in "?bhilBHILefdFD"},
     np.array: new_array,
     np.asarray: as_array,
     np.asanyarray: as_array,
@@ -241,7 +267,8 @@ _FIRST_LISTED: Final = frozenset({
     np.linalg.cholesky,
 })  # fmt: skip
 _ALL_LISTED: Final = frozenset({
-    np.dot, np.vdot, np.inner, np.outer, np.cross, np.kron, np.where, np.linalg.solve,
+    np.append, np.dot, np.vdot, np.inner, np.outer, np.cross, np.kron, np.where,
+    np.linalg.solve,
 })  # fmt: skip
 # Functions that take a list of arrays, each of which may be a list.
 _JOINS: Final = frozenset({

@@ -19,6 +19,7 @@ from .promotion import (
     indexed_axis,
     refuse,
     static_int,
+    static_ints,
     unsupported,
 )
 
@@ -60,16 +61,39 @@ def _transforms(name: str, default: Any) -> Handler:
     def handler(
         a: Any, s: Any = None, axes: Any = default, norm: Any = None, out: Any = None
     ) -> Any:
-        refuse(out=(out,), s=(s,), norm=(norm, "backward", "ortho", "forward"))
+        refuse(out=(out,), norm=(norm, "backward", "ortho", "forward"))
         if axes is not None and not isinstance(axes, (tuple, list)):
             raise unsupported("a transform along what isn't a tuple of axes")
         x = _wave(a, name.startswith("rfft"))
+        if s is not None and axes is None:
+            raise unsupported("a transform of given lengths along no given axes")
         places = axes_of(axes, x.ndim)
         if not places or len(set(places)) != len(places):
             raise unsupported("a transform along these axes")
-        return function(x, None, places, norm)
+        points = None if s is None else _points(s, x, places)
+        result = function(x, points, places, norm)
+        few = np.zeros((2,) * len(places), array(a).type.dtype.dtype)
+        sample = getattr(np.fft, name)(few, axes=tuple(range(few.ndim)))
+        return cast(result, as_dtype(sample.dtype))
 
     return handler
+
+
+def _points(s: Any, x: Any, places: Any) -> list[int]:
+    """How many points there are along axes; -1: as many as there were."""
+    if not isinstance(s, (tuple, list)):
+        raise unsupported("a transform of what isn't a tuple of lengths")
+    if len(s) != len(places):
+        raise ShapeError(at_user_line("Shape and axes have different lengths."))
+    found = [
+        x.type.shape[k] if n == -1 else n for n, k in zip(static_ints(s), places, strict=True)
+    ]
+    for n in found:
+        if n < 1:
+            raise ShapeError(
+                at_user_line(f"Invalid number of FFT data points ({n}) specified.")
+            )
+    return found
 
 
 def _shift(function: Callable[..., Any]) -> Handler:
@@ -90,9 +114,11 @@ FUNCTIONS: dict[Any, Handler] = {
     np.fft.fft2: _transforms("fft2", (-2, -1)),
     np.fft.ifft2: _transforms("ifft2", (-2, -1)),
     np.fft.rfft2: _transforms("rfft2", (-2, -1)),
+    np.fft.irfft2: _transforms("irfft2", (-2, -1)),
     np.fft.fftn: _transforms("fftn", None),
     np.fft.ifftn: _transforms("ifftn", None),
     np.fft.rfftn: _transforms("rfftn", None),
+    np.fft.irfftn: _transforms("irfftn", None),
     np.fft.fftshift: _shift(signal.fftshift),
     np.fft.ifftshift: _shift(signal.ifftshift),
 }

@@ -25,6 +25,7 @@ from .promotion import (
     static_int,
     static_ints,
     target_dtype,
+    unsupported,
 )
 from .shapes import at_least, bad_shape, shape_at_least
 
@@ -162,6 +163,69 @@ def block(arrays: Any) -> Any:
         return shape.reshape(x, (1,) * (ndim - x.ndim) + x.type.shape)
 
     return join(arrays, 0)
+
+
+INDEX_TRICKS = (type(np.r_), type(np.c_))
+
+
+def index_trick(owner: Any, key: Any) -> Any:
+    """What np.r_ and np.c_ make of an index with traced arrays."""
+    axis, ndmin, first = (0, 1, -1) if type(owner) is type(np.r_) else (-1, 2, 0)
+    parts: list[Any] = []
+    dtypes: list[Any] = []  # what decides the common dtype: numbers of Python are weak
+    for place, item in enumerate(key if isinstance(key, tuple) else (key,)):
+        if isinstance(item, str):
+            if place:
+                raise bad_shape("special directives must be the first entry.")
+            axis, ndmin, first = _directive(item, axis, ndmin, first)
+            continue
+        part, rank = (_range(item), 1) if isinstance(item, slice) else (array(item), None)
+        dtypes.append(part if isinstance(item, slice) else item)
+        rank = part.ndim if rank is None else rank
+        missing = ndmin - part.ndim
+        if missing > 0:
+            part = shape.reshape(part, (1,) * missing + part.type.shape)
+            if first != -1 and (isinstance(item, slice) or rank < ndmin):
+                part = _moved_up(part, first, missing, isinstance(item, slice))
+        parts.append(part)
+    if not parts:
+        raise bad_shape("need at least one array to concatenate")
+    target = result_dtype(*dtypes)
+    return join_arrays([cast(x, target) for x in parts], axis)
+
+
+def _directive(item: str, axis: int, ndmin: int, first: int) -> tuple[int, int, int]:
+    """The axis, the least rank and where the axes that an item has go, of a text."""
+    try:
+        numbers = [int(part) for part in item.split(",")]
+    except ValueError:
+        raise unsupported(f"an index of {item!r}") from None
+    if len(numbers) > 3:
+        raise unsupported(f"an index of {item!r}")
+    rest = (axis, ndmin, first)
+    found = (*numbers, *rest[len(numbers) :])
+    return found[0], found[1], found[2]
+
+
+def _moved_up(part: Any, first: int, missing: int, swaps: bool) -> Any:
+    """An item of more axes than it had, which stand from a place on."""
+    if swaps:
+        return shape.swapaxes(part, -1, first)
+    begin = first + missing + 1 if first < 0 else first
+    axes = list(range(part.ndim))
+    order = axes[:begin] + axes[missing:] + axes[begin:missing]
+    return shape.transpose(part, order)
+
+
+def _range(item: slice) -> Any:
+    """The numbers that a slice names."""
+    start: Any = 0 if item.start is None else item.start
+    step: Any = 1 if item.step is None else item.step
+    if any(map(is_symbol, (start, item.stop, step))):
+        raise unsupported("a range between traced numbers")
+    if isinstance(step, (complex, np.complexfloating)):
+        return array(np.linspace(start, item.stop, num=int(np.abs(step))))
+    return array(np.arange(start, item.stop, step))
 
 
 def append(arr: Any, values: Any, axis: Any = None) -> Any:

@@ -89,16 +89,18 @@ def solve(a: Any, b: Any) -> Any:
     return apply(library.solve, x, y)
 
 
-def _lower(x: Any, letter: Any) -> Any:
-    """The matrix of which the lower triangle is meant."""
+def _is_upper(letter: Any) -> bool:
+    """Whether the upper triangle is meant."""
     if not isinstance(letter, str) or letter.upper() not in ("L", "U"):
         raise ShapeError(at_user_line("UPLO argument must be 'L' or 'U'"))
-    return x if letter.upper() == "L" else math.conj(shape.swapaxes(x, -1, -2))
+    return letter.upper() == "U"
 
 
 def cholesky(a: Any, /, *, upper: Any = False) -> Any:
     """np.linalg.cholesky."""
-    x = _lower(_matrix(a, square=True), "U" if upper else "L")
+    x = _matrix(a, square=True)
+    if upper:
+        x = math.conj(shape.swapaxes(x, -1, -2))
     result = apply(library.cholesky, x)
     return math.conj(shape.swapaxes(result, -1, -2)) if upper else result
 
@@ -127,7 +129,8 @@ def svdvals(x: Any, /) -> Any:
 
 def eigh(a: Any, UPLO: Any = "L") -> Any:
     """np.linalg.eigh."""
-    values, vectors = apply(library.eigh, _lower(_matrix(a, square=True), UPLO))
+    x, upper = _matrix(a, square=True), _is_upper(UPLO)
+    values, vectors = apply(library.eigh, x, **({"upper": True} if upper else {}))
     return _named("eigh")(values, vectors)
 
 
@@ -172,18 +175,10 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: Any = False, *, rtol: Any = 
 def pinv(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = NO_VALUE) -> Any:
     """np.linalg.pinv."""
     refuse(hermitian=(hermitian, False), rtol=(rtol,))
-    x = _matrix(a)
-    if not x.type.size:
-        raise unsupported("np.linalg.pinv of an empty matrix")
     limit = 1e-15 if rcond is None else static_number(rcond)
     if np.ndim(limit):
         raise unsupported("several rcond")
-    u, s, vh = svd(math.conj(x), full_matrices=False)
-    large = run_ufunc(np.greater, s, _cutoff(s, float(limit)))
-    one, zero = constant(1, s.type.dtype), constant(0, s.type.dtype)
-    inverse = apply(pw.where, large, apply(pw.div, one, apply(pw.where, large, s, one)), zero)
-    right = run_ufunc(np.multiply, shape.expand_dims(inverse, -1), shape.swapaxes(u, -1, -2))
-    return run_ufunc(np.matmul, shape.swapaxes(vh, -1, -2), right)
+    return apply(library.pinv, _matrix(a), rcond=float(limit))
 
 
 def matrix_power(a: Any, n: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import numpy as np
@@ -113,11 +114,10 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 
 
 def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any) -> Any:
-    """np.einsum with a string of subscripts."""
+    """np.einsum."""
     refuse(out=(out,), order=(kwargs.pop("order", None), "K", "C"))
     refuse(**{k: (v,) for k, v in kwargs.items()})
-    if not isinstance(operands[0], str):
-        raise unsupported("np.einsum with lists of subscripts")
+    operands = with_equation(operands)
     tensors = _operands(*operands[1:])
 
     def contracted(*tensors: Any) -> Any:
@@ -132,8 +132,39 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any
     return Aliased(result) if moved and _only_moves(operands[0]) else result
 
 
+def with_equation(operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The operands of an einsum after its equation, where lists of numbers name the axes."""
+    if isinstance(operands[0], str):
+        return operands
+    arrays, lists = operands[: len(operands) // 2 * 2 : 2], operands[1::2]
+    result = operands[-1] if len(operands) % 2 else None
+    terms = [_labels(given) for given in lists]
+    equation = ",".join(terms)
+    if result is not None:
+        equation += "->" + _labels(result)
+    return (equation, *arrays)
+
+
+def _labels(given: Any) -> str:
+    """A letter for each number: NumPy has the capital ones first."""
+    if not isinstance(given, (list, tuple)):
+        raise unsupported("np.einsum with these subscripts")
+    letters = string.ascii_uppercase + string.ascii_lowercase
+    found = []
+    for k in given:
+        if k is Ellipsis:
+            found.append("...")
+            continue
+        number = static_int(k)
+        if not 0 <= number < len(letters):
+            raise ShapeError(at_user_line("subscript is not within the valid range [0, 52)"))
+        found.append(letters[number])
+    return "".join(found)
+
+
 def as_tensordot(*operands: Any, optimize: Any = False, **kwargs: Any) -> bool:
     """Whether NumPy makes an einsum of two operands a tensordot: whose results are arrays."""
+    operands = with_equation(operands)
     left, _, right = str(operands[0]).replace(" ", "").partition("->")
     first, comma, second = left.partition(",")
     same = comma and not right and set(first) == set(second) and first

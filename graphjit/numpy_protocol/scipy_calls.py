@@ -20,6 +20,7 @@ from graphjit.ops import library
 from graphjit.tensors.apply import apply, current_trace
 
 from .promotion import array, fallback_on_error, is_symbol, is_weak_symbol, unsupported
+from .scipy_distributions import distribution_of
 from .scipy_formulas import formula_of
 
 # Functions of scipy.fft that give what those of np.fft of the same name give.
@@ -115,7 +116,7 @@ def _written_out(function: Any) -> Callable[..., Any] | None:
     name = str(getattr(function, "__name__", None))
     if getattr(sys.modules.get("scipy.linalg"), name, None) is function:
         return _FACTORS.get(name)
-    return formula_of(function)
+    return formula_of(function) or distribution_of(function)
 
 
 def _transformed(name: str, args: Any, kwargs: dict[str, Any], trace: Any) -> Any:

@@ -233,7 +233,11 @@ def _svd_type(x: TensorType, full: bool) -> TupleType:
     return TupleType((u, x.with_shape((*batch, k)).with_dtype(x.dtype.real), vh))
 
 
-def _eigh_type(x: TensorType) -> TupleType:
+def _eigh_numpy(x: Array, upper: bool = False) -> tuple[Array, ...]:
+    return tuple(np.linalg.eigh(x, "U" if upper else "L"))
+
+
+def _eigh_type(x: TensorType, upper: bool = False) -> TupleType:
     batch, n, _ = _matrices(x, "SelfAdjointEigV2", square=True)
     return TupleType((x.with_shape((*batch, n)).with_dtype(x.dtype.real), x))
 
@@ -260,7 +264,7 @@ qr = _linalg(
 svd = _linalg(
     "svd", "Svd", _svd_type, lambda x, full: tuple(np.linalg.svd(x, full_matrices=full)), True
 )
-eigh = _linalg("eigh", "SelfAdjointEigV2", _eigh_type, lambda x: tuple(np.linalg.eigh(x)), True)
+eigh = _linalg("eigh", "SelfAdjointEigV2", _eigh_type, _eigh_numpy, True)
 eig = _linalg("eig", "Eig", _eig_type, _eig_numpy)
 
 
@@ -283,6 +287,20 @@ lstsq = _linalg(
     _lstsq_type,
     lambda a, b, rcond: np.linalg.lstsq(a, b, rcond=rcond)[0],
 )
+
+
+def _pinv_type(x: TensorType, rcond: float | None) -> TensorType:
+    batch, m, n = _matrices(x, "PseudoInverse")
+    return x.with_shape((*batch, n, m))
+
+
+def _pinv_numpy(x: Array, rcond: float | None) -> Array:
+    if rcond is None:  # TensorFlow's
+        rcond = 10.0 * max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
+    return np.linalg.pinv(x, rcond=rcond)
+
+
+pinv = _linalg("pinv", "PseudoInverse", _pinv_type, _pinv_numpy)
 
 
 def _expm_numpy(x: Array) -> Array:
@@ -434,7 +452,7 @@ ROUTINES: dict[str, frozenset[str]] = {
         "inv", "det", "solve", "solve_triangular", "solve_toeplitz", "cholesky", "eigh",
         "eigvalsh", "eigvals", "svd", "svdvals", "qr", "lu", "pinv", "pinvh", "expm", "sinhm",
         "coshm", "polar", "hessenberg", "toeplitz", "circulant", "hankel", "block_diag",
-        "solve_banded", "solveh_banded", "khatri_rao",
+        "solve_sylvester", "solve_banded", "solveh_banded", "khatri_rao",
     }),
     "scipy.signal": frozenset({
         "convolve", "correlate", "fftconvolve", "oaconvolve", "convolve2d", "correlate2d",

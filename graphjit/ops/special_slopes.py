@@ -48,6 +48,16 @@ _SLOPES: Final[dict[str, Callable[..., tuple[Any, ...]]]] = {
     "yv": lambda d, y, v, x: (NotImplemented, d.mul(_around(d, "yv", v, x, d.sub), 0.5)),
     "iv": lambda d, y, v, x: (NotImplemented, d.mul(_around(d, "iv", v, x, d.add), 0.5)),
     "kv": lambda d, y, v, x: (NotImplemented, d.mul(_around(d, "kv", v, x, d.add), -0.5)),
+    "ive": lambda d, y, v, x: (
+        NotImplemented,
+        d.sub(d.mul(_around(d, "ive", v, x, d.add), 0.5), d.mul(y, d.sign(x))),
+    ),
+    "kve": lambda d, y, v, x: (
+        NotImplemented,
+        d.sub(y, d.mul(_around(d, "kve", v, x, d.add), 0.5)),
+    ),
+    "rgamma": lambda d, y, x: (d.neg(d.mul(y, d.special("digamma", x))),),
+    "gammasgn": lambda d, y, x: (None,),
     "hyp2f1": lambda d, y, a, b, c, x: (
         NotImplemented,
         NotImplemented,

@@ -431,7 +431,7 @@ _ALONG_AXIS = {library.sort, library.argsort, library.fft}
 # Of matrices, of which there may be any number before the last two axes.
 _OF_MATRICES = {
     library.cholesky, library.inv, library.det, library.slogdet, library.qr, library.svd,
-    library.eigh, library.eig,
+    library.eigh, library.eig, library.pinv,
 }  # fmt: skip
 _RULES: dict[type, Rule] = {
     Pointwise: Batcher._pointwise,

@@ -104,7 +104,8 @@ class Chosen:
             raise InvalidArgumentError(
                 at_user_line(f"{options.op}(holomorphic=True) by {name}, which is {x.type}")
             )
-        if dtype.is_complex and not options.holomorphic and options.op.endswith("grad"):
+        forward = options.op in ("jacfwd", "hessian")
+        if dtype.is_complex and not options.holomorphic and forward:
             raise InvalidArgumentError(
                 at_user_line(
                     f"{options.op} by {name}, which is {x.type}",

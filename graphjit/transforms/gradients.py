@@ -37,8 +37,10 @@ def grad(
     argnums: the arguments by which `fun` is differentiated: a number, or several, of which the
     result is a tuple. Each may be any structure of floats; the gradient has the same structure,
     shapes and dtypes. has_aux: whether `fun` gives a pair, of which the second part is handed
-    on: the result is a pair, too. holomorphic: whether `fun` is a holomorphic function of
-    complex numbers. allow_int: whether integers are allowed there, whose gradients are 0.
+    on: the result is a pair, too. Complex arguments have JAX's gradient: for z = x + iy the
+    derivative by x minus i times that by y. holomorphic: whether `fun` is a holomorphic
+    function of complex numbers, and its result complex. allow_int: whether integers are
+    allowed there, whose gradients are 0.
 
     The derivative is a graph, compiled with that of `fun`. Branches and loops are followed as
     in compiled functions. At kinks conventions are JAX's: equal elements share the gradient of

@@ -29,24 +29,31 @@ from .transformed import Transformed
 
 
 def jacrev(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
 ) -> Transformed:
     """The derivative of a function with any arrays for results, by reverse mode: `jax.jacrev`.
 
     Of a result of shape S by an argument of shape T it has shape S + T. Results in structures
-    give the structure, with that of the arguments in place of each leaf. argnums, has_aux and
-    errors: as for `gj.grad`. It takes one way back for each element of the results, all at
-    once.
+    give the structure, with that of the arguments in place of each leaf. argnums, has_aux,
+    holomorphic, allow_int and errors: as for `gj.grad`. It takes one way back for each element
+    of the results, all at once.
     """
-    options = Options(numbers_of(argnums), has_aux, False, False, "jacrev")
+    options = Options(numbers_of(argnums), has_aux, holomorphic, allow_int, "jacrev")
     return derivative(fun, _jacobian, options, True)
 
 
 def jacfwd(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Transformed:
     """Like `gj.jacrev`, by forward mode: for functions of few numbers that give many."""
-    options = Options(numbers_of(argnums), has_aux, False, False, "jacfwd")
+    options = Options(numbers_of(argnums), has_aux, holomorphic, False, "jacfwd")
     return derivative(fun, _jacobian, options, False)
 
 
@@ -54,10 +61,14 @@ jacobian = jacrev
 
 
 def hessian(
-    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Transformed:
     """The second derivative of a function of one float: the Jacobian of its gradient."""
-    return jacfwd(jacrev(fun, argnums, has_aux), argnums, has_aux)
+    gradient = jacrev(fun, argnums, has_aux, holomorphic)
+    return jacfwd(gradient, argnums, has_aux, holomorphic)
 
 
 def _jacobian(
@@ -66,9 +77,11 @@ def _jacobian(
     trace = require_trace(options.op)
     chosen, made, results = run_differentiated(trace, fun, options, args, **kwargs)
     for x in results.tensors:
-        if not x.type.dtype.is_floating:
+        dtype = x.type.dtype
+        if not (dtype.is_complex if options.holomorphic else dtype.is_floating):
+            kind = "complex numbers" if options.holomorphic else "floats"
             raise InvalidArgumentError(
-                at_user_line(f"{options.op} of a function that gives {x.type}, not floats")
+                at_user_line(f"{options.op} of a function that gives {x.type}, not {kind}")
             )
     back = _blocks_back if reverse else _blocks_forward
     blocks = back(trace, made, chosen, results)

@@ -44,7 +44,7 @@ class NodeMaker:
         nodes = [x.node if isinstance(x, Ref) else self.number(x, like).node for x in operands]
         return Ref(self.builder.add(primitive, nodes, self.line, **attrs))
 
-    def number(self, value: float, like: Ref) -> Ref:
+    def number(self, value: complex, like: Ref) -> Ref:
         """A constant of a dtype like another's."""
         dtype = self.type(like).dtype
         return Ref(self.builder.const(np.asarray(value, dtype.dtype), self.line))
@@ -93,6 +93,11 @@ class NodeMaker:
         rank = len(self.type(x).shape)
         perm = (*range(rank - 2), rank - 1, rank - 2)
         return self.make(view.transpose, x, perm=perm)
+
+    def adjoint(self, x: Ref) -> Ref:
+        """Conjugates of matrices with rows for columns."""
+        found = self.transposed(x)
+        return self.conj(found) if self.type(x).dtype.is_complex else found
 
     def flipped(self, x: Ref, axis: int) -> Ref:
         """Elements along an axis from the last to the first."""

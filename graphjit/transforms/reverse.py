@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from graphjit.ir.graph import Graph, Node
 from graphjit.ops.primitive import Library
 
-from . import reverse_control, reverse_kinds, reverse_routines, reverse_scipy, reverse_while
+from . import (
+    reverse_control,
+    reverse_decompositions,
+    reverse_kinds,
+    reverse_routines,
+    reverse_scipy,
+    reverse_while,
+)
 from .reverse_pass import Cotangent, Reverse
 
 
@@ -36,13 +43,17 @@ def way_back(
 
 
 def _library(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
-    rule = _ROUTINES.get(node.primitive)
+    rule = ROUTINES.get(node.primitive)
     if rule is None:
         raise way.refusal(node)
     rule(way, number, node, *cotangents)
 
 
-_ROUTINES = {**reverse_routines.ROUTINES, **reverse_scipy.ROUTINES}
+ROUTINES = {
+    **reverse_routines.ROUTINES,
+    **reverse_decompositions.ROUTINES,
+    **reverse_scipy.ROUTINES,
+}
 _RULES = {
     **reverse_kinds.RULES,
     **reverse_control.RULES,
@@ -50,4 +61,4 @@ _RULES = {
     Library: _library,
 }
 
-__all__ = ["vjp_graph", "way_back"]
+__all__ = ["ROUTINES", "vjp_graph", "way_back"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from math import prod
 
@@ -282,6 +283,26 @@ def sorted_back(way: Reverse, number: int, node: Node, g: Ref) -> None:
     way.give(operand, _scattered(d, d.zeros(type), g, numbers))
 
 
+def partitioned_back(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """Of elements partly sorted: the k-th least before is the k-th least after."""
+    d, (operand,) = way.d, node.inputs
+    type = way.type(operand)
+    args, kwargs = json.loads(node.attr("arguments"))
+    given = dict(zip(("a", "kth", "axis"), args, strict=False)) | kwargs
+    axis = given["axis"]["value"] if "axis" in given else -1
+    if axis is None:
+        raise way.refusal(node, " along no axis")
+    axis %= len(type.shape)
+
+    def order(x: Ref) -> list[Ref]:
+        places = d.make(library.argsort, x, axis=axis, kind="stable")
+        return _numbers(d, type.shape, {axis: places})
+
+    axes = tuple(range(len(type.shape)))
+    ranked = d.make(index.gather, g, *order(way.ref(number)), axes=axes)
+    way.give(operand, _scattered(d, d.zeros(type), ranked, order(way.ref(operand))))
+
+
 def _numbers(d: Slopes, shape: Shape, given: dict[int, Ref]) -> list[Ref]:
     """An index for each axis: those that are given, else each element's own."""
     found = []
@@ -309,4 +330,4 @@ RULES: dict[type, Callable[..., None]] = {
     Scatter: _scatter,
 }
 
-__all__ = ["RULES", "pointwise", "sorted_back"]
+__all__ = ["RULES", "partitioned_back", "pointwise", "sorted_back"]

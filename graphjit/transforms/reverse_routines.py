@@ -11,6 +11,7 @@ from graphjit.core.types import TensorType
 from graphjit.ir.graph import Node
 from graphjit.ops import assemble, library
 
+from .matrices import Unconjugated, column, first, last_columns
 from .node_maker import Ref
 from .reverse_kinds import pointwise, sorted_back
 from .reverse_pass import Cotangent, Reverse
@@ -70,10 +71,17 @@ def _slogdet(
     way: Reverse, number: int, node: Node, sign: Cotangent, logarithm: Cotangent
 ) -> None:
     (operand,) = node.inputs
-    if way.type(operand).dtype.is_complex:
-        raise way.refusal(node, " for complex matrices")
-    if logarithm is not None:  # the sign is 1 or -1 around the matrix
-        way.give(operand, _scaled_inverse(way, operand, logarithm))
+    d, type = way.d, way.type(operand)
+    scale = logarithm
+    if type.dtype.is_complex:  # the sign turns by the imaginary part of the change
+        if logarithm is not None:
+            scale = d.complex(logarithm, 0.0)
+        if sign is not None:
+            turn = d.real(d.mul(sign, d.mul(d.item(way.moved[number], 0), 1j)))
+            turned = d.complex(0.0, d.neg(turn))
+            scale = turned if scale is None else d.add(scale, turned)
+    if scale is not None:  # real signs are 1 or -1 around the matrix
+        way.give(operand, _scaled_inverse(way, operand, scale))
 
 
 def _scaled_inverse(way: Reverse, operand: int, scale: Ref) -> Ref:
@@ -101,170 +109,26 @@ def solve(way: Reverse, number: int, node: Node, g: Ref) -> None:
 
 
 def _triangular_solve(way: Reverse, number: int, node: Node, g: Ref) -> None:
-    a, b = node.inputs
-    d, x = way.d, way.ref(number)
-    if way.type(a).dtype.is_complex:
-        raise way.refusal(node, " for complex matrices")
-    lower, adjoint = node.attr("lower"), node.attr("adjoint")
-    back = d.make(library.triangular_solve, way.ref(a), g, lower=lower, adjoint=not adjoint)
-    way.give(b, d.gathered(back, way.type(b).shape))
-    if way.active[a]:
-        pair = (x, back) if adjoint else (back, x)
-        found = d.neg(d.product(pair[0], d.transposed(pair[1])))
-        found = d.triangle(found, lower)
-        way.give(a, d.gathered(found, way.type(a).shape))
+    triangular(way, number, node, g, node.attr("lower"), node.attr("adjoint"))
 
 
-def _cholesky(way: Reverse, number: int, node: Node, g: Ref) -> None:
-    require_real(way, node)
-    way.give(node.inputs[0], of_cholesky(way.d, way.ref(number), g))
-
-
-def of_cholesky(d: Slopes, lower: Ref, g: Ref) -> Ref:
-    """I. Murray, "Differentiation of the Cholesky decomposition", 2016."""
-    inner = d.triangle(d.product(d.transposed(lower), g), True)
-    diagonal = d.on_diagonal(d.type(inner).shape[-1])
-    inner = d.where(diagonal, d.mul(inner, 0.5), inner)
-    solve = library.triangular_solve
-    left = d.make(solve, lower, inner, lower=True, adjoint=True)
-    right = d.make(solve, lower, d.transposed(left), lower=True, adjoint=True)
-    # NumPy reads the lower triangle; as its cotangent the symmetric one is given
-    return d.mul(d.add(right, d.transposed(right)), 0.5)
-
-
-def _eigh(way: Reverse, number: int, node: Node, values: Cotangent, vectors: Cotangent) -> None:
-    (operand,) = node.inputs
-    d = way.d
-    if way.type(operand).dtype.is_complex:
-        raise way.refusal(node, " for complex matrices")
-    w, v = (d.item(way.moved[number], k) for k in (0, 1))
-    vt = d.transposed(v)
-    middle: Ref | None = None
-    if vectors is not None:
-        inverse = _over(d, d.sub(_row(d, w), column(d, w)))
-        middle = d.mul(inverse, d.product(vt, vectors))
-    if values is not None:
-        diagonal = _diagonal(d, values)
-        middle = diagonal if middle is None else d.add(middle, diagonal)
-    assert middle is not None
-    found = d.product(v, middle, vt)
-    found = d.mul(d.add(found, d.transposed(found)), 0.5)
-    way.give(operand, found)
-
-
-def _svd(
-    way: Reverse,
-    number: int,
-    node: Node,
-    left: Cotangent,
-    values: Cotangent,
-    right: Cotangent,
+def triangular(
+    way: Reverse, number: int, node: Node, g: Ref, lower: bool, adjoint: bool
 ) -> None:
-    """J. Townsend, "Differentiating the Singular Value Decomposition", 2016. Equal values have
-    no derivative of their vectors: what depends on their gap is left out.
-    """
-    (operand,) = node.inputs
-    d, shape = way.d, way.type(operand).shape
-    require_real(way, node)
-    vectors = left is not None or right is not None
-    if vectors and node.attr("full") and shape[-2] != shape[-1]:
-        raise way.refusal(node, ": with full_matrices vectors of no value have none")
-    u, s, vt = (d.item(way.moved[number], k) for k in range(3))
-    size = d.type(s).shape[-1]
-    if not vectors and node.attr("full"):
-        u, vt = _first(d, u, -1, size), _first(d, vt, -2, size)
-    ut, v = d.transposed(u), d.transposed(vt)
-    middle = None if values is None else _diagonal(d, values)
-    if vectors:
-        square = d.mul(s, s)
-        gap = _over(d, d.sub(_row(d, square), column(d, square)))
-        over = _over(d, s)
-    found: Ref | None = None
-    if left is not None:
-        turn = d.product(ut, left)
-        turn = d.mul(gap, d.sub(turn, d.transposed(turn)))
-        middle = _plus(d, middle, d.mul(turn, _row(d, s)))
-        rest = d.sub(left, d.product(u, ut, left))
-        found = d.product(d.mul(rest, _row(d, over)), vt)
-    if right is not None:
-        other = d.transposed(right)
-        turn = d.product(vt, other)
-        turn = d.mul(gap, d.sub(turn, d.transposed(turn)))
-        middle = _plus(d, middle, d.mul(turn, column(d, s)))
-        rest = d.sub(right, d.product(right, v, vt))
-        found = _plus(d, found, d.product(u, d.mul(rest, column(d, over))))
-    assert middle is not None
-    way.give(operand, _plus(d, found, d.product(u, middle, vt)))
-
-
-def _qr(way: Reverse, number: int, node: Node, q_bar: Cotangent, r_bar: Cotangent) -> None:
-    """D. Roberts and L. Roberts, "QR and LQ Decomposition Matrix Backpropagation Algorithms for
-    Square, Wide, and Deep Matrices", 2020. The first columns are independent.
-    """
-    (operand,) = node.inputs
-    d, shape = way.d, way.type(operand).shape
-    require_real(way, node)
-    rows, columns = shape[-2:]
-    if not isinstance(rows, int) or not isinstance(columns, int):
-        raise way.refusal(node, " of matrices of any size")
-    if node.attr("complete") and rows > columns:
-        raise way.refusal(node, ' in mode "complete"')
-    q, r = (d.item(way.moved[number], k) for k in range(2))
-    r_bar = d.zeros(d.type(r)) if r_bar is None else r_bar
-    q_bar = d.zeros(d.type(q)) if q_bar is None else q_bar
-    beside: Ref | None = None
-    if columns > rows:
-        y = _last(d, way.ref(operand), rows)
-        beside = _last(d, r_bar, rows)
-        q_bar = d.add(q_bar, d.product(y, d.transposed(beside)))
-        r, r_bar = _first(d, r, -1, rows), _first(d, r_bar, -1, rows)
-    inner = d.sub(d.product(r, d.transposed(r_bar)), d.product(d.transposed(q_bar), q))
-    lower = d.triangle(inner, True)
-    twice = d.where(d.on_diagonal(d.type(inner).shape[-1]), 0.0, d.transposed(lower))
-    total = d.add(q_bar, d.product(q, d.add(lower, twice)))
-    found = d.transposed(
-        d.make(library.triangular_solve, r, d.transposed(total), lower=False, adjoint=False)
-    )
-    if beside is not None:
-        found = d.make(assemble.concat, found, d.product(q, beside), axis=len(shape) - 1)
-    way.give(operand, found)
-
-
-def _eig(way: Reverse, number: int, node: Node, values: Cotangent, vectors: Cotangent) -> None:
-    """Of the values alone: M. B. Giles, "Collected matrix derivative results", 2008."""
-    (operand,) = node.inputs
-    d = way.d
-    if vectors is not None:
-        raise way.refusal(node, " of eigenvectors")
-    if values is None:
-        return
-    v = d.item(way.moved[number], 1)
-    inner = d.mul(column(d, values), d.transposed(v))
-    found = d.make(library.solve, d.transposed(v), inner)
-    if not way.type(operand).dtype.is_complex:
-        found = d.real(found)
-    way.give(operand, d.cast(found, dtype=way.type(operand).dtype))
-
-
-def _lstsq(way: Reverse, number: int, node: Node, g: Ref) -> None:
-    """Of independent columns."""
+    """Of solutions of triangular equations, or of those of the conjugate transpose."""
     a, b = node.inputs
-    d, x = way.d, way.ref(number)
-    require_real(way, node)
-    rows, columns = way.type(a).shape
-    if not isinstance(rows, int) or not isinstance(columns, int) or rows < columns:
-        raise way.refusal(node, " of fewer equations than unknowns")
-    matrix, values = way.ref(a), way.ref(b)
-    vector = len(way.type(b).shape) == 1
+    own = Unconjugated(way)
+    d, x, g = own.d, own.ref(number), own.given(g)
+    vector = len(own.type(b).shape) == 1
     if vector:
-        x, g, values = (d.reshaped(t, (*d.type(t).shape, 1)) for t in (x, g, values))
-    w = d.make(library.solve, d.product(d.transposed(matrix), matrix), g)
-    back = d.product(matrix, w)
-    way.give(b, d.reshaped(back, way.type(b).shape))
-    if way.active[a]:
-        rest = d.sub(values, d.product(matrix, x))
-        found = d.sub(d.product(rest, d.transposed(w)), d.product(back, d.transposed(x)))
-        way.give(a, found)
+        g, x = column(d, g), column(d, x)
+    back = d.make(library.triangular_solve, own.ref(a), g, lower=lower, adjoint=not adjoint)
+    shape = own.type(b).shape
+    own.give(b, d.reshaped(back, shape) if vector else d.gathered(back, shape))
+    if own.active[a]:
+        pair = (x, back) if adjoint else (back, x)
+        found = d.neg(d.product(pair[0], d.adjoint(pair[1])))
+        own.give(a, d.gathered(d.triangle(found, lower), own.type(a).shape))
 
 
 def expm(way: Reverse, number: int, node: Node, g: Ref) -> None:
@@ -278,55 +142,7 @@ def expm(way: Reverse, number: int, node: Node, g: Ref) -> None:
     top = d.make(assemble.concat, at, g, axis=rank - 1)
     bottom = d.make(assemble.concat, d.zeros(type), at, axis=rank - 1)
     whole = d.make(library.expm, d.make(assemble.concat, top, bottom, axis=rank - 2))
-    way.give(operand, _last(d, _first(d, whole, -2, size), size))
-
-
-def require_real(way: Reverse, node: Node) -> None:
-    """Refuse complex matrices."""
-    if way.type(node.inputs[0]).dtype.is_complex:
-        raise way.refusal(node, " for complex matrices")
-
-
-def _over(d: Slopes, x: Ref) -> Ref:
-    """1 / x, and 0 where x is 0."""
-    none = d.eq(x, 0.0)
-    return d.where(none, 0.0, d.div(1.0, d.where(none, 1.0, x)))
-
-
-def _row(d: Slopes, x: Ref) -> Ref:
-    """Vectors as matrices of one row."""
-    shape = d.type(x).shape
-    return d.reshaped(x, (*shape[:-1], 1, shape[-1]))
-
-
-def column(d: Slopes, x: Ref) -> Ref:
-    """Vectors as matrices of one column."""
-    return d.reshaped(x, (*d.type(x).shape, 1))
-
-
-def _diagonal(d: Slopes, x: Ref) -> Ref:
-    """Diagonal matrices of vectors."""
-    shape = d.type(x).shape
-    return d.where(d.on_diagonal(shape[-1]), d.spread(_row(d, x), (*shape, shape[-1])), 0.0)
-
-
-def _plus(d: Slopes, x: Ref | None, y: Ref) -> Ref:
-    return y if x is None else d.add(x, y)
-
-
-def _first(d: Slopes, x: Ref, axis: int, count: Any) -> Ref:
-    """The first rows or columns."""
-    shape = list(d.type(x).shape)
-    shape[axis] = count
-    return d.part(x, (0,) * len(shape), tuple(shape))
-
-
-def _last(d: Slopes, x: Ref, begin: Any) -> Ref:
-    """The columns from a number on."""
-    shape = list(d.type(x).shape)
-    starts = (*(0,) * (len(shape) - 1), begin)
-    shape[-1] = shape[-1] - begin
-    return d.part(x, starts, tuple(shape))
+    way.give(operand, last_columns(d, first(d, whole, -2, size), size))
 
 
 def _fft(way: Reverse, number: int, node: Node, g: Ref) -> None:
@@ -373,15 +189,9 @@ ROUTINES: dict[Any, Callable[..., None]] = {
     library.slogdet: _slogdet,
     library.solve: solve,
     library.triangular_solve: _triangular_solve,
-    library.cholesky: _cholesky,
-    library.svd: _svd,
-    library.qr: _qr,
-    library.eig: _eig,
-    library.lstsq: _lstsq,
     library.expm: expm,
-    library.eigh: _eigh,
     library.fft: _fft,
     library.sort: sorted_back,
     library.special: pointwise,
 }
-__all__ = ["ROUTINES", "column", "det", "expm", "inv", "of_cholesky", "require_real", "solve"]
+__all__ = ["ROUTINES", "det", "expm", "inv", "solve", "triangular"]

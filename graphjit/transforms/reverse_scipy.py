@@ -11,9 +11,12 @@ from graphjit.ir.graph import Node
 from graphjit.ops import assemble, library
 from graphjit.ops import pointwise as pw
 
+from .matrices import Unconjugated
 from .node_maker import Ref
+from .reverse_decompositions import of_cholesky
+from .reverse_kinds import partitioned_back
 from .reverse_pass import Cotangent, Reverse
-from .reverse_routines import column, det, expm, inv, of_cholesky, require_real, solve
+from .reverse_routines import det, expm, inv, solve, triangular
 
 
 def _routine(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
@@ -67,38 +70,38 @@ def _options(node: Node, *names: str) -> dict[str, Any]:
     return {k: part["value"] for k, part in given.items() if isinstance(part, dict)}
 
 
+def _require_real(way: Reverse, node: Node) -> None:
+    if way.type(node.inputs[0]).dtype.is_complex:
+        raise way.refusal(node, " of complex numbers")
+
+
 def _scipy_cholesky(way: Reverse, number: int, node: Node, g: Ref) -> None:
-    d = way.d
-    require_real(way, node)
-    factor = way.ref(number)
+    own = Unconjugated(way)
+    d, factor, g = own.d, own.ref(number), own.given(g)
     if not _options(node, "a", "lower").get("lower", False):
-        factor, g = d.transposed(factor), d.transposed(g)
-    way.give(node.inputs[0], of_cholesky(d, factor, g))
+        factor, g = d.adjoint(factor), d.adjoint(g)
+    own.give(node.inputs[0], of_cholesky(d, factor, g))
 
 
 def _scipy_triangular(way: Reverse, number: int, node: Node, g: Ref) -> None:
-    a, b = node.inputs
-    d, x = way.d, way.ref(number)
-    require_real(way, node)
     options = _options(node, "a", "b", "trans", "lower", "unit_diagonal")
-    if options.get("unit_diagonal") or len(way.type(a).shape) != 2:
+    trans = options.get("trans", 0)
+    turned = trans in (1, 2, "T", "C")
+    conjugated = trans in (2, "C") or not way.type(node.inputs[0]).dtype.is_complex
+    if (
+        options.get("unit_diagonal")
+        or len(way.type(node.inputs[0]).shape) != 2
+        or (turned and not conjugated)
+    ):
         raise way.refusal(node, " with these options")
-    lower, turned = bool(options.get("lower")), options.get("trans", 0) in (1, 2, "T", "C")
-    vector = len(way.type(b).shape) == 1
-    if vector:
-        g, x = column(d, g), column(d, x)
-    back = d.make(library.triangular_solve, way.ref(a), g, lower=lower, adjoint=not turned)
-    way.give(b, d.reshaped(back, way.type(b).shape))
-    if way.active[a]:
-        pair = (x, back) if turned else (back, x)
-        way.give(a, d.triangle(d.neg(d.product(pair[0], d.transposed(pair[1]))), lower))
+    triangular(way, number, node, g, bool(options.get("lower")), turned)
 
 
 def _scipy_convolution(way: Reverse, number: int, node: Node, g: Ref) -> None:
     """The way back of each of two is a convolution with the other backwards."""
     first, second = node.inputs
     d, shapes = way.d, [way.type(i).shape for i in node.inputs]
-    require_real(way, node)
+    _require_real(way, node)
     options = _options(node, "in1", "in2", "mode")
     mode, name = options.pop("mode", "full"), str(node.attr("function"))
     rest = {k: v for k, v in options.items() if k != "method"}
@@ -140,8 +143,28 @@ def _scipy_convolution(way: Reverse, number: int, node: Node, g: Ref) -> None:
         way.give(second, back)
 
 
+def _sylvester(way: Reverse, number: int, node: Node, g: Ref) -> None:
+    """The way back is an equation of the adjoint matrices."""
+    a, b, q = node.inputs
+    own = Unconjugated(way)
+    d, x = own.d, own.ref(number)
+    found = d.make(
+        library.routine,
+        d.adjoint(own.ref(a)),
+        d.adjoint(own.ref(b)),
+        own.given(g),
+        **dict(node.attrs),
+    )
+    own.give(q, found)
+    if own.active[a]:
+        own.give(a, d.neg(d.product(found, d.adjoint(x))))
+    if own.active[b]:
+        own.give(b, d.neg(d.product(d.adjoint(x), found)))
+
+
 # Of routines of SciPy that are called with arrays alone.
 _OF_ARRAYS: dict[str, Callable[..., None]] = {
+    "scipy.linalg.solve_sylvester": _sylvester,
     "scipy.linalg.inv": inv,
     "scipy.linalg.det": det,
     "scipy.linalg.solve": solve,
@@ -149,6 +172,7 @@ _OF_ARRAYS: dict[str, Callable[..., None]] = {
 }
 # Of others, whatever their options are.
 _WITH_OPTIONS: dict[str, Callable[..., None]] = {
+    "numpy.partition": partitioned_back,
     "scipy.linalg.cholesky": _scipy_cholesky,
     "scipy.linalg.solve_triangular": _scipy_triangular,
     **{

@@ -254,6 +254,7 @@ LINALG: list[Callable[..., Any]] = [
     lambda a: np.linalg.eigvalsh(a + a.T.conj()),
     lambda a: np.linalg.eigh(a + a.T.conj()).eigenvalues,
     lambda a: np.linalg.eigvalsh(a, UPLO="U"),
+    lambda a: np.linalg.eigh(a, UPLO="U")[1],
     np.linalg.pinv,
     np.linalg.matrix_rank,
     lambda a: np.linalg.matrix_power(a, -2),
@@ -301,6 +302,16 @@ FFT: list[Callable[..., Any]] = [
     lambda x: np.fft.fft(x, 0),
     lambda x: np.fft.fftn(x, axes=(0,)),
     lambda x: np.fft.fftshift(x, axes=1),
+    np.fft.irfft2,
+    np.fft.irfftn,
+    lambda x: np.fft.fft2(x, s=(4, 5)),
+    lambda x: np.fft.ifft2(x, s=(4, -1)),
+    lambda x: np.fft.rfft2(x, s=(2, 7)),
+    lambda x: np.fft.irfft2(x, s=(2, 7)),
+    lambda x: np.fft.irfftn(x, s=(5,), axes=(0,), norm="ortho"),
+    lambda x: np.fft.fftn(x, s=[3], axes=[1]),
+    lambda x: np.fft.fftn(x, s=(2, 0), axes=(0, 1)),
+    lambda x: np.fft.fft2(x, s=(2, 3, 4)),
 ]
 
 

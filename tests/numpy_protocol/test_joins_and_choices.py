@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,72 @@ def test_joins_of_one_array(number: int) -> None:
                 continue  # asks for the type of what is a NumPy scalar or an array
             found = outcome(gj.function(fn, fallback="error"), x)
             assert agree(found, outcome(fn, x)), (shape, dtype, found)
+
+
+INDICES: list[Callable[[Any, Any], Any]] = [
+    lambda x, y: np.r_[x], lambda x, y: np.r_[x, y], lambda x, y: np.r_[x, 1, 2.5, y],
+    lambda x, y: np.r_[1:4, x, 0:1:5j], lambda x, y: np.r_[x, [1, 2], (3.0,)],
+    lambda x, y: np.r_[x[0], y[1], 7], lambda x, y: np.r_["0,2", x, y],
+    lambda x, y: np.r_["1,2,0", x, y], lambda x, y: np.r_["0,2,0", x, y, 1:4],
+    lambda x, y: np.r_["-1", x[:, None], y[:, None]], lambda x, y: np.c_[x], np.r_.__getitem__,
+    lambda x, y: np.c_[x, y], lambda x, y: np.c_[x[:, None], y, np.ones(3)],
+    lambda x, y: np.c_[x[None], 1, 2], lambda x, y: np.r_[x, y.astype("f4")],
+    lambda x, y: np.c_[x, y[:2]], lambda x, y: np.r_[x, np.ones((2, 2))],
+    lambda x, y: np.r_["a", x], lambda x, y: np.r_[x, "0"], lambda x, y: np.r_["r", x],
+    lambda x, y: np.c_["1,3,0", x, y],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(INDICES)))
+def test_arrays_joined_by_an_index(number: int) -> None:
+    fn = INDICES[number]
+    for dtype in ("f8", "i2"):
+        x, y = np.arange(3).astype(dtype), np.arange(3, 6).astype(dtype)
+        assert agree(outcome(gj.function(fn), x, y), outcome(fn, x, y)), dtype
+
+
+def test_arrays_joined_by_an_index_compile() -> None:
+    x = np.arange(3.0)
+    f = gj.function(lambda x: np.c_[x, 2 * x, np.r_[x[:2], 1]], fallback="error")
+    np.testing.assert_array_equal(f(x), np.c_[x, 2 * x, np.r_[x[:2], 1]])
+
+
+@pytest.mark.parametrize("code", "?bhilBHILefdFD")
+def test_types_of_numbers_convert(code: str) -> None:
+    kind = np.dtype(code).type
+    values = [np.array([1.5, -2.0, 0.0]), np.array(2.5), np.float64(2.5), np.int64(7), 3, True]
+    values += [np.array([[1, 2]], "i4"), np.float32(0.1), np.array([1 + 2j]), 2.5, 1j]
+    for value in values:
+        f = gj.function(lambda x: kind(x))
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = outcome(kind, value)
+            for _ in range(2):
+                assert agree(outcome(f, value), expected), (value, expected)
+    compiled = gj.function(lambda x: kind(x) + kind(x[0]), fallback="error")
+    x = np.array([1.0, 2.0])
+    found = compiled(x)
+    np.testing.assert_array_equal(found, kind(x) + kind(x[0]))
+    assert found.dtype == code
+
+
+def test_einsum_by_numbers() -> None:
+    x, y = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4)
+    for fn in (
+        lambda x, y: np.einsum(x, [0, 1], y, [1, 2]),
+        lambda x, y: np.einsum(x, [0, 1], y, [1, 2], [2, 0]),
+        lambda x, y: np.einsum(x, (1, 0)),
+        lambda x, y: np.einsum(x, [Ellipsis, 1], y, [1, 30], [Ellipsis, 30]),
+        lambda x, y: np.einsum(x, [0, 1], y, [2, 3], []),
+        lambda x, y: np.einsum(x, [27, 0]),
+    ):
+        expected = outcome(fn, x, y)
+        assert agree(outcome(gj.function(fn, fallback="error"), x, y), expected)
+    for fn in (
+        lambda x, y: np.einsum(x, [0, 52]),
+        lambda x, y: np.einsum(x, [0, 1], y, [0, 1]),
+    ):
+        assert agree(outcome(gj.function(fn), x, y), outcome(fn, x, y))
 
 
 @pytest.mark.parametrize("number", range(13))

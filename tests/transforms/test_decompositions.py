@@ -73,6 +73,91 @@ def test_functions_of_tensors() -> None:
         np.testing.assert_allclose(gj.grad(f)(gj.constant(x)), expected, rtol=1e-5, atol=1e-6)
 
 
+def real_and_imaginary(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of complex matrices as one of real ones, twice as wide."""
+
+    def of_parts(x: Any) -> Any:
+        half = x.shape[-1] // 2
+        return f(x[..., :half] + 1j * x[..., half:])
+
+    return of_parts
+
+
+def moduli(*parts: Any) -> Any:
+    return weighted(*(abs(part) ** 2 if part.ndim > 1 else abs(part[None]) for part in parts))
+
+
+def phases(x: Any) -> Any:
+    return weighted(x.real, x.imag * 0.3)
+
+
+def hermitian(a: Any) -> Any:
+    return a @ np.swapaxes(a.conj(), -1, -2) + np.eye(a.shape[-1])
+
+
+COMPLEX: dict[str, Callable[[Any], Any]] = {
+    "svd": lambda a: moduli(*np.linalg.svd(a, full_matrices=False)),
+    "values": lambda a: np.linalg.svd(a, compute_uv=False).sum(),
+    "rank 1": lambda a: (
+        lambda u, s, vh: phases(u[..., :1] * s[..., None, :1] @ vh[..., :1, :])
+    )(*np.linalg.svd(a, full_matrices=False)),
+    "qr": lambda a: sum(map(phases, np.linalg.qr(a))),
+    "pinv": lambda a: phases(np.linalg.pinv(a)),
+}
+COMPLEX_SQUARE: dict[str, Callable[[Any], Any]] = {
+    "eigh": lambda a: moduli(*np.linalg.eigh(a)),
+    "eigh of the upper": lambda a: moduli(*np.linalg.eigh(a, "U")),
+    "eig": lambda a: (lambda w, v: abs(w).sum() + moduli(v))(*np.linalg.eig(a)),
+    "cholesky": lambda a: phases(np.linalg.cholesky(hermitian(a))),
+    "scipy's cholesky": lambda a: phases(scipy.linalg.cholesky(hermitian(a))),
+    "sign": lambda a: np.linalg.slogdet(a)[0].imag + np.linalg.slogdet(a)[1],
+    "triangular": lambda a: phases(
+        scipy.linalg.solve_triangular(a, a[:, :2], trans="C", lower=True)
+    ),
+    "triangular of a vector": lambda a: phases(scipy.linalg.solve_triangular(a, a[0])[None]),
+    "least squares": lambda a: gj.reduce_sum(gj.abs(gj.linalg.lstsq(a[:, :2], a[:, 2:]))),
+    "nuclear norm": lambda a: np.linalg.norm(a, "nuc"),
+    "sylvester": lambda a: phases(scipy.linalg.solve_sylvester(a, a.T + 9, a @ a)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_matrices_of_any_shape(name: str, shape: tuple[int, ...]) -> None:
+    if name == "svd" and shape == (1, 1):
+        return  # moduli of one number are constant
+    x = RNG.normal(size=(*shape[:-1], 2 * shape[-1]))
+    f = real_and_imaginary(COMPLEX[name])
+    np.testing.assert_allclose(gj.grad(f)(x), differences(f, x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", COMPLEX_SQUARE)
+def test_complex_square_matrices(name: str) -> None:
+    x = RNG.normal(size=(4, 8)) + np.hstack([3 * np.eye(4), np.zeros((4, 4))])
+    f = real_and_imaginary(COMPLEX_SQUARE[name])
+    np.testing.assert_allclose(gj.grad(f)(x), differences(f, x), rtol=1e-5, atol=1e-6)
+    gj.testing.check_grads(f, (x,), 2, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("letter", ["L", "U"])
+def test_eigenvalues_of_one_triangle(letter: str) -> None:
+    """The other triangle isn't read: its gradient is 0."""
+    a = RNG.normal(size=(2, 4, 4))
+    for f in (
+        lambda a: weighted(np.linalg.eigh(a, letter)[1]),
+        lambda a: (np.linalg.eigvalsh(a, letter) * W[:2, :4]).sum(),
+    ):
+        np.testing.assert_allclose(gj.grad(f)(a), differences(f, a), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(gj.function(f)(a), f(a), rtol=1e-12)
+
+
+def test_inverses_of_equal_singular_values() -> None:
+    """Which a way by singular vectors has wrong: their gaps are 0."""
+    for a in (np.eye(3), np.eye(4)[:, :3], np.diag([2.0, 2.0, 1.0])):
+        f = lambda a: weighted(np.linalg.pinv(a))  # noqa: E731
+        np.testing.assert_allclose(gj.grad(f)(a), differences(f, a), rtol=1e-5, atol=1e-6)
+
+
 def test_second_derivatives() -> None:
     a = RNG.normal(size=(3, 3))
     gj.testing.check_grads(lambda a: np.linalg.svd(a, compute_uv=False).sum(), (a,), 2)

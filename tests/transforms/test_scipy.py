@@ -138,7 +138,9 @@ EDGES = np.array([-2.0, -0.5, 0.0, 0.3, 1.0, 4.0, np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize(
     ("name", "shapes"),
     [("norm", ()), ("expon", ()), ("laplace", ()), ("logistic", ()), ("gamma", (2.5,)),
-     ("chi2", (3.0,)), ("t", (4.0,)), ("beta", (2.0, 3.0))],
+     ("chi2", (3.0,)), ("t", (4.0,)), ("beta", (2.0, 3.0)), ("uniform", ()), ("cauchy", ()),
+     ("gumbel_r", ()), ("halfnorm", ()), ("rayleigh", ()), ("lognorm", (0.7,)),
+     ("weibull_min", (1.5,)), ("pareto", (2.0,)), ("invgamma", (2.5,))],
 )  # fmt: skip
 def test_distributions(name: str, shapes: Any, method: str) -> None:
     function = getattr(getattr(scipy.stats, name), method)
@@ -152,6 +154,120 @@ def test_distributions(name: str, shapes: Any, method: str) -> None:
             found, expected = gj.function(f)(x), f(x)
             np.testing.assert_allclose(found, expected, rtol=1e-12)
             assert type(found) is type(expected) and found.dtype == expected.dtype
+
+
+COUNTS = np.array([-1.0, 0.0, 0.5, 1.0, 2.0, 5.0, np.inf, np.nan])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", ["pmf", "logpmf", "cdf", "sf"])
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [("poisson", (1.7,)), ("poisson", (-1.0,)), ("bernoulli", (0.3,)), ("binom", (4.0, 0.3)),
+     ("binom", (4.5, 0.3)), ("nbinom", (2.5, 0.4)), ("geom", (0.4,)), ("geom", (0.0,))],
+)  # fmt: skip
+def test_discrete_distributions(name: str, shapes: Any, method: str) -> None:
+    function = getattr(getattr(scipy.stats, name), method)
+    for f in (lambda x: function(x, *shapes), lambda x: function(x, *shapes, loc=1)):
+        for x in (COUNTS, COUNTS[:6].astype("i8")):
+            found, expected = gj.function(f)(x), f(x)
+            np.testing.assert_allclose(found, expected, rtol=1e-11)
+            assert found.dtype == expected.dtype
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["norm", "expon", "logistic", "uniform", "gumbel_r"])
+def test_quantiles(name: str) -> None:
+    q = np.array([-0.1, 0.0, 1e-9, 0.2, 0.5, 0.9, 1.0, 1.5, np.nan])
+    for method in ("ppf", "isf"):
+        function = getattr(getattr(scipy.stats, name), method)
+        f = lambda q, function=function: function(q, loc=0.5, scale=2.0)  # noqa: E731
+        np.testing.assert_allclose(gj.function(f)(q), f(q), rtol=1e-12)
+
+
+def test_derivatives_of_distributions() -> None:
+    x, k = np.array([0.3, 0.8]), np.array([0.0, 1.0, 3.0])
+    stats = scipy.stats
+    for f, at in (
+        (lambda x: stats.t.cdf(x - 0.5, 3.0), x),
+        (lambda x: stats.beta.cdf(x, 2.0, 3.0), x),
+        (lambda df: stats.chi2.logpdf(0.7, df), x),
+        (lambda s: stats.lognorm.logpdf(0.7, s), x),
+        (lambda s: stats.norm.logpdf(0.7, 0.1, s), x),
+        (lambda q: stats.norm.ppf(q), x),
+        (lambda mu: stats.poisson.logpmf(k, mu[0]), x),
+        (lambda mu: stats.poisson.cdf(k, mu[0]), x),
+        (lambda p: stats.binom.pmf(k, 5.0, p[0]), x),
+        (lambda p: stats.nbinom.logpmf(k, 2.5, p[1]), x),
+    ):
+        g = lambda x, f=f: (f(x) * np.arange(1.0, np.size(f(x)) + 1)).sum()  # noqa: E731
+        np.testing.assert_allclose(gj.grad(g)(at), differences(g, at), rtol=1e-5, atol=1e-8)
+
+
+def test_multivariate_normal() -> None:
+    normal = scipy.stats.multivariate_normal
+    rng = np.random.default_rng(3)
+    points, mean = rng.normal(size=(5, 3)), rng.normal(size=3)
+    half = rng.normal(size=(3, 3))
+    given = (points, mean, half)
+
+    def covariance(half: Any) -> Any:
+        return half @ half.T + np.eye(3)
+
+    for f in (
+        lambda x, m, c: normal.logpdf(x, m, covariance(c)),
+        lambda x, m, c: normal.pdf(x[0], m, covariance(c)),
+        lambda x, m, c: normal.logpdf(x, m, c[0] ** 2 + 1),
+        lambda x, m, c: normal.logpdf(x, cov=covariance(c)),
+        lambda x, m, c: normal.logpdf(x[:, 0], m[0], c[0, 0] ** 2),
+        lambda x, m, c: normal.logpdf(x),
+        lambda x, m, c: normal.entropy(m, covariance(c)),
+    ):
+        try:
+            expected = f(points, mean, half)
+        except ValueError:
+            continue  # of these shapes there is none
+        found = gj.function(f, fallback="error")(points, mean, half)
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+        assert np.shape(found) == np.shape(expected)
+        for k in range(3):
+
+            def g(x: Any, k: int = k, f: Any = f) -> Any:
+                return np.sum(f(*given[:k], x, *given[k + 1 :]))
+
+            np.testing.assert_allclose(
+                gj.grad(g)(given[k]), differences(g, given[k]), rtol=1e-5, atol=1e-7
+            )
+    singular = lambda x: normal.logpdf(x, mean, np.ones((3, 3)))  # noqa: E731
+    with pytest.raises(np.linalg.LinAlgError):
+        gj.function(singular)(points)
+
+
+def test_weights_and_signs() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    b[0, 0], a[1, 1], b[2] = 0.0, -np.inf, 0.0
+    logsumexp = scipy.special.logsumexp
+    for f in (
+        lambda a, b: logsumexp(a, b=b),
+        lambda a, b: logsumexp(a, axis=1, b=np.abs(b)),
+        lambda a, b: logsumexp(a, axis=0, b=b, keepdims=True),
+        lambda a, b: logsumexp(a, b=b, return_sign=True),
+        lambda a, b: logsumexp(a, axis=1, b=b, return_sign=True),
+        lambda a, b: logsumexp(a, axis=(0, 1), b=b[0], return_sign=True, keepdims=True),
+        lambda a, b: logsumexp(a, return_sign=True),
+    ):
+        with np.errstate(all="ignore"):
+            expected = f(a, b)
+        found = gj.function(f, fallback="error")(a, b)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    for k in (0, 1):
+
+        def g(x: Any, k: int = k) -> Any:
+            return logsumexp(x if k == 0 else A, axis=1, b=A**2 if k == 0 else x**2).sum()
+
+        at = A.copy()
+        np.testing.assert_allclose(gj.grad(g)(at), differences(g, at), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.filterwarnings("ignore")
