@@ -15,6 +15,7 @@ from graphjit.ir import cost_model
 from graphjit.ir.program import Kernel, reads_and_writes
 from graphjit.jit.specialization import build_program
 from graphjit.jit.trace_attempt import TraceAttempt
+from tests.support.written_out import listed, written_out
 
 rng = np.random.default_rng(0)
 
@@ -24,16 +25,16 @@ def matrix(*shape):
 
 
 def chain(count):
-    def function(x):
-        for k in range(count // 2):
-            x = np.tanh(x) if k % 5 == 4 else x * np.float32(1 + k / 1000) + np.float32(k)
-        return x
+    def turn(k):
+        if k % 5 == 4:
+            return "np.tanh(x)"
+        return f"x * np.float32({1 + k / 1000}) + np.float32({k})"
 
-    return function, (matrix(100),)
+    return written_out(turn, count // 2), (matrix(100),)
 
 
 def results(count):
-    return lambda x: [x * np.float32(k) + 1 for k in range(count // 2)], (matrix(100),)
+    return listed(lambda k: f"x * np.float32({k}) + 1", count // 2), (matrix(100),)
 
 
 def parts(count):
@@ -93,9 +94,8 @@ def reshapes(count):  # each of them needs its operand stored
 
 
 def sums(count):
-    return lambda x: [(x * np.float32(k)).sum(axis=0) for k in range(count // 2)], (
-        matrix(30, 40),
-    )
+    item = lambda k: f"(x * np.float32({k})).sum(axis=0)"  # noqa: E731
+    return listed(item, count // 2), (matrix(30, 40),)
 
 
 def joins(count):

@@ -138,7 +138,7 @@ class GuardWord(IntEnum):
     VALUE: in place of ARGUMENT, the value or object that the leaf must be
     OBJECT: in place of CELL, an object that certainly has this value, or null
     CELL: the frame's index of words that stand in for an array
-    NUMBER, OTHER_NUMBER: NumPy's numbers of the dtype
+    NUMBER: NumPy's number of the dtype
     SHAPE: the first of the extents; of NUMBER, its type
     """
 
@@ -150,9 +150,8 @@ class GuardWord(IntEnum):
     CELL = 3
     DTYPE = 4
     NUMBER = 5
-    OTHER_NUMBER = 6
-    NDIM = 7
-    SHAPE = 8
+    NDIM = 6
+    SHAPE = 7
 
 
 class ContainerWord(IntEnum):

@@ -6,7 +6,6 @@ entry_spec.py says what is written, entry_layout.py where it stands.
 from __future__ import annotations
 
 import ctypes
-import functools
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -177,7 +176,7 @@ class TableWriter:
         assert dtype is not None
         # a symbolic extent is written as minus the frame's index of its value
         shape = [-self.extents[str(n)] if isinstance(n, Dim) else n for n in part.shape]
-        words = [self.address(dtype), *_type_numbers(dtype), len(shape), *shape]
+        words = [self.address(dtype), dtype.num, len(shape), *shape]
         if part.guard is GuardKind.NUMBER:
             words.append(self.address(dtype.type) if scalar_fits(dtype) else 0)
         return words
@@ -365,16 +364,6 @@ def _launch_words(
     bare = not (launch.roots or constants or launch.arena_bytes or launch.checked or sized)
     words[EntryWord.PLAIN] = int(small and bare and launch.address != 0)
     return words
-
-
-@functools.cache
-def _type_numbers(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """NumPy's numbers of a dtype. Two of C's integer types may have one size: either will
-    do.
-    """
-    twins = [np.dtype(letter) for letter in "bhilqBHILQ"]
-    found = [twin.num for twin in twins if twin == dtype] or [dtype.num]
-    return found[0], found[-1]
 
 
 def _root_word(root: Any, leaves_at: int) -> int:

@@ -204,6 +204,7 @@ class AccessHooks(Containers):
         kind = type(value)
         if kind is DeferredText:
             return str
+        self.guard_type(value)
         found = getattr(value, "__class__", kind)
         if found is kind and hasattr(kind, "__next__") and package_of(kind) == "graphjit":
             raise self.refusal("asks for the type of an iterator")

@@ -11,7 +11,7 @@ import operator
 import os
 import sys
 import weakref
-from typing import Any
+from typing import Any, Final
 
 from graphjit.core.errors import TracingError, at_user_line
 
@@ -29,6 +29,14 @@ from .sources import (
     lasting_source,
 )
 from .values import PLAIN, is_plain
+
+# Names that every class has of its own, which say nothing of what its objects do.
+_OF_CLASSES: Final = frozenset({
+    *vars(object), "__module__", "__dict__", "__weakref__", "__slots__", "__abstractmethods__",
+    "_abc_impl", "__parameters__", "__orig_bases__", "__protocol_attrs__", "_is_protocol",
+    "_is_runtime_protocol", "__annotations__", "__non_callable_proto_members__",
+    "__static_attributes__", "__firstlineno__", "__class_getitem__", "__match_args__",
+}) - {"__hash__"}  # fmt: skip
 
 
 class BuiltinCalls(DrawCalls):
@@ -264,7 +272,8 @@ class BuiltinCalls(DrawCalls):
 
     def _call_isinstance(self, value: Any, kinds: Any) -> bool:
         kinds = self._classes(kinds)
-        self._require_plain_classes(kinds)
+        self._require_plain_classes(kinds, type(value))
+        self.guard_type(value)
         self._guard_bases(type(value))
         return isinstance(value, kinds)
 
@@ -280,36 +289,48 @@ class BuiltinCalls(DrawCalls):
             where = AttributeSource(lasting_source(kind, kind.__qualname__), "__mro__")
             self.guard(Check.ITEMS, where, tuple(map(weakref.ref, kind.__mro__)))
 
-    def _require_plain_classes(self, kinds: Any) -> None:
-        """Refuse classes that say by code of their own, or a register, what belongs to them."""
+    def _require_plain_classes(self, kinds: Any, asked: type) -> None:
+        """Refuse classes that say by code of their own what belongs to them. asked: of which
+        class it is asked whether it belongs to these.
+        """
         for kind in kinds if isinstance(kinds, tuple) else (kinds,):
             if isinstance(kind, tuple):
-                self._require_plain_classes(kind)
+                self._require_plain_classes(kind, asked)
             elif (
-                isinstance(kind, type)
-                and type(kind) is not type
-                and not is_trusted(kind)
-                and not issubclass(kind, enum.Enum)
+                not isinstance(kind, type)
+                or type(kind) is type
+                or issubclass(kind, enum.Enum)
+                or (is_trusted(kind) and is_trusted(asked))
             ):
-                if type(kind) is abc.ABCMeta and not any(
-                    "__subclasshook__" in vars(base) for base in kind.__mro__[:-1]
-                ):
-                    # whoever registers a class changes the token
-                    token = ConstSource(abc.get_cache_token, "abc.get_cache_token")
-                    now = abc.get_cache_token()
-                    self.guard(Check.EQUAL, CallSource(token, (), {}), now)
-                    continue
+                continue
+            elif not (isinstance(kind, abc.ABCMeta) and is_trusted(type(kind))):
                 raise self.refusal(f"asks for {kind.__name__}, whose class isn't followed")
+            else:
+                self._guard_abstract(kind, asked)
+
+    def _guard_abstract(self, kind: type, asked: type) -> None:
+        """Guard what an abstract class asks for: who is registered, and methods."""
+        # whoever registers a class changes the token
+        token = ConstSource(abc.get_cache_token, "abc.get_cache_token")
+        self.guard(Check.EQUAL, CallSource(token, (), {}), abc.get_cache_token())
+        bases = kind.__mro__[:-1]
+        if any("__subclasshook__" in vars(base) for base in bases):
+            if not is_trusted(kind):
+                raise self.refusal(f"asks for {kind.__name__}, whose class isn't followed")
+            names = {n for base in bases for n in vars(base) if n not in _OF_CLASSES}
+            for name in sorted(names):
+                self.guard_static(asked, name)
 
     def _call_issubclass(self, kind: Any, kinds: Any) -> bool:
         kinds = self._classes(kinds)
-        self._require_plain_classes(kinds)
+        self._require_plain_classes(kinds, kind if isinstance(kind, type) else type)
         if isinstance(kind, type):
             self._guard_bases(kind)
         return issubclass(kind, kinds)
 
     def _call_callable(self, value: Any) -> bool:
         if type(value) not in PLAIN and not is_trusted(type(value)):
+            self.guard_type(value)
             self.guard_static(type(value), "__call__")
         return callable(value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import cmath
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -11,6 +12,7 @@ import math
 import operator
 import sys
 import types
+import typing
 from typing import Any, Final
 
 import numpy as np
@@ -46,11 +48,20 @@ HANDING_ON: Final = frozenset({
 })  # fmt: skip
 # Names that Python itself has there.
 BUILTIN_NAMES: Final = frozenset(vars(builtins))
-# What tells of state that calls can change, or changes it.
-STATEFUL: Final = frozenset({
+# What tells of state that calls can change, or changes it; what reads files, or writes some.
+_STATEFUL: Final = frozenset({
     np.get_printoptions, np.geterr, np.geterrcall, np.getbufsize,
-    np.set_printoptions, np.seterr, np.seterrcall, np.setbufsize,
+    np.set_printoptions, np.seterr, np.seterrcall, np.setbufsize, np.printoptions,
+    np.load, np.loadtxt, np.genfromtxt, np.fromfile, np.fromregex, np.memmap, np.save, np.savez,
+    np.savez_compressed, np.savetxt, np.show_config, np.show_runtime, np.info,
+    np.lib.npyio.NpzFile, np.lib.npyio.DataSource, np.lib.format.open_memmap,
+    np.lib.format.read_array, np.lib.format.write_array, typing.get_type_hints,
+    dataclasses.fields, dataclasses.asdict, dataclasses.astuple,
 })  # fmt: skip
+# Methods of arrays that write files.
+_WRITING_FILES: Final = frozenset({"tofile", "dump"})
+# Packages of which functions read files, or write some.
+_OF_FILES: Final = ("scipy.io", "scipy.datasets", "numpy.lib.format", "numpy.ctypeslib")
 _HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 _PURE_BUILTINS: Final = frozenset({
     "abs", "all", "any", "ascii", "bin", "bool", "bytes", "chr", "complex", "divmod",
@@ -118,14 +129,29 @@ def is_library_ufunc(function: np.ufunc) -> bool:
     return getattr(special, function.__name__, None) is function
 
 
+def is_stateful(function: Any) -> bool:
+    """Whether a function of a library reads or changes state, of its own or of files."""
+    if isinstance(function, (types.BuiltinFunctionType, types.MethodDescriptorType)):
+        owner = getattr(function, "__self__", getattr(function, "__objclass__", None))
+        if isinstance(owner, np.ndarray) or owner is np.ndarray:
+            return function.__name__ in _WRITING_FILES
+    module = getattr(function, "__module__", None)
+    if isinstance(module, str) and module.startswith(_OF_FILES):
+        return True
+    try:
+        return function in _STATEFUL
+    except TypeError:  # it has no hash
+        return False
+
+
 def is_known(function: Any) -> bool:
     """Whether a callable of C depends on its arguments alone and changes nothing else."""
     try:
         if function in _PURE:
             return True
-        if function in STATEFUL:
-            return False
     except TypeError:  # it has no hash
+        return False
+    if is_stateful(function):
         return False
     if isinstance(function, np.ufunc):
         return is_library_ufunc(function)
@@ -147,9 +173,9 @@ __all__ = [
     "HIGHER_ORDER",
     "ITERATE_ONLY",
     "READERS",
-    "STATEFUL",
     "TRUSTED",
     "is_known",
+    "is_stateful",
     "is_library_ufunc",
     "is_made_of_another",
     "is_trusted",

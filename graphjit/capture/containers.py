@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import operator
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+import numpy as np
+
+from .callables import is_trusted, package_of
 from .effects import DELETED
 from .guarding import Guarding
 from .sources import (
+    CallSource,
     Check,
+    ConstSource,
     ItemSource,
     Source,
 )
-from .values import MAX_DEPTH, MAX_ITEMS, PLAIN, contents, is_plain
+from .values import CALLABLES, CONTAINERS, MAX_DEPTH, MAX_ITEMS, PLAIN, contents, is_plain
+
+# How deep in a new object containers from outside are looked for.
+_MAX_HOLDERS: Final = 4
 
 
 class Containers(Guarding):
@@ -137,13 +147,42 @@ class Containers(Guarding):
                     if kind is tuple:
                         return tuple(items)
                     value[:] = items
+            elif depth < MAX_DEPTH and isinstance(value, tuple):  # a named one
+                items = [translate(x, depth + 1) for x in value]
+                if not all(map(operator.is_, items, value)):
+                    return tuple.__new__(kind, items)
             elif depth < MAX_DEPTH and kind is dict:
                 value.update((k, translate(x, depth + 1)) for k, x in list(value.items()))
             elif nested and hasattr(kind, "__next__") and kind is not types.GeneratorType:
                 raise self.refusal("steps through containers in containers in C")
+            elif not self._traced(value) and _holds(value, originals, 0):
+                raise self.refusal(
+                    f"makes a {kind.__name__} that holds a container from outside"
+                )
             return value
 
         return translate(result, 0)
+
+    def require_known_text(self, value: Any, depth: int = 0) -> None:
+        """Refuse what has a text that may change while it is the same object. That of arrays
+        depends on NumPy's options, which are under a guard from now on.
+        """
+        kind = type(value)
+        if self._traced(value):
+            return
+        if isinstance(value, (np.ndarray, np.generic)):
+            where = ConstSource(_print_options, "np.get_printoptions")
+            self.guard(Check.EQUAL, CallSource(where, (), {}), _print_options())
+        elif kind in PLAIN or depth > MAX_DEPTH:
+            return
+        elif isinstance(value, (*CONTAINERS, deque)):
+            if len(value) <= MAX_ITEMS:
+                for x in contents(value):
+                    self.require_known_text(x, depth + 1)
+        elif isinstance(value, CALLABLES) and not is_trusted(value):
+            raise self.refusal(f"makes a text of a {kind.__name__}")
+        else:
+            self.require_no_state(value)
 
     def one_level(self, value: Any) -> Any:
         """A copy of a container whose items are those that it has, for code that hands them on
@@ -279,6 +318,26 @@ def _rebuilt(value: Any, items: list[Any]) -> Any:
     if isinstance(value, deque):
         return deque(items, value.maxlen)
     return items if isinstance(value, list) else tuple(items)
+
+
+def _print_options() -> tuple[tuple[str, str], ...]:
+    """What NumPy's texts of arrays depend on."""
+    return tuple((k, repr(v)) for k, v in sorted(np.get_printoptions().items()))
+
+
+def _holds(value: Any, wanted: Mapping[int, Any], depth: int) -> bool:
+    """Whether a new object of C's or of a library's holds one of several, by their ids."""
+    kind = type(value)
+    if kind in PLAIN or isinstance(value, CALLABLES) or package_of(kind) == "graphjit":
+        return False
+    if isinstance(value, np.ndarray):
+        return value.dtype.hasobject and any(id(x) in wanted for x in value.flat)
+    if hasattr(kind, "__next__") and kind is not itertools.repeat:
+        return False  # which steps through it
+    for x in gc.get_referents(value):
+        if id(x) in wanted or (depth < _MAX_HOLDERS and _holds(x, wanted, depth + 1)):
+            return True
+    return False
 
 
 __all__ = ["Containers", "container_like"]

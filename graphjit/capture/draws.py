@@ -44,6 +44,8 @@ _OF_RANDOM: Final = frozenset({
     "lognormvariate", "normalvariate", "paretovariate", "randint", "random", "randrange",
     "sample", "seed", "triangular", "uniform", "vonmisesvariate", "weibullvariate",
 })  # fmt: skip
+# Of these, what chooses among objects.
+_OF_OBJECTS: Final = frozenset({"choice", "choices", "sample"})
 # By module: what makes generators, of the system's entropy where no seed is given.
 _MAKERS: Final = {
     "numpy.random._generator": ("default_rng",),
@@ -119,6 +121,12 @@ class DrawCalls(ReportCalls):
             return self._moved(owner, source, given, named)
         if name == "seed" and (len(given) != 1 or type(given[0]) is not int or named):
             raise self.refusal("seeds a random generator in a way that isn't followed")
+        known = (
+            is_plain if type(owner).__name__ == "Random" and name in _OF_OBJECTS else _is_fixed
+        )
+        populations = given[:1] if given and type(given[0]) in (list, tuple) else ()
+        if not all(map(known, (x for part in populations for x in part))):
+            raise self.refusal(f"calls .{name} of a random generator with objects")
         if name == "shuffle" or not all(map(_is_fixed, (*given, *named.values()))):
             raise self.refusal(f"calls .{name} of a random generator with what isn't plain")
         return self._drawn(owner, source, _Method(name, tuple(given), named))

@@ -7,6 +7,7 @@ into. A guard that is missing would be a wrong answer later, so what isn't known
 
 from __future__ import annotations
 
+import datetime
 import enum
 import types
 import weakref
@@ -157,6 +158,8 @@ class Guarding(UnseenCode):
     def read(self, value: Any, source: Source) -> Any:
         """What the code goes on with for a value that it read."""
         kind = type(value)
+        if kind in (datetime.datetime, datetime.time) and not is_trusted(type(value.tzinfo)):
+            raise self.refusal(f"reads a time of a {type(value.tzinfo).__name__}")
         if kind in PLAIN or issubclass(kind, enum.Enum):
             if kind in (float, int, complex):
                 traced = self._number(value, source)
@@ -193,6 +196,15 @@ class Guarding(UnseenCode):
         return value
 
     # -- what was written
+
+    def guard_type(self, value: Any) -> None:
+        """Guard that what was read goes on being of its class, which may be set."""
+        kind = type(value)
+        if kind in PLAIN or is_trusted(kind) or self._traced(value):
+            return
+        source = self.source_of(value)
+        if source is not None:
+            self.guard(Check.TYPE, source, kind)
 
     def is_own(self, owner: Any) -> bool:
         """Whether an object was made meanwhile: no other code has it."""

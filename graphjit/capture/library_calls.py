@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import decimal
 import enum
 import functools
+import gc
+import math
 import operator
 import types
 from collections import deque
@@ -34,12 +37,13 @@ from .callables import (
     package_of,
 )
 from .elementwise_calls import ElementwiseCalls
+from .generators import is_generator
 from .instrument import CannotInstrument, bind, instrumented
 from .pending_generators import PendingGenerator
 from .sources import (
     static_attribute,
 )
-from .values import CALLABLES, CONTAINERS, PLAIN
+from .values import CALLABLES, CONTAINERS, PLAIN, is_plain
 
 _TEXTS: Final = (str, repr)
 # Functions of NumPy that write into what they are given.
@@ -53,6 +57,22 @@ _WRITERS = {
     "put_along_axis",
     "putmask",
 }
+_TEXT_MAKERS: Final = frozenset({
+    str, repr, format, ascii, np.array2string, np.array_repr, np.array_str,
+})  # fmt: skip
+# What is the same for a Decimal in whatever context, and methods of which this is true.
+_FREE_OF_CONTEXT: Final = frozenset({
+    str, repr, int, float, hash, bool, list, tuple, dict, zip, enumerate, iter, reversed, len,
+    decimal.Decimal, set, frozenset, range, map, filter, math.floor, math.ceil, math.trunc,
+})  # fmt: skip
+_OF_DECIMALS: Final = frozenset({
+    "as_tuple", "as_integer_ratio", "is_nan", "is_finite", "is_infinite", "is_signed",
+    "is_zero", "is_qnan", "is_snan", "adjusted", "conjugate", "copy_abs", "copy_negate",
+    "copy_sign",
+    "__str__", "__repr__", "__int__", "__float__", "__bool__", "__hash__", "real", "imag",
+})  # fmt: skip
+# How deep in an object that is copied something from outside is looked for.
+_MAX_PARTS: Final = 4
 _BUILTINS: Final = (type, types.BuiltinFunctionType)
 # What calls an argument, and packages whose other functions don't.
 _CALLING: Final = frozenset({map, filter, functools.reduce, sorted, min, max})
@@ -107,7 +127,8 @@ class LibraryCalls(ElementwiseCalls):
                 args, kwargs = self._with_callees(function, args, kwargs)
             hand = self._handed_on if hands_on else handed
             given = [hand(x) for x in args]
-            named = {k: hand(x) for k, x in kwargs.items()}
+            # which dict() takes as they are
+            named = kwargs if function is dict else {k: hand(x) for k, x in kwargs.items()}
             if "out" in named or getattr(function, "__name__", "") in _WRITERS:
                 self._require_no_turn("writes into an array")
             if package_of(function) == "graphjit":  # functions in lists: branches
@@ -122,6 +143,14 @@ class LibraryCalls(ElementwiseCalls):
             if asks:
                 for x in (*given, *named.values()):
                     self.require_no_methods(x)
+            if function in _TEXT_MAKERS:
+                for x in (*given, *named.values()):
+                    self.require_known_text(x)
+            if not callable(function) or function not in _FREE_OF_CONTEXT:
+                self._require_no_decimals((*given, *named.values()))
+            if package_of(function) == "copy":
+                for x in given:
+                    self._require_own_parts(x, 0)
             if function in _TEXTS and any(isinstance(x, GraphJitError) for x in given):
                 raise self.refusal("formats an error of NumPy's")
             if function in _TEXTS and len(given) == 1 and _is_deferred_container(given[0]):
@@ -173,6 +202,24 @@ class LibraryCalls(ElementwiseCalls):
         if trace.is_handled():
             raise self.refusal(f"handles a {type(error).__name__}") from error
 
+    def _require_no_decimals(self, values: Sequence[Any]) -> None:
+        """Refuse to compute with a Decimal."""
+        if any(type(x) is decimal.Decimal for x in leaves(values)):
+            raise self.refusal("computes with a Decimal, in a precision that may change")
+
+    def _require_own_parts(self, value: Any, depth: int) -> None:
+        """Refuse to copy what was there before, in an object that was made meanwhile."""
+        if is_generator(value):
+            raise self.refusal("copies a random generator")
+        kind = type(value)
+        if kind in PLAIN or isinstance(value, CALLABLES) or self._traced(value):
+            return
+        if depth and isinstance(value, (list, dict, set, deque)) and not self.is_own(value):
+            raise self.refusal("copies a container from outside in an object")
+        if depth < _MAX_PARTS:
+            for x in gc.get_referents(value):
+                self._require_own_parts(x, depth + 1)
+
     def _in_steps(self, value: Any) -> Any:
         found = self.stepped_through(value)
         return value if found is None else found
@@ -196,16 +243,24 @@ class LibraryCalls(ElementwiseCalls):
 
     def _of_plain(self, owner: Any, function: Any) -> Any:
         """A method of a plain value."""
+        if isinstance(owner, decimal.Decimal) and function.__name__ not in _OF_DECIMALS:
+            raise self.refusal("computes with a Decimal, in a precision that may change")
         if not isinstance(owner, str):
             return function
 
         def call(*args: Any, **kwargs: Any) -> Any:
             given = tuple(map(self._handed, args))
-            made = call_text_method(owner, function.__name__, given, kwargs)
+            named = {k: self._handed(x) for k, x in kwargs.items()}
+            made = call_text_method(owner, function.__name__, given, named)
             if made is not NotImplemented:
                 self._note_text()
                 return made
-            return self.checked_text(function(*given, **kwargs))
+            if function.__name__ in ("format", "format_map"):
+                for x in (*given, *named.values()):
+                    self.require_known_text(x)
+                    if "." in owner and not is_plain(x):
+                        raise self.refusal("formats attributes, as far as the text may tell")
+            return self.checked_text(function(*given, **named))
 
         return call
 

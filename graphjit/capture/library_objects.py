@@ -6,6 +6,8 @@ outside would read what it holds at the trace alone.
 
 from __future__ import annotations
 
+import datetime
+import enum
 import functools
 import re
 import sys
@@ -17,7 +19,8 @@ import numpy as np
 
 from graphjit.core.static_lookup import own_attributes
 
-from .callables import GETTERS, is_made_of_another, is_trusted, package_of
+from .callables import GETTERS, is_made_of_another, package_of
+from .generators import is_generator
 from .values import CALLABLES, PLAIN
 
 # Objects of these have no state, or it is followed where they are used.
@@ -27,6 +30,11 @@ _FOLLOWED: Final = (
     types.GenericAlias, types.UnionType, types.MethodWrapperType, types.GetSetDescriptorType,
     types.MemberDescriptorType, types.ClassMethodDescriptorType,
 )  # fmt: skip
+# Of the standard library: those whose objects don't change.
+_IMMUTABLE: Final = frozenset({
+    object, slice, types.CodeType, re.Match, datetime.timezone, types.CellType, type(...),
+    types.BuiltinMethodType, types.TracebackType, types.FrameType,
+})  # fmt: skip
 _ARRAY_PACKAGES: Final = ("numpy", "scipy")
 
 
@@ -41,10 +49,15 @@ def holds_state(value: Any) -> bool:
         return any(map(holds_state, value))
     if kind is types.MethodType:
         return holds_state(value.__self__)
-    if kind.__module__.startswith("numpy.random"):  # whose draws are followed
+    if is_generator(value):  # whose draws are followed
         return False
-    if package_of(kind) not in _ARRAY_PACKAGES:
-        return kind in (list, dict, set, bytearray) or not is_trusted(kind)
+    package = package_of(kind)
+    if package == "graphjit" or isinstance(value, enum.Enum):
+        return False
+    if isinstance(value, tuple):
+        return any(map(holds_state, value))
+    if package not in _ARRAY_PACKAGES:
+        return kind not in _IMMUTABLE
     if _is_part_of_module(value):
         return False
     held = own_attributes(value)

@@ -226,6 +226,8 @@ class OperatorHooks(ItemHooks):
         )
 
     def unary(self, operand: Any, symbol: str) -> Any:
+        if not self.closed and type(operand) is decimal.Decimal:
+            raise self.refusal("computes with a Decimal, in a precision that may change")
         if not self.closed and type(operand) not in PLAIN and not self._traced(operand):
             name = {"-": "__neg__", "+": "__pos__", "~": "__invert__"}[symbol]
             function = self.method_of(operand, name)
@@ -458,6 +460,7 @@ class OperatorHooks(ItemHooks):
         for x in value if type(value) is tuple else (value,):
             if isinstance(x, (list, tuple, dict, set, deque)) and not is_plain(x):
                 raise self.refusal("formats a container by %")
+            self.require_known_text(x)
 
     def text_of(self, value: Any) -> Any:
         """The text of a list, tuple or dict with traced values in it, which each call makes."""
@@ -466,6 +469,7 @@ class OperatorHooks(ItemHooks):
 
     def _printable(self, value: Any) -> Any:
         kind = type(value)
+        self.require_known_text(value)
         if kind in PLAIN or self._traced(value):
             return value
         if kind in (list, tuple, dict):

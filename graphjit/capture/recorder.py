@@ -17,7 +17,7 @@ import os
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -30,9 +30,9 @@ from .callables import (
     HANDING_ON,
     HIGHER_ORDER,
     READERS,
-    STATEFUL,
     is_known,
     is_made_of_another,
+    is_stateful,
     is_trusted,
     package_of,
 )
@@ -63,6 +63,14 @@ _SEARCHES: Final = ("count", "index", "remove")
 _KEEPING: Final = ("append", "appendleft", "insert")
 
 
+# Methods of classes that tell nothing of an object's attributes.
+_OF_EVERY_OBJECT: Final = frozenset({
+    "__init__", "__new__", "__eq__", "__ne__", "__hash__", "__str__", "__repr__", "__format__",
+    "__call__", "__init_subclass__", "__setattr__", "__delattr__", "__lt__", "__le__", "__gt__",
+    "__ge__", "__or__", "__ror__",
+})  # fmt: skip
+
+
 class Recorder(LibraryCalls):
     """The hooks of one run.
 
@@ -79,6 +87,8 @@ class Recorder(LibraryCalls):
     effects: Sequence[Effect] = ()
     # Where lists, dicts and the dicts of attributes come from that are read or written.
     containers: Sequence[Source] = ()
+    # By ids: objects that were read, and where from; until `forget`.
+    read_from: Mapping[int, tuple[Any, Source]] = types.MappingProxyType({})
 
     # -- running
 
@@ -93,6 +103,7 @@ class Recorder(LibraryCalls):
                 value = self.callee(function)(*args, **kwargs)
             self._require_apart()
             self.containers = self._container_sources()
+            self.read_from = dict(self._known)
         except BaseException:
             self.failed, self.abandoned = None, True
             raise
@@ -105,6 +116,10 @@ class Recorder(LibraryCalls):
             self.abandoned = True
             raise failed
         return value
+
+    def forget(self) -> None:
+        """Let go of the objects that were read."""
+        del self.read_from
 
     def _require_apart(self) -> None:
         """Guards that objects of which some are written stay different ones."""
@@ -182,6 +197,10 @@ class Recorder(LibraryCalls):
 
     def _called_instead(self, function: Any) -> Any:
         kind = type(function)
+        if is_stateful(function):
+            raise self.refusal(
+                f"calls {function.__name__}, which is about files, or state that may change"
+            )
         drawing = self.drawing(function)
         if drawing is not None:
             return drawing
@@ -195,10 +214,6 @@ class Recorder(LibraryCalls):
                     return called
             if function is dataclasses.replace:
                 return self.replaced
-            if function in STATEFUL:
-                raise self.refusal(
-                    f"calls {function.__name__}, which is about NumPy's own state"
-                )
             if function is np.errstate.__enter__:
                 return lambda manager: ErrorState(self, manager).__enter__()
             if function.__globals__ is vars(functools) and hasattr(function, "dispatch"):
@@ -232,6 +247,8 @@ class Recorder(LibraryCalls):
             name, owner = function.__name__, function.__objclass__
             if owner is object and name == "__setattr__":
                 return self.store_by_object
+            if owner in (object, type) and name not in _OF_EVERY_OBJECT:
+                raise self.refusal(f"calls {owner.__name__}.{name}")
             if owner in (list, dict, set, deque):
                 return self._of_exactly(owner, function, self.of_container(name))
         if isinstance(function, np.vectorize):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -192,6 +192,12 @@ _BY_NUMPY_NAME = {dtype.name: dtype for dtype in DTYPES}
 _BY_PYTHON = {bool: bool_, int: int32, float: float32, complex: complex128}
 # bfloat16 carries no letter of its own, so NumPy gives it kind V: look types up by name.
 _BY_NUMPY: dict[Any, DType] = {d.dtype: d for d in DTYPES if d.name != "bfloat16"}
+
+# Of two integers of C's that are as wide, the one that isn't NumPy's int64 or uint64: elements
+# of its arrays have another type, though dtypes are equal.
+SECOND_LONGS: Final = frozenset(
+    code for code in "lLqQ" if np.dtype(code).num not in {d.dtype.num for d in DTYPES}
+)
 
 
 def as_dtype(value: Any) -> DType:

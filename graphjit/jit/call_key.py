@@ -22,7 +22,7 @@ from graphjit.core.tree import (
     exact_key,
     flatten,
 )
-from graphjit.core.types import DType, TensorSpec
+from graphjit.core.types import SECOND_LONGS, DType, TensorSpec
 from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Variable
@@ -113,7 +113,7 @@ class ArgumentReader:
         """The key of arguments that are arrays, tensors and floats alone; None for others."""
         key: list[Any] = []
         for x in args:
-            if type(x) is np.ndarray:
+            if type(x) is np.ndarray and x.dtype.char not in SECOND_LONGS:
                 key.append(x.shape)
                 key.append(x.dtype)
             elif type(x) is Tensor:
@@ -158,7 +158,7 @@ class ArgumentReader:
         """How a leaf is passed, and what of it a specialization depends on."""
         kind = type(x)
         if kind is np.ndarray or kind is np.memmap:
-            if x.dtype.kind in "biufcV":
+            if x.dtype.kind in "biufcV" and x.dtype.char not in SECOND_LONGS:
                 return LeafKind(ARRAY, (x.shape, x.dtype))
         elif isinstance(x, np.generic):
             if x.dtype.kind in "biufcV":

@@ -23,6 +23,7 @@ from graphjit.capture.sources import (
     agreed,
     lasting_source,
 )
+from graphjit.capture.values import CALLABLES
 from graphjit.core.dims import Dim
 from graphjit.core.errors import (
     InternalError,
@@ -468,6 +469,8 @@ class TraceAttempt:
             [*trace.captures, *returned.objects],
         )
         known = {id(e.owner): e.source for e in self._effects}
+        known |= {k: source for k, (_, source) in self._recorder.read_from.items()}
+        self._recorder.forget()
         sources = [
             *sources[: len(trace.captures)],
             *(
@@ -477,6 +480,14 @@ class TraceAttempt:
                 )
             ),
         ]
+        for x, source in zip(returned.objects, sources[len(trace.captures) :], strict=True):
+            if source is None and not isinstance(x, CALLABLES):
+                raise TracingError(
+                    at_user_line(
+                        f"a {type(x).__name__} from outside is returned that was reached in a "
+                        "way not followed"
+                    )
+                )
         specialization.sources = [
             agreed(self._paths.get(id(array), ())) or source
             for array, source in zip(trace.captures, sources[:count], strict=True)

@@ -49,16 +49,16 @@ def _astype(
         raise DTypeError(
             at_user_line(f"Cannot cast array data from {source.name} to {target.name}")
         )
-    if not copy and source is target:
+    if not copy and source is target and not x.swapped:
         raise unsupported("astype(copy=False) to the same dtype")
     return cast(array(x), target)
 
 
 def is_itself(x: Any, dtype: Any, *args: Any, copy: Any = True, **options: Any) -> bool:
     """Whether `astype` with these arguments gives the array itself."""
-    return (
-        bool(x.ndim) and not (args or options or copy) and (target_dtype(dtype) is x.type.dtype)
-    )
+    if not x.ndim or args or options or copy or x.swapped:
+        return False
+    return target_dtype(dtype) is x.type.dtype
 
 
 def _copy(x: Any, order: Any = "C") -> Any:

@@ -29,6 +29,7 @@ from graphjit.core.errors import (
 )
 from graphjit.core.frozen import dataclass
 from graphjit.core.types import (
+    SECOND_LONGS,
     DType,
     Shape,
     as_dtype,
@@ -217,14 +218,17 @@ def target_dtype(dtype: Any) -> DType:
         found = np.dtype(dtype)
     except TypeError as error:
         raise DTypeError(at_user_line(str(error))) from error
-    if not found.isnative:
-        raise unsupported(f"dtype {found}")
+    if not found.isnative or found.char in SECOND_LONGS:
+        raise unsupported(f"dtype {found!r}")
     return as_dtype(found)
 
 
 def cast(tensor: Any, dtype: DType) -> Any:
     """A tensor as NumPy's astype converts it."""
-    return tensor if tensor.type.dtype is dtype else apply(pw.cast, tensor, dtype=dtype)
+    before = tensor.type.dtype
+    if before.is_complex and not (dtype.is_complex or dtype.is_bool):
+        raise unsupported("complex numbers as real ones, of which NumPy warns,")
+    return tensor if before is dtype else apply(pw.cast, tensor, dtype=dtype)
 
 
 def convert(value: Any, dtype: DType) -> Any:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.static_lookup import code_of, own_attributes, python_function, underlying
+from graphjit.core.types import SECOND_LONGS
 from graphjit.tensors.apply import TensorBase
 
 from .code_names import names_in
@@ -54,7 +55,11 @@ def is_foreign(value: Any) -> bool:
     """Whether an object's contents can change unnoticed."""
     kind = type(value)
     if kind is np.ndarray or kind is np.memmap:
-        return value.dtype.kind not in "biufcV" or value.dtype.names is not None
+        # C's long long is another type than its long, which is as wide
+        dtype = value.dtype
+        return (
+            dtype.kind not in "biufcV" or dtype.char in SECOND_LONGS or dtype.names is not None
+        )
     found = _type_verdicts.get(kind)
     if found is None:
         found = _type_verdicts[kind] = _is_foreign_type(kind) or _has_buffer(value)

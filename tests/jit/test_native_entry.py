@@ -27,7 +27,6 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "integers": (lambda x: x + 1, (np.arange(5, dtype=np.int8),)),
     "complex array": (lambda x: x * 2, (X.astype(np.complex64),)),
     "half": (lambda x: x * 2, (X.astype(np.float16),)),
-    "long long": (lambda x: x + 1, (np.arange(3, dtype=np.longlong),)),
     "three in, two out": (lambda x, y, z: (x * y + z, x - z), (X, X + 1, X + 2)),
     "float": (lambda x, a: x * a, (X, 2.5)),
     "complex": (lambda x, a: x * a, (X, 2.5 - 1j)),

@@ -112,9 +112,7 @@ class _MatchWriter:
             a.require(a.differ("i8", order, str(ord(">"))), "refused")
             number = a.load("i32", dtype, object_layout.DTYPE_NUMBER)
             number = a.value(f"sext i32 {number} to i64")
-            one = a.same("i64", number, self._word(GuardWord.NUMBER))
-            other = a.same("i64", number, self._word(GuardWord.OTHER_NUMBER))
-            a.require(a.value(f"or i1 {one}, {other}"), "refused")
+            a.require(a.same("i64", number, self._word(GuardWord.NUMBER)), "refused")
 
     def _shape(self, x: str) -> str:
         a = self.code

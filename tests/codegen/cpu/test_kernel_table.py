@@ -2,6 +2,7 @@
 program is always the same.
 """
 
+import functools
 import gc
 import os
 import re
@@ -15,6 +16,7 @@ import graphjit as gj
 from graphjit.codegen.cpu import size_variants, target
 from graphjit.ir import cost_model
 from graphjit.ir.verify_program import open_accesses
+from tests.support.written_out import written_out
 
 rng = np.random.default_rng(3)
 
@@ -354,10 +356,18 @@ def test_shared_kernels_of_all_sizes_run_in_chunks_by_the_team(monkeypatch):
 # -- long kernels
 
 
+@functools.cache
+def long_function(count):
+    return written_out(
+        lambda k: (
+            f"x * x.dtype.type(3) + x.dtype.type({k % 7})" if k % 2 else "x - x.dtype.type(1)"
+        ),
+        count,
+    )
+
+
 def long(x, count=90):
-    for k in range(count):
-        x = x * x.dtype.type(3) + x.dtype.type(k % 7) if k % 2 else x - x.dtype.type(1)
-    return x
+    return long_function(count)(x)
 
 
 @pytest.mark.parametrize(
@@ -391,11 +401,7 @@ def test_a_long_loop_is_written_once_and_not_optimised():
 def test_long_kernels_give_the_same_bits_in_chunks(monkeypatch):
     x = np.linspace(-1, 1, 10_007, dtype=np.float32)
 
-    def steps(x):
-        for k in range(60):
-            x = np.sin(x) * np.float32(1.5) + np.float32(k / 100)
-        return x
-
+    steps = written_out(lambda k: f"np.sin(x) * np.float32(1.5) + np.float32({k / 100})", 60)
     whole = gj.function(steps, fallback="error")(x)
     monkeypatch.setattr(cost_model, "LONG_BODY", 1 << 30)
     monkeypatch.setattr(cost_model, "LONG_CODE", 1 << 30)
