@@ -119,7 +119,7 @@ class Recorder(LibraryCalls):
 
     def forget(self) -> None:
         """Let go of the objects that were read."""
-        del self.read_from
+        self.read_from = types.MappingProxyType({})
 
     def _require_apart(self) -> None:
         """Guards that objects of which some are written stay different ones."""
