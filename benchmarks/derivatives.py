@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +126,46 @@ CASES = {
 }  # fmt: skip
 
 
+def layers() -> list[list[str]]:
+    """The gradient of 64 layers of 2048x128 float32, kept and run again: time and arena."""
+    count, width = 64, 128
+    weights = [RNG.normal(size=(width, width)).astype("f4") / 11 for _ in range(count)]
+    x = RNG.normal(size=(2048, width)).astype("f4")
+
+    def run(x: Array, some: Any) -> Any:
+        for w in some:
+            x = np.tanh(np.sin(x @ w) * 2 + x)
+        return x
+
+    def loss(f: Callable[..., Any], step: int) -> Any:
+        def of(weights: Any, x: Array) -> Any:
+            for k in range(0, count, step):
+                x = f(x, weights[k : k + step])
+            return (x * x).mean()
+
+        return gj.function(gj.value_and_grad(of), fallback="error")
+
+    again, products = gj.checkpoint(run), gj.checkpoint_policies.dots_saveable
+    cases = {
+        "all kept": loss(run, 1),
+        "each layer again": loss(again, 1),
+        "each but for products": loss(gj.checkpoint(run, policy=products), 1),
+        "blocks of 8 again": loss(again, 8),
+    }
+    calls = {name: measure.Statement(f, weights, x) for name, f in cases.items()}
+    for call in calls.values():
+        call()
+    times = measure.interleaved(calls, 5, sample_s=0.1)
+    least = {k: min(v) / 1e6 for k, v in times.items()}
+    lines = []
+    for name, f in cases.items():
+        text = str(f.explain(weights, x))
+        (arena, *_) = re.findall(r"arena (\d+) bytes", text)
+        ratio, size = least[name] / least["all kept"], int(arena) / 1e6
+        lines.append([name, measure.digits(least[name]), f"{ratio:.2f}", f"{size:.1f}"])
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
@@ -161,6 +202,8 @@ def main() -> None:
         )
     head = ["case", "function ms", "derived ms", "/function", "NumPy by hand ms", "/NumPy"]
     print(measure.table(head, lines))
+    print()
+    print(measure.table(["64 layers", "ms", "/all kept", "arena MB"], layers()))
     print(f"\n{measure.other_work_text(work.cores())}")
 
 

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from graphjit.jit.recompile import RecompileWarning
     from graphjit.tensors.tensor import Tensor, from_dlpack
     from graphjit.tensors.variable import IndexedSlices, Variable
+    from graphjit.transforms.checkpoint import checkpoint, checkpoint_policies
     from graphjit.transforms.custom_rules import custom_gradient, custom_jvp, custom_vjp
     from graphjit.transforms.directional import hvp, jvp, linearize, vjp
     from graphjit.transforms.gradients import grad, stop_gradient, value_and_grad
@@ -89,6 +90,7 @@ _HOMES = {
     "jit.recompile": "RecompileWarning",
     "tensors.tensor": "Tensor from_dlpack",
     "tensors.variable": "IndexedSlices Variable",
+    "transforms.checkpoint": "checkpoint checkpoint_policies",
     "transforms.custom_rules": "custom_gradient custom_jvp custom_vjp",
     "transforms.directional": "hvp jvp linearize vjp",
     "transforms.gradients": "grad stop_gradient value_and_grad",
@@ -118,6 +120,7 @@ _STARRED = [
     "function", "gelu", "int8", "int16", "int32", "int64", "keras", "layer_norm", "linalg",
     "log_softmax", "matmul", "memory", "matvec", "newaxis", "nn", "norm", "relu", "silu",
     "softmax", "tensordot", "uint8", "uint16", "uint32", "uint64",
+    "checkpoint", "checkpoint_policies",
     "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "stop_gradient",
     "value_and_grad", "vectorized_map", "vjp", "vmap",
 ]  # fmt: skip

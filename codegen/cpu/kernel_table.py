@@ -64,7 +64,11 @@ class KernelTable:
         vector_bytes: int,
         streaming: frozenset[int],
         checks: list[Check],
+        around: KernelTable | None = None,
     ) -> None:
+        """A table with the functions of another one, that `around` this program, if it is in a
+        step of it.
+        """
         self.program = program
         self.module = module
         self.vector_bytes = vector_bytes
@@ -74,6 +78,9 @@ class KernelTable:
         self._symbols: dict[Any, tuple[str, int]] = {}  # symbol, index of its text
         self._chunked: set[str] = set()
         self._numbers: dict[Any, int] = {}
+        if around is not None:
+            self._nests, self._symbols = around._nests, around._symbols
+            self._chunked, self._numbers = around._chunked, around._numbers
         self._shared: dict[int, SharedKernel] = {}  # by id: the program keeps its steps alive
 
     def shared(self, kernel: Kernel) -> SharedKernel:

@@ -191,7 +191,8 @@ class _CallEmitter:
     functions.
 
     prefix: what the names of its functions begin with, for a program inside another one's step
-    symbols: those of the whole program. checks: what statuses mean, of the whole program
+    symbols: those of the whole program. checks: what statuses mean, of the whole program.
+    around: the table of the program in whose step this one is
     """
 
     def __init__(
@@ -202,13 +203,14 @@ class _CallEmitter:
         streams: bool,
         symbols: tuple[str, ...],
         checks: list[Check],
+        around: KernelTable | None = None,
     ) -> None:
         self.program = program = dataclasses.replace(program, symbols=symbols)
         self.module, self.prefix, self.symbols = module, prefix, symbols
         self.costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
         self.streaming = _streamed_results(program, self.costs) if streams else frozenset[int]()
         vector_bytes = processor.host().vector_bytes
-        self.shared = KernelTable(program, module, vector_bytes, self.streaming, checks)
+        self.shared = KernelTable(program, module, vector_bytes, self.streaming, checks, around)
         self._sized = SizedFunctions(program, module, self.shared)
         self._row_blocks = {
             position: b for b in program.row_blocks for position in range(b.first, b.stop)
@@ -245,7 +247,7 @@ class _CallEmitter:
         for k, inner in enumerate(step.programs):
             emitter = _CallEmitter(
                 inner, self.module, f"{self.prefix}{position}r{k}_", False, self.symbols,
-                self.shared.checks,
+                self.shared.checks, self.shared,
             )  # fmt: skip
             calls = [c for n, s in enumerate(inner.steps) for c in emitter.calls(n, s)]
             regions.append(f"{name}r{k}")

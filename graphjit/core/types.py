@@ -196,7 +196,7 @@ _BY_NUMPY: dict[Any, DType] = {d.dtype: d for d in DTYPES if d.name != "bfloat16
 # Of two integers of C's that are as wide, the one that isn't NumPy's int64 or uint64: elements
 # of its arrays have another type, though dtypes are equal.
 SECOND_LONGS: Final = frozenset(
-    code for code in "lLqQ" if np.dtype(code).num not in {d.dtype.num for d in DTYPES}
+    code for code in "lLqQ" if np.dtype(code).num not in {d.dtype.num for d in (int64, uint64)}
 )
 
 

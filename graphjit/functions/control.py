@@ -26,7 +26,7 @@ from .region_values import (
     with_variables,
 )
 
-__all__ = ["case", "cond", "switch", "switch_case"]
+__all__ = ["case", "choose", "cond", "switch", "switch_case"]
 
 
 def cond(
@@ -48,7 +48,7 @@ def cond(
         raise InvalidArgumentError(at_user_line(f"pred is one bool, not {pred.type} [Op:Cond]"))
     predicate = pred if pred.dtype.is_bool else math.not_equal(pred, _zero_like(pred))
     functions = {"true_fn": true_fn, "false_fn": false_fn}
-    return _choose(trace, control.cond, predicate, pred.origin, functions, operands, "Cond")
+    return choose(trace, control.cond, predicate, pred.origin, functions, operands, "Cond")
 
 
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
@@ -75,7 +75,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     if index.type.dtype.name == "uint64":
         index = math.minimum(index, as_tensor(len(branches), index.type.dtype))
     chosen = math.cast(index, int64)
-    return _choose(trace, control.switch, chosen, index.origin, functions, operands, "Case")
+    return choose(trace, control.switch, chosen, index.origin, functions, operands, "Case")
 
 
 def switch_case(
@@ -159,7 +159,7 @@ def case(
     return chosen(0)
 
 
-def _choose(
+def choose(
     trace: Any,
     primitive: Any,
     selector: Any,
@@ -167,13 +167,14 @@ def _choose(
     functions: Mapping[str, Callable[..., Any]],
     operands: Sequence[Any],
     op: str,
+    **attrs: Any,
 ) -> Any:
     """Append a node that runs one of several functions; its results in their structure."""
 
     def run(variables: Variables) -> Any:
         extended = {name: variables.function(f, None) for name, f in functions.items()}
         return variables.assigned(
-            _chosen(trace, primitive, selector, origin, extended, operands, op)
+            _chosen(trace, primitive, selector, origin, extended, operands, op, attrs)
         )
 
     return with_variables(trace, run)
@@ -187,6 +188,7 @@ def _chosen(
     functions: Mapping[str, Callable[..., Any]],
     operands: Sequence[Any],
     op: str,
+    attrs: Mapping[str, Any],
 ) -> Any:
     numpy = origin != "tensor"
     names = list(functions)
@@ -209,7 +211,7 @@ def _chosen(
     origins = [_origin(values, numpy) for values in columns]
     outputs = [[values[k] for values in columns] for k in range(len(regions))]
     parts = list(zip(regions, outputs, strict=True))
-    results = iter(trace.control(primitive, parts, [selector], origins))
+    results = iter(trace.control(primitive, parts, [selector], origins, **attrs))
     return unflatten(trees[0], lambda: next(results))
 
 

@@ -82,6 +82,27 @@ def _run_switch(regions: Sequence[Region], inputs: Sequence[Array]) -> Sequence[
 switch = define("switch", Choice(_run_switch), _switch_type, _no_value, tensorflow="Case")
 
 
+def _checkpoint_type(
+    index: TensorType, *operands: TensorType, keeps: str, regions: Sequence[RegionTypes]
+) -> TupleType:
+    if keeps not in ("nothing", "products"):
+        raise InternalError(f"a checkpoint that keeps {keeps}")
+    return _switch_type(index, *operands, regions=regions)
+
+
+def _run_checkpoint(
+    regions: Sequence[Region], inputs: Sequence[Array], keeps: str
+) -> Sequence[Array]:
+    return _run_switch(regions, inputs)
+
+
+# The only region, whose number 0 is given. On the way back it is run again: of what it computes
+# nothing is kept for that, or the results of its products. Nothing moves out of it.
+checkpoint = define(
+    "checkpoint", Choice(_run_checkpoint), _checkpoint_type, _no_value, tensorflow="Checkpoint"
+)
+
+
 def _own_gradient_type(
     *operands: TensorType, outputs: int, arguments: int, regions: Sequence[RegionTypes]
 ) -> TupleType:
@@ -243,6 +264,6 @@ assume = define("assume", Assumption(_run_assume), _assume_type, _no_value, tens
 
 
 __all__ = [
-    "Region", "TooManyTurns", "assume", "cond", "limited_turns", "own_gradient", "scan",
-    "switch", "while_loop",
+    "Region", "TooManyTurns", "assume", "checkpoint", "cond", "limited_turns", "own_gradient",
+    "scan", "switch", "while_loop",
 ]  # fmt: skip

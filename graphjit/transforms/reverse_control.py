@@ -9,16 +9,18 @@ from graphjit.ir.graph import Graph, GraphBuilder, Node
 from graphjit.ops.primitive import Choice, CountedLoop, OwnGradient
 
 from .node_maker import NodeMaker, Ref
-from .reverse_pass import Cotangent, Reverse, require_own_arguments
+from .reverse_pass import Cotangent, Reverse, kept_of, require_own_arguments
 
 
 def _choice(way: Reverse, number: int, node: Node, *cotangents: Cotangent) -> None:
     selector, *operands = node.inputs
     wanted = [way.active[i] for i in operands]
     given = way.zeros_for(node, cotangents)
-    regions = tuple(way.of_region(region, wanted) for region in node.regions)
-    inputs = [selector, *operands]
-    found = way.run(node, regions, [*(way.moved[i] for i in inputs), *given], {})
+    kept = [x.node for x in way.stacks.get(number, ())]
+    nodes = kept_of(node) if kept else ()
+    regions = tuple(way.of_region(region, wanted, nodes) for region in node.regions)
+    inputs = [*(way.moved[i] for i in (selector, *operands)), *given, *kept]
+    found = way.run(node, regions, inputs, dict(node.attrs))
     way.hand_out([i for i, flag in zip(operands, wanted, strict=True) if flag], found)
 
 

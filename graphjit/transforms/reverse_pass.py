@@ -8,8 +8,8 @@ from typing import Any
 from graphjit.core.errors import InternalError, NotDifferentiableError, at_user_line
 from graphjit.core.types import TensorType, TupleType
 from graphjit.ir.graph import Graph, GraphBuilder, Node
-from graphjit.ops import source
-from graphjit.ops.primitive import ConditionalLoop, CountedLoop, Item, View
+from graphjit.ops import control, source
+from graphjit.ops.primitive import ConditionalLoop, Contract, CountedLoop, Item, View
 
 from .activity import activity
 from .counted_turns import counting
@@ -25,7 +25,7 @@ class Reverse:
     moved: of each old node the new one; refs to results of nodes that have several are with
         their items
     active: whether an old node depends on a parameter that is wanted, in any of its results
-    stacks: of counted loops what they carried into each turn
+    stacks: of counted loops what they carried into each turn, of checkpoints what is kept
 
     points: nodes whose cotangents are wanted besides those of parameters
     rules: for each kind of primitives a function of this object, the number of a node, the node
@@ -83,6 +83,9 @@ class Reverse:
                 continue
             if isinstance(node.primitive.kind, ConditionalLoop) and self.active[number]:
                 self.moved[number] = counting(node, inputs, self.builder)
+                continue
+            if node.primitive is control.checkpoint and self.active[number]:
+                self.moved[number] = self._keeping(number, node, inputs)
                 continue
             made = Node(
                 node.primitive, inputs, node.attrs, node.type, node.source, node.regions
@@ -153,9 +156,15 @@ class Reverse:
         carried = self.graph.nodes[number].attr("carried")
         return list(self._results[number][:carried])
 
-    def of_region(self, region: Graph, wanted: Sequence[bool]) -> Graph:
-        """The graph of a region's cotangents."""
-        return Reverse(region, wanted, self._rules).result(False)
+    def of_region(
+        self, region: Graph, wanted: Sequence[bool], kept: Sequence[int] = ()
+    ) -> Graph:
+        """The graph of a region's cotangents. kept: nodes whose values are given, as parameters
+        after the region's and the cotangents.
+        """
+        way = Reverse(region, wanted, self._rules)
+        graph = way.result(False)
+        return _with_given(graph, [way.moved[k] for k in kept]) if kept else graph
 
     def zeros_for(self, node: Node, cotangents: Sequence[Cotangent]) -> list[int]:
         """A cotangent for each result, zeros in place of none."""
@@ -192,6 +201,41 @@ class Reverse:
         first = len(node.type.items)
         self.stacks[number] = [self.d.item(made, first + k) for k in range(carried)]
         return made
+
+    def _keeping(self, number: int, node: Node, inputs: tuple[int, ...]) -> int:
+        """A checkpoint that also gives what is kept of it."""
+        (region,) = node.regions
+        kept = kept_of(node)
+        graph = Graph(region.name, region.nodes, (*region.outputs, *kept))
+        made = self.builder.add(
+            node.primitive, inputs, node.source, (graph,), **dict(node.attrs)
+        )
+        first = len(region.outputs)
+        self.stacks[number] = [self.d.item(made, first + k) for k in range(len(kept))]
+        return made
+
+
+def kept_of(node: Node) -> list[int]:
+    """The nodes in a checkpoint's region of which the values are kept."""
+    if node.attr("keeps") != "products":
+        return []
+    nodes = node.regions[0].nodes
+    return [k for k, n in enumerate(nodes) if isinstance(n.primitive.kind, Contract)]
+
+
+def _with_given(graph: Graph, nodes: Sequence[int]) -> Graph:
+    """A graph that is given what some of its nodes compute, as parameters after its own."""
+    builder, moved = GraphBuilder(graph.name), dict[int, int]()
+    for number in (*graph.params, *nodes):
+        moved[number] = builder.param(graph.nodes[number].tensor)
+    needed, todo = set[int](), list(graph.outputs)
+    while todo:
+        number = todo.pop()
+        if number not in needed and number not in moved:
+            needed.add(number)
+            todo += graph.nodes[number].inputs
+    builder.extend(graph.nodes, sorted(needed), moved)
+    return builder.finish([moved[i] for i in graph.outputs])
 
 
 def not_differentiable(node: Node, why: str = "") -> NotDifferentiableError:
@@ -230,4 +274,4 @@ def require_own_arguments(graph: Graph, node: Node, active: Callable[[int], bool
         todo += inputs
 
 
-__all__ = ["Cotangent", "Reverse", "not_differentiable", "require_own_arguments"]
+__all__ = ["Cotangent", "Reverse", "kept_of", "not_differentiable", "require_own_arguments"]
