@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from graphjit.transforms.tape import GradientTape, UnconnectedGradients
     from graphjit.transforms.vmap import vectorized_map, vmap
 
-    from . import errors, keras, memory, optimizers, random, testing
+    from . import debug, errors, keras, memory, optimizers, random, testing
 
 __version__ = "0.1.0"
 
@@ -103,9 +103,9 @@ _HOME_OF = {_name: _home for _home, _names in _HOMES.items() for _name in _names
 _MODULES = {
     name: f"graphjit.{name}"
     for name in (
-        "capture", "cli", "codegen", "core", "cuda", "errors", "export", "functions", "ir",
-        "jit", "keras", "memory", "numpy_protocol", "ops", "optimizers", "passes", "random",
-        "tensors", "testing", "tracing", "transforms",
+        "capture", "cli", "codegen", "core", "cuda", "debug", "errors", "export", "functions",
+        "ir", "jit", "keras", "memory", "numpy_protocol", "ops", "optimizers", "passes",
+        "random", "tensors", "testing", "tracing", "transforms",
     )
 } | {
     name: f"graphjit.functions.{name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,9 +40,15 @@ def _exactly(value: Any, type: TensorType) -> np.ndarray[Any, Any]:
     return np.asarray(value, dtype=type.dtype.dtype).reshape(type.shape)
 
 
-def run_control(node: Node, arrays: Sequence[Any]) -> tuple[Any, ...]:
+# What is shown each node that isn't a parameter, its operands, and its value.
+Look = Callable[["Node", Sequence[Any], Any], None]
+
+
+def run_control(node: Node, arrays: Sequence[Any], look: Look | None = None) -> tuple[Any, ...]:
     """The results of a node of control flow, its regions run by NumPy, too."""
-    regions = [lambda inputs, region=region: run(region, inputs)[0] for region in node.regions]
+    regions = [
+        lambda inputs, region=region: run(region, inputs, look)[0] for region in node.regions
+    ]
     kind, type = node.primitive.kind, node.type
     assert isinstance(kind, Control) and isinstance(type, TupleType)
     attrs = dict(node.attrs)
@@ -52,7 +58,9 @@ def run_control(node: Node, arrays: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(_exactly(v, t) for v, t in zip(values, type.items, strict=True))
 
 
-def run(graph: Graph, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+def run(
+    graph: Graph, values: Sequence[Any], look: Look | None = None
+) -> tuple[list[Any], list[Any]]:
     """The outputs and the updates' values for the parameters' values, in order."""
     results: list[Any] = []
     given = iter(values)
@@ -63,9 +71,12 @@ def run(graph: Graph, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             continue
         arrays = [results[i] for i in node.inputs]
         if isinstance(node.primitive.kind, Control):
-            results.append(run_control(node, arrays))
-            continue
-        if isinstance(arrays[0] if arrays else None, tuple):
-            arrays = [arrays[0]]
-        results.append(run_primitive(node.primitive, arrays, node.type, dict(node.attrs)))
+            results.append(run_control(node, arrays, look))
+        else:
+            if isinstance(arrays[0] if arrays else None, tuple):
+                arrays = [arrays[0]]
+            made = run_primitive(node.primitive, arrays, node.type, dict(node.attrs))
+            results.append(made)
+        if look is not None:
+            look(node, arrays, results[-1])
     return [results[i] for i in graph.outputs], [results[v] for _, v in graph.updates]

@@ -259,6 +259,12 @@ class Function(Enterable):  # type: ignore[misc]
             tried.append(self._specializer.find_or_make_path(call, tried))
         return tried[-1]
 
+    def leaves_of(self, args: Any, kwargs: Any) -> list[Any]:
+        """The leaves of an argument list, as a specialization takes them."""
+        if self._conform is not None:
+            args, kwargs = self._conform(args, kwargs), {}
+        return self._reader.read(args, kwargs).leaves
+
     def get_graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph as traced for these arguments. TracingError if they can't be traced."""
         specialization = self.specialization(*args, **kwargs)

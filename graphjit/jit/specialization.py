@@ -510,11 +510,16 @@ class Specialization:
         assert self.program is not None
         return compile_program(self.program, streams=False)[0]
 
-    def inputs(self, leaves: Sequence[Any]) -> list[Array]:
-        """The program's inputs for these leaves: arguments, captured arrays, variables."""
+    def inputs(self, leaves: Sequence[Any], draws: bool = True) -> list[Array]:
+        """The program's inputs for these leaves: arguments, captured arrays, variables.
+
+        draws: whether generators are drawn from, rather than copies of them
+        """
         arrays = []
         captures = self.captures if self.sources else ()
-        drawn = [x for draw in self.draws for x in draw(draw.source())]
+        sources = [draw.source() for draw in self.draws]
+        sources = sources if draws else copy.deepcopy(sources)
+        drawn = [x for draw, s in zip(self.draws, sources, strict=True) for x in draw(s)]
         for role, number in self.parameter_order:
             if role == "leaf":
                 x = as_input(leaves[number])
