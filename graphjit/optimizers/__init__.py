@@ -18,9 +18,10 @@ from .adaptive import (
     RMSprop,
 )
 from .descent import SGD
+from .lbfgs import Minimum, lbfgs
 from .optimizer import Optimizer
 
 __all__ = [
     "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion",
-    "Nadam", "Optimizer", "RMSprop", "pure", "schedules",
+    "Minimum", "Nadam", "Optimizer", "RMSprop", "lbfgs", "pure", "schedules",
 ]  # fmt: skip
