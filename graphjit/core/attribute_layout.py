@@ -71,6 +71,10 @@ class Place:
     hint: int = -1
 
 
+# How many entries a dict may have besides 4 times as many as keys: others were deleted.
+_MORE_ENTRIES: Final = 64
+
+
 class Places:
     """Finds where attributes and items of objects lie now.
 
@@ -159,8 +163,7 @@ class Places:
 
     def _own_hint(self, owner: Any, dict_at: int, name: str) -> int:
         """The number of an attribute's entry in the dict that an object has."""
-        at = word(id(owner) + dict_at) if dict_at > 0 or dict_at == DICT else 0
-        made = at and not at & 1 and ctypes.cast(at, ctypes.py_object).value
+        made = _own_dict(owner, dict_at) if dict_at > 0 or dict_at == DICT else None
         return self._hint(made, name) if type(made) is dict else -1
 
     def item(self, names: Any, key: Any) -> tuple[Any, int]:
@@ -176,11 +179,19 @@ class Places:
         return key, hint
 
     def _hint(self, names: dict[Any, Any], key: Any) -> int:
+        # Another thread may change the dict meanwhile: what is read then need be no more than
+        # somewhere in memory, for machine code looks whether the key is there.
         keys = word(id(names) + DICT_KEYS)
+        most = 4 * len(names) + _MORE_ENTRIES
         if not ctypes.c_uint8.from_address(keys + KEYS_KIND).value:
             return -1
+        if word(keys + KEYS_COUNT) > most:
+            return -1
         if keys not in self._entries:
-            self._entries[keys] = {at: k for k, at in enumerate(_entry_keys(keys))}
+            found = {at: k for k, at in enumerate(_entry_keys(keys, most))}
+            if word(id(names) + DICT_KEYS) != keys:
+                return -1
+            self._entries[keys] = found
         return self._entries[keys].get(id(key), -1)
 
 
@@ -190,10 +201,12 @@ def _version(kind: type) -> int:
     return half(id(kind) + TYPE_VERSION) & 0xFFFFFFFF
 
 
-def _entry_keys(keys: int) -> list[int]:
-    """The addresses of a dict's keys, in order; 0 where one was deleted."""
+def _entry_keys(keys: int, most: int = 1 << 20) -> list[int]:
+    """The addresses of a dict's keys, in order; 0 where one was deleted. most: how many of them
+    at most.
+    """
     bits = ctypes.c_uint8.from_address(keys + KEYS_TABLE_BITS).value
-    first, count = keys + KEYS_TABLE + (1 << bits), word(keys + KEYS_COUNT)
+    first, count = keys + KEYS_TABLE + (1 << (bits & 31)), min(word(keys + KEYS_COUNT), most)
     return list((ctypes.c_uint64 * (2 * count)).from_address(first))[::2]
 
 
@@ -221,14 +234,11 @@ def _shared_keys(kind: type) -> list[str] | None:
 
 def reads(place: Place, owner: Any, name: str) -> bool:
     """Whether what lies at a place is the attribute that an object has."""
-    value = _MISSING
-    if type(owner) is place.kind:
-        at = _value_address(place, owner, name)
-        value = ctypes.cast(at, ctypes.py_object).value if at else _MISSING
     try:
-        return value is _GENERIC(owner, name)
+        value = _GENERIC(owner, name)
     except AttributeError:
         return False
+    return type(owner) is place.kind and _value_address(place, owner, name) == id(value)
 
 
 def _value_address(place: Place, owner: Any, name: str) -> int:
@@ -245,11 +255,23 @@ def _value_address(place: Place, owner: Any, name: str) -> int:
             if values and values & VALUES_TAG == VALUES_TAG:
                 where = values + VALUES_TAG + place.value_at - WORD
                 return word(where) if place.value_at else 0
-    names = word(at + place.dict_at)
-    found = (
-        ctypes.cast(names, ctypes.py_object).value.get(name, _MISSING) if names else _MISSING
-    )
+    names = _own_dict(owner, place.dict_at)
+    found = _MISSING if names is None else names.get(name, _MISSING)
     return 0 if found is _MISSING else id(found)
+
+
+def _own_dict(owner: Any, dict_at: int) -> Any:
+    """The dict whose address an object has at an offset; None if it has none there.
+
+    Another thread may replace it: its address is read, and the dict held, in one call of C.
+    """
+    place = id(owner) + dict_at
+    if not word(place) or word(place) & 1:
+        return None
+    try:
+        return ctypes.py_object.from_address(place).value
+    except ValueError:  # there is none by now
+        return None
 
 
 def _static(kind: type, name: str) -> Any:

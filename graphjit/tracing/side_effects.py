@@ -24,6 +24,7 @@ import gc
 import operator
 import random
 import re
+import signal
 import sys
 import types
 import weakref
@@ -107,6 +108,14 @@ class _DeferredName:
         self.namespace = namespace
 
 
+def _is_alone() -> bool:
+    """Whether no other Python code runs meanwhile: no other thread, no handler of a signal."""
+    if len(sys._current_frames()) > 1:
+        return False
+    known = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
+    return all(signal.getsignal(number) in known for number in signal.valid_signals())
+
+
 class SideEffects:
     """Snapshots of all that a function can reach, taken when this is made."""
 
@@ -116,6 +125,7 @@ class SideEffects:
         # Whether all that `find_problem` found is that something missing, or None, was made.
         # That is done once.
         self.only_filled_in = False
+        self._was_alone = _is_alone()
         self._snapshots: list[Snapshot] = []
         # The objects that were looked at, by id.
         self._seen: dict[int, Any] = {}
@@ -185,11 +195,17 @@ class SideEffects:
         return not any(holds_traced(x) for snapshot in changed for x in snapshot.values())
 
     def restore(self) -> bool:
-        """Put back what differs; whether anything did."""
+        """Put back what differs; whether anything did.
+
+        Where other threads or handlers of signals may have made it, only what holds traced
+        values is put back: the hooks of a trace write nothing themselves.
+        """
         changed = [snapshot for snapshot in self._snapshots if snapshot.changed()]
+        alone = self._was_alone and _is_alone()
         for snapshot in changed:
-            snapshot.restore()
-        if numpy_random_loaded() and not self._numpy_before:
+            if alone or any(map(holds_traced, snapshot.values())):
+                snapshot.restore()
+        if alone and numpy_random_loaded() and not self._numpy_before:
             np.random.set_state(initial_numpy_state())
         return bool(changed)
 
