@@ -119,6 +119,7 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any
     refuse(**{k: (v,) for k, v in kwargs.items()})
     operands = with_equation(operands)
     tensors = _operands(*operands[1:])
+    operands = _without_ones(operands[0], tensors), *tensors
 
     def contracted(*tensors: Any) -> Any:
         result = linalg.einsum(operands[0], *tensors)
@@ -130,6 +131,38 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **kwargs: Any
     result = contracted(*tensors) if len(tensors) == 1 else single(contracted)(*tensors)
     moved = len(tensors) == 1 and result.type.size <= tensors[0].type.size
     return Aliased(result) if moved and _only_moves(operands[0]) else result
+
+
+def _without_ones(equation: str, tensors: list[Any]) -> str:
+    """The equation without labels of extents of 1 that NumPy broadcasts: of an operand that has
+    such an axis where another one has more elements; the axis is taken out in `tensors`.
+    """
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if "." in left or len(terms) != len(tensors):
+        return equation
+    if any(len(term) != t.ndim for term, t in zip(terms, tensors, strict=True)):
+        return equation
+    extents: dict[str, list[Any]] = {}
+    for term, t in zip(terms, tensors, strict=True):
+        for label, n in zip(term, t.type.shape, strict=True):
+            extents.setdefault(label, []).append(n)
+    several = {k for k, found in extents.items() if any(n != found[0] for n in found)}
+    if not several:
+        return equation
+    for k, (term, t) in enumerate(zip(terms, tensors, strict=True)):
+        pairs = list(zip(term, t.type.shape, strict=True))
+        kept = [(label, n) for label, n in pairs if not (label in several and n == 1)]
+        if len(kept) == len(pairs):
+            continue
+        if any(term.count(label) > 1 for label in several.intersection(term)):
+            return equation  # a diagonal of another extent
+        terms[k] = "".join(label for label, _ in kept)
+        tensors[k] = shape.reshape(t, tuple(n for _, n in kept))
+    if not arrow:  # the labels that there were once, by their order
+        every = left.replace(",", "")
+        right = "".join(sorted(label for label in set(every) if every.count(label) == 1))
+    return ",".join(terms) + "->" + right
 
 
 def with_equation(operands: tuple[Any, ...]) -> tuple[Any, ...]:

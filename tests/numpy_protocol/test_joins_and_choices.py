@@ -98,6 +98,37 @@ def test_types_of_numbers_convert(code: str) -> None:
     assert found.dtype == code
 
 
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("mnd,mdo->mno", [(1, 3, 2), (4, 2, 5)]),
+        ("mnd,mdo->mno", [(4, 3, 2), (1, 2, 5)]),
+        ("mnd,mdo", [(1, 3, 2), (4, 2, 5)]),
+        ("ij,jk->ik", [(2, 1), (3, 4)]),
+        ("ij,jk", [(2, 3), (1, 4)]),
+        ("ij,ij->", [(2, 1), (1, 3)]),
+        ("i,i,i->i", [(1,), (3,), (1,)]),
+        ("ij,ij->ij", [(1, 1), (1, 1)]),
+        ("ii,ij->j", [(1, 1), (3, 2)]),
+        ("ij,jk->ik", [(2, 2), (3, 4)]),
+        ("ij,ij->ij", [(2, 0), (1, 1)]),
+    ],
+)
+def test_einsum_broadcasts(equation: str, shapes: list[tuple[int, ...]]) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=s) for s in shapes]
+    fn = lambda *arrays: np.einsum(equation, *arrays)  # noqa: E731
+    try:
+        expected = fn(*arrays)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"\w"):
+            gj.function(fn)(*arrays)
+        return
+    found = gj.function(fn)(*arrays)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert found.shape == expected.shape
+
+
 def test_einsum_by_numbers() -> None:
     x, y = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4)
     for fn in (
