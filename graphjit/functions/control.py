@@ -26,7 +26,7 @@ from .region_values import (
     with_variables,
 )
 
-__all__ = ["case", "choose", "cond", "switch", "switch_case"]
+__all__ = ["case", "cond", "switch", "switch_case"]
 
 
 def cond(
