@@ -39,7 +39,7 @@ from graphjit.ir.program import (
     reads_and_writes,
 )
 from graphjit.ir.verify_program import open_accesses
-from graphjit.ops.primitive import Assumption, ConditionalLoop
+from graphjit.ops.primitive import Assumption, ConditionalLoop, CountedLoop
 
 from . import processor
 from .control_flow import ControlWriter, write_region
@@ -192,7 +192,8 @@ class _CallEmitter:
 
     prefix: what the names of its functions begin with, for a program inside another one's step
     symbols: those of the whole program. checks: what statuses mean, of the whole program.
-    around: the table of the program in whose step this one is
+    around: the table of the program in whose step this one is, if they share functions.
+    in_loop: whether a loop runs it: what it calls is inlined there, shared functions aren't
     """
 
     def __init__(
@@ -204,7 +205,9 @@ class _CallEmitter:
         symbols: tuple[str, ...],
         checks: list[Check],
         around: KernelTable | None = None,
+        in_loop: bool = False,
     ) -> None:
+        self._in_loop = in_loop
         self.program = program = dataclasses.replace(program, symbols=symbols)
         self.module, self.prefix, self.symbols = module, prefix, symbols
         self.costs = [cost_model.step_cost(step, program.buffers) for step in program.steps]
@@ -243,11 +246,14 @@ class _CallEmitter:
         """The call of the function that runs regions, which are written with it."""
         name = f"regions{self.prefix}{position}"
         checks = len(self.shared.checks)
+        loops = isinstance(step.primitive.kind, (CountedLoop, ConditionalLoop))
+        in_loop = self._in_loop or loops
+        around = None if in_loop else self.shared
         regions = []
         for k, inner in enumerate(step.programs):
             emitter = _CallEmitter(
                 inner, self.module, f"{self.prefix}{position}r{k}_", False, self.symbols,
-                self.shared.checks, self.shared,
+                self.shared.checks, around, in_loop,
             )  # fmt: skip
             calls = [c for n, s in enumerate(inner.steps) for c in emitter.calls(n, s)]
             regions.append(f"{name}r{k}")

@@ -145,13 +145,13 @@ def is_stateful(function: Any) -> bool:
 
 
 def is_known(function: Any) -> bool:
-    """Whether a callable of C depends on its arguments alone and changes nothing else."""
+    """Whether a callable of C that isn't stateful depends on its arguments alone and changes
+    nothing else.
+    """
     try:
         if function in _PURE:
             return True
     except TypeError:  # it has no hash
-        return False
-    if is_stateful(function):
         return False
     if isinstance(function, np.ufunc):
         return is_library_ufunc(function)
@@ -175,9 +175,9 @@ __all__ = [
     "READERS",
     "TRUSTED",
     "is_known",
-    "is_stateful",
     "is_library_ufunc",
     "is_made_of_another",
+    "is_stateful",
     "is_trusted",
     "package_of",
 ]

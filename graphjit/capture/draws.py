@@ -121,11 +121,9 @@ class DrawCalls(ReportCalls):
             return self._moved(owner, source, given, named)
         if name == "seed" and (len(given) != 1 or type(given[0]) is not int or named):
             raise self.refusal("seeds a random generator in a way that isn't followed")
-        known = (
-            is_plain if type(owner).__name__ == "Random" and name in _OF_OBJECTS else _is_fixed
-        )
-        populations = given[:1] if given and type(given[0]) in (list, tuple) else ()
-        if not all(map(known, (x for part in populations for x in part))):
+        objects = type(owner).__name__ == "Random" and name in _OF_OBJECTS
+        listed = objects and given and type(given[0]) in (list, tuple)
+        if listed and not all(map(is_plain, given[0])):
             raise self.refusal(f"calls .{name} of a random generator with objects")
         if name == "shuffle" or not all(map(_is_fixed, (*given, *named.values()))):
             raise self.refusal(f"calls .{name} of a random generator with what isn't plain")

@@ -158,8 +158,10 @@ class Guarding(UnseenCode):
     def read(self, value: Any, source: Source) -> Any:
         """What the code goes on with for a value that it read."""
         kind = type(value)
-        if kind in (datetime.datetime, datetime.time) and not is_trusted(type(value.tzinfo)):
-            raise self.refusal(f"reads a time of a {type(value.tzinfo).__name__}")
+        if kind in (datetime.datetime, datetime.time):
+            zone = type(value.tzinfo)
+            if not is_trusted(zone) and zone.__module__ != "zoneinfo":
+                raise self.refusal(f"reads a time of a {zone.__name__}")
         if kind in PLAIN or issubclass(kind, enum.Enum):
             if kind in (float, int, complex):
                 traced = self._number(value, source)

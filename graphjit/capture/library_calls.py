@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import decimal
 import enum
 import functools
@@ -146,11 +147,14 @@ class LibraryCalls(ElementwiseCalls):
             if function in _TEXT_MAKERS:
                 for x in (*given, *named.values()):
                     self.require_known_text(x)
-            if not callable(function) or function not in _FREE_OF_CONTEXT:
+            if function not in _FREE_OF_CONTEXT:
                 self._require_no_decimals((*given, *named.values()))
             if package_of(function) == "copy":
                 for x in given:
-                    self._require_own_parts(x, 0)
+                    if is_generator(x):
+                        raise self.refusal("copies a random generator")
+                    if function is copy.deepcopy:
+                        self._require_own_parts(x, 0)
             if function in _TEXTS and any(isinstance(x, GraphJitError) for x in given):
                 raise self.refusal("formats an error of NumPy's")
             if function in _TEXTS and len(given) == 1 and _is_deferred_container(given[0]):
@@ -209,11 +213,11 @@ class LibraryCalls(ElementwiseCalls):
 
     def _require_own_parts(self, value: Any, depth: int) -> None:
         """Refuse to copy what was there before, in an object that was made meanwhile."""
-        if is_generator(value):
-            raise self.refusal("copies a random generator")
         kind = type(value)
         if kind in PLAIN or isinstance(value, CALLABLES) or self._traced(value):
             return
+        if is_generator(value):
+            raise self.refusal("copies a random generator")
         if depth and isinstance(value, (list, dict, set, deque)) and not self.is_own(value):
             raise self.refusal("copies a container from outside in an object")
         if depth < _MAX_PARTS:

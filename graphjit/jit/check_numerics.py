@@ -54,13 +54,13 @@ def _checked(fun: Callable[..., Any], message: str, infinities: bool) -> Callabl
     def checked(*args: Any, **kwargs: Any) -> Any:
         # a new one for each call, whose extents are known
         compiled = function(python, fallback="error")
-        look_at_all(compiled, args, kwargs, message, infinities)
+        _look_at_all(compiled, args, kwargs, message, infinities)
         return compiled(*args, **kwargs)
 
     return checked
 
 
-def look_at_all(
+def _look_at_all(
     compiled: Function, args: Any, kwargs: Any, message: str, infinities: bool
 ) -> None:
     """Raise InvalidArgumentError for the first op that gives what isn't finite."""
@@ -108,4 +108,4 @@ def _text_of(value: Any, infinities: bool) -> str:
     return ""
 
 
-__all__ = ["check_numerics", "look_at_all"]
+__all__ = ["check_numerics"]
