@@ -106,6 +106,11 @@ class Guarding(UnseenCode):
         if self.abandoned:
             raise GeneratorExit
 
+    def note_inner(self, code: types.CodeType) -> None:
+        """Note that code gets hooks: the functions that it makes are no state."""
+        self._alive.append(code)
+        self._inner.update(id(c) for c in code.co_consts if type(c) is types.CodeType)
+
     # -- sources and guards
 
     def with_hooks(self, function: Any) -> Any:

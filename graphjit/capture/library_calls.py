@@ -332,6 +332,7 @@ class LibraryCalls(ElementwiseCalls):
                 code = bind(function.__code__, self, listing=True)
             except CannotInstrument as error:
                 raise self.refusal(f"{function.__qualname__}: {error}") from None
+            self.note_inner(function.__code__)
             return instrumented(function, code)(steps)
 
         def make(steps: Any) -> Any:

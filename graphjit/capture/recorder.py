@@ -288,8 +288,7 @@ class Recorder(LibraryCalls):
                 bound = self._bound[id(code)] = bind(code, self)
             except CannotInstrument as error:
                 raise self.refusal(f"{function.__qualname__}: {error}") from None
-            self._alive.append(code)
-            self._inner.update(id(c) for c in code.co_consts if type(c) is types.CodeType)
+            self.note_inner(code)
         copy = instrumented(function, bound)
         made = (
             id(code) in self._inner

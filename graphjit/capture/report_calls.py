@@ -244,9 +244,9 @@ class _EnabledSource(Source):
         self.text = f"{logger.text}.isEnabledFor({level})"
         self.key = (logger.key, "enabled", level)
 
-    def __call__(self) -> Any:
-        """Whether it does now."""
-        return self.logger().isEnabledFor(self.level)
+    def found(self, look: Callable[[Source], Any]) -> Any:
+        """Whether it does."""
+        return look(self.logger).isEnabledFor(self.level)
 
 
 def _reports_only(logger: Any) -> bool:

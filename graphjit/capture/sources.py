@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from enum import Enum
 from types import CellType
 from typing import Any, Final
@@ -37,6 +38,10 @@ class Source:
 
     def __call__(self) -> Any:
         """The value now; MISSING if there is none."""
+        return self.found(_anew)
+
+    def found(self, look: Callable[[Source], Any]) -> Any:
+        """The value, or MISSING. look: gives the values of the sources that this one is of."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -53,7 +58,7 @@ class ConstSource(Source):
         self.text = text
         self.key = ("const", id(value))
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """The object."""
         return self.value
 
@@ -68,7 +73,7 @@ class WeakRefSource(Source):
         self.text = text
         self.key = ("weak", id(value))
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """The object, or None."""
         return self.reference()
 
@@ -83,7 +88,7 @@ class CellSource(Source):
         self.text = name
         self.key = ("cell", id(cell))
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """The content."""
         try:
             return self.cell.cell_contents
@@ -102,9 +107,9 @@ class ItemSource(Source):
         self.text = text or f"{parent.text}[{item!r}]"
         self.key = (parent.key, "item", type(item), item)
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """The item."""
-        container = self.parent()
+        container = look(self.parent)
         try:
             if isinstance(container, dict):  # a defaultdict would make the item
                 return dict.get(container, self.item, MISSING)
@@ -124,9 +129,9 @@ class AttributeSource(Source):
         self.text = f"{parent.text}.{name}"
         self.key = (parent.key, "attribute", name)
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """The attribute."""
-        return getattr(self.parent(), self.name, MISSING)
+        return getattr(look(self.parent), self.name, MISSING)
 
 
 class StaticSource(Source):
@@ -140,9 +145,9 @@ class StaticSource(Source):
         self.text = f"{kind.text}.{name}"
         self.key = (kind.key, "static", name)
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """What is stored."""
-        kind = self.kind()
+        kind = look(self.kind)
         return static_attribute(kind, self.name) if isinstance(kind, type) else MISSING
 
 
@@ -164,10 +169,10 @@ class ConsensusSource(Source):
         self.text = " is ".join(source.text for source in sources)
         self.key = tuple(source.key for source in sources)
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """The object."""
-        value = self.sources[0]()
-        return value if all(source() is value for source in self.sources) else MISSING
+        value = look(self.sources[0])
+        return value if all(look(source) is value for source in self.sources) else MISSING
 
 
 class CallSource(Source):
@@ -187,9 +192,9 @@ class CallSource(Source):
         types = tuple(map(type, (*args, *kwargs.values())))
         self.key = (function.key, "call", types, args, tuple(kwargs.items()))
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """The result."""
-        function: Any = self.function()
+        function: Any = look(self.function)
         return function(*self.args, **self.kwargs) if callable(function) else MISSING
 
 
@@ -208,14 +213,93 @@ class NumberSource(Source):
         self.text = number.text
         self.key = ("number", number.key)
 
-    def __call__(self) -> Any:
+    def found(self, look: Callable[[Source], Any]) -> Any:
         """The array."""
-        value = self.number()
+        value = look(self.number)
         if type(value) is not self.kind:
             return MISSING
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
             return MISSING
         return np.array(value, self.dtype)
+
+
+def _anew(source: Source) -> Any:
+    return source()
+
+
+class Readings:
+    """What sources give at one moment: each is looked up once, whatever else leads through it.
+
+    An object that another thread replaces meanwhile is read whole, the old one or the new one.
+
+    fitting: the specialization whose guards hold by them, once it was found
+    """
+
+    __slots__ = ("_known", "fitting")
+
+    def __init__(self) -> None:
+        self._known: dict[Source, Any] = {}
+        self.fitting: Any = None
+
+    def __call__(self, source: Source) -> Any:
+        """The value; MISSING if there is none."""
+        if source in self._known:
+            return self._known[source]
+        value = self._known[source] = source.found(self)
+        return value
+
+    def put(self, source: Source, value: Any) -> None:
+        """Note what was looked up elsewhere."""
+        self._known[source] = value
+
+    def clear(self) -> None:
+        """Look everything up anew from now on."""
+        self._known.clear()
+        self.fitting = None
+
+
+class SharedSources:
+    """Makes one of equal sources, so that `Readings` knows them by identity."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Source] = {}
+
+    def one(self, source: Source) -> Source:
+        """The source equal to this one that came first; it leads through such ones."""
+        key: Hashable  # by objects that the sources keep alive, as ids in `Source.key` needn't
+        match source:
+            case ItemSource():
+                source.parent = self.one(source.parent)
+                key = id(source.parent), "item", type(source.item), source.item
+            case AttributeSource():
+                source.parent = self.one(source.parent)
+                key = id(source.parent), "attribute", source.name
+            case StaticSource():
+                source.kind = self.one(source.kind)
+                key = id(source.kind), "static", source.name
+            case NumberSource():
+                source.number = self.one(source.number)
+                key = id(source.number), "number"
+            case WeakRefSource():
+                key = id(source.reference), "weak"
+            case ConstSource():
+                key = id(source.value), "const"
+            case CellSource():
+                key = id(source.cell), "cell"
+            case _:
+                if isinstance(source, ConsensusSource):
+                    source.sources = tuple(map(self.one, source.sources))
+                key = id(source), "only"
+        return self._known.setdefault(key, source)
+
+    def guard(self, guard: Guard) -> Guard:
+        """A guard on such sources."""
+        expected = guard.expected
+        if isinstance(expected, Source):
+            expected = self.one(expected)
+        elif guard.check is Check.APART:
+            expected = tuple(map(self.one, expected))
+        return replace(guard, source=self.one(guard.source), expected=expected)
 
 
 def agreed(sources: Sequence[Source]) -> Source | None:
@@ -269,11 +353,14 @@ class Guard:
     expected: Any
     line: Any = None
 
-    def holds(self) -> bool:
-        """Whether it holds now."""
-        relation = self.check in (Check.ALIAS, Check.DISTINCT)
-        expected = self.expected() if relation else self.expected
-        return holds(self.check, self.source(), expected)
+    def holds(self, look: Callable[[Source], Any] = _anew) -> bool:
+        """Whether it holds. look: gives the values of sources, those of now if not given."""
+        expected = self.expected
+        if self.check in (Check.ALIAS, Check.DISTINCT):
+            expected = look(expected)
+        elif self.check is Check.APART:
+            expected = tuple(map(look, expected))
+        return holds(self.check, look(self.source), expected)
 
     def describe(self) -> tuple[str, str, str]:
         """What is asked about, what it was, and what it is now."""
@@ -343,7 +430,7 @@ def holds(check: Check, value: Any, expected: Any) -> bool:
         case Check.DISTINCT:
             return value is not expected
         case Check.APART:
-            return len({id(source()) for source in expected}) == len(expected)
+            return len(set(map(id, expected))) == len(expected)
         case Check.ITEMS:
             return len(value) == len(expected) and all(
                 x is reference() for x, reference in zip(value, expected, strict=True)
@@ -414,6 +501,8 @@ __all__ = [
     "Guard",
     "ItemSource",
     "NumberSource",
+    "Readings",
+    "SharedSources",
     "Source",
     "StaticSource",
     "WeakRefSource",

@@ -12,6 +12,7 @@ import numpy as np
 from graphjit.core.config import config
 from graphjit.core.tree import flatten
 from graphjit.export.traced import as_call, run, running, trace_graph
+from graphjit.jit.compiled_call import CompiledCall
 from graphjit.jit.specialization import Specialization
 from graphjit.passes import optimized
 from graphjit.tensors.apply import TensorBase
@@ -109,7 +110,7 @@ class Session:
         leaves: list[Any] = []
         flatten((tuple(self.args), {}), leaves)
         assert self.specialization.program is not None
-        inputs = self.specialization.inputs(leaves)
+        inputs = CompiledCall(self.specialization, leaves).inputs()
         executable, _ = compile_program(self.specialization.program, timed=True)
         return executable.step_times_ns(inputs, calls)
 

@@ -14,6 +14,7 @@ from graphjit.ir.graph import Node
 from graphjit.ops import source
 from graphjit.tensors.apply import TensorBase
 
+from .compiled_call import CompiledCall
 from .function import Function, function
 
 
@@ -80,7 +81,7 @@ def _look_at_all(
             text = f"{before}{name} gave {found} of finite numbers [Op:{operation}]"
             raise InvalidArgumentError(at_user_line(text, source=node.source))
 
-    inputs = specialization.inputs(compiled.leaves_of(args, kwargs), draws=False)
+    inputs = CompiledCall(specialization, compiled.leaves_of(args, kwargs)).inputs(draws=False)
     for number, x in zip(graph.params, inputs, strict=True):
         found = _text_of(x, infinities)
         if found:

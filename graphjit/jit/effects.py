@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.capture.effects import Effect, EffectKind
-from graphjit.capture.sources import Source
+from graphjit.capture.sources import Readings, Source
 from graphjit.core.frozen import dataclass
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -84,14 +84,15 @@ class EffectPlan:
             do(owner, key, values[at] if at > 0 else values[-at:])
         return values[0]
 
-    def require_apart(self, given: Any) -> None:
+    def require_apart(self, given: Any, read: Readings) -> None:
         """EffectsDoNotFit where two containers among the arguments are one, or one is a
-        container that the code reads or writes in another way.
+        container that the code reads or writes in another way. read: what is looked up for
+        the call.
         """
         if not self.writes_objects:
             return
         found = list(map(id, _mutable_containers(given)))
-        others = {id(source()) for source in self.containers}
+        others = {id(read(source)) for source in self.containers}
         if len(set(found)) < len(found) or not others.isdisjoint(found):
             raise EffectsDoNotFit
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphjit.capture.sources import Readings
+
 # Passes, compiler and native entry are for calls that find nothing on disk, and for later ones.
 # What each first call needs is imported here, for that takes longer than such a call.
 from graphjit.core import float_errors
@@ -34,6 +36,7 @@ from graphjit.tensors.apply import current_trace
 from graphjit.tensors.recording import recorders
 
 from .call_key import ArgumentReader
+from .compiled_call import CompiledCall
 from .definition import FunctionDefinition
 from .eager import run_eagerly
 from .effects import EffectsDoNotFit
@@ -130,7 +133,7 @@ class Function(Enterable):  # type: ignore[misc]
             args, kwargs = self._conform(args, kwargs), {}
         if config.functions_run_eagerly or float_errors.are_reported():
             return self._run_eagerly(args, kwargs)
-        key = None
+        key, read = None, Readings()
         if not kwargs:
             key = self._reader.short_key(args)
             if key is not None:
@@ -138,9 +141,9 @@ class Function(Enterable):  # type: ignore[misc]
                 late = entries.late and entries.address
                 if specializations and specializations[0].direct is not None and not late:
                     return specializations[0].direct(args)
-                found = self._specializations.find(key)
+                found = self._specializations.find(key, read)
                 if found is not None and not entries.is_late(found):
-                    return self._run(found, args, args, kwargs)
+                    return self._run(found, args, args, kwargs, read)
         try:
             call = self._reader.read_with(key, args, kwargs)
         except RecursionError:
@@ -148,7 +151,8 @@ class Function(Enterable):  # type: ignore[misc]
                 "an argument holds itself, or is nested too deeply"
             )
             return self.python_function(*args, **kwargs)
-        return self._run(self._specializer.find_or_make(call), call.leaves, args, kwargs)
+        specialization = self._specializer.find_or_make(call, read)
+        return self._run(specialization, call.leaves, args, kwargs, read)
 
     def into(self, out: Any, /, *args: Any, **kwargs: Any) -> Any:
         """What a call gives, written into `out`: an array, or arrays in the structure of the
@@ -169,28 +173,39 @@ class Function(Enterable):  # type: ignore[misc]
         if config.functions_run_eagerly or float_errors.are_reported():
             return arrays.fill(self(*args, **kwargs))
         call = self._reader.read(args, kwargs)
-        specialization = self._specializer.find_or_make(call)
+        read = Readings()
+        specialization = self._specializer.find_or_make(call, read)
         if (
             specialization.reason
             or specialization.may_be_left
             or specialization.effects is not None
         ):
-            return arrays.fill(self._run(specialization, call.leaves, args, kwargs))
-        return out_arguments.write_results(specialization, call.leaves, (args, kwargs), arrays)
+            return arrays.fill(self._run(specialization, call.leaves, args, kwargs, read))
+        try:
+            return out_arguments.write_results(
+                specialization, call.leaves, (args, kwargs), arrays, read
+            )
+        except CaptureReplacedError:  # while it was traced; nothing was done yet
+            return arrays.fill(self._call_python(args, kwargs))
 
     @functools.cached_property
     def _takes_out(self) -> bool:
         return out_arguments.takes_out(self.python_function)
 
     def _run(
-        self, specialization: Specialization, leaves: Sequence[Any], args: Any, kwargs: Any
+        self,
+        specialization: Specialization,
+        leaves: Sequence[Any],
+        args: Any,
+        kwargs: Any,
+        read: Readings,
     ) -> Any:
         if specialization.reason:
             return self._specializer.run_eagerly(specialization, leaves, args, kwargs)
         try:
-            return specialization.run(leaves, given=(args, kwargs))
-        except CaptureReplacedError:  # nothing was done yet
-            return self(*args, **kwargs)
+            return CompiledCall(specialization, leaves, read).run(given=(args, kwargs))
+        except CaptureReplacedError:  # while the function was traced; nothing was done yet
+            pass
         except (EffectsDoNotFit, NeedsPython):
             if specialization.has_rooms:
                 self._specializer.give_room(specialization)
@@ -207,7 +222,7 @@ class Function(Enterable):  # type: ignore[misc]
             if tried[-1].reason:
                 return self._specializer.run_eagerly(tried[-1], call.leaves, args, kwargs)
             try:
-                return tried[-1].run(call.leaves, given=(args, kwargs))
+                return CompiledCall(tried[-1], call.leaves).run(given=(args, kwargs))
             except PathNotTaken:
                 continue
             except (CaptureReplacedError, EffectsDoNotFit, NeedsPython):
@@ -255,7 +270,7 @@ class Function(Enterable):  # type: ignore[misc]
             args, kwargs = self._conform(args, kwargs), {}
         call = self._reader.read(args, kwargs)
         tried = [self._specializer.find_or_make(call)]
-        while not tried[-1].serves(call.leaves):
+        while not CompiledCall(tried[-1], call.leaves).takes_path():
             tried.append(self._specializer.find_or_make_path(call, tried))
         return tried[-1]
 

@@ -47,6 +47,7 @@ from graphjit.core.types import as_dtype
 from graphjit.tensors.tensor import Tensor
 from graphjit.tensors.variable import Cell
 
+from .compiled_call import CompiledCall
 from .guard_roots import NoPath, Paths
 from .native_plan import SCALARS, NotNative, capture_roots, make_launch
 from .specialization import Specialization
@@ -329,7 +330,7 @@ def _launch_returning(specialization: Specialization) -> Interpreted | None:
     def run(*args: Any, **kwargs: Any) -> Any:
         leaves: list[Any] = []
         flatten((args, kwargs), leaves)
-        return specialization.run(leaves, given=(args, kwargs))
+        return CompiledCall(specialization, leaves).run(given=(args, kwargs))
 
     return Interpreted(run, _return_unchanged, specialization.numpy)
 

@@ -38,7 +38,8 @@ from graphjit.tensors.apply import as_tensor_error
 from graphjit.tensors.tensor import _wrap
 
 from .guard_roots import NoPath, Paths
-from .specialization import COMPUTED, Specialization
+from .result_kinds import COMPUTED
+from .specialization import Specialization
 
 if TYPE_CHECKING:
     from graphjit.codegen.runtime.executable import Executable

@@ -16,10 +16,13 @@ from graphjit.core.errors import (
 from graphjit.core.tree import LEAF, Tree, flatten, unflatten
 from graphjit.tensors.apply import TensorBase
 
+from .compiled_call import CompiledCall
 from .output_memory import share_memory
-from .specialization import COMPUTED
+from .result_kinds import COMPUTED
 
 if TYPE_CHECKING:
+    from graphjit.capture.sources import Readings
+
     from .specialization import Specialization
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -36,21 +39,27 @@ def takes_out(function: Callable[..., Any]) -> bool:
 
 
 def write_results(
-    specialization: Specialization, leaves: Sequence[Any], given: Any, out_arrays: OutArrays
+    specialization: Specialization,
+    leaves: Sequence[Any],
+    given: Any,
+    out_arrays: OutArrays,
+    read: Readings,
 ) -> Any:
     """The results of a compiled specialization, written into arrays.
 
-    given: the arguments, of which containers may be returned.
+    given: the arguments, of which containers may be returned. read: what was looked up for the
+    call. CaptureReplacedError as `CompiledCall.run`.
     """
     assert specialization.executable is not None
+    call = CompiledCall(specialization, leaves, read)
     if any(kind in ("given", "object", "container") for kind, _ in specialization.results):
-        return out_arrays.fill(specialization.run(leaves, given=given))
-    outputs = list(specialization.executable.result_types(specialization.inputs(leaves)))
+        return out_arrays.fill(call.run(given=given))
+    outputs = list(specialization.executable.result_types(call.inputs(draws=False)))
     types = iter(outputs)
     found: list[Any] = []
     for kind, value in specialization.results:
         if kind == "view":
-            view = specialization.view(value, leaves, [_stub_array(*type) for type in outputs])
+            view = call.view(value, [_stub_array(*type) for type in outputs])
             view = getattr(view, "_array", view)
             array = isinstance(view, (np.ndarray, np.generic))
             found.append((view.shape, view.dtype) if array else None)
@@ -59,9 +68,7 @@ def write_results(
         else:
             type = next(types) if kind in COMPUTED else None
             found.append(None if kind == "python" else type)
-    return specialization.run(
-        leaves, out_arrays.for_results(specialization.result_tree, found), given
-    )
+    return call.run(out_arrays.for_results(specialization.result_tree, found), given)
 
 
 def _stub_array(shape: Any, dtype: np.dtype[Any]) -> Array:

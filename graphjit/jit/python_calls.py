@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphjit.capture.sources import NumberSource
+from graphjit.capture.sources import NumberSource, Readings, Source
 from graphjit.codegen.runtime.compiled import Segment
 from graphjit.codegen.runtime.routines import arena_array, array_type, as_contiguous, resolved
 from graphjit.core.errors import NeedsPython, PathNotTaken
@@ -24,9 +24,11 @@ from graphjit.ir.program import LibraryCall
 from graphjit.tensors.tensor import _wrap
 from graphjit.tracing.result_views import BaseArray, CallResult, NumpyCall
 
+from .compiled_call import CompiledCall
 from .effects import EffectsDoNotFit
 from .plain_array_calls import as_input
-from .specialization import COMPUTED, CaptureReplacedError, Specialization
+from .result_kinds import COMPUTED
+from .specialization import CaptureReplacedError, Specialization
 
 # What becomes of results that a function of this kind can make.
 _RESULTS = (*COMPUTED, "static", "view", "again", "object")
@@ -62,12 +64,17 @@ def leaf_call(
     miss: what it returns where the specialization doesn't fit after all.
     """
     count = len(specialization.kinds)
+    given = () if leaf_numbers is None else _leaf_sources(specialization, leaf_numbers)
 
     def run(*leaves: Any) -> Any:
         try:
-            if leaf_numbers is None and not specialization.captures_fit():
-                return miss
-            return specialization.run(leaves[:count])
+            if leaf_numbers is None:
+                return CompiledCall(specialization, leaves[:count]).run()
+            read = Readings()
+            for source, number in given:
+                read.put(source, leaves[number])
+            read.fitting = specialization
+            return CompiledCall(specialization, leaves[:count], read).run()
         except (CaptureReplacedError, EffectsDoNotFit, NeedsPython, PathNotTaken):
             return miss
 
@@ -77,6 +84,25 @@ def leaf_call(
         return _Writer(specialization, leaf_numbers, run).function()
     except _NotStraight:
         return run
+
+
+def _leaf_sources(
+    specialization: Specialization, leaf_numbers: dict[tuple[str, int], int]
+) -> list[tuple[Source, int]]:
+    """The sources whose values machine code hands over, and the number of each as a leaf."""
+    roles: dict[str, Sequence[Source | None]] = {
+        "capture": specialization.sources,
+        "object": specialization.objects,
+    }
+    return [
+        (
+            source.number if isinstance(source, NumberSource) else source,
+            leaf_numbers[role, number],
+        )
+        for role, sources in roles.items()
+        for number, source in enumerate(sources)
+        if source is not None
+    ]
 
 
 class _Writer:

@@ -53,7 +53,7 @@ from graphjit.tracing.symbolic_tensor import SymbolicTensor, is_strict
 from .eager import is_converted
 from .effects import EffectPlan, WriteTarget, has_fixed_owner
 from .output_memory import share_memory
-from .specialization import COMPUTED
+from .result_kinds import COMPUTED
 
 if TYPE_CHECKING:
     from graphjit.capture.effects import Effect

@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import repeat
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphjit.capture.generators import Draw, GeneratorState, state_of
-from graphjit.capture.sources import Guard, Source
+from graphjit.capture.generators import Draw
+from graphjit.capture.sources import Guard, Readings, SharedSources, Source
 from graphjit.core.config import config
 from graphjit.core.errors import (
-    GraphJitError,
-    IndexOutOfRangeError,
     InvalidArgumentError,
-    NeedsPython,
-    PathNotTaken,
     SourceLine,
     at_user_line,
 )
 from graphjit.core.fork_safety import importing
 from graphjit.core.lazy import lazy_module
 from graphjit.core.memory_pool import LINE_BYTES
-from graphjit.core.tree import LEAF, LeafKind, Tree, follow, unflatten
+from graphjit.core.tree import LEAF, LeafKind, Tree, unflatten
 from graphjit.core.types import Shape
 from graphjit.ir.compile_log import Stages, collector_paused, log, log_line, progress
 from graphjit.ir.graph import Graph
-from graphjit.tensors.apply import as_tensor_error
-from graphjit.tensors.tensor import _wrap
 from graphjit.tensors.variable import Variable
 
 from . import compile_cache
-from .effects import EffectsDoNotFit
-from .output_memory import check_donated, choose_output_arrays
-from .plain_array_calls import as_input, direct_call, direct_into, in_order
+from .plain_array_calls import direct_call, direct_into
+from .result_kinds import COMPUTED
 
 if TYPE_CHECKING:
     from graphjit import passes as all_passes
@@ -49,7 +38,6 @@ if TYPE_CHECKING:
     from graphjit.passes import Pass
     from graphjit.passes.pipeline import Observer
     from graphjit.tracing.branches import Branch
-    from graphjit.tracing.result_views import ReplayMemo, ResultView
 
     from .effects import EffectPlan
 else:  # what is found on disk needs none of them
@@ -57,26 +45,9 @@ else:  # what is found on disk needs none of them
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# What becomes of a result at each call, in `Specialization.results`:
-#
-# "python"     a Python number that is computed
-# "array"      an array that is computed; a NumPy scalar where it has no axes
-# "0-d array"  an array without axes that is computed
-# "swapped"    an array that is computed, in the other byte order
-# "static"     the value itself, which nothing can change
-# "copy"       a copy of the value
-# "view"       a `ResultView`: how NumPy makes it of other arrays
-# "again"      the object that an earlier result is, by its number
-# "container"  a container of the results that is put together before, by its number
-# "given"      a container of the arguments, by the path to it
-# "object"     an object that was there before the call, by the number of its source
-
-# The kinds that the program computes.
-COMPUTED = ("python", "array", "0-d array", "swapped")
-
 
 class CaptureReplacedError(InvalidArgumentError):
-    """A captured array that another thread replaced by one of another type during a call."""
+    """What the function reads that another thread replaced by another type during a call."""
 
 
 @dataclass(eq=False)
@@ -183,33 +154,21 @@ class Specialization:
         """Whether a call may turn out to be one for other code."""
         return bool(self.branches) or self.may_need_python
 
-    def captures_fit(self) -> bool:
-        """Whether what the Python code reads is still of the traced types."""
+    def captures_fit(self, read: Readings | None = None) -> bool:
+        """Whether what the Python code reads is still of the traced types. read: what is looked
+        up for a call.
+        """
+        read = Readings() if read is None else read
         for number, source in enumerate(self.sources):
-            found = self.held_captures[number] if source is None else source()
+            found = self.held_captures[number] if source is None else read(source)
             if not self._capture_fits(number, found):
                 return False
         for source, kind in zip(self.objects, self.object_types, strict=True):
-            if type(source()) is not kind:
+            if type(read(source)) is not kind:
                 return False
-        return all(guard.holds() for guard in self.guards)
-
-    def serves(self, leaves: Sequence[Any]) -> bool:
-        """Whether a call with these leaves takes the path that this was made for."""
-        if not self.branches:
-            return True
-        try:
-            states = self._generator_states()
-            try:
-                with self.locked_variables():
-                    self._compute(leaves, ())
-            finally:
-                for state in states:
-                    state.restore()
-        except PathNotTaken:
+        if not all(guard.holds(read) for guard in self.guards):
             return False
-        except (GraphJitError, ArithmeticError, NeedsPython):
-            return True  # on the way, an error
+        read.fitting = self
         return True
 
     def _capture_fits(self, number: int, found: Any) -> bool:
@@ -221,7 +180,12 @@ class Specialization:
 
     @property
     def captures(self) -> list[Array]:
-        """The ndarrays that the Python code reads without being given them, looked up.
+        """The ndarrays that the Python code reads without being given them, looked up."""
+        return self.captures_in(Readings())
+
+    def captures_in(self, read: Readings) -> list[Array]:
+        """The same as it is looked up for a call. CaptureReplacedError where an array isn't
+        of the traced type.
 
         Between calls nothing here refers to them, so that their owner can resize them.
         """
@@ -229,13 +193,23 @@ class Specialization:
         for number, (array, source) in enumerate(
             zip(self.held_captures, self.sources, strict=True)
         ):
-            now = array if source is None else source()
+            now = array if source is None else read(source)
             if not self._capture_fits(number, now):  # since captures_fit() was asked
                 raise CaptureReplacedError(
                     at_user_line("an array that the function reads was replaced during a call")
                 )
             found.append(now)
         return found
+
+    def share_sources(self) -> None:
+        """Make one of equal sources, so that a call looks each up once."""
+        shared = SharedSources()
+        self.sources = [s and shared.one(s) for s in self.sources]
+        self.objects = list(map(shared.one, self.objects))
+        self.guards = tuple(map(shared.guard, self.guards))
+        self.draws = tuple(replace(d, source=shared.one(d.source)) for d in self.draws)
+        if self.effects is not None:
+            self.effects.containers = tuple(map(shared.one, self.effects.containers))
 
     def order_parameters(self) -> None:
         """Where each parameter of the graph comes from at a call."""
@@ -303,11 +277,21 @@ class Specialization:
             if self.result_tree is LEAF and self.results[0][0] == "view":
                 only = self.results[0][1]
                 return lambda args: only.replay({"leaf": args}, {}, {})
-            return lambda args: self._build_results(args, ())
+            return self._views
         leaves = [("leaf", number) for number in range(len(self.kinds))]
         if self.parameter_order != leaves or kinds != {"array"}:
             return None
         return direct_call(self.executable, self.kinds, self.result_tree, self.numpy)
+
+    def _views(self, leaves: Sequence[Any]) -> Any:
+        """The results of a call that gives views of arguments, and what nothing changes."""
+        arrays, memo, items = {"leaf": leaves}, dict[Any, Any](), iter(self.results)
+
+        def next_result() -> Any:
+            kind, value = next(items)
+            return value.replay(arrays, {}, memo) if kind == "view" else value
+
+        return unflatten(self.result_tree, next_result)
 
     def written_pairs(self) -> tuple[tuple[int, int], ...]:
         """The outputs that are new elements of inputs, with these, by their numbers."""
@@ -361,135 +345,14 @@ class Specialization:
             for cell in held:
                 cell.lock.release()
 
-    def run(self, leaves: Sequence[Any], out: Sequence[Any] = (), given: Any = ()) -> Any:
-        """The results for these leaves of the arguments; variables are written back.
-
-        out: for each result an array that it is written into, or None. given: the arguments,
-        of which containers may be returned.
-        """
-        assert self.executable is not None
-        if self.effects is not None:
-            return self._run_with_effects(self.effects, leaves, given)
-        views, copies = self._views_before_writing(leaves, out) if out else ({}, {})
-        if not self.variables:
-            return self._build_results(
-                leaves, self._compute(leaves, out)[0], out, given, views, copies
-            )
-        with self.locked_variables():
-            outputs, updates = self._compute(leaves, out)
-            for variable, array in zip(self.updated, updates, strict=True):
-                variable.cell.array = array
-        return self._build_results(leaves, outputs, out, given, views, copies)
-
-    def _run_with_effects(self, effects: EffectPlan, leaves: Sequence[Any], given: Any) -> Any:
-        """The results of a call that writes outside. EffectsDoNotFit where only an eager call
-        does as Python would: nothing was done then.
-        """
-        effects.require_fit(leaves, self.captures if effects.targets else ())
-        effects.require_apart(given)
-        with self.locked_variables():
-            try:
-                outputs, updates = self._compute(leaves, ())
-            except (
-                GraphJitError,
-                ArithmeticError,
-                NeedsPython,
-            ) as error:  # what Python does before it raises is to be done
-                raise EffectsDoNotFit from error
-            for variable, array in zip(self.updated, updates, strict=True):
-                variable.cell.array = array
-        return effects.apply(self._build_results(leaves, outputs, (), given))
-
-    def _views_before_writing(
-        self, leaves: Sequence[Any], out: Sequence[Any]
-    ) -> tuple[dict[int, Any], dict[int, Any]]:
-        """What is made before any array of `out` is written, by the numbers of results.
-
-        The first are the results that NumPy makes of arguments and captured arrays, views or
-        not. The second are copies of those of them that go into arrays of `out` and lie in
-        memory that these share.
-        """
-        written = [array for array in out if array is not None]
-        copies: dict[int, Any] = {}
-        views: dict[int, Any] = {}
-        memo: ReplayMemo = {}
-        for number, ((kind, value), array) in enumerate(zip(self.results, out, strict=True)):
-            if kind == "view" and not any(base.role == "output" for base in value.bases):
-                views[number] = self.view(value, leaves, memo=memo)
-            elif kind == "again" and value in views:
-                views[number] = views[value]
-            if array is None or number not in views:
-                continue
-            view = getattr(views[number], "_array", views[number])
-            if any(np.may_share_memory(view, other) for other in written):
-                copies[number] = np.array(view)
-        return views, copies
-
-    def _compute(
-        self, leaves: Sequence[Any], out: Sequence[Any]
-    ) -> tuple[list[Array], list[Array]]:
-        """The outputs and the variables' new values. NeedsPython for an error that the function
-        may handle.
-        """
-        if self.draws and self._may_draw_again:
-            states = self._generator_states()
-            try:
-                return self._run_handled(leaves, out)
-            except BaseException as error:  # Python is to draw the same, or nothing was
-                for state in states:
-                    state.restore()
-                if isinstance(error, (GraphJitError, ArithmeticError)):
-                    raise NeedsPython from error  # it draws what comes before the error
-                raise
-        return self._run_handled(leaves, out)
-
     @functools.cached_property
-    def _may_draw_again(self) -> bool:
+    def may_draw_again(self) -> bool:
         """Whether a call may turn out, after it drew, to be for other code or for Python."""
         assert self.executable is not None
         whole = any(kind is int for draw in self.draws for kind, _, _ in draw.kinds)
         return whole or self.may_be_left or not self.executable.infallible
 
-    def _generator_states(self) -> list[GeneratorState]:
-        """The states of the generators that a call draws from."""
-        generators = [draw.source() for draw in self.draws]
-        return [state_of(x) for x in {id(x): x for x in generators}.values()]
-
-    def _run_handled(
-        self, leaves: Sequence[Any], out: Sequence[Any]
-    ) -> tuple[list[Array], list[Array]]:
-        if not self.has_handlers:
-            return self._run_code(leaves, out)
-        try:
-            return self._run_code(leaves, out)
-        except (NeedsPython, PathNotTaken):
-            raise
-        except Exception as error:
-            raise NeedsPython from error
-
-    def _run_code(
-        self, leaves: Sequence[Any], out: Sequence[Any]
-    ) -> tuple[list[Array], list[Array]]:
-        assert self.executable is not None
-        inputs = self.inputs(leaves)
-        if not out and not self.donated:
-            try:
-                return self.executable(inputs)
-            except IndexOutOfRangeError as error:
-                if self.numpy:
-                    raise
-                raise as_tensor_error(error) from None
-        check_donated(self.donated, self.leaf_names, leaves, self.captures)
-        kinds = [kind for kind, _ in self.results]
-        wanted = [
-            array
-            for array, kind in zip(out or [None] * len(kinds), kinds, strict=True)
-            if kind in COMPUTED
-        ]
-        targets = choose_output_arrays(self.executable, wanted, inputs)
-        return self._executable_for(targets)(inputs, targets)
-
-    def _executable_for(self, where: Sequence[Array | None]) -> Executable:
+    def executable_for(self, where: Sequence[Array | None]) -> Executable:
         """The executable that can write its outputs into these arrays.
 
         Where an array doesn't start at a cache line, that is one without streaming stores.
@@ -509,119 +372,6 @@ class Specialization:
 
         assert self.program is not None
         return compile_program(self.program, streams=False)[0]
-
-    def inputs(self, leaves: Sequence[Any], draws: bool = True) -> list[Array]:
-        """The program's inputs for these leaves: arguments, captured arrays, variables.
-
-        draws: whether generators are drawn from, rather than copies of them
-        """
-        arrays = []
-        captures = self.captures if self.sources else ()
-        sources = [draw.source() for draw in self.draws]
-        sources = sources if draws else copy.deepcopy(sources)
-        drawn = [x for draw, s in zip(self.draws, sources, strict=True) for x in draw(s)]
-        for role, number in self.parameter_order:
-            if role == "leaf":
-                x = as_input(leaves[number])
-            elif role == "capture":
-                x = captures[number]
-            elif role == "draw":
-                x = drawn[number]
-            else:
-                x = self.variables[number].cell.array
-            arrays.append(in_order(x))
-        return arrays
-
-    def sizes_of(self, leaves: Sequence[Any]) -> dict[str, int]:
-        """The sizes that the symbols represent in a call with these leaves."""
-        assert self.executable is not None
-        return self.executable.sizes_of(self.inputs(leaves)) if self.sizes is not None else {}
-
-    def view(
-        self,
-        view: ResultView,
-        leaves: Sequence[Any],
-        outputs: Sequence[Array] = (),
-        memo: ReplayMemo | None = None,
-    ) -> Any:
-        """A result that is a view of leaves, captured arrays or outputs.
-
-        memo: shared by the results of one call.
-        """
-        arrays = {"leaf": leaves, "capture": self.captures, "output": outputs}
-        sizes = {} if view.is_base else self.sizes_of(leaves)
-        return view.replay(arrays, sizes, {} if memo is None else memo)
-
-    def _build_results(
-        self,
-        leaves: Sequence[Any],
-        outputs: Sequence[Array],
-        out: Sequence[Any] = (),
-        given: Any = (),
-        views: Mapping[int, Any] = MappingProxyType({}),
-        copies: Mapping[int, Any] = MappingProxyType({}),
-    ) -> Any:
-        """The results of a call. views, copies: see `_views_before_writing`."""
-        numpy = self.numpy
-        computed = itertools.count()
-        found: list[Any] = []
-        arrays = [*outputs]
-        made: list[Any] = []
-        memo: ReplayMemo = {}
-        kinds = [kind for kind, _ in self.results if kind in COMPUTED]
-        for number, kind in enumerate(kinds):
-            if kind == "swapped":
-                array = arrays[number]
-                arrays[number] = array.astype(array.dtype.newbyteorder())
-        if out:  # views are of the array that a result was written into
-            output_arrays = [
-                x for x, (k, _) in zip(out, self.results, strict=True) if k in COMPUTED
-            ]
-            for number, target in enumerate(output_arrays):
-                if target is not None:
-                    if arrays[number] is not target:
-                        np.copyto(target, arrays[number])
-                    arrays[number] = target
-
-        def result(kind: str, value: Any, target: Any) -> Any:
-            if kind in COMPUTED:
-                array = arrays[next(computed)]
-                if target is not None:
-                    return target
-                if kind == "python":
-                    return array.item()
-                scalar = numpy and not array.shape and kind == "array"
-                return array[()] if scalar else array if numpy else _wrap(array)
-            if kind == "static":
-                return value
-            if kind == "view":
-                shared = views.get(len(found))
-                if shared is None:
-                    shared = self.view(value, leaves, arrays, memo)
-            elif kind == "again":
-                shared = views.get(len(found), found[value])
-            elif kind == "copy":
-                return copy.copy(value)
-            elif kind == "object":
-                return self.objects[value]()
-            elif kind == "container":
-                return made[value]
-            else:
-                return follow(given, value)
-            if target is None:
-                return shared
-            shared = copies.get(len(found), shared)
-            np.copyto(target, getattr(shared, "_array", shared))
-            return target
-
-        items = iter(zip(self.results, out or repeat(None), strict=False))
-
-        def next_result() -> Any:
-            (kind, value), target = next(items)
-            found.append(result(kind, value, target))
-            return found[-1]
-
-        return unflatten(self.result_tree, next_result, made)
 
 
 def build_program(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from graphjit.capture.sources import Check
+from graphjit.capture.sources import Check, Readings
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.lazy import lazy_module
 from graphjit.tracing.symbolic_sizes import SizeHistory
@@ -98,19 +98,23 @@ class SpecializationTable:
 
     # -- finding
 
-    def find(self, key: Any) -> Specialization | None:
-        """A specialization of known extents whose captures are of the traced types."""
+    def find(self, key: Any, read: Readings) -> Specialization | None:
+        """A specialization of known extents whose captures are of the traced types.
+
+        read: what is looked up for the call
+        """
         for specialization in self.by_key.get(key, ()):
-            if specialization.captures_fit() and not specialization.retrace_due:
+            if specialization.captures_fit(read) and not specialization.retrace_due:
                 return specialization
         return None
 
-    def find_any_size(self, call: CallKey) -> Specialization | None:
-        """A specialization of symbolic extents that serves a call's sizes."""
+    def find_any_size(self, call: CallKey, read: Readings) -> Specialization | None:
+        """A specialization of symbolic extents that serves a call's sizes. read: as above."""
         if not self.by_rank:
             return None
         for specialization in self.by_rank.get(call.rank_key, ()):
-            if specialization.size_domain.accepts(call.kinds) and specialization.captures_fit():
+            accepts = specialization.size_domain.accepts(call.kinds)
+            if accepts and specialization.captures_fit(read):
                 return specialization
         return None
 

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphjit.capture.sources import Readings
 from graphjit.core.config import config
 from graphjit.core.errors import (
     GraphJitError,
@@ -88,18 +89,22 @@ class Specializer:
         # How often calls raised what their trace did, by key.
         self._raised: Counter[Any] = Counter()
 
-    def find_or_make(self, call: CallKey) -> Specialization:
-        """The specialization that serves a call, made if there is none."""
-        found = self._table.find(call.key) or self._table.find_any_size(call)
+    def find_or_make(self, call: CallKey, read: Readings | None = None) -> Specialization:
+        """The specialization that serves a call, made if there is none. read: what is looked
+        up for the call.
+        """
+        read = Readings() if read is None else read
+        found = self._table.find(call.key, read) or self._table.find_any_size(call, read)
         if found is not None:
             self._enter_late(found, call)
             return found
         with self._table.locked():
             call = self._reader.refresh(call)
             is_retrace = self._table.remove_due(call.key)
+            read.clear()
             found = (  # another thread may have been first
-                self._table.find(call.key)
-                or self._table.find_any_size(call)
+                self._table.find(call.key, read)
+                or self._table.find_any_size(call, read)
                 or self._fallbacks.find(call)
             )
             if found is not None:

@@ -318,6 +318,7 @@ class TraceAttempt:
         self._bind_captures(specialization, trace, returned)
         specialization.variables = trace.variables
         specialization.draws = tuple(self._draws)
+        specialization.share_sources()
         specialization.order_parameters()
         return specialization
 

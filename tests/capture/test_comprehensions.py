@@ -278,8 +278,10 @@ def test_agrees_and_is_compiled(function: Callable[[Any], Any]) -> None:
     f = gj.function(function, fallback="error")
     for n in (5, 300, 5):
         x = np.random.default_rng(n).normal(size=n)
-        for _ in range(2):
-            assert equal(f(x), function(x)), n
+        assert equal(f(x), function(x)), n
+        count = f.trace_count
+        assert equal(f(x), function(x)), n
+        assert f.trace_count == count
     G = 3.0
     assert equal(f(x), function(x))
 

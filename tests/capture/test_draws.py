@@ -228,3 +228,20 @@ def test_a_call_that_fails_has_drawn_what_python_has() -> None:
         if function is g:
             wanted = seen, state()
     assert (seen, state()) == wanted
+
+
+def test_results_in_memory_of_the_callers_are_drawn_once() -> None:
+    def g(x: Any) -> Any:
+        return x + S.rng.random(3)
+
+    f, wanted = gj.function(g), []
+    start()
+    for k in range(5):
+        wanted.append(g(X[:3] + k))
+    after = state()
+    start()
+    for k in range(5):
+        out = np.empty(3)
+        assert f(X[:3] + k, out=out) is out
+        np.testing.assert_array_equal(out, wanted[k])
+    assert state() == after

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import graphjit as gj
+from graphjit.capture.sources import Readings
 from graphjit.core.tree import SCALAR, STATIC
 from graphjit.jit.call_key import ArgumentReader
+from graphjit.jit.compiled_call import CompiledCall
 from graphjit.jit.options import OPTION_NAMES, FunctionOptions
 
 X = np.arange(4.0)
@@ -73,10 +75,10 @@ def test_a_removed_specialization_is_made_again():
     table = f._specializations
     (found,) = f.specializations
     key = f._reader.read((X,), {}).key
-    assert table.find(key) is found
+    assert table.find(key, Readings()) is found
     table.remove(found)
-    assert table.find(key) is None and f.specializations == []
-    np.testing.assert_array_equal(f.specialization(X).run([X]), X + 1)
+    assert table.find(key, Readings()) is None and f.specializations == []
+    np.testing.assert_array_equal(CompiledCall(f.specialization(X), [X]).run(), X + 1)
     assert f.trace_count == 2
 
 

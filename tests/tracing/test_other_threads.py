@@ -141,3 +141,86 @@ def test_objects_that_another_thread_replaces() -> None:
             for dtype in ("f8", "f4"):
                 for _ in range(5):
                     assert f(np.ones(2, dtype))[0] in (4.5, 5.5)
+
+
+def settings(k: float) -> dict[str, Any]:
+    """Settings that belong together."""
+    return {"a": k, "b": 2 * k, "w": np.ones(3) * k, "two w": np.ones(3) * 2 * k}
+
+
+class Box:
+    """What holds all settings, and is given others as a whole."""
+
+    def __init__(self) -> None:
+        self.settings = settings(1.0)
+
+
+def through(box: Box, rng: np.random.Generator) -> list[Callable[[Any], Any]]:
+    """Functions that give zeros as long as what they read belongs together."""
+    effects: list[float] = []
+
+    def drawn(x: Any) -> Any:
+        s = box.settings
+        return x * (2 * s["a"] - s["b"]) + (2 * s["w"] - s["two w"]) + 0 * rng.random()
+
+    def noted(x: Any) -> Any:
+        s = box.settings
+        effects.append(float(s["w"][0]))
+        return x * (2 * s["a"] - s["b"]) + (2 * s["w"] - s["two w"])
+
+    def plain(x: Any) -> Any:
+        s = box.settings
+        return x * (2 * s["a"] - s["b"]) + (2 * s["w"] - s["two w"])
+
+    def returned(x: Any) -> Any:
+        s = box.settings
+        first, second = s["w"], s["two w"]
+        return first, second, 2 * first - second + x * rng.random() * 0
+
+    return [drawn, noted, plain, returned]
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_an_object_that_is_replaced_while_it_is_looked_up_is_read_whole(
+    which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graphjit.capture.sources import AttributeSource
+
+    box, read, replaced = Box(), AttributeSource.found, [0]
+
+    def found(self: Any, look: Any) -> Any:  # another thread is quick
+        value = read(self, look)
+        if value is box.settings:
+            replaced[0] += 1
+            k = float(replaced[0])
+            box.settings = settings(k)
+        return value
+
+    monkeypatch.setattr(AttributeSource, "found", found)
+    monkeypatch.setattr(gj.config, "native_after", None)
+    f = gj.function(through(box, np.random.default_rng(0))[which])
+    for call in range(12):
+        value = f(X)
+        if which == 3:
+            first, second, value = value
+            np.testing.assert_array_equal(2 * first, second)
+        assert not np.any(value), call
+    assert replaced[0] > 5
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_an_object_that_another_thread_replaces_is_read_whole(which: int) -> None:
+    box = Box()
+
+    def replace() -> None:
+        k = box.settings["a"] + 1
+        box.settings = settings(k)
+
+    f = gj.function(through(box, np.random.default_rng(0))[which])
+    with meanwhile(replace):
+        for call in range(500):
+            value = f(X)
+            if which == 3:
+                first, second, value = value
+                np.testing.assert_array_equal(2 * first, second)
+            assert not np.any(value), call
