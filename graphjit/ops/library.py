@@ -35,6 +35,7 @@ from graphjit.core.types import (
     shape_text,
 )
 
+from . import lapack
 from .primitive import Library, Primitive, define, named
 from .special_slopes import special_slopes
 from .type_rules import require_axes, require_kind, require_same_dtype
@@ -153,9 +154,9 @@ def _linalg(
     return _call(name, op, type, _guarded(op, numpy), quiet)
 
 
-# NumPy's own routines that solve, invert and factor set np.errstate by themselves.
-cholesky = _linalg("cholesky", "Cholesky", _square("Cholesky"), np.linalg.cholesky, True)
-inv = _linalg("inv", "MatrixInverse", _square("MatrixInverse"), np.linalg.inv, True)
+# What solves, inverts and factors leaves the flags of floating point alone.
+cholesky = _linalg("cholesky", "Cholesky", _square("Cholesky"), lapack.cholesky, True)
+inv = _linalg("inv", "MatrixInverse", _square("MatrixInverse"), lapack.inv, True)
 
 
 def _det_type(x: TensorType) -> TensorType:
@@ -197,25 +198,11 @@ def _solve_any_type(a: TensorType, b: TensorType) -> TensorType:
 
 
 # b: matrices, or one vector.
-solve = _linalg("solve", "MatrixSolve", _solve_any_type, np.linalg.solve, True)
-
-
-def _triangular_numpy(a: Array, b: Array, lower: bool, adjoint: bool) -> Array:
-    from scipy.linalg import solve_triangular
-
-    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    a = np.broadcast_to(a, shape + a.shape[-2:])
-    b = np.broadcast_to(b, shape + b.shape[-2:])
-    result = np.empty_like(b, order="C")
-    for index in np.ndindex(shape):
-        result[index] = solve_triangular(
-            a[index], b[index], lower=lower, trans="C" if adjoint else "N", check_finite=False
-        )
-    return result
+solve = _linalg("solve", "MatrixSolve", _solve_any_type, lapack.solve, True)
 
 
 triangular_solve = _linalg(
-    "triangular_solve", "MatrixTriangularSolve", _solve_type, _triangular_numpy
+    "triangular_solve", "MatrixTriangularSolve", _solve_type, lapack.solve_triangular
 )
 
 
