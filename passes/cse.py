@@ -6,7 +6,8 @@ from typing import Any
 
 from graphjit.core.frozen import dataclass
 from graphjit.ir.graph import Graph, Node, Rewriter
-from graphjit.ops import source
+from graphjit.ops import control, source
+from graphjit.ops.primitive import CountedLoop
 
 from .pipeline import Pass
 
@@ -30,21 +31,58 @@ class Cse(Pass):
             if node.primitive is source.param:
                 rewriter.map[index] = rewriter.copy(index)
                 continue
-            key = _key(node, tuple([rewriter.map[i] for i in node.inputs]))
+            inputs = tuple([rewriter.map[i] for i in node.inputs])
+            key = _key(node, inputs)
             found = seen.get(key)
             if found is None:
-                found = seen[key] = rewriter.copy(index)
-            rewriter.map[index] = found
+                found = _widened(node, inputs, rewriter.nodes, seen)
+            if found is None:
+                found = rewriter.copy(index)
+            seen[key] = rewriter.map[index] = found
+            seen.setdefault(_loop_key(node, inputs), found)
         return rewriter.result()
 
     def _find_first_repeated(self, graph: Graph, seen: dict[Any, int]) -> int:
         """The first node that equals an earlier one. Nodes before it go into `seen`."""
         for index, node in enumerate(graph.nodes):
-            if node.primitive is not source.param and (
-                seen.setdefault(_key(node, node.inputs), index) != index
-            ):
+            if node.primitive is source.param:
+                continue
+            keys = _key(node, node.inputs), _loop_key(node, node.inputs)
+            if any(key in seen for key in keys):
                 return index
+            seen.update(dict.fromkeys(keys, index))
         return len(graph.nodes)
+
+
+def _loop_key(node: Node, inputs: tuple[int, ...]) -> Any:
+    """What two loops, or two checkpoints, have in common whose bodies compute the same and may
+    give different parts of it. Of another node: what makes it equal to none.
+    """
+    is_loop = isinstance(node.primitive.kind, CountedLoop)
+    if not is_loop and node.primitive is not control.checkpoint:
+        return _key(node, inputs)
+    return node.primitive, inputs, node.attrs, node.regions[0].nodes
+
+
+def _widened(
+    node: Node, inputs: tuple[int, ...], nodes: list[Node], seen: dict[Any, int]
+) -> int | None:
+    """The number of an earlier loop that computes what a loop does, once it gives all of that:
+    gradients have a loop of their own, which also gives what it carried. None if there is none.
+    """
+    key = _loop_key(node, inputs)
+    found = seen.get(key)
+    if found is None or not node.regions:
+        return None
+    earlier = nodes[found]
+    fewer, more = sorted((earlier, node), key=lambda n: len(n.regions[0].outputs))
+    outputs = fewer.regions[0].outputs
+    if more.regions[0].outputs[: len(outputs)] != outputs:
+        return None
+    nodes[found] = Node(
+        more.primitive, inputs, more.attrs, more.type, earlier.source, more.regions
+    )
+    return found
 
 
 def _key(node: Node, inputs: tuple[int, ...]) -> Any:

@@ -53,6 +53,7 @@ VARIABLES = {
     "GRAPHJIT_EAGER": "1 runs decorated functions as plain Python.",
     "GRAPHJIT_LOG": "Sets `log`: `compile`.",
     "GRAPHJIT_MACHINE": "A JSON file to use as `graphjit machine --json` prints it.",
+    "GRAPHJIT_MEMORY_BUDGET": "Sets `memory_budget`, in bytes.",
     "GRAPHJIT_NATIVE_AFTER": "Sets `native_after`: a count, or `never`.",
     "GRAPHJIT_NUM_THREADS": "Sets `threads`.",
     "GRAPHJIT_PTXAS": "The `ptxas` to assemble PTX with.",

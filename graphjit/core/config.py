@@ -21,8 +21,9 @@ LOADED_NS = time.time_ns()  # when this process began to load graphjit
 # The variables of the environment that are read, here and elsewhere, and those of the tests.
 VARIABLES = (
     "GRAPHJIT_CACHE", "GRAPHJIT_CACHE_BYTES", "GRAPHJIT_CACHE_DIR", "GRAPHJIT_CUBLAS",
-    "GRAPHJIT_EAGER", "GRAPHJIT_LOG", "GRAPHJIT_MACHINE", "GRAPHJIT_NATIVE_AFTER",
-    "GRAPHJIT_NUM_THREADS", "GRAPHJIT_PTXAS", "GRAPHJIT_SYMBOLIC_AFTER", "GRAPHJIT_VERIFY",
+    "GRAPHJIT_EAGER", "GRAPHJIT_LOG", "GRAPHJIT_MACHINE", "GRAPHJIT_MEMORY_BUDGET",
+    "GRAPHJIT_NATIVE_AFTER", "GRAPHJIT_NUM_THREADS", "GRAPHJIT_PTXAS",
+    "GRAPHJIT_SYMBOLIC_AFTER", "GRAPHJIT_VERIFY",
 )  # fmt: skip
 _OF_TESTS = ("GRAPHJIT_LONG_TESTS", "GRAPHJIT_TEST_LEVEL", "GRAPHJIT_UPDATE_GOLDEN")
 _TOPICS = ("compile",)
@@ -105,6 +106,7 @@ _OPTIONS: dict[str, Callable[[str, Any], None]] = {
     "verify": _switch,
     "cache": _switch,
     "cache_bytes": lambda name, value: _number(name, value, 0),
+    "memory_budget": lambda name, value: _number(name, value, 0),
     "log": _words,
     "cublas": _switch,
     "static_values": lambda name, value: _number(name, value, 0),
@@ -124,6 +126,9 @@ class Config:
         (`GRAPHJIT_CACHE_BYTES`, by default 1 GiB).
 
     verify: check every graph after every pass (`GRAPHJIT_VERIFY=1`).
+    memory_budget: how many bytes a loop that is differentiated may keep of products and
+        routines in its turns, so that the way back doesn't compute them again; what it carries
+        is kept in any case (`GRAPHJIT_MEMORY_BUDGET`, by default 1 GiB).
     log: what is written to stderr: "compile" for a line with the time of each stage of every
         compile. From `GRAPHJIT_LOG`, words with commas between them.
     cublas: whether functions of device="cuda" leave large matrix products to cuBLAS, if it is
@@ -146,6 +151,7 @@ class Config:
     cache: bool
     cache_bytes: int
     verify: bool
+    memory_budget: int
     log: frozenset[str]
     cublas: bool
     static_values: int
@@ -158,6 +164,7 @@ class Config:
         self.verify = _flag("GRAPHJIT_VERIFY")
         self.cache = _flag("GRAPHJIT_CACHE", True)
         self.cache_bytes = _whole("GRAPHJIT_CACHE_BYTES", 1 << 30, 0) or 0
+        self.memory_budget = _whole("GRAPHJIT_MEMORY_BUDGET", 1 << 30, 0) or 0
         self.log = _topics()
         self.cublas = _flag("GRAPHJIT_CUBLAS", True)
         self.static_values = 64

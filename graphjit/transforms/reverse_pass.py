@@ -13,6 +13,7 @@ from graphjit.ops.primitive import ConditionalLoop, Contract, CountedLoop, Item,
 
 from .activity import activity
 from .counted_turns import counting
+from .loop_residuals import reached, within_budget, worth_keeping
 from .node_maker import Ref, has_cotangent
 from .slopes import Slopes
 
@@ -25,7 +26,9 @@ class Reverse:
     moved: of each old node the new one; refs to results of nodes that have several are with
         their items
     active: whether an old node depends on a parameter that is wanted, in any of its results
-    stacks: of counted loops what they carried into each turn, of checkpoints what is kept
+    stacks: of counted loops what they carried into each turn and what else is kept of it, of
+        checkpoints what is kept
+    turns_back: of counted loops the graphs of the cotangents of a turn
 
     points: nodes whose cotangents are wanted besides those of parameters
     rules: for each kind of primitives a function of this object, the number of a node, the node
@@ -44,6 +47,7 @@ class Reverse:
         self.d = Slopes(self.builder)
         self.moved: dict[int, int] = {}
         self.stacks: dict[int, list[Ref]] = {}
+        self.turns_back: dict[int, Graph] = {}
         self._cotangents: dict[int, list[Ref]] = {}
         # Of nodes with several results the cotangents of these.
         self._items: dict[int, dict[int, Ref]] = {}
@@ -189,18 +193,40 @@ class Reverse:
             self.give(operand, cotangent)
 
     def _stacking(self, number: int, node: Node, inputs: tuple[int, ...]) -> int:
-        """A counted loop that also stacks what it carries before each turn."""
+        """A counted loop that also stacks what it carries before each turn, and what is dear
+        to compute again.
+        """
         (body,) = node.regions
         carried = node.attr("carried")
         assert isinstance(node.type, TupleType)
-        outputs = (*body.outputs, *body.params[1 : 1 + carried])
+        kept = self._turn_back(number, node)
+        outputs = (*body.outputs, *body.params[1 : 1 + carried], *kept)
         region = Graph(body.name, body.nodes, outputs)
         made = self.builder.add(
             node.primitive, inputs, node.source, (region,), **dict(node.attrs)
         )
         first = len(node.type.items)
-        self.stacks[number] = [self.d.item(made, first + k) for k in range(carried)]
+        count = carried + len(kept)
+        self.stacks[number] = [self.d.item(made, first + k) for k in range(count)]
         return made
+
+    def _turn_back(self, number: int, node: Node) -> list[int]:
+        """Make the graph of the cotangents of a counted loop's turn. Gives the nodes of the
+        body whose values it is given, as parameters after the others.
+        """
+        (body,) = node.regions
+        carried, sliced = node.attr("carried"), node.attr("sliced")
+        others = [self.active[i] for i in node.inputs[carried:]]
+        way = Reverse(body, [False, *self.carries(number), *others], self._rules)
+        graph = way.result(False)
+        dear = worth_keeping(body, 1 + carried + sliced)
+        used = reached(graph, [way.moved[k] for k in dear])
+        wanted = [(k, body.nodes[k].tensor) for k in dear if way.moved[k] in used]
+        kept = within_budget(wanted, node.attr("count"))
+        if kept:
+            graph = _with_given(graph, [way.moved[k] for k in kept])
+        self.turns_back[number] = graph
+        return kept
 
     def _keeping(self, number: int, node: Node, inputs: tuple[int, ...]) -> int:
         """A checkpoint that also gives what is kept of it."""
