@@ -204,6 +204,8 @@ class AccessHooks(Containers):
         kind = type(value)
         if kind is DeferredText:
             return str
+        if isinstance(value, GraphJitError):
+            raise self.refusal("asks for the class of an error, which NumPy's own may be")
         self.guard_type(value)
         found = getattr(value, "__class__", kind)
         if found is kind and hasattr(kind, "__next__") and package_of(kind) == "graphjit":
@@ -226,6 +228,10 @@ class AccessHooks(Containers):
         for place in (owner, *(owner.__mro__ if isinstance(owner, type) else kind.__mro__)):
             found = self.overlay.find(place, name)
             if found is not MISSING:
+                source = self.source_of(owner)
+                if isinstance(own, dict) and place is not owner and source is not None:
+                    names = AttributeSource(source, "__dict__")
+                    self.guard(Check.ABSENT, ItemSource(names, name), None)
                 return found
             if isinstance(place, type) and name in vars(place):
                 break

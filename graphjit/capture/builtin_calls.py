@@ -49,7 +49,7 @@ class BuiltinCalls(DrawCalls):
         if type(owner) is list and name == "append":
             return lambda value: self._append(owner, [value])
         if type(owner) is list and name == "extend":
-            return lambda values: self._append(owner, list(self.shadow(values)))
+            return lambda values: self._append(owner, list(self.one_level(values)))
         if type(owner) is dict and name == "setdefault":
 
             def setdefault(key: Any, default: Any = None) -> Any:
@@ -62,7 +62,7 @@ class BuiltinCalls(DrawCalls):
         if type(owner) is dict and name == "update":
 
             def update(*args: Any, **kwargs: Any) -> None:
-                for key, value in dict(*map(self.shadow, args), **kwargs).items():
+                for key, value in dict(*map(self.one_level, args), **kwargs).items():
                     self.store_item((value, owner, key))
 
             return update

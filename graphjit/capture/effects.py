@@ -42,7 +42,8 @@ class Effect:
 
     owner: the object that is changed, or the function that is called. key: the attribute's name
     or the item's key. values: what is stored, or the arguments, the named ones last. names:
-    those of named arguments. gained: whether it is stored where nothing was, or None.
+    those of named arguments. gained: whether it is stored where nothing was, or None; whether
+    what is deleted may be gone by then.
     source: where the owner comes from; None for a dict of globals, a cell, a function.
     """
 
@@ -140,12 +141,10 @@ class Overlay:
         return [self.written.get(id(place)), *found]
 
     def delete(self, owner: Any, place: dict[str, Any], name: str, source: Source) -> None:
-        """Note that an attribute is deleted, which was there or was stored before."""
+        """Note that an attribute is deleted, which was there or was stored before: then another
+        call may find it there or not before it is stored.
+        """
         target = id(place), name, self._calls
-        if name not in place and target in self._effects:  # nothing is left of it
-            del self._effects[target]
-            del self.written[id(place)][name]
-            return
         stored = self._effects.pop(target, None)
         self.written.setdefault(id(place), {})[name] = DELETED
         since = self._deleted.get((id(place), name))
@@ -154,7 +153,8 @@ class Overlay:
             if not any((id(place), name, k) in self._effects for k in later):
                 return  # it was deleted before it was stored
         self._deleted[id(place), name] = self._calls
-        effect = Effect(EffectKind.DELETE, owner, name, (), source=source)
+        maybe = stored is not None
+        effect = Effect(EffectKind.DELETE, owner, name, (), gained=maybe, source=source)
         self._effects[len(self._effects), id(effect)] = effect
         self._owners.add(id(place))
 

@@ -66,6 +66,8 @@ class Guarding(UnseenCode):
         self._traced = traced
         self._outside = outside
         self.guards: dict[Any, Guard] = {}
+        # Called with each object that was read from outside.
+        self.note_outside: Callable[[Any], object] = lambda value: None
         self.failed: TracingError | None = None
         self.closed = False
         # Whether the run failed: what is left of it must do nothing any more.
@@ -138,6 +140,7 @@ class Guarding(UnseenCode):
 
     def _register(self, value: Any, source: Source) -> None:
         self.meet(value if isinstance(value, type) else type(value))
+        self.note_outside(value)
         known = self._known.get(id(value))
         if known is None or known[0] is not value:
             self._known[id(value)] = value, source

@@ -213,6 +213,8 @@ class ItemHooks(AccessHooks):
         name = method if isinstance(method, str) else method.__name__
         if kind not in (list, set, deque, *_DICTS) or source is None:
             raise self.refusal(f"calls {name} of a {kind.__name__} from outside")
+        if isinstance(source, AttributeSource) and source.name == "__dict__":
+            raise self.refusal(f"calls {name} of the dict of an object's attributes")
         hashed = kind is set or (kind in _DICTS and name not in ("clear", "popitem"))
         if any(map(self.reaches_code, args)) or (hashed and not _has_plain_keys(args)):
             raise self.refusal(f"calls {name} with what isn't followed")

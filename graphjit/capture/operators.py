@@ -131,9 +131,9 @@ class OperatorHooks(ItemHooks):
             if self._traced(b) or isinstance(b, (np.ndarray, np.generic)):
                 raise self.refusal("adds an array to a container from outside in place")
             if name == "iadd" and type(a) is list and self.source_of(a) is not None:
-                self._append(a, list(self.shadow(b)))
+                self._append(a, list(self.one_level(b)))
             elif hasattr(a, f"__{name}__"):
-                self.changed(a, f"__{name}__", self.shadow(b))
+                self.changed(a, f"__{name}__", self.one_level(b))
             else:
                 raise self.refusal(f"changes a {type(a).__name__} from outside in place")
             return (a,)

@@ -7,6 +7,7 @@ then what is stored in containers among the arguments.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -184,7 +185,7 @@ def _doing(effect: Effect) -> tuple[Callable[[Any, Any, Any], object], Any, bool
         case EffectKind.CONTEXT:
             return _set_context, effect.key, False
         case EffectKind.DELETE:
-            return _delete, effect.key, True
+            return _discard if effect.gained else _delete, effect.key, True
         case EffectKind.ITEM:
             return operator.setitem, effect.key, False
         case EffectKind.CELL:
@@ -227,6 +228,11 @@ def _set_context(owner: Any, key: Any, value: Any) -> None:
 
 def _delete(owner: Any, key: Any, values: Any) -> None:
     delattr(owner, key)
+
+
+def _discard(owner: Any, key: Any, values: Any) -> None:
+    with contextlib.suppress(AttributeError):
+        delattr(owner, key)
 
 
 def _extend(owner: Any, key: Any, value: Any) -> None:

@@ -285,6 +285,8 @@ class ReturnPlan:
             return "object", len(self.objects) - 1
         if holds_traced(x):
             raise TracingError(at_user_line("an object that holds traced values is returned"))
+        if isinstance(x, types.FunctionType) and not self._side_effects.existed(x):
+            raise TracingError(at_user_line("a new function would be shared by all calls"))
         if isinstance(x, _COPIED_TYPES) and all(type(item) in IMMUTABLE_TYPES for item in x):
             return "copy", x
         if not _is_immutable(x) and not self._side_effects.existed(x):

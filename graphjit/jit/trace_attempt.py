@@ -437,6 +437,7 @@ class TraceAttempt:
             lambda: trace.branches.loops.is_open,
             functools.partial(trace.branches.loops.steps_of, trace),
         )
+        recorder.note_outside = before.note_existing
         trace.followed = recorder.callee
         if trace.branches.enabled:
             places = trace.branches.loops.stored

@@ -209,12 +209,13 @@ class SideEffects:
             np.random.set_state(initial_numpy_state())
         return bool(changed)
 
-    def note_existing(self, array: Any) -> None:
-        """Note an array that was there before, though no walk found it."""
-        if id(array) not in self._seen:
-            self._seen[id(array)] = array
-            self._arrays.append(array)
-            self._owners = None
+    def note_existing(self, value: Any) -> None:
+        """Note that an object was there before, though it wasn't reached then."""
+        if id(value) not in self._seen:
+            self._seen[id(value)] = value
+            if isinstance(value, np.ndarray):
+                self._arrays.append(value)
+                self._owners = None
 
     def existed(self, value: Any) -> bool:
         """Whether an object was there before the trace."""

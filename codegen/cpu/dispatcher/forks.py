@@ -28,6 +28,8 @@ from .calls import match_usual_array
 from .guards import LOOKED_UP
 from .object_code import ObjectCode
 
+# CPython's Py_TPFLAGS_DICT_SUBCLASS.
+_DICT_SUBCLASS = 1 << 29
 # Kinds of guards that an object fits if it is the very one that they name.
 _BY_OBJECT = (GuardKind.SAME, GuardKind.FLOAT_IS, GuardKind.INTEGER_IS)
 
@@ -212,6 +214,9 @@ class _ForkWriter:
         with a.when(a.same("ptr", kind, a.object("tuple"))):
             item_of(lambda: a.at("%object", object_layout.TUPLE_ITEMS))
         a.label("get_item")
+        flags = a.value(f"and i64 {a.api('PyType_GetFlags', kind)}, {_DICT_SUBCLASS}")
+        # one that makes what it lacks, as a defaultdict does, isn't to make it
+        a.require(a.same("i64", flags, "0"), "search_items")
         got = a.api("PyObject_GetItem", "%object", key)
         a.require(a.differ("ptr", got, "null"), "failed")
         self._lead(got, inner, "owned")

@@ -45,6 +45,7 @@ PYTHON_FUNCTIONS = {
     "PyMem_Malloc": "ptr (i64)",
     "PyMem_Free": "void (ptr)",
     "PyType_GenericAlloc": "ptr (ptr, i64)",
+    "PyType_GetFlags": "i64 (ptr)",
     "PyContextVar_Get": "i32 (ptr, ptr, ptr)",
 }
 NUMPY_FUNCTIONS = {
