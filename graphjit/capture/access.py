@@ -191,6 +191,8 @@ class AccessHooks(Containers):
                 self._register(owner, member)
             return self._present(owner, name, AttributeSource(member, name))
         source = self.source_of(owner)
+        if source is not None and name in ("_replace", "_asdict") and isinstance(owner, tuple):
+            self.one_level(owner)  # C code takes the items
         if source is None and self._outside(owner):
             raise self.refusal(
                 f"reads .{name} of an object reached in a way that isn't followed"

@@ -167,8 +167,13 @@ class BuiltinCalls(DrawCalls):
                 return found
             if not all(map(is_plain, default)):
                 raise self.refusal("reads a context variable, with what isn't plain else")
-            where = CallSource(AttributeSource(source, "get"), default, {})
-            return self.read(variable.get(*default), where)
+            way = AttributeSource(source, "get")
+            try:
+                value = variable.get(*default)
+            except LookupError:
+                self.guard(Check.ABSENT, CallSource(way, (MISSING,), {}), None)
+                raise
+            return self.read(value, CallSource(way, default, {}))
 
         def put(value: Any) -> Any:
             self._require_no_turn("sets a context variable")

@@ -189,6 +189,10 @@ class Guarding(UnseenCode):
             captured = self._capture(value, source)
             self._known.setdefault(id(captured), (captured, source))
             return captured
+        if kind is tuple and value and all(isinstance(x, type) for x in value):
+            self.guard(Check.SAME, source, value)  # which `except` and C code look into
+            self._register(value, source)
+            return value
         if kind in (tuple, frozenset, slice) and is_plain(value):
             self.guard(Check.EQUAL, source, value)
             return value

@@ -79,7 +79,10 @@ class ItemHooks(AccessHooks):
             return chosen_number(self._items(owner) if kind is not dict else owner, key)
         if self.overlay and self.overlay.owns(owner):
             if kind is list or id(owner) in self.overlay.copies:
-                return self.merged(owner)[key]
+                merged = self.merged(owner)
+                if isinstance(owner, defaultdict) and key not in merged:
+                    raise self.refusal("reads an item that a defaultdict makes")
+                return merged[key]
             written = self.overlay.find(owner, key)
             if written is DELETED:
                 raise KeyError(key)

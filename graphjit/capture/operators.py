@@ -514,6 +514,11 @@ class OperatorHooks(ItemHooks):
         return self.one_level(subject)
 
     def imported(self, module: Any, name: str) -> Any:
+        if self.closed or not isinstance(module, types.ModuleType) or is_trusted(module):
+            return module
+        if sys.modules.get(module.__name__) is module:
+            modules = ConstSource(sys.modules, "sys.modules")
+            self.guard(Check.SAME, ItemSource(modules, module.__name__), module)
         return module
 
     def imported_from(self, found: tuple[Any, Any], name: str) -> Any:

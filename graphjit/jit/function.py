@@ -113,7 +113,10 @@ class Function(Enterable):  # type: ignore[misc]
         # The attributes made here; others are the user's, and are pickled.
         self._own_attributes: frozenset[str] = frozenset()
         users = vars(function) if isinstance(function, types.FunctionType) else {}
-        self._own_attributes = frozenset(vars(self).keys() - users.keys())
+        # functools.wraps copies those of another decorated function to a user's function
+        self._own_attributes = frozenset(
+            k for k, v in vars(self).items() if k not in users or users[k] is not v
+        )
 
     # -- calls
 

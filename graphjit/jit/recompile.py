@@ -77,8 +77,12 @@ def explain_miss(
         if before != now
     ]
     for guard in nearest.guards if not parts else ():
-        if not guard.holds():
-            return Miss(*guard.describe(), source, len(specializations))
+        try:
+            if not guard.holds():
+                return Miss(*guard.describe(), source, len(specializations))
+        except ReferenceError:
+            text = guard.source.text
+            return Miss(f"what {text} refers to", "alive", "gone", source, len(specializations))
     if not parts:
         return Miss("captured arrays", "as traced", "of other types", source, count)
     guards, expected, found = (", ".join(texts) for texts in zip(*parts, strict=True))

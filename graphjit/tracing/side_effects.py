@@ -335,12 +335,11 @@ class SideEffects:
     def _visit_object(self, value: Any, kind: type) -> None:
         own = kind.__module__.partition(".")[0] == "graphjit"
         function = python_function(value)
-        if own and function is not value:  # decorated, too
+        private = getattr(value, "_own_attributes", None) if own else None
+        if own and function is not value and private is not None:  # decorated, too
             self._enqueue((function,))
             attributes = vars(value)
-            names = [
-                k for k in attributes if k not in value._own_attributes and k != "_takes_out"
-            ]
+            names = [k for k in attributes if k not in private and k != "_takes_out"]
             self._add_snapshot(NamesSnapshot(attributes, names, kind.__name__))
             self._enqueue(attributes[k] for k in names)
         elif (

@@ -1,0 +1,151 @@
+"""Reads that are easily left without a guard: what isn't there, what `except` looks into."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import sys
+import types
+import weakref
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import graphjit as gj
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+X = np.ones(2)
+# A function, and what happens before its later calls.
+Case = tuple[Callable[[Any], Any], list[Callable[[], Any]]]
+caught: Any = (ValueError,)
+
+
+class Pair(NamedTuple):
+    a: float
+    w: Any
+
+
+class Thing:
+    v = 2.0
+
+
+def context_variable_without_a_value() -> Case:
+    variable: contextvars.ContextVar[float] = contextvars.ContextVar("variable")
+
+    def f(x: Any) -> Any:
+        try:
+            return x * variable.get()
+        except LookupError:
+            return x - 1
+
+    return f, [lambda: None, lambda: variable.set(5.0), lambda: variable.set(6.0)]
+
+
+def weak_proxy_that_dies() -> Case:
+    things = [Thing(), Thing()]
+    held: list[Any] = [weakref.proxy(things[0])]
+
+    def f(x: Any) -> Any:
+        return x * held[0].v
+
+    def renewed() -> None:
+        held[0] = weakref.proxy(things[-1])
+
+    return f, [lambda: None, things.clear, lambda: things.append(Thing()), renewed]
+
+
+def module_that_is_replaced() -> Case:
+    def put(k: float) -> None:
+        module: Any = types.ModuleType("module_of_a_test")
+        module.k = k
+        sys.modules["module_of_a_test"] = module
+
+    def f(x: Any) -> Any:
+        import module_of_a_test  # type: ignore[import-not-found]
+
+        return x * module_of_a_test.k
+
+    put(1.0)
+    return f, [lambda: None, lambda: put(2.0), lambda: sys.modules.pop("module_of_a_test")]
+
+
+def tuple_of_errors_that_is_replaced() -> Case:
+    global caught
+    caught = (ValueError,)
+
+    def f(x: Any) -> Any:
+        try:
+            raise ValueError("q")
+        except caught:
+            return x + 1
+
+    def put(kinds: Any) -> None:
+        global caught
+        caught = kinds
+
+    return f, [lambda: None, lambda: put((KeyError,)), lambda: put((KeyError, ValueError))]
+
+
+def methods_of_named_tuples() -> Case:
+    held = [Pair(1.0, np.ones(2))]
+
+    def f(x: Any) -> Any:
+        return held[0]._asdict()["a"] * x + held[0]._replace(a=3.0).w
+
+    def put(a: float, w: Any) -> None:
+        held[0] = Pair(a, w)
+
+    return f, [lambda: None, lambda: put(2.0, np.ones(2) * 5), lambda: put(4.0, np.ones(2))]
+
+
+def item_that_a_defaultdict_makes_again() -> Case:
+    d: Any = defaultdict(list, q=[1.0])
+
+    def f(x: Any) -> Any:
+        del d["q"]
+        d["q"].append(2.0)
+        return x + len(d["q"]) + sum(d["q"])
+
+    return f, [lambda: None, lambda: None, lambda: d["q"].append(5.0)]
+
+
+CASES = (
+    context_variable_without_a_value, weak_proxy_that_dies, module_that_is_replaced,
+    tuple_of_errors_that_is_replaced, methods_of_named_tuples,
+    item_that_a_defaultdict_makes_again,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("native_after", [None, 0])
+def test_agrees(case: Callable[[], Case], native_after: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(gj.config, "native_after", native_after)
+    logs = []
+    for decorated in (False, True):
+        function, changes = case()
+        f: Any = gj.function(function) if decorated else function
+        log: list[Any] = []
+        for change in (lambda: None, *changes, lambda: None):
+            change()
+            for _ in range(2):
+                try:
+                    log.append(f(X).tolist())
+                except (LookupError, ReferenceError, ImportError, ValueError) as error:
+                    log.append(type(error).__name__)
+        logs.append(log)
+    assert logs[0] == logs[1]
+
+
+def test_what_wraps_a_decorated_function_is_compiled() -> None:
+    inner = gj.function(lambda x: x + 1)
+
+    @functools.wraps(inner)
+    def wrapper(x: Any) -> Any:
+        return inner(x) * 2
+
+    outer = gj.function(lambda x: wrapper(x) + 1, fallback="error")
+    np.testing.assert_array_equal(outer(X), (X + 1) * 2 + 1)
+    np.testing.assert_array_equal(gj.function(wrapper, fallback="error")(X), (X + 1) * 2)
