@@ -62,7 +62,7 @@ class BuiltinCalls(DrawCalls):
         if type(owner) is dict and name == "update":
 
             def update(*args: Any, **kwargs: Any) -> None:
-                for key, value in dict(*map(self.one_level, args), **kwargs).items():
+                for key, value in dict(*map(self.with_pairs, args), **kwargs).items():
                     self.store_item((value, owner, key))
 
             return update

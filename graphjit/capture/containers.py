@@ -204,6 +204,24 @@ class Containers(Guarding):
         items = [self.read(x, ItemSource(source, k)) for k, x in enumerate(value)]
         return _rebuilt(value, items)
 
+    def with_pairs(self, value: Any) -> Any:
+        """What dict() takes, of which it takes keys and values."""
+        found = self.one_level(value)
+        if not isinstance(found, (list, tuple)):
+            return found
+        return [self.one_level(x) if isinstance(x, (list, tuple)) else x for x in found]
+
+    def _guard_apart(self) -> None:
+        """Guard that containers that were read as several objects are several."""
+        found = {
+            id(x): source
+            for x, source in self._known.values()
+            if isinstance(x, (list, dict, set, deque))
+        }
+        if len(found) > 1:
+            sources = tuple(found.values())
+            self.guard(Check.APART, sources[0], sources)
+
     def _is_outside(self, value: Any) -> bool:
         """Whether a container was there before; a constant of the code doesn't count."""
         constant = isinstance(value, (tuple, frozenset)) and is_plain(value)

@@ -127,7 +127,7 @@ class LibraryCalls(ElementwiseCalls):
             if function in _CALLING:  # what they call has hooks, be it of C
                 args, kwargs = self._with_callees(function, args, kwargs)
             hand = self._handed_on if hands_on else handed
-            given = [hand(x) for x in args]
+            given = [self.with_pairs(x) if function is dict else hand(x) for x in args]
             # which dict() takes as they are
             named = kwargs if function is dict else {k: hand(x) for k, x in kwargs.items()}
             if "out" in named or getattr(function, "__name__", "") in _WRITERS:
@@ -155,6 +155,9 @@ class LibraryCalls(ElementwiseCalls):
                         raise self.refusal("copies a random generator")
                     if function is copy.deepcopy:
                         self._require_own_parts(x, 0)
+                        self._guard_apart()
+                        if any(_holds_twice(x, set()) for x in args):
+                            raise self.refusal("copies a container that is in another twice")
             if function in _TEXTS and any(isinstance(x, GraphJitError) for x in given):
                 raise self.refusal("formats an error of NumPy's")
             if function in _TEXTS and len(given) == 1 and _is_deferred_container(given[0]):
@@ -357,6 +360,17 @@ class LibraryCalls(ElementwiseCalls):
         trace = current_trace.get()
         written = [] if trace is None else [x for x, _ in trace.branches.loops.written]
         return [*self.overlay.effects, *written, *self.drawn]
+
+
+def _holds_twice(value: Any, seen: set[int]) -> bool:
+    """Whether a container is reached in two ways through lists, tuples and dicts."""
+    if not isinstance(value, (list, tuple, dict)):
+        return False
+    if id(value) in seen and not isinstance(value, tuple):
+        return True
+    seen.add(id(value))
+    parts = value.values() if isinstance(value, dict) else value
+    return any(_holds_twice(x, seen) for x in parts)
 
 
 def _stands_for_code(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 import functools
 import sys
 import types
@@ -112,7 +113,36 @@ def item_that_a_defaultdict_makes_again() -> Case:
     return f, [lambda: None, lambda: None, lambda: d["q"].append(5.0)]
 
 
+def dict_of_pairs() -> Case:
+    held = {"a": np.zeros(2)}
+    pairs = [("p", held["a"])]
+    more: dict[str, Any] = {}
+
+    def f(x: Any) -> Any:
+        y = held["a"] * 2
+        more.update(pairs)
+        return dict(pairs)["p"] + y + x + more["p"]
+
+    def put() -> None:
+        held["a"] = np.ones(2)
+
+    return f, [lambda: None, put, lambda: pairs.__setitem__(0, ("p", np.ones(2) * 7))]
+
+
+def copies_of_one_list() -> Case:
+    first = [1.0]
+    lists = [first, [2.0]]
+
+    def f(x: Any) -> Any:
+        copies = copy.deepcopy(lists)
+        copies[0].append(9.0)
+        return x + len(copies[1])
+
+    return f, [lambda: None, lambda: lists.__setitem__(1, lists[0]), lambda: None]
+
+
 CASES = (
+    dict_of_pairs, copies_of_one_list,
     context_variable_without_a_value, weak_proxy_that_dies, module_that_is_replaced,
     tuple_of_errors_that_is_replaced, methods_of_named_tuples,
     item_that_a_defaultdict_makes_again,
