@@ -367,7 +367,7 @@ class Child:
     def __init__(self, library: str, folder: str) -> None:
         self.name = library
         command = [sys.executable, __file__, "--serve", library]
-        environment = {**worker._environment(folder), **os.environ}
+        environment = {**worker.own_environment(folder), **os.environ}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, env=environment, text=True

@@ -50,7 +50,7 @@ class Worker:
         self.caches = tempfile.TemporaryDirectory(
             prefix="graphjit-benchmark-", ignore_cleanup_errors=True
         )
-        inherited = {**_environment(self.caches.name), **os.environ, **environment}
+        inherited = {**own_environment(self.caches.name), **os.environ, **environment}
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), name],
             stdin=subprocess.PIPE,
@@ -87,7 +87,7 @@ class Worker:
         self.caches.cleanup()
 
 
-def _environment(caches: str) -> dict[str, str]:
+def own_environment(caches: str) -> dict[str, str]:
     """What every process gets, unless the user has set it.
 
     Compiled code of earlier runs would hide what a first call costs: caches start empty.

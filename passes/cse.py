@@ -34,12 +34,13 @@ class Cse(Pass):
             inputs = tuple([rewriter.map[i] for i in node.inputs])
             key = _key(node, inputs)
             found = seen.get(key)
-            if found is None:
-                found = _widened(node, inputs, rewriter.nodes, seen)
+            if found is None and (loop := _loop_key(node, inputs)) is not None:
+                found = _widened(node, inputs, rewriter.nodes, seen.get(loop))
+                if found is None:
+                    seen.setdefault(loop, len(rewriter.nodes))
             if found is None:
                 found = rewriter.copy(index)
             seen[key] = rewriter.map[index] = found
-            seen.setdefault(_loop_key(node, inputs), found)
         return rewriter.result()
 
     def _find_first_repeated(self, graph: Graph, seen: dict[Any, int]) -> int:
@@ -47,7 +48,9 @@ class Cse(Pass):
         for index, node in enumerate(graph.nodes):
             if node.primitive is source.param:
                 continue
-            keys = _key(node, node.inputs), _loop_key(node, node.inputs)
+            keys = [_key(node, node.inputs)]
+            if (loop := _loop_key(node, node.inputs)) is not None:
+                keys.append(loop)
             if any(key in seen for key in keys):
                 return index
             seen.update(dict.fromkeys(keys, index))
@@ -56,23 +59,23 @@ class Cse(Pass):
 
 def _loop_key(node: Node, inputs: tuple[int, ...]) -> Any:
     """What two loops, or two checkpoints, have in common whose bodies compute the same and may
-    give different parts of it. Of another node: what makes it equal to none.
+    give different parts of it; None for another node.
     """
     is_loop = isinstance(node.primitive.kind, CountedLoop)
     if not is_loop and node.primitive is not control.checkpoint:
-        return _key(node, inputs)
+        return None
     return node.primitive, inputs, node.attrs, node.regions[0].nodes
 
 
 def _widened(
-    node: Node, inputs: tuple[int, ...], nodes: list[Node], seen: dict[Any, int]
+    node: Node, inputs: tuple[int, ...], nodes: list[Node], found: int | None
 ) -> int | None:
     """The number of an earlier loop that computes what a loop does, once it gives all of that:
     gradients have a loop of their own, which also gives what it carried. None if there is none.
+
+    found: that of the earlier loop with the same body and inputs, if there is one
     """
-    key = _loop_key(node, inputs)
-    found = seen.get(key)
-    if found is None or not node.regions:
+    if found is None:
         return None
     earlier = nodes[found]
     fewer, more = sorted((earlier, node), key=lambda n: len(n.regions[0].outputs))

@@ -237,7 +237,7 @@ class CompiledCall:
         arrays = {"leaf": self._leaves, "capture": self.captures, "output": outputs}
         sizes: dict[str, int] = {}
         if not view.is_base and made.sizes is not None:
-            sizes = made.executable.sizes_of(self.inputs())
+            sizes = made.executable.sizes_of(self.inputs(draws=False))
         return view.replay(arrays, sizes, {} if memo is None else memo)
 
     def build(

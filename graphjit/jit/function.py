@@ -136,7 +136,7 @@ class Function(Enterable):  # type: ignore[misc]
             args, kwargs = self._conform(args, kwargs), {}
         if config.functions_run_eagerly or float_errors.are_reported():
             return self._run_eagerly(args, kwargs)
-        key, read = None, Readings()
+        key = None
         if not kwargs:
             key = self._reader.short_key(args)
             if key is not None:
@@ -144,6 +144,7 @@ class Function(Enterable):  # type: ignore[misc]
                 late = entries.late and entries.address
                 if specializations and specializations[0].direct is not None and not late:
                     return specializations[0].direct(args)
+                read = Readings()
                 found = self._specializations.find(key, read)
                 if found is not None and not entries.is_late(found):
                     return self._run(found, args, args, kwargs, read)
@@ -154,6 +155,7 @@ class Function(Enterable):  # type: ignore[misc]
                 "an argument holds itself, or is nested too deeply"
             )
             return self.python_function(*args, **kwargs)
+        read = Readings()
         specialization = self._specializer.find_or_make(call, read)
         return self._run(specialization, call.leaves, args, kwargs, read)
 
