@@ -13,6 +13,7 @@ from inspect import CO_GENERATOR
 from typing import Any, Final
 
 from graphjit.core.errors import GraphJitError
+from graphjit.core.static_lookup import is_decorated
 from graphjit.numpy_protocol.deferred_texts import DeferredText
 from graphjit.tensors.apply import current_trace
 
@@ -468,8 +469,8 @@ class AccessHooks(Containers):
         plain = kind is types.SimpleNamespace or (
             by_object or static_attribute(kind, "__setattr__") is object.__setattr__
         )
-        own = getattr(owner, "_own_attributes", None)  # of a decorated function
-        takes = kind is types.FunctionType or (own is not None and name not in own)
+        decorated = static is MISSING and is_decorated(kind)
+        takes = kind is types.FunctionType or decorated
         if isinstance(owner, enum.Enum) or (is_trusted(kind) and not takes):
             plain = False
         if not plain or name.startswith("__"):

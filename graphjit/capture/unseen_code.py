@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import gc
 import signal
 import sys
 import types
@@ -239,8 +240,20 @@ def _is_unseen(frame: types.FrameType) -> bool:
     top = name.partition(".")[0]
     if top in TRUSTED or top in sys.stdlib_module_names or top.startswith("namedtuple_"):
         return False
-    handlers = map(signal.getsignal, signal.valid_signals())
-    return all(getattr(h, "__code__", None) is not code for h in handlers)
+    return not _is_interrupting(frame)
+
+
+def _is_interrupting(frame: types.FrameType | None) -> bool:
+    """Whether a frame belongs to what the interpreter calls at any time: handlers of signals,
+    callbacks of the garbage collector.
+    """
+    handlers = [*map(signal.getsignal, signal.valid_signals()), *gc.callbacks]
+    codes = {getattr(underlying(h), "__code__", None) for h in handlers} - {None}
+    while codes and frame is not None:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_importing(frame: types.FrameType | None) -> bool:

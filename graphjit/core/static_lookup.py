@@ -7,12 +7,18 @@ import weakref
 from typing import Any
 
 
+class Decorated:
+    """The base of decorated functions. What they hold is in slots (`_definition` says of which
+    function they were made), their `__dict__` is the user's alone: functools.wraps copies it.
+    """
+
+    __slots__ = ()
+
+
 def own_attributes(value: Any) -> dict[str, Any]:
     """An object's own attributes: its `__dict__`, empty where it has none."""
     try:
-        if type(value) in weakref.ProxyTypes:  # which answers for another
-            value = value.__repr__.__self__
-        found = object.__getattribute__(value, "__dict__")
+        found = object.__getattribute__(_behind_proxy(value), "__dict__")
     except (AttributeError, ReferenceError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -32,8 +38,21 @@ def attribute(value: Any, name: str) -> Any:
 
 def python_function(value: Any) -> Any:
     """The function that a compiled one was made of; the value itself where it is another."""
-    definition = own_attributes(value).get("_definition")  # see jit.definition
-    return own_attributes(definition).get("python_function", value)
+    try:
+        found = _behind_proxy(value)
+    except ReferenceError:
+        return value
+    return found._definition.python_function if is_decorated(type(found)) else value
+
+
+def is_decorated(kind: type) -> bool:
+    """Whether the objects of a class are decorated functions."""
+    return issubclass(kind, Decorated)
+
+
+def _behind_proxy(value: Any) -> Any:
+    """What a weak proxy answers for; any other object itself."""
+    return value.__repr__.__self__ if type(value) in weakref.ProxyTypes else value
 
 
 def underlying(value: Any) -> Any:
@@ -80,8 +99,10 @@ def _static(kind: type, name: str) -> Any:
 
 
 __all__ = [
+    "Decorated",
     "attribute",
     "code_of",
+    "is_decorated",
     "is_plain_object",
     "own_attributes",
     "python_function",

@@ -71,6 +71,40 @@ def flatten(value: Any, leaves: list[Any], walk: Callable[..., Tree] | None = No
     return LEAF
 
 
+def leaves_like(value: Any, tree: Tree) -> list[Any] | None:
+    """The leaves of a value, as a tree has them: plain dicts may hold their keys in another
+    order. None where it is of another structure.
+    """
+    leaves: list[Any] = []
+    found = flatten(value, leaves)
+    return leaves if found == tree else _in_order(found, iter(leaves), tree)
+
+
+def _in_order(found: Tree, leaves: Iterator[Any], tree: Tree) -> list[Any] | None:
+    kind = found.kind
+    if kind is not tree.kind or found.default is not tree.default:
+        return None
+    if kind is None:
+        return [next(leaves)]
+    keys = [list(t.keys if t.exact is None else t.exact) for t in (found, tree)]
+    if kind not in (dict, defaultdict):
+        if keys[0] != keys[1]:
+            return None
+        keys = [list(range(len(t.children))) for t in (found, tree)]
+    places, wanted = keys
+    if len(places) != len(wanted) or set(places) != set(wanted):
+        return None
+    numbers = {place: k for k, place in enumerate(wanted)}
+    parts: list[list[Any]] = [[] for _ in wanted]
+    for place, child in zip(places, found.children, strict=True):
+        number = numbers[place]
+        part = _in_order(child, leaves, tree.children[number])
+        if part is None:
+            return None
+        parts[number] = part
+    return [leaf for part in parts for leaf in part]
+
+
 # By classes: the fields of those whose objects are containers.
 _known_fields: weakref.WeakKeyDictionary[type, tuple[Any, tuple[str, ...] | None]] = (
     weakref.WeakKeyDictionary()
@@ -188,7 +222,7 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
             return known[id(value)][1]
         known[id(value)] = value, value  # what holds itself is left as it is
         before: list[Any] = []
-        tree = flatten(value, before, _as_leaf)
+        tree = flatten(value, before, as_leaf)
         if tree.kind is None:
             new = change(value)
         else:
@@ -205,7 +239,8 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
         known.clear()  # `walk` refers to itself, and so would live until a garbage collection
 
 
-def _as_leaf(value: Any, leaves: list[Any]) -> Tree:
+def as_leaf(value: Any, leaves: list[Any]) -> Tree:
+    """What `flatten` calls for parts that are to stay whole."""
     leaves.append(value)
     return LEAF
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.tree import flatten, unflatten
+from graphjit.core.tree import flatten, leaves_like, unflatten
 from graphjit.core.types import int64
 from graphjit.ops import control
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
@@ -193,16 +193,18 @@ def _chosen(
     numpy = origin != "tensor"
     names = list(functions)
     regions = [trace.region((), lambda f=f: f(*operands)) for f in functions.values()]
-    flat: list[list[Any]] = [[] for _ in regions]
-    trees = [flatten(r.result, found) for r, found in zip(regions, flat, strict=True)]
-    for k, tree in enumerate(trees):
-        if tree != trees[0]:
+    tree = flatten(regions[0].result, [])
+    flat = []
+    for name, region in zip(names, regions, strict=True):
+        leaves = leaves_like(region.result, tree)
+        if leaves is None:
             raise InvalidArgumentError(
                 at_user_line(
-                    f"{names[0]} gives {shown(regions[0].result)}, {names[k]} "
-                    f"{shown(regions[k].result)} [Op:{op}]"
+                    f"{names[0]} gives {shown(regions[0].result)}, {name} "
+                    f"{shown(region.result)} [Op:{op}]"
                 )
             )
+        flat.append(leaves)
     numpy = numpy or any(is_numpy(x) for found in flat for x in found)
     columns = [
         _alike(trace, number, values, names, numpy, op)
@@ -212,7 +214,7 @@ def _chosen(
     outputs = [[values[k] for values in columns] for k in range(len(regions))]
     parts = list(zip(regions, outputs, strict=True))
     results = iter(trace.control(primitive, parts, [selector], origins, **attrs))
-    return unflatten(trees[0], lambda: next(results))
+    return unflatten(tree, lambda: next(results))
 
 
 def _truth(pred: Any) -> bool:

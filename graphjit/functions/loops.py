@@ -12,7 +12,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.tree import LEAF, Tree, flatten, unflatten
+from graphjit.core.tree import LEAF, Tree, flatten, leaves_like, unflatten
 from graphjit.core.types import TensorType, bool_, int64
 from graphjit.ops import control
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
@@ -369,8 +369,8 @@ def associative_scan(
     def combine(a: list[Any], b: list[Any]) -> list[Any]:
         one, other = iter(a), iter(b)
         result = fn(unflatten(tree, lambda: next(one)), unflatten(tree, lambda: next(other)))
-        found: list[Any] = []
-        if flatten(result, found) != tree:
+        found = leaves_like(result, tree)
+        if found is None:
             raise InvalidArgumentError(
                 at_user_line(f"fn gives {shown(result)} for {shown(elems)} [Op:Scan]")
             )
@@ -536,15 +536,17 @@ def _eager_scan(
         return init, unflatten(shape_of, lambda: next(empty))
     if rows[0] is None:
         return carry, None
-    flat: list[list[Any]] = [[] for _ in rows]
-    trees = [flatten(y, found) for y, found in zip(rows, flat, strict=True)]
-    for y, row_tree in zip(rows, trees, strict=True):
-        if row_tree != trees[0]:
+    first = flatten(rows[0], [])
+    flat = []
+    for y in rows:
+        row = leaves_like(y, first)
+        if row is None:
             raise InvalidArgumentError(
                 at_user_line(f"f gives {shown(rows[0])}, then {shown(y)} [Op:Scan]")
             )
+        flat.append(row)
     columns = iter([_stacked(column) for column in zip(*flat, strict=True)])
-    return carry, unflatten(trees[0], lambda: next(columns))
+    return carry, unflatten(first, lambda: next(columns))
 
 
 def _numpy_dtype(x: Any) -> Any:

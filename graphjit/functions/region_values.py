@@ -10,7 +10,7 @@ import numpy as np
 
 from graphjit.core.dims import Dim
 from graphjit.core.errors import DTypeError, InvalidArgumentError, TracingError, at_user_line
-from graphjit.core.tree import Tree, flatten, leaf_names, unflatten
+from graphjit.core.tree import Tree, as_leaf, flatten, leaf_names, leaves_like, unflatten
 from graphjit.core.types import DType, TensorType
 from graphjit.tensors.apply import TensorBase, as_tensor, wrap
 
@@ -72,10 +72,13 @@ def _number(x: Any, like: TensorBase | None) -> TensorBase:
 
 def shown(value: Any) -> str:
     """A structure as text."""
-    leaves: list[Any] = []
-    tree = flatten(value, leaves)
-    kinds = ", ".join(str(getattr(x, "type", type(x).__name__)) for x in leaves)
-    return kinds if tree.kind is None else f"{type(value).__name__} of ({kinds})"
+    parts: list[Any] = []
+    tree = flatten(value, parts, as_leaf)
+    if tree.kind is None:
+        return str(getattr(value, "type", type(value).__name__))
+    names = [f"{key}: " for key in tree.keys] or [""] * len(parts)
+    inside = ", ".join(name + shown(x) for name, x in zip(names, parts, strict=True))
+    return f"{type(value).__name__} of ({inside})"
 
 
 class Unset:
@@ -144,17 +147,17 @@ class Carry:
         """
         for attempt in count():
             made, result = run()
-            found: list[Any] = []
-            if flatten(result, found) != self.tree:
+            leaves = leaves_like(result, self.tree)
+            if leaves is None:
                 raise InvalidArgumentError(
                     at_user_line(
                         f"{self.body} gives {shown(result)}, {self.given} is "
                         f"{shown(self.value)} [Op:{self.op}]"
                     )
                 )
-            written = [k for k in self._unset if not isinstance(found[k], Unset)]
+            written = [k for k in self._unset if not isinstance(leaves[k], Unset)]
             found = [
-                self._operand(x, like) for x, like in zip(found, self.tensors, strict=True)
+                self._operand(x, like) for x, like in zip(leaves, self.tensors, strict=True)
             ]
             if written:
                 self._make_room(written, found)

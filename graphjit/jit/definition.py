@@ -62,6 +62,16 @@ class FunctionDefinition:
         self.raising: set[Any] = set()
         self._parameters: tuple[str, ...] | None = None
 
+    @functools.cached_property
+    def takes_out(self) -> bool:
+        """Whether a call's `out=` is graphjit's: no parameter of the function."""
+        try:
+            parameters = inspect.signature(self.python_function).parameters
+        except (TypeError, ValueError):
+            return False
+        named = (p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+        return "out" not in parameters and not any(named)
+
     def name_leaves(self, tree: Tree) -> list[str]:
         """A name for each leaf of the arguments: `x`, or `x.0` inside a container."""
         args, kwargs = tree.children

@@ -30,6 +30,7 @@ from graphjit.core.errors import (
     at_user_line,
 )
 from graphjit.core.lazy import lazy_module, load_attribute
+from graphjit.core.static_lookup import Decorated
 from graphjit.core.tree import flatten
 from graphjit.core.types import TensorSpec
 from graphjit.tensors.apply import current_trace
@@ -63,7 +64,19 @@ else:
     pickling = lazy_module("graphjit.jit.pickling")
 
 
-class Function(Enterable):  # type: ignore[misc]
+class _DefaultAttribute:
+    """An attribute of a function's definition, unless the user gave the function one of that
+    name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, function: Any, owner: Any = None) -> Any:
+        return self if function is None else getattr(function._definition, self.name)
+
+
+class Function(Enterable, Decorated):  # type: ignore[misc]
     """A Python function that is traced and compiled once for each signature.
 
     Calling it gives what the Python function gives. A call of what is specialised already is
@@ -71,13 +84,29 @@ class Function(Enterable):  # type: ignore[misc]
     layout. `__call__` is for all else, and for all calls where they aren't.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_table")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_by_key",
+        "_conform",
+        "_definition",
+        "_entries",
+        "_reader",
+        "_specializations",
+        "_specializer",
+        "_table",
+        "tape_pulls",
+    )
     # Whether machine code can enter these objects.
     _native = False
     # What a trace makes, if no plain Specialization.
     specialization_class: type[Specialization] | None = None
+    # The names of the Python function, alone and with those of what it stands in.
+    name: Any = _DefaultAttribute("name")
+    qualified_name: Any = _DefaultAttribute("qualified_name")
     # The native entries of the specializations, which machine code reads.
     _table: Table | None
+    _definition: FunctionDefinition
     # Where machine code enters this function.
     _entered_at: int
 
@@ -95,8 +124,6 @@ class Function(Enterable):  # type: ignore[misc]
     ) -> None:
         functools.update_wrapper(self, function)
         definition = FunctionDefinition(function, options, self.specialization_class)
-        self.name = definition.name
-        self.qualified_name = definition.qualified_name
         self._table = None
         self._definition = definition
         self._reader = ArgumentReader()
@@ -109,20 +136,13 @@ class Function(Enterable):  # type: ignore[misc]
         self._by_key = self._specializations.by_key
         self._conform = None if options.input_signature is None else definition.conform
         # What tapes of eager mode made of it, by how it was called.
-        self.pulls: dict[Any, Any] = {}
-        # The attributes made here; others are the user's, and are pickled.
-        self._own_attributes: frozenset[str] = frozenset()
-        users = vars(function) if isinstance(function, types.FunctionType) else {}
-        # functools.wraps copies those of another decorated function to a user's function
-        self._own_attributes = frozenset(
-            k for k, v in vars(self).items() if k not in users or users[k] is not v
-        )
+        self.tape_pulls: dict[Any, Any] = {}
 
     # -- calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the Python function gives for these arguments; out: see `into`."""
-        if "out" in kwargs and self._takes_out:
+        if "out" in kwargs and self._definition.takes_out:
             return self.into(kwargs.pop("out"), *args, **kwargs)
         if current_trace.get() is not None:
             return self.python_function(*args, **kwargs)
@@ -192,10 +212,6 @@ class Function(Enterable):  # type: ignore[misc]
             )
         except CaptureReplacedError:  # while it was traced; nothing was done yet
             return arrays.fill(self._call_python(args, kwargs))
-
-    @functools.cached_property
-    def _takes_out(self) -> bool:
-        return out_arguments.takes_out(self.python_function)
 
     def _run(
         self,

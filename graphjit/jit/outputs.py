@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +25,6 @@ if TYPE_CHECKING:
     from .specialization import Specialization
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def takes_out(function: Callable[..., Any]) -> bool:
-    """Whether `out=` isn't the function's own parameter."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
-    named = (p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return "out" not in parameters and not any(named)
 
 
 def write_results(
@@ -183,4 +172,4 @@ def _describe_tree(tree: Tree) -> str:
     return f"{tree.kind.__name__}({parts})"
 
 
-__all__ = ["OutArrays", "takes_out", "write_results"]
+__all__ = ["OutArrays", "write_results"]

@@ -12,13 +12,14 @@ import importlib
 import sys
 from typing import Any
 
-_SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
-
 
 def reduce_function(function: Any) -> tuple[Any, ...]:
     """What `__reduce__` returns for a decorated function. To be called by it directly."""
     pickler = sys._getframe(2).f_globals.get("__name__", "")
-    module, name = getattr(function, "__module__", None) or "", function.qualified_name
+    module, name = (
+        getattr(function, "__module__", None) or "",
+        function._definition.qualified_name,
+    )
     if _look_up(module, name) is function and _is_pickled_by_name(module, pickler):
         return by_name, (module, name)
     if _is_cloudpickle(pickler):  # it takes code as it is, and keeps what its objects share
@@ -64,8 +65,7 @@ def _is_cloudpickle(pickler: str) -> bool:
 
 def _state(function: Any) -> dict[str, Any]:
     """The Python function, the options, and the attributes that were set from outside."""
-    own = function._own_attributes
-    given = {k: v for k, v in vars(function).items() if k in _SHOWN or k not in own}
+    given = {k: v for k, v in vars(function).items() if k != "__wrapped__"}
     return {
         "function": function.python_function,
         "options": function._definition.options,

@@ -93,7 +93,7 @@ def _cho_solve(
         raise unsupported("scipy.linalg.cho_solve with these arguments")
     solve = sys.modules["scipy.linalg"].solve_triangular
     options = {"lower": bool(lower), "check_finite": check_finite}
-    first, second = (0, 1) if lower else (1, 0)
+    first, second = (0, 2) if lower else (2, 0)
     y = _call(solve, (c, b), {"trans": first, **options})
     return _call(solve, (c, y), {"trans": second, **options})
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.tree import flatten, unflatten
+from graphjit.core.tree import flatten, leaves_like, unflatten
 from graphjit.functions import math
 from graphjit.functions.region_values import is_numpy
 from graphjit.tensors.apply import TensorBase
@@ -465,8 +465,8 @@ def _zipped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     shape = flatten(tree, leaves)
     columns = [leaves]
     for other in others:
-        found: list[Any] = []
-        if flatten(other, found) != shape:
+        found = leaves_like(other, shape)
+        if found is None:
             raise InvalidArgumentError(
                 at_user_line("updates, state and parameters differ in structure")
             )

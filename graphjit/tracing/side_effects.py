@@ -40,7 +40,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.dims import Dim
-from graphjit.core.static_lookup import own_attributes, python_function
+from graphjit.core.static_lookup import is_decorated, own_attributes, python_function
 from graphjit.core.types import DType, TensorSpec
 from graphjit.tensors.apply import TensorBase
 
@@ -334,12 +334,10 @@ class SideEffects:
 
     def _visit_object(self, value: Any, kind: type) -> None:
         own = kind.__module__.partition(".")[0] == "graphjit"
-        function = python_function(value)
-        private = getattr(value, "_own_attributes", None) if own else None
-        if own and function is not value and private is not None:  # decorated, too
-            self._enqueue((function,))
+        if is_decorated(kind):
+            self._enqueue((python_function(value),))
             attributes = vars(value)
-            names = [k for k in attributes if k not in private and k != "_takes_out"]
+            names = [k for k in attributes if k != "__wrapped__"]
             self._add_snapshot(NamesSnapshot(attributes, names, kind.__name__))
             self._enqueue(attributes[k] for k in names)
         elif (

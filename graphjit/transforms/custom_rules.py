@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, at_user_line, user_line
-from graphjit.core.tree import Tree, flatten, unflatten
+from graphjit.core.tree import Tree, flatten, leaves_like, unflatten
 from graphjit.functions import math
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.ir.graph import Graph, GraphBuilder
@@ -132,8 +132,8 @@ def _cotangents(
     zeros: Callable[[Any], Any],
 ) -> list[Any]:
     """What a rule gave, for each of the floats among the arguments; None is 0."""
-    leaves: list[Any] = []
-    if flatten(found, leaves) != inputs.tree:
+    leaves = leaves_like(found, inputs.tree)
+    if leaves is None:
         leaves = _by_parts(op, found, inputs)
     wanted = []
     for k, x in zip(inputs.places, inputs.floats, strict=True):
@@ -168,8 +168,8 @@ def _by_parts(op: str, found: Any, inputs: _Leaves) -> list[Any]:
         if part is None:
             leaves += [None] * _count(tree)
             continue
-        own: list[Any] = []
-        if flatten(part, own) != tree:
+        own = leaves_like(part, tree)
+        if own is None:
             raise InvalidArgumentError(
                 at_user_line(f"{op}: a cotangent in another structure than its argument")
             )

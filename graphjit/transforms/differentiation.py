@@ -10,7 +10,7 @@ import numpy as np
 
 from graphjit.core.errors import InvalidArgumentError, TracingError, at_user_line
 from graphjit.core.frozen import dataclass
-from graphjit.core.tree import Tree, flatten, leaf_names, unflatten
+from graphjit.core.tree import Tree, flatten, leaf_names, leaves_like, unflatten
 from graphjit.core.types import TensorType
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.ops import view
@@ -186,8 +186,9 @@ class Results:
         """The nodes of what is in the structure of the results. types: theirs, once the tensors
         are gone.
         """
-        found: list[Any] = []
-        if flatten(value, found) != self.tree:
+        assert self.tree is not None
+        found = leaves_like(value, self.tree)
+        if found is None:
             raise InvalidArgumentError(
                 at_user_line(f"{what} in another structure than the results [Op:{self._op}]")
             )

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphjit.core.config import config
 from graphjit.core.errors import InvalidArgumentError, at_user_line
-from graphjit.core.tree import flatten, unflatten
+from graphjit.core.tree import flatten, leaves_like, unflatten
 from graphjit.core.types import TensorType
 from graphjit.functions.region_values import as_operand, origin_of
 from graphjit.jit.function import Function, function
@@ -221,8 +221,8 @@ def _tangents(
     """The tangents of a function's results. known: the nodes of its graph's parameters.
     origins: those of the results, once these are gone.
     """
-    leaves: list[Any] = []
-    if flatten(tuple(tangents), leaves) != chosen.tree:
+    leaves = leaves_like(tuple(tangents), chosen.tree)
+    if leaves is None:
         raise InvalidArgumentError(
             at_user_line("tangents in another structure than the primals [Op:jvp]")
         )

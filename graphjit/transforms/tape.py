@@ -13,7 +13,7 @@ import numpy as np
 
 from graphjit.core.config import config
 from graphjit.core.errors import InvalidArgumentError, TapeError, TracingError, at_user_line
-from graphjit.core.tree import flatten, unflatten
+from graphjit.core.tree import flatten, leaves_like, unflatten
 from graphjit.core.types import shape_text
 from graphjit.functions import math
 from graphjit.tensors.apply import TensorBase, as_tensor, current_trace
@@ -356,13 +356,15 @@ class GradientTape:
         """The targets, and by what their derivatives are multiplied."""
         leaves: list[Any] = []
         tree = flatten(target, leaves)
-        given: list[Any] = [None] * len(leaves)
-        if output_gradients is not None:
-            given = []
-            if flatten(output_gradients, given) != tree:
-                raise InvalidArgumentError(
-                    at_user_line("output_gradients in another structure than the targets")
-                )
+        given = (
+            [None] * len(leaves)
+            if output_gradients is None
+            else leaves_like(output_gradients, tree)
+        )
+        if given is None:
+            raise InvalidArgumentError(
+                at_user_line("output_gradients in another structure than the targets")
+            )
         targets, seeds = [], []
         for x, g in zip(leaves, given, strict=True):
             y = _as_target(x)

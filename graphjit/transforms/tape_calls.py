@@ -126,7 +126,7 @@ class _Call:
         self._name = getattr(function, "__name__", "the function")
         self._specialization, self._read = specialization, read
         key = (tree, tuple(flags), tuple(map(id, variables)), tuple(watched), tuple(outputs))
-        known = function.pulls
+        known = function.tape_pulls
         if key not in known:
             ordered = [variables[k] for k in watched]
             ordered += [v for k, v in enumerate(variables) if k not in watched]

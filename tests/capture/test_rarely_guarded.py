@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import copy
 import functools
+import gc
+import pickle
 import sys
 import types
 import weakref
@@ -179,3 +181,49 @@ def test_what_wraps_a_decorated_function_is_compiled() -> None:
     outer = gj.function(lambda x: wrapper(x) + 1, fallback="error")
     np.testing.assert_array_equal(outer(X), (X + 1) * 2 + 1)
     np.testing.assert_array_equal(gj.function(wrapper, fallback="error")(X), (X + 1) * 2)
+
+
+def test_attributes_of_a_decorated_function_are_the_users() -> None:
+    def f(x: Any) -> Any:
+        return x * 2
+
+    f.name, f.tag = "task", [1]  # type: ignore[attr-defined]
+    g = gj.function(f)
+    assert g.name == "task" and g.tag is f.tag  # type: ignore[attr-defined]
+    shown = {"__module__", "__name__", "__qualname__", "__doc__", "__annotations__"}
+    assert set(vars(g)) - shown - {"__type_params__"} == {"name", "tag", "__wrapped__"}
+
+    @functools.wraps(g)
+    def wrapper(x: Any) -> Any:
+        return g(x) + 1
+
+    wrapper.extra = 3  # type: ignore[attr-defined]
+    h = pickle.loads(pickle.dumps(gj.function(wrapper, fallback="error")))
+    assert h.extra == 3 and h.name == "task" and h.__name__ == "f"
+    np.testing.assert_array_equal(h(X), X * 2 + 1)
+
+
+def test_callbacks_of_the_collector_may_run_while_a_function_is_traced() -> None:
+    seen: list[str] = []
+    before = gc.get_threshold()
+
+    def callback(phase: str, info: Any) -> None:
+        note(phase)
+
+    def note(phase: str) -> None:
+        seen.append(phase)
+
+    def f(x: Any) -> Any:
+        for _ in range(30):
+            x = np.sin(x) + np.array([len(str(_))])
+        return x
+
+    gc.callbacks.append(callback)
+    gc.set_threshold(5)
+    try:
+        found = gj.function(f, fallback="error")(X)
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(callback)
+    assert seen
+    np.testing.assert_allclose(found, f(X))

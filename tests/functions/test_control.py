@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import warnings
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -451,3 +452,61 @@ def test_random_programs(seed: int, n: int) -> None:
     for _ in range(2):
         np.testing.assert_allclose(jitted(x, y), f(x, y), rtol=1e-9, atol=1e-12, err_msg=text)
         x, y = -y, x
+
+
+def test_dicts_may_hold_their_keys_in_another_order() -> None:
+    x = np.array([1.0, 2.0])
+
+    def branches(x: Any) -> Any:
+        first = lambda: {"a": x, "b": [x * 2, {"c": x, 1: x * 3}]}  # noqa: E731
+        second = lambda: {"b": [x * 5, {1: x * 6, "c": x * 7}], "a": x * 4}  # noqa: E731
+        return gj.cond(x.sum() > 0, first, second)
+
+    def turns(x: Any) -> Any:
+        turn = lambda c, _: ({"b": c["a"], "a": c["b"] + 1}, {"y": c["a"]})  # noqa: E731
+        return gj.scan(turn, {"a": x, "b": x * 10}, None, 3)
+
+    for f in (branches, turns):
+        for value in (x, -x):
+            np.testing.assert_equal(compiled(f)(value), f(value))
+    assert compiled(branches)(-x)["b"][1][1].tolist() == [-6, -12]
+
+
+def test_tangents_cotangents_and_updates_go_by_the_names_of_dicts() -> None:
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 5.0])
+    product = lambda p: p["a"] * p["b"]  # noqa: E731
+    forward = gj.jvp(product, ({"a": x, "b": y},), ({"b": x, "a": y},))
+    np.testing.assert_array_equal(forward[1], y * y + x * x)
+    back = gj.vjp(lambda x: {"a": x, "b": x * 2}, x)[1]({"b": x, "a": y})
+    np.testing.assert_array_equal(back[0], y + 2 * x)
+    rule = gj.custom_vjp(product)
+    rule.defvjp(lambda p: (product(p), p), lambda p, c: ({"b": c * p["a"], "a": c * p["b"]},))
+    assert gj.grad(rule)({"a": 2.0, "b": 3.0}) == {"a": 3.0, "b": 2.0}
+    moved = gj.optimizers.pure.apply_updates({"w": x, "b": y}, {"b": x, "w": y})
+    np.testing.assert_array_equal(moved["w"], x + y)
+    with gj.GradientTape() as tape:
+        v = gj.constant(x)
+        tape.watch(v)
+        results = {"a": v * 2, "b": v * 3}
+    given = {"b": gj.constant(x), "a": gj.constant(y)}
+    found = tape.gradient(results, v, output_gradients=given)
+    np.testing.assert_array_equal(found.numpy(), 2 * y + 3 * x)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda x: {"a": x, "c": x},
+        lambda x: {"a": x},
+        lambda x: {"a": x, "b": [x]},
+        lambda x: OrderedDict(b=x, a=x),
+        lambda x: {"a": x, 1: x},
+    ],
+)
+def test_dicts_of_other_keys_are_refused(other: Any) -> None:
+    x = np.ones(2)
+    message = r"gives dict of \(a: f64\[2\], b: f64\[2\]\)"
+    with pytest.raises(InvalidArgumentError, match=message):
+        compiled(lambda x: gj.cond(x.sum() > 0, lambda: {"a": x, "b": x}, lambda: other(x)))(x)
+    with pytest.raises(InvalidArgumentError, match="in another structure"):
+        gj.jvp(lambda p: p["a"], ({"a": x, "b": x},), (other(x),))

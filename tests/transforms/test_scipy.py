@@ -334,3 +334,16 @@ def test_arguments_of_several_dtypes(name: str) -> None:
     found = gj.grad(f)(x)
     assert found.dtype == x.dtype
     np.testing.assert_allclose(found, differences(f, x), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_a_complex_factor_is_solved_with_its_conjugate(lower: bool) -> None:
+    rng = np.random.default_rng(4)
+    m = rng.normal(size=(3, 3)) + 1j * rng.normal(size=(3, 3))
+    a = m @ m.conj().T + 3 * np.eye(3)
+    b = rng.normal(size=3) + 1j
+
+    def f(a: Any, b: Any) -> Any:
+        return scipy.linalg.cho_solve(scipy.linalg.cho_factor(a, lower=lower), b)
+
+    np.testing.assert_allclose(gj.function(f, fallback="error")(a, b), f(a, b), rtol=1e-12)
