@@ -210,7 +210,7 @@ class Function(Enterable, Decorated):  # type: ignore[misc]
             return out_arguments.write_results(
                 specialization, call.leaves, (args, kwargs), arrays, read
             )
-        except CaptureReplacedError:  # while it was traced; nothing was done yet
+        except (CaptureReplacedError, NeedsPython):  # nothing was done yet
             return arrays.fill(self._call_python(args, kwargs))
 
     def _run(

@@ -7,6 +7,7 @@ arrays that stand for the traced ones.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import warnings
@@ -34,6 +35,8 @@ _PARAMETERS: Final = ("x", "n", "axis", "norm", "overwrite_x", "workers")
 _WRITING: Final = ("overwrite", "out")
 # Of how many elements a function is called while it is traced.
 _MAX_ELEMENTS: Final = 1_000_000
+# Up to so many, two arrays are tried.
+_MAX_TRIED_ELEMENTS: Final = 10_000
 
 
 def _module_and_name(function: Any) -> tuple[str, str] | None:
@@ -175,7 +178,7 @@ def called(module: str, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     return rebuild(found)
 
 
-def _stand_in(x: Any) -> Any:
+def _even(x: Any) -> Any:
     """An array that most functions take: of matrices the identity, else ones."""
     extents, dtype = x.type.shape, x.type.dtype.dtype
     if len(extents) >= 2 and extents[-1] == extents[-2]:
@@ -183,14 +186,38 @@ def _stand_in(x: Any) -> Any:
     return np.ones(extents, dtype)
 
 
+def _uneven(x: Any) -> Any:
+    """Another, whose elements differ: 1, 1/2, 1/4, ... away from the diagonal of a matrix, and
+    from the first element otherwise; of integers 2, 1, 0, ...
+    """
+    extents, dtype = x.type.shape, x.type.dtype.dtype
+    places = np.indices(extents)
+    away = places.sum(axis=0)
+    if len(extents) >= 2 and extents[-1] == extents[-2]:
+        away = abs(places[-1] - places[-2])
+    return (np.maximum(2 - away, 0) if dtype.kind in "biu" else 0.5**away).astype(dtype)
+
+
 def _results(
     function: str, arguments: str, inputs: list[Any]
 ) -> tuple[Any, Callable[[Any], Any]]:
     """The results' dtypes and extents, and how they are given to the code."""
+    found: list[Any] = []
+    small = sum(x.type.size for x in inputs) <= _MAX_TRIED_ELEMENTS
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        value = library.call_routine(function, arguments, [_stand_in(x) for x in inputs])
-    parts = value if type(value) is tuple else (value,)
+        for stand_in in (_even, _uneven):
+            if small or not found:
+                # the first says what's wrong with the arguments
+                with contextlib.suppress(Exception if found else np.linalg.LinAlgError):
+                    values = [stand_in(x) for x in inputs]
+                    found.append(library.call_routine(function, arguments, values))
+    if not found:
+        raise unsupported(f"{function}, of which other numbers can't tell the results' shapes,")
+    value, *others = found
+    if any([*map(np.shape, _parts(x))] != [*map(np.shape, _parts(value))] for x in others):
+        raise unsupported(f"{function}, the shapes of whose results depend on numbers,")
+    parts = _parts(value)
     if not all(type(p) is np.ndarray or isinstance(p, np.generic) for p in parts):
         raise unsupported(f"{function}, which gives what isn't arrays,")
     if not all(p.dtype.kind in "biufc" for p in parts):
@@ -204,6 +231,10 @@ def _results(
         return tuple(symbols) if type(value) is tuple else symbols[0]
 
     return tuple((p.dtype.name, *p.shape) for p in parts), rebuild
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if type(value) is tuple else (value,)
 
 
 __all__ = ["call_scipy", "called"]

@@ -18,6 +18,7 @@ from graphjit.core.errors import (
     InternalError,
     InvalidArgumentError,
     LinearAlgebraError,
+    NeedsPython,
     at_user_line,
 )
 from graphjit.core.types import (
@@ -490,14 +491,12 @@ def call_routine(function: str, arguments: str, arrays: Any) -> Any:
 
 def _routine_numpy(*arrays: Array, function: str, arguments: str, results: Any) -> Any:
     value = call_routine(function, arguments, arrays)
-    parts = value if len(results) > 1 else (value,)
+    parts = value if type(value) is tuple else (value,)
+    if [(x.dtype.name, *x.shape) for x in map(np.asarray, parts)] != [*map(tuple, results)]:
+        raise NeedsPython  # their shapes depend on what is in the arrays
     made = []
-    for part, (name, *shape) in zip(parts, results, strict=True):
+    for part in parts:
         found = np.asarray(part)
-        if found.shape != tuple(shape) or found.dtype != name:
-            raise InternalError(
-                f"{function} gave {found.dtype} of shape {found.shape}, not {name} of {shape}"
-            )
         own = not any(np.may_share_memory(found, x) for x in arrays)
         made.append(found if own else found.copy())
     return tuple(made) if len(results) > 1 else made[0]

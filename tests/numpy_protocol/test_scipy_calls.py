@@ -16,6 +16,7 @@ import scipy.special
 from decorated_checks import check_decorated, vectors
 
 import graphjit as gj
+from graphjit import FallbackWarning
 from graphjit.ops import library
 
 SIZES = (4, 5, 6)
@@ -136,3 +137,43 @@ def test_all_routines_are_there() -> None:
     for module, names in library.ROUTINES.items():
         for name in names:
             assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: scipy.linalg.qr(definite(x), mode="r"),
+        lambda x: np.unravel_index(np.sort(x).astype(int) % 5, (5,)),
+        lambda x: scipy.linalg.solve_toeplitz(x + np.arange(x.shape[0])[::-1] * 9, x),
+    ],
+)
+def test_tuples_of_one_and_what_is_singular_for_equal_numbers(function: Any) -> None:
+    check_decorated(function, *vectors(6), tolerance=1e-9, compiled=True)
+
+
+def test_results_whose_shapes_depend_on_numbers() -> None:
+    def some(x: Any) -> Any:
+        return scipy.linalg.eigvalsh(x, subset_by_value=[0.5, 9.0])
+
+    few = gj.function(lambda x, y: np.polyfit(x, y, 1, full=True)[1])
+    x, y = np.arange(7.0), np.arange(7.0) ** 2
+    with pytest.warns(FallbackWarning, match="depend on numbers"):
+        np.testing.assert_allclose(few(x, y), np.polyfit(x, y, 1, full=True)[1])
+
+    rng = np.random.default_rng(0)
+    q = np.linalg.qr(rng.normal(size=(120, 120)))[0]  # too large for two trials at the trace
+    written: list[int] = []
+
+    @gj.function
+    def f(x: Any) -> Any:
+        found = some(x)
+        x[0] = 7
+        return found
+
+    for count in (120, 3, 120, 7):
+        matrix = q * np.repeat([1.0, -1.0], [count, 120 - count]) @ q.T
+        expected, copy = some(matrix), matrix.copy()
+        np.testing.assert_allclose(f(copy), expected, rtol=1e-9)
+        assert (copy[0] == 7).all() and (copy[1:] == matrix[1:]).all()
+        written.append(len(expected))
+    assert written == [120, 3, 120, 7]
