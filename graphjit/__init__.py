@@ -46,7 +46,7 @@ from graphjit.core.types import (
 from graphjit.core.types import bool_ as bool
 
 if TYPE_CHECKING:
-    from graphjit.functions import conv, linalg, losses, nn, signal, special
+    from graphjit.functions import conv, linalg, losses, signal, special
     from graphjit.functions.control import *
     from graphjit.functions.create import *
     from graphjit.functions.elementwise import *
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from graphjit.transforms.tape import GradientTape, UnconnectedGradients
     from graphjit.transforms.vmap import vectorized_map, vmap
 
-    from . import debug, errors, keras, memory, optimizers, random, testing
+    from . import debug, errors, keras, memory, nn, optimizers, random, testing
 
 __version__ = "0.1.0"
 
@@ -104,12 +104,12 @@ _MODULES = {
     name: f"graphjit.{name}"
     for name in (
         "capture", "cli", "codegen", "core", "cuda", "debug", "errors", "export", "functions",
-        "ir", "jit", "keras", "memory", "numpy_protocol", "ops", "optimizers", "passes",
+        "ir", "jit", "keras", "memory", "nn", "numpy_protocol", "ops", "optimizers", "passes",
         "random", "tensors", "testing", "tracing", "transforms",
     )
 } | {
     name: f"graphjit.functions.{name}"
-    for name in ("conv", "linalg", "losses", "nn", "signal", "special")
+    for name in ("conv", "linalg", "losses", "signal", "special")
 } | {"ptx": "graphjit.export.ptx"}  # fmt: skip
 
 _STARRED = [

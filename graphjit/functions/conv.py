@@ -264,24 +264,25 @@ def _grouped(
     return reshape(product, (batch, *out, outputs))
 
 
-def _dimensions(filters: Any, count: int, op: str) -> TensorBase:
+def _dimensions(filters: Any, count: int, op: str, what: str = "filter") -> TensorBase:
     kernel = as_tensor(filters)
     if kernel.ndim != count + 2:
         raise InvalidArgumentError(
             at_user_line(
-                f"filter must be {count + 2}-dimensional, not of shape "
+                f"{what} must be {count + 2}-dimensional, not of shape "
                 f"{shape_text(kernel.type.shape)} [Op:{op}]"
             )
         )
     return kernel
 
 
+# By the number of spatial axes: these, and their letters in formats of data.
+_AXES = {1: ("width", "W"), 2: ("height, width", "HW"), 3: ("depth, height, width", "DHW")}
+
+
 def _fixed_rank(count: int, name: str) -> Callable[..., Any]:
     op = name.capitalize().replace("d", "D")
-    space, kernel = (
-        ("width", "height, width", "depth, height, width")[count - 1],
-        "DHW"[3 - count :],
-    )
+    space, letters = _AXES[count]
 
     def function(
         input: Any,
@@ -298,7 +299,8 @@ def _fixed_rank(count: int, name: str) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
         f"Sliding products of [batch, {space}, c] with filters [{space}, c, o].\n\n"
-        f"data_format: 'N{kernel}C' (if None) or 'NC{kernel}'. padding: 'VALID', 'SAME', pairs."
+        f"data_format: 'N{letters}C' (if None) or 'NC{letters}'. padding: 'VALID', 'SAME', "
+        "pairs."
     )
     return function
 
@@ -413,18 +415,35 @@ def conv_transpose(
     return space.restored(result)
 
 
-def conv2d_transpose(
-    input: Any,
-    filters: Any,
-    output_shape: Any,
-    strides: Any,
-    padding: Any = "SAME",
-    data_format: str | None = None,
-    dilations: Any = None,
-) -> Any:
-    """The transpose of conv2d: [batch, h, w, c], filters [kh, kw, o, c] give output_shape."""
-    kernel = _dimensions(filters, 2, "Conv2DBackpropInput")
-    return conv_transpose(input, kernel, output_shape, strides, padding, data_format, dilations)
+def _transpose_of_rank(count: int) -> Callable[..., Any]:
+    op = f"Conv{count}DBackpropInput"
+    space, letters = _AXES[count]
+
+    def function(
+        input: Any,
+        filters: Any,
+        output_shape: Any,
+        strides: Any,
+        padding: Any = "SAME",
+        data_format: str | None = None,
+        dilations: Any = None,
+    ) -> Any:
+        kernel = _dimensions(filters, count, op)
+        return conv_transpose(
+            input, kernel, output_shape, strides, padding, data_format, dilations
+        )
+
+    function.__name__ = function.__qualname__ = f"conv{count}d_transpose"
+    function.__doc__ = (
+        f"The transpose of conv{count}d: [batch, {space}, c] and filters [{space}, o, c].\n\n"
+        f"data_format: 'N{letters}C' (if None) or 'NC{letters}'. See conv_transpose."
+    )
+    return function
+
+
+conv1d_transpose = _transpose_of_rank(1)
+conv2d_transpose = _transpose_of_rank(2)
+conv3d_transpose = _transpose_of_rank(3)
 
 
 def _pooled(
@@ -502,6 +521,33 @@ def avg_pool(
     return _pooled(input, ksize, strides, padding, data_format, dilations, False)
 
 
+def _pool_of_rank(count: int, largest: bool) -> Callable[..., Any]:
+    name = ("max" if largest else "avg") + f"_pool{count}d"
+    space, letters = _AXES[count]
+
+    def function(
+        input: Any,
+        ksize: Any,
+        strides: Any = None,
+        padding: Any = "VALID",
+        data_format: str | None = None,
+        dilations: Any = None,
+    ) -> Any:
+        x = _dimensions(input, count, "MaxPool" if largest else "AvgPool", "input")
+        return _pooled(x, ksize, strides, padding, data_format, dilations, largest)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = (
+        f"{name[:3]}_pool of [batch, {space}, c].\n\n"
+        f"data_format: 'N{letters}C' (if None) or 'NC{letters}'. strides: ksize if None."
+    )
+    return function
+
+
+max_pool1d, max_pool2d, max_pool3d = (_pool_of_rank(n, True) for n in (1, 2, 3))
+avg_pool1d, avg_pool2d, avg_pool3d = (_pool_of_rank(n, False) for n in (1, 2, 3))
+
+
 def pool(
     input: Any,
     window_shape: Any,
@@ -522,6 +568,8 @@ def pool(
 
 
 __all__ = [
-    "avg_pool", "conv1d", "conv2d", "conv2d_transpose", "conv3d", "conv_transpose",
-    "convolution", "depthwise_conv2d", "max_pool", "pool", "separable_conv2d",
+    "avg_pool", "avg_pool1d", "avg_pool2d", "avg_pool3d", "conv1d", "conv1d_transpose",
+    "conv2d", "conv2d_transpose", "conv3d", "conv3d_transpose", "conv_transpose",
+    "convolution", "depthwise_conv2d", "max_pool", "max_pool1d", "max_pool2d", "max_pool3d",
+    "pool", "separable_conv2d",
 ]  # fmt: skip

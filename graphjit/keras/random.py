@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphjit.core.errors import InvalidArgumentError, at_user_line
 from graphjit.core.types import as_dtype, float32
 from graphjit.functions import math
-from graphjit.functions.shape import broadcast_to
+from graphjit.random import dropout as shared
 from graphjit.random import get_global_generator, stateless
 from graphjit.random.words import FLOATS
 from graphjit.tensors.apply import as_tensor
@@ -81,12 +80,4 @@ def random_uniform_variable(
 
 def dropout(x: Any, level: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """Elements set to 0 with probability `level`, the others scaled by 1 / (1 - level)."""
-    if not 0 <= level < 1:
-        raise InvalidArgumentError(
-            at_user_line(f"level is in [0, 1), not {level!r} [Op:Dropout]")
-        )
-    x = as_tensor(x)
-    shape = x.type.shape if noise_shape is None else noise_shape
-    keep = math.cast(random_bernoulli(shape, 1 - level, seed=seed), "bool")
-    scaled = math.multiply(x, as_tensor(1 / (1 - level), x.dtype))
-    return math.where(broadcast_to(keep, x.type.shape), scaled, math.zeros_like_scalar(x))
+    return shared.dropout(x, level, noise_shape, seed)

@@ -54,7 +54,7 @@ def _narrowed_last(draw: Callable[..., Any]) -> Callable[..., Any]:
 
 def parameter(value: Any, dtype: DType, shape: Shape | None = None) -> Any:
     """A parameter as a tensor of a dtype, of a shape if one is given."""
-    x = as_tensor(value, dtype if isinstance(value, (bool, int, float)) else None)
+    x = as_tensor(value, dtype)
     x = x if x.dtype is dtype else math.cast(x, dtype)
     return x if shape is None or x.type.shape == shape else broadcast_to(x, shape)
 

@@ -379,8 +379,10 @@ def same_dtype(*values: Any) -> list[TensorBase]:
 
 
 def _has_float(value: Any) -> bool:
+    if isinstance(value, TensorBase):  # a traced number of Python's
+        return value.recorder is not None and value.dtype.is_floating
     return isinstance(value, float) or (
-        isinstance(value, (list, tuple)) and any(isinstance(x, float) for x in _leaves(value))
+        isinstance(value, (list, tuple)) and any(map(_has_float, _leaves(value)))
     )
 
 

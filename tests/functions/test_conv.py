@@ -87,10 +87,15 @@ def test_convolution_is_a_loop(count, first, data):
     x = random((batch, *space, depth * groups))
     w = random((*kernel, depth, groups * data.draw(st.integers(1, 2))), seed=1)
     expected = naive_conv(x, w, strides, dilations, padding)
+    sizes = naive_conv(abs(x), abs(w), strides, dilations, padding)
     if first:
-        x, expected = (np.moveaxis(a, -1, 1).copy() for a in (x, expected))
+        x, expected, sizes = (np.moveaxis(a, -1, 1).copy() for a in (x, expected, sizes))
     layout = FORMATS[count][first]
-    check(lambda x, w: CONVS[count](x, w, strides, padding, layout, dilations), expected, x, w)
+
+    def convolve(x, w):
+        return CONVS[count](x, w, strides, padding, layout, dilations)
+
+    check(convolve, expected, x, w, scale=sizes)
 
 
 def test_conv2d_is_scipys_correlation():
@@ -293,3 +298,32 @@ def test_arrays_are_taken():
     np.testing.assert_allclose(x.numpy(), naive_conv(X, W, (1, 1), (1, 1), "VALID"))
     y = conv.conv1d([[[1.0], [2.0]]], Tensor(np.ones((2, 1, 1))))
     assert y.dtype == "float64" and y.numpy().item() == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_names_for_each_number_of_axes(count):
+    x = random((2, *(7, 6, 5)[:count], 3))
+    first = np.moveaxis(x, -1, 1)
+    for kind in ("max", "avg"):
+        named = getattr(conv, f"{kind}_pool{count}d")
+        expected = getattr(conv, f"{kind}_pool")(x, 2, 1, "SAME").numpy()
+        np.testing.assert_array_equal(named(x, 2, 1, "SAME").numpy(), expected)
+        found = named(first, 2, 1, "SAME", FORMATS[count][1]).numpy()
+        np.testing.assert_array_equal(np.moveaxis(found, 1, -1), expected)
+        refused(
+            lambda x, named=named: named(x, 2),
+            x[0],
+            match=f"input must be {count + 2}-dimensional",
+        )
+    w = random((*(3, 2, 2)[:count], 4, 3), seed=1)
+    out = (2, *(14, 12, 10)[:count], 4)
+    named = getattr(conv, f"conv{count}d_transpose")
+    expected = conv.conv_transpose(x, w, out, 2).numpy()
+    np.testing.assert_array_equal(named(x, w, out, 2).numpy(), expected)
+    assert expected.shape == out
+    refused(
+        lambda x, w: named(x, w, out, 2),
+        x,
+        w[0],
+        match=f"filter must be {count + 2}-dimensional",
+    )

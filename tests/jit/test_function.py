@@ -768,3 +768,18 @@ def test_numpy_scalars_are_no_arrays_on_any_way(monkeypatch, native_after):
     for scalar in (np.float64(3), np.float64(-4)) * 20:
         jitted(x, scalar, out=out)
         np.testing.assert_array_equal(out, x * scalar)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda s: gj.multiply(2, s),
+        lambda s: gj.maximum(1, s),
+        lambda s: gj.where(True, 1, s),
+        lambda s: gj.add(1, [s, 2]),
+    ],
+)
+def test_an_integer_beside_a_traced_float_is_one(f: Any) -> None:
+    found, expected = gj.function(f, fallback="error")(0.5), f(0.5)
+    assert found.dtype is expected.dtype is gj.float32
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())

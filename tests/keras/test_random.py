@@ -35,7 +35,7 @@ def test_dropout():
     assert abs((y == 0).mean() - 0.25) < 0.02
     rows = K.dropout(x, 0.5, noise_shape=(400, 1), seed=0).numpy()
     assert all(len(np.unique(row)) == 1 for row in rows)
-    with pytest.raises(gj.errors.InvalidArgumentError, match="level"):
+    with pytest.raises(gj.errors.InvalidArgumentError, match="rate"):
         K.dropout(x, 1.0)
 
 

@@ -426,3 +426,14 @@ def test_sizes_as_bounds() -> None:
             assert np.array_equal(compiled(x), function(x)), (k, n)
         if k not in (5, 6):  # a Python list of sizes
             assert len(compiled.specializations) <= 3, k
+
+
+def test_parameters_are_as_exact_as_the_dtype() -> None:
+    def f(key: Any, a: Any) -> Any:
+        return gj.random.gamma(key, a, (3,), gj.float64)
+
+    key = gj.random.key(0)
+    expected = f(key, np.float64(0.3)).numpy()
+    for shape in (0.3, [0.3, 0.3, 0.3]):
+        for run in (f, gj.function(f, fallback="error")):
+            np.testing.assert_allclose(run(key, shape).numpy(), expected, rtol=1e-14)
