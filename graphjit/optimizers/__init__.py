@@ -19,9 +19,10 @@ from .adaptive import (
 )
 from .descent import SGD
 from .lbfgs import Minimum, lbfgs
+from .lookahead import Lookahead
 from .optimizer import Optimizer
 
 __all__ = [
     "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion",
-    "Minimum", "Nadam", "Optimizer", "RMSprop", "lbfgs", "pure", "schedules",
+    "Lookahead", "Minimum", "Nadam", "Optimizer", "RMSprop", "lbfgs", "pure", "schedules",
 ]  # fmt: skip

@@ -169,7 +169,7 @@ class Optimizer:
             names["moving_average"] = 0.0
         if self.gradient_accumulation_steps:
             names["accumulated"] = 0.0
-        with _outside_of_traces():
+        with outside_of_traces():
             for name, begin in names.items():
                 own = name in self.slots()
                 self._state[name] = [
@@ -274,13 +274,16 @@ class Optimizer:
         """
         if callable(loss):
             with GradientTape() as tape:
-                loss = loss()
+                loss = self.scale_loss(loss())
         elif tape is None:
             raise InvalidArgumentError(
                 at_user_line("`tape` is needed where the loss is a tensor [Op:minimize]")
             )
+        elif self.loss_scale_factor is not None:
+            with tape:
+                loss = self.scale_loss(loss)
         variables = list(var_list() if callable(var_list) else var_list)
-        gradients = tape.gradient(self.scale_loss(loss), variables)
+        gradients = tape.gradient(loss, variables)
         return self.apply_gradients(zip(gradients, variables, strict=True))
 
     def scale_loss(self, loss: Any) -> Any:
@@ -391,7 +394,7 @@ class Optimizer:
 
 
 @contextmanager
-def _outside_of_traces() -> Iterator[None]:
+def outside_of_traces() -> Iterator[None]:
     """Make variables in a `with` block, though a function is traced."""
     trace, tapes = current_trace.set(None), recorders.set(())
     try:
@@ -424,4 +427,4 @@ def _dense(gradient: Any, v: Variable) -> Any:
     return found if found.dtype is v.dtype else math.cast(found, v.dtype)
 
 
-__all__ = ["Optimizer"]
+__all__ = ["Optimizer", "outside_of_traces"]

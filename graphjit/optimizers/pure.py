@@ -432,6 +432,63 @@ def lamb(
 # -- parts
 
 
+class LookaheadParams(NamedTuple):
+    """The parameters of `lookahead`: those that each step changes, and those that follow."""
+
+    fast: Any
+    slow: Any
+
+
+def lookahead(
+    fast_optimizer: GradientTransformation,
+    sync_period: int,
+    slow_step_size: float,
+    reset_state: bool = False,
+) -> GradientTransformation:
+    """Parameters that follow others: after each `sync_period` steps the slow ones go a part of
+    the way to the fast ones, and these start from there again (M. Zhang et al., "Lookahead
+    Optimizer: k steps forward, 1 step back", 2019).
+
+    Parameters and updates are `LookaheadParams`; gradients are of the fast ones alone.
+    reset_state: whether the fast optimizer begins anew then, too. Raises InvalidArgumentError
+    for periods below 1, and parameters of another kind.
+    """
+    if sync_period < 1:
+        raise InvalidArgumentError(
+            at_user_line(f"sync_period is at least 1, not {sync_period!r}")
+        )
+
+    def init(params: Any) -> Any:
+        _require_pairs(params)
+        return {"count": np.int64(0), "fast": fast_optimizer.init(params.fast)}
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        _require_pairs(params)
+        given, fast = fast_optimizer.update(updates, state["fast"], params.fast)
+        now = state["count"] == sync_period - 1
+        ahead = _zipped(lambda p, u, s: p + u - s, params.fast, given, params.slow)
+        due = _each(lambda x: x * _like(now, x), ahead)
+        slow = _each(lambda x: slow_step_size * x, due)
+        moved = _zipped(lambda u, x: u - (1 - slow_step_size) * x, given, due)
+        if reset_state:
+            begin = fast_optimizer.init(params.fast)
+            fast = _zipped(lambda x, b: _as(x, _where(_like(now, True), b, x)), fast, begin)
+        count = (state["count"] + 1) % sync_period
+        return LookaheadParams(moved, slow), {"count": count, "fast": fast}
+
+    return GradientTransformation(init, update)
+
+
+def _require_pairs(params: Any) -> None:
+    if not isinstance(params, LookaheadParams):
+        raise InvalidArgumentError(
+            at_user_line(
+                f"lookahead takes LookaheadParams, not a {type(params).__name__}",
+                "begin with LookaheadParams(params, params)",
+            )
+        )
+
+
 def _stateless(
     change: Callable[[Any, Any], Any], needs_params: bool = False
 ) -> GradientTransformation:
@@ -537,10 +594,10 @@ def _norm(x: Any) -> Any:
 
 
 __all__ = [
-    "GradientTransformation", "adadelta", "adagrad", "adam", "adamax", "adamw",
-    "add_decayed_weights", "apply_every", "apply_updates", "chain", "clip",
-    "clip_by_global_norm", "ema", "global_norm", "identity", "lamb", "lion", "nadam", "rmsprop",
-    "scale", "scale_by_adadelta", "scale_by_adam", "scale_by_adamax", "scale_by_learning_rate",
-    "scale_by_lion", "scale_by_rms", "scale_by_rss", "scale_by_schedule", "scale_by_stddev",
-    "scale_by_trust_ratio", "sgd", "trace",
+    "GradientTransformation", "LookaheadParams", "adadelta", "adagrad", "adam", "adamax",
+    "adamw", "add_decayed_weights", "apply_every", "apply_updates", "chain", "clip",
+    "clip_by_global_norm", "ema", "global_norm", "identity", "lamb", "lion", "lookahead",
+    "nadam", "rmsprop", "scale", "scale_by_adadelta", "scale_by_adam", "scale_by_adamax",
+    "scale_by_learning_rate", "scale_by_lion", "scale_by_rms", "scale_by_rss",
+    "scale_by_schedule", "scale_by_stddev", "scale_by_trust_ratio", "sgd", "trace",
 ]  # fmt: skip

@@ -48,6 +48,8 @@ OPTAX = [
     ("clip", {"max_delta": 0.3}), ("clip_by_global_norm", {"max_norm": 1.0}),
     ("ema", {"decay": 0.7}), ("apply_every", {"k": 3}), 
     ("add_decayed_weights", {"weight_decay": 0.1}),
+    ("lookahead", {"sync_period": 3, "slow_step_size": 0.4}),
+    ("lookahead", {"sync_period": 2, "slow_step_size": 0.7, "reset_state": True}),
 ]  # fmt: skip
 
 
@@ -92,15 +94,20 @@ def record_optax() -> list[dict[str, object]]:
         made = getattr(optax, name)
         if name in ("clip", "clip_by_global_norm", "ema", "apply_every", "add_decayed_weights"):
             optimizer = optax.chain(made(**options), optax.sgd(0.05))
+        elif name == "lookahead":
+            optimizer = made(optax.adam(0.05), **options)
         else:
             optimizer = made(learning_rate=0.05, **options)
         params = parameters()
+        if name == "lookahead":
+            params = optax.LookaheadParams.init_synced(params)
         state = optimizer.init(params)
         steps = []
         for grads in gradients():
             updates, state = optimizer.update(grads, state, params)
             params = optax.apply_updates(params, updates)
-            steps.append([np.asarray(p).tolist() for p in params])
+            shown = [*params.fast, *params.slow] if name == "lookahead" else params
+            steps.append([np.asarray(p).tolist() for p in shown])
         found.append({"name": name, "options": options, "steps": steps})
     cycle = optax.cosine_onecycle_schedule(20, 0.1)
     found.append({"schedule": "OneCycle", "args": [20, 0.1], "options": {},

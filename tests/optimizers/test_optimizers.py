@@ -74,6 +74,8 @@ def made_pure(case: dict[str, Any]) -> Any:
     function = getattr(pure, name)
     if name in ("clip", "clip_by_global_norm", "ema", "apply_every", "add_decayed_weights"):
         return pure.chain(function(**options), pure.sgd(0.05))
+    if name == "lookahead":
+        return function(pure.adam(0.05), **options)
     return function(learning_rate=0.05, **options)
 
 
@@ -88,11 +90,15 @@ def test_numbers_of_optax(case: dict[str, Any], mode: str) -> None:
 
     run = gj.function(step, fallback="error") if mode == "compiled" else step
     wrap = gj.constant if mode == "tensors" else np.asarray
-    params = {"a": [wrap(p) for p in parameters()]}
+    params: Any = {"a": [wrap(p) for p in parameters()]}
+    pairs = case["name"] == "lookahead"
+    if pairs:
+        params = pure.LookaheadParams(params, params)
     state = optimizer.init(params)
     for grads, expected in zip(gradients(), case["steps"], strict=True):
         params, state = run(params, state, {"a": [wrap(g) for g in grads]})
-        for p, value in zip(params["a"], expected, strict=True):
+        found = [*params.fast["a"], *params.slow["a"]] if pairs else params["a"]
+        for p, value in zip(found, expected, strict=True):
             np.testing.assert_allclose(p, value, rtol=1e-6, atol=1e-9)
             assert isinstance(p, gj.Tensor) is (mode == "tensors")
 
@@ -373,3 +379,87 @@ def test_steps_that_only_accumulate_leave_nadam_alone() -> None:
     for _ in range(2):
         optimizer.apply_gradients([(gj.constant([1.0]), v)])
     np.testing.assert_allclose(v, [0.89372194], rtol=1e-6)
+
+
+# -- lookahead
+
+
+@pytest.mark.parametrize("mode", [eagerly, compiled])
+@pytest.mark.parametrize("every", [None, 2])
+def test_lookahead(mode: Callable[..., Any], every: int | None) -> None:
+    rng = np.random.default_rng(4)
+    start = [rng.normal(size=(3, 2)), rng.normal(size=4)]
+    variables = [gj.Variable(p) for p in start]
+    alone = [gj.Variable(p) for p in start]
+    inner = gj.optimizers.Adam(0.1, gradient_accumulation_steps=every)
+    other = gj.optimizers.Adam(0.1, gradient_accumulation_steps=every)
+    optimizer = gj.optimizers.Lookahead(inner, 3, 0.4)
+
+    def step(*grads: Any) -> Any:
+        return optimizer.apply_gradients(zip(grads, variables, strict=True))
+
+    run = mode(step)
+    slow = list(start)
+    for number in range(1, 15):
+        grads = [gj.constant(rng.normal(size=p.shape)) for p in start]
+        assert int(run(*grads)) == number
+        other.apply_gradients(zip(grads, alone, strict=True))
+        steps = number if every is None else number / every
+        if steps % 3 == 0:  # the other optimizer goes on from the same place
+            slow = [s + 0.4 * (v.numpy() - s) for s, v in zip(slow, alone, strict=True)]
+            for v, s in zip(alone, slow, strict=True):
+                v.assign(s)
+        for v, expected in zip(variables, alone, strict=True):
+            np.testing.assert_allclose(v.numpy(), expected.numpy(), rtol=1e-12)
+    for v, expected in zip(optimizer.variables[-2:], slow, strict=True):
+        np.testing.assert_allclose(v.numpy(), expected, rtol=1e-12)
+
+
+def test_lookahead_has_the_settings_of_the_other_optimizer() -> None:
+    inner = gj.optimizers.SGD(0.5, clipnorm=1.0, loss_scale_factor=4.0)
+    optimizer = gj.optimizers.Lookahead(inner, sync_period=2)
+    optimizer.learning_rate = 0.25
+    assert float(optimizer.learning_rate.numpy()) == 0.25 == float(inner.learning_rate.numpy())
+    assert optimizer.clipnorm == 1.0 and optimizer.sync_period == 2 and not optimizer.built
+    again = gj.optimizers.Lookahead.from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config()
+    w = gj.Variable([3.0, 4.0])
+    optimizer.minimize(lambda: gj.reduce_sum(w * w), [w])  # a gradient of norm 1
+    np.testing.assert_allclose(w.numpy(), [3 - 0.25 * 0.6, 4 - 0.25 * 0.8], rtol=1e-6)
+    assert optimizer.built and int(optimizer.iterations.numpy()) == 1
+    with pytest.raises(AttributeError, match="can't be set"):
+        optimizer.sync_period = 3  # type: ignore[misc]
+
+
+def test_lookahead_refuses_other_arguments() -> None:
+    sgd = gj.optimizers.SGD(0.1)
+    for arguments, message in (
+        ((0.1,), "optimizer is an optimizer, not a float"),
+        ((sgd, 0), "sync_period is an int of at least 1"),
+        ((sgd, 2, 1.5), "slow_step_size is between 0 and 1"),
+    ):
+        with pytest.raises(gj.errors.InvalidArgumentError, match=message):
+            gj.optimizers.Lookahead(*arguments)
+    with pytest.raises(gj.errors.InvalidArgumentError, match="sync_period is at least 1"):
+        pure.lookahead(pure.sgd(0.1), 0, 0.5)
+    with pytest.raises(gj.errors.InvalidArgumentError, match="LookaheadParams, not a dict"):
+        pure.lookahead(pure.sgd(0.1), 2, 0.5).init({"w": np.ones(2)})
+
+
+@pytest.mark.parametrize("mode", [eagerly, compiled])
+def test_minimize_scales_losses(mode: Callable[..., Any]) -> None:
+    def value(w: Any) -> Any:
+        return gj.reduce_sum(w * w)
+
+    a, b = gj.Variable([3.0, 4.0]), gj.Variable([3.0, 4.0])
+    optimizers = [gj.optimizers.SGD(0.25, loss_scale_factor=8.0) for _ in range(2)]
+
+    def step() -> None:
+        optimizers[0].minimize(lambda: value(a), [a])
+        with gj.GradientTape() as tape:
+            loss = value(b)
+        optimizers[1].minimize(loss, lambda: [b], tape)
+
+    mode(step)()
+    for w in (a, b):
+        np.testing.assert_allclose(w.numpy(), [1.5, 2.0], rtol=1e-6)
