@@ -18,15 +18,23 @@ from rich.progress import track
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def arguments(description: str, epochs: int, **choices: tuple[str, ...]) -> argparse.Namespace:
-    """The command line: where results go, how long to train, and one of each of the choices."""
+def arguments(
+    description: str, epochs: int | None = None, **choices: tuple[str, ...]
+) -> argparse.Namespace:
+    """The command line: where results go, how long to train where that is done in epochs, and
+    one of each of the choices.
+    """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("build"), help="for results")
-    parser.add_argument("--epochs", type=int, default=epochs)
-    parser.add_argument("--resume", action="store_true", help="go on with what was saved")
+    if epochs is not None:
+        parser.add_argument("--epochs", type=int, default=epochs)
+        parser.add_argument("--resume", action="store_true", help="go on with what was saved")
     for name, values in choices.items():
         parser.add_argument(f"--{name}", choices=values, default=values[0])
-    return parser.parse_args()
+    options = parser.parse_args()
+    if epochs is not None and options.epochs < 1:
+        parser.error(f"--epochs is at least 1, not {options.epochs}")
+    return options
 
 
 def batches(count: int, size: int, seed: int) -> Iterator[Array]:

@@ -62,7 +62,7 @@ def unlike(log_drag: Any, track: Any, velocity: Any) -> Any:
 
 
 def main() -> None:
-    options = fitting.arguments(__doc__ or "", 0)
+    options = fitting.arguments(__doc__ or "")
     options.folder.mkdir(parents=True, exist_ok=True)
     found = gj.optimizers.lbfgs(missed, np.array([10.0, 10.0]))
     velocity = np.asarray(found.x)

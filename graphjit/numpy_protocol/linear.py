@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from graphjit.core.dims import is_symbolic
 from graphjit.core.errors import DTypeError, ShapeError, at_user_line
-from graphjit.core.types import Shape, float64, int64
+from graphjit.core.types import Shape, float64, int32, int64
 from graphjit.functions import math, shape
 from graphjit.functions import reduce as gj_reduce
 from graphjit.ops import library
@@ -178,7 +179,36 @@ def pinv(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = NO_VA
     limit = 1e-15 if rcond is None else static_number(rcond)
     if np.ndim(limit):
         raise unsupported("several rcond")
-    return apply(library.pinv, _matrix(a), rcond=float(limit))
+    x = array(a)
+    found = apply(library.pinv, _matrix(x), rcond=float(limit))
+    return cast(found, x.type.dtype) if 0 in x.type.shape[-2:] else found
+
+
+def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
+    """np.linalg.lstsq. Whether there are residuals depends on the rank, and is a branch."""
+    given, x, y = array(b), array(a), array(b)
+    if x.ndim != 2 or y.ndim not in (1, 2):
+        raise np.linalg.LinAlgError(
+            f"{x.ndim}-dimensional array given. Array must be two-dimensional"
+            if x.ndim != 2
+            else f"{y.ndim}-dimensional array given. Array must be two-dimensional"
+        )
+    x, y = map(_matrix, promoted(x, y if y.ndim == 2 else shape.expand_dims(y, 1)))
+    rows, columns = x.type.shape
+    if is_symbolic(x.type.shape) or is_symbolic(y.type.shape) or 0 in (rows, columns):
+        raise unsupported("np.linalg.lstsq of an empty matrix, or one of any size,")
+    if y.type.shape[0] != rows:
+        raise np.linalg.LinAlgError("Incompatible dimensions")
+    limit = None if rcond is None else float(static_number(rcond))
+    found = apply(library.lstsq, x, y, rcond=limit)
+    rank, s = apply(library.lstsq_rank, x, rcond=limit), svdvals(x)
+    full = apply(pw.eq, rank, constant(columns, int32))
+    if rows > columns and full.recorder.branches.ask(full, ("rank of least squares",)):
+        rest = run_ufunc(np.subtract, y, run_ufunc(np.matmul, x, found))
+        left = total(run_ufunc(np.square, math.abs(rest)), 0)
+    else:
+        left = constant(np.zeros(0), s.type.dtype)
+    return found if given.ndim == 2 else shape.squeeze(found, 1), left, rank, s
 
 
 def matrix_power(a: Any, n: Any) -> Any:
@@ -399,6 +429,7 @@ FUNCTIONS: dict[Any, Handler] = {
     np.linalg.eigvals: eigvals,
     np.linalg.matrix_rank: matrix_rank,
     np.linalg.pinv: pinv,
+    np.linalg.lstsq: lstsq,
     np.linalg.matrix_power: matrix_power,
     np.linalg.multi_dot: multi_dot,
     np.linalg.cond: cond,

@@ -32,6 +32,7 @@ from graphjit.core.types import (
     complex128,
     float32,
     float64,
+    int32,
     int64,
     shape_text,
 )
@@ -274,6 +275,22 @@ lstsq = _linalg(
     "MatrixSolveLs",
     _lstsq_type,
     lambda a, b, rcond: np.linalg.lstsq(a, b, rcond=rcond)[0],
+)
+
+
+def _lstsq_rank_type(a: TensorType, rcond: float | None) -> TensorType:
+    _matrices(a, "MatrixSolveLs")
+    return TensorType((), int32)
+
+
+# The rank that LAPACK's least squares finds, by the same steps.
+lstsq_rank = _linalg(
+    "lstsq_rank",
+    "MatrixSolveLs",
+    _lstsq_rank_type,
+    lambda a, rcond: np.asarray(
+        np.linalg.lstsq(a, np.zeros(len(a), a.dtype), rcond=rcond)[2], np.int32
+    ),
 )
 
 

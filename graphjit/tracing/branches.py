@@ -131,7 +131,7 @@ class Branches:
             return loops.ask(trace, flag.node, place)
         found = None if trace.regions.starts else self._taken_on(flag, None)
         if found is None:
-            raise flag._needs_value("the type of a number")
+            raise flag._needs_value(f"the {place[0]}")
         return found
 
     def goes_on_once(self, trace: Any, loop: int) -> bool:

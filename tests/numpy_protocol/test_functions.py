@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from protocol_checks import ALL, COMPLEX, LOOSE, array, check, outcome, same_outcome
 
-import graphjit
+import graphjit as gj
 
 MOVES: list[Callable[..., Any]] = [
     lambda x: x.reshape(15),
@@ -350,14 +350,14 @@ def test_equal_elements_are_sorted_as_numpy_sorts_them(index: int, dtype: str) -
         def function(x: Any, sort: Any = sort, options: Any = options) -> Any:
             return sort(x, **options)
 
-        found = graphjit.function(function, fallback="error")
+        found = gj.function(function, fallback="error")
         for part in (x, x[:, :9], x[::2, ::-1]):
             expected = function(part)
             assert found(part).tobytes() == np.ascontiguousarray(expected).tobytes(), options
 
 
 def test_sort_takes_kind_or_stable() -> None:
-    refused = graphjit.function(lambda x: np.sort(x, kind="stable", stable=True))
+    refused = gj.function(lambda x: np.sort(x, kind="stable", stable=True))
     with pytest.raises(ValueError, match="can't be provided at the same time"):
         refused(array((5,), "float64"))
 
@@ -366,7 +366,7 @@ def test_sort_takes_kind_or_stable() -> None:
 @pytest.mark.parametrize("function", [np.convolve, np.correlate])
 def test_convolutions_end_where_the_operands_do(function: Any, mode: str) -> None:
     nan, inf = np.nan, np.inf
-    compiled = graphjit.function(lambda a, v: function(a, v, mode))
+    compiled = gj.function(lambda a, v: function(a, v, mode))
     for a, v in (
         ([1, nan], [1, nan]), ([1.0, 2, 3], [inf, 1.0]), ([1.0, 2, 3], [1.0, nan, 0]),
         ([-1.0, -2], [0.0, 0]), ([1.0, 2, 3, 4], [1.0, 10, 100]), ([inf, 1.0, 2], [1.0]),
@@ -381,7 +381,7 @@ def test_convolutions_end_where_the_operands_do(function: Any, mode: str) -> Non
 def test_convolutions_of_many_sizes(function: Any, mode: str) -> None:
     """Whole numbers, whose sums are exact in any order, an infinity and a NaN."""
     rng = np.random.default_rng(0)
-    compiled = graphjit.function(lambda a, v: function(a, v, mode), fallback="error")
+    compiled = gj.function(lambda a, v: function(a, v, mode), fallback="error")
     for n, k in ((40, 3), (41, 3), (700, 3), (5, 5), (33, 17), (200, 17), (17, 33), (90, 61)):
         x, y = (rng.integers(-9, 9, size).astype(float) for size in (n, k))
         x[rng.integers(n)], y[rng.integers(k)] = np.inf, 0.0
@@ -394,9 +394,62 @@ def test_convolutions_of_many_sizes(function: Any, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 def test_convolutions_of_bools_and_bfloat16(mode: str) -> None:
     rng = np.random.default_rng(0)
-    compiled = graphjit.function(lambda a, v: np.convolve(a, v, mode), fallback="error")
+    compiled = gj.function(lambda a, v: np.convolve(a, v, mode), fallback="error")
     for n, k in ((2, 2), (40, 3), (61, 20)):
         x, y = rng.random(n) < 0.3, rng.random(k) < 0.3
         np.testing.assert_array_equal(compiled(x, y), np.convolve(x, y, mode))
         x, y = (rng.normal(size=size).astype(ml_dtypes.bfloat16) for size in (n, k))
         np.testing.assert_array_equal(compiled(x, y), np.convolve(x, y, mode))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128, np.int64])
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4), (5, 1)])
+def test_least_squares(dtype: Any, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    jitted = gj.function(lambda a, b: np.linalg.lstsq(a, b, rcond=None), fallback="error")
+    tolerance = 1e-4 if dtype == np.float32 else 1e-9
+    for columns in ((), (2,), (0,)):
+        for deficient in (False, True, False):
+            a = (rng.normal(size=shape) * 9).astype(dtype)
+            b = (rng.normal(size=(shape[0], *columns)) * 9).astype(dtype)
+            if deficient:
+                a[:, -1] = a[:, 0] if shape[1] > 1 else 0
+            found, expected = jitted(a, b), np.linalg.lstsq(a, b, rcond=None)
+            for x, y in zip(found, expected, strict=True):
+                assert type(x) is type(y) and x.dtype == y.dtype and x.shape == y.shape
+                np.testing.assert_allclose(x, y, rtol=100 * tolerance, atol=tolerance)
+
+
+def test_the_rank_of_least_squares_follows_rcond() -> None:
+    a = np.diag([1.0, 1e-3, 1e-9])[:, :3]
+    a, b = np.vstack([a, a]), np.arange(6.0)
+    for rcond in (None, -1, 1e-6, 0.1):
+        expected = np.linalg.lstsq(a, b, rcond=rcond)
+        jitted = gj.function(
+            lambda a, b, rcond=rcond: np.linalg.lstsq(a, b, rcond=rcond), fallback="error"
+        )
+        for x, y in zip(jitted(a, b), expected, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (((3, 2), (4,)), "Incompatible dimensions"),
+        (((3,), (3,)), "1-dimensional array given"),
+        (((3, 2), (3, 1, 1)), "3-dimensional array given"),
+    ],
+)
+def test_least_squares_of_other_shapes(shapes: Any, message: str) -> None:
+    a, b = map(np.ones, shapes)
+    for run in (np.linalg.lstsq, gj.function(lambda a, b: np.linalg.lstsq(a, b))):
+        with pytest.raises(np.linalg.LinAlgError, match=message):
+            run(a, b)
+
+
+@pytest.mark.parametrize("dtype", [int, bool, np.float32, complex])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
+def test_the_inverse_of_an_empty_matrix_keeps_its_dtype(dtype: Any, shape: Any) -> None:
+    x = np.zeros(shape, dtype)
+    found, expected = gj.function(lambda x: np.linalg.pinv(x))(x), np.linalg.pinv(x)
+    assert found.dtype == expected.dtype and found.shape == expected.shape

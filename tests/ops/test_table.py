@@ -28,8 +28,8 @@ from graphjit.ops.primitive import Assemble, Library, Pointwise, Reduce, Scan, S
 Array = np.ndarray[Any, Any]
 LIBRARY = {
     "sort", "argsort", "searchsorted", "cholesky", "inv", "det", "slogdet", "solve",
-    "triangular_solve", "qr", "svd", "eigh", "eig", "lstsq", "pinv", "expm", "fft", "special",
-    "routine",
+    "triangular_solve", "qr", "svd", "eigh", "eig", "lstsq", "lstsq_rank", "pinv", "expm",
+    "fft", "special", "routine",
 }  # fmt: skip
 KINDS = {
     "Source", "Pointwise", "Coordinate", "View", "Reduce", "Scan", "Contract", "Assemble",
@@ -91,6 +91,7 @@ def test_routines_give_arrays_of_their_own() -> None:
         *(("qr", (x,), {"complete": c}) for c in (True, False) for x in (a, one)),
         *(("svd", (x,), {"full": c}) for c in (True, False) for x in (a, one)),
         ("lstsq", (a, vector), {"rcond": None}),
+        ("lstsq_rank", (a,), {"rcond": None}),
         ("pinv", (a,), {"rcond": None}),
         *(
             ("fft", (x,), {"transform": t, "axis": 0, "n": 1 if t != "irfft" else 2})

@@ -885,11 +885,18 @@ def test_random_programs(program: list[tuple[str, int, int]]) -> None:
 
 
 def test_the_table_of_routines_is_told() -> None:
-    """Those that have no rule yet."""
+    """Those that have no rule, for their results are integers."""
     from graphjit.transforms.reverse import ROUTINES
 
     known = {p.name for p in ROUTINES}
     routines = {n for n, p in PRIMITIVES.items() if type(p.kind) is type(library.inv.kind)}
-    assert routines - known == {
-        "argsort", "searchsorted",
-    }  # fmt: skip
+    assert routines - known == {"argsort", "lstsq_rank", "searchsorted"}
+
+
+@pytest.mark.parametrize("part", [0, 1, 3])
+def test_least_squares_of_numpy(part: int) -> None:
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(size=(6, 3)), rng.normal(size=6)
+    gj.testing.check_grads(
+        lambda a, b: (np.linalg.lstsq(a, b, rcond=None)[part] ** 2).sum(), (a, b), order=2
+    )
