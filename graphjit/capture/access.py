@@ -20,6 +20,7 @@ from graphjit.tensors.apply import current_trace
 from .callables import (
     BUILTIN_NAMES,
     is_made_of_another,
+    is_module_trusted,
     is_trusted,
     package_of,
 )
@@ -56,6 +57,8 @@ class AccessHooks(Containers):
             written = self.overlay.find(names, name)
             if written is not MISSING:
                 return written
+        if is_module_trusted(names) and not isinstance(value, types.ModuleType):
+            return value
         key = id(names), name
         known = self._globals.get(key)
         if known is not None and known[0] is value:

@@ -96,6 +96,12 @@ def package_of(value: Any) -> str:
     return name.partition(".")[0] if isinstance(name, str) else ""
 
 
+def is_module_trusted(names: dict[str, Any]) -> bool:
+    """Whether names are those of a module of a package that isn't followed."""
+    name = names.get("__name__")
+    return isinstance(name, str) and name.partition(".")[0] in TRUSTED
+
+
 def is_trusted(value: Any) -> bool:
     """Whether a function, class or module belongs to a package that isn't followed."""
     if package_of(value) not in TRUSTED or value is types.SimpleNamespace:

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphjit.numpy_protocol.joins import INDEX_TRICKS, index_trick
 from graphjit.numpy_protocol.promotion import symbols
-from graphjit.numpy_protocol.python_numbers import chosen_number
+from graphjit.numpy_protocol.python_numbers import chosen_elements, chosen_number
 from graphjit.tensors.apply import current_trace
 
 from .access import AccessHooks
@@ -64,8 +64,8 @@ class ItemHooks(AccessHooks):
                 raise self.refusal("reads an item of what was reached in a way not followed")
             self.require_no_methods(key)
             if is_symbolic(key):
-                if kind is np.ndarray:
-                    self.made.note_written(owner)
+                if kind is np.ndarray and not self.made.note_written(owner):
+                    return chosen_elements(owner, key)
                 return chosen_number(owner, key)
             return owner[key]
         if isinstance(owner, type):

@@ -11,12 +11,12 @@ import math
 import operator
 import types
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from graphjit.core.errors import GraphJitError, TracingError
+from graphjit.core.errors import GraphJitError, TracingError, UnsupportedError, on_refusal
 from graphjit.numpy_protocol.conversion import call_maker
 from graphjit.numpy_protocol.deferred_texts import (
     call_text_method,
@@ -39,6 +39,7 @@ from .callables import (
 )
 from .elementwise_calls import ElementwiseCalls
 from .generators import is_generator
+from .in_numpy import IN_NUMPY
 from .instrument import CannotInstrument, bind, instrumented
 from .pending_generators import PendingGenerator
 from .sources import (
@@ -47,6 +48,8 @@ from .sources import (
 from .values import CALLABLES, CONTAINERS, PLAIN, is_plain
 
 _TEXTS: Final = (str, repr)
+# The classes of errors by which nothing else is meant than that something can't be traced.
+_REFUSALS: Final = (TracingError, UnsupportedError)
 # Functions of NumPy that write into what they are given.
 _WRITERS = {
     "at",
@@ -85,6 +88,15 @@ _LAZY: Final = frozenset({zip, enumerate, map, filter, iter})
 _TAKE_ALL: Final = frozenset({list, sum, min, max, all, any})
 
 
+def _python_of(function: Any) -> types.FunctionType | None:
+    """The code of a function of NumPy's that is written in Python, and changes nothing."""
+    if type(function) is type(np.sum) and function in IN_NUMPY:
+        return IN_NUMPY[function]  # type: ignore[no-any-return]
+    found = getattr(function, "__wrapped__", function)
+    plain = type(found) is types.FunctionType and package_of(found) == "numpy"
+    return found if plain and function.__name__ not in _WRITERS else None
+
+
 class LibraryCalls(ElementwiseCalls):
     """What is called in place of functions that run without hooks."""
 
@@ -111,6 +123,7 @@ class LibraryCalls(ElementwiseCalls):
         calls = package_of(function) not in _CALL_NOTHING or function in HIGHER_ORDER
         makes = package_of(function) in _MAKING
         handed = functools.partial(self._handed, calls=calls, makes=makes)
+        followed = _python_of(function)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if (
@@ -177,7 +190,9 @@ class LibraryCalls(ElementwiseCalls):
                 return steps
             reaches = wraps or any(map(self.reaches_code, (*given, *named.values())))
             try:
-                if reaches:
+                if followed is not None:
+                    result = self._tried(None if reaches else function, followed, given, named)
+                elif reaches:
                     result = self.watched(function, *given, **named)
                 else:
                     result = function(*given, **named)
@@ -197,6 +212,51 @@ class LibraryCalls(ElementwiseCalls):
             return self.made.add(self.checked_text(result), function)
 
         return call
+
+    def _tried(
+        self, function: Any, inner: types.FunctionType, args: Sequence[Any], kwargs: Any
+    ) -> Any:
+        """What a function of NumPy gives that is written in Python, `inner`: where it can't be
+        traced as a whole, its code is followed as the user's is. function: None where it would
+        call the user's code, which is to run once.
+        """
+        if function is None:
+            return self.with_hooks(inner)(*args, **kwargs)
+        try:
+            return self._without_refusal(lambda: function(*args, **kwargs))
+        except _REFUSALS as error:
+            if type(error) not in _REFUSALS:  # it has something be traced anew
+                raise self._told(error) from None
+            refusal = error
+        try:
+            return self._without_refusal(lambda: self.with_hooks(inner)(*args, **kwargs))
+        except TracingError as error:
+            raise self._told(refusal if type(error) in _REFUSALS else error) from None
+        except Exception:  # undecorated code says whether it is the user's error
+            raise self._told(refusal) from None
+
+    def _without_refusal(self, run: Callable[[], Any]) -> Any:
+        """What a function gives. The error that it meets is raised, also where it catches it;
+        that it was met isn't noted.
+        """
+        refused: list[GraphJitError] = []
+        failed, token = self.failed, on_refusal.set(refused.append)
+        try:
+            result = run()
+        finally:
+            on_refusal.reset(token)
+            self.failed, inside = failed, self.failed
+        met = refused[0] if refused else inside if inside is not failed else None
+        if met is not None:
+            raise met
+        return result
+
+    def _told(self, error: GraphJitError) -> GraphJitError:
+        """An error, noted as one that ends the trace."""
+        notify = on_refusal.get()
+        if notify is not None:
+            notify(error)
+        return error
 
     def _require_unhandled(self, error: Exception, values: Sequence[Any]) -> None:
         """Refuse to go on with the user's handler of an error that a function raises for traced

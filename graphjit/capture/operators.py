@@ -514,16 +514,28 @@ class OperatorHooks(ItemHooks):
         return self.one_level(subject)
 
     def imported(self, module: Any, name: str) -> Any:
-        if self.closed or not isinstance(module, types.ModuleType) or is_trusted(module):
+        if self.closed:
             return module
-        if sys.modules.get(module.__name__) is module:
-            modules = ConstSource(sys.modules, "sys.modules")
-            self.guard(Check.SAME, ItemSource(modules, module.__name__), module)
-        return module
+        self._require_module(module, name)
+        if is_trusted(module):
+            return module
+        for key in (name, name.partition(".")[0], module.__name__):
+            if sys.modules.get(key) is module:
+                modules = ConstSource(sys.modules, "sys.modules")
+                self.guard(Check.SAME, ItemSource(modules, key), module)
+                return module
+        raise self.refusal(f"imports {name}, which isn't found under its name afterwards")
+
+    def _require_module(self, module: Any, name: str) -> None:
+        if not isinstance(module, types.ModuleType):
+            raise self.refusal(f"imports {name} of a {type(module).__name__}, no module")
 
     def imported_from(self, found: tuple[Any, Any], name: str) -> Any:
         value, module = found
-        if self.closed or not isinstance(module, types.ModuleType) or is_trusted(module):
+        if self.closed:
+            return value
+        self._require_module(module, name)
+        if is_trusted(module):
             return value
         return self.read(value, AttributeSource(ConstSource(module, module.__name__), name))
 

@@ -218,7 +218,7 @@ class Recorder(LibraryCalls):
                 return lambda manager: ErrorState(self, manager).__enter__()
             if function.__globals__ is vars(functools) and hasattr(function, "dispatch"):
                 return self._dispatched(function)
-            if is_trusted(function):
+            if is_trusted(function) and id(function.__code__) not in self._inner:
                 return self._library(function)
             if id(function.__code__) in self._inner and is_generator_expression(function):
                 return self._generator_expression(function)
@@ -295,7 +295,7 @@ class Recorder(LibraryCalls):
             and self.source_of(function) is None
             and not self._outside(function)
         )
-        if not made:
+        if not made and not is_trusted(function):
             if function is not self._root:
                 where = self.source_of(function) or lasting_source(
                     function, function.__qualname__

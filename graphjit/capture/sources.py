@@ -198,6 +198,15 @@ class CallSource(Source):
         return function(*self.args, **self.kwargs) if callable(function) else MISSING
 
 
+def calls_code(source: Source) -> bool:
+    """Whether reading a source calls a function of the user's."""
+    if isinstance(source, CallSource):
+        return True
+    slots = (name for kind in type(source).__mro__ for name in getattr(kind, "__slots__", ()))
+    parts = (getattr(source, name) for name in slots)
+    return any(isinstance(part, Source) and calls_code(part) for part in parts)
+
+
 class NumberSource(Source):
     """A number that a source gives, as an array without axes.
 

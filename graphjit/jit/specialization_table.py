@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from graphjit.capture.sources import Check, Readings
+from graphjit.capture.sources import Check, Readings, calls_code
 from graphjit.core.fork_safety import new_lock
 from graphjit.core.lazy import lazy_module
 from graphjit.tracing.symbolic_sizes import SizeHistory
@@ -134,12 +134,16 @@ class SpecializationTable:
         """The sources of numbers, by key, that aren't what a specialization was made for."""
         found = set()
         for specialization in self.all():
+            read, fails = Readings(), False
             for guard in specialization.guards:
-                kind = type(guard.expected)
-                if guard.check is Check.EQUAL and kind in (float, int, complex):
-                    now = guard.source()
-                    if type(now) is kind and not guard.holds():
-                        found.add(guard.source.key)
+                if fails and calls_code(guard.source):
+                    break  # calls that get there call it, no others
+                if guard.holds(read):
+                    continue
+                fails, kind = True, type(guard.expected)
+                number = guard.check is Check.EQUAL and kind in (float, int, complex)
+                if number and type(read(guard.source)) is kind:
+                    found.add(guard.source.key)
         return found
 
     def fails_by_guards(self, call: CallKey) -> bool:

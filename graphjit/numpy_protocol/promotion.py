@@ -215,7 +215,9 @@ def target_dtype(dtype: Any) -> DType:
     if isinstance(dtype, DType):
         return dtype
     try:
-        found = np.dtype(dtype)
+        # a class of dtypes, such as np.dtypes.Float64DType, has one
+        one = isinstance(dtype, type) and issubclass(dtype, np.dtype)
+        found: np.dtype[Any] = dtype() if one else np.dtype(dtype)
     except TypeError as error:
         raise DTypeError(at_user_line(str(error))) from error
     if not found.isnative or found.char in SECOND_LONGS:

@@ -15,7 +15,7 @@ from graphjit.ops import pointwise as pw
 from graphjit.ops.failures import FOR_PYTHON
 from graphjit.tensors.apply import apply, current_trace
 
-from .conversion import new_array
+from .conversion import as_traced, new_array
 from .indexing import getitem
 from .promotion import constant, convert, is_symbol, result_dtype
 from .ufuncs import UFUNCS
@@ -151,6 +151,17 @@ def chosen_number(items: Any, key: Any) -> Any:
             ((origin, _),) = kinds
             made = trace.with_numpy_rules(lambda: getitem(new_array(list(items)), key, trace))
             return trace.as_weak(made) if origin == "weak" else made
+    return items[key]  # raises, for its value isn't known
+
+
+def chosen_elements(items: np.ndarray[Any, Any], key: Any) -> Any:
+    """items[key] of a real array that nothing is known of, which stays as it is: by a traced
+    array, for what is chosen by numbers alone may be a view.
+    """
+    parts = key if type(key) is tuple else (key,)
+    copies = any(is_symbol(part) and part.type.shape for part in parts)
+    if copies and items.dtype.kind in "biufc" and items.dtype.isnative:
+        return as_traced(np.array(items, order="C"))[key]
     return items[key]  # raises, for its value isn't known
 
 
@@ -294,4 +305,4 @@ _ANSWERS: dict[Any, Callable[[Any], Any]] = {
     **{function: _test(ufunc) for function, ufunc in _TESTS.items()},
 }
 
-__all__ = ["call_number", "chosen_number", "left_to_python"]
+__all__ = ["call_number", "chosen_elements", "chosen_number", "left_to_python"]

@@ -227,3 +227,53 @@ def test_callbacks_of_the_collector_may_run_while_a_function_is_traced() -> None
         gc.callbacks.remove(callback)
     assert seen
     np.testing.assert_allclose(found, f(X))
+
+
+def test_a_remembering_function_is_called_for_what_the_program_asks_alone() -> None:
+    logs = []
+    for decorate in (lambda f: f, gj.function):
+        calls: list[int] = []
+
+        def remembered(v: int, calls: list[int] = calls) -> int:
+            calls.append(v)
+            return v * 2
+
+        remembering = functools.lru_cache(maxsize=2)(remembered)
+        state = {"k": 0}
+        f = decorate(lambda x, state=state, g=remembering: x * g(state["k"]))
+        for k in (2, 3, 4, 5, 6, 7, 2, 7):
+            state["k"] = k
+            np.testing.assert_array_equal(f(X), X * 2 * k)
+        logs.append(calls)
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("alias", [False, True])
+def test_what_an_import_finds_is_looked_up_at_each_call(
+    alias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = types.ModuleType("another_name" if alias else "made_up"), None
+    first.v = 2.0  # type: ignore[attr-defined]
+    second = types.SimpleNamespace(v=7.0)
+    logs = []
+    for decorate in (lambda f: f, gj.function):
+
+        def f(x: Any) -> Any:
+            from made_up import v  # type: ignore[import-not-found]
+
+            return x * v
+
+        run, log = decorate(f), []
+        for module in (first, first, second, None, types.SimpleNamespace(), first):
+            monkeypatch.setitem(sys.modules, "made_up", module)
+            try:
+                log.append(run(X).tolist())
+            except ImportError as error:
+                log.append(str(error))
+        monkeypatch.delitem(sys.modules, "made_up")
+        try:
+            run(X)
+        except ImportError as error:
+            log.append(str(error))
+        logs.append(log)
+    assert logs[0] == logs[1] and len(logs[0]) == 7
