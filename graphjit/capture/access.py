@@ -296,7 +296,7 @@ class AccessHooks(Containers):
             self.guard_static(kind, name)
             if static.fget is None:
                 raise AttributeError(f"property {name!r} of {kind.__name__!r} has no getter")
-            return self.call(static.fget, owner)
+            return self._got(owner, name, static.fget, owner)
         get = None if static is MISSING else static_attribute(type(static), "__get__")
         if static is not MISSING and static_attribute(type(static), "__set__") is not MISSING:
             if name in own:
@@ -348,7 +348,7 @@ class AccessHooks(Containers):
         kind = type(owner)
         self._describe(kind, name, static)
         self.guard_static(type(static), "__get__")
-        return self.call(get, static, owner, kind)
+        return self._got(owner, name, get, static, owner, kind)
 
     def _describe(self, kind: type, name: str, static: Any) -> None:
         """Note where a descriptor of a class comes from."""
@@ -359,6 +359,16 @@ class AccessHooks(Containers):
                 self.guard(Check.TYPE, where, type(static))
                 self._register(static, where)
                 break
+
+    def _got(self, owner: Any, name: str, getter: Any, *args: Any) -> Any:
+        """What a property or descriptor gives; `__getattr__` where it raises AttributeError."""
+        try:
+            return self.call(getter, *args)
+        except AttributeError:
+            function = self.method_of(owner, "__getattr__")
+            if function is None:
+                raise
+        return self.call(function, owner, name)
 
     def _stored(self, owner: Any, name: str, source: Source | None) -> Any:
         if source is None:

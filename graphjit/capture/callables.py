@@ -106,10 +106,10 @@ def is_trusted(value: Any) -> bool:
     """Whether a function, class or module belongs to a package that isn't followed."""
     if package_of(value) not in TRUSTED or value is types.SimpleNamespace:
         return False
-    # code without a __name__ says of its classes that they are Python's own
+    # makers of classes, and code without a __name__, say of them that they are Python's own
     return not (
         isinstance(value, type)
-        and value.__module__ == "builtins"
+        and value.__module__ in ("builtins", "types")
         and value.__flags__ & _HEAP_TYPE
     )
 

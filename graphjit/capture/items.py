@@ -17,6 +17,7 @@ from graphjit.numpy_protocol.python_numbers import chosen_elements, chosen_numbe
 from graphjit.tensors.apply import current_trace
 
 from .access import AccessHooks
+from .callables import package_of
 from .containers import container_like
 from .effects import DELETED, EffectKind
 from .sources import (
@@ -35,6 +36,12 @@ _WITHOUT_PARTS: Final = frozenset({int, slice, type(None), types.EllipsisType, b
 _DICTS: Final = (dict, defaultdict, OrderedDict, Counter)
 
 
+def _is_array(value: Any) -> bool:
+    """Whether an object is an array, or what stands for the elements of one in turn."""
+    kind = type(value)
+    return issubclass(kind, (np.ndarray, np.flatiter)) or package_of(kind) == "graphjit"
+
+
 class ItemHooks(AccessHooks):
     """Hooks that give sources to items, and note what is stored."""
 
@@ -51,7 +58,7 @@ class ItemHooks(AccessHooks):
         if self._traced(owner):
             return owner[self.index(key)]
         if kind in INDEX_TRICKS and next(symbols((key,)), None) is not None:
-            return index_trick(owner, key)
+            return index_trick(owner, self.shadow(key))
         source = self.source_of(owner)
         function = self.method_of(owner, "__getitem__")
         if function is not None:
@@ -125,6 +132,8 @@ class ItemHooks(AccessHooks):
 
     def store_item(self, given: tuple[Any, Any, Any]) -> None:
         value, owner, key = given
+        if not self.closed and (self._traced(owner) or _is_array(owner)):
+            value = self.shadow(value)  # NumPy reads all that is in it
         if self.closed or self._traced(owner):
             self.end_if_abandoned()
             owner[key if self.closed else self.index(key)] = value

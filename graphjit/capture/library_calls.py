@@ -84,6 +84,11 @@ _CALL_NOTHING: Final = ("builtins", "operator", "_operator", "copy", "math")
 # Packages whose functions call the classes that they are given, or do nothing with them.
 _MAKING: Final = ("numpy", "scipy", "graphjit", "itertools", "_bisect", "bisect", "heapq")
 _LAZY: Final = frozenset({zip, enumerate, map, filter, iter})
+# What takes items, and asks nothing else.
+_ITERATING: Final = frozenset({
+    list, tuple, set, frozenset, sorted, sum, min, max, any, all, zip, enumerate, map, filter,
+    iter, deque, functools.reduce, next,
+})  # fmt: skip
 # What takes all items of a generator, or may.
 _TAKE_ALL: Final = frozenset({list, sum, min, max, all, any})
 
@@ -122,7 +127,10 @@ class LibraryCalls(ElementwiseCalls):
         takes_all = isinstance(function, _BUILTINS) and function in _TAKE_ALL
         calls = package_of(function) not in _CALL_NOTHING or function in HIGHER_ORDER
         makes = package_of(function) in _MAKING
-        handed = functools.partial(self._handed, calls=calls, makes=makes)
+        iterates = package_of(function) == "itertools" or (
+            isinstance(function, _BUILTINS) and function in _ITERATING
+        )
+        handed = functools.partial(self._handed, calls=calls, makes=makes, iterates=iterates)
         followed = _python_of(function)
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -345,9 +353,12 @@ class LibraryCalls(ElementwiseCalls):
         container = isinstance(value, (list, tuple, dict, deque))
         return self.one_level(value) if container else self._handed(value)
 
-    def _handed(self, value: Any, calls: bool = True, makes: bool = False) -> Any:
+    def _handed(
+        self, value: Any, calls: bool = True, makes: bool = False, iterates: bool = False
+    ) -> Any:
         """What a library gets for an argument. calls: whether it may call it. makes: whether it
-        does nothing else with classes.
+        does nothing else with classes. iterates: whether it takes the items of what has some,
+        and asks nothing else.
         """
         kind = type(value)
         if kind in PLAIN or self._traced(value):
@@ -379,6 +390,10 @@ class LibraryCalls(ElementwiseCalls):
                 return types.MethodType(self.with_hooks(call), value)
             for name in ("__iter__", "__next__"):
                 if self.method_of(value, name) is not None:
+                    if not iterates:
+                        raise self.refusal(
+                            f"hands a {kind.__name__} to code that isn't followed"
+                        )
                     return self._items(value)
         if outside and not isinstance(value, CALLABLES) and not is_trusted(kind):
             raise self.refusal(

@@ -7,6 +7,7 @@ import itertools
 import operator
 import sys
 import types
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
@@ -47,6 +48,8 @@ from .values import CONTAINERS, MAX_DEPTH, PLAIN, contents, is_plain
 # The numbers of % and %=, which format texts.
 _REMAINDERS: Final = (BINARY_NAMES.index("mod"), BINARY_NAMES.index("imod"))
 _VIEWS: Final[tuple[type, ...]] = (type({}.keys()), type({}.values()), type({}.items()))
+# Objects that are equal where their contents are, which nothing guards.
+_COMPARED_BY_CONTENTS: Final = (types.SimpleNamespace, weakref.ReferenceType)
 # How many pairs of objects have guards of their own.
 _MAX_PAIRS: Final = 400
 # Names of functions of `operator` that differ from those of methods.
@@ -99,6 +102,10 @@ class OperatorHooks(ItemHooks):
                 for x in operands:
                     self.guard_unasked(x)
                 return self.identical(operands, int(symbol == "!="))
+            for x in operands:
+                kind = type(x)
+                if isinstance(x, _COMPARED_BY_CONTENTS) and kind is not types.SimpleNamespace:
+                    raise self.refusal(f"compares a {kind.__name__}")
             if issubclass(type(operands[0]), (*CONTAINERS, deque)):
                 self.require_told_apart(*map(self.shadow, operands))
             operands = self._operands(operands, COMPARISON_NAMES[symbol], False)
@@ -260,7 +267,7 @@ class OperatorHooks(ItemHooks):
                 return not inverted
             if function is not None:
                 return bool(self.call(function, owner, item)) is not bool(inverted)
-            if isinstance(item, CONTAINERS) and not is_plain(item):
+            if isinstance(item, (*CONTAINERS, deque)):
                 item = self.shadow(item)
             owner = self.merged(owner)
             source = self.source_of(owner)
@@ -307,6 +314,8 @@ class OperatorHooks(ItemHooks):
         """
         objects = [_objects_in(one), _objects_in(other)]
         for x in itertools.chain(*objects):
+            if isinstance(x, _COMPARED_BY_CONTENTS):
+                raise self.refusal(f"compares a {type(x).__name__} in a container")
             self.guard_unasked(x)
         if len(objects[0]) * len(objects[1]) > _MAX_PAIRS:
             raise self.refusal("compares containers of many objects")
@@ -424,11 +433,18 @@ class OperatorHooks(ItemHooks):
                 return value
             self._guard_keys(value, source)
             return {k: self.read(v, ItemSource(source, k)) for k, v in value.items()}
+        if self.method_of(value, "keys") is not None:  # ** asks for those, * for items
+            raise self.refusal(f"unpacks a {type(value).__name__}")
         return self._items(value)
 
     def text(self, value: Any) -> Any:
         if self.closed or type(value) in PLAIN:
             return value
+        if (
+            isinstance(value, types.SimpleNamespace)
+            and type(value) is not types.SimpleNamespace
+        ):
+            raise self.refusal(f"makes a text of a {type(value).__name__}")
         return self._printable(value)
 
     def join_texts(self, parts: tuple[str, ...]) -> str:
@@ -589,7 +605,7 @@ def _objects_in(value: Any, depth: int = 0) -> list[Any]:
         found = contents(value) if depth < MAX_DEPTH else []
         return [x for part in found for x in _objects_in(part, depth + 1)]
     known = type(value) in PLAIN or isinstance(value, TensorBase) or is_trusted(type(value))
-    return [] if known else [value]
+    return [] if known and not isinstance(value, _COMPARED_BY_CONTENTS) else [value]
 
 
 def checked_length(found: Any) -> int:

@@ -251,6 +251,8 @@ class Recorder(LibraryCalls):
                 raise self.refusal(f"calls {owner.__name__}.{name}")
             if owner in (list, dict, set, deque):
                 return self._of_exactly(owner, function, self.of_container(name))
+        if kind is types.GenericAlias and not is_trusted(function.__origin__):
+            raise self.refusal(f"makes a {function.__origin__.__name__} by its generic alias")
         if isinstance(function, np.vectorize):
             return self.elementwise(function)
         if is_known(function) or (

@@ -13,6 +13,7 @@ import gc
 import signal
 import sys
 import types
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,11 @@ _FOLLOWED: Final = frozenset({
     "__qualname__", "__slots__", "__match_args__",
 })  # fmt: skip
 _WRITTEN: Final = (types.FunctionType, property, classmethod, staticmethod)
+
+# What code that dataclasses write is called for that only reads objects.
+_ASKED: Final = frozenset({
+    "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__repr__",
+})  # fmt: skip
 
 
 class UnseenCode(Hooks):
@@ -142,13 +148,20 @@ class UnseenCode(Hooks):
             code = frame.f_code
             if id(code) in seen:
                 return
-            if not _is_unseen(frame):
+            if _is_generated(code):  # by dataclasses: what it reads of objects is unseen
+                asks = code.co_name in _ASKED
+                if asks and any(map(self._is_from_outside, frame.f_locals.values())):
+                    raise self.refusal(f"code that isn't followed calls {code.co_name}")
+            elif not _is_unseen(frame):
                 seen[id(code)] = code
             elif not _is_importing(frame):
                 raise self.refusal(f"code that isn't followed calls {code.co_qualname}")
 
         sys.setprofile(watch)
         self._end_watch = lambda: sys.setprofile(before)
+
+    def _is_from_outside(self, value: Any) -> bool:
+        return self.source_of(value) is not None or self._outside(value)
 
     def reaches_code(self, value: Any, depth: int = 0) -> bool:
         """Whether C code that is given a value may call the user's code."""
@@ -245,12 +258,15 @@ def _is_unseen(frame: types.FrameType) -> bool:
 
 def _is_interrupting(frame: types.FrameType | None) -> bool:
     """Whether a frame belongs to what the interpreter calls at any time: handlers of signals,
-    callbacks of the garbage collector.
+    callbacks of the garbage collector, finalizers.
     """
     handlers = [*map(signal.getsignal, signal.valid_signals()), *gc.callbacks]
     codes = {getattr(underlying(h), "__code__", None) for h in handlers} - {None}
-    while codes and frame is not None:
-        if frame.f_code in codes:
+    while frame is not None:
+        code = frame.f_code
+        if code in codes or code.co_name == "__del__":
+            return True
+        if code.co_qualname == "finalize.__call__" and code.co_filename == weakref.__file__:
             return True
         frame = frame.f_back
     return False
@@ -292,7 +308,7 @@ def _is_library_code(value: Any) -> bool:
     function = underlying(value)
     if not isinstance(function, types.FunctionType):
         return False
-    return is_trusted(function) or _is_generated(function.__code__)
+    return is_trusted(function)
 
 
 __all__ = ["UnseenCode"]

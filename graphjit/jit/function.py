@@ -210,8 +210,9 @@ class Function(Enterable, Decorated):  # type: ignore[misc]
             return out_arguments.write_results(
                 specialization, call.leaves, (args, kwargs), arrays, read
             )
-        except (CaptureReplacedError, NeedsPython):  # nothing was done yet
-            return arrays.fill(self._call_python(args, kwargs))
+        except (CaptureReplacedError, NeedsPython):
+            pass  # nothing was done yet
+        return arrays.fill(self._call_python(args, kwargs))
 
     def _run(
         self,
@@ -223,6 +224,8 @@ class Function(Enterable, Decorated):  # type: ignore[misc]
     ) -> Any:
         if specialization.reason:
             return self._specializer.run_eagerly(specialization, leaves, args, kwargs)
+        # what Python runs next is no part of the handlers: its errors have no context
+        left = False
         try:
             return CompiledCall(specialization, leaves, read).run(given=(args, kwargs))
         except CaptureReplacedError:  # while the function was traced; nothing was done yet
@@ -231,6 +234,8 @@ class Function(Enterable, Decorated):  # type: ignore[misc]
             if specialization.has_rooms:
                 self._specializer.give_room(specialization)
         except PathNotTaken:
+            left = True
+        if left:
             return self._run_other_path(specialization, args, kwargs)
         return self._call_python(args, kwargs)
 
@@ -247,7 +252,8 @@ class Function(Enterable, Decorated):  # type: ignore[misc]
             except PathNotTaken:
                 continue
             except (CaptureReplacedError, EffectsDoNotFit, NeedsPython):
-                return self._call_python(args, kwargs)
+                break
+        return self._call_python(args, kwargs)
 
     def _run_eagerly(self, args: Any, kwargs: Any) -> Any:
         if not config.functions_run_eagerly:
