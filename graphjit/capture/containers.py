@@ -175,6 +175,8 @@ class Containers(Guarding):
             self.guard(Check.EQUAL, CallSource(where, (), {}), _print_options())
         elif kind in PLAIN or depth > MAX_DEPTH:
             return
+        elif isinstance(value, BaseException) and self.source_of(value) is not None:
+            raise self.refusal(f"makes a text of a {kind.__name__} from outside")
         elif isinstance(value, (*CONTAINERS, deque)):
             if len(value) <= MAX_ITEMS:
                 for x in contents(value):

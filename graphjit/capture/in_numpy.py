@@ -30,7 +30,8 @@ def apply_along_axis(
         raise np.exceptions.AxisError(axis, rank)
     axis = axis % rank
     if rank == 1:
-        return np.asanyarray(func1d(arr, *args, **kwargs))
+        only = np.asanyarray(func1d(arr, *args, **kwargs))
+        return np.array(only) if only.ndim else only
     rows = arr.T if axis == 0 else arr
     count = len(rows)
     if count == 0:

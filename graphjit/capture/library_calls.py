@@ -80,6 +80,7 @@ _MAX_PARTS: Final = 4
 _BUILTINS: Final = (type, types.BuiltinFunctionType)
 # What calls an argument, and packages whose other functions don't.
 _CALLING: Final = frozenset({map, filter, functools.reduce, sorted, min, max})
+_OF_BUILTINS: Final = (str, bytes, tuple, dict, set, frozenset)
 _CALL_NOTHING: Final = ("builtins", "operator", "_operator", "copy", "math")
 # Packages whose functions call the classes that they are given, or do nothing with them.
 _MAKING: Final = ("numpy", "scipy", "graphjit", "itertools", "_bisect", "bisect", "heapq")
@@ -125,7 +126,9 @@ class LibraryCalls(ElementwiseCalls):
         if not isinstance(owner, (*CONTAINERS, deque)):
             self.require_no_state(owner)
         takes_all = isinstance(function, _BUILTINS) and function in _TAKE_ALL
-        calls = package_of(function) not in _CALL_NOTHING or function in HIGHER_ORDER
+        of_builtin = isinstance(owner, _OF_BUILTINS) and owner is not function
+        calls = not (of_builtin or package_of(function) in _CALL_NOTHING)
+        calls = calls or function in HIGHER_ORDER
         makes = package_of(function) in _MAKING
         iterates = package_of(function) == "itertools" or (
             isinstance(function, _BUILTINS) and function in _ITERATING
@@ -324,8 +327,10 @@ class LibraryCalls(ElementwiseCalls):
             return function
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            given = tuple(map(self._handed, args))
-            named = {k: self._handed(x) for k, x in kwargs.items()}
+            iterates = function.__name__ == "join"
+            handed = functools.partial(self._handed, calls=False, iterates=iterates)
+            given = tuple(map(handed, args))
+            named = {k: handed(x) for k, x in kwargs.items()}
             made = call_text_method(owner, function.__name__, given, named)
             if made is not NotImplemented:
                 self._note_text()

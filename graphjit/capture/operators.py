@@ -209,10 +209,15 @@ class OperatorHooks(ItemHooks):
             tries.reverse()
         if len(_variants(name)) == 3:
             tries.insert(0, (a, f"__{_variants(name)[0]}__", b))
+        array = isinstance(a, (np.ndarray, np.generic)) or (
+            self._traced(a) and not is_weak_symbol(a)
+        )
         for owner, method, other in tries:
             function = static_attribute(type(owner), method)
             if function is MISSING:
                 continue
+            if array and owner is b and not _goes_first(type(b)):
+                raise self.refusal(f"computes with an array and a {type(b).__name__}")
             equal = self.method_of(owner, "__eq__") if method == "__ne__" else None
             if isinstance(function, types.FunctionType):
                 value = self.call(function, owner, other)
@@ -527,6 +532,8 @@ class OperatorHooks(ItemHooks):
             return subject
         if self.source_of(subject) is not None and not isinstance(subject, CONTAINERS):
             raise self.refusal(f"matches a {type(subject).__name__} from outside")
+        if not is_trusted(type(subject)):
+            self.guard_static(type(subject), "__match_args__")
         return self.one_level(subject)
 
     def imported(self, module: Any, name: str) -> Any:
@@ -614,6 +621,15 @@ def checked_length(found: Any) -> int:
     if length < 0:
         raise ValueError("__len__() should return >= 0")
     return length
+
+
+def _goes_first(kind: type) -> bool:
+    """Whether NumPy's arrays leave an operator to the method of the right operand's class."""
+    ufunc = static_attribute(kind, "__array_ufunc__")
+    if ufunc is not MISSING:
+        return ufunc is None
+    priority = static_attribute(kind, "__array_priority__")
+    return isinstance(priority, (int, float)) and priority > 0
 
 
 def _variants(name: str) -> tuple[str, ...]:

@@ -123,6 +123,8 @@ def _fields_of(kind: type) -> tuple[str, ...] | None:
 
 
 def _find_fields(kind: Any) -> tuple[str, ...] | None:
+    if not any("__dataclass_fields__" in c.__dict__ for c in kind.__mro__):
+        return None  # its metaclass answers to any name
     names = tuple(f.name for f in dataclasses.fields(kind))
     frozen = kind.__dataclass_params__.frozen
     classes = [c for c in kind.__mro__ if c is not object]

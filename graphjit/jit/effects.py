@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from graphjit.capture.effects import Effect, EffectKind
-from graphjit.capture.sources import Readings, Source
+from graphjit.capture.sources import MISSING, Readings, Source, static_attribute
 from graphjit.core.frozen import dataclass
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -136,7 +136,7 @@ class EffectPlan:
 def _store(owner: Any, name: str, value: Any) -> None:
     """Store an attribute, also of a frozen dataclass, as the code has done it."""
     kind = type(owner)
-    if dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if getattr(static_attribute(kind, "__dataclass_params__"), "frozen", False):
         object.__setattr__(owner, name, value)
     else:
         setattr(owner, name, value)
@@ -159,7 +159,7 @@ def _mutable_containers(value: Any, around: tuple[int, ...] = ()) -> Iterator[An
     elif isinstance(value, dict):
         yield value
         inside = list(value.values())
-    elif dataclasses.is_dataclass(kind):
+    elif static_attribute(kind, "__dataclass_fields__") is not MISSING:
         yield value
         if hasattr(value, "__dict__"):  # by which other ways to the object are known
             yield value.__dict__

@@ -240,6 +240,64 @@ def properties() -> Case:
     ], []
 
 
+class Calls(Exception):
+    def __call__(self, x: Any) -> Any:
+        return x
+
+    def __iter__(self) -> Any:
+        return iter([1])
+
+
+class Right:
+    def __radd__(self, other: Any) -> str:
+        return "right"
+
+
+class First(Right):
+    __array_ufunc__ = None
+
+
+def operators_and_texts() -> Case:
+    value = Calls(1)
+    table = {value: 2.0}
+    error = ValueError(1)
+    return [
+        lambda x: "{}".format(value),  # noqa: UP032
+        lambda x: table.get(value, 0),
+        lambda x: (value,).count(value),
+        lambda x: f"{error}",
+        lambda x: "%s" % error,  # noqa: UP031
+        lambda x: x + Right(),
+        lambda x: x + First(),
+        lambda x: x[0] + Right(),
+    ], [lambda: setattr(error, "args", (2,))]
+
+
+class Answering(type):
+    def __getattr__(cls, name: str) -> str:
+        return name
+
+
+class Answered(metaclass=Answering):
+    v = 1.0
+
+
+def test_a_metaclass_that_answers_to_any_name() -> None:
+    logs = []
+    for decorate in (lambda f: f, gj.function):
+        held, seen = Answered(), []
+
+        def f(x: Any, held: Any = held, seen: list[int] = seen) -> Any:
+            held.v = x[0]
+            seen.append(1)
+            return held.v
+
+        run = decorate(f)
+        found = [float(run(np.ones(2) * k)) for k in range(3)]
+        logs.append((found, vars(held), seen))
+    assert logs[0] == logs[1]
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -250,6 +308,7 @@ def properties() -> Case:
         handed_on,
         made_classes,
         properties,
+        operators_and_texts,
     ],
 )
 def test_as_undecorated(case: Callable[[], Case]) -> None:

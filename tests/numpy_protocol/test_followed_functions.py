@@ -35,6 +35,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "apply_along_axis": lambda x, i, m: np.apply_along_axis(lambda r: r.sum() * r, 0, m),
     "apply_along_axis to numbers": lambda x, i, m: np.apply_along_axis(np.max, 1, m),
     "apply_along_axis of a vector": lambda x, i, m: np.apply_along_axis(np.cumsum, 0, x),
+    "apply_along_axis to one number": lambda x, i, m: np.apply_along_axis(np.sum, 0, x),
     "apply_over_axes": lambda x, i, m: np.apply_over_axes(np.sum, m, [0, 1]),
     "piecewise": lambda x, i, m: np.piecewise(
         x, [x < 1, x > 2], [lambda v: v * 2, lambda v, k=3: v + k, -1.0]
