@@ -292,7 +292,7 @@ class Containers(Guarding):
         if iterate is not None:
             return self._stepped(self.call(iterate, value))
         if self.method_of(value, "__next__") is not None:
-            return self._stepped(value)
+            raise self.refusal(f"iterates over a {type(value).__name__} without __iter__")
         if source is not None and not isinstance(value, types.FunctionType):
             raise self.refusal(f"iterates over a {type(value).__name__} from outside")
         return value

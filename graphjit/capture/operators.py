@@ -272,6 +272,8 @@ class OperatorHooks(ItemHooks):
                 return not inverted
             if function is not None:
                 return bool(self.call(function, owner, item)) is not bool(inverted)
+            if static_attribute(type(owner), "__contains__") is None:
+                raise self.refusal(f"asks what is in a {type(owner).__name__}")
             if isinstance(item, (*CONTAINERS, deque)):
                 item = self.shadow(item)
             owner = self.merged(owner)

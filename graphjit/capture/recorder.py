@@ -513,7 +513,11 @@ class Recorder(LibraryCalls):
             if self._in_turn():
                 current_trace.get().branches.loops.note_made(made)
             if isinstance(made, kind) and isinstance(start, types.FunctionType):
-                self.call(start, made, *args, **kwargs)
+                found = self.call(start, made, *args, **kwargs)
+                if found is not None:
+                    raise TypeError(
+                        f"__init__() should return None, not '{type(found).__name__}'"
+                    )
             return made
 
         return make

@@ -273,6 +273,46 @@ def operators_and_texts() -> Case:
     ], [lambda: setattr(error, "args", (2,))]
 
 
+class Steps:
+    def __init__(self) -> None:
+        self.left = 3
+
+    def __next__(self) -> int:
+        self.left -= 1
+        if not self.left:
+            raise StopIteration
+        return self.left
+
+
+class Nothing:
+    __contains__ = None
+
+    def __iter__(self) -> Any:
+        return iter([1])
+
+
+class Returning:
+    def __init__(self) -> None:
+        return 1  # type: ignore[return-value]
+
+
+def what_python_refuses() -> Case:
+    def caught(function: Callable[[], Any]) -> Any:
+        try:
+            return function()
+        except TypeError as error:
+            return str(error)
+
+    return [
+        lambda x: caught(lambda: list(Steps())),  # type: ignore[call-overload]
+        lambda x: caught(lambda: [*Steps()]),  # type: ignore[misc]
+        lambda x: caught(lambda: sum(Steps())),  # type: ignore[call-overload]
+        lambda x: next(Steps()) * x,
+        lambda x: caught(lambda: 1 in Nothing()),  # type: ignore[operator]
+        lambda x: caught(Returning),
+    ], []
+
+
 class Answering(type):
     def __getattr__(cls, name: str) -> str:
         return name
@@ -309,6 +349,7 @@ def test_a_metaclass_that_answers_to_any_name() -> None:
         made_classes,
         properties,
         operators_and_texts,
+        what_python_refuses,
     ],
 )
 def test_as_undecorated(case: Callable[[], Case]) -> None:
