@@ -253,6 +253,8 @@ def _is_unseen(frame: types.FrameType) -> bool:
     top = name.partition(".")[0]
     if top in TRUSTED or top in sys.stdlib_module_names or top.startswith("namedtuple_"):
         return False
+    if top == "llvmlite":  # which compiles what the trace wants the value of
+        return False
     return not _is_interrupting(frame)
 
 

@@ -278,7 +278,7 @@ class TraceAttempt:
         trace = Trace(definition.name)
         trace.writes_back = definition.specialization_class is None
         trace.branches.enabled = definition.specialization_class is None
-        trace.branches.run_compiled = self._run_compiled
+        trace.branches.run_compiled = _run_compiled
         self._loops = trace.branches.loops
         self._loops.unstructured = definition.unstructured
         self._loops.raising = definition.raising
@@ -359,16 +359,6 @@ class TraceAttempt:
         self._symbols = [x for x in symbols if isinstance(x, TensorBase)]
         remaining = iter(symbols)
         return unflatten(self._call.tree, lambda: next(remaining))
-
-    def _run_compiled(self, graph: Graph, inputs: Sequence[Any]) -> tuple[Any, ...]:
-        """What a graph gives for these arrays, as machine code."""
-        with self._recorder.unwatched():  # the compiler is no code of the user's
-            with importing():
-                from graphjit.codegen.cpu.target import compile_program
-
-            executable, _ = compile_program(build_program(graph))
-            given = [np.ascontiguousarray(x) for x in inputs]
-            return tuple(executable(given)[0])
 
     def _run_function(self, trace: Trace, before: SideEffects, args: Any, kwargs: Any) -> Any:
         """What the Python function gives for symbolic tensors. TracingError where it changed
@@ -687,6 +677,16 @@ def _is_raising(error: Exception) -> bool:
             found = found or always_raises(code, trace.tb_lasti)
         trace = trace.tb_next
     return found
+
+
+def _run_compiled(graph: Graph, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """What a graph gives for these arrays, as machine code."""
+    with importing():
+        from graphjit.codegen.cpu.target import compile_program
+
+    executable, _ = compile_program(build_program(graph))
+    given = [np.ascontiguousarray(x) for x in inputs]
+    return tuple(executable(given)[0])
 
 
 __all__ = ["ImpureError", "MaySettleError", "TraceAttempt", "holds_symbols", "is_interrupt"]
