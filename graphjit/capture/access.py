@@ -57,12 +57,12 @@ class AccessHooks(Containers):
             written = self.overlay.find(names, name)
             if written is not MISSING:
                 return written
-        if is_module_trusted(names) and not isinstance(value, types.ModuleType):
-            return value
         key = id(names), name
         known = self._globals.get(key)
         if known is not None and known[0] is value:
             return known[1]
+        if is_module_trusted(names) and not isinstance(value, types.ModuleType):
+            return value
         source = global_source(names, name)
         if name in names:
             found = self.read(value, source)

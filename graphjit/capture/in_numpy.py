@@ -84,6 +84,8 @@ def nanmedian(
     if a.dtype.kind != "f":
         return np.median(a, axis=axis, keepdims=keepdims)
     axes = range(a.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if not all(-a.ndim <= k < a.ndim for k in axes):
+        _refuse("np.nanmedian along an axis that isn't there")
     axes = tuple([k % a.ndim for k in axes])
     rest = tuple([k for k in range(a.ndim) if k not in axes])
     rows = np.transpose(a, rest + axes).reshape(*[a.shape[k] for k in rest], -1)
@@ -138,7 +140,8 @@ def intersect1d(
         _refuse("np.intersect1d with these arguments")
     one, other = np.asarray(ar1).ravel(), np.asarray(ar2).ravel()
     dtype = np.result_type(one.dtype, other.dtype)
-    return np.unique(one[np.isin(one, other)]).astype(dtype)
+    one, other = one.astype(dtype), other.astype(dtype)
+    return np.unique(one[np.isin(one, other)])
 
 
 def cond(x: Any, p: Any = None) -> Any:

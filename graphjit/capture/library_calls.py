@@ -150,7 +150,7 @@ class LibraryCalls(ElementwiseCalls):
                 args = tuple(self._in_steps(x) for x in args)
             if function in _CALLING:  # what they call has hooks, be it of C
                 args, kwargs = self._with_callees(function, args, kwargs)
-            hand = self._handed_on if hands_on else handed
+            hand = functools.partial(self._handed_on, handed) if hands_on else handed
             given = [self.with_pairs(x) if function is dict else hand(x) for x in args]
             # which dict() takes as they are
             named = kwargs if function is dict else {k: hand(x) for k, x in kwargs.items()}
@@ -353,10 +353,10 @@ class LibraryCalls(ElementwiseCalls):
         function = callable(value) and not self._traced(value)
         return self._handed(value, makes=True) if function else value
 
-    def _handed_on(self, value: Any) -> Any:
+    def _handed_on(self, handed: Callable[[Any], Any], value: Any) -> Any:
         """What a function gets that hands on the items of what it is given."""
         container = isinstance(value, (list, tuple, dict, deque))
-        return self.one_level(value) if container else self._handed(value)
+        return self.one_level(value) if container else handed(value)
 
     def _handed(
         self, value: Any, calls: bool = True, makes: bool = False, iterates: bool = False

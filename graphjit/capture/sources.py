@@ -365,11 +365,14 @@ class Guard:
     def holds(self, look: Callable[[Source], Any] = _anew) -> bool:
         """Whether it holds. look: gives the values of sources, those of now if not given."""
         expected = self.expected
-        if self.check in (Check.ALIAS, Check.DISTINCT):
-            expected = look(expected)
-        elif self.check is Check.APART:
-            expected = tuple(map(look, expected))
-        return holds(self.check, look(self.source), expected)
+        try:
+            if self.check in (Check.ALIAS, Check.DISTINCT):
+                expected = look(expected)
+            elif self.check is Check.APART:
+                expected = tuple(map(look, expected))
+            return holds(self.check, look(self.source), expected)
+        except ReferenceError:  # of a weak proxy, whose object died
+            return False
 
     def describe(self) -> tuple[str, str, str]:
         """What is asked about, what it was, and what it is now."""

@@ -247,7 +247,7 @@ class UnseenCode(Hooks):
 def _is_unseen(frame: types.FrameType) -> bool:
     """Whether a frame that starts is of the user's code, and has no hooks."""
     code = frame.f_code
-    if has_hooks(code) or code.co_name == "__del__" or _is_generated(code):
+    if has_hooks(code):
         return False
     name = frame.f_globals.get("__name__") or ""
     top = name.partition(".")[0]

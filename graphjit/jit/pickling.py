@@ -16,10 +16,8 @@ from typing import Any
 def reduce_function(function: Any) -> tuple[Any, ...]:
     """What `__reduce__` returns for a decorated function. To be called by it directly."""
     pickler = sys._getframe(2).f_globals.get("__name__", "")
-    module, name = (
-        getattr(function, "__module__", None) or "",
-        function._definition.qualified_name,
-    )
+    module = getattr(function, "__module__", None) or ""
+    name = function._definition.qualified_name
     if _look_up(module, name) is function and _is_pickled_by_name(module, pickler):
         return by_name, (module, name)
     if _is_cloudpickle(pickler):  # it takes code as it is, and keeps what its objects share

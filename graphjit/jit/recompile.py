@@ -77,9 +77,10 @@ def explain_miss(
         if before != now
     ]
     for guard in nearest.guards if not parts else ():
+        if guard.holds():
+            continue
         try:
-            if not guard.holds():
-                return Miss(*guard.describe(), source, len(specializations))
+            return Miss(*guard.describe(), source, len(specializations))
         except ReferenceError:
             text = guard.source.text
             return Miss(f"what {text} refers to", "alive", "gone", source, len(specializations))

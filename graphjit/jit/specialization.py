@@ -166,10 +166,7 @@ class Specialization:
         for source, kind in zip(self.objects, self.object_types, strict=True):
             if type(read(source)) is not kind:
                 return False
-        try:
-            if not all(guard.holds(read) for guard in self.guards):
-                return False
-        except ReferenceError:  # of a weak proxy, whose object died
+        if not all(guard.holds(read) for guard in self.guards):
             return False
         read.fitting = self
         return True

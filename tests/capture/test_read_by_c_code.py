@@ -354,3 +354,24 @@ def test_a_metaclass_that_answers_to_any_name() -> None:
 )
 def test_as_undecorated(case: Callable[[], Case]) -> None:
     assert log_of(gj.function, case) == log_of(lambda f: f, case)
+
+
+def test_iterators_that_the_function_makes_are_followed() -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.k = 0
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> int:
+            self.k += 1
+            if self.k > 3:
+                raise StopIteration
+            return self.k
+
+    def f(x: Any) -> Any:
+        one, two = Counting(), Counting()
+        return x * next(one), next(one), list(one), [*two], dict(enumerate(Counting()))
+
+    assert plain(gj.function(f, fallback="error")(X)) == plain(f(X))

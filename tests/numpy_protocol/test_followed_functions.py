@@ -142,6 +142,9 @@ def test_errors_are_numpys() -> None:
         lambda x: np.choose(x.astype(int), [x, -x]),
         lambda x: np.apply_along_axis(np.sum, 2, x[:, None]),
         lambda x: np.piecewise(x, [x > 1], [1, 2, 3]),
+        lambda x: np.nanmedian(x, axis=1),
+        lambda x: np.nanmedian(x, axis=-2),
+        lambda x: np.nanmedian(x[:, None], axis=(0, 0)),
     ):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
