@@ -52,8 +52,9 @@ class FunctionDefinition:
         self.numbers_of_objects: dict[Any, Any] = {}
         # Lines that make arrays into which traced values are written.
         self.written_lines: frozenset[SourceLine] = frozenset()
-        # The tests of `while` loops that are traced as paths of branches.
-        self.unstructured: dict[Any, str] = {}
+        # By whether sizes are symbolic: the tests of loops that are traced as paths of branches,
+        # and why.
+        self.unstructured: dict[bool, dict[Any, str]] = {False: {}, True: {}}
         # The kinds of the items of lists, by the loops that make them longer and their names;
         # and by how much more room they get than at first.
         self.grows: dict[Any, Any] = {}

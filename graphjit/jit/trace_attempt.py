@@ -187,11 +187,12 @@ class TraceAttempt:
             raising.add(taken)
             return True
         failed = self._loops_were_open or isinstance(error, (LeakedTracerError, LoopRefused))
-        new = self._loops.tried - self._definition.unstructured.keys()
+        unstructured = self._definition.unstructured[self._sizes_vary]
+        new = self._loops.tried - unstructured.keys()
         if not failed or not new:
             return False
         reason = str(error).split("\n")[0]
-        self._definition.unstructured.update(dict.fromkeys(new, reason))
+        unstructured.update(dict.fromkeys(new, reason))
         return True
 
     def _written_lines_grow(self, known: frozenset[SourceLine]) -> bool:
@@ -280,7 +281,7 @@ class TraceAttempt:
         trace.branches.enabled = definition.specialization_class is None
         trace.branches.run_compiled = _run_compiled
         self._loops = trace.branches.loops
-        self._loops.unstructured = definition.unstructured
+        self._loops.unstructured = definition.unstructured[assumed is not None]
         self._loops.raising = definition.raising
         self._loops.grows, self._loops.room_scale = definition.grows, definition.room_scale
         self._loops.note_array = self._made.note_written

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from graphjit.core.dims import Dim
 from graphjit.core.errors import TracingError, at_user_line
 from graphjit.numpy_protocol.windows import common_length
 from graphjit.tensors.apply import TensorBase
@@ -275,6 +276,8 @@ def _traced_range(first: Any, second: Any = None, step: Any = 1) -> LoopItems | 
 
 def _as_bound(x: Any) -> Any:
     """An int, or a traced one of Python's; None for what isn't a bound of a range."""
+    if type(x) is Dim:
+        return operator.index(x)  # its number from here on
     if not _is_traced(x):
         return x if type(x) is int else None
     if x.is_selection or x.type.shape or x.type.dtype.kind not in "biu" or x.origin == "tensor":

@@ -460,6 +460,23 @@ def test_a_long_loop_that_cant_be_a_node_isnt_written_out() -> None:
     same(found, f(a.copy()))
 
 
+def test_a_loop_refused_for_all_sizes_is_tried_for_each() -> None:
+    def f(m: Any) -> Any:
+        n = len(m)
+        for k in range(n):
+            if m[k, k] < 0:
+                m[k] *= 0.5
+            for i in range(k + 1, n):
+                m[i, k + 1 :] -= 0.1 * m[i, k] * m[k, k + 1 :]
+        return m
+
+    decorated = gj.function(f)
+    for n in (9, 7, 5, 12):
+        m = DRAW.normal(size=(n, n))
+        same(decorated(m.copy()), f(m.copy()), tolerance=TOLERANCE)
+    assert not [s.reason for s in decorated.specializations if s.reason]
+
+
 # Programs with what once went wrong.
 @pytest.mark.parametrize("seed", [1016, 1033])
 def test_programs(seed: int, always_nodes: None) -> None:
