@@ -32,6 +32,10 @@ COMPARISON_NAMES: Final = {
 }  # fmt: skip
 
 
+# What `at_join_with` gives where the other way of a branch is to be run.
+AGAIN: Final = type("Again", (), {"__repr__": lambda self: "<again>"})()
+
+
 class Hooks:
     """Hooks that do what the instruction would have done, and nothing else.
 
@@ -134,6 +138,26 @@ class Hooks:
         """A value is about to decide about a jump; gives what decides."""
         return self.truth(value)
 
+    def test_joined(self, given: tuple[Any, tuple[Any, ...]], number: int, first: bool) -> Any:
+        """The same where both ways of the branch of this number can be run; given: the value,
+        and those on the stack that the ways take. first: the outcome whose way is run first.
+        """
+        return self.test(given[0])
+
+    def kept_below(self, number: int) -> tuple[Any, ...]:
+        """The values that were on the stack at the branch of this number."""
+        raise NotImplementedError
+
+    def at_join(self, number: int) -> bool:
+        """The ways of a branch meet here; gives whether the one that wasn't run is to be."""
+        return False
+
+    def at_join_with(self, value: Any, number: int) -> Any:
+        """The same where they leave a value, or return it; gives AGAIN for yes, else the value
+        with which the code goes on.
+        """
+        return value
+
     def made_list(self, value: list[Any]) -> list[Any]:
         """A list was made; gives what the code goes on with."""
         return value
@@ -178,4 +202,4 @@ class Hooks:
         """The body of a class statement is about to run."""
 
 
-__all__ = ["BINARY", "BINARY_NAMES", "COMPARISON_NAMES", "Hooks"]
+__all__ = ["AGAIN", "BINARY", "BINARY_NAMES", "COMPARISON_NAMES", "Hooks"]

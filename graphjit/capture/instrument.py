@@ -24,12 +24,13 @@ from .code import (
     instruction,
     opcode_offset,
 )
-from .hooks import Hooks
+from .hooks import AGAIN, Hooks
+from .joins import MAX_BELOW, Join, find_joins
 from .opcodes import TREATMENTS, Treatment
 
 _OPS: Final = dis.opmap
 # How much of the stack the calls of hooks take at most.
-_MARGIN: Final = 6
+_MARGIN: Final = 7 + 2 * MAX_BELOW
 _IS_FUNCTION: Final = inspect.CO_NEWLOCALS | inspect.CO_OPTIMIZED
 _ENDS: Final = frozenset(
     _OPS[name]
@@ -43,6 +44,7 @@ _ALWAYS_JUMPS: Final = frozenset(
 )
 # What is left as it is, and is no jump.
 _PLAIN: Final = frozenset(o for o, t in TREATMENTS.items() if t is Treatment.PLAIN) - JUMPS
+_IF_FALSE: Final = _OPS.get("POP_JUMP_FORWARD_IF_FALSE", _OPS.get("POP_JUMP_IF_FALSE", 0))
 _UNARY_POSITIVE: Final = 5  # the number of CALL_INTRINSIC_1 that computes +x
 
 
@@ -76,12 +78,15 @@ class _Origin:
     """The last constant of code with hooks.
 
     starts: the unit at which begins what stands for each instruction of the code without hooks.
-    globals: the names that the code reads as globals.
+    globals: the names that the code reads as globals. joins: its branches whose ways can be
+    run one after the other, and the units of the jumps for that, first and after the last.
     """
 
     code: weakref.ref[CodeType]
     starts: array[int]
     globals: frozenset[str]
+    joins: tuple[Join, ...] = ()
+    jumps: tuple[tuple[int, int], ...] = ()
 
 
 def has_hooks(code: CodeType) -> bool:
@@ -93,6 +98,24 @@ def globals_read(code: CodeType) -> frozenset[str]:
     """The names that code with hooks reads as globals."""
     origin = code.co_consts[-1]
     return origin.globals if isinstance(origin, _Origin) else frozenset()
+
+
+def joins_of(code: CodeType) -> tuple[CodeType | None, tuple[Join, ...]]:
+    """The branches of code with hooks whose ways can be run one after the other, and the code
+    without hooks, by whose instructions they are told; None where there is none.
+    """
+    origin = code.co_consts[-1] if code.co_consts else None
+    if not isinstance(origin, _Origin):
+        return None, ()
+    return origin.code(), origin.joins
+
+
+def jumps_to_other_ways(code: CodeType) -> tuple[tuple[int, int], ...]:
+    """Where code with hooks jumps to a branch's other way: the units of each such part, the
+    first and that after the last.
+    """
+    origin = code.co_consts[-1] if code.co_consts else None
+    return origin.jumps if isinstance(origin, _Origin) else ()
 
 
 def without_hooks(code: CodeType, offset: int) -> tuple[CodeType, int]:
@@ -204,9 +227,14 @@ class _Instrumenter:
                     parts[number] = self._before_call(number) + parts[number]
         if self._lists:
             self._collect(parts)
+        joins = () if self._listing else tuple(find_joins(self._code, decoded))
         if self._listing:
             self._list_yielded(parts)
-        copy, starts = encode(self._code, decoded, parts, self._code.co_stacksize + _MARGIN)
+        stack, jumps = self._code.co_stacksize + _MARGIN, list[tuple[int, int]]()
+        if joins:
+            copy, starts, jumps = self._encode_joined(joins, parts, stack)
+        else:
+            copy, starts = encode(self._code, decoded, parts, stack)
         if self._added:
             lists = tuple(f".list{k}" for k in range(self._added))
             count = copy.co_nlocals + len(lists)
@@ -215,7 +243,7 @@ class _Instrumenter:
             copy = copy.replace(co_flags=copy.co_flags & ~inspect.CO_GENERATOR)
         read = _OPS["LOAD_GLOBAL"]
         names = frozenset(self._name(word >> 9) for word in known if word & 255 == read)
-        origin = _Origin(weakref.ref(self._code), starts, names)
+        origin = _Origin(weakref.ref(self._code), starts, names, joins, tuple(jumps))
         return copy.replace(co_consts=(*self._consts, origin))
 
     # -- lists of comprehensions, which become variables
@@ -266,6 +294,99 @@ class _Instrumenter:
                     parts[number] = _POP + give
                 case "RETURN_CONST":
                     parts[number] = give
+
+    # -- the other ways of branches
+
+    def _encode_joined(
+        self, joins: tuple[Join, ...], parts: list[bytes], stack: int
+    ) -> tuple[CodeType, array[int], list[tuple[int, int]]]:
+        """The copy with jumps to the other ways of branches where their ways meet, the unit at
+        which each part starts, and the units of these jumps.
+        """
+        decoded = self._decoded
+        at: dict[int, list[tuple[int, Join]]] = {}
+        for k, join in enumerate(joins):
+            self._test_joined(join, k, parts)
+            for number in join.meets:
+                at.setdefault(number, []).append((k, join))
+        ops, args, starts = bytearray(), list[int](), list[int]()
+        made, places, first = list[bytes](), list[int](), list[int]()
+        wanted: list[tuple[int, int]] = []  # jumps, and the instructions that they lead to
+        added: list[tuple[int, int]] = []
+
+        def add(op: int, arg: int, start: int, part: bytes) -> None:
+            ops.append(op)
+            args.append(arg)
+            starts.append(start)
+            made.append(part)
+
+        for number, op in enumerate(decoded.ops):
+            start, arg = decoded.starts[number], decoded.args[number]
+            first.append(len(ops))
+            if number in at:
+                if dis.opname[op] == "RETURN_CONST":
+                    load = _OPS["LOAD_CONST"]
+                    add(load, arg, start, instruction(load, arg))
+                    op, arg = _OPS["RETURN_VALUE"], 0
+                    parts[number] = instruction(op)
+                begin = len(ops)
+                for k, join in reversed(at[number]):  # the innermost first
+                    asked, again = self._at_join(k, join)
+                    add(_IF_FALSE, 0, start, asked)
+                    back = join.other <= number
+                    add(_OPS["JUMP_BACKWARD" if back else "JUMP_FORWARD"], 0, start, again)
+                    wanted.append((len(ops) - 1, join.other))
+                added.append((begin, len(ops)))
+            places.append(len(ops))
+            add(op, arg, start, parts[number])
+        first.append(len(ops))
+        targets = {places[n]: first[to] for n, to in decoded.targets.items()}
+        for begin, end in added:
+            targets.update({n: n + 2 for n in range(begin, end, 2)})
+        targets.update({n: first[to] for n, to in wanted})
+        handlers = [
+            Handler(first[h.start], first[h.stop], first[h.target], h.depth, h.lasti)
+            for h in decoded.handlers
+        ]
+        whole = Decoded(bytes(ops), args, [*starts, decoded.starts[-1]], targets, handlers)
+        copy, units = encode(self._code, whole, made, stack)
+        jumps = [(units[begin], units[end]) for begin, end in added]
+        return copy, array("I", [units[n] for n in first]), jumps
+
+    def _test_joined(self, join: Join, number: int, parts: list[bytes]) -> None:
+        """Let the hook for what decides about a jump know which branch it is."""
+        decoded, branch = self._decoded, join.branch
+        asked = b"".join(_bytes("COPY", 2 + 2 * k) for k in range(join.below))
+        asked += _bytes("BUILD_TUPLE", join.below)
+        asked += self._hook_of(2, "test_joined", number, join.first)
+        if VERSION < (3, 13):
+            parts[branch] = asked
+            return
+        op, arg = decoded.ops[branch - 1], decoded.args[branch - 1]
+        found = b""
+        if dis.opname[op] == "COMPARE_OP":
+            found = self._hook_of(2, "compare", _comparison(arg))
+        elif dis.opname[op] != "TO_BOOL":
+            return
+        parts[branch - 1] = found + asked + _bytes("TO_BOOL")
+
+    def _at_join(self, number: int, join: Join) -> tuple[bytes, bytes]:
+        """What comes before the jump past the jump to a branch's other way, and before that
+        one.
+        """
+        again = b""
+        if join.below:
+            again = self._ask("kept_below", number) + _bytes("UNPACK_SEQUENCE", join.below)
+        if not join.value:
+            return self._ask("at_join", number), again
+        compare = _bytes("COPY", 1) + self._load(AGAIN) + _bytes("IS_OP")
+        return self._hook("at_join_with", number) + compare, _POP + again
+
+    def _ask(self, name: str, number: int) -> bytes:
+        """Put what a hook gives for a number on the stack."""
+        function, null = self._load(getattr(self._hooks, name)), _bytes("PUSH_NULL")
+        start = null + function if VERSION < (3, 13) else function + null
+        return start + self._load(number) + _call(1)
 
     # -- what bytecode is made of
 
@@ -600,6 +721,8 @@ __all__ = [
     "bind",
     "globals_read",
     "has_hooks",
+    "joins_of",
+    "jumps_to_other_ways",
     "instrument",
     "instrumented",
     "without_hooks",

@@ -104,7 +104,10 @@ class OperatorHooks(ItemHooks):
                 return self.identical(operands, int(symbol == "!="))
             for x in operands:
                 kind = type(x)
-                if isinstance(x, _COMPARED_BY_CONTENTS) and kind is not types.SimpleNamespace:
+                if (
+                    issubclass(kind, _COMPARED_BY_CONTENTS)
+                    and kind is not types.SimpleNamespace
+                ):
                     raise self.refusal(f"compares a {kind.__name__}")
             if issubclass(type(operands[0]), (*CONTAINERS, deque)):
                 self.require_told_apart(*map(self.shadow, operands))
@@ -367,44 +370,6 @@ class OperatorHooks(ItemHooks):
         """What a traced bool of Python's is in this call; other values are themselves."""
         weak = self._traced(value) and getattr(value, "origin", "") == "weak"
         return bool(value) if weak and value.type.dtype.is_bool else value
-
-    def test(self, value: Any) -> Any:
-        value = self.truth(value)
-        trace = current_trace.get()
-        if type(value) is not bool or self.closed or trace is None:
-            return value
-        return trace.branches.loops.known_test(trace, value, sys._getframe(1).f_code)
-
-    def kept_truth(self, value: Any) -> Any:
-        found = self.truth(value)
-        if found is not value:
-            raise self.refusal("goes on with an object that was tested")
-        return found
-
-    def truth(self, value: Any) -> Any:
-        kind = type(value)
-        if self.closed or kind in PLAIN or self._traced(value):
-            return value
-        for name in ("__bool__", "__len__"):
-            function = self.method_of(value, name)
-            if function is not None:
-                found = self.call(function, value)
-                if self._traced(found):
-                    if name == "__bool__" and getattr(found, "origin", "") != "weak":
-                        raise self.refusal("asks an object whose __bool__ gives no bool")
-                    return found
-                if name == "__bool__" and type(found) is not bool:
-                    kind_name = type(found).__name__
-                    raise TypeError(f"__bool__ should return bool, returned {kind_name}")
-                return bool(checked_length(found))
-            if static_attribute(kind, name) is not MISSING:
-                break
-        source = self.source_of(value)
-        if source is not None and hasattr(kind, "__len__") and not isinstance(value, type):
-            if bool(self.merged(value)) is not bool(value):
-                raise self.refusal("tests a container that was written to")
-            self.guard(Check.LENGTH, source, len(value))
-        return value
 
     # -- containers, texts, with
 

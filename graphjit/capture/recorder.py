@@ -53,6 +53,7 @@ from .sources import (
     lasting_source,
     static_attribute,
 )
+from .unseen_code import collection_paused
 from .values import CALLABLES, CONTAINERS, PLAIN, is_plain
 
 # Objects of these change only in ways that are noticed: variables, random generators.
@@ -99,7 +100,7 @@ class Recorder(LibraryCalls):
         if not isinstance(owner, (*CALLABLES, types.ModuleType)):
             self._register(owner, lasting_source(owner, "self"))
         try:
-            with float_errors.kept():
+            with float_errors.kept(), collection_paused():
                 value = self.callee(function)(*args, **kwargs)
             self._require_apart()
             self.containers = self._container_sources()

@@ -20,10 +20,10 @@ from graphjit.numpy_protocol import detached
 from graphjit.numpy_protocol.deferred_texts import DeferredText, is_deferred
 from graphjit.tensors.apply import current_trace
 
+from .branch_hooks import BranchHooks
 from .callables import package_of
 from .effects import EffectKind
 from .instrument import has_hooks
-from .operators import OperatorHooks
 from .sources import AttributeSource, CallSource, Check, ConstSource, Source, lasting_source
 from .values import MAX_DEPTH, PLAIN, is_plain
 
@@ -40,7 +40,7 @@ _LEVELS: Final = {
 _FILES: Final = ("_io", "io", "_pytest", "ipykernel", "idlelib", "tempfile")
 
 
-class ReportCalls(OperatorHooks):
+class ReportCalls(BranchHooks):
     """`_call_` with a builtin's name is called in its place."""
 
     # -- print, and what is written to files

@@ -52,13 +52,16 @@ class FunctionDefinition:
         self.numbers_of_objects: dict[Any, Any] = {}
         # Lines that make arrays into which traced values are written.
         self.written_lines: frozenset[SourceLine] = frozenset()
-        # By whether sizes are symbolic: the tests of loops that are traced as paths of branches,
-        # and why.
+        # By whether sizes are symbolic: the tests of loops that are traced as paths, and why.
         self.unstructured: dict[bool, dict[Any, str]] = {False: {}, True: {}}
         # The kinds of the items of lists, by the loops that make them longer and their names;
         # and by how much more room they get than at first.
         self.grows: dict[Any, Any] = {}
         self.room_scale = 1
+        # By the same: branches in loops whose ways can't be joined.
+        self.unjoined: dict[bool, set[Any]] = {False: set(), True: set()}
+        # By the same: whether branches outside of loops are joined, where they can be.
+        self.joins_paths: dict[bool, bool] = {False: False, True: False}
         # Branches in loops, with outcomes after which the code only raises.
         self.raising: set[Any] = set()
         self._parameters: tuple[str, ...] | None = None

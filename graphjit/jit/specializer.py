@@ -36,6 +36,8 @@ from .trace_attempt import TraceAttempt, holds_symbols, is_interrupt
 MAX_SPECIALIZATIONS = 64
 # After so many paths of calls with the same types the others run eagerly.
 MAX_PATHS = 16
+# From how many paths on branches whose ways meet are joined.
+MAX_PATHS_APART = 4
 # Lists that loops make longer get at most so many times the room that they have at first.
 MAX_ROOM_SCALE = 8**4
 # After so many calls with the same types that raised, as their trace did, others aren't traced
@@ -138,6 +140,8 @@ class Specializer:
                 self._entries.add(specialization, call)
                 self._table.insert(call, specialization)
                 return specialization
+            if len(tried) >= MAX_PATHS_APART:
+                self._definition.joins_paths = {False: True, True: True}
             self._note_path(tried[-1])
             made = self._make(call, is_retrace=False, follows_paths=True)
             if all(made.branches != other.branches for other in tried) or not made.branches:

@@ -51,6 +51,7 @@ from graphjit.ir.graph import Graph
 from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.tensor import Tensor
 from graphjit.tracing import foreign, symbolic_sizes
+from graphjit.tracing.branches import Branches
 from graphjit.tracing.leaks import holds_traced
 from graphjit.tracing.loop_tests import always_raises
 from graphjit.tracing.python_loops import PythonLoops
@@ -59,7 +60,7 @@ from graphjit.tracing.side_effects import SideEffects
 from graphjit.tracing.symbolic_tensor import StaticValueNeeded
 from graphjit.tracing.trace import Trace, WrittenAfterUseError
 from graphjit.tracing.turn_lists import ListWanted, OutsideListWanted
-from graphjit.tracing.turn_ways import LoopRefused
+from graphjit.tracing.turn_ways import JoinRefused, LoopRefused
 
 from .effects import do_now
 from .output_memory import donated_leaves
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
 _INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 # How many lines may become ones that make traced arrays, each after a trace that failed.
 _MAX_WRITTEN_LINES = 16
+# After how many refused joins no branches are joined any more.
+_MAX_UNJOINED = 12
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 # Errors that tell of the trace and not of the call.
 _OWN_ERRORS = (TracingError, InternalError, ImportError)
@@ -121,6 +124,9 @@ class TraceAttempt:
         self._numbers = OutsideNumbers(definition, call)
         # The loops of the trace, and whether one was being recorded when it failed.
         self._loops, self._loops_were_open = PythonLoops(), False
+        # Its branches, and whether there were more than a path may have when it failed.
+        self._branches: Branches | None = None
+        self._too_many_branches = False
         pairs = zip(call.leaves, call.kinds, strict=True)
         self._statics = [x for x, kind in pairs if kind.kind == STATIC]
         # By their keys: where lists come from that turns of loops append to.
@@ -181,6 +187,8 @@ class TraceAttempt:
             new_lists = {k: v for k, v in error.wanted.items() if k not in known}
             known.update(new_lists)
             return bool(new_lists)
+        if self._leaves_joins_alone(error):
+            return True
         taken = self._loops.last_taken
         raising = self._definition.raising
         if taken is not None and taken not in raising and _is_raising(error):
@@ -195,6 +203,25 @@ class TraceAttempt:
         unstructured.update(dict.fromkeys(new, reason))
         return True
 
+    def _leaves_joins_alone(self, error: Exception) -> bool:
+        """The same for branches whose ways were to be joined: those that couldn't be, or all
+        after another refusal.
+        """
+        definition, vary = self._definition, self._sizes_vary
+        if not isinstance(error, (TracingError, LeakedTracerError)):
+            return False
+        known = definition.unjoined[vary]
+        tried = self._loops.joined - known
+        named = error.keys if isinstance(error, JoinRefused) else self._loops.left_unjoined
+        new = set(named) - known
+        known |= new if new and len(known) < _MAX_UNJOINED else tried | new
+        if tried or new:
+            return True
+        if self._too_many_branches and not definition.joins_paths[vary]:
+            definition.joins_paths[vary] = True
+            return True
+        return False
+
     def _written_lines_grow(self, known: frozenset[SourceLine]) -> bool:
         """Note the lines that made arrays into which the failed trace wrote; whether there were
         new ones.
@@ -208,7 +235,8 @@ class TraceAttempt:
         self._made = MadeArrays(self._definition.written_lines)
         self._effects, self._written_arrays = (), False
         self._draws, self._sizes_vary = [], assumed is not None
-        self._loops_were_open = False
+        self._loops_were_open = self._too_many_branches = False
+        self._branches = None
         self._numbers = OutsideNumbers(self._definition, self._call)
         self._require_traceable()
         before = SideEffects(self._definition.python_function, self._statics)
@@ -217,6 +245,7 @@ class TraceAttempt:
             specialization = self._trace(before, assumed)
         except BaseException as error:
             self._loops_were_open = self._loops.left_open
+            self._too_many_branches = self._branches is not None and self._branches.too_many
             # an eager call is to raise the error, for traced values are in this one, or in what
             # it leaves
             again = self._wrote_arguments or (
@@ -280,9 +309,11 @@ class TraceAttempt:
         trace.writes_back = definition.specialization_class is None
         trace.branches.enabled = definition.specialization_class is None
         trace.branches.run_compiled = _run_compiled
-        self._loops = trace.branches.loops
+        self._loops, self._branches = trace.branches.loops, trace.branches
         self._loops.unstructured = definition.unstructured[assumed is not None]
         self._loops.raising = definition.raising
+        self._loops.unjoined = definition.unjoined[assumed is not None]
+        self._loops.joins_paths = definition.joins_paths[assumed is not None]
         self._loops.grows, self._loops.room_scale = definition.grows, definition.room_scale
         self._loops.note_array = self._made.note_written
         numpy = definition.wants_numpy(call.leaves)

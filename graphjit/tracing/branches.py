@@ -68,6 +68,8 @@ class Branches:
         self.may_need_python = False
         # Whether the function handles errors that compiled code may find.
         self.has_handlers = False
+        # Whether there were more branches than a path may have.
+        self.too_many = False
         # Whether there are lists that have room for so many items only.
         self.has_rooms = False
         # Whether there are texts of traced values.
@@ -117,6 +119,25 @@ class Branches:
         if not _depends_on_parameters(trace, x.node):
             return None if trace.sizes.hints else self._found(x)
         return self._taken_on(x, frame, steps)
+
+    def joined_outcome(
+        self, x: Any, frame: FrameType, which: tuple[int, bool, tuple[Any, ...]]
+    ) -> bool | None:
+        """The same for a branch whose ways can be run one after the other, where they meet in
+        the same code. which: as `JoinedBranches.begin_ways` has it.
+        """
+        trace, loops = x.recorder, self.loops
+        joins = loops.records_turn or (loops.joins_paths and not trace.regions.starts)
+        if self.enabled and joins and _is_one(x.type) and not trace.closed:
+            if not loops.records_turn and not _depends_on_parameters(trace, x.node):
+                return self.outcome(x, frame)
+            loops.count_asked()
+            found = loops.begin_ways(
+                trace, frame, which, lambda: _predicate(trace, x.node, x.type)
+            )
+            if found is not None:
+                return found
+        return self.outcome(x, frame)
 
     def ask(self, flag: Any, place: Any) -> bool:
         """Whether a bool is true that nobody but the trace asks for: a branch. TracingError
@@ -177,6 +198,7 @@ class Branches:
         if x.node in self._outcomes:
             return self._outcomes[x.node]
         if len(self.taken) >= MAX_IN_PATH or self._at_lines[line] >= MAX_AT_LINE:
+            self.too_many = True
             return None
         found = self._found(x)
         if found is None:

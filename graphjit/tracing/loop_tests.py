@@ -9,6 +9,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from graphjit.capture.code import EXTENDED_ARG, Decoded, decode, opcode_offset
+from graphjit.capture.instrument import joins_of, jumps_to_other_ways
 from graphjit.core.frozen import dataclass
 
 _PIECEMEAL = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -100,6 +101,36 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
     return found
 
 
+class JoinNames:
+    """Which variables may be read where the ways of branches of code with hooks begin and
+    meet.
+    """
+
+    def __init__(self, code: CodeType) -> None:
+        plain, self._joins = joins_of(code)
+        self._flow = None if plain is None else _Flow(plain)
+        self._live = [] if self._flow is None else self._flow.live_variables()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the code without hooks is there still."""
+        return self._flow is not None
+
+    def names(self, number: int) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Those that may be read after a branch, where its other way begins, and where its
+        ways meet.
+        """
+        assert self._flow is not None
+        join, live = self._joins[number], self._live
+        met = 0 if self._returns(join.meets[0]) else live[join.meets[0]]
+        found = live[join.branch], live[join.other], met
+        return tuple(map(self._flow.names_of, found))  # type: ignore[return-value]
+
+    def _returns(self, number: int) -> bool:
+        assert self._flow is not None
+        return self._flow.instructions[number].opname.startswith("RETURN_")
+
+
 def always_raises(code: CodeType, offset: int) -> bool:
     """Whether all ways on from an instruction end in a `raise`."""
     flow = _Flow(code)
@@ -156,6 +187,18 @@ def _instructions(code: CodeType, decoded: Decoded) -> list[_Instruction]:
     return found
 
 
+def _without_jumps(code: CodeType, instructions: list[_Instruction]) -> list[_Instruction]:
+    """The instructions without jumps to other ways of branches."""
+    found, number = list(instructions), 0
+    for begin, end in jumps_to_other_ways(code):
+        while found[number].offset < 2 * begin:
+            number += 1
+        while number < len(found) and found[number].offset < 2 * end:
+            found[number] = _Instruction("NOP", 0, None, found[number].offset)
+            number += 1
+    return found
+
+
 class _Flow:
     """The instructions of a function, by number, and what may follow each.
 
@@ -164,7 +207,7 @@ class _Flow:
 
     def __init__(self, code: CodeType) -> None:
         decoded = decode(code)
-        self.instructions = _instructions(code, decoded)
+        self.instructions = _without_jumps(code, _instructions(code, decoded))
         self._numbers = {each.offset: k for k, each in enumerate(self.instructions)}
         self.after = [self._successors(k) for k in range(len(self.instructions))]
         self._before: list[list[int]] = [[] for _ in self.instructions]
@@ -244,6 +287,9 @@ class _Flow:
         while first != second:
             if max(first, second) >= len(self.instructions):
                 return False
+            if "NOP" in (names := [self.instructions[k].opname for k in (first, second)]):
+                first, second = first + (names[0] == "NOP"), second + (names[1] == "NOP")
+                continue
             a, b = self.instructions[first], self.instructions[second]
             if a.opname != b.opname or a.arg != b.arg or "JUMP" in a.opname:
                 return False
@@ -316,4 +362,4 @@ def set_locals(frame: FrameType, values: dict[str, Any]) -> None:
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
 
 
-__all__ = ["LoopTest", "loop_tests", "set_locals"]
+__all__ = ["JoinNames", "LoopTest", "always_raises", "loop_tests", "set_locals"]

@@ -82,6 +82,10 @@ class OpenLoop:
         self.forks: list[Fork] = []
         # Branches on this way of which one outcome is left to Python: nodes and outcomes.
         self.left_to_python: list[tuple[int, bool]] = []
+        # Branches whose ways are being run one after the other, the innermost last, and how
+        # many the turn has had.
+        self.both_ways: list[Any] = []
+        self.joined = 0
         self.may_need_python = False
         self.counts: Counter[Any] = Counter()
         self.after: list[tuple[int, int, bool]] = []
@@ -167,6 +171,14 @@ def key_of(frame: FrameType) -> Any:
     return code.co_filename, code.co_firstlineno, code.co_name, where, frame.f_lasti
 
 
+def key_of_place(place: Any) -> Any:
+    """A branch's place in a function's code that other traces of it have, too."""
+    code, offset = place if len(place) == 2 else (None, None)
+    if not isinstance(code, CodeType):
+        return None
+    return code.co_filename, code.co_firstlineno, code.co_name, offset
+
+
 def values_of(frame: FrameType, test: LoopTest) -> dict[str, Any]:
     """The variables of a frame that may be read after a test."""
     code = frame.f_code
@@ -174,4 +186,4 @@ def values_of(frame: FrameType, test: LoopTest) -> dict[str, Any]:
     return {name: value for name, value in frame.f_locals.items() if name in names}
 
 
-__all__ = ["OpenLoop", "Replay", "Visit", "key_of", "values_of"]
+__all__ = ["OpenLoop", "Replay", "Visit", "key_of", "key_of_place", "values_of"]

@@ -28,11 +28,12 @@ from graphjit.core.errors import TracingError, at_user_line
 from graphjit.ops import control
 
 from .grown_lists import GrownList
+from .joined_branches import JoinedBranches
 from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_nodes import computed
 from .loop_tests import LoopTest, loop_tests
 from .open_loops import OpenLoop, Visit, key_of
-from .turn_changes import MAX_KEPT, TurnChanges
+from .turn_changes import MAX_KEPT
 from .turn_ways import LoopRefused
 from .variable_contents import (
     contents_of,
@@ -61,7 +62,7 @@ class KnownTest:
         return self._loops.known_outcome(self._trace, self._value, sys._getframe(1))
 
 
-class PythonLoops(TurnChanges):
+class PythonLoops(JoinedBranches):
     """The loops of one trace.
 
     unstructured: the tests, by function and offset, whose loops can't be one node, with the
@@ -77,7 +78,7 @@ class PythonLoops(TurnChanges):
         self.last_taken: Any = None
         # By the code, which holds hooks, and so must not be kept.
         self._tests: dict[CodeType, dict[int, LoopTest]] = {}
-        self._asked = self._noted = 0
+        self._asked = 0
         # By frames and places of tests of known values: how much was recorded until the last.
         self._known_tests: dict[Any, tuple[int, int]] = {}
         # How much was recorded until the first.
@@ -106,9 +107,10 @@ class PythonLoops(TurnChanges):
     def release(self) -> None:
         """Refer to no frame any more."""
         self.left_open, self.last_taken = self.is_open, self.last_branch()
+        self.left_unjoined = [b.key for loop in self._open for b in loop.both_ways]
         self._replay = None
         self.stored.release()
-        for table in (self._visits, self._open, self._tests, self.written):
+        for table in (self._visits, self._open, self._tests, self._names, self.written):
             table.clear()
 
     # -- at a test
@@ -128,9 +130,7 @@ class PythonLoops(TurnChanges):
         """
         test = self._test_at(frame)
         if self.is_open:
-            self._asked += 1
-            if self._asked > MAX_ASKED:
-                raise LoopRefused("branches too often")
+            self.count_asked()
         if self._replay is not None:
             return self._repeated(x.recorder, self._replay, frame, test)
         if test is None or frame is None:
@@ -145,6 +145,12 @@ class PythonLoops(TurnChanges):
         if visit is None or key in self.unstructured or visit.steps is not steps:
             return None
         return self._enter_after(x.recorder, visit, key, test, branches)
+
+    def count_asked(self) -> None:
+        """Count a branch or test in a loop. Raises LoopRefused where there are too many."""
+        self._asked += 1
+        if self._asked > MAX_ASKED:
+            raise LoopRefused("branches too often")
 
     def _enter_after(
         self, trace: Any, visit: Visit, key: Any, test: LoopTest, branches: Any
@@ -417,6 +423,7 @@ class PythonLoops(TurnChanges):
         if turns < 3:
             return False
         made = visit.steps.trace.builder.nodes[visit.nodes :]
+        taken += self._last_join > visit.nodes
         if taken > visit.branches or any(n.primitive is control.while_loop for n in made):
             return True
         recorded = nodes - visit.nodes  # nothing where all is known: Python does it once

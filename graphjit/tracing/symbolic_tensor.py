@@ -36,6 +36,7 @@ from .symbolic_attributes import (
 )
 
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Protocol
 
     from graphjit.ir.graph import GraphBuilder
@@ -159,10 +160,13 @@ class SymbolicTensor(InPlaceOperators, Operators):
         return StaticValueNeeded(message, params) if params else TracingError(message)
 
     def __bool__(self) -> bool:
-        outcome: bool | None = self.recorder.branches.outcome(self)
+        return self.decided(self.recorder.branches.outcome(self), sys._getframe(1))
+
+    def decided(self, outcome: bool | None, frame: FrameType) -> bool:
+        """The outcome of a branch in a frame; TracingError where it isn't known."""
         if outcome is not None:
             return outcome
-        why = self.recorder.branches.loops.refusal(sys._getframe(1))
+        why = self.recorder.branches.loops.refusal(frame)
         loop = f"{why}, so that the loop can't be one node; " if why else ""
         raise self._needs_value("`if`, `while`, `and`, `or` or bool()", loop + _CHOICES)
 

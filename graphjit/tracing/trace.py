@@ -503,6 +503,19 @@ class Trace:
         """Whether a Python integer is known to fit in 64 bits."""
         return x.node in self._bounds
 
+    def bounds_of(self, x: Any) -> tuple[int, int] | None:
+        """The same for a Python integer that may be known itself."""
+        if isinstance(x, SymbolicTensor):
+            node = self.builder.nodes[x.node]
+            if node.primitive is not source.const:
+                return self._bounds.get(x.node)
+            value = node.attr("value").array
+        else:
+            value = x.numpy()
+        if value.shape or value.dtype != np.int64:
+            return None
+        return int(value), int(value)
+
     def known_bounds(self, x: SymbolicTensor) -> tuple[int, int] | None:
         """Between which numbers an integer is, where that is known."""
         return self._bounds.get(x.node)
@@ -568,6 +581,19 @@ class Trace:
         """What a variable is when the function starts."""
         node = self._variable_params[cell]
         return SymbolicTensor(self, node, self.builder.nodes[node].tensor, "tensor")
+
+    def variables_now(self) -> dict[int, TensorBase]:
+        """What variables are at this point, by the ids of their cells."""
+        return dict(self._variable_values)
+
+    def variables_changed(self, before: dict[int, TensorBase]) -> bool:
+        """Whether variables are others than they were."""
+        return any(
+            value is not before[cell]
+            if cell in before
+            else self.node_of(value) != self._variable_params.get(cell)
+            for cell, value in self._variable_values.items()
+        )
 
     def hand_variables(
         self, variables: Sequence[Variable], values: Sequence[TensorBase]

@@ -64,6 +64,8 @@ class TurnLists:
         self.room_scale = 1
         # How many turns were begun to be recorded, and at which each list was made in one.
         self._turns = 0
+        # How many visits were noted.
+        self._noted = 0
         self._births: dict[int, int] = {}
 
     def _room_of(self, visit: Visit, items: Sequence[Any]) -> int:
@@ -96,6 +98,8 @@ class TurnLists:
         for loop in self._open:
             if self._is_born_in(loop, value):
                 continue
+            if loop.key is None:
+                raise LoopRefused("adds to a list in one way of a branch")
             frame = loop.visit.frame
             names = [n for n, x in self.stored.all_of(frame).items() if x is value]
             if len(names) != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from types import CellType, CodeType, FrameType
+from types import CellType, FrameType
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,12 @@ from .grown_lists import (
 from .loop_nodes import append_loop, computed, goes_on_by
 from .loop_tests import LoopTest
 from .number_kinds import is_traced_array
-from .open_loops import OpenLoop, Replay, Visit, key_of
+from .open_loops import OpenLoop, Replay, Visit, key_of, key_of_place
 from .records import records_in
 from .stored_places import carried_of, is_place
 from .turn_lists import LONGER
 from .turn_results import TurnResults
-from .turn_ways import Fork, LoopRefused, Way
+from .turn_ways import Fork, JoinRefused, LoopRefused, Way
 from .variable_contents import (
     all_same,
     contents_of,
@@ -75,11 +75,19 @@ class TurnRecorder(TurnResults):
         where there is none.
         """
         for loop in reversed(self._open):
+            both = loop.both_ways[-1] if loop.both_ways else None
+            if both is not None and len(loop.forks) == both.forks:
+                return key_of_place(both.place), both.outcome
             if loop.forks and loop.forks[-1].left is None:
                 fork = loop.forks[-1]
-                key = _key_of_place(fork.place[0])
+                key = key_of_place(fork.place[0])
                 return None if key is None else (key, fork.outcome)
         return None
+
+    def require_joined(self, loop: OpenLoop) -> None:
+        """Require that no branch is open whose ways were to be joined."""
+        if loop.both_ways:
+            raise JoinRefused("leaves a branch", [both.key for both in loop.both_ways])
 
     def may_write(self, trace: Any) -> bool:
         """Whether arrays from outside of the region that is recorded may be written to."""
@@ -138,6 +146,8 @@ class TurnRecorder(TurnResults):
     ) -> bool:
         """Begin the region of a loop."""
         self.tried.add(key)
+        if self._open and any(b.start > visit.nodes for b in self._open[-1].both_ways):
+            self.require_joined(self._open[-1])
         self._drop(trace, visit.nodes)
         self._forget_visits(visit)
         loop = OpenLoop(visit, key, test, names)
@@ -232,6 +242,7 @@ class TurnRecorder(TurnResults):
         self._forget_dead(loop)
         frame = loop.visit.frame
         loop.forks, loop.left_to_python = [], []
+        loop.both_ways, loop.joined = [], 0
         loop.counts.clear()
         loop.pass_start = len(trace.builder.nodes)
         self._turns += 1
@@ -263,7 +274,7 @@ class TurnRecorder(TurnResults):
         """
         loop = self._open[-1]
         for outcome in (True, False):
-            if (_key_of_place(place), outcome) in self.raising:
+            if (key_of_place(place), outcome) in self.raising:
                 loop.left_to_python.append((node, outcome))
                 loop.may_need_python = True
                 return not outcome
@@ -295,6 +306,7 @@ class TurnRecorder(TurnResults):
         self, trace: Any, loop: OpenLoop, key: Any, test: LoopTest, node: int
     ) -> bool:
         """The outcome of a test in a turn that may leave the loop."""
+        self.require_joined(loop)
         frame = loop.visit.frame
         values = self.stored.all_of(frame)
         started = not loop.forks and not loop.ways
@@ -331,6 +343,7 @@ class TurnRecorder(TurnResults):
         """End a way through a turn. After the last one, close the region and leave the loop
         with the results of its node.
         """
+        self.require_joined(loop)
         frame = loop.visit.frame
         values = self.stored.at(frame, loop.test)
         if not loop.values.keys() <= values.keys() or not (
@@ -468,6 +481,7 @@ class TurnRecorder(TurnResults):
 
         there: whether it is; values: the variables there
         """
+        self.require_joined(outer)
         key, test, forks = loop.exits[number]
         exit = outer.number_of_exit(key, test, forks)
         goes_on = trace.builder.const(np.zeros((), np.bool_))
@@ -515,7 +529,7 @@ class TurnRecorder(TurnResults):
         if replay.forks and replay.forks[0].place[0] == place:
             return replay.forks.pop(0).outcome
         for outcome in (True, False):
-            if place is not None and (_key_of_place(place), outcome) in self.raising:
+            if place is not None and (key_of_place(place), outcome) in self.raising:
                 return not outcome
         if test is None:  # in a loop inside the turn, whose values don't matter
             return False
@@ -524,14 +538,6 @@ class TurnRecorder(TurnResults):
         again = (id(frame), place) in replay.seen
         replay.seen.add((id(frame), place))
         return test.stays is not (again and not test.steps)
-
-
-def _key_of_place(place: Any) -> Any:
-    """A branch's place in a function's code that other traces of it have, too."""
-    code, offset = place if len(place) == 2 else (None, None)
-    if not isinstance(code, CodeType):
-        return None
-    return code.co_filename, code.co_firstlineno, code.co_name, offset
 
 
 def _placeholders(trace: Any, kind: Any, alone: bool) -> list[Any]:

@@ -33,6 +33,14 @@ class LoopRefused(TracingError):
         super().__init__(at_user_line(without_marks(f"a turn of a loop {what}")))
 
 
+class JoinRefused(LoopRefused):
+    """Branches whose ways can't be joined. keys: which ones."""
+
+    def __init__(self, what: str, keys: Sequence[Any]) -> None:
+        super().__init__(what)
+        self.keys = keys
+
+
 @dataclass(frozen=True, slots=True)
 class Fork:
     """A branch in a turn.
@@ -203,4 +211,4 @@ def _same_constant(a: Node, b: Node) -> bool:
     return one is other or (one.nbytes <= _LARGEST and one.tobytes() == other.tobytes())
 
 
-__all__ = ["PLACE_MARK", "Fork", "LoopRefused", "Way", "joined", "without_marks"]
+__all__ = ["PLACE_MARK", "Fork", "JoinRefused", "LoopRefused", "Way", "joined", "without_marks"]

@@ -27,8 +27,9 @@ from .grown_lists import GrownList
 from .loop_iterators import TracedRange
 from .records import parts_in
 
-# Of how many values it is noted what they hold, and how large arrays may be [bytes].
-_ROOM, _MAX_BYTES = 2000, 1 << 20
+# Of how many values it is noted what they hold, how large arrays may be, and up to which size
+# all their elements are kept [bytes].
+_ROOM, _MAX_BYTES, _MAX_KEPT = 2000, 1 << 27, 1 << 16
 _HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
 _UNCHANGING = (
     bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range,
@@ -140,7 +141,8 @@ def _content(value: Any, room: list[int], fields: frozenset[tuple[int, Any]]) ->
     if kind is np.ndarray:
         if value.nbytes > _MAX_BYTES or value.dtype.hasobject:
             raise _Unseen
-        return id(value), value.tobytes()
+        content = value.tobytes()
+        return id(value), content if len(content) <= _MAX_KEPT else hash(content)
     if kind is BuiltinFunctionType:
         owner = value.__self__
         return id(value) if isinstance(owner, ModuleType) else _content(owner, room, fields)

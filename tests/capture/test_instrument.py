@@ -213,13 +213,14 @@ def test_what_hooks_see() -> None:
     assert hooked(f, log)(4) == 5
     seen = [entry[0] for entry in log.seen]
     assert seen == [
-        "load_global", "compare", "test", "truth", "load_deref", "load_attribute", "load_deref",
-        "store_item", "load_deref", "load_attribute", "load_item", "binary",
+        "load_global", "compare", "test_joined", "test", "truth", "load_deref",
+        "load_attribute", "load_deref", "store_item", "at_join", "load_deref", "load_attribute",
+        "load_item", "binary",
     ]  # fmt: skip
     assert log.seen[0] == ("load_global", 3.0, "G")
     assert log.seen[1] == ("compare", (4, 3.0), ">")
-    assert log.seen[5] == ("load_attribute", owner, "table")
-    assert log.seen[7] == ("store_item", (4, {"a": 4}, "a"))
+    assert log.seen[6] == ("load_attribute", owner, "table")
+    assert log.seen[8] == ("store_item", (4, {"a": 4}, "a"))
     assert log.seen[-1] == ("binary", (1, 4), 0)
     owner.table["a"] = 1
 

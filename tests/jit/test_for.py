@@ -477,6 +477,25 @@ def test_a_loop_refused_for_all_sizes_is_tried_for_each() -> None:
     assert not [s.reason for s in decorated.specializations if s.reason]
 
 
+def test_a_loop_that_fills_a_large_array() -> None:
+    def f(a: Any, b: Any) -> Any:
+        m, n = len(a), len(b)
+        d = np.zeros((m + 1, n + 1), np.int64)
+        d[:, 0], d[0] = np.arange(m + 1), np.arange(n + 1)
+        for i in range(1, m + 1):
+            for j in range(1, n + 1):
+                best = d[i - 1, j - 1] + (0 if a[i - 1] == b[j - 1] else 1)
+                if d[i - 1, j] + 1 < best:
+                    best = d[i - 1, j] + 1
+                d[i, j] = best
+        return d
+
+    a, b = DRAW.integers(0, 4, (2, 380))
+    decorated = gj.function(f)
+    same(decorated(a, b), f(a, b))
+    assert not [s.reason for s in decorated.specializations if s.reason]
+
+
 # Programs with what once went wrong.
 @pytest.mark.parametrize("seed", [1016, 1033])
 def test_programs(seed: int, always_nodes: None) -> None:
