@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 from graphjit.tensors.apply import current_trace
 
@@ -12,6 +12,9 @@ from .operators import OperatorHooks, checked_length
 from .sources import MISSING, Check, static_attribute
 from .values import PLAIN
 
+# Known numbers, of which only the truth counts where they decide about a jump.
+_NUMBERS: Final = (bool, int, float)
+
 
 class BranchHooks(OperatorHooks):
     """What a recorder does where code tests values."""
@@ -19,9 +22,10 @@ class BranchHooks(OperatorHooks):
     def test(self, value: Any) -> Any:
         value = self.truth(value)
         trace = current_trace.get()
-        if type(value) is not bool or self.closed or trace is None:
+        if type(value) not in _NUMBERS or self.closed or trace is None:
             return value
-        return trace.branches.loops.known_test(trace, value, sys._getframe(1).f_code)
+        code = sys._getframe(1).f_code
+        return trace.branches.loops.known_test(trace, bool(value), code)
 
     def kept_truth(self, value: Any) -> Any:
         found = self.truth(value)
@@ -59,8 +63,9 @@ class BranchHooks(OperatorHooks):
         trace = current_trace.get()
         if self.closed or trace is None:
             return found
-        if type(found) is bool:
-            return trace.branches.loops.known_test(trace, found, sys._getframe(1).f_code)
+        if type(found) in _NUMBERS:
+            code = sys._getframe(1).f_code
+            return trace.branches.loops.known_test(trace, bool(found), code)
         return trace.branches.loops.joined_test(found, number, first, kept)
 
     def kept_below(self, number: int) -> tuple[Any, ...]:

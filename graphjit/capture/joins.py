@@ -228,12 +228,15 @@ class _Blocks:
         depth = lowest = self.depths[branch] - 1
         end = self._starts[meeting] if meeting != self._exit else -1
         meets, other = [] if end < 0 else [end], self._targets[branch]
+        head = self._starts[loop] if loop >= 0 else -1
         # how much of the stack is as it was at the branch where an instruction is come to
         todo, seen = [(branch + 1, depth), (other, depth)], dict[int, int]()
         while todo:
             number, kept = todo.pop()
             if number == end or seen.get(number, -1) >= kept:
                 continue
+            if number == head:  # the next turn
+                return None
             seen[number] = kept
             op, arg = self._ops[number], self._args[number]
             if _leaves(op):

@@ -421,17 +421,23 @@ class LibraryCalls(ElementwiseCalls):
         def make(steps: Any) -> Any:
             return self.with_hooks(function)(steps)
 
-        return lambda steps: PendingGenerator(steps, make, listed)
+        return lambda steps: PendingGenerator(function, steps, make, listed)
 
     def _listed(self, function: Any, generator: PendingGenerator) -> Any:
         """What is handed to a function that takes all items of a generator expression. `all`
         and `any` may stop early: then nothing may be noted that items do.
         """
-        before = self._noted_so_far()
+        if function not in (all, any):
+            return generator.listed()
+        if generator.shares_steps():
+            raise self.refusal(f"has an iterator that {function.__name__}() may leave items in")
+        loops, cells = current_trace.get().branches.loops, generator.function.__closure__ or ()
+        before, (values, held) = self._noted_so_far(), loops.held_in(cells)
         found = generator.listed()
-        after = self._noted_so_far()
+        now, held_now = loops.held_in(cells)
+        before, after = [*before, *values], [*self._noted_so_far(), *now]
         same = len(before) == len(after) and all(map(operator.is_, before, after))
-        if function in (all, any) and not same:
+        if not same or held != held_now:
             raise self.refusal(f"does something for each item of {function.__name__}()")
         return found
 

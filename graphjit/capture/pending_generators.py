@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
+
+# Those of the generator, and of the call that counts them.
+_OWN_REFERENCES = 2
 
 
 def is_generator_expression(function: types.FunctionType) -> bool:
@@ -18,15 +22,21 @@ class PendingGenerator:
     """A generator expression: a generator once it is asked for an item, or a list of what it
     yields for a function that takes all.
 
-    make, listed: what gives them for the iterator that the expression is over
+    function: of the expression. make, listed: what gives them for the iterator that the
+    expression is over
     """
 
-    __slots__ = ("_generator", "_listed", "_make", "_steps")
+    __slots__ = ("_generator", "_listed", "_make", "_steps", "function")
 
     def __init__(
-        self, steps: Any, make: Callable[[Any], Any], listed: Callable[[Any], Any]
+        self,
+        function: types.FunctionType,
+        steps: Any,
+        make: Callable[[Any], Any],
+        listed: Callable[[Any], Any],
     ) -> None:
         self._steps, self._make, self._listed = steps, make, listed
+        self.function = function
         self._generator: Any = None
 
     @property  # type: ignore[misc]
@@ -37,6 +47,10 @@ class PendingGenerator:
     def is_started(self) -> bool:
         """Whether it is a generator by now."""
         return self._generator is not None
+
+    def shares_steps(self) -> bool:
+        """Whether something else may have the iterator, too."""
+        return sys.getrefcount(self._steps) > _OWN_REFERENCES
 
     def listed(self) -> Any:
         """A list of all that it yields; then it is used up."""

@@ -76,6 +76,19 @@ class _DefaultAttribute:
         return self if function is None else getattr(function._definition, self.name)
 
 
+class _OfPythonFunction:
+    """An attribute that is the Python function's own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return self if owner is None else getattr(owner.python_function, self._name)
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        setattr(owner.python_function, self._name, value)
+
+
 class Function(Enterable, Decorated):  # type: ignore[misc]
     """A Python function that is traced and compiled once for each signature.
 
@@ -104,6 +117,11 @@ class Function(Enterable, Decorated):  # type: ignore[misc]
     # The names of the Python function, alone and with those of what it stands in.
     name: Any = _DefaultAttribute("name")
     qualified_name: Any = _DefaultAttribute("qualified_name")
+    __defaults__: Any = _OfPythonFunction("__defaults__")
+    __kwdefaults__: Any = _OfPythonFunction("__kwdefaults__")
+    __code__: Any = _OfPythonFunction("__code__")
+    __globals__: Any = _OfPythonFunction("__globals__")
+    __closure__: Any = _OfPythonFunction("__closure__")
     # The native entries of the specializations, which machine code reads.
     _table: Table | None
     _definition: FunctionDefinition

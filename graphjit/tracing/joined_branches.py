@@ -322,7 +322,7 @@ class JoinedBranches(TurnChanges):
         failing = None
         if a.failing or b.failing:
             flags = [_any_of(trace, way.failing) for way in (a, b)]
-            failing = merge.parts((trace.type_of(flags[0]), "weak"), [flags[0]], [flags[1]])
+            failing = merge.parts((flags[0].type, "weak"), [flags[0]], [flags[1]])
         merge.finish()
         regions = trace.regions
         regions.closed += [(way.start, way.stop) for way in (a, b)]
@@ -428,6 +428,8 @@ class _Merge:
 
     def _is_new(self, value: Any, way: _Way) -> bool:
         """Whether a value is no array, or one that a way computed."""
+        if type(value) is tuple:
+            return all(self._is_new(x, way) for x in value)
         if type(value) is np.ndarray or not isinstance(value, TensorBase):
             return type(value) is not np.ndarray
         if not is_traced_array(value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import inspect
 import sys
+from dataclasses import replace
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ class LoopTest:
     it is an iterator's; steps: whether the loop has one. around: where the loop around it
     begins, -1 if it is in none. leaves: where those around it begin that are left with it.
     live: the variables that may be read after it; read_outside: if the loop is left here.
+    last: of a test that can't leave the loop, for others follow if it doesn't go on, as in
+    `while a or b`: the offset of the last of them; -1 for others.
     """
 
     head: int
@@ -40,6 +43,7 @@ class LoopTest:
     leaves: frozenset[int]
     live: frozenset[str]
     read_outside: frozenset[str]
+    last: int = -1
 
 
 def loop_tests(code: CodeType) -> dict[int, LoopTest]:
@@ -54,6 +58,7 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
     live = flow.live_variables()
     exits: dict[int, int] = {}  # by canonical exit: the first equal one
     found: dict[int, LoopTest] = {}
+    alternatives: list[tuple[int, int, bool]] = []
     for k, each in enumerate(flow.instructions):
         iterates = each.opname == "FOR_ITER"
         if not iterates and (
@@ -70,6 +75,9 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
         around = next((flow.instructions[h].offset for h, _ in outer), -1)
         ends = k + 1, flow.number_of(each.argval)
         if (ends[0] in body) is (ends[1] in body):
+            again = [flow.follows(end) == head for end in ends]
+            if not iterates and all(end in body for end in ends) and again[0] is not again[1]:
+                alternatives.append((k, head, ("IF_TRUE" in each.opname) is again[1]))
             continue
         iterator = next((n for n in body if flow.is_step_of(n, head)), None)
         if iterates and iterator != k:
@@ -98,6 +106,16 @@ def loop_tests(code: CodeType) -> dict[int, LoopTest]:
         # which ask for the truth themselves, from 3.13 on
         if k and not iterates and flow.instructions[k - 1].opname in ("TO_BOOL", "COMPARE_OP"):
             found[flow.instructions[k - 1].offset] = test
+    for k, head, stays in reversed(alternatives):
+        number, last = flow.last_test(k, head, found)
+        if last is None or last.stays is not stays or last.steps:
+            continue
+        each, before = flow.instructions[k], flow.instructions[k - 1]
+        place = last.last if last.last >= 0 else flow.asked_at(number)
+        test = replace(last, last=place)
+        found[each.offset] = test
+        if before.opname in ("TO_BOOL", "COMPARE_OP"):
+            found[before.offset] = test
     return found
 
 
@@ -263,6 +281,42 @@ class _Flow:
     def collects(self, body: frozenset[int]) -> bool:
         """Whether a loop makes a list or the like, or gives its items one by one."""
         return any(self.instructions[k].opname in _COLLECTS for k in body)
+
+    def follows(self, number: int) -> int:
+        """The instruction that a jump to one gets to."""
+        for _ in self.instructions:
+            each = self.instructions[number]
+            if each.opname in ("JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_ABSOLUTE"):
+                number = self._numbers[each.argval]
+            elif each.opname in _NOTHING and number + 1 < len(self.instructions):
+                number += 1
+            else:
+                break
+        return number
+
+    def asked_at(self, number: int) -> int:
+        """The offset at which a value is asked for its truth before a jump."""
+        before = self.instructions[number - 1]
+        return before.offset if before.opname == "TO_BOOL" else self.instructions[number].offset
+
+    def last_test(
+        self, number: int, head: int, found: dict[int, LoopTest]
+    ) -> tuple[int, LoopTest | None]:
+        """The test that follows in the same condition as one that can't leave its loop, and
+        that can.
+        """
+        place = self.instructions[head].offset
+        for k in range(number + 1, len(self.instructions)):
+            each = self.instructions[k]
+            if each.offset in found and "JUMP" in each.opname:
+                test = found[each.offset]
+                back = {self.follows(k + 1), self.follows(self.number_of(each.argval))}
+                if test.head == place and head in back:
+                    return k, test
+                return k, None
+            if "STORE" in each.opname or each.opname.startswith(("RETURN", "RAISE")):
+                break
+        return number, None
 
     def destination(self, number: int, iterates: bool) -> int:
         """Where code ends up that does nothing but drop an iterator and jump on."""

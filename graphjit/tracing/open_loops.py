@@ -163,14 +163,6 @@ class Replay:
         self.seen: set[Any] = set()
 
 
-def key_of(frame: FrameType) -> Any:
-    """A place in a function's code that other frames and traces of it have, too."""
-    code = frame.f_code
-    # of expressions on one line the columns tell them apart
-    where = code.co_linetable if code.co_name.startswith("<") else b""
-    return code.co_filename, code.co_firstlineno, code.co_name, where, frame.f_lasti
-
-
 def key_of_place(place: Any) -> Any:
     """A branch's place in a function's code that other traces of it have, too."""
     code, offset = place if len(place) == 2 else (None, None)
@@ -186,4 +178,4 @@ def values_of(frame: FrameType, test: LoopTest) -> dict[str, Any]:
     return {name: value for name, value in frame.f_locals.items() if name in names}
 
 
-__all__ = ["OpenLoop", "Replay", "Visit", "key_of", "key_of_place", "values_of"]
+__all__ = ["OpenLoop", "Replay", "Visit", "key_of_place", "values_of"]

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Mapping
-from types import CodeType, FrameType
+from collections.abc import Callable, Mapping, Sequence
+from types import CellType, CodeType, FrameType
 from typing import Any
 
 from graphjit.core.errors import TracingError, at_user_line
@@ -32,12 +32,10 @@ from .joined_branches import JoinedBranches
 from .loop_iterators import LoopIterator, TracedRange, items_of, items_of_call
 from .loop_nodes import computed
 from .loop_tests import LoopTest, loop_tests
-from .open_loops import OpenLoop, Visit, key_of
+from .open_loops import OpenLoop, Visit
 from .turn_changes import MAX_KEPT
 from .turn_ways import LoopRefused
-from .variable_contents import (
-    contents_of,
-)
+from .variable_contents import contents_of, is_set
 
 # How many branches and tests are seen in loops that are recorded.
 MAX_ASKED = 2000
@@ -76,8 +74,9 @@ class PythonLoops(JoinedBranches):
         self.left_open = False
         # The branch that was taken last then.
         self.last_taken: Any = None
-        # By the code, which holds hooks, and so must not be kept.
-        self._tests: dict[CodeType, dict[int, LoopTest]] = {}
+        # By the ids of frames and where loops begin: loops that were left by a test that can't
+        # leave them, as the next one of the condition does.
+        self._leaving: set[tuple[int, int]] = set()
         self._asked = 0
         # By frames and places of tests of known values: how much was recorded until the last.
         self._known_tests: dict[Any, tuple[int, int]] = {}
@@ -92,7 +91,7 @@ class PythonLoops(JoinedBranches):
         """
         reasons = {**self.unstructured, **self._refusals}
         while frame is not None:
-            place = key_of(frame)[:-1]
+            place = self.key_of(frame)[:-1]
             found = [why for key, why in reasons.items() if key[:-1] == place]
             if found:
                 return found[-1]
@@ -133,13 +132,24 @@ class PythonLoops(JoinedBranches):
             self.count_asked()
         if self._replay is not None:
             return self._repeated(x.recorder, self._replay, frame, test)
+        if test is not None and frame is not None:
+            left = self._left_by_another(frame, test)
+            if left is not None:
+                return left
         if test is None or frame is None:
             if not self._open:
                 return None
             where = None if frame is None else (frame.f_code, frame.f_lasti)
             return self._fork(x.recorder, where, predicate(), True)
-        key = key_of(frame)
+        key = self.key_of(frame)
         if self._open:
+            around = self._open[-1]
+            if test.last >= 0 and frame is around.visit.frame:
+                if key == around.key:
+                    return self._goes_on_by(x.recorder, frame, test, predicate())
+                if test.head == around.test.head:  # a branch of a turn that ends elsewhere
+                    where = frame.f_code, frame.f_lasti
+                    return self._fork(x.recorder, where, predicate(), test.stays)
             return self._inside(x.recorder, frame, key, test, predicate, steps)
         visit = self._visit_of(frame)
         if visit is None or key in self.unstructured or visit.steps is not steps:
@@ -151,6 +161,28 @@ class PythonLoops(JoinedBranches):
         self._asked += 1
         if self._asked > MAX_ASKED:
             raise LoopRefused("branches too often")
+
+    def _left_by_another(self, frame: FrameType, test: LoopTest) -> bool | None:
+        """The outcome of a test of a loop that was left by another of the same condition."""
+        place = id(frame), test.head
+        if place not in self._leaving:
+            return None
+        if test.last < 0:
+            self._leaving.remove(place)
+        return not test.stays
+
+    def _goes_on_by(self, trace: Any, frame: FrameType, test: LoopTest, predicate: int) -> bool:
+        """The outcome of a test in a turn that can't leave the loop, for others follow it."""
+        loop = self._open[-1]
+        self.require_joined(loop)
+        place = frame.f_code, frame.f_lasti
+        outcome = self._fork(trace, place, predicate, not test.stays)
+        if outcome is not test.stays:
+            return outcome
+        if self._finish(trace, loop, -1) is test.stays:
+            return test.stays
+        self._leaving.add((id(frame), test.head))
+        return not test.stays
 
     def _enter_after(
         self, trace: Any, visit: Visit, key: Any, test: LoopTest, branches: Any
@@ -174,8 +206,14 @@ class PythonLoops(JoinedBranches):
             tests = self._tests[frame.f_code] = loop_tests(frame.f_code)
         return tests.get(frame.f_lasti)
 
+    def _place_of(self, frame: FrameType) -> tuple[int, int]:
+        """Where visits of a test are noted."""
+        test = self._test_at(frame)
+        last = test is not None and test.last >= 0
+        return id(frame), test.last if test is not None and last else frame.f_lasti
+
     def _visit_of(self, frame: FrameType) -> Visit | None:
-        visit = self._visits.get((id(frame), frame.f_lasti))
+        visit = self._visits.get(self._place_of(frame))
         return None if visit is None or visit.frame is not frame else visit
 
     def known_test(self, trace: Any, value: bool, code: CodeType) -> Any:
@@ -192,7 +230,11 @@ class PythonLoops(JoinedBranches):
         begin a loop all the same: there its values are what turns change.
         """
         test = self._test_at(frame)
-        if test is not None and value is not test.stays:
+        if test is not None and self._replay is None:
+            left = self._left_by_another(frame, test)
+            if left is not None:
+                return left
+        if test is not None and value is not test.stays and test.last < 0:
             self._known_starts.pop((id(frame), frame.f_lasti), None)
         if self._replay is not None and self._is_on_the_way(self._replay, frame, test):
             return self._repeated(trace, self._replay, frame, test)
@@ -207,7 +249,7 @@ class PythonLoops(JoinedBranches):
         ):
             return value
         self._forget_inner(frame, test)
-        key, branches = key_of(frame), trace.branches
+        key, branches = self.key_of(frame), trace.branches
         visit = self._visit_of(frame)
         if key in self.unstructured:
             return value
@@ -216,7 +258,7 @@ class PythonLoops(JoinedBranches):
             found = self._enter_after(trace, visit, key, test, branches)
             if found is not None:
                 return found
-        place = id(frame), frame.f_lasti
+        place = self._place_of(frame)
         recorded = len(trace.builder.nodes), len(branches.taken)
         start = self._known_starts.setdefault(place, recorded[0])
         if recorded[0] - start > MAX_WRITTEN_OUT:
@@ -264,6 +306,10 @@ class PythonLoops(JoinedBranches):
         if test is None or frame is None:
             return
         taken = len(branches.taken)
+        if test.last >= 0:  # one of the condition, which goes on or asks the next one
+            if branches.taken[-1].outcome is test.stays:
+                self._note(frame, test, -1, nodes, taken, steps)
+            return
         self._tests_taken[taken - 1] = id(frame), test
         if not test.steps or steps is not None:
             self._note(frame, test, predicate, nodes, taken, steps)
@@ -288,7 +334,7 @@ class PythonLoops(JoinedBranches):
         copies = {id(v): v.copy() for v in values.values() if type(v) is GrownList}
         values = {n: copies.get(id(v), v) for n, v in values.items()}
         lists = {n: v[:MAX_KEPT] for n, v in values.items() if type(v) is list}
-        self._visits[id(frame), frame.f_lasti] = Visit(
+        self._visits[self._place_of(frame)] = Visit(
             frame, values, contents, predicate, nodes, taken, len(self.written), steps,
             position, self._noted, lists, fields,
         )  # fmt: skip
@@ -320,6 +366,15 @@ class PythonLoops(JoinedBranches):
         self._visits.clear()
         if any(made() is not None for made in self._handed_out):
             raise TracingError(at_user_line("gives an iterator or range that is traced"))
+
+    def held_in(self, cells: Sequence[CellType]) -> Any:
+        """What variables of functions are, and what they hold, to tell whether that is changed;
+        None where it can't be seen. Iterators are taken to change.
+        """
+        values = {str(k): cell.cell_contents for k, cell in enumerate(cells) if is_set(cell)}
+        found = list(values.values())
+        steps = any(hasattr(type(x), "__next__") for x in found)
+        return found, object() if steps else contents_of(values)
 
     def as_int(self, x: Any) -> Any:
         """An integer of NumPy's as Python's."""
@@ -355,7 +410,7 @@ class PythonLoops(JoinedBranches):
             raise StopIteration
         if not isinstance(steps.items.count, int):
             return self._asked_item(steps, frame)
-        key, branches = key_of(frame), trace.branches
+        key, branches = self.key_of(frame), trace.branches
         visit = self._visit_of(frame)
         if not steps.position:
             steps.start = len(trace.builder.nodes)
@@ -380,7 +435,7 @@ class PythonLoops(JoinedBranches):
                     return self._item_of(self._open[-1])
             elif self._enter_after(trace, visit, key, test, branches) is not None:
                 return self._item_of(self._open[-1])
-        self._visits.pop((id(frame), frame.f_lasti), None)
+        self._visits.pop(self._place_of(frame), None)
         if steps.position < MAX_TRIED and steps.position + 2 < steps.items.count:
             self._note(frame, test, -1, nodes, taken, steps)
         return self._plain_item(steps)
@@ -466,7 +521,9 @@ class PythonLoops(JoinedBranches):
         nodes, forks = len(trace.builder.nodes), len(loop.forks)
         # a branch like others, should the code not come back
         outcome = self._fork(trace, (frame.f_code, frame.f_lasti), node, test.stays)
-        if outcome is test.stays:
+        if outcome is test.stays and test.last >= 0:
+            self._note(frame, test, -1, len(trace.builder.nodes), len(loop.forks), steps)
+        elif outcome is test.stays:
             self._note(frame, test, node, nodes, forks, steps)
         return outcome
 

@@ -597,9 +597,10 @@ _set_class: Callable[[Any, type], None] = object.__dict__["__class__"].__set__
 
 def is_strict(value: Any) -> bool:
     """Whether a value brings TensorFlow's dtype rules with it."""
-    if isinstance(value, SymbolicTensor):
-        return value.origin == "tensor"
-    return isinstance(value, TensorBase)
+    kind = type(value)
+    if issubclass(kind, SymbolicTensor) or (issubclass(kind, TensorBase) and kind.is_selection):
+        return bool(value.origin == "tensor")
+    return issubclass(kind, TensorBase)
 
 
 def is_weak(value: Any) -> bool:

@@ -13,7 +13,7 @@ from .grown_lists import GrownList, is_held_once, same_items
 from .loop_tests import LoopTest
 from .mixed_numbers import is_mixed
 from .number_kinds import may_be_item
-from .open_loops import Visit, key_of
+from .open_loops import Visit
 from .stored_places import carried_of
 from .turn_lists import LONGER
 from .turn_recorder import TurnRecorder
@@ -68,7 +68,7 @@ class TurnChanges(TurnRecorder):
             now = values[name]
             if now is before or same_plain(now, before):
                 continue
-            if same_items(now, before) and (key_of(frame), name) not in self.grows:
+            if same_items(now, before) and (self.key_of(frame), name) not in self.grows:
                 continue
             if name in outer or not may_be_carried(before) or not may_be_carried(now):
                 self._refuse(frame, f"changes {name}")
@@ -79,7 +79,7 @@ class TurnChanges(TurnRecorder):
                 if kind is None or later:
                     self._refuse(frame, f"gives {name} another type")
                     return None
-                self.mixed_at_first[key_of(frame), name] = kind
+                self.mixed_at_first[self.key_of(frame), name] = kind
             names.append(name)
         contents = contents_of(values, visit.fields)
         if contents is None:
@@ -88,7 +88,7 @@ class TurnChanges(TurnRecorder):
         kept = [name for name in values if name not in names]
         changed = [name for name in kept if contents[name] != visit.contents[name]]
         for name in kept:
-            wanted = (key_of(frame), name) in self.grows
+            wanted = (self.key_of(frame), name) in self.grows
             if type(values[name]) is list and (wanted or name in changed):
                 if not self._is_of_items(visit, name, values):
                     self._refuse(frame, f"changes what {name} holds")
@@ -132,7 +132,7 @@ class TurnChanges(TurnRecorder):
         frame, value, before = visit.frame, values[name], visit.lists[name]
         if not len(before) <= len(value) <= MAX_KEPT:
             return False
-        key = key_of(frame), name
+        key = self.key_of(frame), name
         kind = self.grows.get(key)
         for x in (*before, *value):
             if not may_be_item(x):
@@ -164,7 +164,7 @@ class TurnChanges(TurnRecorder):
         return is_held_once(values[name], frame, [*known, variables], variables)
 
     def _refuse(self, frame: FrameType, what: str) -> None:
-        self._refusals[key_of(frame)] = without_marks(f"a turn of a loop {what}")
+        self._refusals[self.key_of(frame)] = without_marks(f"a turn of a loop {what}")
 
 
 def _has_another_name(values: dict[str, Any], name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from .carried_values import (
@@ -18,6 +18,7 @@ from .grown_lists import (
     same_items,
 )
 from .loop_iterators import ListItems
+from .loop_tests import LoopTest
 from .number_kinds import common_kind, may_be_item
 from .open_loops import OpenLoop, Visit
 from .stored_places import StoredPlaces
@@ -64,6 +65,8 @@ class TurnLists:
         self.room_scale = 1
         # How many turns were begun to be recorded, and at which each list was made in one.
         self._turns = 0
+        # By the code, which holds hooks, and so must not be kept.
+        self._tests: dict[CodeType, dict[int, LoopTest]] = {}
         # How many visits were noted.
         self._noted = 0
         self._births: dict[int, int] = {}
@@ -75,6 +78,18 @@ class TurnLists:
         if isinstance(count, int):
             room = (2 * count + 16) * self.room_scale
         return int(len(items) + room)
+
+    def key_of(self, frame: FrameType) -> Any:
+        """A place in a function's code that other frames and traces of it have, too. The tests
+        of one condition that can go on without each other (`while a or b`) are one.
+        """
+        code, place = frame.f_code, frame.f_lasti
+        # of expressions on one line the columns tell them apart
+        where = code.co_linetable if code.co_name.startswith("<") else b""
+        test = self._tests.get(code, {}).get(place)
+        if test is not None and test.last >= 0:
+            place = test.last
+        return code.co_filename, code.co_firstlineno, code.co_name, where, place
 
     def note_made(self, value: Any) -> None:
         """Note that a list or object was made in the turn that is recorded."""

@@ -27,7 +27,7 @@ from .grown_lists import (
 from .loop_nodes import append_loop, computed, goes_on_by
 from .loop_tests import LoopTest
 from .number_kinds import is_traced_array
-from .open_loops import OpenLoop, Replay, Visit, key_of, key_of_place
+from .open_loops import OpenLoop, Replay, Visit, key_of_place
 from .records import records_in
 from .stored_places import carried_of, is_place
 from .turn_lists import LONGER
@@ -501,7 +501,7 @@ class TurnRecorder(TurnResults):
 
     def _is_on_the_way(self, replay: Replay, frame: FrameType, test: LoopTest | None) -> bool:
         """Whether a turn that is run once more is at its end, or at a branch that is known."""
-        if frame is replay.frame and test is not None and key_of(frame) == replay.key:
+        if frame is replay.frame and test is not None and self.key_of(frame) == replay.key:
             return True
         place = frame.f_code, frame.f_lasti
         return bool(replay.forks) and replay.forks[0].place[0] == place
@@ -510,7 +510,7 @@ class TurnRecorder(TurnResults):
         self, trace: Any, replay: Replay, frame: FrameType | None, test: LoopTest | None
     ) -> bool:
         """The outcome of a test in a turn that is run once more."""
-        if frame is replay.frame and test is not None and key_of(frame) == replay.key:
+        if frame is replay.frame and test is not None and self.key_of(frame) == replay.key:
             if replay.forks:
                 raise LoopRefused("isn't left where it was to be")
             self._replay = None

@@ -29,7 +29,7 @@ from .records import parts_in
 
 # Of how many values it is noted what they hold, how large arrays may be, and up to which size
 # all their elements are kept [bytes].
-_ROOM, _MAX_BYTES, _MAX_KEPT = 2000, 1 << 27, 1 << 16
+_ROOM, _MAX_BYTES, _MAX_KEPT = 2000, 1 << 24, 1 << 16
 _HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
 _UNCHANGING = (
     bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range,
@@ -150,7 +150,7 @@ def _content(value: Any, room: list[int], fields: frozenset[tuple[int, Any]]) ->
         return id(value.__func__), _content(value.__self__, room, fields)
     if kind is FunctionType:
         closed = [c for c in value.__closure__ or () if (id(c), None) not in fields]
-        cells = [c.cell_contents for c in closed if _is_set(c)]
+        cells = [c.cell_contents for c in closed if is_set(c)]
         held = [*cells, value.__defaults__, value.__kwdefaults__, vars(value)]
         return id(value), tuple(_content(x, room, fields) for x in held)
     if kind.__module__ in ("builtins", "itertools", "functools", "_functools", "collections"):
@@ -174,7 +174,8 @@ def _is_of_c(kind: type) -> bool:
     return written or private or package in ("numpy", "scipy", *sys.stdlib_module_names)
 
 
-def _is_set(cell: CellType) -> bool:
+def is_set(cell: CellType) -> bool:
+    """Whether a variable of a function around others has a value."""
     try:
         return cell.cell_contents is not cell
     except ValueError:
@@ -187,5 +188,5 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 __all__ = [
-    "all_same", "contents_of", "has_aliases", "same_plain", "twins_of",
+    "all_same", "contents_of", "has_aliases", "is_set", "same_plain", "twins_of",
 ]  # fmt: skip

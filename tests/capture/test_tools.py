@@ -431,7 +431,6 @@ def test_coroutine_function() -> None:
         np.testing.assert_array_equal(asyncio.run(f(X + k)), (X + k) * 2)
 
 
-@pytest.mark.xfail(reason="the decorated function isn't marked as one")
 def test_coroutine_function_is_known_as_one() -> None:
     async def double(x: Any) -> Any:
         return x * 2

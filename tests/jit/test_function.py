@@ -783,3 +783,31 @@ def test_an_integer_beside_a_traced_float_is_one(f: Any) -> None:
     found, expected = gj.function(f, fallback="error")(0.5), f(0.5)
     assert found.dtype is expected.dtype is gj.float32
     np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+def test_attributes_of_the_python_function() -> None:
+    def f(x: Any, y: Any = 2, *, z: Any = 3) -> Any:
+        return x + y + z
+
+    decorated = gj.function(f)
+    assert decorated(1) == 6
+    assert decorated.__code__ is f.__code__ and decorated.__defaults__ == (2,)
+    decorated.__defaults__ = (5,)
+    assert decorated(1) == 9 == f(1)
+    decorated.__kwdefaults__ = {"z": 0}
+    assert decorated(np.float64(1)) == 6 == f(1)
+    assert decorated.__closure__ is None and decorated.__globals__ is globals()
+
+
+def test_lists_of_loops_are_no_tensors() -> None:
+    def f(x: Any, k: Any) -> Any:
+        y, found = np.zeros(3), []
+        for i in range(k):
+            if x[-1] > np.sign(x[0]):
+                y[0] = i
+            else:
+                found.append(i)
+        return y, found
+
+    found = gj.function(f)([1.0, 2.0, -1.0], 130)
+    assert type(found[0]) is np.ndarray and type(found[1]) is list

@@ -596,6 +596,50 @@ def test_random_programs(seed: int) -> None:
     check(seed)
 
 
+def test_conditions_of_several_parts() -> None:
+    def back(s: Any) -> Any:
+        i, j, path = s.shape[0] - 1, s.shape[1] - 1, []
+        while i > 0 or j > 0:
+            diagonal = i > 0 and j > 0
+            if diagonal and s[i, j] > 0:
+                i, j = i - 1, j - 1
+                path.append((i, j))
+            elif i > 0 and s[i, j] > -1:
+                i -= 1
+                path.append((i, -1))
+            else:
+                j -= 1
+                path.append((-1, j))
+        return path
+
+    def decays(s: Any) -> Any:
+        a, b, n = s[0, 0], s[0, 1], 0
+        while a > 0.1 or b < -0.1 or n < 3:
+            a, b, n = a * 0.7, b * 0.6, n + 1
+            if n > 40:
+                break
+        return a, b, n
+
+    def looks(s: Any) -> Any:
+        i = k = 0
+        while (i < len(s) and s[i, 0] < 0.3) or k < 4:
+            i, k = (i + 1) % len(s), k + 1
+            if k > 60:
+                break
+        else:
+            k += 1000
+        return i, k
+
+    draw = np.random.default_rng(4)
+    for f in (back, decays, looks):
+        decorated = agree(f, *[(draw.normal(size=(14, 12)) * (1 + k),) for k in range(6)])
+        assert structured(decorated) and decorated.trace_count <= 5
+
+
+def test_a_turn_that_ends_elsewhere_than_its_condition() -> None:
+    check(1904)
+
+
 def test_a_branch_after_a_loop_over_sizes_that_vary() -> None:
     def f(x: Any) -> Any:
         while x.sum() < 100:
