@@ -52,6 +52,7 @@ from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.tensor import Tensor
 from graphjit.tracing import foreign, symbolic_sizes
 from graphjit.tracing.branches import Branches
+from graphjit.tracing.carried_values import common_kind
 from graphjit.tracing.leaks import holds_traced
 from graphjit.tracing.loop_tests import always_raises
 from graphjit.tracing.python_loops import PythonLoops
@@ -184,7 +185,11 @@ class TraceAttempt:
                 return True
         if isinstance(error, ListWanted):
             known = self._definition.grows
-            new_lists = {k: v for k, v in error.wanted.items() if k not in known}
+            new_lists = {
+                k: v
+                for k, v in error.wanted.items()
+                if k not in known or (known[k] != v and common_kind(known[k], v, ()) == v)
+            }
             known.update(new_lists)
             return bool(new_lists)
         if self._leaves_joins_alone(error):

@@ -50,6 +50,8 @@ def call_number(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if len(args) == 1 and getattr(type(args[0]), "is_list", False):
         if function is list:
             return args[0].copy()
+        if function is sorted:
+            return args[0].sorted()
         if function in _OF_LISTS:
             return args[0].reduced(_OF_LISTS[function])
     if function is min or function is max:

@@ -121,13 +121,14 @@ class GrownList(TensorBase):
     def _require_attribute(self, name: str) -> None:
         if not hasattr(list, name):
             raise AttributeError(f"'list' object has no attribute {name!r}", name=name)
-        if name not in ("append", "pop"):
+        if name not in ("append", "pop", "reverse", "sort"):
             self._refuse()
 
     def _parts_of(self, value: Any) -> list[Any]:
         """The arrays that stand for a value that becomes an item."""
         trace = self._trace
         if not may_be_item(value) or not _is_of(self.item, value):
+            trace.branches.loops.want_wider(self, value)
             raise TracingError(
                 at_user_line(
                     "a list gets items of several types, or that aren't numbers or arrays"
@@ -229,6 +230,43 @@ class GrownList(TensorBase):
         buffers, count = trace.with_numpy_rules(parts)
         return GrownList(trace, self.item, buffers, trace.as_weak(count), self.room)
 
+    def reverse(self) -> None:
+        """Put the items in reverse order."""
+        self._trace.branches.loops.require_grows(self, longer=False)
+        self.buffers = self._part(slice(None, None, -1)).buffers
+
+    def sort(self, *given: Any, **named: Any) -> None:
+        """Sort the items, which are numbers."""
+        if given or named:
+            self._refuse()
+        self._trace.branches.loops.require_grows(self, longer=False)
+        made = self.sorted()
+        self.buffers, self.length = made.buffers, made.length
+
+    def sorted(self) -> GrownList:
+        """A new list of the items, which are numbers, in order. A call with NaN, or with zeros
+        of both signs, is left to Python.
+        """
+        (type, origin), *others = kinds_of_numbers(self.item)
+        kind, trace = type.dtype, self._trace
+        known = origin in ("weak", "numpy") and kind in (int64, float64)
+        if others or type.shape or not known:
+            self._refuse()
+        top = np.iinfo(np.int64).max if kind is int64 else np.inf
+        (buffer,) = self.buffers
+
+        def made() -> tuple[Any, Any]:
+            length = number(self.length, trace)
+            inside = array(np.arange(self.room + 1) < length)
+            found = np.sort(np.where(inside, buffer, top))
+            if kind is float64:
+                odd = np.isnan(buffer) | ((buffer == 0) & np.signbit(buffer))
+                length = left_to_python(length, array((odd & inside).any()))
+            return owned(array(found), trace), owned(array(length), trace)
+
+        values, length = trace.with_numpy_rules(made)
+        return GrownList(trace, self.item, [values], trace.as_weak(length), self.room)
+
     def reduced(self, name: str) -> Any:
         """What min(), max(), sum(), all() and any() give for numbers. A call with NaN, or
         with zeros of both signs for an extreme, or an int that leaves 64 bits, is left to
@@ -324,16 +362,16 @@ class GrownList(TensorBase):
     def compact(self) -> Any:
         """The items as an array of unknown length, as np.array makes it."""
         trace, kinds = self._trace, kinds_of_numbers(self.item)
-        if type(self.item) is tuple and kinds[0][1] == "mixed":  # of either kind the array's
-            return GrownList(
-                trace, (kinds[0][0], "numpy"), self.buffers[:1], self.length, self.room
-            ).compact()
-        several = len(self.buffers) > 1
-        if any(origin not in ("weak", "numpy") or (t.shape and several) for t, origin in kinds):
-            self._refuse()
+        several, parts, chosen = len(kinds) > 1, iter(self.buffers), []
+        for type_, origin in kinds:
+            chosen.append(next(parts))
+            if origin == "mixed":  # of either kind the array's
+                next(parts)
+            elif origin not in ("weak", "numpy") or (type_.shape and several):
+                self._refuse()
 
         def made() -> Any:
-            columns = [subscript.getitem(b, slice(0, self.room)) for b in self.buffers]
+            columns = [subscript.getitem(b, slice(0, self.room)) for b in chosen]
             if several or type(self.item) is TupleKind:
                 columns = [shape.stack(promoted(*columns), axis=1)]
             values, length = owned(columns[0], trace), number(self.length, trace)

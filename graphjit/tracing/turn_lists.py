@@ -19,7 +19,7 @@ from .grown_lists import (
 )
 from .loop_iterators import ListItems
 from .loop_tests import LoopTest
-from .number_kinds import common_kind, may_be_item
+from .number_kinds import common_kind, kinds_of_numbers, may_be_item
 from .open_loops import OpenLoop, Visit
 from .stored_places import StoredPlaces
 from .turn_ways import LoopRefused
@@ -129,6 +129,23 @@ class TurnLists:
                 wanted[key] = kind
             if longer and (*key, LONGER) not in self.grows:
                 wanted[(*key, LONGER)] = True
+        if wanted:
+            raise ListWanted(wanted)
+
+    def want_wider(self, value: GrownList, item: Any) -> None:
+        """Have a list that loops carry be one of items that may be of this one's kind, too.
+        Raises ListWanted where there is such a kind.
+        """
+        if not may_be_item(item):
+            return
+        kind = common_kind(value.item, kind_of(item), [item])
+        if kind is None or any(origin == "mixed int" for _, origin in kinds_of_numbers(kind)):
+            return  # whether the ints that it has are exact as floats isn't known
+        wanted = {}
+        for loop in self._open:
+            for name, x in self.stored.all_of(loop.visit.frame).items():
+                if x is value and (loop.key, name) in self.grows:
+                    wanted[loop.key, name] = kind
         if wanted:
             raise ListWanted(wanted)
 

@@ -147,3 +147,77 @@ def test_agrees(function: Callable[[Any], Any]) -> None:
                 assert outcome(f, x) == outcome(function, x)
     if function in COMPILED:
         assert not [s.reason for s in f.specializations if s.reason]
+
+
+def in_order(x: Any) -> Any:
+    found = []
+    for i in range(150):
+        if x[i % 8] > 0:
+            found.append(i * 7 % 31)
+    found.reverse()
+    return found, sorted(found)
+
+
+def sorted_in_place(x: Any) -> Any:
+    found = []
+    for i in range(150):
+        if x[i % 8] > 0:
+            found.append(x[i % 8] * i + 1)
+    found.sort()
+    return found
+
+
+def sorted_rows(x: Any) -> Any:
+    best = 0.0
+    for t in range(140):
+        row = []
+        for i in range(8):
+            if x[i] > 0.1 * t % 1:
+                row.append(x[i])
+        row.sort()
+        if len(row) > 2:
+            best += row[1]
+        row.reverse()
+        if len(row) > 1:
+            best -= row[0]
+    return best
+
+
+def items_of_two_classes(x: Any) -> Any:
+    found = []
+    for i in range(150):
+        if x[i % 8] > 0:
+            found.append((x[i % 8], i))
+        elif x[i % 8] > -1:
+            found.append((0.5, -1))
+        else:
+            found.append((np.float64(2), i))
+    found.reverse()
+    return found, np.array(found)
+
+
+@pytest.mark.parametrize(
+    "function", [in_order, sorted_in_place, sorted_rows, items_of_two_classes]
+)
+def test_lists_in_order(function: Callable[..., Any]) -> None:
+    decorated = gj.function(function, fallback="error")
+    for seed in range(5):
+        x = np.random.default_rng(seed).normal(size=8)
+        x[seed] = abs(x[seed]) + 0.1
+        assert str(decorated(x)) == str(function(x))
+
+
+def test_what_python_sorts_in_its_own_way() -> None:
+    def f(x: Any) -> Any:
+        found = []
+        for i in range(140):
+            found.append(x[i % 8] * 1.0)
+        return sorted(found)
+
+    decorated = gj.function(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for x in (np.arange(8.0), -0.0 * np.ones(8), np.array([0.0, -0.0] * 4)):
+            assert str(decorated(x)) == str(f(x))
+        for x in (np.array([1.0, np.nan] * 4), np.array([np.inf, -np.inf] * 4)):
+            assert str(decorated(x)) == str(f(x))
