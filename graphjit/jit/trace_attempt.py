@@ -192,12 +192,12 @@ class TraceAttempt:
             }
             known.update(new_lists)
             return bool(new_lists)
-        if self._leaves_joins_alone(error):
-            return True
         taken = self._loops.last_taken
         raising = self._definition.raising
         if taken is not None and taken not in raising and _is_raising(error):
             raising.add(taken)
+            return True
+        if self._leaves_joins_alone(error):
             return True
         failed = self._loops_were_open or isinstance(error, (LeakedTracerError, LoopRefused))
         unstructured = self._definition.unstructured[self._sizes_vary]
@@ -213,9 +213,11 @@ class TraceAttempt:
         after another refusal.
         """
         definition, vary = self._definition, self._sizes_vary
-        if not isinstance(error, (TracingError, LeakedTracerError)):
-            return False
         known = definition.unjoined[vary]
+        if not isinstance(error, (TracingError, LeakedTracerError)):
+            new = set(self._loops.left_unjoined) - known  # of a way that no call may go
+            known |= new
+            return bool(new)
         tried = self._loops.joined - known
         named = error.keys if isinstance(error, JoinRefused) else self._loops.left_unjoined
         new = set(named) - known

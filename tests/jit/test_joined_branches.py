@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import warnings
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,52 @@ def test_what_is_divided_in_a_way_that_is_not_gone() -> None:
         return found, x
 
     agree(f, *[(x, np.int64(7)) for x in (SIGNS[3], np.zeros(8), np.arange(8.0))], traces=3)
+
+
+def test_errors_in_a_way_that_no_call_goes() -> None:
+    def f(x: Any) -> Any:
+        t = 0.0
+        for k in range(8):
+            if x[k] > 0:
+                t += x[k]
+            elif x[k] < -5:
+                t += x[9 + k]  # there is none
+            else:
+                t -= 1
+        if x.sum() > 100:
+            return x[77]
+        return t
+
+    agree(f, *[(x,) for x in SIGNS[::7]], traces=specializer.MAX_PATHS_APART)
+
+
+def test_effects_in_a_way(capsys: pytest.CaptureFixture[str]) -> None:
+    def prints(x: Any) -> Any:
+        for k in range(8):
+            if x[k] > 0:
+                print(k)
+        return x.sum()
+
+    def draws(x: Any, generator: Any) -> Any:
+        t = 0.0
+        if x[0] > 0:
+            t += generator.normal()
+        if x[1] > 0:
+            t += generator.normal()
+        if x[2] > 0:
+            t += 1
+        return t
+
+    for f in (prints, draws):
+        decorated, found = gj.function(f), []
+        for function in (f, decorated):
+            generator = np.random.default_rng(7)
+            more = (generator,) if f is draws else ()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found.append([function(x, *more) for x in SIGNS[::7]])
+            found.append(capsys.readouterr().out)
+        assert found[:2] == found[2:]
 
 
 # -- random code
