@@ -17,6 +17,7 @@ import bisect
 import dis
 import functools
 import inspect
+from collections.abc import Sequence
 from types import CodeType
 from typing import Final
 
@@ -155,24 +156,8 @@ class _Blocks:
 
     def _find_loops(self) -> list[int]:
         """For each block the first one of the innermost loop that it is in, or -1."""
-        before: list[list[int]] = [[] for _ in range(self._exit + 1)]
-        for k, following in enumerate(self._after):
-            for other in following:
-                before[other].append(k)
-        bodies: dict[int, set[int]] = {}
-        for k, following in enumerate(self._after):
-            for head in following:
-                if head > k or head == self._exit:
-                    continue
-                body = bodies.setdefault(head, {head})
-                todo = [k]
-                while todo:
-                    number = todo.pop()
-                    if number not in body:
-                        body.add(number)
-                        todo += before[number]
         found = [-1] * (self._exit + 1)
-        for head, body in sorted(bodies.items(), key=lambda each: -len(each[1])):
+        for head, body in reversed(find_loops([*self._after, []])):
             for number in body:
                 found[number] = head
         return found
@@ -181,10 +166,7 @@ class _Blocks:
         """For each block the first one that all ways on from it come to, or -1. Ways that end
         in a `raise` don't count.
         """
-        before: list[list[int]] = [[] for _ in range(self._exit + 1)]
-        for k, following in enumerate(self._after):
-            for other in following:
-                before[other].append(k)
+        before = _predecessors([*self._after, []])
         order: list[int] = []  # postorder of the reversed graph, from the exit
         seen = {self._exit}
         stack = [(self._exit, iter(before[self._exit]))]
@@ -264,6 +246,36 @@ class _Blocks:
         return Join(branch, (end,), other, first, bool(value), taken)
 
 
+def _predecessors(after: Sequence[Sequence[int]]) -> list[list[int]]:
+    """For each node those that it may follow."""
+    before: list[list[int]] = [[] for _ in after]
+    for k, following in enumerate(after):
+        for other in following:
+            before[other].append(k)
+    return before
+
+
+def find_loops(after: Sequence[Sequence[int]]) -> list[tuple[int, frozenset[int]]]:
+    """The first node and the nodes of each loop, the innermost first. after: for each node, in
+    the order of the code, those that may follow it.
+    """
+    before = _predecessors(after)
+    bodies: dict[int, set[int]] = {}
+    for k, following in enumerate(after):
+        for head in following:
+            if head > k:
+                continue
+            body = bodies.setdefault(head, {head})
+            todo = [k]
+            while todo:
+                number = todo.pop()
+                if number not in body:
+                    body.add(number)
+                    todo += before[number]
+    found = [(head, frozenset(body)) for head, body in bodies.items()]
+    return sorted(found, key=lambda loop: len(loop[1]))
+
+
 @functools.lru_cache(maxsize=1 << 14)
 def _effect(op: int, arg: int, jump: bool) -> int:
     """By how much an instruction changes the depth of the stack."""
@@ -288,4 +300,4 @@ def _leaves(op: int) -> bool:
     return dis.opname[op].startswith(_LEAVES)
 
 
-__all__ = ["Join", "find_joins"]
+__all__ = ["Join", "find_joins", "find_loops"]

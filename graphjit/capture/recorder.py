@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphjit.core import float_errors
+from graphjit.ir.compile_log import collector_paused
 from graphjit.tensors.apply import current_trace
 
 from .callables import (
@@ -53,7 +54,6 @@ from .sources import (
     lasting_source,
     static_attribute,
 )
-from .unseen_code import collection_paused
 from .values import CALLABLES, CONTAINERS, PLAIN, is_plain
 
 # Objects of these change only in ways that are noticed: variables, random generators.
@@ -100,7 +100,7 @@ class Recorder(LibraryCalls):
         if not isinstance(owner, (*CALLABLES, types.ModuleType)):
             self._register(owner, lasting_source(owner, "self"))
         try:
-            with float_errors.kept(), collection_paused():
+            with float_errors.kept(), collector_paused():
                 value = self.callee(function)(*args, **kwargs)
             self._require_apart()
             self.containers = self._container_sources()

@@ -244,20 +244,6 @@ class UnseenCode(Hooks):
         self.guard_unasked(value)
 
 
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """No cycles of garbage are collected in a `with` block: what is called then (generators
-    that are closed, finalizers, the collector's callbacks) is no part of the code that runs.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _is_unseen(frame: types.FrameType) -> bool:
     """Whether a frame that starts is of the user's code, and has no hooks."""
     code = frame.f_code
@@ -327,4 +313,4 @@ def _is_library_code(value: Any) -> bool:
     return is_trusted(function)
 
 
-__all__ = ["UnseenCode", "collection_paused"]
+__all__ = ["UnseenCode"]

@@ -44,7 +44,8 @@ class Stages:
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """Keep Python's cyclic garbage collector from going through what a compile is making,
-    again and again, for nothing.
+    again and again, for nothing; and from calling code in a trace (generators that are closed,
+    finalizers, its callbacks) that is no part of the function.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -36,7 +36,7 @@ from .trace_attempt import TraceAttempt, holds_symbols, is_interrupt
 MAX_SPECIALIZATIONS = 64
 # After so many paths of calls with the same types the others run eagerly.
 MAX_PATHS = 16
-# From how many paths on branches whose ways meet are joined.
+# After how many paths branches whose ways meet are joined.
 MAX_PATHS_APART = 4
 # Lists that loops make longer get at most so many times the room that they have at first.
 MAX_ROOM_SCALE = 8**4

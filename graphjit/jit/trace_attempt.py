@@ -51,7 +51,6 @@ from graphjit.ir.graph import Graph
 from graphjit.tensors.apply import TensorBase
 from graphjit.tensors.tensor import Tensor
 from graphjit.tracing import foreign, symbolic_sizes
-from graphjit.tracing.branches import Branches
 from graphjit.tracing.carried_values import common_kind
 from graphjit.tracing.leaks import holds_traced
 from graphjit.tracing.loop_tests import always_raises
@@ -125,9 +124,6 @@ class TraceAttempt:
         self._numbers = OutsideNumbers(definition, call)
         # The loops of the trace, and whether one was being recorded when it failed.
         self._loops, self._loops_were_open = PythonLoops(), False
-        # Its branches, and whether there were more than a path may have when it failed.
-        self._branches: Branches | None = None
-        self._too_many_branches = False
         pairs = zip(call.leaves, call.kinds, strict=True)
         self._statics = [x for x, kind in pairs if kind.kind == STATIC]
         # By their keys: where lists come from that turns of loops append to.
@@ -224,7 +220,7 @@ class TraceAttempt:
         known |= new if new and len(known) < _MAX_UNJOINED else tried | new
         if tried or new:
             return True
-        if self._too_many_branches and not definition.joins_paths[vary]:
+        if self._loops.too_many_paths and not definition.joins_paths[vary]:
             definition.joins_paths[vary] = True
             return True
         return False
@@ -242,8 +238,7 @@ class TraceAttempt:
         self._made = MadeArrays(self._definition.written_lines)
         self._effects, self._written_arrays = (), False
         self._draws, self._sizes_vary = [], assumed is not None
-        self._loops_were_open = self._too_many_branches = False
-        self._branches = None
+        self._loops_were_open = False
         self._numbers = OutsideNumbers(self._definition, self._call)
         self._require_traceable()
         before = SideEffects(self._definition.python_function, self._statics)
@@ -252,7 +247,6 @@ class TraceAttempt:
             specialization = self._trace(before, assumed)
         except BaseException as error:
             self._loops_were_open = self._loops.left_open
-            self._too_many_branches = self._branches is not None and self._branches.too_many
             # an eager call is to raise the error, for traced values are in this one, or in what
             # it leaves
             again = self._wrote_arguments or (
@@ -316,7 +310,7 @@ class TraceAttempt:
         trace.writes_back = definition.specialization_class is None
         trace.branches.enabled = definition.specialization_class is None
         trace.branches.run_compiled = _run_compiled
-        self._loops, self._branches = trace.branches.loops, trace.branches
+        self._loops = trace.branches.loops
         self._loops.unstructured = definition.unstructured[assumed is not None]
         self._loops.raising = definition.raising
         self._loops.unjoined = definition.unjoined[assumed is not None]

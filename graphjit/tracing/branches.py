@@ -68,8 +68,6 @@ class Branches:
         self.may_need_python = False
         # Whether the function handles errors that compiled code may find.
         self.has_handlers = False
-        # Whether there were more branches than a path may have.
-        self.too_many = False
         # Whether there are lists that have room for so many items only.
         self.has_rooms = False
         # Whether there are texts of traced values.
@@ -198,7 +196,7 @@ class Branches:
         if x.node in self._outcomes:
             return self._outcomes[x.node]
         if len(self.taken) >= MAX_IN_PATH or self._at_lines[line] >= MAX_AT_LINE:
-            self.too_many = True
+            self.loops.too_many_paths = True
             return None
         found = self._found(x)
         if found is None:

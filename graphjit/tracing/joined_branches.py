@@ -125,6 +125,8 @@ class JoinedBranches(TurnChanges):
         self.left_unjoined: list[Any] = []
         # Whether branches outside of loops are joined, too, which are paths else.
         self.joins_paths = False
+        # Whether there were more branches than a path may have.
+        self.too_many_paths = False
         # The node after the last join.
         self._last_join = -1
         self._names: dict[CodeType, JoinNames] = {}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from graphjit.capture.code import EXTENDED_ARG, Decoded, decode, opcode_offset
 from graphjit.capture.instrument import joins_of, jumps_to_other_ways
+from graphjit.capture.joins import find_loops
 from graphjit.core.frozen import dataclass
 
 _PIECEMEAL = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -228,12 +229,8 @@ class _Flow:
         self.instructions = _without_jumps(code, _instructions(code, decoded))
         self._numbers = {each.offset: k for k, each in enumerate(self.instructions)}
         self.after = [self._successors(k) for k in range(len(self.instructions))]
-        self._before: list[list[int]] = [[] for _ in self.instructions]
-        for k, following in enumerate(self.after):
-            for other in following:
-                self._before[other].append(k)
         self._handled = [(range(h.start, h.stop), h.target) for h in decoded.handlers]
-        self.loops = self._loops()
+        self.loops = find_loops(self.after)
         self._names = {name: 1 << k for k, name in enumerate(code.co_varnames)}
 
     def number_of(self, offset: int) -> int:
@@ -253,22 +250,6 @@ class _Flow:
         if ("JUMP" in name or name in ("FOR_ITER", "SEND")) and isinstance(each.argval, int):
             found.append(self._numbers[each.argval])
         return found
-
-    def _loops(self) -> list[tuple[int, frozenset[int]]]:
-        bodies: dict[int, set[int]] = {}
-        for k, following in enumerate(self.after):
-            for head in following:
-                if head > k:
-                    continue
-                body = bodies.setdefault(head, {head})
-                todo = [k]
-                while todo:
-                    number = todo.pop()
-                    if number not in body:
-                        body.add(number)
-                        todo += self._before[number]
-        found = [(head, frozenset(body)) for head, body in bodies.items()]
-        return sorted(found, key=lambda loop: len(loop[1]))
 
     def is_step_of(self, number: int, head: int) -> bool:
         """Whether an instruction is the step of the iterator that a loop is over."""

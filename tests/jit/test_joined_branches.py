@@ -76,7 +76,7 @@ def test_early_returns_of_a_helper() -> None:
     agree(f, *[(draw.normal(size=200), np.int64(k)) for k in (3, 0, 6, 3)], traces=3)
 
 
-def test_paths_join_from_the_fourth_on() -> None:
+def test_paths_join_after_some() -> None:
     def f(x: Any) -> Any:
         t = 0.0
         if x[0] > 0:
